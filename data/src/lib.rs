@@ -1,0 +1,1 @@
+//! What a network eats: datasets, decoding, preprocessing, augmentation, batches.

@@ -1,0 +1,1 @@
+//! How a network learns: recipe → plan → run → checkpoint.

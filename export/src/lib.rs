@@ -1,0 +1,1 @@
+//! How a network leaves: ONNX and safetensors writers, the bundle.

@@ -1,0 +1,1 @@
+//! How a network works away from home: engines, parity, bench, report.

@@ -1,0 +1,1 @@
+//! What a CPU does: convolution, batch norm and pooling on plain slices.

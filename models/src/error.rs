@@ -1,0 +1,112 @@
+//! What can go wrong with a network or its weights, said for people: what, where, what was expected, then a hint.
+
+use std::path::PathBuf;
+
+/// The result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error about a graph, its weights or its card.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A node was given inputs whose shapes do not fit its operation.
+    #[error("node `{node}`: {problem}")]
+    Node {
+        /// Name of the node.
+        node: String,
+        /// What does not fit, with the shapes involved.
+        problem: String,
+    },
+    /// A name that is not in the list of known names (a network, a tap, an option).
+    #[error("unknown {what} `{name}`{}\n  known: {known}", near(.nearest))]
+    UnknownName {
+        /// Kind of thing that was looked up, e.g. `network`.
+        what: &'static str,
+        /// The name as it was given.
+        name: String,
+        /// The closest known name, when one is close.
+        nearest: Option<String>,
+        /// All known names, comma separated.
+        known: String,
+    },
+    /// A setting has a value that makes no network.
+    #[error("{setting}: {problem}")]
+    Setting {
+        /// Which setting, e.g. `width`.
+        setting: &'static str,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// Weights do not fit the graph: names or shapes differ.
+    #[error("the weights do not fit `{network}`: {problem}")]
+    Mismatch {
+        /// Name of the network.
+        network: String,
+        /// The names or shapes that differ, on both sides.
+        problem: String,
+    },
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A file is not what its name promises: truncated, garbage, unsupported.
+    #[error("{}: {problem}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, where in the file, and what was expected.
+        problem: String,
+    },
+}
+
+fn near(nearest: &Option<String>) -> String {
+    nearest.as_ref().map(|n| format!(", did you mean `{n}`?")).unwrap_or_default()
+}
+
+impl Error {
+    /// Builds [`Error::UnknownName`] with the nearest known name filled in.
+    pub fn unknown(what: &'static str, name: &str, known: &[impl AsRef<str>]) -> Self {
+        let nearest = nearest(name, known.iter().map(AsRef::as_ref)).map(str::to_owned);
+        let known = known.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+        Self::UnknownName { what, name: name.to_owned(), nearest, known }
+    }
+}
+
+/// The candidate closest to `name` by edit distance, if it is close enough to be a typing mistake (at most a third of
+/// the letters, and at least one letter of slack).
+pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let slack = (name.len() / 3).max(1);
+    candidates.map(|c| (edit_distance(name, c), c)).filter(|(distance, _)| *distance <= slack).min().map(|(_, c)| c)
+}
+
+/// Levenshtein distance in bytes (names here are ASCII).
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b = b.as_bytes();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, &cb) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(ca != cb);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typing_mistake_finds_its_name_and_noise_does_not() {
+        let known = ["resnet20", "resnet56", "mobilenet_v2"];
+        assert_eq!(nearest("resnet21", known.into_iter()), Some("resnet20"));
+        assert_eq!(nearest("vgg", known.into_iter()), None);
+    }
+}

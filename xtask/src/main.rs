@@ -1,0 +1,2 @@
+//! Chores: tests, ONNX Runtime, distribution.
+fn main() {}
