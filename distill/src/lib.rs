@@ -1,1 +1,5 @@
 //! How a network learns: recipe → plan → run → checkpoint.
+
+mod error;
+
+pub use error::{Error, Result};

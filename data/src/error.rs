@@ -1,0 +1,36 @@
+//! What can go wrong with images and data sets, said for people: what, where, what was expected, then a hint.
+
+use std::path::PathBuf;
+
+/// The result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error about an image, a data set or a setting of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A file is not what its name promises: truncated, garbage, unsupported.
+    #[error("{}: {problem}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, where in the file, and what was expected.
+        problem: String,
+    },
+    /// A setting that cannot be used with this data.
+    #[error("{setting}: {problem}")]
+    Setting {
+        /// Which setting.
+        setting: &'static str,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+}

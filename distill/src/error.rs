@@ -1,0 +1,70 @@
+//! What can go wrong while learning, said for people: what, where, what was expected, then a hint.
+
+use std::path::PathBuf;
+
+/// The result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error about a recipe, a run or a checkpoint.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A recipe that cannot be run: which key, what is wrong, what would be right.
+    #[error("recipe: {key}: {problem}")]
+    Recipe {
+        /// Dotted path of the key, e.g. `losses.cd.weight`.
+        key: String,
+        /// What is wrong and what was expected.
+        problem: String,
+    },
+    /// A network or its weights.
+    #[error(transparent)]
+    Model(#[from] attar_models::Error),
+    /// Images or labels.
+    #[error(transparent)]
+    Data(#[from] attar_data::Error),
+    /// Tensors: a shape that does not fit, a device that failed.
+    #[error("{}", first_line(.0))]
+    Tensor(#[from] candle_core::Error),
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A file of a run is not what it should be: truncated, from another recipe, changed.
+    #[error("{}: {problem}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// Training left the finite numbers.
+    #[error(
+        "epoch {epoch}, step {step}: {what}\n  hint: the last good checkpoint is kept; lower the learning rate or clip gradients"
+    )]
+    Diverged {
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Step in the epoch, from 1.
+        step: usize,
+        /// Which number is not finite.
+        what: String,
+    },
+    /// A device that this machine or this build does not have.
+    #[error("device `{device}`: {problem}")]
+    Device {
+        /// As asked for.
+        device: String,
+        /// Why not, and what to do.
+        problem: String,
+    },
+}
+
+/// Candle appends a backtrace to its messages; people need the first line.
+fn first_line(error: &candle_core::Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}
