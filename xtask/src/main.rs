@@ -1,2 +1,44 @@
-//! Chores: tests, ONNX Runtime, distribution.
-fn main() {}
+//! Chores of the project, run as `cargo xtask CHORE`.
+
+mod cuda;
+mod dist;
+mod onnxruntime;
+mod test;
+
+use clap::{Parser, Subcommand};
+
+/// Chores of the project.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Fetch ONNX Runtime with pip, then run every test; ends with a count of what did not run and why.
+    Test {
+        /// Also run the largest networks of the parity matrix.
+        #[arg(long)]
+        full: bool,
+        /// Passed on to the test programs, e.g. part of a test's name.
+        #[arg(last = true)]
+        rest: Vec<String>,
+    },
+    /// Fetch the pinned ONNX Runtime library into `target/onnxruntime` and print its path.
+    FetchOrt,
+    /// Type-check the `cuda` and `cudnn` features on a machine without NVIDIA's tools.
+    CheckCuda,
+    /// Build the stripped edge binary `attar-infer` with fat LTO and print its size.
+    Dist,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Args::parse().chore {
+        Chore::Test { full, rest } => test::run(full, &rest),
+        Chore::FetchOrt => onnxruntime::fetch().map(|path| println!("{}", path.display())),
+        Chore::CheckCuda => cuda::check(),
+        Chore::Dist => dist::build(),
+    }
+}

@@ -1,0 +1,3 @@
+//! The inspector: rules of the house, the command line, the whole pipeline and the parity matrix.
+
+mod tidy;

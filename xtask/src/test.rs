@@ -1,0 +1,51 @@
+//! Runs every test and says plainly which ones could not run.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::onnxruntime;
+
+/// Fetches ONNX Runtime, runs all tests, then reports what did not run.
+///
+/// Tests that lack something append a line `test: what is missing` to the file named by `ATTAR_MISSED_TESTS`.
+pub(crate) fn run(full: bool, rest: &[String]) -> Result<()> {
+    let in_ci = std::env::var_os("CI").is_some_and(|v| v == "true");
+    let missed_file = tempfile::NamedTempFile::new()?;
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["test", "--release", "--workspace", "--exclude", "xtask"]).arg("--").args(rest);
+    cargo.env("ATTAR_MISSED_TESTS", missed_file.path());
+    if full {
+        cargo.env("ATTAR_FULL_TESTS", "1");
+    }
+    match onnxruntime::fetch() {
+        Ok(library) => {
+            eprintln!("ONNX Runtime: {}", library.display());
+            cargo.env("ORT_DYLIB_PATH", library);
+        }
+        Err(error) if in_ci => return Err(error.context("CI needs ONNX Runtime")),
+        Err(error) => eprintln!("ONNX Runtime could not be fetched, its tests will not run: {error:#}"),
+    }
+    let status = cargo.status().context("cargo could not be started")?;
+    let missed = report_missed(missed_file.path())?;
+    if !status.success() {
+        bail!("tests failed ({status})");
+    }
+    if missed > 0 && in_ci {
+        bail!("{missed} tests did not run");
+    }
+    Ok(())
+}
+
+fn report_missed(file: &Path) -> Result<usize> {
+    let text = std::fs::read_to_string(file)?;
+    let missed: std::collections::BTreeSet<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+    if missed.is_empty() {
+        eprintln!("every test ran");
+    } else {
+        eprintln!("{} tests did not run:", missed.len());
+        missed.iter().for_each(|line| eprintln!("  {line}"));
+    }
+    Ok(missed.len())
+}
