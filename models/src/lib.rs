@@ -7,7 +7,9 @@ pub mod card;
 mod error;
 pub mod graph;
 pub mod op;
+pub mod read;
 pub mod weights;
+pub mod write;
 pub mod zoo;
 
 pub use card::{Card, Preprocessing};
