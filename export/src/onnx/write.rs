@@ -1,0 +1,282 @@
+//! Graph and weights to an ONNX model, node by node.
+//!
+//! Every value carries the name of the node that makes it, except the network's answer, which is called `logits`; so
+//! runtimes can be compared node by node. Constants that are not parameters are called `node/what`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+
+use attar_models::op::Pool2d;
+use attar_models::{Array, Graph, Node, NodeId, Op, Weights};
+use prost::Message;
+
+use super::proto::{
+    AttributeProto, AttributeType, Dimension, DimensionProto, FLOAT, GraphProto, INT64, ModelProto, NodeProto,
+    OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,
+    ValueInfoProto,
+};
+use crate::error::{Error, Result};
+
+/// Operator sets that the writer knows; all of them define the operations used here alike.
+pub const SUPPORTED_OPSETS: RangeInclusive<i64> = 13..=21;
+
+/// Stands between a node and the name of a constant that is not a parameter (`layer1.0.shortcut/starts`).
+pub const CONSTANT_MARK: char = '/';
+
+const INPUT: &str = "input";
+const OUTPUT: &str = "logits";
+const BATCH: &str = "batch";
+
+/// How to write a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Version of the operator set, one of [`SUPPORTED_OPSETS`].
+    pub opset: i64,
+    /// Entries of `metadata_props`.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { opset: 17, metadata: BTreeMap::new() }
+    }
+}
+
+/// The bytes of an ONNX model with input `input` `[batch, C, H, W]`, output `logits` `[batch, K]` and a symbolic batch
+/// axis. The same arguments give the same bytes.
+///
+/// # Errors
+/// An unsupported opset, weights that do not fit the graph or are not finite, or node names that ONNX cannot tell apart.
+pub fn write(graph: &Graph, weights: &Weights, options: &Options) -> Result<Vec<u8>> {
+    if !SUPPORTED_OPSETS.contains(&options.opset) {
+        let (low, high) = (SUPPORTED_OPSETS.start(), SUPPORTED_OPSETS.end());
+        let problem = format!("{} is not supported, expected {low} to {high}", options.opset);
+        return Err(Error::Setting { setting: "opset", problem });
+    }
+    weights.check(graph)?;
+    check_names(graph)?;
+    let mut writer = Writer { graph, nodes: Vec::new(), constants: Vec::new() };
+    for (id, node) in graph.iter() {
+        writer.node(id, node, weights);
+    }
+    let metadata = options.metadata.iter();
+    let model = ModelProto {
+        ir_version: Some(ir_version(options.opset)),
+        producer_name: Some("attar".to_owned()),
+        producer_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: Some(options.opset) }],
+        metadata_props: metadata
+            .map(|(key, value)| StringStringEntryProto { key: Some(key.clone()), value: Some(value.clone()) })
+            .collect(),
+        graph: Some(GraphProto {
+            name: Some(graph.name().to_owned()),
+            node: writer.nodes,
+            initializer: writer.constants,
+            input: vec![value_info(INPUT, graph.input_shape())],
+            output: vec![value_info(OUTPUT, graph.output_shape())],
+        }),
+    };
+    Ok(model.encode_to_vec())
+}
+
+/// The IR version that came with an operator set (ONNX releases 1.8 to 1.16); older runtimes refuse a newer one.
+fn ir_version(opset: i64) -> i64 {
+    match opset {
+        ..=14 => 7,
+        15..=18 => 8,
+        19..=20 => 9,
+        _ => 10,
+    }
+}
+
+/// Values and constants share one name space in ONNX.
+fn check_names(graph: &Graph) -> Result<()> {
+    let fail = |node: &Node, problem: String| Err(Error::Node { node: node.name.clone(), problem });
+    let params: BTreeSet<String> = graph.params().map(|param| param.name).collect();
+    for (id, node) in graph.iter() {
+        if params.contains(&node.name) {
+            return fail(node, "a parameter has the same name".to_owned());
+        }
+        if node.name.is_empty() || node.name.contains(CONSTANT_MARK) {
+            return fail(node, format!("a name must not be empty or contain `{CONSTANT_MARK}`"));
+        }
+        if node.name == OUTPUT && id != graph.output() {
+            return fail(node, format!("`{OUTPUT}` is the name of the network's output"));
+        }
+    }
+    if graph.output() == graph.input() {
+        return fail(graph.node(graph.input()), "the network does nothing".to_owned());
+    }
+    Ok(())
+}
+
+struct Writer<'a> {
+    graph: &'a Graph,
+    nodes: Vec<NodeProto>,
+    constants: Vec<TensorProto>,
+}
+
+impl Writer<'_> {
+    fn node(&mut self, id: NodeId, node: &Node, weights: &Weights) {
+        let mut inputs: Vec<String> = node.inputs.iter().map(|id| self.value(*id)).collect();
+        for param in node.params() {
+            if let Some(array) = weights.get(&param.name) {
+                self.constants.push(floats(param.name.clone(), array));
+                inputs.push(param.name);
+            }
+        }
+        let output = self.value(id);
+        let mut emit = |op_type: &str, inputs: Vec<String>, attributes: Vec<AttributeProto>| {
+            self.nodes.push(NodeProto {
+                input: inputs,
+                output: vec![output.clone()],
+                name: Some(node.name.clone()),
+                op_type: Some(op_type.to_owned()),
+                attribute: attributes,
+            });
+        };
+        match &node.op {
+            Op::Input { .. } => {}
+            Op::Conv2d(conv) => emit(
+                "Conv",
+                inputs,
+                vec![
+                    ints("dilations", conv.dilation),
+                    int("group", conv.groups),
+                    ints("kernel_shape", conv.kernel),
+                    ints("pads", both_sides(conv.padding)),
+                    ints("strides", conv.stride),
+                ],
+            ),
+            Op::BatchNorm2d { eps, .. } => emit("BatchNormalization", inputs, vec![float("epsilon", *eps as f32)]),
+            Op::Relu => emit("Relu", inputs, Vec::new()),
+            Op::Relu6 => {
+                inputs.push(constant(&mut self.constants, node, "min", scalar(0.0)));
+                inputs.push(constant(&mut self.constants, node, "max", scalar(6.0)));
+                emit("Clip", inputs, Vec::new());
+            }
+            Op::Add => emit("Add", inputs, Vec::new()),
+            Op::Subsample { stride } => {
+                let size = &self.graph.node(node.inputs[0]).shape[1..];
+                let step = [*stride; 2];
+                inputs.push(constant(&mut self.constants, node, "starts", indices([0, 0])));
+                inputs.push(constant(&mut self.constants, node, "ends", indices([size[0], size[1]])));
+                inputs.push(constant(&mut self.constants, node, "axes", indices([2, 3])));
+                inputs.push(constant(&mut self.constants, node, "steps", indices(step)));
+                emit("Slice", inputs, Vec::new());
+            }
+            Op::PadChannels { before, after } => {
+                let pads = indices([0, *before, 0, 0, 0, *after, 0, 0]);
+                inputs.push(constant(&mut self.constants, node, "pads", pads));
+                emit("Pad", inputs, vec![string("mode", "constant")]);
+            }
+            Op::MaxPool2d(pool) => emit("MaxPool", inputs, window(pool)),
+            Op::AvgPool2d(pool) => {
+                let mut attributes = vec![int("count_include_pad", 1)];
+                attributes.extend(window(pool));
+                emit("AveragePool", inputs, attributes);
+            }
+            Op::GlobalAvgPool => {
+                let pooled = format!("{}{CONSTANT_MARK}pooled", node.name);
+                self.nodes.push(NodeProto {
+                    input: inputs,
+                    output: vec![pooled.clone()],
+                    name: Some(pooled.clone()),
+                    op_type: Some("GlobalAveragePool".to_owned()),
+                    attribute: Vec::new(),
+                });
+                self.nodes.push(flatten(node, pooled, output));
+            }
+            Op::Flatten => emit("Flatten", inputs, vec![int("axis", 1)]),
+            // In evaluation it does nothing; the node stays so that its value keeps its name.
+            Op::Dropout { .. } => emit("Identity", inputs, Vec::new()),
+            Op::Linear { .. } => emit("Gemm", inputs, vec![int("transB", 1)]),
+        }
+    }
+
+    /// Name of the value that a node makes.
+    fn value(&self, id: NodeId) -> String {
+        match id {
+            _ if id == self.graph.input() => INPUT.to_owned(),
+            _ if id == self.graph.output() => OUTPUT.to_owned(),
+            _ => self.graph.node(id).name.clone(),
+        }
+    }
+}
+
+fn flatten(node: &Node, input: String, output: String) -> NodeProto {
+    NodeProto {
+        input: vec![input],
+        output: vec![output],
+        name: Some(node.name.clone()),
+        op_type: Some("Flatten".to_owned()),
+        attribute: vec![int("axis", 1)],
+    }
+}
+
+fn window(pool: &Pool2d) -> Vec<AttributeProto> {
+    vec![ints("kernel_shape", pool.kernel), ints("pads", both_sides(pool.padding)), ints("strides", pool.stride)]
+}
+
+/// ONNX lists the beginnings of all axes, then the ends.
+fn both_sides([h, w]: [usize; 2]) -> [usize; 4] {
+    [h, w, h, w]
+}
+
+/// Adds a constant `node/what` and returns its name.
+fn constant(constants: &mut Vec<TensorProto>, node: &Node, what: &str, tensor: TensorProto) -> String {
+    let name = format!("{}{CONSTANT_MARK}{what}", node.name);
+    constants.push(TensorProto { name: Some(name.clone()), ..tensor });
+    name
+}
+
+fn floats(name: String, array: &Array) -> TensorProto {
+    TensorProto {
+        dims: array.shape.iter().map(|&size| size as i64).collect(),
+        data_type: Some(FLOAT),
+        name: Some(name),
+        raw_data: Some(array.data.iter().flat_map(|value| value.to_le_bytes()).collect()),
+    }
+}
+
+fn scalar(value: f32) -> TensorProto {
+    TensorProto { data_type: Some(FLOAT), raw_data: Some(value.to_le_bytes().to_vec()), ..TensorProto::default() }
+}
+
+fn indices<const N: usize>(values: [usize; N]) -> TensorProto {
+    TensorProto {
+        dims: vec![N as i64],
+        data_type: Some(INT64),
+        raw_data: Some(values.iter().flat_map(|&value| (value as i64).to_le_bytes()).collect()),
+        ..TensorProto::default()
+    }
+}
+
+fn attribute(name: &str, kind: AttributeType) -> AttributeProto {
+    AttributeProto { name: Some(name.to_owned()), r#type: Some(kind as i32), ..AttributeProto::default() }
+}
+
+fn int(name: &str, value: usize) -> AttributeProto {
+    AttributeProto { i: Some(value as i64), ..attribute(name, AttributeType::Int) }
+}
+
+fn ints<const N: usize>(name: &str, values: [usize; N]) -> AttributeProto {
+    AttributeProto { ints: values.map(|value| value as i64).to_vec(), ..attribute(name, AttributeType::Ints) }
+}
+
+fn float(name: &str, value: f32) -> AttributeProto {
+    AttributeProto { f: Some(value), ..attribute(name, AttributeType::Float) }
+}
+
+fn string(name: &str, value: &str) -> AttributeProto {
+    AttributeProto { s: Some(value.as_bytes().to_vec()), ..attribute(name, AttributeType::String) }
+}
+
+/// `[batch, ...sample]` of `f32`.
+fn value_info(name: &str, sample: &[usize]) -> ValueInfoProto {
+    let batch = Dimension::Param(BATCH.to_owned());
+    let sizes = sample.iter().map(|&size| Dimension::Value(size as i64));
+    let dim = std::iter::once(batch).chain(sizes).map(|value| DimensionProto { value: Some(value) }).collect();
+    let tensor_type = TensorTypeProto { elem_type: Some(FLOAT), shape: Some(TensorShapeProto { dim }) };
+    ValueInfoProto { name: Some(name.to_owned()), r#type: Some(TypeProto { tensor_type: Some(tensor_type) }) }
+}
