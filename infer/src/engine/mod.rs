@@ -1,0 +1,254 @@
+//! One small face for every runtime that can execute an ONNX file.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+#[cfg(feature = "ort")]
+mod ort_library;
+#[cfg(feature = "ort")]
+mod ort_session;
+#[cfg(feature = "tract")]
+mod tract;
+
+/// A loaded image classifier: float images in, logits out.
+pub trait Engine: Send {
+    /// Name of the runtime, e.g. `tract`.
+    fn name(&self) -> &'static str;
+
+    /// Version of the runtime, e.g. `0.23.9`.
+    fn version(&self) -> &str;
+
+    /// What it takes and gives.
+    fn signature(&self) -> Signature;
+
+    /// Logits `[n, K]`, row-major, of `n` preprocessed images `[n, C, H, W]`.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] when the batch has the wrong length or the runtime fails.
+    fn run(&mut self, batch: &[f32], n: usize) -> Result<Vec<f32>>;
+}
+
+/// Shapes of one sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signature {
+    /// `[C, H, W]` of one input image.
+    pub input: [usize; 3],
+    /// Number of logits.
+    pub classes: usize,
+    /// The batch size the file insists on; `None` when its batch axis is free.
+    pub fixed_batch: Option<usize>,
+}
+
+impl Signature {
+    /// Floats in one input image.
+    pub fn input_len(&self) -> usize {
+        self.input.iter().product()
+    }
+
+    /// Runs `one` on the whole batch, or on pieces of the fixed batch size when the file insists on one.
+    #[cfg(any(feature = "tract", feature = "ort"))]
+    fn split(
+        &self,
+        engine: &'static str,
+        batch: &[f32],
+        n: usize,
+        mut one: impl FnMut(&[f32], usize) -> Result<Vec<f32>>,
+    ) -> Result<Vec<f32>> {
+        let fail = |problem: String| Err(Error::Engine { engine, problem });
+        if n == 0 {
+            return Ok(Vec::new());
+        }
+        if Some(batch.len()) != self.input_len().checked_mul(n) {
+            return fail(format!("{} floats for {n} images of {:?}", batch.len(), self.input));
+        }
+        let step = self.fixed_batch.unwrap_or(n);
+        if n % step != 0 {
+            return fail(format!(
+                "a batch of {n}, but the model takes only multiples of {step} (its batch axis is fixed)"
+            ));
+        }
+        let mut logits = Vec::with_capacity(n * self.classes);
+        for part in batch.chunks(step * self.input_len()) {
+            logits.extend(one(part, step)?);
+        }
+        if logits.len() != n * self.classes {
+            return fail(format!("{} outputs for {n} images of {} classes", logits.len(), self.classes));
+        }
+        Ok(logits)
+    }
+}
+
+/// The runtimes this crate knows, compiled in or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EngineKind {
+    /// tract, linked in: pure Rust, nothing to install.
+    Tract,
+    /// ONNX Runtime, loaded at run time from a shared library.
+    Ort,
+}
+
+impl EngineKind {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Tract, Self::Ort];
+
+    /// Name as it is typed and printed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tract => "tract",
+            Self::Ort => "ort",
+        }
+    }
+
+    /// Whether this build has it.
+    pub fn compiled(self) -> bool {
+        match self {
+            Self::Tract => cfg!(feature = "tract"),
+            Self::Ort => cfg!(feature = "ort"),
+        }
+    }
+}
+
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for EngineKind {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let names = Self::ALL.map(Self::name);
+        let known = Self::ALL.into_iter().find(|kind| kind.name() == name);
+        known.ok_or_else(|| attar_models::Error::unknown("engine", name, &names).into())
+    }
+}
+
+/// Which runtime, and how to run it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineSpec {
+    /// Which runtime.
+    pub kind: EngineKind,
+    /// Threads for one call; at least 1. tract works on one image with one thread, so it shares out the images of a batch.
+    pub threads: usize,
+    /// Where to find ONNX Runtime.
+    pub ort: OrtSearch,
+}
+
+impl EngineSpec {
+    /// One thread, default places.
+    pub fn new(kind: EngineKind) -> Self {
+        Self { kind, threads: 1, ort: OrtSearch::default() }
+    }
+}
+
+/// Where ONNX Runtime's library is looked for, first hit wins: `library`, the variable `ORT_DYLIB_PATH`, beside the
+/// executable, `folders`, the `onnxruntime` package of `python3`. A library that was named (by `library` or the variable)
+/// is the only one tried.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OrtSearch {
+    /// The library file itself.
+    pub library: Option<PathBuf>,
+    /// Folders that may hold it, e.g. where a build script fetched it to.
+    pub folders: Vec<PathBuf>,
+}
+
+/// Loads `model` (the bytes of an ONNX file) into a runtime; `origin` names it in errors.
+///
+/// # Errors
+/// [`Error::Unavailable`] when the runtime is not there, [`Error::Engine`] when it cannot use the model: garbage,
+/// unsupported operators, or not one float image `[N, C, H, W]` in and one `[N, K]` out.
+pub fn open(spec: &EngineSpec, model: &[u8], origin: &Path) -> Result<Box<dyn Engine>> {
+    if spec.threads == 0 {
+        return Err(Error::Setting { setting: "threads", problem: "0, expected at least 1".to_owned() });
+    }
+    match spec.kind {
+        #[cfg(feature = "tract")]
+        EngineKind::Tract => Ok(Box::new(tract::Tract::open(model, origin, spec.threads)?)),
+        #[cfg(feature = "ort")]
+        EngineKind::Ort => Ok(Box::new(ort_session::Ort::open(model, origin, spec.threads, &spec.ort)?)),
+        #[cfg(not(all(feature = "tract", feature = "ort")))]
+        missing => {
+            let _ = (model, origin);
+            Err(not_compiled(missing))
+        }
+    }
+}
+
+#[cfg(not(all(feature = "tract", feature = "ort")))]
+fn not_compiled(kind: EngineKind) -> Error {
+    let there: Vec<&str> = EngineKind::ALL.into_iter().filter(|k| k.compiled()).map(EngineKind::name).collect();
+    let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
+    Error::Unavailable {
+        engine: kind.name().to_owned(),
+        problem: format!("this build leaves it out\n  available: {there}\n  hint: build with `--features {kind}`"),
+    }
+}
+
+/// What [`available`] found out about one runtime.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Availability {
+    /// Which runtime.
+    pub engine: EngineKind,
+    /// Its version, when it can be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The library it comes from, when it comes from one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub library: Option<PathBuf>,
+    /// Why it cannot be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+impl Availability {
+    /// Whether the runtime can be used.
+    pub fn usable(&self) -> bool {
+        self.problem.is_none()
+    }
+}
+
+/// Every runtime with its version, or why it cannot be used.
+pub fn available(search: &OrtSearch) -> Vec<Availability> {
+    let _ = search;
+    let mut found = Vec::new();
+    #[cfg(feature = "tract")]
+    found.push(Availability {
+        engine: EngineKind::Tract,
+        version: Some(tract::VERSION.to_owned()),
+        library: None,
+        problem: None,
+    });
+    #[cfg(feature = "ort")]
+    found.push(match ort_library::load(search) {
+        Ok(loaded) => Availability {
+            engine: EngineKind::Ort,
+            version: Some(loaded.version.clone()),
+            library: Some(loaded.path.clone()),
+            problem: None,
+        },
+        Err(error) => unusable(EngineKind::Ort, &error),
+    });
+    #[cfg(not(feature = "tract"))]
+    found.push(unusable(EngineKind::Tract, &not_compiled(EngineKind::Tract)));
+    #[cfg(not(feature = "ort"))]
+    found.push(unusable(EngineKind::Ort, &not_compiled(EngineKind::Ort)));
+    found.sort_by_key(|a| a.engine);
+    found
+}
+
+#[cfg(any(feature = "ort", not(feature = "tract")))]
+fn unusable(engine: EngineKind, error: &Error) -> Availability {
+    Availability { engine, version: None, library: None, problem: Some(error.to_string()) }
+}
+
+/// Where ONNX Runtime was found, if it was; for tests that need it.
+pub fn onnx_runtime(search: &OrtSearch) -> Option<PathBuf> {
+    available(search).into_iter().find(|a| a.engine == EngineKind::Ort && a.usable()).and_then(|a| a.library)
+}

@@ -1,0 +1,104 @@
+//! ONNX Runtime on the CPU, through `ort`.
+
+use std::path::Path;
+
+use ort::session::Session;
+use ort::session::builder::GraphOptimizationLevel;
+use ort::value::{Outlet, TensorElementType, TensorRef};
+
+use super::{Engine, OrtSearch, Signature, ort_library};
+use crate::error::{Error, Result};
+
+const NAME: &str = "ort";
+
+pub(super) struct Ort {
+    session: Session,
+    signature: Signature,
+    version: String,
+}
+
+impl Ort {
+    pub(super) fn open(model: &[u8], origin: &Path, threads: usize, search: &OrtSearch) -> Result<Self> {
+        let library = ort_library::load(search)?;
+        let failed =
+            |problem: String| Error::Engine { engine: NAME, problem: format!("{}: {problem}", origin.display()) };
+        let session = session(&library.environment, model, threads).map_err(failed)?;
+        let signature = signature(&session).map_err(failed)?;
+        Ok(Self { session, signature, version: library.version })
+    }
+}
+
+impl Engine for Ort {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn version(&self) -> &str {
+        &self.version
+    }
+
+    fn signature(&self) -> Signature {
+        self.signature
+    }
+
+    fn run(&mut self, batch: &[f32], n: usize) -> Result<Vec<f32>> {
+        let failed = |e: ort::Error| Error::Engine { engine: NAME, problem: said(e) };
+        let signature = self.signature;
+        signature.split(NAME, batch, n, |part, n| {
+            let [c, h, w] = signature.input;
+            let input = TensorRef::from_array_view(([n, c, h, w], part)).map_err(failed)?;
+            let outputs = self.session.run(ort::inputs![input]).map_err(failed)?;
+            let (_, logits) = outputs[0].try_extract_tensor::<f32>().map_err(failed)?;
+            Ok(logits.to_vec())
+        })
+    }
+}
+
+fn session(
+    environment: &ort::environment::Environment,
+    model: &[u8],
+    threads: usize,
+) -> std::result::Result<Session, String> {
+    let builder = Session::builder(environment).map_err(said)?;
+    let builder = builder.with_optimization_level(GraphOptimizationLevel::All).map_err(said)?;
+    let mut builder = builder.with_intra_threads(threads).map_err(said)?;
+    builder.commit_from_memory(model).map_err(said)
+}
+
+fn signature(session: &Session) -> std::result::Result<Signature, String> {
+    let input = only("input", session.inputs())?;
+    let output = only("output", session.outputs())?;
+    let (n, [c, h, w]) = match float_shape("input", input)?[..] {
+        [n, c, h, w] if c > 0 && h > 0 && w > 0 && n != 0 => (n, [c as usize, h as usize, w as usize]),
+        ref shape => {
+            return Err(format!("the input is {shape:?}, expected [N, C, H, W] with C, H and W known (-1 is unknown)"));
+        }
+    };
+    let classes = match float_shape("output", output)?[..] {
+        [rows, classes] if classes > 0 && (rows == n || rows < 0 || n < 0) => classes as usize,
+        ref shape => {
+            return Err(format!("the output is {shape:?}, expected logits [N, K] with K known (-1 is unknown)"));
+        }
+    };
+    Ok(Signature { input: [c, h, w], classes, fixed_batch: usize::try_from(n).ok() })
+}
+
+fn only<'s>(what: &str, outlets: &'s [Outlet]) -> std::result::Result<&'s Outlet, String> {
+    match outlets {
+        [one] => Ok(one),
+        several => Err(format!("{} {what}s, expected one", several.len())),
+    }
+}
+
+fn float_shape(what: &str, outlet: &Outlet) -> std::result::Result<Vec<i64>, String> {
+    let dtype = outlet.dtype();
+    match (dtype.tensor_type(), dtype.tensor_shape()) {
+        (Some(TensorElementType::Float32), Some(shape)) => Ok(shape.to_vec()),
+        _ => Err(format!("the {what} is {dtype:?}, expected a tensor of 32-bit floats")),
+    }
+}
+
+/// ONNX Runtime's message, which ends in line breaks.
+fn said<R>(error: ort::Error<R>) -> String {
+    error.to_string().trim().to_owned()
+}
