@@ -1,6 +1,6 @@
 //! What can go wrong with images and data sets, said for people: what, where, what was expected, then a hint.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -33,4 +33,27 @@ pub enum Error {
         /// What is wrong and what would be right.
         problem: String,
     },
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
+        Self::Io { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn format(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Format { path: path.to_owned(), problem: problem.into() }
+    }
+
+    pub(crate) fn setting(setting: &'static str, problem: impl Into<String>) -> Self {
+        Self::Setting { setting, problem: problem.into() }
+    }
+}
+
+impl From<attar_models::Error> for Error {
+    fn from(error: attar_models::Error) -> Self {
+        match error {
+            attar_models::Error::Setting { setting, problem } => Self::Setting { setting, problem },
+            other => Self::Setting { setting: "model", problem: other.to_string() },
+        }
+    }
 }

@@ -1,5 +1,29 @@
 //! What a network eats: datasets, decoding, preprocessing, augmentation, batches.
+//!
+//! A [`Source`] in a recipe opens into [`Splits`] of [`Dataset`]s; a [`Dataset`] gives [`Image`]s of 8-bit pixels and labels;
+//! [`preprocess()`] turns an image into the network's input and is the one implementation that training and devices share;
+//! [`train_batch`] and [`eval_batch`] do it for many images in parallel. Everything random is keyed by
+//! (seed, epoch, sample), so the same batch has the same bits for any number of threads.
 
+mod augment;
+mod batch;
+mod dataset;
+mod decode;
 mod error;
+mod files;
+mod idx;
+mod image;
+mod preprocess;
+mod random;
+mod resize;
+mod sampling;
 
+pub use augment::{Augment, Fill};
+pub use batch::{Batch, Pipeline, eval_batch, train_batch};
+pub use dataset::{Dataset, InMemory, Source, Splits};
+pub use decode::{MAX_PIXELS, decode, decode_file};
 pub use error::{Error, Result};
+pub use idx::FASHION_MNIST_CLASSES;
+pub use image::Image;
+pub use preprocess::{preprocess, preprocess_image, preprocessed_size};
+pub use sampling::{epoch_order, hold_out};

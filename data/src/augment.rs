@@ -1,0 +1,183 @@
+//! Augmentation: random changes to training images that keep their class.
+
+use attar_models::card::Interpolation;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::image::Image;
+use crate::random::Stream;
+use crate::resize::resize;
+
+/// One random change, as a recipe says it. Each draws from the sample's own stream, in the order of the list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Augment {
+    /// Pad all sides, then crop the original size at a random place.
+    PadCrop {
+        /// Pixels on each side.
+        padding: u32,
+        /// What the padding shows.
+        #[serde(default)]
+        fill: Fill,
+    },
+    /// Mirror left to right.
+    Flip {
+        /// How often, 0 to 1.
+        #[serde(default = "half")]
+        p: f64,
+    },
+    /// Crop a random part of random shape and resize it; torchvision's `RandomResizedCrop`.
+    RandomResizedCrop {
+        /// Height and width of the result.
+        size: u32,
+        /// Share of the image's area, least and most.
+        #[serde(default = "usual_scale")]
+        scale: [f64; 2],
+        /// Width over height, least and most.
+        #[serde(default = "usual_ratio")]
+        ratio: [f64; 2],
+        /// Filter of the resize.
+        #[serde(default = "bilinear")]
+        interpolation: Interpolation,
+    },
+}
+
+/// What lies around an image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fill {
+    /// Black, i.e. pixel value 0 before normalisation.
+    #[default]
+    Zero,
+    /// The image mirrored at its edge, the edge itself not repeated.
+    Reflect,
+}
+
+fn half() -> f64 {
+    0.5
+}
+
+fn usual_scale() -> [f64; 2] {
+    [0.08, 1.0]
+}
+
+fn usual_ratio() -> [f64; 2] {
+    [3.0 / 4.0, 4.0 / 3.0]
+}
+
+fn bilinear() -> Interpolation {
+    Interpolation::Bilinear
+}
+
+impl Augment {
+    /// Checks that the settings make sense.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] naming the setting.
+    pub fn check(&self) -> Result<()> {
+        let range = |name, [low, high]: [f64; 2], most: f64| {
+            if low > 0.0 && low <= high && high <= most {
+                return Ok(());
+            }
+            Err(Error::setting(name, format!("[{low}, {high}], expected 0 < least <= most <= {most}")))
+        };
+        match self {
+            Self::PadCrop { padding, .. } if *padding == 0 || *padding > 10_000 => {
+                Err(Error::setting("augment.padding", format!("{padding}, expected 1 to 10000 pixels")))
+            }
+            Self::Flip { p } if !(0.0..=1.0).contains(p) => {
+                Err(Error::setting("augment.p", format!("{p}, expected 0 to 1")))
+            }
+            Self::RandomResizedCrop { size: 0, .. } => {
+                Err(Error::setting("augment.size", "0, expected at least 1 pixel"))
+            }
+            Self::RandomResizedCrop { scale, ratio, .. } => {
+                range("augment.scale", *scale, 1.0)?;
+                range("augment.ratio", *ratio, 1e6)
+            }
+            Self::PadCrop { .. } | Self::Flip { .. } => Ok(()),
+        }
+    }
+
+    /// The changed image.
+    pub(crate) fn apply(&self, image: Image, stream: &mut Stream) -> Result<Image> {
+        match *self {
+            Self::PadCrop { padding, fill } => {
+                let mut place = || stream.below(2 * u64::from(padding) + 1) as i64 - i64::from(padding);
+                let (top, left) = (place(), place());
+                pad_crop(&image, top, left, fill)
+            }
+            Self::Flip { p } => Ok(if stream.unit() < p { flip(image) } else { image }),
+            Self::RandomResizedCrop { size, scale, ratio, interpolation } => {
+                let [top, left, height, width] = random_part(image.height(), image.width(), scale, ratio, stream);
+                resize(image.window(i64::from(top), i64::from(left), width, height), size, size, interpolation)
+            }
+        }
+    }
+}
+
+/// The window of the image's own size at (`top`, `left`) of the endlessly padded image.
+fn pad_crop(image: &Image, top: i64, left: i64, fill: Fill) -> Result<Image> {
+    let (width, height) = (image.width(), image.height());
+    if fill == Fill::Zero {
+        return Ok(image.window(top, left, width, height));
+    }
+    if top.unsigned_abs() >= u64::from(height) || left.unsigned_abs() >= u64::from(width) {
+        return Err(Error::setting(
+            "augment.padding",
+            format!("reflecting needs an image larger than the padding, this one is {width}x{height}"),
+        ));
+    }
+    let reflect = |at: i64, size: u32| {
+        let last = i64::from(size) - 1;
+        (last - (last - at.abs()).abs()) as usize
+    };
+    let channels = usize::from(image.channels());
+    let mut pixels = Vec::with_capacity(image.pixels().len());
+    for y in 0..i64::from(height) {
+        let row = reflect(top + y, height) * width as usize;
+        for x in 0..i64::from(width) {
+            let start = (row + reflect(left + x, width)) * channels;
+            pixels.extend_from_slice(&image.pixels()[start..start + channels]);
+        }
+    }
+    Image::new(width, height, image.channels(), pixels)
+}
+
+fn flip(image: Image) -> Image {
+    let channels = usize::from(image.channels());
+    let row = image.width() as usize * channels;
+    image.map_pixels(|pixels| {
+        for row in pixels.chunks_exact_mut(row) {
+            row.reverse();
+            row.chunks_exact_mut(channels).for_each(<[u8]>::reverse);
+        }
+    })
+}
+
+/// `[top, left, height, width]` by torchvision's algorithm: ten tries at an area and a shape, then the largest allowed part
+/// in the centre.
+fn random_part(height: u32, width: u32, scale: [f64; 2], ratio: [f64; 2], stream: &mut Stream) -> [u32; 4] {
+    let area = f64::from(height) * f64::from(width);
+    for _ in 0..10 {
+        let target = area * stream.between(scale[0], scale[1]);
+        let shape = stream.between(ratio[0].ln(), ratio[1].ln()).exp();
+        let w = (target * shape).sqrt().round_ties_even() as u32;
+        let h = (target / shape).sqrt().round_ties_even() as u32;
+        if (1..=width).contains(&w) && (1..=height).contains(&h) {
+            let top = stream.below(u64::from(height - h) + 1) as u32;
+            let left = stream.below(u64::from(width - w) + 1) as u32;
+            return [top, left, h, w];
+        }
+    }
+    let own = f64::from(width) / f64::from(height);
+    let (h, w) = if own < ratio[0] {
+        ((f64::from(width) / ratio[0]).round_ties_even() as u32, width)
+    } else if own > ratio[1] {
+        (height, (f64::from(height) * ratio[1]).round_ties_even() as u32)
+    } else {
+        (height, width)
+    };
+    let (h, w) = (h.clamp(1, height), w.clamp(1, width));
+    [(height - h) / 2, (width - w) / 2, h, w]
+}

@@ -1,0 +1,130 @@
+//! From the bytes of a PNG, JPEG or WebP file to pixels, with a stated policy for everything that is not 8-bit RGB.
+//!
+//! | what | policy | why |
+//! |---|---|---|
+//! | EXIF orientation | applied | the photo as a person sees it; torchvision's loader ignores it |
+//! | grey | stays 1 channel; [`preprocess`](crate::preprocess()) fits it to the network | no information is invented |
+//! | alpha | dropped, the colour below it stays | what PIL's `convert("RGB")` does, so what reference networks were trained on |
+//! | palette, 1, 2 and 4 bits | expanded | exact |
+//! | 16 bits | the high byte | what PIL does for RGB; no rounding that a device would have to copy |
+//! | CMYK, YCCK (JPEG) | to RGB as (255 - c)(255 - k) / 255, no colour profile | within 1 of PIL's `convert("RGB")` |
+//! | colour profiles | ignored | as PIL and torchvision |
+//! | animation | the first frame | as PIL |
+//! | other formats | an error | never a guess |
+//! | more than [`MAX_PIXELS`] | an error, before memory is taken | decompression bombs |
+//! | truncated | an error, also where a decoder would fill up with grey | half an image is no image |
+
+use std::io::Cursor;
+use std::path::Path;
+
+use image::codecs::{jpeg::JpegDecoder, png::PngDecoder, webp::WebPDecoder};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, Limits};
+
+use crate::error::{Error, Result};
+use crate::image::Image;
+
+/// No image may have more pixels than this.
+pub const MAX_PIXELS: u64 = 100_000_000;
+
+/// What a decoder may allocate beside the file, in bytes.
+const MAX_ALLOCATION: u64 = 1 << 30;
+
+/// The pixels of the file `origin`.
+///
+/// # Errors
+/// As [`decode`], and when the file cannot be read.
+pub fn decode_file(origin: &Path) -> Result<Image> {
+    let bytes = std::fs::read(origin).map_err(|error| Error::io(origin, error))?;
+    decode(&bytes, origin)
+}
+
+/// The pixels of an encoded image; `origin` is what messages call it. See the module's table of policies.
+///
+/// # Errors
+/// [`Error::Format`] when the bytes are no PNG, JPEG or WebP, are truncated or broken, or hold too large an image.
+pub fn decode(bytes: &[u8], origin: &Path) -> Result<Image> {
+    let broken = |error: &ImageError| Error::format(origin, format!("cannot decode the image: {error}"));
+    let (orientation, decoded) = match format(bytes, origin)? {
+        ImageFormat::Png => read(PngDecoder::new(Cursor::new(bytes)).map_err(|e| broken(&e))?, origin)?,
+        ImageFormat::WebP => read(WebPDecoder::new(Cursor::new(bytes)).map_err(|e| broken(&e))?, origin)?,
+        _ => {
+            if !jpeg_ends(bytes) {
+                return Err(Error::format(origin, "truncated JPEG: no end-of-image marker after the last scan"));
+            }
+            read(JpegDecoder::new(Cursor::new(bytes)).map_err(|e| broken(&e))?, origin)?
+        }
+    };
+    let mut decoded = to_8_bits(decoded);
+    decoded.apply_orientation(orientation);
+    let (width, height) = (decoded.width(), decoded.height());
+    match decoded {
+        DynamicImage::ImageLuma8(grey) => Image::new(width, height, 1, grey.into_raw()),
+        other => Image::new(width, height, 3, other.into_rgb8().into_raw()),
+    }
+}
+
+fn format(bytes: &[u8], origin: &Path) -> Result<ImageFormat> {
+    const HINT: &str = "PNG, JPEG and WebP are read\n  hint: convert the file, e.g. `magick FILE FILE.png`";
+    match image::guess_format(bytes) {
+        Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP)) => Ok(format),
+        Ok(other) => Err(Error::format(origin, format!("a {other:?} image; {HINT}"))),
+        Err(_) if bytes.is_empty() => Err(Error::format(origin, "an empty file")),
+        Err(_) => Err(Error::format(origin, format!("not an image of a known format; {HINT}"))),
+    }
+}
+
+fn read(mut decoder: impl ImageDecoder, origin: &Path) -> Result<(Orientation, DynamicImage)> {
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > MAX_PIXELS {
+        return Err(Error::format(origin, format!("{width}x{height} pixels; at most {MAX_PIXELS} are read")));
+    }
+    let broken = |error: ImageError| Error::format(origin, format!("cannot decode the image: {error}"));
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(MAX_ALLOCATION);
+    decoder.set_limits(limits).map_err(broken)?;
+    // Broken metadata does not make the pixels unreadable.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    Ok((orientation, DynamicImage::from_decoder(decoder).map_err(broken)?))
+}
+
+/// To 8 bits a channel, without alpha, grey as `ImageLuma8`.
+fn to_8_bits(decoded: DynamicImage) -> DynamicImage {
+    let high = |v: &u16| (v >> 8) as u8;
+    let (width, height) = (decoded.width(), decoded.height());
+    let grey = |pixels| image::GrayImage::from_raw(width, height, pixels).map(DynamicImage::ImageLuma8);
+    let rgb = |pixels| image::RgbImage::from_raw(width, height, pixels).map(DynamicImage::ImageRgb8);
+    let converted = match &decoded {
+        DynamicImage::ImageLumaA8(image) => grey(image.as_raw().chunks_exact(2).map(|p| p[0]).collect()),
+        DynamicImage::ImageLuma16(image) => grey(image.as_raw().iter().map(high).collect()),
+        DynamicImage::ImageLumaA16(image) => grey(image.as_raw().chunks_exact(2).map(|p| high(&p[0])).collect()),
+        DynamicImage::ImageRgb16(image) => rgb(image.as_raw().iter().map(high).collect()),
+        DynamicImage::ImageRgba16(image) => {
+            rgb(image.as_raw().chunks_exact(4).flat_map(|p| [high(&p[0]), high(&p[1]), high(&p[2])]).collect())
+        }
+        _ => None,
+    };
+    converted.unwrap_or(decoded)
+}
+
+/// Whether the marker structure of a JPEG reaches its end-of-image marker. The decoder fills what is missing with grey,
+/// as if it were there; PIL and libjpeg call such a file truncated.
+fn jpeg_ends(bytes: &[u8]) -> bool {
+    let mut at = 0;
+    while let Some(found) = bytes.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == 0xff)) {
+        at += found;
+        let Some(&marker) = bytes.get(at + 1) else { return false };
+        match marker {
+            0xd9 => return true,
+            0xff => at += 1,
+            // A stuffed 0xff of a scan, or a marker without a length: TEM, RST0 to RST7, SOI.
+            0x00 | 0x01 | 0xd0..=0xd8 => at += 2,
+            // A segment: its length includes the two bytes of the length. A scan's data is searched like the rest.
+            _ => {
+                let Some(length) = bytes.get(at + 2..at + 4) else { return false };
+                at += 2 + usize::from(u16::from_be_bytes([length[0], length[1]]));
+            }
+        }
+    }
+    false
+}

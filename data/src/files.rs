@@ -1,0 +1,104 @@
+//! The files of a data set, whether they lie in a directory or in a `.tar.gz`, with bounds on what is read.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
+
+use crate::error::{Error, Result};
+
+/// No file of the data sets known here comes near this; a larger one is a mistake or a decompression bomb.
+const MAX_BYTES: u64 = 4 << 30;
+
+/// Files by name.
+pub(crate) enum Files {
+    Directory(PathBuf),
+    Archive { path: PathBuf, files: BTreeMap<String, Vec<u8>> },
+}
+
+impl Files {
+    /// Opens a directory, one of its subdirectories `inside` (as the official archives unpack), or a `.tar.gz`, of which
+    /// the files called `names` are kept, in whichever folder they are.
+    pub(crate) fn open(root: &Path, inside: &str, names: &[&str]) -> Result<Self> {
+        let metadata = std::fs::metadata(root).map_err(|error| Error::io(root, error))?;
+        if metadata.is_dir() {
+            let below = root.join(inside);
+            let nested = !inside.is_empty() && below.is_dir();
+            return Ok(Self::Directory(if nested { below } else { root.to_owned() }));
+        }
+        let name = root.to_string_lossy().to_lowercase();
+        if !name.ends_with(".tar.gz") && !name.ends_with(".tgz") {
+            return Err(Error::format(root, "neither a directory nor a .tar.gz archive"));
+        }
+        Self::unpack(root, names)
+    }
+
+    fn unpack(path: &Path, names: &[&str]) -> Result<Self> {
+        let broken = |error: std::io::Error| Error::format(path, format!("broken archive: {error}"));
+        let file = File::open(path).map_err(|error| Error::io(path, error))?;
+        let mut archive = tar::Archive::new(MultiGzDecoder::new(BufReader::new(file)));
+        let mut files = BTreeMap::new();
+        for entry in archive.entries().map_err(broken)? {
+            let entry = entry.map_err(broken)?;
+            let name = entry.path().map_err(broken)?.file_name().map(|name| name.to_string_lossy().into_owned());
+            if let Some(name) = name.filter(|name| names.contains(&name.as_str())) {
+                let bytes = read_bounded(entry).map_err(|error| Error::format(path, format!("{name}: {error}")))?;
+                files.insert(name, bytes);
+            }
+        }
+        Ok(Self::Archive { path: path.to_owned(), files })
+    }
+
+    /// The content of the first of `names` that is there, with the path to name in messages.
+    pub(crate) fn read(&self, names: &[&str]) -> Result<(PathBuf, Vec<u8>)> {
+        let found = self.find(names)?;
+        found.ok_or_else(|| {
+            let list = names.join(" or ");
+            Error::format(self.path(), format!("no file {list}"))
+        })
+    }
+
+    /// The same, or `None` when none of them is there.
+    pub(crate) fn find(&self, names: &[&str]) -> Result<Option<(PathBuf, Vec<u8>)>> {
+        match self {
+            Self::Archive { path, files } => {
+                let found = names.iter().find_map(|&name| Some((path.join(name), files.get(name)?.clone())));
+                Ok(found)
+            }
+            Self::Directory(directory) => {
+                let Some(path) = names.iter().map(|name| directory.join(name)).find(|path| path.is_file()) else {
+                    return Ok(None);
+                };
+                let file = File::open(&path).map_err(|error| Error::io(&path, error))?;
+                let bytes = read_bounded(file).map_err(|error| Error::io(&path, error))?;
+                Ok(Some((path, bytes)))
+            }
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Directory(path) | Self::Archive { path, .. } => path,
+        }
+    }
+}
+
+/// Undoes gzip if `bytes` start like it.
+pub(crate) fn gunzip(path: &Path, bytes: Vec<u8>) -> Result<Vec<u8>> {
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        return Ok(bytes);
+    }
+    read_bounded(MultiGzDecoder::new(bytes.as_slice()))
+        .map_err(|error| Error::format(path, format!("broken or truncated gzip: {error}")))
+}
+
+fn read_bounded(source: impl Read) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(std::io::Error::other(format!("more than {MAX_BYTES} bytes")));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,144 @@
+//! Evaluation preprocessing: from decoded pixels to the network's input. Training, export's goldens and devices all call this.
+
+use attar_models::Preprocessing;
+use attar_models::card::ResizeTo;
+
+use crate::error::Result;
+use crate::image::Image;
+use crate::resize::resize;
+
+/// The network's input `[channels, height, width]` for one image: [`preprocess_image`], then scaling to 0..1 and
+/// normalisation `(v / 255 - mean) / std` in f32, with the same bits as torchvision's.
+///
+/// # Errors
+/// When the preprocessing makes no sense or asks for too large an image.
+pub fn preprocess(image: &Image, how: &Preprocessing) -> Result<Vec<f32>> {
+    let image = preprocess_image(image, how)?;
+    let mut input = vec![0.0; image.pixels().len()];
+    normalise(&image, how, &mut input);
+    Ok(input)
+}
+
+/// What the network sees, still as pixels: channels, resize and centre crop, in this order.
+///
+/// # Errors
+/// As [`preprocess`].
+pub fn preprocess_image(image: &Image, how: &Preprocessing) -> Result<Image> {
+    how.check()?;
+    let mut image = image.clone().with_channels(how.channels);
+    if let Some(to) = how.resize {
+        let [height, width] = resized(to.to, image.height(), image.width());
+        image = resize(image, height, width, to.interpolation)?;
+    }
+    Ok(match how.crop {
+        Some([height, width]) => centre_crop(&image, clamp(height), clamp(width)),
+        None => image,
+    })
+}
+
+/// `[height, width]` of the network's input for an image of this height and width.
+pub fn preprocessed_size(how: &Preprocessing, height: u32, width: u32) -> [usize; 2] {
+    let resized = how.resize.map_or([height, width], |to| resized(to.to, height, width));
+    how.crop.unwrap_or(resized.map(|size| size as usize))
+}
+
+/// torchvision's rule: the shorter edge becomes `edge`, the longer one `edge * longer / shorter`, rounded down.
+fn resized(to: ResizeTo, height: u32, width: u32) -> [u32; 2] {
+    match to {
+        ResizeTo::Exact(size) => size.map(clamp),
+        ResizeTo::ShorterEdge(edge) => {
+            let (shorter, longer) = (height.min(width), height.max(width));
+            let long =
+                (edge as u128 * u128::from(longer) / u128::from(shorter.max(1))).min(u128::from(u32::MAX)) as u32;
+            if height <= width { [clamp(edge), long] } else { [long, clamp(edge)] }
+        }
+    }
+}
+
+fn clamp(size: usize) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX)
+}
+
+/// torchvision's centre crop: a smaller image is first padded with zeros, the odd pixel at the bottom and right; then the
+/// corner is (size - crop) / 2 rounded half to even.
+fn centre_crop(image: &Image, height: u32, width: u32) -> Image {
+    let corner = |size: u32, crop: u32| match i64::from(size) - i64::from(crop) {
+        missing if missing < 0 => -(-missing / 2),
+        spare => (spare as f64 / 2.0).round_ties_even() as i64,
+    };
+    image.window(corner(image.height(), height), corner(image.width(), width), width, height)
+}
+
+/// Writes `[channels, height, width]`, normalised. `image` has `how.channels` channels.
+pub(crate) fn normalise(image: &Image, how: &Preprocessing, input: &mut [f32]) {
+    let channels = usize::from(image.channels());
+    let plane = input.len() / channels;
+    for (channel, values) in input.chunks_exact_mut(plane).enumerate() {
+        let (mean, std) = (how.mean[channel], how.std[channel]);
+        let table: [f32; 256] = std::array::from_fn(|v| (v as f32 / 255.0 - mean) / std);
+        for (value, pixel) in values.iter_mut().zip(image.pixels().iter().skip(channel).step_by(channels)) {
+            *value = table[usize::from(*pixel)];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use attar_models::card::{Interpolation, Resize};
+
+    use super::*;
+
+    fn grey(height: u32, width: u32) -> Image {
+        let pixels = (0..height * width).map(|v| v as u8 + 1).collect();
+        Image::new(width, height, 1, pixels).unwrap()
+    }
+
+    fn cropped(image: &Image, height: usize, width: usize) -> Vec<u8> {
+        let how = Preprocessing { crop: Some([height, width]), ..Preprocessing::normalise(vec![0.0], vec![1.0]) };
+        preprocess_image(image, &how).unwrap().pixels().to_vec()
+    }
+
+    #[test]
+    fn shorter_edge_is_torchvisions() {
+        let size = |edge, height, width| resized(ResizeTo::ShorterEdge(edge), height, width);
+        assert_eq!(size(256, 375, 500), [256, 341]);
+        assert_eq!(size(256, 500, 375), [341, 256]);
+        assert_eq!(size(7, 3, 3), [7, 7]);
+        assert_eq!(size(1, 1, 100), [1, 100]);
+        assert_eq!(size(usize::MAX, 1, u32::MAX), [u32::MAX, u32::MAX]);
+    }
+
+    #[test]
+    fn centre_crop_rounds_half_to_even_and_pads_bottom_right() {
+        assert_eq!(cropped(&grey(1, 3), 1, 2), [1, 2]); // round(0.5) = 0
+        assert_eq!(cropped(&grey(1, 5), 1, 2), [3, 4]); // round(1.5) = 2
+        assert_eq!(cropped(&grey(1, 2), 1, 3), [1, 2, 0]);
+        assert_eq!(cropped(&grey(2, 1), 5, 1), [0, 1, 2, 0, 0]);
+        assert_eq!(cropped(&grey(1, 4), 2, 2), [2, 3, 0, 0]);
+    }
+
+    #[test]
+    fn normalises_into_planes() {
+        let image = Image::new(2, 1, 3, vec![0, 255, 51, 102, 153, 204]).unwrap();
+        let how = Preprocessing::normalise(vec![0.5, 0.25, 0.0], vec![0.5, 0.25, 1.0]);
+        let input = preprocess(&image, &how).unwrap();
+        let expected = [-1.0, (102.0 / 255.0 - 0.5) / 0.5, 3.0, (153.0 / 255.0 - 0.25) / 0.25, 0.2, 0.8];
+        for (value, expected) in input.iter().zip(expected) {
+            assert!((value - expected).abs() < 1e-6, "{input:?}");
+        }
+    }
+
+    #[test]
+    fn absurd_sizes_are_errors() {
+        let interpolation = Interpolation::Bilinear;
+        let how = |to| Preprocessing {
+            resize: Some(Resize { to, interpolation }),
+            ..Preprocessing::normalise(vec![0.0], vec![1.0])
+        };
+        let thin = grey(1, 200);
+        for to in [ResizeTo::ShorterEdge(1_000_000), ResizeTo::Exact([usize::MAX; 2]), ResizeTo::Exact([0, 1])] {
+            assert!(preprocess(&thin, &how(to)).is_err());
+        }
+        assert_eq!(preprocessed_size(&how(ResizeTo::ShorterEdge(2)), 1, 200), [2, 400]);
+    }
+}
