@@ -1,5 +1,7 @@
 //! The card: what must travel with weights so that nobody has to guess — network, labels, preprocessing, provenance.
 
+pub mod hf;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
