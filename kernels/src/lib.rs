@@ -1,1 +1,32 @@
-//! What a CPU does: convolution, batch norm and pooling on plain slices.
+//! What a CPU does: convolution, batch norm, pooling and linear layers on plain `f32` slices, forward and backward.
+//!
+//! * Layout is `[N, C, H, W]`, row-major, one contiguous slice a tensor. Shapes are plain structs ([`ConvShape`],
+//!   [`NormShape`], [`PoolShape`], [`LinearShape`]); build one, call its `checked()` once, then pass it to kernels.
+//! * Outputs are overwritten, never added to. Gradients are those of PyTorch, ties and edges included.
+//! * Work is spread over the current `rayon` pool. Reductions run in an order fixed by the shape alone, so the same
+//!   input gives the same bits whatever the number of threads. The SIMD level is chosen at run time and may change the
+//!   last bits from one machine to another.
+//! * A slice whose length does not fit its shape, or a shape that `checked()` would refuse, is an error of the caller
+//!   and panics at entry; nothing that a file or a user contains can get that far.
+
+mod activation;
+mod conv;
+mod error;
+mod linear;
+mod matmul;
+mod norm;
+mod pool;
+mod shape;
+mod simd;
+mod sums;
+
+pub use activation::{Activation, Mask, activate, activate_backward, add};
+pub use conv::{conv2d, conv2d_input_grad, conv2d_weight_grad};
+pub use error::{Result, ShapeError};
+pub use linear::{linear, linear_input_grad, linear_weight_grad};
+pub use norm::{BatchStats, NormGrads, SavedStats, batch_norm_backward, batch_norm_eval, batch_norm_train};
+pub use pool::{
+    avg_pool2d, avg_pool2d_backward, global_avg_pool, global_avg_pool_backward, max_pool2d, max_pool2d_backward,
+};
+pub use shape::{ConvShape, LinearShape, NormShape, PoolShape};
+pub use sums::channel_sums;

@@ -1,0 +1,108 @@
+//! ReLU, ReLU6 and addition, with PyTorch's gradients at the edges.
+
+use rayon::prelude::*;
+
+use crate::simd::vectorised;
+
+/// Values that one task handles.
+const TASK: usize = 1 << 14;
+
+/// An activation that can be told from its own output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `max(x, 0)`; gradient 0 at `x <= 0`.
+    Relu,
+    /// `min(max(x, 0), 6)`; gradient 0 at `x <= 0` and at `x >= 6`.
+    Relu6,
+}
+
+impl Activation {
+    /// The activated value; NaN stays NaN.
+    #[inline(always)]
+    #[must_use]
+    pub fn apply(self, x: f32) -> f32 {
+        let floored = if x <= 0.0 { 0.0 } else { x };
+        match self {
+            Self::Relu => floored,
+            Self::Relu6 => {
+                if floored >= 6.0 {
+                    6.0
+                } else {
+                    floored
+                }
+            }
+        }
+    }
+
+    /// The gradient `dy` where the output `y` was not clamped, else 0.
+    #[inline(always)]
+    #[must_use]
+    pub fn masked(self, y: f32, dy: f32) -> f32 {
+        let clamped = match self {
+            Self::Relu => y <= 0.0,
+            Self::Relu6 => y <= 0.0 || y >= 6.0,
+        };
+        if clamped { 0.0 } else { dy }
+    }
+}
+
+/// Which gradients pass an activation: those where its output `y` was not clamped.
+#[derive(Debug, Clone, Copy)]
+pub struct Mask<'a> {
+    /// The activation.
+    pub activation: Activation,
+    /// Its output.
+    pub y: &'a [f32],
+}
+
+/// `y = activation(x)`, elementwise.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn activate(activation: Activation, x: &[f32], y: &mut [f32]) {
+    assert_eq!(x.len(), y.len(), "input and output of an activation");
+    y.par_chunks_mut(TASK).zip(x.par_chunks(TASK)).for_each(|(y, x)| match activation {
+        Activation::Relu => vectorised(|| map(x, y, |x| Activation::Relu.apply(x))),
+        Activation::Relu6 => vectorised(|| map(x, y, |x| Activation::Relu6.apply(x))),
+    });
+}
+
+/// `dx` from `dy` and the activation's output (its input will do as well: both are clamped at the same places).
+///
+/// # Panics
+/// If the lengths differ.
+pub fn activate_backward(mask: Mask<'_>, dy: &[f32], dx: &mut [f32]) {
+    assert_eq!(mask.y.len(), dy.len(), "output and output gradient of an activation");
+    assert_eq!(dy.len(), dx.len(), "gradients of an activation");
+    let chunks = mask.y.par_chunks(TASK).zip(dy.par_chunks(TASK));
+    dx.par_chunks_mut(TASK).zip(chunks).for_each(|(dx, (y, dy))| match mask.activation {
+        Activation::Relu => vectorised(|| zip(y, dy, dx, |y, dy| Activation::Relu.masked(y, dy))),
+        Activation::Relu6 => vectorised(|| zip(y, dy, dx, |y, dy| Activation::Relu6.masked(y, dy))),
+    });
+}
+
+/// `y = a + b`, elementwise.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn add(a: &[f32], b: &[f32], y: &mut [f32]) {
+    assert_eq!(a.len(), b.len(), "the terms of a sum");
+    assert_eq!(a.len(), y.len(), "a sum and its terms");
+    y.par_chunks_mut(TASK)
+        .zip(a.par_chunks(TASK).zip(b.par_chunks(TASK)))
+        .for_each(|(y, (a, b))| vectorised(|| zip(a, b, y, |a, b| a + b)));
+}
+
+#[inline(always)]
+fn map(x: &[f32], y: &mut [f32], f: impl Fn(f32) -> f32) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = f(x);
+    }
+}
+
+#[inline(always)]
+pub(crate) fn zip(a: &[f32], b: &[f32], y: &mut [f32], f: impl Fn(f32, f32) -> f32) {
+    for (y, (&a, &b)) in y.iter_mut().zip(a.iter().zip(b)) {
+        *y = f(a, b);
+    }
+}
