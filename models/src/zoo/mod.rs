@@ -1,9 +1,15 @@
 //! The zoo: networks by name.
 
+mod mobilenet;
+mod resnet;
+#[cfg(test)]
+mod tests;
+
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::Graph;
+use resnet::{Block, ResNet};
 
 /// A network by name and options; the same text in recipes, cards and `attar models`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,42 +21,184 @@ pub struct NetworkSpec {
     pub classes: usize,
     /// Shape of one input sample, `[C, H, W]`.
     pub input: [usize; 3],
-    /// First layers of an ImageNet-style network: `imagenet` (7x7 stride 2, max pool) or `cifar` (3x3 stride 1).
+    /// First layers of an ImageNet-style network; `imagenet` unless said otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stem: Option<Stem>,
-    /// Shortcut of a CIFAR ResNet where shapes change: `a` (subsample, zero channels) or `b` (1x1 convolution).
+    /// Shortcut of a CIFAR ResNet where shapes change; `b` unless said otherwise, as in RepDistiller and mdistiller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shortcut: Option<Shortcut>,
-    /// Width multiplier (MobileNetV2).
+    /// Width multiplier (MobileNetV2); 1 unless said otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub width: Option<f64>,
+    /// Dropout probability before the classifier (MobileNetV2); 0.2 unless said otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f64>,
+}
+
+impl NetworkSpec {
+    /// A network with every option at its default. Nothing is checked before [`build`].
+    pub fn new(name: impl Into<String>, classes: usize, input: [usize; 3]) -> Self {
+        Self { name: name.into(), classes, input, stem: None, shortcut: None, width: None, dropout: None }
+    }
+
+    /// The options that are set, by their names.
+    fn options(&self) -> impl Iterator<Item = &'static str> {
+        [
+            ("stem", self.stem.is_some()),
+            ("shortcut", self.shortcut.is_some()),
+            ("width", self.width.is_some()),
+            ("dropout", self.dropout.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(name, set)| set.then_some(name))
+    }
 }
 
 /// First layers of an ImageNet-style network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stem {
-    /// 7x7 stride 2 and a max pool.
+    /// As in torchvision. ResNets: 7x7 convolution of stride 2 and a 3x3 max pool of stride 2.
+    #[default]
     Imagenet,
-    /// 3x3 stride 1, no pool.
+    /// For images near 32x32. ResNets: 3x3 convolution of stride 1, no pool (total stride 8). MobileNetV2: stride 1
+    /// in `features.0` and `features.2` (total stride 8).
     Cifar,
 }
 
 /// Shortcut of a CIFAR ResNet where shapes change (He et al. 2015, section 4.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Shortcut {
-    /// Subsample and pad with zero channels; no parameters.
+    /// Every second row and column, zero channels added half before and half after; no parameters.
     A,
     /// 1x1 convolution and batch norm.
+    #[default]
     B,
+}
+
+/// A network of the zoo, with the input and classes of the data set it is known for.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Name, as in [`NetworkSpec::name`].
+    pub name: &'static str,
+    /// One line for people.
+    pub about: &'static str,
+    /// Usual input, `[C, H, W]`; others are fine.
+    pub input: [usize; 3],
+    /// Usual number of classes.
+    pub classes: usize,
+    /// Options it has: fields of [`NetworkSpec`].
+    pub options: &'static [&'static str],
+    plan: Plan,
+}
+
+impl Entry {
+    /// The network with its usual input and classes and default options.
+    pub fn spec(&self) -> NetworkSpec {
+        NetworkSpec::new(self.name, self.classes, self.input)
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Plan {
+    ResNet(ResNet),
+    MobileNetV2,
+}
+
+/// All networks, in the order in which `attar models` shows them.
+pub fn catalog() -> Vec<Entry> {
+    let slim = [16, 16, 32, 64];
+    let wide = [32, 64, 128, 256];
+    vec![
+        cifar("resnet8", 8, slim),
+        cifar("resnet14", 14, slim),
+        cifar("resnet20", 20, slim),
+        cifar("resnet32", 32, slim),
+        cifar("resnet44", 44, slim),
+        cifar("resnet56", 56, slim),
+        cifar("resnet110", 110, slim),
+        cifar("resnet8x4", 8, wide),
+        cifar("resnet32x4", 32, wide),
+        imagenet("resnet18", Block::Basic, [2, 2, 2, 2]),
+        imagenet("resnet34", Block::Basic, [3, 4, 6, 3]),
+        imagenet("resnet50", Block::Bottleneck, [3, 4, 6, 3]),
+        imagenet("resnet101", Block::Bottleneck, [3, 4, 23, 3]),
+        imagenet("resnet152", Block::Bottleneck, [3, 8, 36, 3]),
+        Entry {
+            name: "mobilenet_v2",
+            about: "MobileNetV2 (Sandler et al. 2018): inverted residuals, depthwise convolutions",
+            input: [3, 224, 224],
+            classes: 1000,
+            options: &["stem", "width", "dropout"],
+            plan: Plan::MobileNetV2,
+        },
+    ]
+}
+
+/// A ResNet of `6n + 2` layers for small images; `widths` are those of the stem and of the three stages.
+fn cifar(name: &'static str, depth: usize, widths: [usize; 4]) -> Entry {
+    let plan = ResNet { block: Block::Basic, widths: widths.to_vec(), blocks: vec![(depth - 2) / 6; 3] };
+    let about = if widths[1] == 16 {
+        "CIFAR ResNet (He et al. 2015), 16-32-64 channels"
+    } else {
+        "CIFAR ResNet of the distillation benchmark, 64-128-256 channels"
+    };
+    Entry { name, about, input: [3, 32, 32], classes: 100, options: &["shortcut"], plan: Plan::ResNet(plan) }
+}
+
+/// A torchvision ResNet: stride in the 3x3 convolution of a bottleneck ("v1.5").
+fn imagenet(name: &'static str, block: Block, blocks: [usize; 4]) -> Entry {
+    let plan = ResNet { block, widths: vec![64, 64, 128, 256, 512], blocks: blocks.to_vec() };
+    let about = match block {
+        Block::Basic => "ImageNet ResNet (He et al. 2015), basic blocks",
+        Block::Bottleneck => "ImageNet ResNet (He et al. 2015), bottleneck blocks with the stride in the 3x3",
+    };
+    Entry { name, about, input: [3, 224, 224], classes: 1000, options: &["stem"], plan: Plan::ResNet(plan) }
 }
 
 /// Builds a network.
 ///
 /// # Errors
-/// An unknown name (with the nearest known one) or an option that this network does not have.
+/// An unknown name (with the nearest known one), an option that this network does not have, or a size that makes no
+/// network.
 pub fn build(spec: &NetworkSpec) -> Result<Graph> {
-    let _ = spec;
-    Err(crate::Error::unknown("network", &spec.name, &["resnet20"]))
+    let entries = catalog();
+    let Some(entry) = entries.iter().find(|entry| entry.name == spec.name) else {
+        let names: Vec<&str> = entries.iter().map(|entry| entry.name).collect();
+        return Err(Error::unknown("network", &spec.name, &names));
+    };
+    if let Some(option) = spec.options().find(|option| !entry.options.contains(option)) {
+        let problem = format!(
+            "`{}` has no such option\n  hint: it has {}; remove this one",
+            entry.name,
+            entry.options.join(", ")
+        );
+        return Err(Error::Setting { setting: option, problem });
+    }
+    check_sizes(spec)?;
+    match &entry.plan {
+        Plan::ResNet(plan) => plan.build(spec, entry.options.contains(&"stem")),
+        Plan::MobileNetV2 => mobilenet::build(spec),
+    }
+}
+
+/// Refuses what would overflow or allocate without end: a spec may come from a file that somebody else wrote.
+fn check_sizes(spec: &NetworkSpec) -> Result<()> {
+    const MAX_CLASSES: usize = 1_000_000;
+    const MAX_CHANNELS: usize = 4096;
+    const MAX_EDGE: usize = 16_384;
+    if spec.classes == 0 || spec.classes > MAX_CLASSES {
+        return Err(Error::Setting {
+            setting: "classes",
+            problem: format!("{}, expected 1 to {MAX_CLASSES}", spec.classes),
+        });
+    }
+    let [c, h, w] = spec.input;
+    if c == 0 || c > MAX_CHANNELS || [h, w].iter().any(|edge| *edge == 0 || *edge > MAX_EDGE) {
+        let problem =
+            format!("{:?}, expected [channels 1 to {MAX_CHANNELS}, height and width 1 to {MAX_EDGE}]", spec.input);
+        return Err(Error::Setting { setting: "input", problem });
+    }
+    Ok(())
 }
