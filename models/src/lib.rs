@@ -13,7 +13,7 @@ pub mod write;
 pub mod zoo;
 
 pub use card::{Card, Preprocessing};
-pub use error::{Error, Result};
+pub use error::{Error, Result, nearest};
 pub use graph::{Graph, GraphBuilder, Node, NodeId};
 pub use op::{Op, Param, Role};
 pub use weights::{Array, Weights};
