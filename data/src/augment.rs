@@ -181,3 +181,115 @@ fn random_part(height: u32, width: u32, scale: [f64; 2], ratio: [f64; 2], stream
     let (h, w) = (h.clamp(1, height), w.clamp(1, width));
     [(height - h) / 2, (width - w) / 2, h, w]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(sample: u64) -> Stream {
+        Stream::new(*b"augment ", 1, 1, sample)
+    }
+
+    fn grey(height: u32, width: u32, pixels: &[u8]) -> Image {
+        Image::new(width, height, 1, pixels.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn flip_mirrors_pixels_not_channels() {
+        let image = Image::new(2, 2, 3, (1..=12).collect()).unwrap();
+        assert_eq!(flip(image.clone()).pixels(), [4, 5, 6, 1, 2, 3, 10, 11, 12, 7, 8, 9]);
+        assert_eq!(flip(flip(image.clone())), image);
+        assert_eq!(Augment::Flip { p: 0.0 }.apply(image.clone(), &mut stream(0)).unwrap(), image);
+        assert_eq!(Augment::Flip { p: 1.0 }.apply(image.clone(), &mut stream(0)).unwrap(), flip(image.clone()));
+        let flipped =
+            (0..1000).filter(|&i| Augment::Flip { p: 0.3 }.apply(image.clone(), &mut stream(i)).unwrap() != image);
+        assert!((250..350).contains(&flipped.count()));
+    }
+
+    #[test]
+    fn pad_crop_fills_with_zero_or_the_reflection() {
+        let image = grey(2, 3, &[1, 2, 3, 4, 5, 6]);
+        assert_eq!(pad_crop(&image, -1, -2, Fill::Zero).unwrap().pixels(), [0, 0, 0, 0, 0, 1]);
+        // numpy.pad(mode="reflect") by 2 and 1, then the top left window.
+        assert_eq!(pad_crop(&image, -1, -2, Fill::Reflect).unwrap().pixels(), [6, 5, 4, 3, 2, 1]);
+        assert_eq!(pad_crop(&image, 1, 2, Fill::Reflect).unwrap().pixels(), [6, 5, 4, 3, 2, 1]);
+        assert_eq!(pad_crop(&image, 0, 0, Fill::Reflect).unwrap(), image);
+        let error = pad_crop(&image, 2, 0, Fill::Reflect).unwrap_err().to_string();
+        assert!(error.contains("3x2"), "{error}");
+    }
+
+    #[test]
+    fn pad_crop_visits_every_place_equally() {
+        // One lit pixel in the middle of 9x9: where it ends up is where the window was.
+        let mut pixels = [0; 81];
+        pixels[40] = 1;
+        let image = grey(9, 9, &pixels);
+        let augment = Augment::PadCrop { padding: 4, fill: Fill::Zero };
+        let mut seen = [0; 81];
+        for sample in 0..81 * 100 {
+            let moved = augment.apply(image.clone(), &mut stream(sample)).unwrap();
+            seen[moved.pixels().iter().position(|&v| v == 1).unwrap()] += 1;
+        }
+        assert!(seen.iter().all(|&count| (55..150).contains(&count)), "{seen:?}");
+    }
+
+    #[test]
+    fn random_part_keeps_to_scale_and_ratio() {
+        let (scale, ratio) = ([0.2, 0.6], [0.5, 2.0]);
+        let mut areas = 0.0;
+        for sample in 0..2000 {
+            let [top, left, h, w] = random_part(60, 80, scale, ratio, &mut stream(sample));
+            assert!(top + h <= 60 && left + w <= 80);
+            let (area, shape) = (f64::from(h * w) / 4800.0, f64::from(w) / f64::from(h));
+            assert!((0.18..0.63).contains(&area) && (0.45..2.1).contains(&shape), "{h}x{w}");
+            areas += area;
+        }
+        // Uniform in area, a little less where wide shapes do not fit.
+        assert!((0.36..0.42).contains(&(areas / 2000.0)), "{areas}");
+    }
+
+    #[test]
+    fn random_part_falls_back_to_the_centre() {
+        // No shape between 3/4 and 4/3 with the whole area fits into a strip.
+        let part = |height, width| random_part(height, width, [1.0, 1.0], usual_ratio(), &mut stream(0));
+        assert_eq!(part(10, 100), [0, 43, 10, 13]);
+        assert_eq!(part(100, 10), [43, 0, 13, 10]);
+        assert_eq!(part(1, 1), [0, 0, 1, 1]);
+        assert_eq!(random_part(1, 1000, [0.5, 0.5], [1e-3, 1e-3], &mut stream(0)), [0, 499, 1, 1]);
+    }
+
+    #[test]
+    fn random_resized_crop_has_its_size_and_defaults() {
+        let augment: Augment = toml::from_str("kind = 'random-resized-crop'\nsize = 7").unwrap();
+        assert_eq!(
+            augment,
+            Augment::RandomResizedCrop {
+                size: 7,
+                scale: [0.08, 1.0],
+                ratio: [0.75, 4.0 / 3.0],
+                interpolation: Interpolation::Bilinear
+            }
+        );
+        let image = grey(5, 9, &[7; 45]);
+        let out = augment.apply(image, &mut stream(3)).unwrap();
+        assert_eq!(out.pixels(), [7; 49]);
+    }
+
+    #[test]
+    fn settings_are_checked() {
+        for (text, expected) in [
+            ("kind = 'pad-crop'\npadding = 0", "augment.padding: 0"),
+            ("kind = 'flip'\np = nan", "augment.p: NaN"),
+            ("kind = 'random-resized-crop'\nsize = 0", "augment.size"),
+            ("kind = 'random-resized-crop'\nsize = 1\nscale = [0.0, 1.0]", "augment.scale: [0, 1]"),
+            ("kind = 'random-resized-crop'\nsize = 1\nscale = [0.5, 1.5]", "augment.scale"),
+            ("kind = 'random-resized-crop'\nsize = 1\nratio = [2.0, 1.0]", "augment.ratio"),
+        ] {
+            let error = toml::from_str::<Augment>(text).unwrap().check().unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        let error = toml::from_str::<Augment>("kind = 'pad-crop'\npadding = 4\nfill = 'edge'").unwrap_err().to_string();
+        assert!(error.contains("zero") && error.contains("reflect"), "{error}");
+        assert!(toml::from_str::<Augment>("kind = 'pad-crop'\npadding = 4\nfill = 'reflect'").unwrap().check().is_ok());
+    }
+}

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::idx;
 use crate::image::Image;
+use crate::{cifar, folder, idx};
 
 /// Labelled images, in a fixed order.
 ///
@@ -72,6 +72,24 @@ pub enum Source {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         classes: Option<Vec<String>>,
     },
+    /// CIFAR-10, binary version.
+    Cifar10 {
+        /// Directory of the `.bin` files, its parent, or the official `.tar.gz`.
+        root: PathBuf,
+    },
+    /// CIFAR-100, binary version, fine labels.
+    Cifar100 {
+        /// Directory of the `.bin` files, its parent, or the official `.tar.gz`.
+        root: PathBuf,
+    },
+    /// `train/CLASS/...` and `val/CLASS/...` or `test/CLASS/...` with PNG, JPEG or WebP files.
+    ImageFolder {
+        /// Directory of the splits.
+        root: PathBuf,
+        /// Folder of the test split; by default whichever of `test` and `val` is there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        test: Option<String>,
+    },
 }
 
 impl Source {
@@ -82,13 +100,19 @@ impl Source {
     pub fn open(&self) -> Result<Splits> {
         match self {
             Self::Idx { root, classes } => idx::open(root, classes.as_deref()),
+            Self::Cifar10 { root } => cifar::open_10(root),
+            Self::Cifar100 { root } => cifar::open_100(root),
+            Self::ImageFolder { root, test } => folder::open(root, test.as_deref()),
         }
     }
 
     /// The directory or archive.
     pub fn root(&self) -> &Path {
         match self {
-            Self::Idx { root, .. } => root,
+            Self::Idx { root, .. }
+            | Self::Cifar10 { root }
+            | Self::Cifar100 { root }
+            | Self::ImageFolder { root, .. } => root,
         }
     }
 
@@ -96,7 +120,10 @@ impl Source {
     #[must_use]
     pub fn relative_to(mut self, base: &Path) -> Self {
         match &mut self {
-            Self::Idx { root, .. } => *root = base.join(&*root),
+            Self::Idx { root, .. }
+            | Self::Cifar10 { root }
+            | Self::Cifar100 { root }
+            | Self::ImageFolder { root, .. } => *root = base.join(&*root),
         }
         self
     }
@@ -172,5 +199,35 @@ impl Dataset for InMemory {
 
     fn name(&self, index: usize) -> String {
         format!("{}[{index}]", self.split)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_reads_as_a_recipe_writes_it() {
+        let source: Source = toml::from_str("kind = 'image-folder'\nroot = 'pets'").unwrap();
+        assert_eq!(source, Source::ImageFolder { root: "pets".into(), test: None });
+        assert_eq!(source.clone().relative_to(Path::new("/data")).root(), Path::new("/data/pets"));
+        assert_eq!(source.relative_to(Path::new("a")).root(), Path::new("a/pets"));
+        let source: Source = toml::from_str("kind = 'idx'\nroot = '/x'\nclasses = ['a', 'b']").unwrap();
+        assert_eq!(toml::from_str::<Source>(&toml::to_string(&source).unwrap()).unwrap(), source);
+        let error = toml::from_str::<Source>("kind = 'cifar11'\nroot = 'x'").unwrap_err().to_string();
+        assert!(error.contains("cifar10") && error.contains("image-folder"), "{error}");
+        let error = toml::from_str::<Source>("kind = 'cifar10'\nroute = 'x'\nroot = 'x'").unwrap_err().to_string();
+        assert!(error.contains("unknown field `route`"), "{error}");
+    }
+
+    #[test]
+    fn in_memory_refuses_what_does_not_fit() {
+        let classes = || vec!["a".to_owned(), "b".to_owned()];
+        assert!(InMemory::new([1, 2], 1, vec![0; 4], vec![0, 1], classes(), "x").is_ok());
+        assert!(InMemory::new([1, 2], 1, vec![0; 5], vec![0, 1], classes(), "x").is_err());
+        assert!(InMemory::new([0, 2], 1, vec![], vec![0, 1], classes(), "x").is_err());
+        assert!(InMemory::new([1, 2], 2, vec![0; 8], vec![0, 1], classes(), "x").is_err());
+        let error = InMemory::new([1, 2], 1, vec![0; 4], vec![0, 2], classes(), "x").unwrap_err().to_string();
+        assert!(error.contains("x[1] has label 2, but there are 2 classes"), "{error}");
     }
 }

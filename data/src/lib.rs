@@ -7,10 +7,12 @@
 
 mod augment;
 mod batch;
+mod cifar;
 mod dataset;
 mod decode;
 mod error;
 mod files;
+mod folder;
 mod idx;
 mod image;
 mod preprocess;
