@@ -1,9 +1,13 @@
 //! How a network leaves: the ONNX writer and the bundle, a directory that a device can be given.
 //!
-//! Nothing here runs a network. [`onnx::write`] maps a graph node by node; [`bundle::write`] joins the model in its
+//! Nothing here runs a network. [`onnx::write`] maps a graph node by node; [`write_bundle`] joins the model in its
 //! formats with labels, preprocessing, reference answers and checksums.
 
+pub mod bundle;
 mod error;
 pub mod onnx;
+mod source;
 
+pub use bundle::write_bundle;
 pub use error::{Error, Result};
+pub use source::{Goldens, Source};

@@ -3,6 +3,7 @@
 pub mod hf;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +114,47 @@ pub struct Card {
     pub preprocessing: Preprocessing,
     /// Where the weights came from.
     pub provenance: Provenance,
+}
+
+impl Card {
+    /// Reads a card: a run's `card.json`, or a bundle's `config.json`, which adds the key `architectures`.
+    ///
+    /// # Errors
+    /// [`Error::Format`] when it is not a card of this version, [`Error::Setting`] when its parts do not fit together.
+    pub fn from_json(text: &str, origin: &Path) -> Result<Self> {
+        let fail = |problem: String| Error::Format { path: origin.to_owned(), problem };
+        let mut value: serde_json::Value = serde_json::from_str(text).map_err(|error| fail(error.to_string()))?;
+        if let Some(keys) = value.as_object_mut() {
+            keys.remove("architectures");
+        }
+        let version = value.get("card_version").and_then(serde_json::Value::as_u64);
+        if version.is_some_and(|version| version != u64::from(CARD_VERSION)) {
+            return Err(fail(format!("card_version is {}, expected {CARD_VERSION}", version.unwrap_or_default())));
+        }
+        let card = Self::deserialize(value).map_err(|error| fail(error.to_string()))?;
+        card.check()?;
+        Ok(card)
+    }
+
+    /// Checks that labels, classes and preprocessing fit together.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] naming what does not.
+    pub fn check(&self) -> Result<()> {
+        let fail = |setting, problem: String| Err(Error::Setting { setting, problem });
+        if self.labels.len() != self.network.classes {
+            return fail("labels", format!("{} labels for {} classes", self.labels.len(), self.network.classes));
+        }
+        if let Some(label) = self.labels.iter().find(|label| label.is_empty() || label.contains(['\n', '\r'])) {
+            return fail("labels", format!("{label:?} is not one line of text"));
+        }
+        self.preprocessing.check()?;
+        if self.preprocessing.channels != self.network.input[0] {
+            let (made, read) = (self.preprocessing.channels, self.network.input[0]);
+            return fail("preprocessing", format!("makes {made} channels, the network reads {read}"));
+        }
+        Ok(())
+    }
 }
 
 /// Where weights came from.

@@ -1,0 +1,194 @@
+//! The bundle: a directory with the model in its formats and everything a device or a person needs to trust it.
+//!
+//! The directory is a temporary one of the caller's, who verifies it in every runtime before giving it its name.
+
+mod readme;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::path::Path;
+
+use attar_models::card::hf;
+use attar_models::{Card, Graph, Weights, write, zoo};
+use prost::Message;
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::onnx::{self, CONSTANT_MARK, proto::ModelProto};
+use crate::source::{Goldens, Source, sha256_hex};
+
+/// Version of the bundle's layout.
+pub const BUNDLE_VERSION: u32 = 1;
+
+/// How to write a bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// ONNX operator set, one of [`onnx::SUPPORTED_OPSETS`].
+    pub opset: i64,
+    /// Which goldens travel along.
+    pub goldens: Goldens,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { opset: onnx::Options::default().opset, goldens: Goldens::Real }
+    }
+}
+
+/// What was written, for the terminal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// sha256 of each file by its path in the bundle; `manifest.json` itself is not in it.
+    pub files: BTreeMap<String, String>,
+    /// Trained parameters of the network.
+    pub parameters: usize,
+    /// Multiply-accumulates of one image.
+    pub macs: u64,
+    /// Size of `model.onnx` in bytes.
+    pub onnx_bytes: usize,
+    /// Number of goldens.
+    pub goldens: usize,
+}
+
+/// Writes a bundle into the empty directory `dir`: `model.safetensors`, `model.onnx` (batch norms folded),
+/// `config.json`, `preprocessor_config.json`, `labels.txt`, `reference/`, `README.md`, and `manifest.json` last.
+///
+/// # Errors
+/// Weights that do not fit the card's network, hold a NaN or anything that is not the network's own; labels or
+/// reference answers that do not fit; an unsupported opset; a file that cannot be written.
+pub fn write_bundle(source: &Source, options: &Options, dir: &Path) -> Result<Summary> {
+    // Everything that can be wrong is found before the first byte is written.
+    let card = &source.card;
+    card.check()?;
+    let graph = zoo::build(&card.network)?;
+    source.weights.check(&graph)?;
+    let predictions = source.predictions()?;
+    let goldens = source.goldens(options.goldens)?;
+    let model = onnx_model(&graph, source, options)?;
+    let count = goldens.as_ref().map_or(0, |(_, count)| *count);
+    let facts = readme::Facts {
+        card,
+        parameters: graph.parameter_count(),
+        macs: graph.macs(),
+        onnx_bytes: model.len(),
+        opset: options.opset,
+        goldens: options.goldens,
+        golden_count: count,
+    };
+    let mut files: BTreeMap<&str, Vec<u8>> = BTreeMap::from([
+        ("README.md", readme::text(&facts).into_bytes()),
+        ("config.json", json(&Config { architectures: [&card.network.name], card })?),
+        ("labels.txt", card.labels.iter().flat_map(|label| format!("{label}\n").into_bytes()).collect()),
+        ("model.onnx", model),
+        ("preprocessor_config.json", json(&hf::to_hf(&card.preprocessing)?)?),
+        ("reference/predictions.safetensors", predictions),
+    ]);
+    if let Some((bytes, _)) = goldens {
+        files.insert("reference/golden.safetensors", bytes);
+    }
+    let summary = Summary {
+        parameters: facts.parameters,
+        macs: facts.macs,
+        onnx_bytes: facts.onnx_bytes,
+        goldens: count,
+        files: std::iter::once(("model.safetensors", &source.model))
+            .chain(files.iter().map(|(path, bytes)| (*path, bytes)))
+            .map(|(path, bytes)| (path.to_owned(), sha256_hex(bytes)))
+            .collect(),
+    };
+    let reference = dir.join("reference");
+    std::fs::create_dir_all(&reference).map_err(|source| Error::Io { path: reference, source })?;
+    put(dir, "model.safetensors", &source.model)?;
+    for (path, bytes) in &files {
+        put(dir, path, bytes)?;
+    }
+    put(dir, "manifest.json", &json(&Manifest::new(&summary.files, options, card))?)?;
+    Ok(summary)
+}
+
+/// `model.onnx`, checked to hold nothing that is not the network's.
+fn onnx_model(graph: &Graph, source: &Source, options: &Options) -> Result<Vec<u8>> {
+    let (folded, weights) = fold(graph, &source.weights)?;
+    let card = &source.card;
+    let text = |value: serde_json::Result<String>| value.map_err(|error| not_json(&error));
+    let metadata = BTreeMap::from([
+        ("attar.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        ("attar.network".to_owned(), text(serde_json::to_string(&card.network))?),
+        ("attar.labels".to_owned(), text(serde_json::to_string(&card.labels))?),
+        ("attar.preprocessing".to_owned(), hf::to_hf(&card.preprocessing)?.to_string()),
+        ("attar.weights_sha256".to_owned(), source.weights_sha256()),
+    ]);
+    let bytes = onnx::write(&folded, &weights, &onnx::Options { opset: options.opset, metadata })?;
+    own_tensors_only(&bytes, &folded)?;
+    Ok(bytes)
+}
+
+fn fold(graph: &Graph, weights: &Weights) -> Result<(Graph, Weights)> {
+    Ok((graph.clone(), weights.clone()))
+}
+
+/// Reads a written model back: every tensor in it is a parameter of the graph or a constant of one of its nodes.
+fn own_tensors_only(model: &[u8], graph: &Graph) -> Result<()> {
+    let file = "model.onnx";
+    let model = ModelProto::decode(model).map_err(|error| Error::Foreign { file, names: vec![error.to_string()] })?;
+    let parameters: BTreeSet<String> = graph.params().map(|param| param.name).collect();
+    let nodes: BTreeSet<&str> = graph.nodes().iter().map(|node| node.name.as_str()).collect();
+    let own = |name: &str| {
+        parameters.contains(name) || name.split_once(CONSTANT_MARK).is_some_and(|(node, _)| nodes.contains(node))
+    };
+    let tensors = model.graph.iter().flat_map(|graph| &graph.initializer).map(|tensor| tensor.name());
+    let names: Vec<String> = tensors.filter(|name| !own(name)).map(str::to_owned).collect();
+    if names.is_empty() { Ok(()) } else { Err(Error::Foreign { file, names }) }
+}
+
+#[derive(Serialize)]
+struct Manifest<'a> {
+    bundle_version: u32,
+    files: &'a BTreeMap<String, String>,
+    models: [Model; 1],
+    opset: i64,
+    provenance: &'a attar_models::card::Provenance,
+}
+
+#[derive(Serialize)]
+struct Model {
+    file: &'static str,
+    precision: &'static str,
+}
+
+impl<'a> Manifest<'a> {
+    fn new(files: &'a BTreeMap<String, String>, options: &Options, card: &'a Card) -> Self {
+        Self {
+            bundle_version: BUNDLE_VERSION,
+            files,
+            models: [Model { file: "model.onnx", precision: "f32" }],
+            opset: options.opset,
+            provenance: &card.provenance,
+        }
+    }
+}
+
+/// The card, plus the key by which other tools recognise a configuration.
+#[derive(Serialize)]
+struct Config<'a> {
+    architectures: [&'a str; 1],
+    #[serde(flatten)]
+    card: &'a Card,
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| not_json(&error))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+fn not_json(error: &serde_json::Error) -> Error {
+    Error::Setting { setting: "card", problem: format!("cannot be written as JSON: {error}") }
+}
+
+fn put(dir: &Path, path: &str, bytes: &[u8]) -> Result<()> {
+    Ok(write::atomically(&dir.join(path), |file| file.write_all(bytes))?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! The model card of a bundle: `README.md` with the front matter that model hubs read.
+
+use std::fmt::Write as _;
+
+use attar_models::Card;
+use attar_models::card::{Interpolation, Preprocessing, ResizeTo};
+
+use crate::source::Goldens;
+
+/// What the model card tells.
+pub(super) struct Facts<'a> {
+    pub(super) card: &'a Card,
+    pub(super) parameters: usize,
+    pub(super) macs: u64,
+    pub(super) onnx_bytes: usize,
+    pub(super) opset: i64,
+    pub(super) goldens: Goldens,
+    pub(super) golden_count: usize,
+}
+
+/// The whole file. Writing to a string cannot fail, hence the ignored results.
+pub(super) fn text(facts: &Facts<'_>) -> String {
+    let mut out = front_matter(facts.card);
+    let network = &facts.card.network;
+    let [c, h, w] = network.input;
+    let _ = write!(
+        out,
+        "\n# {}, {} classes\n\n\
+         An image classifier, trained and exported by attar. `model.onnx` is for running (batch norms folded), \
+         `model.safetensors` for training on (torchvision's parameter names).\n\n\
+         | | |\n|---|---|\n\
+         | Network | `{}` |\n| Input | `input` [batch, {c}, {h}, {w}], f32 |\n| Output | `logits` [batch, {}], f32 |\n\
+         | Parameters | {} |\n| Multiply-accumulates an image | {} |\n| `model.onnx` | {} bytes, opset {} |\n",
+        network.name,
+        network.classes,
+        spec(facts.card),
+        network.classes,
+        grouped(facts.parameters as u64),
+        grouped(facts.macs),
+        grouped(facts.onnx_bytes as u64),
+        facts.opset,
+    );
+    metrics(&mut out, facts.card);
+    let _ = write!(out, "\n## Preprocessing\n\n{}\n", steps(&facts.card.preprocessing));
+    provenance(&mut out, facts.card);
+    let _ = write!(out, "\n## Reference answers\n\n{}\n", reference(facts));
+    out.push_str(
+        "\n## Use\n\n```\nattar-infer predict . image.jpg\nattar-infer verify .\n```\n\n\
+         `manifest.json` holds the sha256 of every file.\n",
+    );
+    out
+}
+
+/// YAML; strings are quoted as JSON, which YAML reads alike.
+fn front_matter(card: &Card) -> String {
+    let licence = card.provenance.licence.as_deref().unwrap_or("unknown");
+    format!(
+        "---\nlicense: {}\nlibrary_name: attar\npipeline_tag: image-classification\n\
+         tags:\n- image-classification\n- onnx\n- {}\nmetrics:\n- accuracy\n---\n",
+        quoted(licence),
+        quoted(&card.network.name)
+    )
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// Name and options in one line.
+fn spec(card: &Card) -> String {
+    serde_json::to_string(&card.network).unwrap_or_else(|_| card.network.name.clone())
+}
+
+fn metrics(out: &mut String, card: &Card) {
+    if card.provenance.metrics.is_empty() {
+        return;
+    }
+    out.push_str("\n## Measured\n\n| | |\n|---|---:|\n");
+    for (name, value) in &card.provenance.metrics {
+        let _ = writeln!(out, "| {} | {} |", cell(name), (value * 1000.0).round() / 1000.0);
+    }
+}
+
+fn steps(preprocessing: &Preprocessing) -> String {
+    let mut lines = vec![format!(
+        "Decode to {}.",
+        if preprocessing.channels == 1 { "one grey channel (ITU-R 601)" } else { "RGB" }
+    )];
+    if let Some(resize) = preprocessing.resize {
+        let filter = match resize.interpolation {
+            Interpolation::Bilinear => "bilinear",
+            Interpolation::Bicubic => "bicubic",
+        };
+        let to = match resize.to {
+            ResizeTo::ShorterEdge(edge) => format!("shorter edge {edge}"),
+            ResizeTo::Exact([height, width]) => format!("{height} x {width}"),
+        };
+        lines.push(format!("Resize to {to} (antialiased {filter}, PIL's)."));
+    }
+    if let Some([height, width]) = preprocessing.crop {
+        lines.push(format!("Centre crop {height} x {width}."));
+    }
+    lines.push(format!(
+        "Divide by 255, subtract {:?}, divide by {:?} (per channel).",
+        preprocessing.mean, preprocessing.std
+    ));
+    let numbered = lines.iter().enumerate().map(|(i, line)| format!("{}. {line}\n", i + 1));
+    numbered.collect::<String>() + "\nThe same in `preprocessor_config.json`, which the runtimes obey."
+}
+
+fn provenance(out: &mut String, card: &Card) {
+    let from = &card.provenance;
+    out.push_str("\n## Provenance\n\n| | |\n|---|---|\n");
+    let mut row = |name: &str, value: Option<&str>| {
+        if let Some(value) = value {
+            let _ = writeln!(out, "| {name} | {} |", cell(value));
+        }
+    };
+    row("Written by", Some(&from.program));
+    row("Checkpoint", from.checkpoint.as_deref());
+    row("Seed", from.seed.map(|seed| seed.to_string()).as_deref());
+    row("Recipe sha256", from.recipe_sha256.as_deref());
+    row("Data sha256", from.data_sha256.as_deref());
+    for (name, sha256) in &from.teachers {
+        row(&format!("Teacher {} sha256", cell(name)), Some(sha256));
+    }
+    row("Licence", Some(from.licence.as_deref().unwrap_or("not stated")));
+}
+
+fn reference(facts: &Facts<'_>) -> String {
+    let goldens = match facts.goldens {
+        Goldens::Real => format!(
+            "`reference/golden.safetensors` holds {} **real images of the validation split** (never of the training \
+             split) with the trainer's logits.",
+            facts.golden_count
+        ),
+        Goldens::Synthetic => format!(
+            "`reference/golden.safetensors` holds {} synthetic images with the trainer's logits; no image of the data \
+             set is in this bundle.",
+            facts.golden_count
+        ),
+        Goldens::None => "No goldens: no image is in this bundle.".to_owned(),
+    };
+    format!(
+        "{goldens}\n\n`reference/predictions.safetensors` holds the trainer's answer to every validation and test \
+         image, found by the sha256 of its pixels; it holds no pixels."
+    )
+}
+
+/// Text in a table: no bars, no line breaks.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace(['\n', '\r'], " ")
+}
+
+/// 1234567 as `1 234 567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group));
+    groups.collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,183 @@
+//! What is exported: one checkpoint of a run, its card and its reference answers, read and checked before anything is
+//! written.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use attar_models::{Card, Weights, read};
+use safetensors::{Dtype, SafeTensors};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+
+/// A trained network on disk, ready to leave.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// What the weights are.
+    pub card: Card,
+    /// The checkpoint's `model.safetensors`, byte for byte.
+    pub model: Vec<u8>,
+    /// The arrays in it.
+    pub weights: Weights,
+    /// Folder with `predictions.safetensors` and the goldens.
+    pub reference: PathBuf,
+}
+
+/// Which goldens travel with the bundle.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Goldens {
+    /// A few images of the validation split.
+    #[default]
+    Real,
+    /// Made-up images, for data that must not leave.
+    Synthetic,
+    /// None at all.
+    None,
+}
+
+impl Goldens {
+    /// The goldens' file in `reference/` of a run, if there is one to take.
+    fn file(self) -> Option<&'static str> {
+        match self {
+            Self::Real => Some("golden.safetensors"),
+            Self::Synthetic => Some("golden-synthetic.safetensors"),
+            Self::None => None,
+        }
+    }
+
+    /// The name in the goldens' metadata and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Real => "real",
+            Self::Synthetic => "synthetic",
+            Self::None => "none",
+        }
+    }
+}
+
+impl Source {
+    /// Reads `card.json`, `checkpoints/CHECKPOINT/model.safetensors` and finds `reference/` in the directory of a run.
+    /// Without a `checkpoint`, it is the one that the reference answers were made with.
+    ///
+    /// # Errors
+    /// A file that is missing or damaged, or reference answers that belong to other weights.
+    pub fn open(run: &Path, checkpoint: Option<&str>) -> Result<Self> {
+        let card_file = run.join("card.json");
+        let text = String::from_utf8(bytes(&card_file)?)
+            .map_err(|_| Error::Source { path: card_file.clone(), problem: "not UTF-8 text".to_owned() })?;
+        let card = Card::from_json(&text, &card_file)?;
+        let reference = run.join("reference");
+        let file = |name: &str| run.join("checkpoints").join(name).join("model.safetensors");
+        let path = match checkpoint {
+            Some(name) => file(name),
+            None => matching(&reference.join(PREDICTIONS), &[file("best"), file("last")])?,
+        };
+        let model = bytes(&path)?;
+        let weights = read::parse_safetensors(&model, &path)?.weights;
+        Ok(Self { card, model, weights, reference })
+    }
+
+    /// sha256 of the weights file in hex.
+    pub fn weights_sha256(&self) -> String {
+        sha256_hex(&self.model)
+    }
+
+    /// The bytes of the reference answers, after checking that they were made with these weights.
+    ///
+    /// # Errors
+    /// A file that is missing, damaged or belongs to other weights or classes.
+    pub(crate) fn predictions(&self) -> Result<Vec<u8>> {
+        let path = self.reference.join(PREDICTIONS);
+        let fail = |problem: String| Error::Source { path: path.clone(), problem };
+        let bytes = bytes(&path)?;
+        let made_with = metadata(&bytes, "weights_sha256", &path)?;
+        let exported = self.weights_sha256();
+        if made_with != exported {
+            return Err(fail(format!(
+                "these answers were given by other weights (sha256 {made_with}) than the exported ones ({exported})\n  \
+                 hint: export the checkpoint that the run evaluated last, or resume the run to its end"
+            )));
+        }
+        let classes = metadata(&bytes, "classes", &path)?;
+        if classes != self.card.network.classes.to_string() {
+            let expected = self.card.network.classes;
+            return Err(fail(format!("answers of {classes} classes, but the network has {expected}")));
+        }
+        let file = SafeTensors::deserialize(&bytes).map_err(|error| fail(error.to_string()))?;
+        for name in ["pixels_sha256", "label", "split", "top1", "top5", "top5_logits", "log_sum_exp"] {
+            file.tensor(name).map_err(|_| fail(format!("`{name}` is missing")))?;
+        }
+        Ok(bytes)
+    }
+
+    /// The bytes of the chosen goldens and how many they are, after checking their shapes.
+    ///
+    /// # Errors
+    /// A file that is missing, damaged, of the other kind, or made with a network of other shapes.
+    pub(crate) fn goldens(&self, which: Goldens) -> Result<Option<(Vec<u8>, usize)>> {
+        let Some(name) = which.file() else { return Ok(None) };
+        let path = self.reference.join(name);
+        let fail = |problem: String| Error::Source { path: path.clone(), problem };
+        let bytes = bytes(&path)?;
+        let kind = metadata(&bytes, "kind", &path)?;
+        if kind != which.name() {
+            return Err(fail(format!("these goldens are {kind}, expected {}", which.name())));
+        }
+        let file = SafeTensors::deserialize(&bytes).map_err(|error| fail(error.to_string()))?;
+        let tensor = |name: &str| file.tensor(name).map_err(|_| fail(format!("`{name}` is missing")));
+        let (input, logits) = (tensor("input")?, tensor("logits")?);
+        let count = logits.shape().first().copied().unwrap_or(0);
+        let [c, h, w] = self.card.network.input;
+        let shapes = [(&input, vec![count, c, h, w]), (&logits, vec![count, self.card.network.classes])];
+        for ((tensor, shape), name) in shapes.iter().zip(["input", "logits"]) {
+            if count == 0 || tensor.shape() != shape || tensor.dtype() != Dtype::F32 {
+                return Err(fail(format!(
+                    "`{name}` is {:?} {:?}, expected F32 {shape:?} with at least one image",
+                    tensor.dtype(),
+                    tensor.shape()
+                )));
+            }
+        }
+        for i in 0..count {
+            tensor(&format!("encoded.{i}"))?;
+        }
+        Ok(Some((bytes, count)))
+    }
+}
+
+const PREDICTIONS: &str = "predictions.safetensors";
+
+/// The candidate that the predictions were made with.
+fn matching(predictions: &Path, candidates: &[PathBuf]) -> Result<PathBuf> {
+    let made_with = metadata(&bytes(predictions)?, "weights_sha256", predictions)?;
+    for candidate in candidates {
+        if candidate.is_file() && sha256_hex(&bytes(candidate)?) == made_with {
+            return Ok(candidate.clone());
+        }
+    }
+    let problem = format!(
+        "these answers were given by weights (sha256 {made_with}) that are neither of {}\n  \
+         hint: resume the run to its end; it writes them with the checkpoint it exports",
+        candidates.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    );
+    Err(Error::Source { path: predictions.to_owned(), problem })
+}
+
+fn metadata(bytes: &[u8], key: &str, path: &Path) -> Result<String> {
+    let fail = |problem: String| Error::Source { path: path.to_owned(), problem };
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| fail(error.to_string()))?;
+    let value = header.metadata().as_ref().and_then(|metadata| metadata.get(key));
+    value.cloned().ok_or_else(|| fail(format!("its metadata lacks `{key}`")))
+}
+
+fn bytes(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })
+}
+
+/// sha256 in hex.
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}"); // writing to a string cannot fail
+        hex
+    })
+}
