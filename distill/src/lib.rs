@@ -1,5 +1,12 @@
 //! How a network learns: recipe → plan → run → checkpoint.
 
+pub mod device;
 mod error;
+pub mod network;
+mod ops;
+pub mod params;
 
+pub use device::DeviceChoice;
 pub use error::{Error, Result};
+pub use network::{Gradients, Network, Outputs, Tape};
+pub use params::Params;

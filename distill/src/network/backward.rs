@@ -1,0 +1,153 @@
+//! The backward pass: the steps of a tape in reverse, each freed once its gradient is known.
+
+use std::collections::BTreeMap;
+
+use attar_kernels::Activation;
+use attar_models::{Graph, NodeId, Op};
+use candle_core::Tensor;
+
+use super::Gradients;
+use super::forward::at;
+use super::plan::Step;
+use super::tape::{Saved, Tape};
+use crate::error::Result;
+use crate::ops;
+use crate::params::Params;
+
+/// Runs the tape backwards.
+pub(super) fn run(
+    graph: &Graph,
+    params: &Params,
+    tape: Tape,
+    grads_out: Vec<(NodeId, Tensor)>,
+    wants_input: bool,
+) -> Result<Gradients> {
+    let Tape { plan, saved, batch } = tape;
+    let mut grads: Vec<Option<Tensor>> = vec![None; graph.nodes().len()];
+    for (id, grad) in grads_out {
+        check(graph, plan.makes(id) || id == graph.input(), batch, id, &grad)?;
+        add_to(&mut grads[id.index()], grad.detach())?;
+    }
+    let trains = trains(graph, wants_input);
+    let mut found = BTreeMap::new();
+    for (step, saved) in plan.steps.iter().zip(saved).rev() {
+        let Some(dy) = grads[step.output.index()].take() else { continue };
+        let mut pass = StepBackward { graph, params, step, batch, trains: &trains, found: &mut found };
+        let dxs = pass.run(saved, &dy).map_err(|error| at(graph, step.node, error))?;
+        for (id, dx) in step.inputs(graph).zip(dxs) {
+            if let (Some(dx), true) = (dx, trains[id.index()]) {
+                add_to(&mut grads[id.index()], dx)?;
+            }
+        }
+    }
+    let input = grads[graph.input().index()].take().filter(|_| wants_input);
+    Ok(Gradients { params: found, input })
+}
+
+fn check(graph: &Graph, known: bool, batch: usize, id: NodeId, grad: &Tensor) -> Result<()> {
+    let node = graph.node(id);
+    let expected: Vec<usize> = std::iter::once(batch).chain(node.shape.iter().copied()).collect();
+    let problem = if !known {
+        "has a gradient but was neither output nor tap of this pass".to_owned()
+    } else if grad.dims() != expected {
+        format!("has a gradient of shape {:?}, expected {expected:?}", grad.dims())
+    } else {
+        return Ok(());
+    };
+    Err(attar_models::Error::Node { node: node.name.clone(), problem }.into())
+}
+
+/// Whether anything at or before a node wants a gradient.
+fn trains(graph: &Graph, wants_input: bool) -> Vec<bool> {
+    let mut trains = vec![false; graph.nodes().len()];
+    for (id, node) in graph.iter() {
+        let own = node.params().any(|param| param.role.is_trained());
+        let earlier = node.inputs.iter().any(|input| trains[input.index()]);
+        trains[id.index()] = own || earlier || (wants_input && id == graph.input());
+    }
+    trains
+}
+
+fn add_to(slot: &mut Option<Tensor>, grad: Tensor) -> Result<()> {
+    *slot = Some(match slot.take() {
+        Some(sum) => ops::add(&sum, &grad)?,
+        None => grad,
+    });
+    Ok(())
+}
+
+/// One step of the way back.
+struct StepBackward<'a> {
+    graph: &'a Graph,
+    params: &'a Params,
+    step: &'a Step,
+    batch: usize,
+    trains: &'a [bool],
+    found: &'a mut BTreeMap<String, Tensor>,
+}
+
+impl StepBackward<'_> {
+    /// Gradients of the step's inputs, in the order of [`Step::inputs`], where they are wanted.
+    fn run(&mut self, saved: Saved, dy: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        let node = self.graph.node(self.step.node);
+        let Some(first) = node.inputs.first().copied() else { return Ok(Vec::new()) };
+        let wanted = self.trains[first.index()];
+        let x_shape = self.shape(first);
+        Ok(match (&node.op, saved) {
+            (Op::Conv2d(conv), Saved::Input(x)) => {
+                self.found("weight", ops::conv2d_weight_grad(conv, &x, dy)?);
+                drop(x);
+                if conv.bias {
+                    self.found("bias", ops::channel_sums(dy)?);
+                }
+                let dx = || ops::conv2d_input_grad(conv, dy, self.param("weight")?, &x_shape);
+                vec![wanted.then(dx).transpose()?]
+            }
+            (Op::Linear { bias, .. }, Saved::Input(x)) => {
+                self.found("weight", ops::linear_weight_grad(&x, dy)?);
+                if *bias {
+                    self.found("bias", ops::channel_sums(dy)?);
+                }
+                let dx = || ops::linear_input_grad(dy, self.param("weight")?);
+                vec![wanted.then(dx).transpose()?]
+            }
+            (Op::BatchNorm2d { .. }, Saved::Norm { x, stats, activated }) => {
+                let mask = activated.as_ref().zip(self.step.activation);
+                let residual = self.step.residual.is_some();
+                let grads = ops::batch_norm_backward(&x, self.param("weight")?, &stats, mask, dy, residual)?;
+                self.found("weight", grads.dweight);
+                self.found("bias", grads.dbias);
+                vec![Some(grads.dx), grads.dresidual]
+            }
+            (Op::Relu, Saved::Output(y)) => vec![Some(ops::activate_backward(Activation::Relu, &y, dy)?)],
+            (Op::Relu6, Saved::Output(y)) => vec![Some(ops::activate_backward(Activation::Relu6, &y, dy)?)],
+            (Op::Add, _) => vec![Some(dy.clone()), Some(dy.clone())],
+            (Op::Subsample { stride }, _) => vec![Some(ops::subsample_backward(dy, *stride, &x_shape)?)],
+            (Op::PadChannels { before, .. }, _) => vec![Some(dy.narrow(1, *before, x_shape[1])?)],
+            (Op::MaxPool2d(pool), Saved::Argmax(argmax)) => {
+                vec![Some(ops::max_pool2d_backward(pool, dy, &argmax, &x_shape)?)]
+            }
+            (Op::AvgPool2d(pool), _) => vec![Some(ops::avg_pool2d_backward(pool, dy, &x_shape)?)],
+            (Op::GlobalAvgPool, _) => vec![Some(ops::global_avg_pool_backward(dy, &x_shape)?)],
+            (Op::Flatten, _) => vec![Some(dy.reshape(x_shape)?)],
+            (Op::Dropout { .. }, Saved::Mask(mask)) => vec![Some((dy * mask)?)],
+            (Op::Dropout { .. }, _) => vec![Some(dy.clone())],
+            (op, saved) => {
+                let problem = format!("{op:?} cannot go back from {saved:?}");
+                return Err(candle_core::Error::Msg(problem).into());
+            }
+        })
+    }
+
+    fn param(&self, suffix: &str) -> Result<&Tensor> {
+        self.params.get(&format!("{}.{suffix}", self.graph.node(self.step.node).name))
+    }
+
+    fn found(&mut self, suffix: &str, grad: Tensor) {
+        self.found.insert(format!("{}.{suffix}", self.graph.node(self.step.node).name), grad);
+    }
+
+    fn shape(&self, id: NodeId) -> Vec<usize> {
+        std::iter::once(self.batch).chain(self.graph.node(id).shape.iter().copied()).collect()
+    }
+}

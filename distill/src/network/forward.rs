@@ -1,0 +1,150 @@
+//! The forward pass: step by step, freeing values after their last use.
+
+use attar_kernels::Activation;
+use attar_models::{Graph, NodeId, Op};
+use candle_core::Tensor;
+use rand_chacha::ChaCha8Rng;
+
+use super::Outputs;
+use super::plan::{Plan, Step};
+use super::tape::Saved;
+use crate::error::{Error, Result};
+use crate::ops::{self, BatchStats};
+use crate::params::Params;
+
+/// How batch norms and dropouts behave.
+pub(super) enum Mode<'a> {
+    /// Running statistics, no dropout.
+    Eval,
+    /// Batch statistics and dropout; `keep` what backward needs or not.
+    Train { rng: &'a mut ChaCha8Rng, keep: bool },
+}
+
+/// What a forward pass leaves.
+pub(super) struct Pass {
+    pub(super) outputs: Outputs,
+    /// One entry per step if they were to be kept.
+    pub(super) saved: Vec<Saved>,
+    /// Of each batch norm that ran, in training.
+    pub(super) statistics: Vec<(NodeId, BatchStats)>,
+}
+
+/// Runs `plan`, which was made for `taps`.
+pub(super) fn run(
+    graph: &Graph,
+    params: &Params,
+    plan: &Plan,
+    taps: &[NodeId],
+    x: Tensor,
+    mut mode: Mode<'_>,
+) -> Result<Pass> {
+    let mut values: Vec<Option<Tensor>> = vec![None; graph.nodes().len()];
+    let mut saved = Vec::new();
+    let mut statistics = Vec::new();
+    values[graph.input().index()] = Some(x);
+    for step in &plan.steps {
+        let inputs = step.inputs(graph).map(|id| value(graph, &values, id)).collect::<Result<Vec<_>>>()?;
+        let (y, keeps) = apply(graph, params, step, &inputs, &mut mode).map_err(|error| at(graph, step.node, error))?;
+        drop(inputs);
+        if let (Saved::Norm { stats, .. }, Mode::Train { .. }) = (&keeps, &mode) {
+            statistics.push((step.node, stats.clone()));
+        }
+        if let Mode::Train { keep: true, .. } = mode {
+            saved.push(keeps);
+        }
+        values[step.output.index()] = Some(y);
+        for id in &step.frees {
+            values[id.index()] = None;
+        }
+    }
+    let logits = value(graph, &values, graph.output())?;
+    let taps = taps.iter().map(|id| value(graph, &values, *id)).collect::<Result<_>>()?;
+    Ok(Pass { outputs: Outputs { logits, taps }, saved, statistics })
+}
+
+/// Lets the running statistics follow the batch: `running += momentum * (batch - running)`, the variance unbiased.
+pub(super) fn follow(graph: &Graph, params: &mut Params, statistics: &[(NodeId, BatchStats)]) -> Result<()> {
+    for (id, stats) in statistics {
+        let node = graph.node(*id);
+        let Op::BatchNorm2d { momentum, .. } = node.op else { continue };
+        for (suffix, batch) in [("running_mean", &stats.mean), ("running_var", &stats.unbiased_variance)] {
+            let name = format!("{}.{suffix}", node.name);
+            let running = params.get(&name)?;
+            let next = (running.affine(1.0 - momentum, 0.0)? + batch.affine(momentum, 0.0)?)?;
+            params.set(&name, next)?;
+        }
+    }
+    Ok(())
+}
+
+/// Says at which node an operation failed.
+pub(super) fn at(graph: &Graph, id: NodeId, error: Error) -> Error {
+    match error {
+        Error::Tensor(_) => {
+            attar_models::Error::Node { node: graph.node(id).name.clone(), problem: error.to_string() }.into()
+        }
+        other => other,
+    }
+}
+
+fn value(graph: &Graph, values: &[Option<Tensor>], id: NodeId) -> Result<Tensor> {
+    values[id.index()].clone().ok_or_else(|| {
+        let problem = "its value is not there".to_owned();
+        attar_models::Error::Node { node: graph.node(id).name.clone(), problem }.into()
+    })
+}
+
+/// One step: its value, and what its gradient will need.
+fn apply(
+    graph: &Graph,
+    params: &Params,
+    step: &Step,
+    inputs: &[Tensor],
+    mode: &mut Mode<'_>,
+) -> Result<(Tensor, Saved)> {
+    let node = graph.node(step.node);
+    let param = |suffix: &str| params.get(&format!("{}.{suffix}", node.name));
+    let bias = |there: bool| if there { param("bias").map(Some) } else { Ok(None) };
+    let Some(x) = inputs.first() else { return Err(candle_core::Error::Msg("reads nothing".to_owned()).into()) };
+    Ok(match &node.op {
+        Op::Input { .. } => (x.clone(), Saved::Nothing),
+        Op::Conv2d(conv) => (ops::conv2d(conv, x, param("weight")?, bias(conv.bias)?)?, Saved::Input(x.clone())),
+        Op::BatchNorm2d { eps, .. } => {
+            let affine = ops::Affine { weight: param("weight")?, bias: param("bias")? };
+            let tail = ops::Tail { residual: inputs.get(1), activation: step.activation };
+            if let Mode::Eval = mode {
+                let running = (param("running_mean")?, param("running_var")?);
+                (ops::batch_norm_eval(x, affine, running, *eps, tail)?, Saved::Nothing)
+            } else {
+                let (y, stats) = ops::batch_norm_train(x, affine, *eps, tail)?;
+                let activated = step.activation.map(|_| y.clone());
+                (y, Saved::Norm { x: x.clone(), stats, activated })
+            }
+        }
+        Op::Relu => activated(Activation::Relu, x)?,
+        Op::Relu6 => activated(Activation::Relu6, x)?,
+        Op::Add => (ops::add(x, inputs.get(1).unwrap_or(x))?, Saved::Nothing),
+        Op::Subsample { stride } => (ops::subsample(x, *stride)?, Saved::Nothing),
+        Op::PadChannels { before, after } => (ops::pad_channels(x, *before, *after)?, Saved::Nothing),
+        Op::MaxPool2d(pool) => {
+            let (y, argmax) = ops::max_pool2d(pool, x)?;
+            (y, Saved::Argmax(argmax))
+        }
+        Op::AvgPool2d(pool) => (ops::avg_pool2d(pool, x)?, Saved::Nothing),
+        Op::GlobalAvgPool => (ops::global_avg_pool(x)?, Saved::Nothing),
+        Op::Flatten => (x.flatten_from(1)?, Saved::Nothing),
+        Op::Dropout { p } => match mode {
+            Mode::Train { rng, .. } if *p > 0.0 => {
+                let mask = ops::dropout_mask(x.dims(), *p, rng, x.device())?;
+                ((x * &mask)?, Saved::Mask(mask))
+            }
+            _ => (x.clone(), Saved::Nothing),
+        },
+        Op::Linear { bias: there, .. } => (ops::linear(x, param("weight")?, bias(*there)?)?, Saved::Input(x.clone())),
+    })
+}
+
+fn activated(activation: Activation, x: &Tensor) -> Result<(Tensor, Saved)> {
+    let y = ops::activate(activation, x)?;
+    Ok((y.clone(), Saved::Output(y)))
+}

@@ -1,0 +1,224 @@
+//! A network that runs: a graph, its parameters, a device. Students, teachers and connectors are all of this kind.
+
+mod backward;
+mod forward;
+mod plan;
+mod tape;
+
+use std::collections::BTreeMap;
+
+use attar_models::{Graph, NodeId, Op, Weights};
+use candle_core::{DType, Device, Tensor};
+use rand_chacha::ChaCha8Rng;
+
+use crate::error::{Error, Result};
+use crate::params::Params;
+use forward::Mode;
+use plan::Plan;
+pub use tape::Tape;
+
+/// A graph with its parameters on a device.
+#[derive(Debug, Clone)]
+pub struct Network {
+    graph: Graph,
+    params: Params,
+    device: Device,
+    folded: Option<Folded>,
+}
+
+/// The same network with batch norms folded into convolutions; it is what runs when it is there.
+#[derive(Debug, Clone)]
+struct Folded {
+    graph: Graph,
+    params: Params,
+    /// Node of the folded graph for each node of the original; `None` where the value does not exist any more.
+    ids: Vec<Option<NodeId>>,
+}
+
+/// What a pass hands out.
+#[derive(Debug, Clone)]
+pub struct Outputs {
+    /// Value of the graph's output: `[N, K]` for a classifier; for a connector whatever it ends in.
+    pub logits: Tensor,
+    /// Values of the nodes asked for, `[N, ...]`, in the order they were asked for.
+    pub taps: Vec<Tensor>,
+}
+
+/// What a backward pass found.
+#[derive(Debug, Clone, Default)]
+pub struct Gradients {
+    /// By parameter name, without prefix. A parameter that no gradient reached is absent.
+    pub params: BTreeMap<String, Tensor>,
+    /// Of the input `[N, C, H, W]`, if it was asked for and a gradient reached it.
+    pub input: Option<Tensor>,
+}
+
+impl Gradients {
+    /// Adds the parameter gradients of another pass of the same network (another view of the batch), name by name.
+    /// Input gradients belong to their own pass: the other's is dropped.
+    ///
+    /// # Errors
+    /// When shapes differ.
+    pub fn accumulate(&mut self, other: Self) -> Result<()> {
+        for (name, gradient) in other.params {
+            let sum = match self.params.get(&name) {
+                Some(own) => crate::ops::add(own, &gradient)?,
+                None => gradient,
+            };
+            self.params.insert(name, sum);
+        }
+        Ok(())
+    }
+}
+
+impl Network {
+    /// A network from its parts.
+    ///
+    /// # Errors
+    /// When the parameters are not exactly those of the graph, or live on another device.
+    pub fn new(graph: Graph, params: Params, device: &Device) -> Result<Self> {
+        for param in graph.params() {
+            let tensor = params.get(&param.name)?;
+            let problem = if tensor.dims() != param.shape {
+                format!("has shape {:?}, expected {:?}", tensor.dims(), param.shape)
+            } else if tensor.dtype() != DType::F32 {
+                format!("has type {:?}, expected F32", tensor.dtype())
+            } else if !tensor.device().same_device(device) {
+                "lives on another device than the network".to_owned()
+            } else {
+                continue;
+            };
+            return Err(attar_models::Error::Node { node: param.name, problem }.into());
+        }
+        if let Some((name, ..)) = params.iter().find(|(name, ..)| !graph.params().any(|param| param.name == *name)) {
+            let problem = format!("`{}` has no parameter of this name", graph.name());
+            return Err(attar_models::Error::Node { node: name.to_owned(), problem }.into());
+        }
+        Ok(Self { graph, params, device: device.clone(), folded: None })
+    }
+
+    /// A network with weights as they are.
+    ///
+    /// # Errors
+    /// When the weights do not fit the graph.
+    pub fn from_weights(graph: Graph, weights: &Weights, device: &Device) -> Result<Self> {
+        let params = Params::from_weights(&graph, weights, device)?;
+        Self::new(graph, params, device)
+    }
+
+    /// The graph: node ids in this interface are ids of this graph.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Where it runs.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Parameters and buffers.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// Parameters and buffers, for an optimiser or a checkpoint to change.
+    ///
+    /// # Errors
+    /// For a folded network, whose parameters exist twice.
+    pub fn params_mut(&mut self) -> Result<&mut Params> {
+        self.refuse_folded("its parameters cannot change")?;
+        Ok(&mut self.params)
+    }
+
+    /// Evaluation: running statistics, no dropout, nothing kept. `x` is `[N, C, H, W]`.
+    ///
+    /// # Errors
+    /// When `x` does not fit, or a tap does not exist in a folded network.
+    pub fn eval(&self, x: &Tensor, taps: &[NodeId]) -> Result<Outputs> {
+        let x = self.input(x)?;
+        let pass = match &self.folded {
+            None => forward::run(&self.graph, &self.params, &Plan::new(&self.graph, taps), taps, x, Mode::Eval)?,
+            Some(folded) => {
+                let taps = taps.iter().map(|tap| self.folded_tap(folded, *tap)).collect::<Result<Vec<_>>>()?;
+                forward::run(&folded.graph, &folded.params, &Plan::new(&folded.graph, &taps), &taps, x, Mode::Eval)?
+            }
+        };
+        Ok(pass.outputs)
+    }
+
+    /// Training: batch statistics, dropout drawn from `rng`; the running statistics follow the batch. The tape keeps
+    /// what [`Network::backward`] needs and nothing else. `x` is `[N, C, H, W]`.
+    ///
+    /// # Errors
+    /// When `x` does not fit, a batch norm sees one value per channel, or the network is folded.
+    pub fn train(&mut self, x: &Tensor, taps: &[NodeId], rng: &mut ChaCha8Rng) -> Result<(Outputs, Tape)> {
+        self.refuse_folded("it cannot train")?;
+        let x = self.input(x)?;
+        let batch = x.dims()[0];
+        let plan = Plan::new(&self.graph, taps);
+        let pass = forward::run(&self.graph, &self.params, &plan, taps, x, Mode::Train { rng, keep: true })?;
+        forward::follow(&self.graph, &mut self.params, &pass.statistics)?;
+        Ok((pass.outputs, Tape { plan, saved: pass.saved, batch }))
+    }
+
+    /// A forward pass exactly as PyTorch's `train()` mode does it (batch statistics, running statistics updated,
+    /// dropout), with nothing kept for a backward pass: a teacher with `bn = "batch"`.
+    ///
+    /// # Errors
+    /// As [`Network::train`].
+    pub fn batch_stats(&mut self, x: &Tensor, taps: &[NodeId], rng: &mut ChaCha8Rng) -> Result<Outputs> {
+        self.refuse_folded("it has no batch norms to take batch statistics in")?;
+        let x = self.input(x)?;
+        let plan = Plan::new(&self.graph, taps);
+        let pass = forward::run(&self.graph, &self.params, &plan, taps, x, Mode::Train { rng, keep: false })?;
+        forward::follow(&self.graph, &mut self.params, &pass.statistics)?;
+        Ok(pass.outputs)
+    }
+
+    /// Carries gradients from the output and the taps of a training pass to the parameters, and to the input if it
+    /// `wants_input`. Where a node is named twice its gradients add up. Frees the tape as it goes.
+    ///
+    /// # Errors
+    /// When a gradient is for a node that was neither output nor tap, or has another shape than its value.
+    pub fn backward(&self, tape: Tape, grads_out: Vec<(NodeId, Tensor)>, wants_input: bool) -> Result<Gradients> {
+        backward::run(&self.graph, &self.params, tape, grads_out, wants_input)
+    }
+
+    /// Checks a batch and cuts it off from any Candle graph.
+    fn input(&self, x: &Tensor) -> Result<Tensor> {
+        let fits = x.dims().len() == 4 && x.dims()[0] > 0 && x.dims()[1..] == *self.graph.input_shape();
+        let problem = if !fits {
+            format!("expects a batch of {:?}, got {:?}", self.graph.input_shape(), x.dims())
+        } else if x.dtype() != DType::F32 {
+            format!("expects F32, got {:?}", x.dtype())
+        } else if !x.device().same_device(&self.device) {
+            "the batch lives on another device".to_owned()
+        } else {
+            return Ok(x.detach());
+        };
+        Err(attar_models::Error::Node { node: self.graph.node(self.graph.input()).name.clone(), problem }.into())
+    }
+
+    fn folded_tap(&self, folded: &Folded, tap: NodeId) -> Result<NodeId> {
+        folded.ids[tap.index()].ok_or_else(|| {
+            let node = self.graph.node(tap);
+            let problem = if matches!(node.op, Op::Conv2d(_)) {
+                "its batch norm is folded into it, so its own value does not exist\n  hint: tap the batch norm behind \
+                 it, or run the network unfolded"
+            } else {
+                "does not exist in the folded network"
+            };
+            attar_models::Error::Node { node: node.name.clone(), problem: problem.to_owned() }.into()
+        })
+    }
+
+    fn refuse_folded(&self, problem: &str) -> Result<()> {
+        match self.folded {
+            None => Ok(()),
+            Some(_) => Err(Error::Model(attar_models::Error::Setting {
+                setting: "network",
+                problem: format!("`{}` has its batch norms folded away: {problem}", self.graph.name()),
+            })),
+        }
+    }
+}

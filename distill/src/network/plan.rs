@@ -1,0 +1,205 @@
+//! The plan of a pass: which nodes are needed, which run as one step, and when a value is read for the last time.
+
+use attar_kernels::Activation;
+use attar_models::{Graph, NodeId, Op};
+
+/// Nodes that run together. The first, `node`, gives operation and parameters.
+#[derive(Debug)]
+pub(super) struct Step {
+    /// The operation.
+    pub(super) node: NodeId,
+    /// Whose value this step makes: `node` itself, or the addition or activation at the end of its group.
+    pub(super) output: NodeId,
+    /// Read and added before the activation; only with a batch norm.
+    pub(super) residual: Option<NodeId>,
+    /// Applied at the end; only with a batch norm.
+    pub(super) activation: Option<Activation>,
+    /// Values that nothing reads after this step.
+    pub(super) frees: Vec<NodeId>,
+}
+
+/// The steps of a pass in execution order, and what it hands out at the end.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) steps: Vec<Step>,
+    /// The output and the taps; never freed.
+    kept: Vec<NodeId>,
+}
+
+impl Plan {
+    /// Plans a pass that ends in the graph's output and in `taps`.
+    ///
+    /// A batch norm runs in one step with the addition and the activation behind it when nobody else reads the values
+    /// between them. The step runs where its last node stands, so that the other term of the sum is there.
+    pub(super) fn new(graph: &Graph, taps: &[NodeId]) -> Self {
+        let kept: Vec<NodeId> = taps.iter().copied().chain([graph.output()]).collect();
+        let needed = needed(graph, &kept);
+        let only_reader = only_readers(graph, &kept, &needed);
+
+        let mut taken = vec![false; graph.nodes().len()];
+        let mut steps = Vec::new();
+        for (id, node) in graph.iter().filter(|(id, _)| needed[id.index()]) {
+            if taken[id.index()] || matches!(node.op, Op::Input { .. }) {
+                continue;
+            }
+            let mut step = Step { node: id, output: id, residual: None, activation: None, frees: Vec::new() };
+            if matches!(node.op, Op::BatchNorm2d { .. }) {
+                extend(&mut step, graph, &only_reader, &mut taken);
+            }
+            steps.push(step);
+        }
+        steps.sort_by_key(|step| step.output);
+        let mut plan = Self { steps, kept };
+        plan.find_last_uses(graph);
+        plan
+    }
+
+    /// Whether the value of `node` is handed out or read by a step, hence can receive a gradient.
+    pub(super) fn makes(&self, node: NodeId) -> bool {
+        self.steps.iter().any(|step| step.output == node)
+    }
+
+    fn find_last_uses(&mut self, graph: &Graph) {
+        let mut read_later: Vec<bool> = vec![false; graph.nodes().len()];
+        for id in &self.kept {
+            read_later[id.index()] = true;
+        }
+        for step in self.steps.iter_mut().rev() {
+            for id in step.inputs(graph).collect::<Vec<_>>() {
+                if !std::mem::replace(&mut read_later[id.index()], true) {
+                    step.frees.push(id);
+                }
+            }
+        }
+    }
+}
+
+impl Step {
+    /// What the step reads: the inputs of its operation, then the residual.
+    pub(super) fn inputs<'a>(&self, graph: &'a Graph) -> impl Iterator<Item = NodeId> + use<'a> {
+        graph.node(self.node).inputs.iter().copied().chain(self.residual)
+    }
+}
+
+/// Marks what the kept values depend on.
+fn needed(graph: &Graph, kept: &[NodeId]) -> Vec<bool> {
+    let mut needed = vec![false; graph.nodes().len()];
+    for id in kept {
+        needed[id.index()] = true;
+    }
+    for (id, node) in graph.iter().rev() {
+        if needed[id.index()] {
+            for input in &node.inputs {
+                needed[input.index()] = true;
+            }
+        }
+    }
+    needed
+}
+
+/// For each node, the one needed node that reads it, if there is exactly one and the value is not handed out.
+fn only_readers(graph: &Graph, kept: &[NodeId], needed: &[bool]) -> Vec<Option<NodeId>> {
+    let mut readers: Vec<Vec<NodeId>> = vec![Vec::new(); graph.nodes().len()];
+    for (id, node) in graph.iter().filter(|(id, _)| needed[id.index()]) {
+        for input in &node.inputs {
+            readers[input.index()].push(id);
+        }
+    }
+    let only = |(i, readers): (usize, Vec<NodeId>)| match readers.as_slice() {
+        [one] if kept.iter().all(|id| id.index() != i) => Some(*one),
+        _ => None,
+    };
+    readers.into_iter().enumerate().map(only).collect()
+}
+
+/// Lets the step of a batch norm take in the addition and the activation behind it.
+fn extend(step: &mut Step, graph: &Graph, only_reader: &[Option<NodeId>], taken: &mut [bool]) {
+    while let Some(reader) = only_reader[step.output.index()] {
+        let node = graph.node(reader);
+        match node.op {
+            Op::Add if step.residual.is_none() && !taken[reader.index()] => {
+                step.residual = node.inputs.iter().copied().find(|input| *input != step.output);
+            }
+            Op::Relu => step.activation = Some(Activation::Relu),
+            Op::Relu6 => step.activation = Some(Activation::Relu6),
+            _ => return,
+        }
+        taken[reader.index()] = true;
+        step.output = reader;
+        if step.activation.is_some() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use attar_models::GraphBuilder;
+    use attar_models::op::Conv2d;
+
+    use super::*;
+
+    /// conv1 bn1 relu1 | conv2 bn2 + (down.0 down.1) relu2 | avgpool fc
+    fn block() -> Graph {
+        let conv = || Op::Conv2d(Conv2d::square(4, 4, 3, 1, 1));
+        let norm = || Op::BatchNorm2d { channels: 4, eps: 1e-5, momentum: 0.1 };
+        let (mut b, x) = GraphBuilder::new("block", [4, 8, 8]).unwrap();
+        let mut at = b.add("conv1", conv(), &[x]).unwrap();
+        at = b.add("bn1", norm(), &[at]).unwrap();
+        let stem = b.add("relu1", Op::Relu, &[at]).unwrap();
+        at = b.add("conv2", conv(), &[stem]).unwrap();
+        let bn2 = b.add("bn2", norm(), &[at]).unwrap();
+        at = b.add("down.0", conv(), &[stem]).unwrap();
+        at = b.add("down.1", norm(), &[at]).unwrap();
+        at = b.add("add", Op::Add, &[bn2, at]).unwrap();
+        at = b.add("relu2", Op::Relu, &[at]).unwrap();
+        at = b.add("avgpool", Op::GlobalAvgPool, &[at]).unwrap();
+        at = b.add("fc", Op::Linear { in_features: 4, out_features: 3, bias: true }, &[at]).unwrap();
+        b.finish(at)
+    }
+
+    fn steps(graph: &Graph, taps: &[&str]) -> Vec<String> {
+        let taps: Vec<NodeId> = taps.iter().map(|name| graph.tap(name).unwrap()).collect();
+        let name = |id: NodeId| graph.node(id).name.clone();
+        let describe = |step: &Step| {
+            let group = if step.node == step.output { String::new() } else { format!("..{}", name(step.output)) };
+            let residual = step.residual.map(|id| format!(" + {}", name(id))).unwrap_or_default();
+            let frees: Vec<String> = step.frees.iter().map(|id| name(*id)).collect();
+            format!("{}{group}{residual} frees {}", name(step.node), frees.join(","))
+        };
+        Plan::new(graph, &taps).steps.iter().map(describe).collect()
+    }
+
+    #[test]
+    fn batch_norms_take_in_additions_and_activations_and_values_are_freed_at_their_last_use() {
+        let expected = [
+            "conv1 frees input",
+            "bn1..relu1 frees conv1",
+            "conv2 frees ",
+            "down.0 frees relu1",
+            "down.1 frees down.0",
+            "bn2..relu2 + down.1 frees conv2,down.1",
+            "avgpool frees relu2",
+            "fc frees avgpool",
+        ];
+        assert_eq!(steps(&block(), &[]), expected);
+    }
+
+    #[test]
+    fn a_tap_inside_a_group_splits_it_and_is_kept() {
+        let steps = steps(&block(), &["bn2", "relu1"]);
+        assert!(steps.contains(&"bn2 frees conv2".to_owned()), "{steps:?}");
+        assert!(steps.contains(&"down.1..relu2 + bn2 frees down.0".to_owned()), "{steps:?}");
+        assert!(!steps.iter().any(|step| step.ends_with("relu1")), "{steps:?}");
+    }
+
+    #[test]
+    fn what_nobody_asks_for_does_not_run() {
+        let (mut b, x) = GraphBuilder::new("two heads", [4, 8, 8]).unwrap();
+        let relu = b.add("relu", Op::Relu, &[x]).unwrap();
+        b.add("unused", Op::Relu6, &[relu]).unwrap();
+        let graph = b.finish(relu);
+        assert_eq!(steps(&graph, &[]), ["relu frees input"]);
+        assert_eq!(steps(&graph, &["unused"]).len(), 2);
+    }
+}

@@ -1,0 +1,33 @@
+//! What a training pass keeps for its backward pass: per step, the tensors its gradient reads and nothing else.
+
+use candle_core::Tensor;
+
+use super::plan::Plan;
+use crate::ops::BatchStats;
+
+/// A training pass, to be consumed by [`Network::backward`](super::Network::backward).
+#[derive(Debug)]
+pub struct Tape {
+    pub(super) plan: Plan,
+    /// One entry per step of the plan.
+    pub(super) saved: Vec<Saved>,
+    /// Samples in the batch.
+    pub(super) batch: usize,
+}
+
+/// What one step keeps.
+#[derive(Debug)]
+pub(super) enum Saved {
+    /// Shapes say it all.
+    Nothing,
+    /// The input of a convolution or a linear layer, for the gradient of its weight.
+    Input(Tensor),
+    /// The output of an activation: where it was clamped.
+    Output(Tensor),
+    /// The input of a batch norm, the statistics of the batch, and the output if an activation is part of the step.
+    Norm { x: Tensor, stats: BatchStats, activated: Option<Tensor> },
+    /// Where each maximum was.
+    Argmax(Tensor),
+    /// What dropout multiplied by.
+    Mask(Tensor),
+}

@@ -1,0 +1,231 @@
+//! The operations on the CPU: `attar-kernels` on the storage of the tensors, without copies when they are contiguous.
+
+use attar_kernels as kernels;
+use attar_kernels::{Activation, ConvShape, LinearShape, Mask, NormShape, PoolShape, SavedStats};
+use candle_core::{CpuStorage, Device, Storage, StorageRef, Tensor, WithDType};
+
+use super::{Affine, BatchStats, NormGrads, Tail};
+use crate::error::Result;
+
+pub(super) fn conv2d(shape: &ConvShape, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let mut y = vec![0.0; shape.output_len()];
+    with([x, weight], [bias], |[x, weight], [bias]| kernels::conv2d(shape, x, weight, bias, &mut y))?;
+    tensor(y, &[shape.batch, shape.out_channels, shape.out_h(), shape.out_w()])
+}
+
+pub(super) fn conv2d_input_grad(shape: &ConvShape, dy: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    let mut dx = vec![0.0; shape.input_len()];
+    with([dy, weight], [], |[dy, weight], []| kernels::conv2d_input_grad(shape, dy, weight, &mut dx))?;
+    tensor(dx, &[shape.batch, shape.in_channels, shape.in_h, shape.in_w])
+}
+
+pub(super) fn conv2d_weight_grad(shape: &ConvShape, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    let mut dweight = vec![0.0; shape.weight_len()];
+    with([x, dy], [], |[x, dy], []| kernels::conv2d_weight_grad(shape, x, dy, &mut dweight))?;
+    let [kh, kw] = shape.kernel;
+    tensor(dweight, &[shape.out_channels, shape.in_channels / shape.groups, kh, kw])
+}
+
+pub(super) fn channel_sums(shape: &NormShape, x: &Tensor) -> Result<Tensor> {
+    let mut sums = vec![0.0; shape.channels];
+    with([x], [], |[x], []| kernels::channel_sums(shape, x, &mut sums))?;
+    tensor(sums, &[shape.channels])
+}
+
+pub(super) fn batch_norm_train(
+    shape: &NormShape,
+    x: &Tensor,
+    affine: Affine<'_>,
+    eps: f64,
+    tail: Tail<'_>,
+) -> Result<(Tensor, BatchStats)> {
+    let channels = || vec![0.0; shape.channels];
+    let (mut mean, mut inv_std, mut unbiased_variance) = (channels(), channels(), channels());
+    let mut y = vec![0.0; shape.len()];
+    with([x, affine.weight, affine.bias], [tail.residual], |[x, weight, bias], [residual]| {
+        let stats =
+            kernels::BatchStats { mean: &mut mean, inv_std: &mut inv_std, unbiased_variance: &mut unbiased_variance };
+        kernels::batch_norm_train(shape, x, weight, bias, eps, residual, tail.activation, &mut y, stats)
+    })?
+    .map_err(|error| super::refused(&error))?;
+    let stats = |values: Vec<f32>| tensor(values, &[shape.channels]);
+    let stats =
+        BatchStats { mean: stats(mean)?, inv_std: stats(inv_std)?, unbiased_variance: stats(unbiased_variance)? };
+    Ok((tensor(y, x.dims())?, stats))
+}
+
+pub(super) fn batch_norm_eval(
+    shape: &NormShape,
+    x: &Tensor,
+    affine: Affine<'_>,
+    (mean, variance): (&Tensor, &Tensor),
+    eps: f64,
+    tail: Tail<'_>,
+) -> Result<Tensor> {
+    let mut y = vec![0.0; shape.len()];
+    with([x, affine.weight, affine.bias, mean, variance], [tail.residual], |[x, w, b, mean, variance], [residual]| {
+        kernels::batch_norm_eval(shape, x, w, b, mean, variance, eps, residual, tail.activation, &mut y);
+    })?;
+    tensor(y, x.dims())
+}
+
+pub(super) fn batch_norm_backward(
+    shape: &NormShape,
+    x: &Tensor,
+    weight: &Tensor,
+    stats: &BatchStats,
+    activated: Option<(&Tensor, Activation)>,
+    dy: &Tensor,
+    wants_residual: bool,
+) -> Result<NormGrads> {
+    let (mut dx, mut dresidual) = (vec![0.0; shape.len()], wants_residual.then(|| vec![0.0; shape.len()]));
+    let (mut dweight, mut dbias) = (vec![0.0; shape.channels], vec![0.0; shape.channels]);
+    let y = activated.map(|(y, _)| y);
+    with([x, weight, &stats.mean, &stats.inv_std, dy], [y], |[x, weight, mean, inv_std, dy], [y]| {
+        let mask = activated.zip(y).map(|((_, activation), y)| Mask { activation, y });
+        let grads = kernels::NormGrads {
+            dx: &mut dx,
+            dweight: &mut dweight,
+            dbias: &mut dbias,
+            dresidual: dresidual.as_deref_mut(),
+        };
+        kernels::batch_norm_backward(shape, x, weight, SavedStats { mean, inv_std }, mask, dy, grads);
+    })?;
+    Ok(NormGrads {
+        dx: tensor(dx, x.dims())?,
+        dweight: tensor(dweight, &[shape.channels])?,
+        dbias: tensor(dbias, &[shape.channels])?,
+        dresidual: dresidual.map(|values| tensor(values, x.dims())).transpose()?,
+    })
+}
+
+pub(super) fn activate(activation: Activation, x: &Tensor) -> Result<Tensor> {
+    let mut y = vec![0.0; x.elem_count()];
+    with([x], [], |[x], []| kernels::activate(activation, x, &mut y))?;
+    tensor(y, x.dims())
+}
+
+pub(super) fn activate_backward(activation: Activation, y: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    let mut dx = vec![0.0; y.elem_count()];
+    with([y, dy], [], |[y, dy], []| kernels::activate_backward(Mask { activation, y }, dy, &mut dx))?;
+    tensor(dx, y.dims())
+}
+
+pub(super) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let mut y = vec![0.0; a.elem_count()];
+    with([a, b], [], |[a, b], []| kernels::add(a, b, &mut y))?;
+    tensor(y, a.dims())
+}
+
+pub(super) fn max_pool2d(shape: &PoolShape, x: &Tensor) -> Result<(Tensor, Tensor)> {
+    let (mut y, mut argmax) = (vec![0.0; shape.output_len()], vec![0u32; shape.output_len()]);
+    with([x], [], |[x], []| kernels::max_pool2d(shape, x, &mut y, &mut argmax))?;
+    let dims = [shape.batch, shape.channels, shape.out_h(), shape.out_w()];
+    Ok((tensor(y, &dims)?, tensor(argmax, &dims)?))
+}
+
+pub(super) fn max_pool2d_backward(shape: &PoolShape, dy: &Tensor, argmax: &Tensor) -> Result<Tensor> {
+    let mut dx = vec![0.0; shape.input_len()];
+    let argmax = Contiguous::of(argmax)?;
+    let argmax = argmax.read();
+    let argmax = argmax.slice::<u32>()?;
+    with([dy], [], |[dy], []| kernels::max_pool2d_backward(shape, dy, argmax, &mut dx))?;
+    tensor(dx, &[shape.batch, shape.channels, shape.in_h, shape.in_w])
+}
+
+pub(super) fn avg_pool2d(shape: &PoolShape, x: &Tensor) -> Result<Tensor> {
+    let mut y = vec![0.0; shape.output_len()];
+    with([x], [], |[x], []| kernels::avg_pool2d(shape, x, &mut y))?;
+    tensor(y, &[shape.batch, shape.channels, shape.out_h(), shape.out_w()])
+}
+
+pub(super) fn avg_pool2d_backward(shape: &PoolShape, dy: &Tensor) -> Result<Tensor> {
+    let mut dx = vec![0.0; shape.input_len()];
+    with([dy], [], |[dy], []| kernels::avg_pool2d_backward(shape, dy, &mut dx))?;
+    tensor(dx, &[shape.batch, shape.channels, shape.in_h, shape.in_w])
+}
+
+pub(super) fn global_avg_pool(shape: &NormShape, x: &Tensor) -> Result<Tensor> {
+    let mut y = vec![0.0; shape.batch * shape.channels];
+    with([x], [], |[x], []| kernels::global_avg_pool(shape, x, &mut y))?;
+    tensor(y, &[shape.batch, shape.channels])
+}
+
+pub(super) fn global_avg_pool_backward(shape: &NormShape, dy: &Tensor) -> Result<Tensor> {
+    let mut dx = vec![0.0; shape.len()];
+    with([dy], [], |[dy], []| kernels::global_avg_pool_backward(shape, dy, &mut dx))?;
+    tensor(dx, &[shape.batch, shape.channels, shape.positions])
+}
+
+pub(super) fn linear(shape: &LinearShape, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let mut y = vec![0.0; shape.batch * shape.out_features];
+    with([x, weight], [bias], |[x, weight], [bias]| kernels::linear(shape, x, weight, bias, &mut y))?;
+    tensor(y, &[shape.batch, shape.out_features])
+}
+
+pub(super) fn linear_input_grad(shape: &LinearShape, dy: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    let mut dx = vec![0.0; shape.batch * shape.in_features];
+    with([dy, weight], [], |[dy, weight], []| kernels::linear_input_grad(shape, dy, weight, &mut dx))?;
+    tensor(dx, &[shape.batch, shape.in_features])
+}
+
+pub(super) fn linear_weight_grad(shape: &LinearShape, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    let mut dweight = vec![0.0; shape.out_features * shape.in_features];
+    with([x, dy], [], |[x, dy], []| kernels::linear_weight_grad(shape, x, dy, &mut dweight))?;
+    tensor(dweight, &[shape.out_features, shape.in_features])
+}
+
+fn tensor<T: WithDType>(values: Vec<T>, shape: &[usize]) -> Result<Tensor> {
+    Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+}
+
+/// Calls `f` with the elements of the tensors, those that must be there and those that may.
+fn with<const N: usize, const M: usize, R>(
+    tensors: [&Tensor; N],
+    optional: [Option<&Tensor>; M],
+    f: impl FnOnce([&[f32]; N], [Option<&[f32]>; M]) -> R,
+) -> Result<R> {
+    let tensors = tensors.iter().map(|x| Contiguous::of(x)).collect::<Result<Vec<_>>>()?;
+    let optional = optional.iter().map(|x| x.map(Contiguous::of).transpose()).collect::<Result<Vec<_>>>()?;
+    let tensors: Vec<Read<'_>> = tensors.iter().map(Contiguous::read).collect();
+    let optional: Vec<Option<Read<'_>>> = optional.iter().map(|x| x.as_ref().map(Contiguous::read)).collect();
+    let (mut required, mut maybe) = ([[].as_slice(); N], [None; M]);
+    for (slice, read) in required.iter_mut().zip(&tensors) {
+        *slice = read.slice()?;
+    }
+    for (slice, read) in maybe.iter_mut().zip(&optional) {
+        *slice = read.as_ref().map(Read::slice).transpose()?;
+    }
+    Ok(f(required, maybe))
+}
+
+/// A tensor whose elements lie in order; the tensor itself if they do already.
+struct Contiguous(Tensor);
+
+impl Contiguous {
+    fn of(tensor: &Tensor) -> Result<Self> {
+        Ok(Self(tensor.contiguous()?))
+    }
+
+    fn read(&self) -> Read<'_> {
+        let (storage, layout) = self.0.storage_and_layout();
+        Read { storage, start: layout.start_offset(), len: self.0.elem_count() }
+    }
+}
+
+/// The storage of a contiguous tensor, held for reading.
+struct Read<'a> {
+    storage: StorageRef<'a>,
+    start: usize,
+    len: usize,
+}
+
+impl Read<'_> {
+    fn slice<T: WithDType>(&self) -> Result<&[T]> {
+        let storage: &CpuStorage = match &*self.storage {
+            Storage::Cpu(storage) => storage,
+            _ => return Err(candle_core::Error::Msg("operands live on different devices".to_owned()).into()),
+        };
+        Ok(&storage.as_slice::<T>()?[self.start..self.start + self.len])
+    }
+}

@@ -1,0 +1,265 @@
+//! Operations on Candle tensors, forward and backward: kernels on the CPU, Candle's own device operations elsewhere.
+//!
+//! All tensors are `f32`, images `[N, C, H, W]`. Nothing here is recorded by Candle's autograd.
+
+mod cpu;
+mod portable;
+
+use attar_kernels::{Activation, ConvShape, LinearShape, NormShape, PoolShape, ShapeError};
+use attar_models::op::{Conv2d, Pool2d};
+use candle_core::{DType, Device, Tensor};
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+use crate::error::{Error, Result};
+
+/// Calls the kernels for tensors on the CPU and the composed operation for all others.
+macro_rules! dispatch {
+    ($x:expr, $name:ident($($argument:expr),* $(,)?)) => {
+        if $x.device().is_cpu() { cpu::$name($($argument),*) } else { portable::$name($($argument),*) }
+    };
+}
+
+/// Scale and shift of a norm, each `[C]`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Affine<'a> {
+    pub(crate) weight: &'a Tensor,
+    pub(crate) bias: &'a Tensor,
+}
+
+/// What a fused batch norm does after the norm: adds, then activates.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Tail<'a> {
+    pub(crate) residual: Option<&'a Tensor>,
+    pub(crate) activation: Option<Activation>,
+}
+
+/// Statistics of a batch, each `[C]`.
+#[derive(Debug, Clone)]
+pub(crate) struct BatchStats {
+    pub(crate) mean: Tensor,
+    /// `1 / sqrt(biased variance + eps)`.
+    pub(crate) inv_std: Tensor,
+    pub(crate) unbiased_variance: Tensor,
+}
+
+/// Gradients of a fused batch norm.
+#[derive(Debug)]
+pub(crate) struct NormGrads {
+    pub(crate) dx: Tensor,
+    pub(crate) dweight: Tensor,
+    pub(crate) dbias: Tensor,
+    pub(crate) dresidual: Option<Tensor>,
+}
+
+/// `y = x ⋆ weight + bias`.
+pub(crate) fn conv2d(conv: &Conv2d, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let shape = conv_shape(conv, x.dims())?;
+    dispatch!(x, conv2d(&shape, floats(x)?, floats(weight)?, bias))
+}
+
+/// Gradient of a convolution's input, whose shape is `x_shape`.
+pub(crate) fn conv2d_input_grad(conv: &Conv2d, dy: &Tensor, weight: &Tensor, x_shape: &[usize]) -> Result<Tensor> {
+    let shape = conv_shape(conv, x_shape)?;
+    dispatch!(dy, conv2d_input_grad(&shape, floats(dy)?, floats(weight)?))
+}
+
+/// Gradient of a convolution's weight.
+pub(crate) fn conv2d_weight_grad(conv: &Conv2d, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    let shape = conv_shape(conv, x.dims())?;
+    dispatch!(x, conv2d_weight_grad(&shape, floats(x)?, floats(dy)?))
+}
+
+/// Sums over all axes but the second: the gradient of a bias.
+pub(crate) fn channel_sums(x: &Tensor) -> Result<Tensor> {
+    let shape = norm_shape(x.dims())?;
+    dispatch!(x, channel_sums(&shape, floats(x)?))
+}
+
+/// Normalises by the statistics of this batch.
+pub(crate) fn batch_norm_train(
+    x: &Tensor,
+    affine: Affine<'_>,
+    eps: f64,
+    tail: Tail<'_>,
+) -> Result<(Tensor, BatchStats)> {
+    let shape = norm_shape(x.dims())?;
+    if shape.values_per_channel() == 1 {
+        return Err(refused(&ShapeError::OneValuePerChannel));
+    }
+    dispatch!(x, batch_norm_train(&shape, floats(x)?, affine, eps, tail))
+}
+
+/// Normalises by the running `(mean, variance)`.
+pub(crate) fn batch_norm_eval(
+    x: &Tensor,
+    affine: Affine<'_>,
+    running: (&Tensor, &Tensor),
+    eps: f64,
+    tail: Tail<'_>,
+) -> Result<Tensor> {
+    let shape = norm_shape(x.dims())?;
+    dispatch!(x, batch_norm_eval(&shape, floats(x)?, affine, running, eps, tail))
+}
+
+/// Gradients of [`batch_norm_train`]; `activated` is its output and the activation that ended it.
+pub(crate) fn batch_norm_backward(
+    x: &Tensor,
+    weight: &Tensor,
+    stats: &BatchStats,
+    activated: Option<(&Tensor, Activation)>,
+    dy: &Tensor,
+    wants_residual: bool,
+) -> Result<NormGrads> {
+    let shape = norm_shape(x.dims())?;
+    dispatch!(x, batch_norm_backward(&shape, floats(x)?, weight, stats, activated, floats(dy)?, wants_residual))
+}
+
+/// `activation(x)`.
+pub(crate) fn activate(activation: Activation, x: &Tensor) -> Result<Tensor> {
+    dispatch!(x, activate(activation, floats(x)?))
+}
+
+/// Gradient of an activation from its output: 0 where it was clamped, at the very edge too (PyTorch).
+pub(crate) fn activate_backward(activation: Activation, y: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    dispatch!(y, activate_backward(activation, floats(y)?, floats(dy)?))
+}
+
+/// `a + b`, of equal shapes.
+pub(crate) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if a.dims() != b.dims() {
+        return Err(candle_core::Error::Msg(format!("cannot add {:?} and {:?}", a.dims(), b.dims())).into());
+    }
+    dispatch!(a, add(floats(a)?, floats(b)?))
+}
+
+/// Maxima of windows, and where they were (whatever [`max_pool2d_backward`] on this device understands).
+pub(crate) fn max_pool2d(pool: &Pool2d, x: &Tensor) -> Result<(Tensor, Tensor)> {
+    let shape = pool_shape(pool, x.dims())?;
+    dispatch!(x, max_pool2d(&shape, floats(x)?))
+}
+
+/// Gradient of [`max_pool2d`]: all of it goes to the (first) maximum.
+pub(crate) fn max_pool2d_backward(pool: &Pool2d, dy: &Tensor, argmax: &Tensor, x_shape: &[usize]) -> Result<Tensor> {
+    let shape = pool_shape(pool, x_shape)?;
+    dispatch!(dy, max_pool2d_backward(&shape, floats(dy)?, argmax))
+}
+
+/// Means of windows; padding counts.
+pub(crate) fn avg_pool2d(pool: &Pool2d, x: &Tensor) -> Result<Tensor> {
+    let shape = pool_shape(pool, x.dims())?;
+    dispatch!(x, avg_pool2d(&shape, floats(x)?))
+}
+
+/// Gradient of [`avg_pool2d`].
+pub(crate) fn avg_pool2d_backward(pool: &Pool2d, dy: &Tensor, x_shape: &[usize]) -> Result<Tensor> {
+    let shape = pool_shape(pool, x_shape)?;
+    dispatch!(dy, avg_pool2d_backward(&shape, floats(dy)?))
+}
+
+/// `[N, C, H, W] -> [N, C]`, means.
+pub(crate) fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
+    let shape = norm_shape(x.dims())?;
+    dispatch!(x, global_avg_pool(&shape, floats(x)?))
+}
+
+/// Gradient of [`global_avg_pool`].
+pub(crate) fn global_avg_pool_backward(dy: &Tensor, x_shape: &[usize]) -> Result<Tensor> {
+    let shape = norm_shape(x_shape)?;
+    let dx = dispatch!(dy, global_avg_pool_backward(&shape, floats(dy)?))?;
+    Ok(dx.reshape(x_shape)?)
+}
+
+/// `[N, F] -> [N, O]`: `x weightᵀ + bias`.
+pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let shape = linear_shape(x.dims()[0], weight)?;
+    dispatch!(x, linear(&shape, floats(x)?, floats(weight)?, bias))
+}
+
+/// Gradient of [`linear`]'s input.
+pub(crate) fn linear_input_grad(dy: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    let shape = linear_shape(dy.dims()[0], weight)?;
+    dispatch!(dy, linear_input_grad(&shape, floats(dy)?, floats(weight)?))
+}
+
+/// Gradient of [`linear`]'s weight.
+pub(crate) fn linear_weight_grad(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    let ((batch, in_features), (_, out_features)) = (x.dims2()?, dy.dims2()?);
+    let shape = LinearShape { batch, in_features, out_features }.checked().map_err(|error| refused(&error))?;
+    dispatch!(x, linear_weight_grad(&shape, floats(x)?, floats(dy)?))
+}
+
+/// Every `stride`-th row and column, from the first.
+pub(crate) fn subsample(x: &Tensor, stride: usize) -> Result<Tensor> {
+    let (_, _, h, w) = x.dims4()?;
+    let rows = portable::take(floats(x)?, 2, 0, h.div_ceil(stride), stride)?;
+    portable::take(&rows, 3, 0, w.div_ceil(stride), stride)
+}
+
+/// Gradient of [`subsample`].
+pub(crate) fn subsample_backward(dy: &Tensor, stride: usize, x_shape: &[usize]) -> Result<Tensor> {
+    let rows = portable::put(floats(dy)?, 3, 0, stride, x_shape[3])?;
+    portable::put(&rows, 2, 0, stride, x_shape[2])
+}
+
+/// Zero channels before and after.
+pub(crate) fn pad_channels(x: &Tensor, before: usize, after: usize) -> Result<Tensor> {
+    Ok(floats(x)?.pad_with_zeros(1, before, after)?)
+}
+
+/// What dropout multiplies by: 0 with probability `p`, else `1 / (1 - p)`. Drawn on the host, so that every device
+/// sees the same mask.
+pub(crate) fn dropout_mask(shape: &[usize], p: f64, rng: &mut ChaCha8Rng, device: &Device) -> Result<Tensor> {
+    let keep = (1.0 / (1.0 - p)) as f32;
+    let draw = |_| if rng.random::<f64>() < p { 0.0 } else { keep };
+    let mask: Vec<f32> = (0..shape.iter().product()).map(draw).collect();
+    Ok(Tensor::from_vec(mask, shape, device)?)
+}
+
+/// Refuses what is not `f32`: no kernel computes in another type, and a silent conversion would hide where it came from.
+fn floats(x: &Tensor) -> Result<&Tensor> {
+    match x.dtype() {
+        DType::F32 => Ok(x),
+        other => Err(candle_core::Error::Msg(format!("computes in F32, was given {other:?}")).into()),
+    }
+}
+
+fn refused(error: &ShapeError) -> Error {
+    candle_core::Error::Msg(error.to_string()).into()
+}
+
+fn conv_shape(conv: &Conv2d, x: &[usize]) -> Result<ConvShape> {
+    let [batch, in_channels, in_h, in_w] = image(x)?;
+    let Conv2d { out_channels, kernel, stride, padding, dilation, groups, .. } = *conv;
+    let shape = ConvShape { batch, in_channels, in_h, in_w, out_channels, kernel, stride, padding, dilation, groups };
+    shape.checked().map_err(|error| refused(&error))
+}
+
+fn pool_shape(pool: &Pool2d, x: &[usize]) -> Result<PoolShape> {
+    let [batch, channels, in_h, in_w] = image(x)?;
+    let Pool2d { kernel, stride, padding } = *pool;
+    let shape = PoolShape { batch, channels, in_h, in_w, kernel, stride, padding };
+    shape.checked().map_err(|error| refused(&error))
+}
+
+/// `[N, C, ...]`.
+fn norm_shape(x: &[usize]) -> Result<NormShape> {
+    let [batch, channels, ref rest @ ..] = *x else {
+        return Err(candle_core::Error::Msg(format!("expects [N, C, ...], got {x:?}")).into());
+    };
+    let shape = NormShape { batch, channels, positions: rest.iter().product() };
+    shape.checked().map_err(|error| refused(&error))
+}
+
+fn linear_shape(batch: usize, weight: &Tensor) -> Result<LinearShape> {
+    let (out_features, in_features) = weight.dims2()?;
+    LinearShape { batch, in_features, out_features }.checked().map_err(|error| refused(&error))
+}
+
+fn image(shape: &[usize]) -> Result<[usize; 4]> {
+    let wrong = |_| candle_core::Error::Msg(format!("expects [N, C, H, W], got {shape:?}")).into();
+    <[usize; 4]>::try_from(shape).map_err(wrong)
+}
+
+#[cfg(test)]
+mod tests;
