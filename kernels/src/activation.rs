@@ -38,11 +38,13 @@ impl Activation {
     #[inline(always)]
     #[must_use]
     pub fn masked(self, y: f32, dy: f32) -> f32 {
-        let clamped = match self {
-            Self::Relu => y <= 0.0,
-            Self::Relu6 => y <= 0.0 || y >= 6.0,
-        };
-        if clamped { 0.0 } else { dy }
+        // The comparisons differ for NaN, and so do PyTorch's: ReLU lets its gradient pass, ReLU6 does not.
+        match self {
+            Self::Relu if y <= 0.0 => 0.0,
+            Self::Relu => dy,
+            Self::Relu6 if y > 0.0 && y < 6.0 => dy,
+            Self::Relu6 => 0.0,
+        }
     }
 }
 

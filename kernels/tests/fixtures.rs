@@ -1,0 +1,261 @@
+//! Every operation against PyTorch: values and all gradients of the cases in `tests/fixtures/ops`.
+#![allow(clippy::unwrap_used, clippy::panic)] // in what the tests share, too
+
+mod common;
+
+use attar_kernels::{
+    Activation, BatchStats, ConvShape, LinearShape, Mask, NormGrads, NormShape, PoolShape, SavedStats, activate,
+    activate_backward, avg_pool2d, avg_pool2d_backward, batch_norm_backward, batch_norm_eval, batch_norm_train,
+    channel_sums, conv2d, conv2d_input_grad, conv2d_weight_grad, global_avg_pool, global_avg_pool_backward, linear,
+    linear_input_grad, linear_weight_grad, max_pool2d, max_pool2d_backward,
+};
+use common::assert_close;
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+const TOLERANCE: f64 = 2e-6;
+
+/// One case of a fixture file.
+struct Case<'a> {
+    name: &'a str,
+    settings: Value,
+    tensors: &'a SafeTensors<'a>,
+}
+
+impl Case<'_> {
+    fn words(&self, tensor: &str) -> Option<Vec<[u8; 4]>> {
+        let view = self.tensors.tensor(&format!("{}.{tensor}", self.name)).ok()?;
+        Some(view.data().as_chunks().0.to_vec())
+    }
+
+    fn optional(&self, tensor: &str) -> Option<Vec<f32>> {
+        Some(self.words(tensor)?.into_iter().map(f32::from_le_bytes).collect())
+    }
+
+    fn floats(&self, tensor: &str) -> Vec<f32> {
+        self.optional(tensor).unwrap_or_else(|| panic!("{} has no {tensor}", self.name))
+    }
+
+    fn number(&self, key: &str) -> usize {
+        self.settings[key].as_u64().unwrap() as usize
+    }
+
+    fn pair(&self, key: &str) -> [usize; 2] {
+        [0, 1].map(|i| self.settings[key][i].as_u64().unwrap() as usize)
+    }
+
+    fn norm_shape(&self) -> NormShape {
+        let shape = NormShape {
+            batch: self.number("batch"),
+            channels: self.number("channels"),
+            positions: self.number("positions"),
+        };
+        shape.checked().unwrap()
+    }
+
+    /// Compares with the tensor of that name.
+    fn assert(&self, tensor: &str, got: &[f32], tolerance: f64) {
+        assert_close(&format!("{}.{tensor}", self.name), got, &self.floats(tensor), tolerance);
+    }
+}
+
+/// Runs `check` on the `count` cases of a file.
+fn for_cases(family: &str, count: usize, check: impl Fn(&Case<'_>)) {
+    let path = format!("{}/../tests/fixtures/ops/{family}.safetensors", env!("CARGO_MANIFEST_DIR"));
+    let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let cases = header.metadata().as_ref().unwrap();
+    assert_eq!(cases.len(), count, "cases in {path}");
+    for (name, settings) in cases {
+        check(&Case { name, settings: serde_json::from_str(settings).unwrap(), tensors: &tensors });
+    }
+}
+
+/// An output that no kernel has written yet.
+fn unwritten(len: usize) -> Vec<f32> {
+    vec![f32::NAN; len]
+}
+
+#[test]
+fn convolution() {
+    for_cases("conv", 24, |case| {
+        let shape = ConvShape {
+            batch: case.number("batch"),
+            in_channels: case.number("in_channels"),
+            in_h: case.number("in_h"),
+            in_w: case.number("in_w"),
+            out_channels: case.number("out_channels"),
+            kernel: case.pair("kernel"),
+            stride: case.pair("stride"),
+            padding: case.pair("padding"),
+            dilation: case.pair("dilation"),
+            groups: case.number("groups"),
+        };
+        let shape = shape.checked().unwrap();
+        let (x, weight, dy) = (case.floats("x"), case.floats("weight"), case.floats("dy"));
+
+        let mut y = unwritten(shape.output_len());
+        conv2d(&shape, &x, &weight, Some(&case.floats("bias")), &mut y);
+        case.assert("y", &y, TOLERANCE);
+
+        let mut dx = unwritten(shape.input_len());
+        conv2d_input_grad(&shape, &dy, &weight, &mut dx);
+        case.assert("dx", &dx, TOLERANCE);
+
+        let mut dweight = unwritten(shape.weight_len());
+        conv2d_weight_grad(&shape, &x, &dy, &mut dweight);
+        case.assert("dweight", &dweight, TOLERANCE);
+
+        let outputs =
+            NormShape { batch: shape.batch, channels: shape.out_channels, positions: shape.out_h() * shape.out_w() };
+        let mut dbias = unwritten(shape.out_channels);
+        channel_sums(&outputs, &dy, &mut dbias);
+        case.assert("dbias", &dbias, TOLERANCE);
+    });
+}
+
+#[test]
+fn batch_norm() {
+    for_cases("norm", 12, |case| {
+        let shape = case.norm_shape();
+        let eps = case.settings["eps"].as_f64().unwrap();
+        let activation = match case.settings["activation"].as_str().unwrap() {
+            "relu" => Some(Activation::Relu),
+            "relu6" => Some(Activation::Relu6),
+            _ => None,
+        };
+        let (x, weight, bias, dy) = (case.floats("x"), case.floats("weight"), case.floats("bias"), case.floats("dy"));
+        let residual = case.optional("residual");
+        // Inputs far from zero have lost digits before the norm sees them.
+        let tolerance = if case.name == "far-from-zero" { 2e-5 } else { TOLERANCE };
+
+        let mut y = unwritten(shape.len());
+        let (mean, var) = (case.floats("running_mean"), case.floats("running_var"));
+        batch_norm_eval(&shape, &x, &weight, &bias, &mean, &var, eps, residual.as_deref(), activation, &mut y);
+        case.assert("y_eval", &y, tolerance);
+
+        let [mut mean, mut inv_std, mut unbiased_variance] = [(); 3].map(|()| unwritten(shape.channels));
+        let stats = BatchStats { mean: &mut mean, inv_std: &mut inv_std, unbiased_variance: &mut unbiased_variance };
+        let mut y = unwritten(shape.len());
+        batch_norm_train(&shape, &x, &weight, &bias, eps, residual.as_deref(), activation, &mut y, stats).unwrap();
+        case.assert("y", &y, tolerance);
+        case.assert("batch_mean", &mean, tolerance);
+        case.assert("batch_var", &unbiased_variance, tolerance);
+
+        // With the mask inside of backward, and with a gradient that has passed the activation before.
+        let mask = activation.map(|activation| Mask { activation, y: &y });
+        let mut masked = dy.clone();
+        if let Some(mask) = mask {
+            activate_backward(mask, &dy, &mut masked);
+        }
+        for (mask, dy, wants_residual) in
+            [(mask, &dy, true), (mask, &dy, false), (None, &masked, true), (None, &masked, false)]
+        {
+            let [mut dx, mut dresidual] = [(); 2].map(|()| unwritten(shape.len()));
+            let [mut dweight, mut dbias] = [(); 2].map(|()| unwritten(shape.channels));
+            let grads = NormGrads {
+                dx: &mut dx,
+                dweight: &mut dweight,
+                dbias: &mut dbias,
+                dresidual: wants_residual.then_some(&mut dresidual[..]),
+            };
+            let stats = SavedStats { mean: &mean, inv_std: &inv_std };
+            batch_norm_backward(&shape, &x, &weight, stats, mask, dy, grads);
+            // Two values a channel cancel nearly completely, amplified by `inv_std`.
+            let amplified = inv_std.iter().fold(1.0f32, |a, &b| a.max(b));
+            case.assert("dx", &dx, tolerance * f64::from(amplified));
+            case.assert("dweight", &dweight, tolerance * f64::from(amplified));
+            case.assert("dbias", &dbias, tolerance);
+            if wants_residual && residual.is_some() {
+                case.assert("dresidual", &dresidual, 0.0);
+            }
+        }
+    });
+}
+
+#[test]
+fn pooling() {
+    for_cases("pool", 18, |case| {
+        let (x, dy) = (case.floats("x"), case.floats("dy"));
+        let (mut y, mut dx) = (unwritten(dy.len()), unwritten(x.len()));
+        if case.name.starts_with("global") {
+            let shape = case.norm_shape();
+            global_avg_pool(&shape, &x, &mut y);
+            global_avg_pool_backward(&shape, &dy, &mut dx);
+            case.assert("y", &y, TOLERANCE);
+            case.assert("dx", &dx, TOLERANCE);
+            return;
+        }
+        let shape = PoolShape {
+            batch: case.number("batch"),
+            channels: case.number("channels"),
+            in_h: case.number("in_h"),
+            in_w: case.number("in_w"),
+            kernel: case.pair("kernel"),
+            stride: case.pair("stride"),
+            padding: case.pair("padding"),
+        };
+        let shape = shape.checked().unwrap();
+        if let Some(want) = case.words("argmax") {
+            let mut argmax = vec![u32::MAX; dy.len()];
+            max_pool2d(&shape, &x, &mut y, &mut argmax);
+            let want: Vec<u32> = want.into_iter().map(u32::from_le_bytes).collect();
+            assert_eq!(argmax, want, "{}: argmax", case.name);
+            assert_same(case.name, &y, &case.floats("y"));
+            max_pool2d_backward(&shape, &dy, &argmax, &mut dx);
+        } else {
+            avg_pool2d(&shape, &x, &mut y);
+            case.assert("y", &y, TOLERANCE);
+            avg_pool2d_backward(&shape, &dy, &mut dx);
+        }
+        case.assert("dx", &dx, TOLERANCE);
+    });
+}
+
+#[test]
+fn linear_layer() {
+    for_cases("linear", 5, |case| {
+        let shape = LinearShape {
+            batch: case.number("batch"),
+            in_features: case.number("in_features"),
+            out_features: case.number("out_features"),
+        };
+        let shape = shape.checked().unwrap();
+        let (x, weight, bias, dy) = (case.floats("x"), case.floats("weight"), case.floats("bias"), case.floats("dy"));
+        let [mut y, mut dx, mut dweight, mut dbias] = [dy.len(), x.len(), weight.len(), bias.len()].map(unwritten);
+        linear(&shape, &x, &weight, Some(&bias), &mut y);
+        case.assert("y", &y, TOLERANCE);
+        linear_input_grad(&shape, &dy, &weight, &mut dx);
+        case.assert("dx", &dx, TOLERANCE);
+        linear_weight_grad(&shape, &x, &dy, &mut dweight);
+        case.assert("dweight", &dweight, TOLERANCE);
+        let rows = NormShape { batch: shape.batch, channels: shape.out_features, positions: 1 };
+        channel_sums(&rows, &dy, &mut dbias);
+        case.assert("dbias", &dbias, TOLERANCE);
+    });
+}
+
+#[test]
+fn activations_at_their_edges() {
+    for_cases("activation", 2, |case| {
+        let activation = if case.name == "relu" { Activation::Relu } else { Activation::Relu6 };
+        let (x, dy) = (case.floats("x"), case.floats("dy"));
+        let (mut y, mut dx) = (unwritten(x.len()), unwritten(x.len()));
+        activate(activation, &x, &mut y);
+        assert_same(case.name, &y, &case.floats("y"));
+        for y in [&y, &x] {
+            activate_backward(Mask { activation, y }, &dy, &mut dx);
+            assert_same(case.name, &dx, &case.floats("dx"));
+        }
+    });
+}
+
+/// Equal values; NaN equals NaN and 0 equals -0.
+#[track_caller]
+fn assert_same(name: &str, got: &[f32], want: &[f32]) {
+    assert_eq!(got.len(), want.len(), "{name}: length");
+    for (i, (got, want)) in got.iter().zip(want).enumerate() {
+        assert!(got == want || (got.is_nan() && want.is_nan()), "{name}[{i}]: {got}, expected {want}");
+    }
+}

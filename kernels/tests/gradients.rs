@@ -1,0 +1,170 @@
+//! Gradients against finite differences of the kernels themselves, along random directions; edge cases of the norm.
+//!
+//! The loss is `sum(y * dy)`, summed in `f64`; what is differentiated is smooth, or smooth where it is looked at.
+#![allow(clippy::unwrap_used, clippy::panic)] // in what the tests share, too
+
+mod common;
+
+use attar_kernels::{
+    Activation, BatchStats, ConvShape, LinearShape, Mask, NormGrads, NormShape, PoolShape, SavedStats, ShapeError,
+    avg_pool2d, avg_pool2d_backward, batch_norm_backward, batch_norm_train, conv2d, conv2d_input_grad,
+    conv2d_weight_grad, linear, linear_input_grad, linear_weight_grad, max_pool2d, max_pool2d_backward,
+};
+use common::values;
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+}
+
+fn moved(from: &[f32], direction: &[f32], by: f32) -> Vec<f32> {
+    from.iter().zip(direction).map(|(from, direction)| from + by * direction).collect()
+}
+
+/// Compares the slope of `loss` at `at` along a random direction with `gradient`.
+#[track_caller]
+fn assert_slope(what: &str, at: &[f32], gradient: &[f32], step: f32, loss: impl Fn(&[f32]) -> f64) {
+    for seed in 100..104 {
+        let direction = values(seed, at.len());
+        let (ahead, behind) = (moved(at, &direction, step), moved(at, &direction, -step));
+        let slope = (loss(&ahead) - loss(&behind)) / (2.0 * f64::from(step));
+        let expected = dot(gradient, &direction);
+        let size = dot(gradient, gradient).sqrt() * dot(&direction, &direction).sqrt();
+        assert!(
+            (slope - expected).abs() <= 2e-3 * size,
+            "{what}: slope {slope}, gradient says {expected} (size {size})"
+        );
+    }
+}
+
+#[test]
+fn convolution() {
+    let plain = ConvShape {
+        batch: 3,
+        in_channels: 6,
+        in_h: 9,
+        in_w: 8,
+        out_channels: 6,
+        kernel: [3, 3],
+        stride: [1, 1],
+        padding: [1, 1],
+        dilation: [1, 1],
+        groups: 1,
+    };
+    for shape in [
+        plain,
+        ConvShape { stride: [2, 3], dilation: [2, 1], ..plain },
+        ConvShape { groups: 2, stride: [2, 2], ..plain },
+        ConvShape { groups: 6, ..plain },
+        ConvShape { groups: 6, stride: [2, 2], ..plain },
+    ] {
+        let (x, weight) = (values(1, shape.input_len()), values(2, shape.weight_len()));
+        let dy = values(3, shape.output_len());
+        let (mut dx, mut dweight) = (vec![0.0; x.len()], vec![0.0; weight.len()]);
+        conv2d_input_grad(&shape, &dy, &weight, &mut dx);
+        conv2d_weight_grad(&shape, &x, &dy, &mut dweight);
+        let loss = |x: &[f32], weight: &[f32]| {
+            let mut y = vec![0.0; dy.len()];
+            conv2d(&shape, x, weight, None, &mut y);
+            dot(&y, &dy)
+        };
+        assert_slope(&format!("dx of {shape:?}"), &x, &dx, 0.1, |x| loss(x, &weight));
+        assert_slope(&format!("dweight of {shape:?}"), &weight, &dweight, 0.1, |weight| loss(&x, weight));
+    }
+}
+
+#[test]
+fn fused_batch_norm() {
+    let shape = NormShape { batch: 4, channels: 3, positions: 30 };
+    let (x, residual, dy) = (values(1, shape.len()), values(2, shape.len()), values(3, shape.len()));
+    let (weight, bias) = (values(4, 3), values(5, 3));
+    let run = |x: &[f32], weight: &[f32], bias: &[f32], residual: &[f32], activation| {
+        let [mut mean, mut inv_std, mut unbiased_variance] = [(); 3].map(|()| vec![0.0; 3]);
+        let mut y = vec![0.0; shape.len()];
+        let stats = BatchStats { mean: &mut mean, inv_std: &mut inv_std, unbiased_variance: &mut unbiased_variance };
+        batch_norm_train(&shape, x, weight, bias, 1e-5, Some(residual), activation, &mut y, stats).unwrap();
+        (y, mean, inv_std)
+    };
+    // ReLU has kinks: with it the steps are small and the tolerance is what decides.
+    for (activation, step) in [(None, 1e-2), (Some(Activation::Relu), 5e-4)] {
+        let (y, mean, inv_std) = run(&x, &weight, &bias, &residual, activation);
+        let [mut dx, mut dresidual] = [(); 2].map(|()| vec![0.0; shape.len()]);
+        let [mut dweight, mut dbias] = [(); 2].map(|()| vec![0.0; 3]);
+        let grads =
+            NormGrads { dx: &mut dx, dweight: &mut dweight, dbias: &mut dbias, dresidual: Some(&mut dresidual) };
+        let mask = activation.map(|activation| Mask { activation, y: &y });
+        let stats = SavedStats { mean: &mean, inv_std: &inv_std };
+        batch_norm_backward(&shape, &x, &weight, stats, mask, &dy, grads);
+        let loss = |x: &[f32], weight: &[f32], bias: &[f32], residual: &[f32]| {
+            dot(&run(x, weight, bias, residual, activation).0, &dy)
+        };
+        assert_slope("dx", &x, &dx, step, |x| loss(x, &weight, &bias, &residual));
+        assert_slope("dweight", &weight, &dweight, step, |weight| loss(&x, weight, &bias, &residual));
+        assert_slope("dbias", &bias, &dbias, step, |bias| loss(&x, &weight, bias, &residual));
+        assert_slope("dresidual", &residual, &dresidual, step, |residual| loss(&x, &weight, &bias, residual));
+    }
+}
+
+#[test]
+fn pools() {
+    let shape = PoolShape { batch: 2, channels: 3, in_h: 9, in_w: 8, kernel: [3, 3], stride: [2, 2], padding: [1, 1] };
+    let (x, dy) = (values(1, shape.input_len()), values(2, shape.output_len()));
+    let mut argmax = vec![0; dy.len()];
+    let (mut y, mut dx) = (vec![0.0; dy.len()], vec![0.0; x.len()]);
+    max_pool2d(&shape, &x, &mut y, &mut argmax);
+    max_pool2d_backward(&shape, &dy, &argmax, &mut dx);
+    assert_slope("max", &x, &dx, 1e-4, |x| {
+        let mut y = vec![0.0; dy.len()];
+        max_pool2d(&shape, x, &mut y, &mut vec![0; dy.len()]);
+        dot(&y, &dy)
+    });
+    avg_pool2d_backward(&shape, &dy, &mut dx);
+    assert_slope("average", &x, &dx, 0.1, |x| {
+        let mut y = vec![0.0; dy.len()];
+        avg_pool2d(&shape, x, &mut y);
+        dot(&y, &dy)
+    });
+}
+
+#[test]
+fn linear_layer() {
+    let shape = LinearShape { batch: 21, in_features: 17, out_features: 19 };
+    let (x, weight, dy) = (values(1, 21 * 17), values(2, 19 * 17), values(3, 21 * 19));
+    let (mut dx, mut dweight) = (vec![0.0; x.len()], vec![0.0; weight.len()]);
+    linear_input_grad(&shape, &dy, &weight, &mut dx);
+    linear_weight_grad(&shape, &x, &dy, &mut dweight);
+    let loss = |x: &[f32], weight: &[f32]| {
+        let mut y = vec![0.0; dy.len()];
+        linear(&shape, x, weight, None, &mut y);
+        dot(&y, &dy)
+    };
+    assert_slope("dx", &x, &dx, 0.1, |x| loss(x, &weight));
+    assert_slope("dweight", &weight, &dweight, 0.1, |weight| loss(&x, weight));
+}
+
+#[test]
+fn a_batch_of_one_value_per_channel_has_no_variance() {
+    let shape = NormShape { batch: 1, channels: 2, positions: 1 };
+    let [mut mean, mut inv_std, mut unbiased_variance, mut y] = [(); 4].map(|()| vec![0.0; 2]);
+    let stats = BatchStats { mean: &mut mean, inv_std: &mut inv_std, unbiased_variance: &mut unbiased_variance };
+    let one = [1.0, 1.0];
+    let error = batch_norm_train(&shape, &one, &one, &one, 1e-5, None, None, &mut y, stats).unwrap_err();
+    assert_eq!(error, ShapeError::OneValuePerChannel);
+    assert!(error.to_string().contains("hint:"));
+}
+
+#[test]
+fn a_constant_channel_is_normalised_to_its_bias() {
+    let shape = NormShape { batch: 2, channels: 1, positions: 5 };
+    let [mut mean, mut inv_std, mut unbiased_variance] = [(); 3].map(|()| vec![0.0; 1]);
+    let stats = BatchStats { mean: &mut mean, inv_std: &mut inv_std, unbiased_variance: &mut unbiased_variance };
+    let mut y = vec![0.0; 10];
+    batch_norm_train(&shape, &[0.1; 10], &[2.0], &[0.75], 1e-5, None, None, &mut y, stats).unwrap();
+    assert_eq!(y, [0.75; 10]);
+    assert_eq!(unbiased_variance, [0.0]);
+}
+
+#[test]
+fn pool_padding_beyond_half_of_the_window_is_refused() {
+    let shape = PoolShape { batch: 1, channels: 1, in_h: 4, in_w: 4, kernel: [3, 3], stride: [1, 1], padding: [1, 2] };
+    assert_eq!(shape.checked().unwrap_err(), ShapeError::PoolPadding { padding: 2, kernel: 3 });
+}
