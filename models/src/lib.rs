@@ -5,6 +5,8 @@
 
 pub mod card;
 mod error;
+pub mod fold;
+pub mod generated;
 pub mod graph;
 pub mod op;
 pub mod read;

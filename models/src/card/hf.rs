@@ -35,7 +35,7 @@ struct File {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields, expecting = "size: expected {shortest_edge} or {height, width}, nothing else")]
 enum Size {
     ShortestEdge { shortest_edge: usize },
     Exact(HeightWidth),
@@ -189,6 +189,8 @@ mod tests {
         assert!(edited("resample", json!(0)).contains("resample is 0"));
         assert!(edited("rescale_factor", json!(1.0)).contains("rescale_factor 1/255"));
         assert!(edited("do_pad", json!(true)).contains("unknown field `do_pad`"));
+        assert!(edited("size", json!({"shortest_edge": 8, "longest_edge": 9})).contains("size: expected"));
+        assert!(edited("size", json!(224)).contains("size: expected"));
         assert!(edited("crop_size", Value::Null).contains("needs crop_size"));
         assert!(edited("image_std", json!([0.1, 0.2])).contains("2 standard deviations"));
         assert!(edited("attar", json!({"version": 2, "channels": 3})).contains("attar.version is 2"));
