@@ -48,6 +48,8 @@ impl Files {
                 files.insert(name, bytes);
             }
         }
+        // To the very end, so that gzip's checksum is compared too.
+        std::io::copy(&mut archive.into_inner().take(MAX_BYTES), &mut std::io::sink()).map_err(broken)?;
         Ok(Self::Archive { path: path.to_owned(), files })
     }
 

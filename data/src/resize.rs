@@ -1,35 +1,187 @@
-//! Resizing as PIL does: antialiased bilinear and bicubic, the support of the filter growing with the scale.
+//! Resizing with the bits of PIL: antialiased bilinear and bicubic, the support of the filter growing with the scale.
+//!
+//! PIL's arithmetic is integer (coefficients of 22 fractional bits, 8-bit pixels rounded and clipped between the passes)
+//! and small, so it is written out here: equal pixels on every machine. `fast_image_resize` 6.1, tried first, came out up
+//! to 8 of 255 apart for bicubic, because it runs the passes in the other order and clips another overshoot in between.
+//!
+//! The order is that of Pillow 13 (its pull request 9549): down first where the height loses more than twice as many
+//! pixels as the width, which no photograph of usual shape does when it keeps its shape. Pillow up to 12 always goes across
+//! first, and differs from this there by up to about 16 of 255 at hard edges with bicubic, by 1 with bilinear.
 
 use attar_models::card::Interpolation;
-use fast_image_resize::images::{Image as View, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::decode::MAX_PIXELS;
 use crate::error::{Error, Result};
 use crate::image::Image;
 
+/// Fractional bits of a coefficient: 32 less 8 of the pixel and 2 for the sign and overshoot.
+const FRACTION: u32 = 32 - 8 - 2;
+
 /// The image at `height` x `width` pixels. The same size gives the same pixels.
 pub(crate) fn resize(image: Image, height: u32, width: u32, interpolation: Interpolation) -> Result<Image> {
-    if (image.height(), image.width()) == (height, width) {
+    let down_first = down_first(&image, height, width);
+    let between = if down_first { [image.width(), height] } else { [width, image.height()] };
+    let pixels = |[width, height]: [u32; 2]| u64::from(width) * u64::from(height);
+    let after = pixels([width, height]);
+    if after == 0 || pixels(between).max(after) > MAX_PIXELS {
+        let (from_width, from_height) = (image.width(), image.height());
+        return Err(Error::setting(
+            "resize",
+            format!("{from_width}x{from_height} to {width}x{height} pixels, expected 1 to {MAX_PIXELS} pixels"),
+        ));
+    }
+    if down_first {
+        across(down(image, height, interpolation)?, width, interpolation)
+    } else {
+        down(across(image, width, interpolation)?, height, interpolation)
+    }
+}
+
+fn down_first(image: &Image, height: u32, width: u32) -> bool {
+    let lost = |from: u32, to: u32| i64::from(from) - i64::from(to);
+    height < image.height() && lost(image.height(), height) > 2 * lost(image.width(), width)
+}
+
+fn across(image: Image, width: u32, interpolation: Interpolation) -> Result<Image> {
+    if width == image.width() {
         return Ok(image);
     }
-    let failed = |problem: String| {
-        let (from_width, from_height) = (image.width(), image.height());
-        Error::setting("resize", format!("{from_width}x{from_height} to {width}x{height} pixels: {problem}"))
+    let pixels = match image.channels() {
+        1 => rows_across::<1>(&image, &windows(image.width(), width, interpolation)),
+        _ => rows_across::<3>(&image, &windows(image.width(), width, interpolation)),
     };
-    if height == 0 || width == 0 || u64::from(width) * u64::from(height) > MAX_PIXELS {
-        return Err(failed(format!("expected 1 to {MAX_PIXELS} pixels")));
+    Image::new(width, image.height(), image.channels(), pixels)
+}
+
+fn rows_across<const C: usize>(image: &Image, windows: &[Window]) -> Vec<u8> {
+    let row = image.width() as usize * C;
+    let mut pixels = Vec::with_capacity(windows.len() * image.height() as usize * C);
+    for row in image.pixels().chunks_exact(row) {
+        for window in windows {
+            let mut sum = [1 << (FRACTION - 1); C];
+            for (pixel, weight) in row[window.start * C..].chunks_exact(C).zip(&window.weights) {
+                for channel in 0..C {
+                    sum[channel] += i32::from(pixel[channel]) * weight;
+                }
+            }
+            pixels.extend(sum.map(to_pixel));
+        }
     }
-    let kind = if image.channels() == 1 { PixelType::U8 } else { PixelType::U8x3 };
-    let filter = match interpolation {
-        Interpolation::Bilinear => FilterType::Bilinear,
-        // a = -0.5, PIL's BICUBIC.
-        Interpolation::Bicubic => FilterType::CatmullRom,
+    pixels
+}
+
+fn down(image: Image, height: u32, interpolation: Interpolation) -> Result<Image> {
+    if height == image.height() {
+        return Ok(image);
+    }
+    let row = image.width() as usize * usize::from(image.channels());
+    let mut pixels = Vec::with_capacity(row * height as usize);
+    let mut sums = vec![0_i32; row];
+    for window in windows(image.height(), height, interpolation) {
+        sums.fill(1 << (FRACTION - 1));
+        for (source, weight) in image.pixels()[window.start * row..].chunks_exact(row).zip(&window.weights) {
+            for (sum, &pixel) in sums.iter_mut().zip(source) {
+                *sum += i32::from(pixel) * weight;
+            }
+        }
+        pixels.extend(sums.iter().map(|&sum| to_pixel(sum)));
+    }
+    Image::new(image.width(), height, image.channels(), pixels)
+}
+
+fn to_pixel(sum: i32) -> u8 {
+    (sum >> FRACTION).clamp(0, 255) as u8
+}
+
+/// What one output pixel reads: consecutive input pixels, and how much of each.
+struct Window {
+    start: usize,
+    weights: Vec<i32>,
+}
+
+/// PIL's `precompute_coeffs` and `normalize_coeffs_8bpc`.
+fn windows(from: u32, to: u32, interpolation: Interpolation) -> Vec<Window> {
+    let (filter, support): (fn(f64) -> f64, f64) = match interpolation {
+        Interpolation::Bilinear => (bilinear, 1.0),
+        Interpolation::Bicubic => (bicubic, 2.0),
     };
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
-    let source =
-        ImageRef::new(image.width(), image.height(), image.pixels(), kind).map_err(|e| failed(e.to_string()))?;
-    let mut target = View::new(width, height, kind);
-    Resizer::new().resize(&source, &mut target, &options).map_err(|e| failed(e.to_string()))?;
-    Image::new(width, height, image.channels(), target.into_vec())
+    let scale = f64::from(from) / f64::from(to);
+    let stretch = scale.max(1.0);
+    let (support, shrink) = (support * stretch, 1.0 / stretch);
+    let window = |at: u32| {
+        let centre = (f64::from(at) + 0.5) * scale;
+        let start = (centre - support + 0.5).max(0.0) as u32;
+        let end = ((centre + support + 0.5) as u32).min(from);
+        let weights: Vec<f64> = (start..end).map(|x| filter((f64::from(x) - centre + 0.5) * shrink)).collect();
+        let sum: f64 = weights.iter().sum();
+        let fixed = |weight: &f64| {
+            let scaled = weight / sum * f64::from(1 << FRACTION);
+            (scaled + 0.5_f64.copysign(scaled)) as i32
+        };
+        Window { start: start as usize, weights: weights.iter().map(fixed).collect() }
+    };
+    (0..to).map(window).collect()
+}
+
+fn bilinear(x: f64) -> f64 {
+    (1.0 - x.abs()).max(0.0)
+}
+
+/// Keys' cubic with a = -0.5.
+fn bicubic(x: f64) -> f64 {
+    const A: f64 = -0.5;
+    match x.abs() {
+        x if x < 1.0 => ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0,
+        x if x < 2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * A,
+        _ => 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_sum_to_one_and_lie_inside() {
+        for (from, to) in [(1, 1), (1, 9), (9, 1), (2, 3), (1000, 7), (7, 1000), (65_535, 1)] {
+            for interpolation in [Interpolation::Bilinear, Interpolation::Bicubic] {
+                for window in windows(from, to, interpolation) {
+                    let sum: i64 = window.weights.iter().map(|&weight| i64::from(weight)).sum();
+                    let rounding = window.weights.len() as i64;
+                    assert!((sum - (1 << FRACTION)).abs() <= rounding, "{from} to {to}: {sum}");
+                    assert!(!window.weights.is_empty() && window.start + window.weights.len() <= from as usize);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bicubic_cannot_overflow() {
+        // The worst sum: white where the weight is positive, black where it is negative.
+        for (from, to) in [(50, 49), (50, 51), (50, 25), (50, 100), (4, 1), (3, 2)] {
+            for window in windows(from, to, Interpolation::Bicubic) {
+                let worst: i64 = window.weights.iter().map(|&weight| i64::from(weight.max(0)) * 255).sum();
+                assert!(worst + (1 << (FRACTION - 1)) <= i64::from(i32::MAX));
+            }
+        }
+    }
+
+    #[test]
+    fn a_flat_image_stays_flat() {
+        for value in [0, 1, 128, 255] {
+            let image = Image::new(13, 7, 3, vec![value; 13 * 7 * 3]).unwrap();
+            let out = resize(image, 50, 4, Interpolation::Bicubic).unwrap();
+            assert!(out.pixels().iter().all(|&pixel| pixel == value));
+        }
+    }
+
+    #[test]
+    fn too_large_is_an_error_also_between_the_passes() {
+        let tall = Image::new(1, 1_000_000, 1, vec![0; 1_000_000]).unwrap();
+        assert!(resize(tall.clone(), 2, 1000, Interpolation::Bilinear).is_ok());
+        let error = resize(tall, 1_000_001, 1000, Interpolation::Bilinear).unwrap_err().to_string();
+        assert!(error.contains("1x1000000 to 1000x1000001"), "{error}");
+        let wide = Image::new(200_000, 600, 1, vec![0; 120_000_000]).unwrap();
+        assert!(resize(wide, 599, 190_000, Interpolation::Bilinear).is_err());
+    }
 }
