@@ -2,8 +2,11 @@
 
 pub mod device;
 mod error;
+pub mod knots;
+pub mod losses;
 pub mod network;
 mod ops;
+pub mod optim;
 pub mod params;
 
 pub use device::DeviceChoice;

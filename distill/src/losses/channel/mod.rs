@@ -1,0 +1,168 @@
+//! Channel distillation (CD: Zhou et al. 2020, arXiv 2006.01683): at the end of each stage, the student's mean activation
+//! of every channel follows the teacher's. Written from the authors' published behaviour; each of its quirks is a setting.
+
+mod pairs;
+
+use attar_models::{Graph, GraphBuilder, Node, NodeId, Op, op::Conv2d};
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::{Connector, Loss, Site, Step, Tap, Taps};
+use crate::error::Result;
+
+pub use pairs::Pairs;
+
+/// Settings of [`channel`] and of the connectors before it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChannelSpec {
+    /// Which taps of the student follow which of the teacher.
+    #[serde(default)]
+    pub pairs: Pairs,
+    /// How the terms of the pairs make one number.
+    #[serde(default)]
+    pub layers: Layers,
+    /// Where a connector stands between the student's tap and the loss.
+    #[serde(default)]
+    pub connector: Connect,
+    /// Whether connectors end in a ReLU, so that they meet the teacher's rectified activations; yes in the authors' code.
+    #[serde(default = "yes")]
+    pub relu: bool,
+}
+
+/// The authors' settings.
+impl Default for ChannelSpec {
+    fn default() -> Self {
+        Self { pairs: Pairs::default(), layers: Layers::default(), connector: Connect::default(), relu: yes() }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// How the terms of several layers make one number.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layers {
+    /// Their sum, as in the authors' code.
+    #[default]
+    Sum,
+    /// Their mean, as in others' notes on the paper; with 4 stages a quarter of the sum.
+    Mean,
+}
+
+/// Where connectors stand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Connect {
+    /// At every pair, equal channel counts too, as in the authors' code.
+    #[default]
+    Always,
+    /// Only where channel counts differ.
+    OnMismatch,
+    /// Nowhere; channel counts must be equal.
+    None,
+}
+
+/// `sum_l (1 / (N C_l)) sum_n sum_c (s_nc - t_nc)^2` over pairs of taps, `s` and `t` being means over height and width;
+/// [`Layers::Mean`] divides by the number of pairs. Taps are `[N, C, H, W]` (sizes may differ) or `[N, C]`. The teacher
+/// is a constant.
+///
+/// # Errors
+/// No taps, counts or channels that differ, or a device that failed.
+pub fn channel(student: &[Tensor], teacher: &[Tensor], layers: Layers) -> Result<Tensor> {
+    if student.len() != teacher.len() || student.is_empty() {
+        let message = format!("channel loss over {} student and {} teacher taps", student.len(), teacher.len());
+        return Err(candle_core::Error::Msg(message).into());
+    }
+    let mut terms = Vec::with_capacity(student.len());
+    for (student, teacher) in student.iter().zip(teacher) {
+        let difference = (channel_means(student)? - channel_means(&teacher.detach())?)?;
+        terms.push(difference.sqr()?.mean_all()?);
+    }
+    let terms = Tensor::stack(&terms, 0)?;
+    Ok(match layers {
+        Layers::Sum => terms.sum_all()?,
+        Layers::Mean => terms.mean_all()?,
+    })
+}
+
+/// `[N, C, H, W]` or `[N, C]` to `[N, C]`.
+fn channel_means(tap: &Tensor) -> Result<Tensor> {
+    Ok(if tap.rank() == 2 { tap.clone() } else { tap.flatten_from(2)?.mean(2)? })
+}
+
+impl ChannelSpec {
+    pub(super) fn build(&self, site: Site<'_>, student: &Graph, teacher: &Graph) -> Result<Box<dyn Loss>> {
+        let mut taps = Taps::default();
+        let mut names: Vec<String> = Vec::new();
+        for (name, own, other) in self.pairs.resolve(site, student, teacher)? {
+            let taken = names.iter().filter(|taken| **taken == name).count();
+            let unique = if taken == 0 { name.clone() } else { format!("{name}-{}", taken + 1) };
+            names.push(name);
+            taps.student.push(self.tap(site, unique, (student, own), (teacher, other))?);
+            taps.teacher.push(other);
+        }
+        Ok(Box::new(Channel { taps, layers: self.layers }))
+    }
+
+    /// The student's side of a pair, with the connector that the settings ask for.
+    fn tap(&self, site: Site<'_>, name: String, student: (&Graph, NodeId), teacher: (&Graph, NodeId)) -> Result<Tap> {
+        let (own, other) = (student.0.node(student.1), teacher.0.node(teacher.1));
+        let channels = |node: &Node| node.shape.first().copied().unwrap_or_default();
+        let (from, to) = (channels(own), channels(other));
+        let connect = match self.connector {
+            Connect::Always => true,
+            Connect::OnMismatch => from != to,
+            Connect::None if from != to => {
+                return Err(site.error(
+                    "connector",
+                    format!(
+                        "`{}` of the student has {from} channels, `{}` of the teacher {to}, and connector = \"none\"\n  hint: connector = \"on-mismatch\" adds a 1x1 convolution there",
+                        own.name, other.name
+                    ),
+                ));
+            }
+            Connect::None => false,
+        };
+        if !connect {
+            return Ok(Tap { node: student.1, connector: None });
+        }
+        let [_, height, width] = own.shape[..] else {
+            let problem = format!(
+                "a connector needs a tap of shape [C, H, W], `{}` of the student has {:?}",
+                own.name, own.shape
+            );
+            return Err(site.error("connector", problem));
+        };
+        let graph = connector(&name, [from, height, width], to, self.relu)?;
+        Ok(Tap { node: student.1, connector: Some(Connector { name, graph }) })
+    }
+}
+
+/// 1x1 convolution without bias, batch norm, ReLU if asked for: `[C, H, W] -> [C', H, W]`.
+fn connector(name: &str, input: [usize; 3], channels: usize, relu: bool) -> attar_models::Result<Graph> {
+    let (mut builder, x) = GraphBuilder::new(name, input)?;
+    let conv = builder.add("conv", Op::Conv2d(Conv2d::square(input[0], channels, 1, 1, 0)), &[x])?;
+    let norm = builder.add("bn", Op::BatchNorm2d { channels, eps: 1e-5, momentum: 0.1 }, &[conv])?;
+    let output = if relu { builder.add("relu", Op::Relu, &[norm])? } else { norm };
+    Ok(builder.finish(output))
+}
+
+#[derive(Debug)]
+struct Channel {
+    taps: Taps,
+    layers: Layers,
+}
+
+impl Loss for Channel {
+    fn taps(&self) -> Taps {
+        self.taps.clone()
+    }
+
+    fn loss(&self, step: &Step<'_>) -> Result<Tensor> {
+        let view = step.clean()?;
+        channel(&view.student()?.taps, &view.teacher()?.taps, self.layers)
+    }
+}

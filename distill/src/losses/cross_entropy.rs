@@ -1,0 +1,53 @@
+//! Cross-entropy with the labels, optionally smoothed (Szegedy et al. 2016, arXiv 1512.00567, §7; PyTorch's definition).
+
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::{Loss, Site, Step, Taps, log_softmax};
+use crate::error::Result;
+
+/// Settings of [`cross_entropy`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CrossEntropySpec {
+    /// Share of the target spread evenly over all classes, in `[0, 1]`.
+    #[serde(default)]
+    pub label_smoothing: f64,
+}
+
+/// `-(1/N) sum_n sum_k t'_nk log softmax(z_n)_k` with `t' = (1 - s) t + s / K`, for logits `z` and targets `t`, both
+/// `[N, K]`, and smoothing `s`.
+///
+/// # Errors
+/// Shapes that differ, or a device that failed.
+pub fn cross_entropy(logits: &Tensor, targets: &Tensor, label_smoothing: f64) -> Result<Tensor> {
+    let (samples, classes) = logits.dims2()?;
+    let targets = targets.to_dtype(logits.dtype())?.affine(1.0 - label_smoothing, label_smoothing / classes as f64)?;
+    let total = (log_softmax(logits)? * targets)?.sum_all()?;
+    Ok((total * (-1.0 / samples as f64))?)
+}
+
+impl CrossEntropySpec {
+    pub(super) fn build(&self, site: Site<'_>) -> Result<Box<dyn Loss>> {
+        if !(0.0..=1.0).contains(&self.label_smoothing) {
+            return Err(site.error("label_smoothing", format!("{} is not in [0, 1]", self.label_smoothing)));
+        }
+        Ok(Box::new(CrossEntropy { label_smoothing: self.label_smoothing }))
+    }
+}
+
+#[derive(Debug)]
+struct CrossEntropy {
+    label_smoothing: f64,
+}
+
+impl Loss for CrossEntropy {
+    fn taps(&self) -> Taps {
+        Taps::default()
+    }
+
+    fn loss(&self, step: &Step<'_>) -> Result<Tensor> {
+        let view = step.clean()?;
+        cross_entropy(&view.student()?.logits, view.targets, self.label_smoothing)
+    }
+}

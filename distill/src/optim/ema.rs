@@ -1,0 +1,75 @@
+//! An exponential moving average of weights: `a = d a + (1 - d) w`. Buffers are copied, never averaged.
+
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
+
+use super::fused::map;
+use super::misfit;
+use crate::error::Result;
+use crate::params::Params;
+
+/// The average, which starts as the weights themselves.
+#[derive(Debug, Clone)]
+pub struct Ema {
+    average: Params,
+}
+
+impl Ema {
+    /// Starts at `params`.
+    pub fn new(params: &Params) -> Self {
+        Self { average: params.clone() }
+    }
+
+    /// Moves towards `params`, keeping the share `decay` of the average; [`Ema::warm_up`] lowers it for early steps.
+    ///
+    /// # Errors
+    /// Parameters that are not those of the start, or a device that failed.
+    pub fn update(&mut self, params: &Params, decay: f64) -> Result<()> {
+        for (name, value, role) in params.iter() {
+            let next = if role.is_trained() { mix(self.average.get(name)?, value, decay)? } else { value.clone() };
+            self.average.set(name, next)?;
+        }
+        Ok(())
+    }
+
+    /// `min(decay, (1 + n) / (10 + n))` for the `n`-th update from 0: a decay that forgets the random start quickly.
+    pub fn warm_up(decay: f64, n: u64) -> f64 {
+        decay.min((1.0 + n as f64) / (10.0 + n as f64))
+    }
+
+    /// The averaged weights, with the buffers of the last update.
+    pub fn params(&self) -> &Params {
+        &self.average
+    }
+
+    /// The averages and buffers, by parameter name.
+    pub fn state(&self) -> BTreeMap<String, Tensor> {
+        self.average.iter().map(|(name, tensor, _)| (name.to_owned(), tensor.clone())).collect()
+    }
+
+    /// Goes on from what [`Ema::state`] returned.
+    ///
+    /// # Errors
+    /// Names or shapes that are not those of the start.
+    pub fn load(&mut self, state: BTreeMap<String, Tensor>) -> Result<()> {
+        if let Some((name, ..)) = self.average.iter().find(|(name, ..)| !state.contains_key(*name)) {
+            return Err(misfit(name, "is missing in the saved average".to_owned()));
+        }
+        let mut average = self.average.clone();
+        for (name, tensor) in state {
+            average.set(&name, tensor)?;
+        }
+        self.average = average;
+        Ok(())
+    }
+}
+
+fn mix(average: &Tensor, value: &Tensor, decay: f64) -> Result<Tensor> {
+    if !average.device().is_cpu() {
+        return Ok(((average * decay)? + (value * (1.0 - decay))?)?);
+    }
+    let (keep, rest) = (decay as f32, (1.0 - decay) as f32);
+    let [mixed] = map([average, value], |[a, w]| [keep * a + rest * w])?;
+    Ok(mixed)
+}

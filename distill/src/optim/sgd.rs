@@ -1,0 +1,78 @@
+//! Stochastic gradient descent with momentum, as PyTorch's `torch.optim.SGD` (dampening 0).
+
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
+
+use super::fused::map;
+use super::{Decay, Optimiser, state, target};
+use crate::error::Result;
+use crate::params::Params;
+
+/// `d = g + decay w`; `v = momentum v + d` (at first `v = d`); `w -= lr v`, or `w -= lr (d + momentum v)` with Nesterov.
+#[derive(Debug)]
+pub struct Sgd {
+    momentum: f32,
+    nesterov: bool,
+    decay: Decay,
+    velocity: BTreeMap<String, Tensor>,
+}
+
+impl Sgd {
+    /// An optimiser before its first step.
+    pub fn new(momentum: f64, nesterov: bool, decay: Decay) -> Self {
+        Self { momentum: momentum as f32, nesterov, decay, velocity: BTreeMap::new() }
+    }
+
+    /// New weights, and the new velocity where there is momentum.
+    fn update(&self, w: &Tensor, g: &Tensor, v: Option<&Tensor>, lr: f32, decay: f32) -> Result<[Tensor; 2]> {
+        let (momentum, nesterov) = (self.momentum, self.nesterov);
+        let ahead = |d: f32, v: f32| if nesterov { d + momentum * v } else { v };
+        if !w.device().is_cpu() {
+            let d = if decay == 0.0 { g.clone() } else { (g + (w * f64::from(decay))?)? };
+            let v = v.map_or_else(|| Ok(d.clone()), |v| (v * f64::from(momentum))? + &d)?;
+            let direction = if nesterov { (&d + (&v * f64::from(momentum))?)? } else { v.clone() };
+            return Ok([(w - (direction * f64::from(lr))?)?, v]);
+        }
+        match v {
+            Some(v) => map([w, g, v], |[w, g, v]| {
+                let d = g + decay * w;
+                let v = momentum * v + d;
+                [w - lr * ahead(d, v), v]
+            }),
+            None => map([w, g], |[w, g]| {
+                let d = g + decay * w;
+                [w - lr * ahead(d, d), d]
+            }),
+        }
+    }
+}
+
+impl Optimiser for Sgd {
+    fn step(&mut self, params: &mut Params, grads: &BTreeMap<String, Tensor>, lr: f64) -> Result<()> {
+        for (name, gradient) in grads {
+            let (value, role) = target(params, name, gradient)?;
+            let before = state::fitting(&self.velocity, name, value)?;
+            let decay = self.decay.rate(role) as f32;
+            let [value, velocity] = self.update(value, gradient, before, lr as f32, decay)?;
+            params.set(name, value)?;
+            if self.momentum != 0.0 {
+                self.velocity.insert(name.clone(), velocity);
+            }
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> Result<BTreeMap<String, Tensor>> {
+        let mut all = BTreeMap::new();
+        state::write(&mut all, "momentum", &self.velocity);
+        Ok(all)
+    }
+
+    fn load(&mut self, mut all: BTreeMap<String, Tensor>) -> Result<()> {
+        let velocity = state::take(&mut all, "momentum");
+        state::finish(&all, "sgd")?;
+        self.velocity = velocity;
+        Ok(())
+    }
+}
