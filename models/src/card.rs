@@ -135,26 +135,6 @@ impl Card {
         card.check()?;
         Ok(card)
     }
-
-    /// Checks that labels, classes and preprocessing fit together.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] naming what does not.
-    pub fn check(&self) -> Result<()> {
-        let fail = |setting, problem: String| Err(Error::Setting { setting, problem });
-        if self.labels.len() != self.network.classes {
-            return fail("labels", format!("{} labels for {} classes", self.labels.len(), self.network.classes));
-        }
-        if let Some(label) = self.labels.iter().find(|label| label.is_empty() || label.contains(['\n', '\r'])) {
-            return fail("labels", format!("{label:?} is not one line of text"));
-        }
-        self.preprocessing.check()?;
-        if self.preprocessing.channels != self.network.input[0] {
-            let (made, read) = (self.preprocessing.channels, self.network.input[0]);
-            return fail("preprocessing", format!("makes {made} channels, the network reads {read}"));
-        }
-        Ok(())
-    }
 }
 
 /// Where weights came from.
@@ -202,6 +182,9 @@ impl Card {
         zoo::build(&self.network)?;
         if self.labels.len() != self.network.classes {
             return fail(format!("{} labels for {} classes", self.labels.len(), self.network.classes));
+        }
+        if let Some(label) = self.labels.iter().find(|label| label.is_empty() || label.contains(['\n', '\r'])) {
+            return fail(format!("label {label:?} is not one line of text"));
         }
         self.preprocessing.check()?;
         let [channels, height, width] = self.network.input;
