@@ -3,3 +3,4 @@ pub mod engine;
 mod error;
 pub use engine::{Engine, EngineKind, EngineSpec};
 pub use error::{Error, Result};
+pub mod parity;
