@@ -4,11 +4,13 @@
 //! still decide like the network that was trained ([`parity`]), how fast is it ([`bench`]). Nothing here knows how the
 //! network was trained; all it knows of the training is `reference/`, the answers of the very weights that were exported.
 
+pub mod bench;
 pub mod bundle;
 pub mod classify;
 pub mod engine;
 mod error;
 pub mod parity;
+pub mod report;
 
 pub use bundle::Bundle;
 pub use classify::{Classifier, Guess};

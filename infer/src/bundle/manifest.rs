@@ -88,7 +88,8 @@ impl Manifest {
     /// A listed file's bytes, with the listed sha256.
     pub(super) fn read(&self, root: &Path, name: &str, most: u64) -> Result<Vec<u8>> {
         let manifest = root.join(file::MANIFEST);
-        let listed = self.files.get(name).ok_or_else(|| Error::format(manifest, format!("it does not list `{name}`")))?;
+        let listed =
+            self.files.get(name).ok_or_else(|| Error::format(manifest, format!("it does not list `{name}`")))?;
         let path = inside(root, name)?;
         let bytes = read_bounded(&path, most)?;
         compare(&path, &hex(&Sha256::digest(&bytes)), listed)?;

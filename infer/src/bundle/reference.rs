@@ -196,10 +196,12 @@ impl<'b> Tensors<'b> {
         let tensor = self.tensors.tensor(name).map_err(missing)?;
         let found = tensor.shape();
         let fits = |shape: &[Option<usize>]| {
-            shape.len() == found.len() && shape.iter().zip(found).all(|(want, got)| want.is_none_or(|want| want == *got))
+            shape.len() == found.len()
+                && shape.iter().zip(found).all(|(want, got)| want.is_none_or(|want| want == *got))
         };
         if tensor.dtype() != dtype || !shape.is_none_or(fits) {
-            let expected = shape.map(|s| s.iter().map(|d| d.map_or("?".to_owned(), |d| d.to_string())).collect::<Vec<_>>());
+            let expected =
+                shape.map(|s| s.iter().map(|d| d.map_or("?".to_owned(), |d| d.to_string())).collect::<Vec<_>>());
             let expected = expected.map(|s| format!(" [{}]", s.join(", "))).unwrap_or_default();
             let problem = format!("`{name}` is {:?} {found:?}, expected {dtype:?}{expected}", tensor.dtype());
             return Err(Error::format(self.path, problem));

@@ -33,8 +33,11 @@ pub(super) fn answer_all(
 ) -> Result<Answered> {
     check_class_names(bundle, data)?;
     let reference = bundle.predictions();
-    let mut all =
-        Answered { rows: Vec::new(), by_candidate: vec![Vec::new(); candidates.len()], seconds: vec![0.0; candidates.len()] };
+    let mut all = Answered {
+        rows: Vec::new(),
+        by_candidate: vec![Vec::new(); candidates.len()],
+        seconds: vec![0.0; candidates.len()],
+    };
     let Some(signature) = candidates.first().map(|c| c.engine.signature()) else { return Ok(all) };
     let mut contradicted = Vec::new();
     let mut start = 0;

@@ -60,7 +60,8 @@ fn answer(engine: &mut dyn Engine, inputs: &[f32], goldens: &Goldens) -> Result<
     match logits.iter().position(|logit| !logit.is_finite()) {
         None => Ok(logits),
         Some(at) => {
-            let problem = format!("logit {} of golden {} is {}", at % signature.classes, at / signature.classes, logits[at]);
+            let problem =
+                format!("logit {} of golden {} is {}", at % signature.classes, at / signature.classes, logits[at]);
             Err(Error::Engine { engine: engine.name(), problem })
         }
     }

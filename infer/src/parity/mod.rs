@@ -55,7 +55,10 @@ pub struct Candidate {
 
 impl std::fmt::Debug for Candidate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Candidate").field("file", &self.file).field("engine", &self.engine.name()).finish_non_exhaustive()
+        f.debug_struct("Candidate")
+            .field("file", &self.file)
+            .field("engine", &self.engine.name())
+            .finish_non_exhaustive()
     }
 }
 

@@ -83,13 +83,7 @@ fn pairs(answers: &[Answer]) -> impl Iterator<Item = Pair<'_>> {
     })
 }
 
-fn flip(
-    pair: &Pair<'_>,
-    reference: &Predictions,
-    labels: &[String],
-    data: &dyn Dataset,
-    images: bool,
-) -> Result<Flip> {
+fn flip(pair: &Pair<'_>, reference: &Predictions, labels: &[String], data: &dyn Dataset, images: bool) -> Result<Flip> {
     let name = |class: u32| labels.get(class as usize).cloned().unwrap_or_else(|| class.to_string());
     let png = if images { Some(data.image(pair.index)?.to_png()?) } else { None };
     Ok(Flip {
@@ -115,7 +109,8 @@ fn worst_class(pairs: &[Pair<'_>], reference: &Predictions, labels: &[String]) -
         class.2 += usize::from(pair.answer.right());
     }
     let percent = |right: usize, images: usize| 100.0 * right as f64 / images.max(1) as f64;
-    let change = |(images, reference, runtime): (usize, usize, usize)| percent(runtime, images) - percent(reference, images);
+    let change =
+        |(images, reference, runtime): (usize, usize, usize)| percent(runtime, images) - percent(reference, images);
     let seen = classes.iter().enumerate().filter(|(_, class)| class.0 > 0);
     let worst = seen.min_by(|a, b| change(*a.1).total_cmp(&change(*b.1)).then(a.0.cmp(&b.0)));
     let (at, (images, before, after)) = worst.map_or((0, (0, 0, 0)), |(at, class)| (at, *class));

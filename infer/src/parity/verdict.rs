@@ -31,7 +31,8 @@ impl Verdict {
         if counts.n <= 0.0 {
             return Self::NumbersOnly;
         }
-        decided(counts, margin_points).unwrap_or_else(|| Self::Inconclusive { more_images: more_images(counts, margin_points) })
+        decided(counts, margin_points)
+            .unwrap_or_else(|| Self::Inconclusive { more_images: more_images(counts, margin_points) })
     }
 
     /// The process exit code: 0 equivalent, 1 worse, 3 inconclusive or numbers only. (2 is any error.)
@@ -146,7 +147,9 @@ mod tests {
     fn the_promised_number_of_images_decides() {
         for (gained, lost, n) in [(0.0, 0.0, 200.0), (2.0, 4.0, 300.0), (20.0, 60.0, 10_000.0), (0.0, 9.0, 1000.0)] {
             let start = counts(gained, lost, n);
-            let Verdict::Inconclusive { more_images: Some(more) } = Verdict::of(&start, 0.5) else { panic!("{start:?}") };
+            let Verdict::Inconclusive { more_images: Some(more) } = Verdict::of(&start, 0.5) else {
+                panic!("{start:?}")
+            };
             let after = |more: f64| decided(&start.scaled((n + more) / n), 0.5);
             assert!(after(more as f64).is_some(), "{start:?}: {more} more images do not decide");
             assert!(after(more as f64 * 0.85).is_none(), "{start:?}: {more} more images are too many");
