@@ -127,13 +127,50 @@ impl Card {
         if let Some(keys) = value.as_object_mut() {
             keys.remove("architectures");
         }
-        let version = value.get("card_version").and_then(serde_json::Value::as_u64);
-        if version.is_some_and(|version| version != u64::from(CARD_VERSION)) {
-            return Err(fail(format!("card_version is {}, expected {CARD_VERSION}", version.unwrap_or_default())));
-        }
         let card = Self::deserialize(value).map_err(|error| fail(error.to_string()))?;
         card.check()?;
         Ok(card)
+    }
+
+    /// Checks that the parts belong together: version, network, labels, preprocessing.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] naming the part; what the zoo says about the network.
+    pub fn check(&self) -> Result<()> {
+        let fail = |problem: String| Err(Error::Setting { setting: "card", problem });
+        if self.card_version != CARD_VERSION {
+            return fail(format!(
+                "card_version is {}, this program reads {CARD_VERSION}\n  hint: another version of attar wrote it",
+                self.card_version
+            ));
+        }
+        zoo::build(&self.network)?;
+        if self.labels.len() != self.network.classes {
+            return fail(format!("{} labels for {} classes", self.labels.len(), self.network.classes));
+        }
+        if let Some(label) = self.labels.iter().find(|label| label.is_empty() || label.contains(['\n', '\r'])) {
+            return fail(format!("the label {label:?} is not one line of text"));
+        }
+        self.preprocessing.check()?;
+        let [channels, height, width] = self.network.input;
+        if self.preprocessing.channels != channels {
+            return fail(format!(
+                "the preprocessing gives {} channels, `{}` takes {channels}",
+                self.preprocessing.channels, self.network.name
+            ));
+        }
+        // Without a crop, a resize by the shorter edge leaves the longer one to the image.
+        let made = match (self.preprocessing.crop, self.preprocessing.resize.map(|resize| resize.to)) {
+            (Some(size), _) | (None, Some(ResizeTo::Exact(size))) => Some(size),
+            (None, Some(ResizeTo::ShorterEdge(edge))) if edge != height.min(width) => Some([edge, edge]),
+            (None, _) => None,
+        };
+        match made {
+            Some([h, w]) if [h, w] != [height, width] => {
+                fail(format!("the preprocessing gives {h}x{w}, `{}` takes {height}x{width}", self.network.name))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -164,49 +201,6 @@ pub struct Provenance {
     /// Licence of the weights or the data they were made from, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub licence: Option<String>,
-}
-
-impl Card {
-    /// Checks that the parts belong together: version, network, labels, preprocessing.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] naming the part; what the zoo says about the network.
-    pub fn check(&self) -> Result<()> {
-        let fail = |problem: String| Err(Error::Setting { setting: "card", problem });
-        if self.card_version != CARD_VERSION {
-            return fail(format!(
-                "card_version is {}, this program reads {CARD_VERSION}\n  hint: another version of attar wrote it",
-                self.card_version
-            ));
-        }
-        zoo::build(&self.network)?;
-        if self.labels.len() != self.network.classes {
-            return fail(format!("{} labels for {} classes", self.labels.len(), self.network.classes));
-        }
-        if let Some(label) = self.labels.iter().find(|label| label.is_empty() || label.contains(['\n', '\r'])) {
-            return fail(format!("label {label:?} is not one line of text"));
-        }
-        self.preprocessing.check()?;
-        let [channels, height, width] = self.network.input;
-        if self.preprocessing.channels != channels {
-            return fail(format!(
-                "the preprocessing gives {} channels, `{}` takes {channels}",
-                self.preprocessing.channels, self.network.name
-            ));
-        }
-        // Without a crop, a resize by the shorter edge leaves the longer one to the image.
-        let made = match (self.preprocessing.crop, self.preprocessing.resize.map(|resize| resize.to)) {
-            (Some(size), _) | (None, Some(ResizeTo::Exact(size))) => Some(size),
-            (None, Some(ResizeTo::ShorterEdge(edge))) if edge != height.min(width) => Some([edge, edge]),
-            (None, _) => None,
-        };
-        match made {
-            Some([h, w]) if [h, w] != [height, width] => {
-                fail(format!("the preprocessing gives {h}x{w}, `{}` takes {height}x{width}", self.network.name))
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
 #[cfg(test)]

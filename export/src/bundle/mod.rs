@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use attar_models::card::hf;
-use attar_models::{Card, Graph, Weights, write, zoo};
+use attar_models::{Card, Graph, fold, write, zoo};
 use prost::Message;
 use serde::Serialize;
 
@@ -108,7 +108,7 @@ pub fn write_bundle(source: &Source, options: &Options, dir: &Path) -> Result<Su
 
 /// `model.onnx`, checked to hold nothing that is not the network's.
 fn onnx_model(graph: &Graph, source: &Source, options: &Options) -> Result<Vec<u8>> {
-    let (folded, weights) = fold(graph, &source.weights)?;
+    let (folded, weights) = fold::fold_batch_norm(graph, &source.weights)?;
     let card = &source.card;
     let text = |value: serde_json::Result<String>| value.map_err(|error| not_json(&error));
     let metadata = BTreeMap::from([
@@ -121,10 +121,6 @@ fn onnx_model(graph: &Graph, source: &Source, options: &Options) -> Result<Vec<u
     let bytes = onnx::write(&folded, &weights, &onnx::Options { opset: options.opset, metadata })?;
     own_tensors_only(&bytes, &folded)?;
     Ok(bytes)
-}
-
-fn fold(graph: &Graph, weights: &Weights) -> Result<(Graph, Weights)> {
-    Ok((graph.clone(), weights.clone()))
 }
 
 /// Reads a written model back: every tensor in it is a parameter of the graph or a constant of one of its nodes.
