@@ -1,5 +1,8 @@
 //! Reading weights: safetensors and PyTorch checkpoints, told apart by their first bytes, never by executing anything.
 
+mod legacy;
+mod pickle;
+mod pth;
 mod safetensors;
 
 use std::collections::BTreeMap;
@@ -8,6 +11,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::weights::Weights;
 
+pub use self::pth::parse as parse_pth;
 pub use self::safetensors::parse as parse_safetensors;
 
 /// What a file of weights holds.
@@ -25,6 +29,33 @@ pub struct Loaded {
 /// [`Error::Io`] when it cannot be read, [`Error::Format`] when it is truncated, garbage or holds another element type.
 pub fn safetensors(path: &Path) -> Result<Loaded> {
     parse_safetensors(&bytes(path)?, path)
+}
+
+/// Reads a PyTorch checkpoint (`.pth`, `.pt`), zip or legacy pickle, without executing anything in it. A state dictionary
+/// that a training script has wrapped (`state_dict`, `model`, `net`, ...) is found.
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be read, [`Error::Format`] when it is truncated or garbage, holds no state dictionary or
+/// several, or wants to run code.
+pub fn pth(path: &Path) -> Result<Weights> {
+    parse_pth(&bytes(path)?, path)
+}
+
+/// Reads weights in any known format, told apart by the contents.
+///
+/// # Errors
+/// As [`safetensors`] and [`pth`]; [`Error::Format`] for anything else.
+pub fn any(path: &Path) -> Result<Loaded> {
+    let bytes = bytes(path)?;
+    match bytes.as_slice() {
+        // A safetensors header is JSON after 8 bytes of length; asked first, since a length can look like a pickle.
+        [_, _, _, _, _, _, _, _, b'{', ..] => parse_safetensors(&bytes, path),
+        [b'P', b'K', ..] | [0x80, ..] => Ok(Loaded { weights: parse_pth(&bytes, path)?, metadata: BTreeMap::new() }),
+        _ => Err(Error::Format {
+            path: path.to_owned(),
+            problem: "neither safetensors nor a PyTorch checkpoint (.pth, .pt)".to_owned(),
+        }),
+    }
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>> {
