@@ -4,28 +4,28 @@ use std::time::Instant;
 
 use attar_kernels::{ConvShape, ShapeError, conv2d, conv2d_input_grad, conv2d_weight_grad};
 
-/// Name, `[in, out]` channels, size of the square input, kernel, stride, groups. Batch 64.
-const SHAPES: [(&str, [usize; 2], usize, usize, usize, usize); 14] = [
-    ("resnet20 stem", [3, 16], 32, 3, 1, 1),
-    ("resnet20 layer1", [16, 16], 32, 3, 1, 1),
-    ("resnet20 layer2.0", [16, 32], 32, 3, 2, 1),
-    ("resnet20 layer2", [32, 32], 16, 3, 1, 1),
-    ("resnet20 layer3.0", [32, 64], 16, 3, 2, 1),
-    ("resnet20 layer3", [64, 64], 8, 3, 1, 1),
-    ("resnet8x4 layer3", [256, 256], 8, 3, 1, 1),
-    ("mobilenet expand", [24, 144], 16, 1, 1, 1),
-    ("mobilenet project", [144, 24], 16, 1, 1, 1),
-    ("mobilenet last", [320, 1280], 4, 1, 1, 1),
-    ("depthwise 32x32", [32, 32], 32, 3, 1, 32),
-    ("depthwise 16x16", [144, 144], 16, 3, 1, 144),
-    ("depthwise stride 2", [144, 144], 16, 3, 2, 144),
-    ("depthwise 4x4", [960, 960], 4, 3, 1, 960),
+/// Name; channels in and out, size of the square input, kernel, stride, groups. Batch 64.
+const SHAPES: [(&str, [usize; 6]); 14] = [
+    ("resnet20 stem", [3, 16, 32, 3, 1, 1]),
+    ("resnet20 layer1", [16, 16, 32, 3, 1, 1]),
+    ("resnet20 layer2.0", [16, 32, 32, 3, 2, 1]),
+    ("resnet20 layer2", [32, 32, 16, 3, 1, 1]),
+    ("resnet20 layer3.0", [32, 64, 16, 3, 2, 1]),
+    ("resnet20 layer3", [64, 64, 8, 3, 1, 1]),
+    ("resnet8x4 layer3", [256, 256, 8, 3, 1, 1]),
+    ("mobilenet expand", [24, 144, 16, 1, 1, 1]),
+    ("mobilenet project", [144, 24, 16, 1, 1, 1]),
+    ("mobilenet last", [320, 1280, 4, 1, 1, 1]),
+    ("depthwise 32x32", [32, 32, 32, 3, 1, 32]),
+    ("depthwise 16x16", [144, 144, 16, 3, 1, 144]),
+    ("depthwise stride 2", [144, 144, 16, 3, 2, 144]),
+    ("depthwise 4x4", [960, 960, 4, 3, 1, 960]),
 ];
 
 fn main() -> Result<(), ShapeError> {
     println!("{:<20} {:>8} {:>8} {:>8}   GFLOP/s, {} threads", "", "forward", "dx", "dw", rayon_threads());
     let mut totals = [0.0; 3];
-    for (name, [in_channels, out_channels], size, kernel, stride, groups) in SHAPES {
+    for (name, [in_channels, out_channels, size, kernel, stride, groups]) in SHAPES {
         let shape = ConvShape {
             batch: 64,
             in_channels,

@@ -126,6 +126,8 @@ fn edge_cases_agree_with_the_definition() {
         ConvShape { in_w: 2, kernel: [3, 9], padding: [1, 4], ..PLAIN }, // taps that never see the image
         ConvShape { in_h: 2, stride: [5, 5], padding: [1, 1], ..PLAIN },
         ConvShape { in_h: 2, in_channels: 4, groups: 4, stride: [5, 9], padding: [1, 1], ..PLAIN },
+        ConvShape { out_channels: 64, ..PLAIN },
+        ConvShape { batch: 5, in_channels: 4, out_channels: 134, groups: 2, ..PLAIN },
         ConvShape { batch: 35, in_h: 4, in_w: 3, ..PLAIN }, // parts of the batch of unequal size
         ConvShape { in_channels: 40, in_h: 33, in_w: 31, kernel: [5, 5], padding: [2, 2], ..PLAIN }, // several tiles
         ConvShape { in_channels: 40, in_h: 63, in_w: 61, kernel: [5, 5], stride: [2, 2], ..PLAIN },
@@ -139,6 +141,7 @@ fn bits_do_not_depend_on_the_run_or_the_threads() {
     let shapes = [
         dense,
         ConvShape { stride: [2, 2], ..dense },
+        ConvShape { out_channels: 64, ..dense },
         ConvShape { kernel: [1, 1], padding: [0, 0], ..dense },
         ConvShape { out_channels: 8, groups: 8, ..dense },
         ConvShape { out_channels: 8, groups: 8, stride: [2, 2], ..dense },

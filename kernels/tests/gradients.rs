@@ -168,3 +168,28 @@ fn pool_padding_beyond_half_of_the_window_is_refused() {
     let shape = PoolShape { batch: 1, channels: 1, in_h: 4, in_w: 4, kernel: [3, 3], stride: [1, 1], padding: [1, 2] };
     assert_eq!(shape.checked().unwrap_err(), ShapeError::PoolPadding { padding: 2, kernel: 3 });
 }
+
+#[test]
+fn bits_of_the_norm_do_not_depend_on_the_run_or_the_threads() {
+    let shape = NormShape { batch: 9, channels: 5, positions: 1300 };
+    let (x, dy, weight) = (values(1, shape.len()), values(2, shape.len()), values(3, 5));
+    let with_threads = |threads| {
+        let run = || {
+            let [mut mean, mut inv_std, mut unbiased_variance, mut dweight, mut dbias] = [(); 5].map(|()| vec![0.0; 5]);
+            let [mut y, mut dx] = [(); 2].map(|()| vec![0.0; shape.len()]);
+            let stats =
+                BatchStats { mean: &mut mean, inv_std: &mut inv_std, unbiased_variance: &mut unbiased_variance };
+            let relu = Activation::Relu;
+            batch_norm_train(&shape, &x, &weight, &weight, 1e-5, None, Some(relu), &mut y, stats).unwrap();
+            let grads = NormGrads { dx: &mut dx, dweight: &mut dweight, dbias: &mut dbias, dresidual: None };
+            let (stats, mask) = (SavedStats { mean: &mean, inv_std: &inv_std }, Mask { activation: relu, y: &y });
+            batch_norm_backward(&shape, &x, &weight, stats, Some(mask), &dy, grads);
+            [y, dx, mean, inv_std, unbiased_variance, dweight, dbias]
+        };
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(run)
+    };
+    let first = with_threads(1);
+    for threads in [1, 2, 3, 7] {
+        assert!(first == with_threads(threads), "with {threads} threads");
+    }
+}

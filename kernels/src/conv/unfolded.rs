@@ -63,34 +63,47 @@ pub(super) fn input_grad(shape: &ConvShape, dy: &[f32], weight: &[f32], dx: &mut
 }
 
 pub(super) fn weight_grad(shape: &ConvShape, x: &[f32], dy: &[f32], dweight: &mut [f32]) {
-    let parts = PARTS.min(PARTS_MEMORY / dweight.len()).max(2).min(shape.batch);
-    if parts == 1 {
-        partial_weight_grad(shape, x, dy, 0..shape.batch, dweight);
-        return;
-    }
-    let mut partial = vec![0.0; parts * dweight.len()];
-    partial.par_chunks_exact_mut(dweight.len()).enumerate().for_each(|(part, partial)| {
+    let (group_out, patch, len) = (shape.group_out(), shape.patch(), dweight.len());
+    let turned = is_narrow(shape);
+    let parts = PARTS.min(PARTS_MEMORY / len).max(2).min(shape.batch);
+    let mut partial = vec![0.0; parts * len];
+    partial.par_chunks_exact_mut(len).enumerate().for_each(|(part, partial)| {
         let images = part * shape.batch / parts..(part + 1) * shape.batch / parts;
         partial_weight_grad(shape, x, dy, images, partial);
     });
-    // In the order of the batch.
-    let len = dweight.len();
-    dweight.par_iter_mut().with_min_len(4096).enumerate().for_each(|(i, dweight)| {
-        *dweight = partial[i..].iter().step_by(len).sum();
+    // In the order of the batch, and turned to `[O, patch]` where it is not that yet.
+    dweight.par_chunks_exact_mut(patch).enumerate().for_each(|(channel, dweight)| {
+        let (group, column) = (channel / group_out, channel % group_out);
+        for (row, dweight) in dweight.iter_mut().enumerate() {
+            let from = if turned { (group * patch + row) * group_out + column } else { channel * patch + row };
+            *dweight = partial[from..].iter().step_by(len).sum();
+        }
     });
+}
+
+/// Whether the weight gradient is computed as `[groups, patch, O / groups]`: this way around, `gemm` repacks the
+/// gradients and not the many times larger unfolded images. With many output channels it has better ways the other way
+/// around (measured with `examples/conv_speed.rs`).
+fn is_narrow(shape: &ConvShape) -> bool {
+    shape.group_out() < 64
 }
 
 /// The weight gradient of some images, one after the other.
 fn partial_weight_grad(shape: &ConvShape, x: &[f32], dy: &[f32], images: Range<usize>, dweight: &mut [f32]) {
     let (group_out, patch, positions) = (shape.group_out(), shape.patch(), shape.out_positions());
-    for (group, dweight) in dweight.chunks_exact_mut(group_out * patch).enumerate() {
+    let turned = is_narrow(shape);
+    for (group, dweight) in dweight.chunks_exact_mut(patch * group_out).enumerate() {
         let mut accumulate = false;
         for n in images.clone() {
             let i = n * shape.groups + group;
             let x = image(shape, x, i);
             let dy = &dy[i * group_out * positions..][..group_out * positions];
             let mut add = |dy: Matrix<'_>, unfolded: Matrix<'_>| {
-                product(MatrixMut::new(dweight, group_out, patch), accumulate, dy, unfolded.t());
+                if turned {
+                    product(MatrixMut::new(dweight, patch, group_out), accumulate, unfolded, dy.t());
+                } else {
+                    product(MatrixMut::new(dweight, group_out, patch), accumulate, dy, unfolded.t());
+                }
                 accumulate = true;
             };
             if is_pointwise(shape) {
