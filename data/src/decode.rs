@@ -7,12 +7,25 @@
 //! | alpha | dropped, the colour below it stays | what PIL's `convert("RGB")` does, so what reference networks were trained on |
 //! | palette, 1, 2 and 4 bits | expanded | exact |
 //! | 16 bits | the high byte | what PIL does for RGB; no rounding that a device would have to copy |
-//! | CMYK, YCCK (JPEG) | to RGB as (255 - c)(255 - k) / 255, no colour profile | within 1 of PIL's `convert("RGB")` |
+//! | CMYK (JPEG) | to RGB as (255 - c)(255 - k) / 255, no colour profile | within 1 of PIL's `convert("RGB")` |
 //! | colour profiles | ignored | as PIL and torchvision |
 //! | animation | the first frame | as PIL |
 //! | other formats | an error | never a guess |
 //! | more than [`MAX_PIXELS`] | an error, before memory is taken | decompression bombs |
 //! | truncated | an error, also where a decoder would fill up with grey | half an image is no image |
+//!
+//! JPEG decoders may differ in their inverse transform and in how they enlarge colour. This one (zune-jpeg 0.5) against
+//! PIL 13 (libjpeg-turbo 3.2), in units of 1/255:
+//!
+//! | files | largest difference | mean difference |
+//! |---|---|---|
+//! | grey, CMYK and RGB-coded fixtures | 1 | 0.01 |
+//! | 4:4:4 fixture | 2 | 0.02 |
+//! | 4:2:2 fixture | 3 | 0.18 |
+//! | 4:2:0 fixtures: baseline, progressive, odd sizes | 3 | 0.38 |
+//! | 301 photographs of Imagenette's validation split | 12 | 0.21 (0.04 % of the values differ by more than 2) |
+//!
+//! PNG, lossless and lossy WebP have PIL's pixels exactly.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -47,7 +60,12 @@ pub fn decode(bytes: &[u8], origin: &Path) -> Result<Image> {
     let broken = |error: &ImageError| Error::format(origin, format!("cannot decode the image: {error}"));
     let (orientation, decoded) = match format(bytes, origin)? {
         ImageFormat::Png => read(PngDecoder::new(Cursor::new(bytes)).map_err(|e| broken(&e))?, origin)?,
-        ImageFormat::WebP => read(WebPDecoder::new(Cursor::new(bytes)).map_err(|e| broken(&e))?, origin)?,
+        ImageFormat::WebP => {
+            if !riff_ends(bytes) {
+                return Err(Error::format(origin, "truncated WebP: shorter than its header says"));
+            }
+            read(WebPDecoder::new(Cursor::new(bytes)).map_err(|e| broken(&e))?, origin)?
+        }
         _ => {
             if !jpeg_ends(bytes) {
                 return Err(Error::format(origin, "truncated JPEG: no end-of-image marker after the last scan"));
@@ -105,6 +123,12 @@ fn to_8_bits(decoded: DynamicImage) -> DynamicImage {
         _ => None,
     };
     converted.unwrap_or(decoded)
+}
+
+/// Whether a RIFF container is as long as it says after its first four bytes.
+fn riff_ends(bytes: &[u8]) -> bool {
+    let size = bytes.get(4..8).map(|size| u64::from(u32::from_le_bytes([size[0], size[1], size[2], size[3]])));
+    size.is_some_and(|size| bytes.len() as u64 >= size + 8)
 }
 
 /// Whether the marker structure of a JPEG reaches its end-of-image marker. The decoder fills what is missing with grey,

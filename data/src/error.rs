@@ -33,6 +33,9 @@ pub enum Error {
         /// What is wrong and what would be right.
         problem: String,
     },
+    /// What the models room says, e.g. about a preprocessing or an unknown name.
+    #[error(transparent)]
+    Models(#[from] attar_models::Error),
 }
 
 impl Error {
@@ -46,14 +49,5 @@ impl Error {
 
     pub(crate) fn setting(setting: &'static str, problem: impl Into<String>) -> Self {
         Self::Setting { setting, problem: problem.into() }
-    }
-}
-
-impl From<attar_models::Error> for Error {
-    fn from(error: attar_models::Error) -> Self {
-        match error {
-            attar_models::Error::Setting { setting, problem } => Self::Setting { setting, problem },
-            other => Self::Setting { setting: "model", problem: other.to_string() },
-        }
     }
 }

@@ -7,11 +7,14 @@
 
 mod augment;
 mod batch;
+mod check;
 mod cifar;
 mod dataset;
 mod decode;
 mod error;
+pub mod fetch;
 mod files;
+mod fingerprint;
 mod folder;
 mod idx;
 mod image;
@@ -22,9 +25,11 @@ mod sampling;
 
 pub use augment::{Augment, Fill};
 pub use batch::{Batch, Pipeline, eval_batch, train_batch};
+pub use check::{Corrupt, Duplicate, Report, SplitReport, check};
 pub use dataset::{Dataset, InMemory, Source, Splits};
 pub use decode::{MAX_PIXELS, decode, decode_file};
 pub use error::{Error, Result};
+pub use fingerprint::{fingerprint, pixel_hashes};
 pub use idx::FASHION_MNIST_CLASSES;
 pub use image::Image;
 pub use preprocess::{preprocess, preprocess_image, preprocessed_size};
