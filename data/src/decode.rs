@@ -1,31 +1,4 @@
 //! From the bytes of a PNG, JPEG or WebP file to pixels, with a stated policy for everything that is not 8-bit RGB.
-//!
-//! | what | policy | why |
-//! |---|---|---|
-//! | EXIF orientation | applied | the photo as a person sees it; torchvision's loader ignores it |
-//! | grey | stays 1 channel; [`preprocess`](crate::preprocess()) fits it to the network | no information is invented |
-//! | alpha | dropped, the colour below it stays | what PIL's `convert("RGB")` does, so what reference networks were trained on |
-//! | palette, 1, 2 and 4 bits | expanded | exact |
-//! | 16 bits | the high byte | what PIL does for RGB; no rounding that a device would have to copy |
-//! | CMYK (JPEG) | to RGB as (255 - c)(255 - k) / 255, no colour profile | within 1 of PIL's `convert("RGB")` |
-//! | colour profiles | ignored | as PIL and torchvision |
-//! | animation | the first frame | as PIL |
-//! | other formats | an error | never a guess |
-//! | more than [`MAX_PIXELS`] | an error, before memory is taken | decompression bombs |
-//! | truncated | an error, also where a decoder would fill up with grey | half an image is no image |
-//!
-//! JPEG decoders may differ in their inverse transform and in how they enlarge colour. This one (zune-jpeg 0.5) against
-//! PIL 13 (libjpeg-turbo 3.2), in units of 1/255:
-//!
-//! | files | largest difference | mean difference |
-//! |---|---|---|
-//! | grey, CMYK and RGB-coded fixtures | 1 | 0.01 |
-//! | 4:4:4 fixture | 2 | 0.02 |
-//! | 4:2:2 fixture | 3 | 0.18 |
-//! | 4:2:0 fixtures: baseline, progressive, odd sizes | 3 | 0.38 |
-//! | 301 photographs of Imagenette's validation split | 12 | 0.21 (0.04 % of the values differ by more than 2) |
-//!
-//! PNG, lossless and lossy WebP have PIL's pixels exactly.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -52,7 +25,34 @@ pub fn decode_file(origin: &Path) -> Result<Image> {
     decode(&bytes, origin)
 }
 
-/// The pixels of an encoded image; `origin` is what messages call it. See the module's table of policies.
+/// The pixels of an encoded image; `origin` is what messages call it.
+///
+/// | what | policy | why |
+/// |---|---|---|
+/// | EXIF orientation | applied | the photo as a person sees it; torchvision's loader ignores it |
+/// | grey | stays 1 channel; [`preprocess`](crate::preprocess()) fits it to the network | no information is invented |
+/// | alpha | dropped, the colour below it stays | what PIL's `convert("RGB")` does, so what reference networks were trained on |
+/// | palette, 1, 2 and 4 bits | expanded | exact |
+/// | 16 bits | the high byte | what PIL does for RGB; no rounding that a device would have to copy |
+/// | CMYK (JPEG) | to RGB as (255 - c)(255 - k) / 255, no colour profile | within 1 of PIL's `convert("RGB")` |
+/// | colour profiles | ignored | as PIL and torchvision |
+/// | animation | the first frame | as PIL |
+/// | other formats | an error | never a guess |
+/// | more than [`MAX_PIXELS`] | an error, before memory is taken | decompression bombs |
+/// | truncated | an error, also where a decoder would fill up with grey | half an image is no image |
+///
+/// JPEG decoders may differ in their inverse transform and in how they enlarge colour. This one (zune-jpeg 0.5) against
+/// PIL 13 (libjpeg-turbo 3.2), in units of 1/255:
+///
+/// | files | largest difference | mean difference |
+/// |---|---|---|
+/// | grey, CMYK and RGB-coded fixtures | 1 | 0.01 |
+/// | 4:4:4 fixture | 2 | 0.02 |
+/// | 4:2:2 fixture | 3 | 0.18 |
+/// | 4:2:0 fixtures: baseline, progressive, odd sizes | 3 | 0.38 |
+/// | 301 photographs of Imagenette's validation split | 12 | 0.21 (0.04 % of the values differ by more than 2) |
+///
+/// PNG, lossless and lossy WebP have PIL's pixels exactly.
 ///
 /// # Errors
 /// [`Error::Format`] when the bytes are no PNG, JPEG or WebP, are truncated or broken, or hold too large an image.

@@ -8,7 +8,8 @@ use crate::image::Image;
 use crate::resize::resize;
 
 /// The network's input `[channels, height, width]` for one image: [`preprocess_image`], then scaling to 0..1 and
-/// normalisation `(v / 255 - mean) / std` in f32, with the same bits as torchvision's.
+/// normalisation `(v / 255 - mean) / std` in f32, with the same bits as torchvision's `ToTensor` and
+/// `Normalize`.
 ///
 /// # Errors
 /// When the preprocessing makes no sense or asks for too large an image.
@@ -20,6 +21,10 @@ pub fn preprocess(image: &Image, how: &Preprocessing) -> Result<Vec<f32>> {
 }
 
 /// What the network sees, still as pixels: channels, resize and centre crop, in this order.
+///
+/// The resize has the pixels of Pillow 13's `Image.resize`, antialiased, and the same on every machine. Pillow up to 12 runs
+/// the passes in another order where the height loses more than twice as many pixels as the width, and differs a little
+/// there. The sizes and the crop's corner are torchvision's.
 ///
 /// # Errors
 /// As [`preprocess`].

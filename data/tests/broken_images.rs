@@ -1,5 +1,7 @@
 //! Truncated, damaged and hostile image files: always a readable error or an image, never a panic.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a fixture that cannot be read fails the test")]
+
 use std::path::{Path, PathBuf};
 
 use attar_data::{decode, decode_file};

@@ -2,6 +2,8 @@
 //!
 //! The files are made by `tests/fixtures/make/pixels.py`. Run with `--nocapture` to see the measured differences.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a fixture that cannot be read fails the test")]
+
 use std::path::{Path, PathBuf};
 
 use attar_data::{Image, decode_file, preprocess, preprocess_image, preprocessed_size};
