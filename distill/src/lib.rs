@@ -1,15 +1,24 @@
 //! How a network learns: recipe → plan → run → checkpoint.
 
+pub mod checkpoint;
 pub mod device;
 mod error;
+mod files;
+mod hash;
 pub mod knots;
 pub mod losses;
 pub mod network;
 mod ops;
 pub mod optim;
 pub mod params;
+pub mod plan;
+pub mod recipe;
+pub mod run;
+pub mod teacher;
 
 pub use device::DeviceChoice;
 pub use error::{Error, Result};
 pub use network::{Gradients, Network, Outputs, Tape};
 pub use params::Params;
+pub use plan::{Plan, PlanOptions};
+pub use recipe::Recipe;

@@ -1,0 +1,24 @@
+//! Checkpoints: everything a run needs to go on with the same bits, written so that a kill at any moment loses at most
+//! the steps since the last one.
+
+mod state;
+mod store;
+
+use attar_models::Weights;
+
+pub use state::{Best, Data, Exact, State, Sums};
+pub use store::{Failpoint, Store};
+
+/// Version of the layout of a checkpoint directory.
+pub const CHECKPOINT_VERSION: u32 = 1;
+
+/// What a checkpoint directory holds.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// `model.safetensors`: the student's parameters and buffers as they are evaluated (averaged, if the recipe averages).
+    pub model: Weights,
+    /// `trainer.safetensors`: the rest by name: `optimiser.*`, `losses.*`, and `student.*` where an average is kept.
+    pub trainer: Weights,
+    /// `state.json`: where the run is.
+    pub state: State,
+}

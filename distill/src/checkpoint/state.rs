@@ -1,0 +1,122 @@
+//! Where a run is: position, sums of the epoch so far, best so far, the logs, and what it was made from.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// `state.json` of a checkpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// [`CHECKPOINT_VERSION`](super::CHECKPOINT_VERSION).
+    pub version: u32,
+    /// Program and version that wrote it.
+    pub program: String,
+    /// Epochs that are complete.
+    pub epochs_done: usize,
+    /// Steps of the epoch under way that are complete; 0 between epochs. Order, augmentation and dropout are keyed by
+    /// seed, epoch and step, so that no generator has a state to be kept.
+    pub steps_done: usize,
+    /// Sums over those steps.
+    pub sums: Sums,
+    /// The best epoch so far.
+    pub best: Option<Best>,
+    /// The highest test accuracy after any epoch, where the recipe asks for it.
+    pub best_on_test: Option<Best>,
+    /// Rows of `metrics.csv` without the header.
+    pub metrics: Vec<String>,
+    /// Bytes of `events.jsonl` that belong to the part of the run before this checkpoint.
+    pub events_bytes: u64,
+    /// Seconds of training before this checkpoint.
+    pub seconds: f64,
+    /// Times the run has been resumed.
+    pub resumed: usize,
+    /// Threads the run computes with; other counts may give other bits.
+    pub threads: usize,
+    /// sha256 of the resolved recipe.
+    pub recipe_sha256: String,
+    /// What it learns from.
+    pub data: Data,
+    /// sha256 of each teacher's weights by name.
+    pub teachers: BTreeMap<String, String>,
+    /// Accuracy of each teacher on the validation split by name, in percent.
+    pub teacher_top1: BTreeMap<String, Exact>,
+}
+
+/// The data a run was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// Fingerprint of the training images and labels that are used, validation included.
+    pub train: String,
+    /// Fingerprint of the test images and labels that are used.
+    pub test: String,
+}
+
+/// An epoch and how many images it got right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Best {
+    /// Epoch, from 1.
+    pub epoch: usize,
+    /// Images right.
+    pub correct: usize,
+    /// Images seen.
+    pub of: usize,
+}
+
+impl Best {
+    /// Accuracy in percent.
+    pub fn percent(&self) -> f64 {
+        crate::run::percent(self.correct, self.of)
+    }
+}
+
+/// Running sums of one epoch of training.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sums {
+    /// Images seen.
+    pub images: usize,
+    /// Images that the student got right in training mode.
+    pub correct: usize,
+    /// Sum over images of the weighted total loss.
+    pub loss: Exact,
+    /// For each loss: images for which it was active, and the sum of its unweighted value over them.
+    pub terms: BTreeMap<String, (usize, Exact)>,
+    /// Seconds spent in the epoch before the checkpoint.
+    pub seconds: f64,
+}
+
+/// An `f64` that survives JSON bit for bit, as a decimal string (a JSON reader may round a number in its last bit).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Exact(pub f64);
+
+impl From<Exact> for String {
+    fn from(value: Exact) -> Self {
+        format!("{:?}", value.0)
+    }
+}
+
+impl TryFrom<String> for Exact {
+    type Error = std::num::ParseFloatError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse().map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_survive_json_bit_for_bit() {
+        for bits in [0x3FB9_9999_9999_999A_u64, 0x0000_0000_0000_0001, 0x7FEF_FFFF_FFFF_FFFF, 0x3CA0_0000_0000_0001] {
+            let value = Exact(f64::from_bits(bits));
+            let back: Exact = serde_json::from_str(&serde_json::to_string(&value).unwrap()).unwrap();
+            assert_eq!(back.0.to_bits(), bits);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The data of a plan: opened, cut to subsets, split, and checked against its own settings.
+
+use std::sync::Arc;
+
+use attar_data::{Dataset, Image, Pipeline, hold_out, preprocessed_size};
+
+use crate::error::{Error, Result};
+use crate::recipe::DataSection;
+
+/// Some images of another data set, in a given order.
+pub(crate) struct Subset {
+    of: Arc<dyn Dataset>,
+    indices: Vec<u32>,
+}
+
+impl Subset {
+    pub(crate) fn new(of: Arc<dyn Dataset>, indices: Vec<u32>) -> Self {
+        Self { of, indices }
+    }
+
+    /// A larger index stays out of range in the set behind, which says so.
+    fn at(&self, index: usize) -> usize {
+        self.indices.get(index).map_or(usize::MAX, |i| *i as usize)
+    }
+}
+
+impl Dataset for Subset {
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn label(&self, index: usize) -> u32 {
+        self.of.label(self.at(index))
+    }
+
+    fn image(&self, index: usize) -> attar_data::Result<Image> {
+        self.of.image(self.at(index))
+    }
+
+    fn encoded(&self, index: usize) -> attar_data::Result<Vec<u8>> {
+        self.of.encoded(self.at(index))
+    }
+
+    fn classes(&self) -> &[String] {
+        self.of.classes()
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.of.name(self.at(index))
+    }
+}
+
+/// Images to learn from, to choose by and to be judged by.
+#[derive(Clone)]
+pub struct PlannedData {
+    /// Learned from.
+    pub train: Arc<dyn Dataset>,
+    /// Held out from the training images; empty when the recipe says `validation = 0`.
+    pub validation: Arc<dyn Dataset>,
+    /// Evaluated at the end.
+    pub test: Arc<dyn Dataset>,
+    /// Training and validation together, for the fingerprint.
+    pub(crate) pool: Arc<dyn Dataset>,
+    /// Augmentation and preprocessing.
+    pub pipeline: Pipeline,
+    /// Shape of one input sample, `[C, H, W]`.
+    pub input: [usize; 3],
+}
+
+impl std::fmt::Debug for PlannedData {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let sizes = (self.train.len(), self.validation.len(), self.test.len());
+        f.debug_struct("PlannedData").field("sizes", &sizes).field("input", &self.input).finish_non_exhaustive()
+    }
+}
+
+impl PlannedData {
+    /// Opens the data and splits it. The split depends on `seed` and the labels only.
+    pub(super) fn open(section: &DataSection, seed: u64) -> Result<Self> {
+        let pipeline = Pipeline { augment: section.augment.clone(), preprocessing: section.preprocessing.clone() };
+        pipeline.check().map_err(|error| fail("data", error.to_string()))?;
+        if !(0.0..1.0).contains(&section.validation) {
+            return Err(fail("data.validation", format!("{}, expected a share in [0, 1)", section.validation)));
+        }
+        let splits = section.source.open()?;
+        let pool = subset(splits.train, section.train_subset, seed, "data.train_subset")?;
+        let test = subset(splits.test, section.test_subset, seed, "data.test_subset")?;
+        let (train, validation) = hold_out(&pool.labels(), section.validation, seed);
+        if train.is_empty() || test.is_empty() {
+            return Err(fail("data.source", "no images to learn from, or none to be judged by".to_owned()));
+        }
+        if section.validation > 0.0 && validation.is_empty() {
+            let problem = format!("{} of {} images is none at all", section.validation, pool.len());
+            return Err(fail("data.validation", problem));
+        }
+        let input = input_shape(pool.as_ref(), &pipeline)?;
+        Ok(Self {
+            train: Arc::new(Subset::new(Arc::clone(&pool), train)),
+            validation: Arc::new(Subset::new(Arc::clone(&pool), validation)),
+            test,
+            pool,
+            pipeline,
+            input,
+        })
+    }
+
+    /// Class names in the order of the labels.
+    pub fn classes(&self) -> &[String] {
+        self.train.classes()
+    }
+}
+
+/// About `count` images, the same share of every class.
+fn subset(of: Arc<dyn Dataset>, count: Option<usize>, seed: u64, key: &str) -> Result<Arc<dyn Dataset>> {
+    match count {
+        None => Ok(of),
+        Some(count) if count == 0 || count > of.len() => {
+            Err(fail(key, format!("{count}, expected 1 to {} (all there are)", of.len())))
+        }
+        Some(count) => {
+            // The split of the subset must not be the subset of the split: another seed.
+            let (_, chosen) = hold_out(&of.labels(), count as f64 / of.len() as f64, seed.wrapping_add(0x5EED));
+            Ok(Arc::new(Subset::new(of, chosen)))
+        }
+    }
+}
+
+/// The network's input, from the first image; training and evaluation must agree.
+fn input_shape(images: &dyn Dataset, pipeline: &Pipeline) -> Result<[usize; 3]> {
+    let first = images.image(0)?;
+    let preprocessing = &pipeline.preprocessing;
+    let [h, w] = preprocessed_size(preprocessing, first.height(), first.width());
+    let [train_h, train_w] = pipeline.size(first.height(), first.width());
+    if [h, w] != [train_h, train_w] {
+        let problem = format!(
+            "training images come out as {train_h}x{train_w}, evaluation as {h}x{w}\n  hint: make `random-resized-crop` and `preprocessing.crop` the same size"
+        );
+        return Err(fail("data.augment", problem));
+    }
+    Ok([preprocessing.channels, h, w])
+}
+
+fn fail(key: &str, problem: String) -> Error {
+    Error::Recipe { key: key.to_owned(), problem }
+}

@@ -1,0 +1,229 @@
+//! What a plan would run: for people (`Display`) and for programs (serde), before anything is spent on it.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::Plan;
+use crate::device;
+
+/// A plan in words and numbers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Description {
+    /// Name of the run.
+    pub name: String,
+    /// `cpu` or `cuda`.
+    pub device: String,
+    /// Why it is not another device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_note: Option<String>,
+    /// Threads to compute with.
+    pub threads: usize,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Images to learn from.
+    pub train_images: usize,
+    /// Images to choose by.
+    pub validation_images: usize,
+    /// Images to be judged by.
+    pub test_images: usize,
+    /// Number of classes.
+    pub classes: usize,
+    /// Epochs.
+    pub epochs: usize,
+    /// Images a step.
+    pub batch: usize,
+    /// Steps in an epoch.
+    pub steps_per_epoch: usize,
+    /// The student.
+    pub student: NetworkDescription,
+    /// The teachers.
+    pub teachers: Vec<NetworkDescription>,
+    /// The losses.
+    pub losses: Vec<LossDescription>,
+    /// Learning rate and weights at the epochs where one of them changes (or a sample of those).
+    pub schedule: Vec<ScheduleRow>,
+}
+
+/// A network in numbers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct NetworkDescription {
+    /// `student`, or the teacher's name.
+    pub role: String,
+    /// Name of the network.
+    pub network: String,
+    /// Shape of one input sample, `[C, H, W]`.
+    pub input: Vec<usize>,
+    /// Trained parameters; absent where they are not known (ONNX).
+    pub parameters: Option<usize>,
+    /// Multiply-accumulates for one image; absent where they are not known.
+    pub macs: Option<u64>,
+    /// Whether batches are normalised anew for it.
+    pub renormalised: bool,
+}
+
+/// A loss and what it reads.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LossDescription {
+    /// Its name.
+    pub name: String,
+    /// Nodes of the student that it reads.
+    pub student_taps: Vec<TapDescription>,
+    /// Nodes of the teacher that it reads.
+    pub teacher_taps: Vec<TapDescription>,
+    /// Parameters that it trains beside the student's.
+    pub parameters: usize,
+}
+
+/// A node that a loss reads.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TapDescription {
+    /// Name of the node.
+    pub node: String,
+    /// Shape of one sample.
+    pub shape: Vec<usize>,
+    /// Shape behind the connector, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connected: Option<Vec<usize>>,
+}
+
+/// Learning rate and weights at the first step of an epoch.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ScheduleRow {
+    /// Epoch, from 1.
+    pub epoch: usize,
+    /// Learning rate.
+    pub learning_rate: f64,
+    /// Weight of each loss, in the recipe's order.
+    pub weights: Vec<f64>,
+}
+
+/// Rows of the schedule that fit a screen.
+const ROWS: usize = 12;
+
+impl Description {
+    pub(super) fn of(plan: &Plan) -> Self {
+        let recipe = &plan.recipe;
+        let student = NetworkDescription {
+            role: "student".to_owned(),
+            network: plan.network.name.clone(),
+            input: plan.student.input_shape().to_vec(),
+            parameters: Some(plan.student.parameter_count()),
+            macs: Some(plan.student.macs()),
+            renormalised: false,
+        };
+        let teachers = plan.teachers.iter().map(|teacher| NetworkDescription {
+            role: teacher.name.clone(),
+            network: teacher.graph.name().to_owned(),
+            input: teacher.graph.input_shape().to_vec(),
+            parameters: teacher.has_taps.then(|| teacher.graph.parameter_count()),
+            macs: teacher.has_taps.then(|| teacher.graph.macs()),
+            renormalised: teacher.renormalise.is_some(),
+        });
+        Self {
+            name: recipe.name.clone(),
+            device: device::name(&plan.device).to_owned(),
+            device_note: plan.device_note.clone(),
+            threads: plan.threads,
+            seed: recipe.seed,
+            train_images: plan.data.train.len(),
+            validation_images: plan.data.validation.len(),
+            test_images: plan.data.test.len(),
+            classes: plan.data.classes().len(),
+            epochs: recipe.train.epochs,
+            batch: recipe.train.batch,
+            steps_per_epoch: plan.steps_per_epoch,
+            student,
+            teachers: teachers.collect(),
+            losses: losses(plan),
+            schedule: schedule(plan),
+        }
+    }
+}
+
+fn losses(plan: &Plan) -> Vec<LossDescription> {
+    let describe = |loss: &super::PlannedLoss| {
+        let student = loss.taps.student.iter().map(|tap| {
+            let node = plan.student.node(tap.node);
+            let connected = tap.connector.as_ref().map(|connector| connector.graph.output_shape().to_vec());
+            TapDescription { node: node.name.clone(), shape: node.shape.clone(), connected }
+        });
+        let teacher = loss.taps.teacher.iter().filter_map(|id| {
+            let node = plan.teachers.first()?.graph.node(*id);
+            Some(TapDescription { node: node.name.clone(), shape: node.shape.clone(), connected: None })
+        });
+        let connectors = loss.taps.student.iter().filter_map(|tap| tap.connector.as_ref());
+        LossDescription {
+            name: loss.name.clone(),
+            student_taps: student.collect(),
+            teacher_taps: teacher.collect(),
+            parameters: connectors.map(|connector| connector.graph.parameter_count()).sum(),
+        }
+    };
+    plan.losses.iter().map(describe).collect()
+}
+
+fn schedule(plan: &Plan) -> Vec<ScheduleRow> {
+    let total = plan.recipe.train.epochs;
+    let row = |epoch: usize| {
+        let at = |knots: &crate::knots::Knots| knots.value(epoch as f64, total as f64);
+        ScheduleRow {
+            epoch,
+            learning_rate: at(&plan.recipe.train.learning_rate),
+            weights: plan.losses.iter().map(|loss| at(&loss.weight)).collect(),
+        }
+    };
+    let values = |row: &ScheduleRow| (row.learning_rate, row.weights.clone());
+    let mut rows: Vec<ScheduleRow> = (1..=total).map(row).collect();
+    rows.dedup_by(|later, earlier| values(later) == values(earlier));
+    if rows.len() > ROWS {
+        let last = rows.len() - 1;
+        rows = (0..ROWS).map(|i| rows[i * last / (ROWS - 1)].clone()).collect();
+    }
+    rows
+}
+
+impl fmt::Display for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "run        {} (seed {})", self.name, self.seed)?;
+        writeln!(f, "device     {}, {} threads", self.device, self.threads)?;
+        if let Some(note) = &self.device_note {
+            writeln!(f, "           {note}")?;
+        }
+        let (train, validation, test) = (self.train_images, self.validation_images, self.test_images);
+        writeln!(f, "images     {train} train, {validation} validation, {test} test, {} classes", self.classes)?;
+        let (epochs, steps) = (self.epochs, self.steps_per_epoch);
+        writeln!(f, "steps      {epochs} epochs x {steps} steps of {} images", self.batch)?;
+        for network in std::iter::once(&self.student).chain(&self.teachers) {
+            write!(f, "{:<10} {} {:?}", network.role, network.network, network.input)?;
+            if let (Some(parameters), Some(macs)) = (network.parameters, network.macs) {
+                write!(f, ", {parameters} parameters, {:.1} M MACs", macs as f64 / 1e6)?;
+            }
+            writeln!(f, "{}", if network.renormalised { ", with its own mean and std" } else { "" })?;
+        }
+        for loss in &self.losses {
+            write!(f, "loss       {}", loss.name)?;
+            if loss.parameters > 0 {
+                write!(f, ", trains {} parameters of its own", loss.parameters)?;
+            }
+            writeln!(f)?;
+            for (i, tap) in loss.student_taps.iter().enumerate() {
+                write!(f, "             student {} {:?}", tap.node, tap.shape)?;
+                if let Some(shape) = &tap.connected {
+                    write!(f, " -> {shape:?}")?;
+                }
+                match loss.teacher_taps.get(i) {
+                    Some(tap) => writeln!(f, " ~ teacher {} {:?}", tap.node, tap.shape)?,
+                    None => writeln!(f)?,
+                }
+            }
+        }
+        write!(f, "{:>10} {:>12}", "epoch", "lr")?;
+        self.losses.iter().try_for_each(|loss| write!(f, " {:>10}", loss.name))?;
+        for row in &self.schedule {
+            write!(f, "\n{:>10} {:>12.6}", row.epoch, row.learning_rate)?;
+            row.weights.iter().try_for_each(|weight| write!(f, " {weight:>10.4}"))?;
+        }
+        writeln!(f)
+    }
+}

@@ -1,0 +1,178 @@
+//! The plan: a recipe with every name resolved and everything checked that can be checked before the first batch.
+
+mod data;
+mod describe;
+mod losses;
+mod teachers;
+
+use attar_models::zoo::{self, NetworkSpec};
+use attar_models::{Graph, read};
+use candle_core::Device;
+
+use crate::checkpoint::Failpoint;
+use crate::error::{Error, Result};
+use crate::params::Params;
+use crate::recipe::Recipe;
+use crate::teacher::OpenOnnx;
+
+pub use data::PlannedData;
+pub use describe::Description;
+pub(crate) use losses::{PlannedLoss, prefix};
+pub use teachers::PlannedTeacher;
+pub(crate) use teachers::Renormalise;
+
+/// What a plan is given from outside.
+#[derive(Default)]
+pub struct PlanOptions {
+    /// Opens ONNX teachers; without it a recipe that names one is refused.
+    pub onnx: Option<OpenOnnx>,
+    /// For tests that kill the program at a chosen place.
+    #[doc(hidden)]
+    pub failpoint: Failpoint,
+}
+
+impl std::fmt::Debug for PlanOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PlanOptions").field("onnx", &self.onnx.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// Everything that a run needs, resolved and checked.
+#[derive(Debug)]
+pub struct Plan {
+    /// The recipe it was made from.
+    pub recipe: Recipe,
+    /// Where tensors live.
+    pub device: Device,
+    /// Why the device is not the one people may have hoped for.
+    pub device_note: Option<String>,
+    /// Images.
+    pub data: PlannedData,
+    /// The student's network by name.
+    pub network: NetworkSpec,
+    /// The student's network as a graph.
+    pub student: Graph,
+    /// Steps in an epoch.
+    pub steps_per_epoch: usize,
+    /// The teachers.
+    pub teachers: Vec<PlannedTeacher>,
+    /// Threads to compute with.
+    pub threads: usize,
+    pub(crate) params: Params,
+    pub(crate) losses: Vec<PlannedLoss>,
+    pub(crate) failpoint: Failpoint,
+}
+
+impl Plan {
+    /// Resolves and checks a recipe: data opened, graphs built, weights read and fitted, taps and connectors sized.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the recipe or the files it names, with the dotted key and the nearest valid name.
+    pub fn new(recipe: Recipe, options: PlanOptions) -> Result<Self> {
+        check_numbers(&recipe)?;
+        let opened = recipe.device.open()?;
+        let data = PlannedData::open(&recipe.data, recipe.seed)?;
+        let (network, student) = build_student(&recipe, &data)?;
+        let params = initial_params(&recipe, &student, &opened.device)?;
+        let mut teachers = Vec::with_capacity(recipe.teachers.len());
+        for section in &recipe.teachers {
+            let key = format!("teachers.{}", section.name);
+            teachers.push(PlannedTeacher::load(section, &key, &data, options.onnx.as_ref())?);
+        }
+        let losses = losses::plan(&recipe, &student, &teachers)?;
+        Ok(Self {
+            steps_per_epoch: data.train.len().div_ceil(recipe.train.batch),
+            threads: recipe.train.threads.unwrap_or_else(available_threads),
+            device: opened.device,
+            device_note: opened.note,
+            data,
+            network,
+            student,
+            teachers,
+            params,
+            losses,
+            failpoint: options.failpoint,
+            recipe,
+        })
+    }
+
+    /// What would be run, for people ([`Display`](std::fmt::Display)) and programs (`serde`).
+    pub fn describe(&self) -> Description {
+        Description::of(self)
+    }
+}
+
+fn available_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn fail(key: &str, problem: impl Into<String>) -> Error {
+    Error::Recipe { key: key.to_owned(), problem: problem.into() }
+}
+
+/// Numbers and names that no file is needed to judge.
+fn check_numbers(recipe: &Recipe) -> Result<()> {
+    let train = &recipe.train;
+    let positive = [
+        ("train.epochs", train.epochs),
+        ("train.batch", train.batch),
+        ("train.eval_every", train.eval_every),
+        ("train.threads", train.threads.unwrap_or(1)),
+        ("train.checkpoint_every_steps", train.checkpoint_every_steps.unwrap_or(1)),
+    ];
+    if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
+        return Err(fail(key, "0, expected at least 1"));
+    }
+    if train.clip.is_some_and(|clip| !(clip > 0.0 && clip.is_finite())) {
+        return Err(fail("train.clip", "expected a positive gradient norm"));
+    }
+    if train.ema.is_some_and(|decay| !(0.0..1.0).contains(&decay)) {
+        return Err(fail("train.ema", "expected a decay in [0, 1), e.g. 0.999"));
+    }
+    if recipe.losses.is_empty() {
+        return Err(fail("losses", "nothing to minimise; plain training has one `cross-entropy`"));
+    }
+    let good = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+    if !good(&recipe.name) {
+        return Err(fail("name", format!("`{}`, expected letters, digits, `-` and `_`", recipe.name)));
+    }
+    unique("losses", recipe.losses.iter().map(|loss| loss.name.as_str()), good)?;
+    unique("teachers", recipe.teachers.iter().map(|teacher| teacher.name.as_str()), good)
+}
+
+fn unique<'a>(list: &str, names: impl Iterator<Item = &'a str>, good: impl Fn(&str) -> bool) -> Result<()> {
+    let mut seen = std::collections::BTreeSet::new();
+    for name in names {
+        if !good(name) {
+            return Err(fail(list, format!("the name `{name}`: expected letters, digits, `-` and `_`")));
+        }
+        if !seen.insert(name) {
+            return Err(fail(&format!("{list}.{name}"), "this name is used twice"));
+        }
+    }
+    Ok(())
+}
+
+fn build_student(recipe: &Recipe, data: &PlannedData) -> Result<(NetworkSpec, Graph)> {
+    let section = &recipe.student.network;
+    let (classes, input) = (data.classes().len(), data.input);
+    if let Some(stated) = section.classes.filter(|stated| *stated != classes) {
+        return Err(fail("student.network.classes", format!("{stated}, but the data has {classes}")));
+    }
+    if let Some(stated) = section.input.filter(|stated| *stated != input) {
+        return Err(fail("student.network.input", format!("{stated:?}, but the data comes as {input:?}")));
+    }
+    let network = section.resolve(classes, input);
+    let graph = zoo::build(&network).map_err(|error| fail("student.network", error.to_string()))?;
+    Ok((network, graph))
+}
+
+fn initial_params(recipe: &Recipe, student: &Graph, device: &Device) -> Result<Params> {
+    match &recipe.student.init {
+        None => Params::init(student, recipe.seed, "", device),
+        Some(path) => {
+            let weights = read::safetensors(path)?.weights;
+            Params::from_weights(student, &weights, device)
+        }
+    }
+}

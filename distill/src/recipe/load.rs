@@ -1,0 +1,206 @@
+//! Reads a recipe: TOML tree, dotted overrides, then section by section so that every error knows its key.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+use super::Recipe;
+use super::error::{explain, join, suggest};
+use crate::error::{Error, Result};
+use crate::hash::sha256;
+
+impl Recipe {
+    /// Reads the recipe at `path`, applies `overrides` (`train.epochs=5`; the value is TOML, or a bare string where it
+    /// is not), and resolves relative paths against the recipe's directory.
+    ///
+    /// # Errors
+    /// A file that cannot be read; [`Error::Recipe`] naming the dotted key and the nearest valid name.
+    pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+        let absolute = std::path::absolute(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+        let directory = absolute.parent().unwrap_or(Path::new("/"));
+        let tree = text.parse::<Table>().map_err(|error| Error::Format {
+            path: path.to_owned(),
+            problem: format!("not TOML: {}", error.to_string().trim_end()),
+        })?;
+        let mut recipe = Self::from_table(tree, overrides)?;
+        recipe.resolve_paths(directory);
+        Ok(recipe)
+    }
+
+    /// A recipe from TOML text with overrides; paths stay as written.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] naming the dotted key and the nearest valid name.
+    pub fn parse(text: &str, overrides: &[String]) -> Result<Self> {
+        let tree = text.parse::<Table>().map_err(|error| explain("", &error))?;
+        Self::from_table(tree, overrides)
+    }
+
+    fn from_table(mut tree: Table, overrides: &[String]) -> Result<Self> {
+        for text in overrides {
+            set(&mut tree, text)?;
+        }
+        let losses = items(&mut tree, "losses")?;
+        let teachers = items(&mut tree, "teachers")?;
+        check_sections(&tree)?;
+        Ok(Self {
+            name: required(&mut tree, "name")?,
+            seed: optional(&mut tree, "seed")?.unwrap_or_default(),
+            device: optional(&mut tree, "device")?.unwrap_or_default(),
+            data: required(&mut tree, "data")?,
+            student: required(&mut tree, "student")?,
+            teachers: teachers.unwrap_or_default(),
+            train: required(&mut tree, "train")?,
+            losses: losses.ok_or_else(|| missing("losses"))?,
+            export: optional(&mut tree, "export")?.unwrap_or_default(),
+        })
+    }
+
+    /// The recipe as TOML, every default spelled out; reading it back gives an equal recipe.
+    ///
+    /// # Errors
+    /// A number that TOML cannot hold.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|error| Error::Recipe { key: "(file)".to_owned(), problem: error.to_string() })
+    }
+
+    /// sha256 of [`Recipe::to_toml`], in hex: changes when anything in the recipe does.
+    ///
+    /// # Errors
+    /// A number that TOML cannot hold.
+    pub fn sha256(&self) -> Result<String> {
+        Ok(sha256(self.to_toml()?.as_bytes()))
+    }
+
+    /// The dotted keys in which two recipes differ, with both values.
+    ///
+    /// # Errors
+    /// A number that TOML cannot hold.
+    pub fn differences(&self, other: &Self) -> Result<Vec<String>> {
+        let tree = |recipe: &Self| -> Result<Value> {
+            let text = recipe.to_toml()?;
+            Ok(Value::Table(text.parse::<Table>().map_err(|error| explain("", &error))?))
+        };
+        let mut found = Vec::new();
+        compare("", Some(&tree(self)?), Some(&tree(other)?), &mut found);
+        Ok(found)
+    }
+}
+
+const SECTIONS: [&str; 9] = ["name", "seed", "device", "data", "student", "teachers", "train", "losses", "export"];
+
+fn check_sections(tree: &Table) -> Result<()> {
+    match tree.keys().find(|key| !SECTIONS.contains(&key.as_str())) {
+        None => Ok(()),
+        Some(key) => {
+            let known = SECTIONS.map(str::to_owned);
+            Err(Error::Recipe { key: key.clone(), problem: suggest("unknown key", key, &known) })
+        }
+    }
+}
+
+fn missing(key: &str) -> Error {
+    Error::Recipe { key: key.to_owned(), problem: "is missing".to_owned() }
+}
+
+fn required<T: DeserializeOwned>(tree: &mut Table, key: &str) -> Result<T> {
+    optional(tree, key)?.ok_or_else(|| missing(key))
+}
+
+fn optional<T: DeserializeOwned>(tree: &mut Table, key: &str) -> Result<Option<T>> {
+    tree.remove(key).map(|value| value.try_into().map_err(|error| explain(key, &error))).transpose()
+}
+
+/// `[[losses]]` and `[[teachers]]`: item by item, so that an error says `losses.cd.weight`.
+fn items<T: DeserializeOwned>(tree: &mut Table, key: &str) -> Result<Option<Vec<T>>> {
+    let Some(value) = tree.remove(key) else { return Ok(None) };
+    let Value::Array(values) = value else {
+        let problem = format!("expected a list of tables, written [[{key}]]");
+        return Err(Error::Recipe { key: key.to_owned(), problem });
+    };
+    let read = |(i, value): (usize, Value)| {
+        let name = value.get("name").and_then(Value::as_str).map_or_else(|| i.to_string(), str::to_owned);
+        value.try_into().map_err(|error| explain(&join(key, &name), &error))
+    };
+    values.into_iter().enumerate().map(read).collect::<Result<Vec<T>>>().map(Some)
+}
+
+/// Applies one override `dotted.key=value` to the tree. Items of `losses` and `teachers` are addressed by name or
+/// position.
+fn set(tree: &mut Table, text: &str) -> Result<()> {
+    let fail = |key: &str, problem: String| Error::Recipe { key: key.to_owned(), problem };
+    let Some((key, value)) = text.split_once('=') else {
+        return Err(fail(text, "expected KEY=VALUE, e.g. train.epochs=5".to_owned()));
+    };
+    let key = key.trim();
+    let parts: Vec<&str> = key.split('.').collect();
+    let Some((last, path)) = parts.split_last() else { return Err(fail(key, "an empty key".to_owned())) };
+    if parts.iter().any(|part| part.is_empty()) {
+        return Err(fail(key, "a key has a name between every two dots".to_owned()));
+    }
+    let mut seen = String::new();
+    let mut at = tree;
+    for part in path {
+        let slot = at.entry(*part).or_insert_with(|| Value::Table(Table::new()));
+        seen = join(&seen, part);
+        at = match slot {
+            Value::Table(table) => table,
+            Value::Array(_) => return set_in_list(slot, &seen, key, &parts, value),
+            _ => return Err(fail(key, format!("`{seen}` is a plain value, it has no `{last}`"))),
+        };
+    }
+    at.insert((*last).to_owned(), parse_value(value));
+    Ok(())
+}
+
+/// The rest of an override whose path leads through a list: `losses.cd.weight=6`.
+fn set_in_list(list: &mut Value, seen: &str, key: &str, parts: &[&str], value: &str) -> Result<()> {
+    let depth = seen.split('.').count();
+    let fail = |problem: String| Error::Recipe { key: key.to_owned(), problem };
+    let (Value::Array(items), Some(wanted)) = (list, parts.get(depth)) else {
+        return Err(fail(format!("`{seen}` is a list")));
+    };
+    let name = |item: &Value| item.get("name").and_then(Value::as_str).map(str::to_owned);
+    let names: Vec<String> = items.iter().filter_map(name).collect();
+    let by_name = items.iter().position(|item| name(item).as_deref() == Some(*wanted));
+    let index = by_name.or_else(|| wanted.parse().ok()).filter(|i| *i < items.len());
+    let Some(Value::Table(item)) = index.and_then(|i| items.get_mut(i)) else {
+        return Err(fail(suggest(&format!("`{seen}` has no `{wanted}`"), wanted, &names)));
+    };
+    let rest = parts[depth + 1..].join(".");
+    if rest.is_empty() {
+        return Err(fail(format!("names a whole item; expected a key of it, e.g. {key}.name")));
+    }
+    set(item, &format!("{rest}={value}"))
+}
+
+/// TOML if it is TOML, else the text itself, so that `--set device=cpu` needs no quotes in quotes.
+fn parse_value(text: &str) -> Value {
+    let parsed = format!("value = {text}").parse::<Table>().ok();
+    parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(text.trim().to_owned()))
+}
+
+/// Collects "`key`: before -> after" for every leaf that differs.
+fn compare(key: &str, before: Option<&Value>, after: Option<&Value>, found: &mut Vec<String>) {
+    match (before, after) {
+        (Some(a), Some(b)) if a == b => {}
+        (Some(Value::Table(a)), Some(Value::Table(b))) => {
+            let keys: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+            keys.into_iter().for_each(|name| compare(&join(key, name), a.get(name), b.get(name), found));
+        }
+        (Some(Value::Array(a)), Some(Value::Array(b)))
+            if a.len() == b.len() && a.iter().chain(b).all(Value::is_table) =>
+        {
+            for (i, (a, b)) in a.iter().zip(b).enumerate() {
+                let name = a.get("name").and_then(Value::as_str).map_or_else(|| i.to_string(), str::to_owned);
+                compare(&join(key, &name), Some(a), Some(b), found);
+            }
+        }
+        (a, b) => {
+            let text = |value: Option<&Value>| value.map_or_else(|| "absent".to_owned(), ToString::to_string);
+            found.push(format!("{key}: {} -> {}", text(a), text(b)));
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The recipe: exactly what the TOML file says, nothing resolved, nothing guessed.
+//!
+//! A [`Recipe`] is a value. [`Recipe::load`] reads it with dotted overrides and resolves relative paths against the
+//! file; [`Recipe::to_toml`] writes it back with every default spelled out. Whether it can be *run* is the business of
+//! [`Plan`](crate::plan::Plan).
+
+mod error;
+mod load;
+mod paths;
+
+use std::path::PathBuf;
+
+use attar_data::{Augment, Source};
+use attar_models::Preprocessing;
+use attar_models::zoo::{NetworkSpec, Shortcut, Stem};
+use serde::{Deserialize, Serialize};
+
+use crate::device::DeviceChoice;
+use crate::knots::Knots;
+use crate::losses::LossSpec;
+use crate::optim::OptimiserSpec;
+
+/// A training run as written down: data, student, teachers, losses, schedule.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Name of the run; the directory is `runs/NAME` unless the command line says otherwise.
+    pub name: String,
+    /// Seed of everything random: initialisation, split, order, augmentation, dropout.
+    #[serde(default)]
+    pub seed: u64,
+    /// `cpu`, `cuda` or `auto`.
+    #[serde(default)]
+    pub device: DeviceChoice,
+    /// Images and labels.
+    pub data: DataSection,
+    /// The network that learns.
+    pub student: StudentSection,
+    /// Networks to learn from; none for plain training.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub teachers: Vec<TeacherSection>,
+    /// Epochs, batches, learning rate, optimiser.
+    pub train: TrainSection,
+    /// What is minimised: a weighted sum of losses.
+    pub losses: Vec<LossSection>,
+    /// Which weights leave the run.
+    #[serde(default)]
+    pub export: ExportSection,
+}
+
+/// `[data]`: images, labels, and how pixels become the network's input.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataSection {
+    /// The data set.
+    pub source: Source,
+    /// Share of the training images held out for validation (stratified, seeded), in `[0, 1)`. With 0 there is no
+    /// validation and `best` is the last epoch.
+    pub validation: f64,
+    /// Evaluation preprocessing: also what the exported model states.
+    pub preprocessing: Preprocessing,
+    /// Augmentation of training images, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub augment: Vec<Augment>,
+    /// Use only this many training images (stratified, seeded, before the validation split); stated in the receipt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_subset: Option<usize>,
+    /// Use only this many test images (stratified, seeded); stated in the receipt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_subset: Option<usize>,
+}
+
+/// `[student]`: the network that learns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StudentSection {
+    /// The network; classes and input size follow from the data where they are not written.
+    pub network: NetworkSection,
+    /// Weights to start from (`.safetensors` or `.pth`); random ones otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
+}
+
+/// A network of the zoo in a recipe: like [`NetworkSpec`], but classes and input may be left to the data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkSection {
+    /// Name in the zoo, e.g. `resnet20`.
+    pub name: String,
+    /// Number of classes; from the data if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<usize>,
+    /// Shape of one input sample `[C, H, W]`; from the data if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<[usize; 3]>,
+    /// First layers of an ImageNet-style network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stem: Option<Stem>,
+    /// Shortcut of a CIFAR ResNet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shortcut: Option<Shortcut>,
+    /// Width multiplier (MobileNetV2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width: Option<f64>,
+    /// Dropout before the classifier, where the network has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f64>,
+}
+
+impl NetworkSection {
+    /// The network with classes and input filled in from the data where the recipe leaves them open.
+    pub fn resolve(&self, classes: usize, input: [usize; 3]) -> NetworkSpec {
+        NetworkSpec {
+            name: self.name.clone(),
+            classes: self.classes.unwrap_or(classes),
+            input: self.input.unwrap_or(input),
+            stem: self.stem,
+            shortcut: self.shortcut,
+            width: self.width,
+            dropout: self.dropout,
+        }
+    }
+}
+
+/// `[[teachers]]`: a network to learn from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TeacherSection {
+    /// Name, unique among the teachers.
+    pub name: String,
+    /// Where network, weights and preprocessing come from.
+    pub from: TeacherSource,
+    /// Statistics its batch norms use.
+    #[serde(default)]
+    pub bn: TeacherNorm,
+}
+
+/// Where a teacher comes from. Its preprocessing is always stated, by its card or by the recipe, never guessed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum TeacherSource {
+    /// A run directory of ours.
+    Run {
+        /// The directory.
+        path: PathBuf,
+        /// Which of its checkpoints; the one its card describes if left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        checkpoint: Option<Which>,
+    },
+    /// An exported bundle of ours.
+    Bundle {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A file of weights, with a card or with network and preprocessing written out.
+    Weights {
+        /// `.safetensors` or `.pth`.
+        path: PathBuf,
+        /// A `card.json`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        card: Option<PathBuf>,
+        /// The network, if there is no card.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        network: Option<NetworkSection>,
+        /// Its preprocessing, if there is no card.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        preprocessing: Option<Preprocessing>,
+    },
+    /// An ONNX file: logits only.
+    Onnx {
+        /// The file.
+        path: PathBuf,
+        /// Its preprocessing.
+        preprocessing: Preprocessing,
+    },
+}
+
+/// Statistics that a teacher's batch norms use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TeacherNorm {
+    /// The running statistics, folded into the convolutions.
+    #[default]
+    Running,
+    /// Those of the batch, as in the authors' code of channel distillation; forbids folding.
+    Batch,
+}
+
+/// One of the two checkpoints of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Which {
+    /// Highest validation accuracy, the first such epoch.
+    #[default]
+    Best,
+    /// The last epoch.
+    Last,
+}
+
+impl Which {
+    /// As written in recipes and directory names.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Best => "best",
+            Self::Last => "last",
+        }
+    }
+}
+
+/// `[train]`: how long, how fast, with what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainSection {
+    /// Number of epochs.
+    pub epochs: usize,
+    /// Images a step; the last batch of an epoch may be smaller.
+    pub batch: usize,
+    /// Learning rate over time.
+    pub learning_rate: Knots,
+    /// What turns gradients into steps.
+    pub optimiser: OptimiserSpec,
+    /// Largest global gradient norm; gradients above are scaled down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip: Option<f64>,
+    /// Decay of an exponential moving average of the weights, e.g. 0.999; with it, the average is what is evaluated
+    /// and exported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
+    /// Threads to compute with; all of them if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+    /// Evaluate on the validation split every so many epochs (and after the last).
+    #[serde(default = "one")]
+    pub eval_every: usize,
+    /// Also write a checkpoint every so many steps inside an epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint_every_steps: Option<usize>,
+    /// Also evaluate on the test split after every epoch and report its best, as the authors of channel distillation
+    /// do. Nothing is ever chosen by it.
+    #[serde(default)]
+    pub report_best_on_test: bool,
+}
+
+/// `[[losses]]`: a term of the sum that is minimised.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LossSection {
+    /// Name, unique among the losses.
+    pub name: String,
+    /// Weight over time; where it is 0 the loss is not computed.
+    pub weight: Knots,
+    /// The loss and its settings.
+    pub loss: LossSpec,
+}
+
+/// `[export]`: which weights leave the run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExportSection {
+    /// `best` by validation accuracy, or `last`.
+    #[serde(default)]
+    pub weights: Which,
+}
+
+fn one() -> usize {
+    1
+}

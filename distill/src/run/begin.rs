@@ -1,0 +1,212 @@
+//! The beginning of a run: a new directory, or an old one brought back to its last checkpoint.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use super::events::{Event, EventLog, Observer};
+use super::learner::Learner;
+use super::receipt::{Facts, Receipt};
+use super::{Run, Setup, metrics};
+use crate::checkpoint::{CHECKPOINT_VERSION, Checkpoint, Data, State, Store, Sums};
+use crate::error::{Error, Result};
+use crate::files::{io, replace};
+use crate::hash::{hex, sha256};
+use crate::network::Network;
+use crate::plan::{Plan, PlannedData};
+use crate::recipe::Recipe;
+
+/// Version of this program as receipts state it.
+pub(super) const PROGRAM: &str = concat!("attar ", env!("CARGO_PKG_VERSION"));
+
+pub(super) fn start(plan: Plan, directory: &Path, observer: &mut dyn Observer) -> Result<Receipt> {
+    let directory = absolute(directory)?;
+    let taken = std::fs::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_some());
+    if taken {
+        let problem = "exists already\n  hint: go on with --resume, or choose another name".to_owned();
+        return Err(Error::Format { path: directory, problem });
+    }
+    std::fs::create_dir_all(&directory).map_err(|source| io(&directory, source))?;
+    replace(&directory.join("recipe.toml"), plan.recipe.relative_to(&directory).to_toml()?.as_bytes())?;
+    go(plan, directory, None, observer)
+}
+
+pub(super) fn resume(plan: Plan, directory: &Path, observer: &mut dyn Observer) -> Result<Receipt> {
+    let directory = absolute(directory)?;
+    let path = directory.join("recipe.toml");
+    if !path.exists() {
+        let problem = "holds no run to resume (no recipe.toml)\n  hint: start it without --resume".to_owned();
+        return Err(Error::Format { path: directory, problem });
+    }
+    let differences = Recipe::load(&path, &[])?.differences(&plan.recipe)?;
+    if !differences.is_empty() {
+        let problem = format!(
+            "the run was started with another recipe:\n  {}\n  hint: start a new run for a new recipe",
+            differences.join("\n  ")
+        );
+        return Err(Error::Format { path, problem });
+    }
+    let store = Store::new(directory.join("checkpoints"), plan.failpoint.clone());
+    store.recover("best")?;
+    let checkpoint = store.read("last")?;
+    go(plan, directory, checkpoint, observer)
+}
+
+/// Prepares everything, then trains and finishes in a pool of the plan's size.
+fn go(
+    mut plan: Plan,
+    directory: PathBuf,
+    checkpoint: Option<Checkpoint>,
+    observer: &mut dyn Observer,
+) -> Result<Receipt> {
+    if let Some(checkpoint) = &checkpoint {
+        // Without a word in the recipe, go on with as many threads as before: other counts may give other bits.
+        plan.threads = checkpoint.state.threads;
+    }
+    let (workers, loaders) = (pool(plan.threads)?, Arc::new(pool(plan.threads)?));
+    observer.event(&Event::Preparing { what: "hashing the images".to_owned() });
+    let data = loaders.install(|| fingerprints(&plan.data))?;
+    let fresh = fresh_state(&plan, &directory, data)?;
+    if let Some(checkpoint) = &checkpoint {
+        same_origin(&checkpoint.state, &fresh, &directory)?;
+    }
+    workers.install(|| {
+        let mut run = build(plan, directory, fresh, loaders, observer)?;
+        match &checkpoint {
+            None => run.begin()?,
+            Some(checkpoint) => run.go_back_to(checkpoint)?,
+        }
+        run.train()?;
+        run.finish()
+    })
+}
+
+fn build<'a>(
+    plan: Plan,
+    directory: PathBuf,
+    state: State,
+    loaders: Arc<ThreadPool>,
+    observer: &'a mut dyn Observer,
+) -> Result<Run<'a>> {
+    let facts = Facts::of(&plan);
+    let student = Network::new(plan.student, plan.params, &plan.device)?;
+    let learner = Learner::new(&plan.recipe, student, plan.losses, plan.teachers)?;
+    let setup = Setup {
+        store: Store::new(directory.join("checkpoints"), plan.failpoint.clone()),
+        recipe: plan.recipe,
+        data: plan.data,
+        device: plan.device,
+        steps_per_epoch: plan.steps_per_epoch,
+        failpoint: plan.failpoint,
+        loaders,
+        facts,
+        directory,
+    };
+    let log = EventLog::open(&setup.directory, state.events_bytes)?;
+    Ok(Run { setup, learner, state, log, observer })
+}
+
+impl Run<'_> {
+    /// First words, and a look at what the teachers are worth.
+    fn begin(&mut self) -> Result<()> {
+        metrics::write(&self.setup.directory, &self.setup.loss_names(), &[])?;
+        let (setup, data) = (&self.setup, &self.setup.data);
+        let started = Event::Started {
+            name: setup.recipe.name.clone(),
+            epochs: setup.recipe.train.epochs,
+            steps_per_epoch: setup.steps_per_epoch,
+            device: crate::device::name(&setup.device).to_owned(),
+            train: data.train.len(),
+            validation: data.validation.len(),
+            test: data.test.len(),
+        };
+        self.tell(&started)?;
+        self.check_teachers()
+    }
+
+    /// Parameters, state and logs as they were when the checkpoint was written.
+    fn go_back_to(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        self.learner.unpack(checkpoint)?;
+        self.state = State { resumed: checkpoint.state.resumed + 1, ..checkpoint.state.clone() };
+        self.log = EventLog::open(&self.setup.directory, self.state.events_bytes)?;
+        metrics::write(&self.setup.directory, &self.setup.loss_names(), &self.state.metrics)?;
+        self.tell(&Event::Resumed { epochs_done: self.state.epochs_done, steps_done: self.state.steps_done })
+    }
+}
+
+fn pool(threads: usize) -> Result<ThreadPool> {
+    ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| Error::Device {
+        device: "cpu".to_owned(),
+        problem: format!("cannot start {threads} threads: {error}"),
+    })
+}
+
+fn absolute(directory: &Path) -> Result<PathBuf> {
+    std::path::absolute(directory).map_err(|source| io(directory, source))
+}
+
+/// sha256 over label and pixel hash of every image, in order.
+fn fingerprint(images: &dyn attar_data::Dataset) -> Result<[u8; 32]> {
+    use rayon::prelude::*;
+    use sha2::{Digest, Sha256};
+    let hashes = (0..images.len()).into_par_iter().map(|i| Ok(images.image(i)?.sha256()));
+    let hashes = hashes.collect::<attar_data::Result<Vec<_>>>()?;
+    let mut all = Sha256::new();
+    for (i, hash) in hashes.iter().enumerate() {
+        all.update(images.label(i).to_le_bytes());
+        all.update(hash);
+    }
+    Ok(all.finalize().into())
+}
+
+fn fingerprints(data: &PlannedData) -> Result<Data> {
+    Ok(Data { train: hex(&fingerprint(data.pool.as_ref())?), test: hex(&fingerprint(data.test.as_ref())?) })
+}
+
+fn fresh_state(plan: &Plan, directory: &Path, data: Data) -> Result<State> {
+    let recipe = plan.recipe.relative_to(directory).to_toml()?;
+    Ok(State {
+        version: CHECKPOINT_VERSION,
+        program: PROGRAM.to_owned(),
+        epochs_done: 0,
+        steps_done: 0,
+        sums: Sums::default(),
+        best: None,
+        best_on_test: None,
+        metrics: Vec::new(),
+        events_bytes: 0,
+        seconds: 0.0,
+        resumed: 0,
+        threads: plan.threads,
+        recipe_sha256: sha256(recipe.as_bytes()),
+        data,
+        teachers: plan.teachers.iter().map(|t| (t.name.clone(), t.weights_sha256.clone())).collect(),
+        teacher_top1: std::collections::BTreeMap::new(),
+    })
+}
+
+/// Data, teachers and initial weights must be those of the checkpoint; the recipe has been compared key by key.
+fn same_origin(then: &State, now: &State, directory: &Path) -> Result<()> {
+    let mut changed = Vec::new();
+    let mut compare = |what: String, then: Option<&String>, now: Option<&String>| {
+        if then != now {
+            let short = |hash: Option<&String>| hash.map_or("absent", |h| h.get(..12).unwrap_or(h)).to_owned();
+            changed.push(format!("{what}: {} then, {} now", short(then), short(now)));
+        }
+    };
+    compare("the training images".to_owned(), Some(&then.data.train), Some(&now.data.train));
+    compare("the test images".to_owned(), Some(&then.data.test), Some(&now.data.test));
+    for name in then.teachers.keys().chain(now.teachers.keys().filter(|name| !then.teachers.contains_key(*name))) {
+        compare(format!("the weights of teacher `{name}`"), then.teachers.get(name), now.teachers.get(name));
+    }
+    compare("recipe.toml".to_owned(), Some(&then.recipe_sha256), Some(&now.recipe_sha256));
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let problem = format!(
+        "cannot go on, what the run learns from has changed:\n  {}\n  hint: bring it back, or start a new run",
+        changed.join("\n  ")
+    );
+    Err(Error::Format { path: directory.to_owned(), problem })
+}

@@ -1,0 +1,109 @@
+//! Evaluation of a network on a split: accuracy and cross-entropy, computed on the host in `f64`.
+
+use std::sync::Arc;
+
+use attar_data::{Batch, Dataset};
+use attar_models::Preprocessing;
+use candle_core::{Device, Tensor};
+use rayon::ThreadPool;
+
+use super::prefetch::{How, Prefetch, batches};
+use crate::error::Result;
+
+/// What to evaluate on, and how.
+pub(super) struct Evaluation<'a> {
+    pub(super) dataset: &'a Arc<dyn Dataset>,
+    pub(super) preprocessing: &'a Preprocessing,
+    pub(super) batch: usize,
+    pub(super) device: &'a Device,
+    pub(super) pool: &'a Arc<ThreadPool>,
+}
+
+/// Accuracy and mean cross-entropy of an evaluation.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Scores {
+    /// Images seen.
+    pub(super) images: usize,
+    /// Images whose largest logit is their label's; the first of equal ones counts.
+    pub(super) correct: usize,
+    /// Sum of the cross-entropy over the images.
+    pub(super) loss: f64,
+}
+
+impl Scores {
+    /// Accuracy in percent.
+    pub(super) fn top1(&self) -> f64 {
+        percent(self.correct, self.images)
+    }
+
+    /// Mean cross-entropy.
+    pub(super) fn mean_loss(&self) -> f64 {
+        self.loss / self.images.max(1) as f64
+    }
+}
+
+/// `part` of `whole` in percent; 0 of nothing.
+pub(crate) fn percent(part: usize, whole: usize) -> f64 {
+    100.0 * part as f64 / whole.max(1) as f64
+}
+
+impl Evaluation<'_> {
+    /// Runs `forward` (batch `[N, C, H, W]` to logits `[N, K]`) over the split in its own order. `each` is called with every
+    /// batch and its logits, row by row.
+    pub(super) fn run(
+        &self,
+        mut forward: impl FnMut(&Tensor) -> Result<Tensor>,
+        mut each: impl FnMut(&Batch, &[Vec<f32>]),
+    ) -> Result<Scores> {
+        let ids: Vec<u32> = (0..self.dataset.len() as u32).collect();
+        let batches = batches(&ids, self.batch);
+        let count = batches.len();
+        let how = How::Eval(self.preprocessing.clone());
+        let prefetch = Prefetch::start(Arc::clone(self.dataset), batches, how, Arc::clone(self.pool));
+        let mut scores = Scores::default();
+        for _ in 0..count {
+            let batch = prefetch.next()?;
+            let logits = forward(&input(&batch, self.device)?)?.to_vec2::<f32>()?;
+            for (row, label) in logits.iter().zip(&batch.labels) {
+                scores.correct += usize::from(argmax(row) == *label as usize);
+                scores.loss += log_sum_exp(row) - row.get(*label as usize).map_or(f64::NAN, |z| f64::from(*z));
+            }
+            scores.images += batch.labels.len();
+            each(&batch, &logits);
+        }
+        Ok(scores)
+    }
+}
+
+/// The pixels of a batch as a tensor `[N, C, H, W]`.
+pub(super) fn input(batch: &Batch, device: &Device) -> Result<Tensor> {
+    Ok(Tensor::from_slice(&batch.pixels, batch.shape.as_slice(), device)?)
+}
+
+/// Index of the largest element, the first of equal ones.
+pub(super) fn argmax(row: &[f32]) -> usize {
+    let mut best = 0;
+    for (i, value) in row.iter().enumerate() {
+        if *value > row[best] {
+            best = i;
+        }
+    }
+    best
+}
+
+/// `ln Σ exp(z)`, shifted so that nothing overflows.
+pub(super) fn log_sum_exp(row: &[f32]) -> f64 {
+    let shift = row.iter().fold(f64::NEG_INFINITY, |max, z| max.max(f64::from(*z)));
+    shift + row.iter().map(|z| (f64::from(*z) - shift).exp()).sum::<f64>().ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_equal_logits_wins_and_large_ones_do_not_overflow() {
+        assert_eq!(argmax(&[1.0, 3.0, 3.0]), 1);
+        assert!((log_sum_exp(&[1000.0, 1000.0]) - (1000.0 + 2f64.ln())).abs() < 1e-9);
+    }
+}

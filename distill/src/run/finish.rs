@@ -1,0 +1,105 @@
+//! The end of a run: the test split looked at for the first time, reference answers, card and receipt.
+
+use serde::Serialize;
+
+use super::events::Event;
+use super::receipt::{Measured, Receipt};
+use super::reference::{self, Predictions};
+use super::train::{evaluation, logits};
+use super::{Run, metrics};
+use crate::checkpoint::Best;
+use crate::error::{Error, Result};
+use crate::files::replace;
+use crate::hash::file_sha256;
+use crate::network::Network;
+use crate::recipe::Which;
+
+impl Run<'_> {
+    /// Evaluates the last and the best weights on the test split and writes what the other rooms read.
+    pub(super) fn finish(&mut self) -> Result<Receipt> {
+        metrics::write(&self.setup.directory, &self.setup.loss_names(), &self.state.metrics)?;
+        let epochs = self.state.epochs_done;
+        let best = self.state.best.unwrap_or(Best { epoch: epochs, correct: 0, of: 0 });
+        let last_network = self.learner.evaluated()?;
+        let best_network = if best.epoch == epochs { last_network.clone() } else { self.best_network()? };
+
+        let which = self.setup.recipe.export.weights;
+        let (exported, other) = match which {
+            Which::Best => (&best_network, &last_network),
+            Which::Last => (&last_network, &best_network),
+        };
+        let weights_sha256 = file_sha256(&self.setup.store.model(which.as_str()))?;
+        let (val_exported, test_exported) = self.write_reference(exported, &weights_sha256)?;
+        let (val_other, test_other) = match best.epoch == epochs {
+            true => (val_exported, test_exported),
+            false => (self.validation_top1(other)?, self.evaluate(other, "test")?.top1()),
+        };
+        let ((val_best, test_best), (val_last, test_last)) = match which {
+            Which::Best => ((val_exported, test_exported), (val_other, test_other)),
+            Which::Last => ((val_other, test_other), (val_exported, test_exported)),
+        };
+        let measured = Measured {
+            best_epoch: best.epoch,
+            val_last,
+            val_best,
+            test_last,
+            test_best,
+            exported: which,
+            exported_epoch: if which == Which::Best { best.epoch } else { epochs },
+            weights_sha256,
+        };
+        let setup = &self.setup;
+        let averaged = setup.recipe.train.ema.is_some();
+        let receipt = setup.facts.receipt(&setup.recipe.name, averaged, &self.state, &measured);
+        self.write_json("card.json", &setup.facts.card(&self.state, &measured))?;
+        self.write_json("receipt.json", &receipt)?;
+        self.tell(&Event::Finished {
+            best_epoch: best.epoch,
+            test_top1_last: measured.test_last,
+            test_top1_best: measured.test_best,
+        })?;
+        self.log.sync()?;
+        Ok(receipt)
+    }
+
+    fn best_network(&self) -> Result<Network> {
+        let Some(checkpoint) = self.setup.store.read("best")? else {
+            let path = self.setup.store.model("best");
+            return Err(Error::Format { path, problem: "the checkpoint of the best epoch is gone".to_owned() });
+        };
+        Network::from_weights(self.learner.student.graph().clone(), &checkpoint.model, &self.setup.device)
+    }
+
+    fn validation_top1(&mut self, network: &Network) -> Result<Option<f64>> {
+        if self.setup.data.validation.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(self.evaluate(network, "validation")?.top1()))
+    }
+
+    /// Golden files and predictions of the exported weights; accuracy on validation and test.
+    fn write_reference(&mut self, network: &Network, weights_sha256: &str) -> Result<(Option<f64>, f64)> {
+        self.observer.event(&Event::Preparing { what: "writing reference answers".to_owned() });
+        let (setup, data) = (&self.setup, &self.setup.data);
+        let directory = reference::directory(&setup.directory)?;
+        reference::golden(&directory, data, logits(network), &setup.device)?;
+        reference::golden_synthetic(&directory, data, setup.recipe.seed, logits(network), &setup.device)?;
+        let mut predictions = Predictions::default();
+        let mut val = None;
+        if !data.validation.is_empty() {
+            let scores = predictions.collect(&evaluation(setup, &data.validation), 0, logits(network))?;
+            val = Some(scores.top1());
+        }
+        let test = predictions.collect(&evaluation(setup, &data.test), 1, logits(network))?;
+        predictions.write(&directory, weights_sha256)?;
+        Ok((val, test.top1()))
+    }
+
+    fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
+        let path = self.setup.directory.join(name);
+        let mut text = serde_json::to_vec_pretty(value)
+            .map_err(|error| Error::Format { path: path.clone(), problem: error.to_string() })?;
+        text.push(b'\n');
+        replace(&path, &text)
+    }
+}

@@ -1,0 +1,185 @@
+//! Everything that a step of training changes: student, connectors, losses, teachers, optimiser, average.
+
+use std::collections::BTreeMap;
+
+use attar_models::{NodeId, Weights};
+use candle_core::{Device, Tensor};
+
+use crate::checkpoint::Checkpoint;
+use crate::error::{Error, Result};
+use crate::network::Network;
+use crate::optim::{Ema, Optimiser};
+use crate::params::Params;
+use crate::plan::{PlannedLoss, PlannedTeacher, Renormalise, prefix};
+use crate::recipe::{Recipe, TrainSection};
+use crate::teacher::Teacher;
+
+/// The state of training that steps change.
+pub(super) struct Learner {
+    pub(super) device: Device,
+    pub(super) student: Network,
+    /// By the prefix of their parameters.
+    pub(super) connectors: BTreeMap<String, Network>,
+    pub(super) losses: Vec<PlannedLoss>,
+    pub(super) teachers: Vec<RunningTeacher>,
+    pub(super) optimiser: Box<dyn Optimiser>,
+    pub(super) ema: Option<Ema>,
+    pub(super) train: TrainSection,
+    pub(super) seed: u64,
+}
+
+/// A teacher at work.
+pub(super) struct RunningTeacher {
+    pub(super) name: String,
+    pub(super) teacher: Box<dyn Teacher>,
+    pub(super) renormalise: Option<Renormalise>,
+}
+
+impl RunningTeacher {
+    /// Answers to a batch as the student sees it.
+    pub(super) fn outputs(&mut self, input: &Tensor, taps: &[NodeId]) -> Result<crate::network::Outputs> {
+        match &self.renormalise {
+            None => self.teacher.outputs(input, taps),
+            Some(how) => self.teacher.outputs(&how.apply(input)?, taps),
+        }
+    }
+}
+
+impl Learner {
+    /// Everything at its start: the student as planned, fresh connectors.
+    pub(super) fn new(
+        recipe: &Recipe,
+        student: Network,
+        losses: Vec<PlannedLoss>,
+        teachers: Vec<PlannedTeacher>,
+    ) -> Result<Self> {
+        let device = student.device().clone();
+        let mut connectors = BTreeMap::new();
+        for loss in &losses {
+            for connector in loss.taps.student.iter().filter_map(|tap| tap.connector.as_ref()) {
+                let prefix = prefix(&loss.name, &connector.name);
+                let params = Params::init(&connector.graph, recipe.seed, &prefix, &device)?;
+                connectors.insert(prefix, Network::new(connector.graph.clone(), params, &device)?);
+            }
+        }
+        // Every loss reads the first teacher; the others give logits.
+        let mut taps: Vec<NodeId> = losses.iter().flat_map(|loss| loss.taps.teacher.clone()).collect();
+        let mut running = Vec::with_capacity(teachers.len());
+        for teacher in teachers {
+            let (name, renormalise) = (teacher.name.clone(), teacher.renormalise.clone());
+            let teacher = teacher.start(&std::mem::take(&mut taps), &device)?;
+            running.push(RunningTeacher { name, teacher, renormalise });
+        }
+        let ema = recipe.train.ema.map(|_| Ema::new(student.params()));
+        Ok(Self {
+            optimiser: recipe.train.optimiser.build()?,
+            ema,
+            device,
+            student,
+            connectors,
+            losses,
+            teachers: running,
+            train: recipe.train.clone(),
+            seed: recipe.seed,
+        })
+    }
+
+    /// Student and connectors under their full names; tensors are shared, not copied.
+    pub(super) fn gather(&self) -> Result<Params> {
+        let mut all = self.student.params().clone();
+        for (prefix, network) in &self.connectors {
+            all.merge(prefix, network.params().clone())?;
+        }
+        Ok(all)
+    }
+
+    /// Puts what [`Learner::gather`] collected back.
+    pub(super) fn scatter(&mut self, all: &Params) -> Result<()> {
+        put(&mut self.student, "", all)?;
+        self.connectors.iter_mut().try_for_each(|(prefix, network)| put(network, prefix, all))
+    }
+
+    /// The student as it is evaluated: averaged, where an average is kept.
+    pub(super) fn evaluated(&self) -> Result<Network> {
+        let mut network = self.student.clone();
+        if let Some(ema) = &self.ema {
+            put(&mut network, "", ema.params())?;
+        }
+        Ok(network)
+    }
+
+    /// Model and trainer for a checkpoint.
+    pub(super) fn pack(&self) -> Result<(Weights, Weights)> {
+        let model = self.evaluated()?.params().to_weights()?;
+        let mut trainer = Weights::default();
+        let mut add = |prefix: &str, weights: Weights| {
+            trainer.0.extend(weights.0.into_iter().map(|(name, array)| (format!("{prefix}{name}"), array)));
+        };
+        if self.ema.is_some() {
+            add("student.", self.student.params().to_weights()?);
+        }
+        for (prefix, network) in &self.connectors {
+            add(prefix, network.params().to_weights()?);
+        }
+        add("optimiser.", to_weights(self.optimiser.state()?)?);
+        Ok((model, trainer))
+    }
+
+    /// Goes back to a checkpoint.
+    pub(super) fn unpack(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        let graph = self.student.graph().clone();
+        let model = Params::from_weights(&graph, &checkpoint.model, &self.device)?;
+        match &mut self.ema {
+            None => put(&mut self.student, "", &model)?,
+            Some(ema) => {
+                ema.load(model.iter().map(|(name, tensor, _)| (name.to_owned(), tensor.clone())).collect())?;
+                let own = Params::from_weights(&graph, &under(&checkpoint.trainer, "student."), &self.device)?;
+                put(&mut self.student, "", &own)?;
+            }
+        }
+        for (prefix, network) in &mut self.connectors {
+            let weights = under(&checkpoint.trainer, prefix);
+            let own = Params::from_weights(&network.graph().clone(), &weights, &self.device)?;
+            put(network, "", &own)?;
+        }
+        let mut state = BTreeMap::new();
+        for (name, array) in under(&checkpoint.trainer, "optimiser.").0 {
+            state.insert(name, Tensor::from_vec(array.data, array.shape, &self.device)?);
+        }
+        self.optimiser.load(state)
+    }
+
+    /// Fails if a parameter or buffer is not finite.
+    pub(super) fn check_finite(&self, epoch: usize, step: usize) -> Result<()> {
+        for (name, tensor, _) in self.gather()?.iter() {
+            // NaN and infinities survive a sum of absolute values, unlike a maximum.
+            let sum = tensor.abs()?.sum_all()?.to_scalar::<f32>()?;
+            if !sum.is_finite() {
+                return Err(Error::Diverged { epoch, step, what: format!("`{name}` is not finite") });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sets the parameters of `network` to those of `all` under `prefix`.
+fn put(network: &mut Network, prefix: &str, all: &Params) -> Result<()> {
+    let params = network.params_mut()?;
+    let names: Vec<String> = params.iter().map(|(name, ..)| name.to_owned()).collect();
+    names.iter().try_for_each(|name| params.set(name, all.get(&format!("{prefix}{name}"))?.clone()))
+}
+
+/// The arrays under `prefix`, without it.
+fn under(weights: &Weights, prefix: &str) -> Weights {
+    let own = weights.0.iter().filter_map(|(name, array)| Some((name.strip_prefix(prefix)?.to_owned(), array.clone())));
+    Weights(own.collect())
+}
+
+fn to_weights(tensors: BTreeMap<String, Tensor>) -> Result<Weights> {
+    let mut weights = Weights::default();
+    for (name, tensor) in tensors {
+        let data = tensor.flatten_all()?.to_vec1::<f32>()?;
+        weights.0.insert(name, attar_models::Array { shape: tensor.dims().to_vec(), data });
+    }
+    Ok(weights)
+}

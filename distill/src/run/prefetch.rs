@@ -1,0 +1,66 @@
+//! Batches made on a thread of their own while the network works; the same batches in the same order.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use attar_data::{Batch, Dataset, Pipeline, eval_batch, train_batch};
+use attar_models::Preprocessing;
+use rayon::ThreadPool;
+
+use crate::error::{Error, Result};
+
+/// Batches that wait at most; enough to hide a slow one, few enough for memory.
+const WAITING: usize = 2;
+
+/// How images become batches.
+#[derive(Debug, Clone)]
+pub(super) enum How {
+    /// Augmented, keyed by seed and epoch.
+    Train { pipeline: Pipeline, seed: u64, epoch: u64 },
+    /// As on the device.
+    Eval(Preprocessing),
+}
+
+/// Batches under way.
+#[derive(Debug)]
+pub(super) struct Prefetch {
+    batches: Receiver<attar_data::Result<Batch>>,
+}
+
+impl Prefetch {
+    /// Starts making the batches whose images `indices` names. The pool must not be the one that the consumer runs in:
+    /// a consumer that waits for a batch is a worker lost, and with one worker nobody would be left to make it.
+    pub(super) fn start(dataset: Arc<dyn Dataset>, indices: Vec<Vec<u32>>, how: How, pool: Arc<ThreadPool>) -> Self {
+        let (sender, batches) = sync_channel(WAITING);
+        std::thread::spawn(move || {
+            for ids in indices {
+                let batch = pool.install(|| match &how {
+                    How::Train { pipeline, seed, epoch } => {
+                        train_batch(dataset.as_ref(), &ids, pipeline, *seed, *epoch)
+                    }
+                    How::Eval(preprocessing) => eval_batch(dataset.as_ref(), &ids, preprocessing),
+                });
+                if sender.send(batch).is_err() {
+                    break; // nobody is waiting any more: the run has stopped
+                }
+            }
+        });
+        Self { batches }
+    }
+
+    /// The next batch; call it once for each that was asked for.
+    pub(super) fn next(&self) -> Result<Batch> {
+        match self.batches.recv() {
+            Ok(batch) => Ok(batch?),
+            Err(_) => Err(Error::Format {
+                path: "data".into(),
+                problem: "the thread that prepares batches has died; its message is above".to_owned(),
+            }),
+        }
+    }
+}
+
+/// `ids` cut into batches of `size`, the last one smaller if need be.
+pub(super) fn batches(ids: &[u32], size: usize) -> Vec<Vec<u32>> {
+    ids.chunks(size.max(1)).map(<[u32]>::to_vec).collect()
+}
