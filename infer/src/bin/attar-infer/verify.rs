@@ -69,8 +69,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let all = EngineKind::ALL.map(|kind| arguments.engine.spec(kind));
     let (mut loaded, skipped) = candidates(&bundle, &wanted, if wanted.is_empty() { &all } else { &[] })?;
     let data = open_data(arguments)?;
-    let options =
-        Options { margin_points: arguments.margin, images: arguments.html.is_some() && !arguments.no_images, ..Options::default() };
+    let options = Options {
+        margin_points: arguments.margin,
+        images: arguments.html.is_some() && !arguments.no_images,
+        ..Options::default()
+    };
     let mut progress = progress("verifying");
     let certificate = verify(&bundle, &mut loaded, skipped, data.as_deref(), &options, &mut progress)?;
     if let Some(file) = &arguments.html {
