@@ -7,7 +7,7 @@ mod store;
 use attar_models::Weights;
 
 pub use state::{Best, Data, Exact, State, Sums};
-pub use store::{Failpoint, Store};
+pub use store::{Failpoint, Stop, Store};
 
 /// Version of the layout of a checkpoint directory.
 pub const CHECKPOINT_VERSION: u32 = 1;

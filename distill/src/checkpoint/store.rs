@@ -16,7 +16,10 @@ use crate::files::{io, remove_dir, rename, sync_dir, write_synced};
 
 /// Called with the name of each place where a kill would be interesting; tests stop there and are killed.
 #[derive(Clone, Default)]
-pub struct Failpoint(pub Option<Arc<dyn Fn(&str) + Send + Sync>>);
+pub struct Failpoint(pub Option<Stop>);
+
+/// Is told where the run is.
+pub type Stop = Arc<dyn Fn(&str) + Send + Sync>;
 
 impl Failpoint {
     pub(crate) fn hit(&self, place: impl FnOnce() -> String) {
@@ -155,3 +158,6 @@ fn read_state(directory: &Path) -> Result<State> {
     }
     Ok(state)
 }
+
+#[cfg(test)]
+mod tests;

@@ -171,7 +171,7 @@ fn initial_params(recipe: &Recipe, student: &Graph, device: &Device) -> Result<P
     match &recipe.student.init {
         None => Params::init(student, recipe.seed, "", device),
         Some(path) => {
-            let weights = read::safetensors(path)?.weights;
+            let weights = read::any(path)?.weights;
             Params::from_weights(student, &weights, device)
         }
     }

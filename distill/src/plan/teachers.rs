@@ -147,7 +147,7 @@ fn open_onnx(
 fn open_zoo(from: &TeacherSource, data: &PlannedData, fail: &dyn Fn(String) -> Error) -> Result<Found> {
     let (file, card) = locate(from, data, fail)?;
     let graph = zoo::build(&card.network).map_err(|error| fail(error.to_string()))?;
-    let weights = read::safetensors(&file)?.weights;
+    let weights = read::any(&file)?.weights;
     weights.check(&graph)?;
     let labels = (!card.labels.is_empty()).then_some(card.labels);
     Ok(Found { graph, preprocessing: card.preprocessing, labels, stated: card.stated, file, kind: Kind::Zoo(weights) })
@@ -197,18 +197,9 @@ impl From<Card> for Stated {
     }
 }
 
-/// Reads `card.json`, or `config.json` of a bundle, which is a card with keys for other readers beside it.
 fn read_card(path: &Path) -> Result<Card> {
-    let fail = |problem: String| Error::Format { path: path.to_owned(), problem };
-    let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
-    let mut value: serde_json::Value =
-        serde_json::from_slice(&bytes).map_err(|error| fail(format!("not JSON: {error}")))?;
-    if let Some(object) = value.as_object_mut() {
-        object.remove("architectures");
-    }
-    let card: Card = serde_json::from_value(value).map_err(|error| fail(format!("not a card: {error}")))?;
-    card.preprocessing.check()?;
-    Ok(card)
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+    Ok(Card::from_json(&text, path)?)
 }
 
 /// How to get from the student's batch to the teacher's, or why that is impossible.

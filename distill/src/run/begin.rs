@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use attar_data::fingerprint;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::events::{Event, EventLog, Observer};
@@ -50,17 +51,17 @@ pub(super) fn resume(plan: Plan, directory: &Path, observer: &mut dyn Observer) 
     let store = Store::new(directory.join("checkpoints"), plan.failpoint.clone());
     store.recover("best")?;
     let checkpoint = store.read("last")?;
-    go(plan, directory, checkpoint, observer)
+    go(plan, directory, checkpoint.as_ref(), observer)
 }
 
 /// Prepares everything, then trains and finishes in a pool of the plan's size.
 fn go(
     mut plan: Plan,
     directory: PathBuf,
-    checkpoint: Option<Checkpoint>,
+    checkpoint: Option<&Checkpoint>,
     observer: &mut dyn Observer,
 ) -> Result<Receipt> {
-    if let Some(checkpoint) = &checkpoint {
+    if let Some(checkpoint) = checkpoint {
         // Without a word in the recipe, go on with as many threads as before: other counts may give other bits.
         plan.threads = checkpoint.state.threads;
     }
@@ -68,12 +69,16 @@ fn go(
     observer.event(&Event::Preparing { what: "hashing the images".to_owned() });
     let data = loaders.install(|| fingerprints(&plan.data))?;
     let fresh = fresh_state(&plan, &directory, data)?;
-    if let Some(checkpoint) = &checkpoint {
+    if let Some(checkpoint) = checkpoint {
         same_origin(&checkpoint.state, &fresh, &directory)?;
     }
     workers.install(|| {
-        let mut run = build(plan, directory, fresh, loaders, observer)?;
-        match &checkpoint {
+        let state = checkpoint.map_or(fresh, |checkpoint| {
+            let state = checkpoint.state.clone();
+            State { resumed: state.resumed + 1, ..state }
+        });
+        let mut run = build(plan, directory, state, loaders, observer)?;
+        match checkpoint {
             None => run.begin()?,
             Some(checkpoint) => run.go_back_to(checkpoint)?,
         }
@@ -82,6 +87,7 @@ fn go(
     })
 }
 
+/// Puts a run together; the log is cut back to what `state` knows of it.
 fn build<'a>(
     plan: Plan,
     directory: PathBuf,
@@ -125,11 +131,9 @@ impl Run<'_> {
         self.check_teachers()
     }
 
-    /// Parameters, state and logs as they were when the checkpoint was written.
+    /// Parameters and metrics as they were when the checkpoint was written.
     fn go_back_to(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         self.learner.unpack(checkpoint)?;
-        self.state = State { resumed: checkpoint.state.resumed + 1, ..checkpoint.state.clone() };
-        self.log = EventLog::open(&self.setup.directory, self.state.events_bytes)?;
         metrics::write(&self.setup.directory, &self.setup.loss_names(), &self.state.metrics)?;
         self.tell(&Event::Resumed { epochs_done: self.state.epochs_done, steps_done: self.state.steps_done })
     }
@@ -144,20 +148,6 @@ fn pool(threads: usize) -> Result<ThreadPool> {
 
 fn absolute(directory: &Path) -> Result<PathBuf> {
     std::path::absolute(directory).map_err(|source| io(directory, source))
-}
-
-/// sha256 over label and pixel hash of every image, in order.
-fn fingerprint(images: &dyn attar_data::Dataset) -> Result<[u8; 32]> {
-    use rayon::prelude::*;
-    use sha2::{Digest, Sha256};
-    let hashes = (0..images.len()).into_par_iter().map(|i| Ok(images.image(i)?.sha256()));
-    let hashes = hashes.collect::<attar_data::Result<Vec<_>>>()?;
-    let mut all = Sha256::new();
-    for (i, hash) in hashes.iter().enumerate() {
-        all.update(images.label(i).to_le_bytes());
-        all.update(hash);
-    }
-    Ok(all.finalize().into())
 }
 
 fn fingerprints(data: &PlannedData) -> Result<Data> {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use attar_models::{NodeId, Weights};
-use candle_core::{Device, Tensor};
+use attar_models::{Array, NodeId, Weights};
+use candle_core::{DType, Device, Tensor};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
@@ -121,7 +121,9 @@ impl Learner {
         for (prefix, network) in &self.connectors {
             add(prefix, network.params().to_weights()?);
         }
-        add("optimiser.", to_weights(self.optimiser.state()?)?);
+        let (counts, values) = self.optimiser.state()?.into_iter().partition(|(_, t)| t.dtype() == DType::U32);
+        add("optimiser.", to_weights(values)?);
+        add("optimiser-counts.", from_counts(counts)?);
         Ok((model, trainer))
     }
 
@@ -142,10 +144,8 @@ impl Learner {
             let own = Params::from_weights(&network.graph().clone(), &weights, &self.device)?;
             put(network, "", &own)?;
         }
-        let mut state = BTreeMap::new();
-        for (name, array) in under(&checkpoint.trainer, "optimiser.").0 {
-            state.insert(name, Tensor::from_vec(array.data, array.shape, &self.device)?);
-        }
+        let mut state = to_tensors(under(&checkpoint.trainer, "optimiser."), &self.device)?;
+        state.extend(to_counts(under(&checkpoint.trainer, "optimiser-counts."), &self.device)?);
         self.optimiser.load(state)
     }
 
@@ -179,7 +179,33 @@ fn to_weights(tensors: BTreeMap<String, Tensor>) -> Result<Weights> {
     let mut weights = Weights::default();
     for (name, tensor) in tensors {
         let data = tensor.flatten_all()?.to_vec1::<f32>()?;
-        weights.0.insert(name, attar_models::Array { shape: tensor.dims().to_vec(), data });
+        weights.0.insert(name, Array { shape: tensor.dims().to_vec(), data });
     }
     Ok(weights)
+}
+
+fn to_tensors(weights: Weights, device: &Device) -> Result<BTreeMap<String, Tensor>> {
+    let tensor = |(name, array): (String, Array)| Ok((name, Tensor::from_vec(array.data, array.shape, device)?));
+    weights.0.into_iter().map(tensor).collect()
+}
+
+/// Counts (`u32`) as pairs of floats, high and low 16 bits: a float alone holds only 24 bits exactly.
+fn from_counts(counts: BTreeMap<String, Tensor>) -> Result<Weights> {
+    let mut weights = Weights::default();
+    for (name, tensor) in counts {
+        let values = tensor.flatten_all()?.to_vec1::<u32>()?;
+        let data = values.iter().flat_map(|v| [(v >> 16) as f32, (v & 0xFFFF) as f32]).collect();
+        weights.0.insert(name, Array { shape: [tensor.dims(), &[2]].concat(), data });
+    }
+    Ok(weights)
+}
+
+fn to_counts(weights: Weights, device: &Device) -> Result<BTreeMap<String, Tensor>> {
+    let mut counts = BTreeMap::new();
+    for (name, array) in weights.0 {
+        let values: Vec<u32> = array.data.chunks(2).map(|p| ((p[0] as u32) << 16) | p[p.len() - 1] as u32).collect();
+        let shape = array.shape.split_last().map_or(Vec::new(), |(_, shape)| shape.to_vec());
+        counts.insert(name, Tensor::from_vec(values, shape, device)?);
+    }
+    Ok(counts)
 }

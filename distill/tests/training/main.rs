@@ -1,0 +1,10 @@
+//! Training from a recipe to a finished run directory, on a data set that the test makes: what is refused before the
+//! first batch, what comes out, and that a killed run ends with the same bits.
+
+// Helpers of tests fail by panicking, as tests do.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod learn;
+mod resume;
+mod scene;
+mod wrong;

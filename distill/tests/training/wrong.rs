@@ -1,0 +1,100 @@
+//! What a recipe can get wrong fails in the plan, with the dotted key and the nearest name.
+
+use super::scene::Scene;
+
+/// The message of planning the student's recipe with an override.
+fn message(scene: &Scene, overrides: &[&str]) -> String {
+    match scene.plan("student", overrides) {
+        Ok(_) => panic!("{overrides:?} was accepted"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn every_mistake_is_named() {
+    let scene = Scene::new();
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["train.epoch=5"], &["train.epoch:", "did you mean `epochs`?"]),
+        (&["trein.epochs=5"], &["trein", "did you mean `train`?"]),
+        (&["train.epochs=\"five\""], &["train.epochs", "expected"]),
+        (&["train.epochs=0"], &["train.epochs: 0, expected at least 1"]),
+        (&["device=gpu"], &["device", "cuda"]),
+        (&["student.network.name=resnet9"], &["student.network", "did you mean `resnet8`?"]),
+        (&["student.network.classes=10"], &["student.network.classes: 10, but the data has 3"]),
+        (&["data.validation=1.5"], &["data.validation"]),
+        (&["data.train_subset=1000"], &["data.train_subset: 1000, expected 1 to 66"]),
+        (&["data.source.kind=idxx"], &["data.source", "did you mean `idx`?"]),
+        (&["losses.cd.weight=-"], &["losses.cd.weight"]),
+        (&["losses.kd.weight=1"], &["no `kd`", "did you mean", "known: ce, gkd, cd"]),
+        (&["losses.gkd.loss.temprature=1"], &["losses.gkd", "temprature", "did you mean `temperature`?"]),
+        (&["losses.gkd.loss.kind=kdd"], &["losses.gkd", "did you mean `kd`?"]),
+        (
+            &["losses.cd.loss.pairs=[[\"layer4\", \"layer3\"]]"],
+            &["losses.cd", "unknown tap `layer4`", "did you mean `layer"],
+        ),
+        (&["losses.gkd.name=cd"], &["losses.cd: this name is used twice"]),
+        (&["teachers=[]"], &["teacher"]),
+        (&["teachers.big.bn=frozen"], &["teachers.big", "known: running, batch"]),
+        (&["teachers.big.from.path=nowhere"], &["nowhere"]),
+        (&["teachers.big.from={ kind = \"weights\", path = \"w.safetensors\" }"], &["teachers.big", "never guessed"]),
+        (&["data.preprocessing.crop=[8, 8]"], &["teachers.big", "other pixels", "hint"]),
+        (&["data.source.classes=[\"bottom\", \"middle\", \"top\"]"], &["teachers.big", "another order"]),
+        (&["data.source.classes=[\"a\", \"b\", \"c\", \"d\"]"], &["teachers.big", "has 3 classes, the data 4"]),
+        (&["train.ema=1.0"], &["train.ema"]),
+        (&["train.optimiser.momentun=0.9"], &["train.optimiser", "did you mean `momentum`?"]),
+        (&["nonsense"], &["KEY=VALUE"]),
+    ];
+    let mut wrong = Vec::new();
+    for (overrides, parts) in cases {
+        let message = message(&scene, overrides);
+        if let Some(part) = parts.iter().find(|part| !message.contains(**part)) {
+            wrong.push(format!("{overrides:?} should say `{part}`:\n{message}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn a_recipe_written_out_reads_back_as_itself() {
+    let scene = Scene::new();
+    let recipe = scene.recipe("student", &["data.test_subset=20"]).unwrap();
+    let path = scene.root().join("copy.toml");
+    std::fs::write(&path, recipe.relative_to(scene.root()).to_toml().unwrap()).unwrap();
+    let again = attar_distill::Recipe::load(&path, &[]).unwrap();
+    assert_eq!(recipe, again);
+    assert!(recipe.differences(&again).unwrap().is_empty());
+    assert!(!recipe.relative_to(scene.root()).to_toml().unwrap().contains(scene.root().to_str().unwrap()));
+}
+
+#[test]
+fn a_plan_describes_itself() {
+    let scene = Scene::new();
+    let description = scene.plan("student", &[]).unwrap().describe();
+    let text = description.to_string();
+    for part in ["resnet8", "layer1", "cd", "4 epochs x 7 steps", "5.4"] {
+        assert!(text.contains(part), "no `{part}` in\n{text}");
+    }
+    assert!(description.teachers[0].renormalised);
+    assert_eq!(description.schedule.len(), 4);
+    assert!(serde_json::to_string(&description).unwrap().contains("steps_per_epoch"));
+}
+
+#[test]
+fn a_teacher_with_a_nan_is_refused() {
+    let scene = Scene::new();
+    let path = scene.run("teacher").join("checkpoints/best/model.safetensors");
+    let mut weights = attar_models::read::safetensors(&path).unwrap().weights;
+    weights.0.get_mut("fc.bias").unwrap().data[1] = f32::NAN;
+    attar_models::write::safetensors(&path, &weights, &Default::default()).unwrap();
+    let message = message(&scene, &[]);
+    assert!(message.contains("fc.bias[1] is NaN"), "{message}");
+}
+
+#[test]
+fn truncated_weights_are_an_error_and_not_a_crash() {
+    let scene = Scene::new();
+    let path = scene.run("teacher").join("checkpoints/best/model.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    assert!(message(&scene, &[]).contains("model.safetensors"));
+}
