@@ -26,11 +26,11 @@ pub struct Network {
     folded: Option<Folded>,
 }
 
-/// The same network with batch norms folded into convolutions; it is what runs when it is there.
+/// The same network with batch norms folded into convolutions; it is what runs when it is there, on parameters of its
+/// own.
 #[derive(Debug, Clone)]
 struct Folded {
     graph: Graph,
-    params: Params,
     /// Node of the folded graph for each node of the original; `None` where the value does not exist any more.
     ids: Vec<Option<NodeId>>,
 }
@@ -106,6 +106,18 @@ impl Network {
         Self::new(graph, params, device)
     }
 
+    /// A network for evaluation only, with its batch norms folded into the convolutions before them: fewer passes over
+    /// memory, the same function up to rounding. [`Network::graph`] and all node ids stay those of the graph given.
+    ///
+    /// # Errors
+    /// When the weights do not fit the graph.
+    pub fn folded(graph: Graph, weights: &Weights, device: &Device) -> Result<Self> {
+        let (small, weights) = attar_models::fold::fold_batch_norm(&graph, weights)?;
+        let params = Params::from_weights(&small, &weights, device)?;
+        let ids = folded_ids(&graph, &small);
+        Ok(Self { graph, params, device: device.clone(), folded: Some(Folded { graph: small, ids }) })
+    }
+
     /// The graph: node ids in this interface are ids of this graph.
     pub fn graph(&self) -> &Graph {
         &self.graph
@@ -116,7 +128,7 @@ impl Network {
         &self.device
     }
 
-    /// Parameters and buffers.
+    /// Parameters and buffers; those of the folded graph if the network is folded.
     pub fn params(&self) -> &Params {
         &self.params
     }
@@ -124,7 +136,7 @@ impl Network {
     /// Parameters and buffers, for an optimiser or a checkpoint to change.
     ///
     /// # Errors
-    /// For a folded network, whose parameters exist twice.
+    /// For a folded network, which cannot train.
     pub fn params_mut(&mut self) -> Result<&mut Params> {
         self.refuse_folded("its parameters cannot change")?;
         Ok(&mut self.params)
@@ -140,7 +152,7 @@ impl Network {
             None => forward::run(&self.graph, &self.params, &Plan::new(&self.graph, taps), taps, x, Mode::Eval)?,
             Some(folded) => {
                 let taps = taps.iter().map(|tap| self.folded_tap(folded, *tap)).collect::<Result<Vec<_>>>()?;
-                forward::run(&folded.graph, &folded.params, &Plan::new(&folded.graph, &taps), &taps, x, Mode::Eval)?
+                forward::run(&folded.graph, &self.params, &Plan::new(&folded.graph, &taps), &taps, x, Mode::Eval)?
             }
         };
         Ok(pass.outputs)
@@ -221,4 +233,18 @@ impl Network {
             })),
         }
     }
+}
+
+/// Where each value of `graph` is found in `small`, its folded form: under the same name, except that a batch norm that
+/// went into a convolution is that convolution's value now, and what the convolution gave before is gone.
+fn folded_ids(graph: &Graph, small: &Graph) -> Vec<Option<NodeId>> {
+    let by_name: BTreeMap<&str, NodeId> = small.iter().map(|(id, node)| (node.name.as_str(), id)).collect();
+    let mut ids: Vec<Option<NodeId>> = vec![None; graph.nodes().len()];
+    for (id, node) in graph.iter() {
+        ids[id.index()] = by_name.get(node.name.as_str()).copied();
+        if let (None, Some(conv)) = (ids[id.index()], node.inputs.first()) {
+            ids[id.index()] = ids[conv.index()].take();
+        }
+    }
+    ids
 }
