@@ -1,5 +1,19 @@
 //! How a network works away from home: engines, parity, bench, report.
+//!
+//! A [`Bundle`] is opened, its model given to an [`Engine`], and then asked: what is this image ([`classify`]), does it
+//! still decide like the network that was trained ([`parity`]), how fast is it ([`bench`]). Nothing here knows how the
+//! network was trained; all it knows of the training is `reference/`, the answers of the very weights that were exported.
+
+pub mod bench;
+pub mod bundle;
+pub mod classify;
 pub mod engine;
 mod error;
+pub mod parity;
+pub mod report;
+
+pub use bundle::Bundle;
+pub use classify::{Classifier, Guess};
 pub use engine::{Engine, EngineKind, EngineSpec};
 pub use error::{Error, Result};
+pub use parity::{Certificate, Verdict};

@@ -10,6 +10,7 @@ pub mod generated;
 pub mod graph;
 pub mod op;
 pub mod read;
+pub mod rename;
 pub mod weights;
 pub mod write;
 pub mod zoo;

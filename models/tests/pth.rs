@@ -1,5 +1,7 @@
 //! PyTorch checkpoints written by PyTorch (`tests/fixtures/make/pth.py`): what is read, and what is refused in words.
 
+#![allow(clippy::unwrap_used)] // the helpers of tests are tests too
+
 use std::path::{Path, PathBuf};
 
 use attar_models::read;

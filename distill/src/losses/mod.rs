@@ -8,6 +8,8 @@ pub mod cross_entropy;
 pub mod kd;
 mod softmax;
 mod step;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Device, Tensor};
 
 use super::fused::map;
-use super::{Decay, Optimiser, misfit, state, target};
+use super::{Decay, Optimiser, misfit, pairs, state};
 use crate::error::Result;
 use crate::params::Params;
 
 /// `w *= 1 - lr decay`; `m = b1 m + (1 - b1) g`; `v = b2 v + (1 - b2) g^2`;
-/// `w -= lr m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps)` at a parameter's `t`-th step.
+/// `w -= lr m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps)` at the `t`-th step.
 #[derive(Debug)]
 pub struct AdamW {
     betas: [f64; 2],
@@ -18,7 +18,7 @@ pub struct AdamW {
     decay: Decay,
     first: BTreeMap<String, Tensor>,
     second: BTreeMap<String, Tensor>,
-    steps: BTreeMap<String, u32>,
+    steps: u32,
 }
 
 /// The numbers of one step, as PyTorch rounds them: computed in `f64`, applied in `f32`.
@@ -32,7 +32,7 @@ struct Factors {
 impl AdamW {
     /// An optimiser before its first step.
     pub fn new(betas: [f64; 2], eps: f64, decay: Decay) -> Self {
-        Self { betas, eps, decay, first: BTreeMap::new(), second: BTreeMap::new(), steps: BTreeMap::new() }
+        Self { betas, eps, decay, first: BTreeMap::new(), second: BTreeMap::new(), steps: 0 }
     }
 
     /// New weights, first and second average.
@@ -58,24 +58,20 @@ impl AdamW {
 
 impl Optimiser for AdamW {
     fn step(&mut self, params: &mut Params, grads: &BTreeMap<String, Tensor>, lr: f64) -> Result<()> {
-        for (name, gradient) in grads {
-            let (value, role) = target(params, name, gradient)?;
+        let t = self.steps + 1;
+        let power = |beta: f64| 1.0 - beta.powf(f64::from(t));
+        let (step, root) = (lr / power(self.betas[0]), power(self.betas[1]).sqrt());
+        for (name, value, role, gradient) in pairs(params, grads)? {
             let zero = || value.zeros_like();
-            let first = state::fitting(&self.first, name, value)?.cloned().map_or_else(zero, Ok)?;
-            let second = state::fitting(&self.second, name, value)?.cloned().map_or_else(zero, Ok)?;
-            let t = self.steps.get(name).copied().unwrap_or_default() + 1;
-            let power = |beta: f64| 1.0 - beta.powf(f64::from(t));
-            let factors = Factors {
-                keep: 1.0 - lr * self.decay.rate(role),
-                step: lr / power(self.betas[0]),
-                root: power(self.betas[1]).sqrt(),
-            };
-            let [value, first, second] = self.update([value, gradient, &first, &second], factors)?;
-            params.set(name, value)?;
+            let first = state::fitting(&self.first, &name, &value)?.cloned().map_or_else(zero, Ok)?;
+            let second = state::fitting(&self.second, &name, &value)?.cloned().map_or_else(zero, Ok)?;
+            let factors = Factors { keep: 1.0 - lr * self.decay.rate(role), step, root };
+            let [value, first, second] = self.update([&value, &gradient, &first, &second], factors)?;
+            params.set(&name, value)?;
             self.first.insert(name.clone(), first);
-            self.second.insert(name.clone(), second);
-            self.steps.insert(name.clone(), t);
+            self.second.insert(name, second);
         }
+        self.steps = t;
         Ok(())
     }
 
@@ -83,20 +79,15 @@ impl Optimiser for AdamW {
         let mut all = BTreeMap::new();
         state::write(&mut all, "first", &self.first);
         state::write(&mut all, "second", &self.second);
-        let step = |(name, t): (&String, &u32)| Ok((name.clone(), Tensor::new(*t, &Device::Cpu)?));
-        state::write(&mut all, "step", &self.steps.iter().map(step).collect::<Result<_>>()?);
+        all.insert("step".to_owned(), Tensor::new(self.steps, &Device::Cpu)?);
         Ok(all)
     }
 
     fn load(&mut self, mut all: BTreeMap<String, Tensor>) -> Result<()> {
         let (first, second) = (state::take(&mut all, "first"), state::take(&mut all, "second"));
-        let steps = state::take(&mut all, "step");
+        let steps = all.remove("step").ok_or_else(|| misfit("step", "is missing in the saved state".to_owned()))?;
         state::finish(&all, "adamw")?;
-        if !first.keys().eq(second.keys()) || !first.keys().eq(steps.keys()) {
-            return Err(misfit("step", "averages and step counts are not of the same parameters".to_owned()));
-        }
-        let count = |(name, t): (String, Tensor)| Ok((name, t.to_dtype(DType::U32)?.to_scalar()?));
-        self.steps = steps.into_iter().map(count).collect::<Result<_>>()?;
+        self.steps = steps.to_dtype(DType::U32)?.flatten_all()?.get(0)?.to_scalar()?;
         (self.first, self.second) = (first, second);
         Ok(())
     }

@@ -41,15 +41,14 @@ pub(super) fn slice<'a>(storage: &'a Storage, layout: &Layout) -> Result<&'a [f3
 
 fn fill<const IN: usize, const OUT: usize>(
     inputs: [&[f32]; IN],
-    outputs: [&mut [f32]; OUT],
+    mut outputs: [&mut [f32]; OUT],
     f: &(impl Fn([f32; IN]) -> [f32; OUT] + Sync),
 ) {
     let len = outputs.first().map_or(0, |output| output.len());
     if len <= CHUNK {
         for i in 0..len {
-            let values = f(inputs.map(|input| input[i]));
-            for o in 0..OUT {
-                outputs[o][i] = values[o];
+            for (output, value) in outputs.iter_mut().zip(f(inputs.map(|input| input[i]))) {
+                output[i] = value;
             }
         }
         return;

@@ -27,8 +27,8 @@ pub use sgd::Sgd;
 
 /// Turns gradients into steps. All of its state is in [`Optimiser::state`], so that a run resumes bit for bit.
 pub trait Optimiser: fmt::Debug + Send {
-    /// One step at learning rate `lr`. A parameter without a gradient is left alone, weight decay included, as in
-    /// PyTorch; buffers never move.
+    /// One step at learning rate `lr`, for every trained parameter. One without a gradient has the gradient zero: its
+    /// weight decay and momentum go on, as in PyTorch where a loss has the weight 0. Buffers never move.
     ///
     /// # Errors
     /// A gradient without a trained parameter, or of another shape; a device that failed.
@@ -153,15 +153,22 @@ impl Decay {
     }
 }
 
-/// The parameter that the gradient `name` is for, checked against it.
-fn target<'a>(params: &'a Params, name: &str, gradient: &Tensor) -> Result<(&'a Tensor, Role)> {
-    let value = params.get(name)?;
-    let role = params.role(name).filter(|role| role.is_trained());
-    match role {
-        Some(role) if value.shape() == gradient.shape() => Ok((value, role)),
-        Some(_) => Err(misfit(name, format!("gradient of shape {:?} for {:?}", gradient.dims(), value.dims()))),
-        None => Err(misfit(name, "a gradient for a buffer".to_owned())),
+/// Every trained parameter as `(name, value, role, gradient)`, checked: gradients fit, and none is left over.
+fn pairs(params: &Params, grads: &BTreeMap<String, Tensor>) -> Result<Vec<(String, Tensor, Role, Tensor)>> {
+    for (name, gradient) in grads {
+        let value = params.get(name)?;
+        if !params.role(name).is_some_and(Role::is_trained) {
+            return Err(misfit(name, "a gradient for a buffer".to_owned()));
+        }
+        if value.shape() != gradient.shape() {
+            return Err(misfit(name, format!("gradient of shape {:?} for {:?}", gradient.dims(), value.dims())));
+        }
     }
+    let pair = |(name, value, role): (&str, &Tensor, Role)| {
+        let gradient = grads.get(name).cloned().map_or_else(|| value.zeros_like(), Ok)?;
+        Ok((name.to_owned(), value.clone(), role, gradient))
+    };
+    params.trained().map(pair).collect()
 }
 
 fn misfit(name: &str, problem: String) -> Error {

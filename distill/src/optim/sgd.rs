@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 
 use super::fused::map;
-use super::{Decay, Optimiser, state, target};
+use super::{Decay, Optimiser, pairs, state};
 use crate::error::Result;
 use crate::params::Params;
 
@@ -50,14 +50,13 @@ impl Sgd {
 
 impl Optimiser for Sgd {
     fn step(&mut self, params: &mut Params, grads: &BTreeMap<String, Tensor>, lr: f64) -> Result<()> {
-        for (name, gradient) in grads {
-            let (value, role) = target(params, name, gradient)?;
-            let before = state::fitting(&self.velocity, name, value)?;
+        for (name, value, role, gradient) in pairs(params, grads)? {
+            let before = state::fitting(&self.velocity, &name, &value)?;
             let decay = self.decay.rate(role) as f32;
-            let [value, velocity] = self.update(value, gradient, before, lr as f32, decay)?;
-            params.set(name, value)?;
+            let [value, velocity] = self.update(&value, &gradient, before, lr as f32, decay)?;
+            params.set(&name, value)?;
             if self.momentum != 0.0 {
-                self.velocity.insert(name.clone(), velocity);
+                self.velocity.insert(name, velocity);
             }
         }
         Ok(())

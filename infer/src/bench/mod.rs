@@ -1,0 +1,208 @@
+//! How fast, how large: latency, memory and size of a model in each runtime, measured alike.
+
+mod memory;
+
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::bundle::{Bundle, ModelFile};
+use crate::engine::{self, EngineSpec};
+use crate::error::{Error, Result};
+
+/// How to measure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Images in one call.
+    pub batch: usize,
+    /// Calls before the measured ones.
+    pub warm_up: usize,
+    /// Fewest measured calls.
+    pub least_calls: usize,
+    /// Shortest measured time; calls go on until both are reached.
+    pub least_time: Duration,
+}
+
+impl Default for Options {
+    /// One image, 10 calls to warm up, then at least 50 calls and 2 seconds.
+    fn default() -> Self {
+        Self { batch: 1, warm_up: 10, least_calls: 50, least_time: Duration::from_secs(2) }
+    }
+}
+
+/// Most measured calls, so that a tiny network does not fill memory with timings.
+const MOST_CALLS: usize = 1_000_000;
+
+/// What one runtime took for one model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measurement {
+    /// Name of the runtime.
+    pub engine: String,
+    /// Its version.
+    pub version: String,
+    /// The model file.
+    pub file: String,
+    /// Precision of its arithmetic.
+    pub precision: String,
+    /// Size of the model file in bytes.
+    pub file_bytes: u64,
+    /// Threads of a call.
+    pub threads: usize,
+    /// Images of a call.
+    pub batch: usize,
+    /// Measured calls.
+    pub calls: usize,
+    /// Milliseconds from bytes to the first answer, library loading included for the first engine of a process.
+    pub load_ms: f64,
+    /// Milliseconds of a call.
+    pub latency_ms: Latency,
+    /// Images a second at the median.
+    pub images_per_second: f64,
+    /// Most memory held above what the process held before loading, in bytes; Linux only. What an earlier engine freed but
+    /// the allocator kept makes it too small, so measure engines in processes of their own when it matters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<u64>,
+    /// Median latency in units of the first measurement's.
+    pub relative: f64,
+}
+
+/// Quantiles of a call's duration, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// Fastest call.
+    pub min: f64,
+    /// Median.
+    pub p50: f64,
+    /// 90 % of calls are not slower.
+    pub p90: f64,
+    /// 99 % of calls are not slower.
+    pub p99: f64,
+}
+
+/// Measures every model of the bundle in each runtime, in order.
+///
+/// # Errors
+/// As [`engine::open`], and [`Error::Setting`] for a batch of 0 or no measured call.
+pub fn bench(bundle: &Bundle, specs: &[EngineSpec], options: &Options) -> Result<Vec<Measurement>> {
+    if options.batch == 0 || options.least_calls == 0 {
+        let problem = "a batch and a number of calls of at least 1 are needed".to_owned();
+        return Err(Error::Setting { setting: "bench", problem });
+    }
+    let mut all: Vec<Measurement> = Vec::new();
+    for model in bundle.models() {
+        for spec in specs {
+            let mut measured = measure(bundle, model, spec, options)?;
+            let first = all.first().map_or(measured.latency_ms.p50, |first| first.latency_ms.p50);
+            measured.relative = measured.latency_ms.p50 / first;
+            all.push(measured);
+        }
+    }
+    Ok(all)
+}
+
+fn measure(bundle: &Bundle, model: &ModelFile, spec: &EngineSpec, options: &Options) -> Result<Measurement> {
+    let path = bundle.root().join(&model.file);
+    let bytes = bundle.model_bytes(model)?;
+    let before = memory::start();
+    let loading = Instant::now();
+    let mut engine = engine::open(spec, &bytes, &path)?;
+    let signature = engine.signature();
+    let batch = images(bundle, signature.input_len(), options.batch);
+    engine.run(&batch, options.batch)?;
+    let load_ms = milliseconds(loading.elapsed());
+    for _ in 0..options.warm_up {
+        engine.run(&batch, options.batch)?;
+    }
+    let mut calls = Vec::new();
+    let started = Instant::now();
+    while (calls.len() < options.least_calls || started.elapsed() < options.least_time) && calls.len() < MOST_CALLS {
+        let call = Instant::now();
+        engine.run(&batch, options.batch)?;
+        calls.push(milliseconds(call.elapsed()));
+    }
+    let latency_ms = latency(&mut calls);
+    Ok(Measurement {
+        engine: engine.name().to_owned(),
+        version: engine.version().to_owned(),
+        file: model.file.clone(),
+        precision: model.precision.clone(),
+        file_bytes: bytes.len() as u64,
+        threads: spec.threads,
+        batch: options.batch,
+        calls: calls.len(),
+        load_ms,
+        latency_ms,
+        images_per_second: 1000.0 * options.batch as f64 / latency_ms.p50,
+        peak_memory_bytes: before.and_then(memory::peak_since),
+        relative: 1.0,
+    })
+}
+
+/// Real images where the bundle has goldens of the right shape, a ramp elsewhere (all zeros would be faster than life on
+/// machines that are slow with tiny numbers, and kinder than life to branches).
+fn images(bundle: &Bundle, len: usize, n: usize) -> Vec<f32> {
+    let goldens = bundle.goldens().map(|goldens| &goldens.input[..]).filter(|input| input.len() % len == 0);
+    let ramp: Vec<f32> = (0..len).map(|i| (i % 255) as f32 / 127.0 - 1.0).collect();
+    goldens.filter(|input| !input.is_empty()).unwrap_or(&ramp).iter().copied().cycle().take(len * n).collect()
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    1000.0 * duration.as_secs_f64()
+}
+
+/// Quantiles by the nearest-rank rule.
+fn latency(calls: &mut [f64]) -> Latency {
+    calls.sort_by(f64::total_cmp);
+    let rank = |share: f64| calls[((share * calls.len() as f64).ceil() as usize).clamp(1, calls.len()) - 1];
+    Latency { min: calls[0], p50: rank(0.5), p90: rank(0.9), p99: rank(0.99) }
+}
+
+/// Measurements as a table for a terminal.
+pub fn table(measurements: &[Measurement]) -> String {
+    let mut lines = vec![format!(
+        "{:<8} {:<9} {:<9} {:>7} {:>5} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8}",
+        "engine",
+        "version",
+        "precision",
+        "threads",
+        "batch",
+        "min ms",
+        "p50 ms",
+        "p90 ms",
+        "p99 ms",
+        "file",
+        "memory",
+        "relative"
+    )];
+    lines.extend(measurements.iter().map(|m| {
+        let Latency { min, p50, p90, p99 } = m.latency_ms;
+        let memory = m.peak_memory_bytes.map_or("-".to_owned(), mebibytes);
+        format!(
+            "{:<8} {:<9} {:<9} {:>7} {:>5} {min:>9.3} {p50:>9.3} {p90:>9.3} {p99:>9.3} {:>9} {memory:>9} {:>7.2}x",
+            m.engine,
+            m.version,
+            m.precision,
+            m.threads,
+            m.batch,
+            mebibytes(m.file_bytes),
+            m.relative
+        )
+    }));
+    lines.join("\n")
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.2} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_of_the_nearest_rank() {
+        let mut calls: Vec<f64> = (1..=100).rev().map(f64::from).collect();
+        assert_eq!(latency(&mut calls), Latency { min: 1.0, p50: 50.0, p90: 90.0, p99: 99.0 });
+        assert_eq!(latency(&mut [7.0]), Latency { min: 7.0, p50: 7.0, p90: 7.0, p99: 7.0 });
+    }
+}

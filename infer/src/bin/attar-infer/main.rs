@@ -1,0 +1,44 @@
+//! `attar-infer`: a bundle at work, without anything that trains. Exit codes: 0 fine or equivalent, 1 worse, 2 error,
+//! 3 inconclusive or numbers only.
+
+mod bench;
+mod common;
+mod doctor;
+mod predict;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Classifies images with a bundle, verifies that it decides like the network that was trained, and measures it.
+#[derive(Debug, Parser)]
+#[command(name = "attar-infer", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Predict(predict::Arguments),
+    Verify(verify::Arguments),
+    Bench(bench::Arguments),
+    Doctor(doctor::Arguments),
+}
+
+/// What an error exits with.
+const ERROR: u8 = 2;
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().verb {
+        Verb::Predict(arguments) => predict::run(&arguments),
+        Verb::Verify(arguments) => verify::run(&arguments),
+        Verb::Bench(arguments) => bench::run(&arguments),
+        Verb::Doctor(arguments) => doctor::run(&arguments),
+    };
+    ExitCode::from(done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ERROR
+    }))
+}

@@ -1,0 +1,198 @@
+//! A bundle: the directory that carries a network to where it works, opened only if everything in it fits together.
+
+mod manifest;
+mod reference;
+
+use std::path::{Path, PathBuf};
+
+use attar_models::{Card, Preprocessing};
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+pub use manifest::{BUNDLE_VERSION, Manifest, ModelFile};
+pub use reference::{Goldens, Predictions, Split};
+
+/// Names of the files of a bundle.
+pub mod file {
+    /// Lists all files with their sha256, and the models.
+    pub const MANIFEST: &str = "manifest.json";
+    /// The card.
+    pub const CONFIG: &str = "config.json";
+    /// How pixels become the network's input.
+    pub const PREPROCESSING: &str = "preprocessor_config.json";
+    /// Class names, one a line, in the order of the logits.
+    pub const LABELS: &str = "labels.txt";
+    /// The weights as they were trained, not folded.
+    pub const WEIGHTS: &str = "model.safetensors";
+    /// A few images with the trained network's logits.
+    pub const GOLDENS: &str = "reference/golden.safetensors";
+    /// The trained network's answers to all images of the validation and test splits.
+    pub const PREDICTIONS: &str = "reference/predictions.safetensors";
+}
+
+/// Longest text file of a bundle, in bytes; class names and a card are far below it.
+const MOST_TEXT: u64 = 16 << 20;
+
+/// Longest binary file of a bundle, in bytes: more than a protobuf can be, and than answers to millions of images take.
+const MOST_BINARY: u64 = 4 << 30;
+
+/// An opened bundle. Every file it lists has the sha256 it lists; no other file is read.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    root: PathBuf,
+    manifest: Manifest,
+    card: Card,
+    preprocessing: Preprocessing,
+    labels: Vec<String>,
+    goldens: Option<Goldens>,
+    predictions: Option<Predictions>,
+}
+
+impl Bundle {
+    /// Opens the directory `root`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] for a missing file; [`Error::Format`] for a file that is too long, leaves the directory, differs from
+    /// its listed sha256, cannot be parsed, or contradicts another (number of classes, preprocessing, weights).
+    pub fn open(root: &Path) -> Result<Self> {
+        let manifest = Manifest::open(root)?;
+        manifest.check_files(root, MOST_BINARY)?;
+        let card = parse_card(&root.join(file::CONFIG), &manifest.read_text(root, file::CONFIG, MOST_TEXT)?)?;
+        let labels = parse_labels(&manifest.read_text(root, file::LABELS, MOST_TEXT)?);
+        let preprocessing = parse_preprocessing(
+            &root.join(file::PREPROCESSING),
+            &manifest.read_text(root, file::PREPROCESSING, MOST_TEXT)?,
+        )?;
+        let reference = |name: &str| manifest.read_if_listed(root, name, MOST_BINARY);
+        let goldens = reference(file::GOLDENS)?.map(|b| Goldens::parse(&root.join(file::GOLDENS), &b)).transpose()?;
+        let predictions =
+            reference(file::PREDICTIONS)?.map(|b| Predictions::parse(&root.join(file::PREDICTIONS), &b)).transpose()?;
+        let bundle = Self { root: root.to_owned(), manifest, card, preprocessing, labels, goldens, predictions };
+        bundle.check_agreement()?;
+        Ok(bundle)
+    }
+
+    /// The directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What the bundle lists.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The network, its labels and where the weights came from.
+    pub fn card(&self) -> &Card {
+        &self.card
+    }
+
+    /// How pixels become the network's input.
+    pub fn preprocessing(&self) -> &Preprocessing {
+        &self.preprocessing
+    }
+
+    /// Class names in the order of the logits.
+    pub fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
+    /// The ONNX files, at least one.
+    pub fn models(&self) -> &[ModelFile] {
+        &self.manifest.models
+    }
+
+    /// A few images with the trained network's logits, if the bundle has them.
+    pub fn goldens(&self) -> Option<&Goldens> {
+        self.goldens.as_ref()
+    }
+
+    /// The trained network's answers, if the bundle has them.
+    pub fn predictions(&self) -> Option<&Predictions> {
+        self.predictions.as_ref()
+    }
+
+    /// The bytes of one of its models, checked against the manifest again.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::Format`] when the file has changed.
+    pub fn model_bytes(&self, model: &ModelFile) -> Result<Vec<u8>> {
+        self.manifest.read(&self.root, &model.file, MOST_BINARY)
+    }
+
+    fn check_agreement(&self) -> Result<()> {
+        let fail = |name: &str, problem: String| Err(Error::format(self.root.join(name), problem));
+        let classes = self.labels.len();
+        if classes == 0 {
+            return fail(file::LABELS, "no class names".to_owned());
+        }
+        if self.card.labels != self.labels {
+            return fail(file::CONFIG, format!("its labels are not those of {}", file::LABELS));
+        }
+        if self.card.network.classes != classes {
+            let expected = self.card.network.classes;
+            return fail(file::CONFIG, format!("a network of {expected} classes, but {classes} labels"));
+        }
+        if self.card.preprocessing != self.preprocessing {
+            return fail(file::CONFIG, format!("its preprocessing is not that of {}", file::PREPROCESSING));
+        }
+        if let Some(found) = self.goldens.as_ref().map(Goldens::classes).filter(|found| *found != classes) {
+            return fail(file::GOLDENS, format!("logits of {found} classes, but {classes} labels"));
+        }
+        let Some(predictions) = &self.predictions else { return Ok(()) };
+        if predictions.classes() != classes {
+            let found = predictions.classes();
+            return fail(file::PREDICTIONS, format!("answers of {found} classes, but {classes} labels"));
+        }
+        match self.manifest.files.get(file::WEIGHTS) {
+            Some(weights) if *weights != predictions.weights_sha256 => {
+                let problem = format!(
+                    "answers of other weights\n  answered by: {}\n  {}: {weights}",
+                    predictions.weights_sha256,
+                    file::WEIGHTS
+                );
+                fail(file::PREDICTIONS, problem)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The card is `config.json` without the keys that Hugging Face's tools want there.
+fn parse_card(path: &Path, text: &str) -> Result<Card> {
+    const FOREIGN: [&str; 8] = [
+        "architectures",
+        "model_type",
+        "id2label",
+        "label2id",
+        "num_labels",
+        "num_classes",
+        "num_channels",
+        "image_size",
+    ];
+    let mut value: Value = parse_json(path, text)?;
+    if let Some(object) = value.as_object_mut() {
+        FOREIGN.iter().for_each(|key| drop(object.remove(*key)));
+    }
+    let card: Card = serde_json::from_value(value).map_err(|e| Error::format(path, e.to_string()))?;
+    if card.card_version != attar_models::card::CARD_VERSION {
+        let (found, known) = (card.card_version, attar_models::card::CARD_VERSION);
+        return Err(Error::format(path, format!("card version {found}, this program knows {known}")));
+    }
+    Ok(card)
+}
+
+fn parse_preprocessing(path: &Path, text: &str) -> Result<Preprocessing> {
+    let value: Value = parse_json(path, text)?;
+    let preprocessing = attar_models::card::hf::from_hf(&value).map_err(|e| Error::format(path, e.to_string()))?;
+    preprocessing.check().map_err(|e| Error::format(path, e.to_string()))?;
+    Ok(preprocessing)
+}
+
+fn parse_json<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|e| Error::format(path, format!("not the JSON that was expected: {e}")))
+}
+
+fn parse_labels(text: &str) -> Vec<String> {
+    text.lines().map(str::to_owned).collect()
+}

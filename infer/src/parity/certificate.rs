@@ -1,0 +1,219 @@
+//! The certificate: what was compared with what, what came out, and the verdict. It is data; text, HTML and JSON show it.
+
+use serde::{Deserialize, Serialize};
+
+use super::interval::Interval;
+use super::verdict::Verdict;
+
+/// The layout of a [`Certificate`].
+pub const CERTIFICATE_VERSION: u32 = 1;
+
+/// A parity certificate. Accuracies, differences and limits are in percent or percentage points; differences are runtime
+/// minus reference.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// [`CERTIFICATE_VERSION`].
+    pub certificate_version: u32,
+    /// Program and version that made it.
+    pub program: String,
+    /// What was verified.
+    pub bundle: BundleFacts,
+    /// The margin: how many points of accuracy may be lost and still be called equivalent.
+    pub margin_points: f64,
+    /// Confidence of all intervals, 0.95.
+    pub confidence: f64,
+    /// The labelled images, if there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataFacts>,
+    /// One entry a runtime and precision.
+    pub runtimes: Vec<Runtime>,
+    /// Runtimes that this program knows but could not use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<Skipped>,
+    /// The worst verdict of the runtimes.
+    pub verdict: Verdict,
+}
+
+/// Which bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleFacts {
+    /// Name of the network.
+    pub network: String,
+    /// Number of classes.
+    pub classes: usize,
+    /// sha256 of the weights whose answers are the reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference_weights_sha256: Option<String>,
+}
+
+/// Which labelled images, and how far the reference covers them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataFacts {
+    /// Images in the data set.
+    pub images: usize,
+    /// Those among them that the reference has answered (same pixels). Only these are compared.
+    pub paired: usize,
+    /// Paired images that the reference counts as validation images.
+    pub paired_validation: usize,
+    /// Paired images that the reference counts as test images.
+    pub paired_test: usize,
+    /// Test images that the reference has answered.
+    pub reference_test: usize,
+}
+
+/// A runtime that was not used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Its name.
+    pub engine: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What one runtime did with one model file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Runtime {
+    /// Name of the runtime.
+    pub engine: String,
+    /// Its version.
+    pub version: String,
+    /// The model file.
+    pub file: String,
+    /// Precision of its arithmetic.
+    pub precision: String,
+    /// Seconds the runtime took for all images, decoding and preprocessing not counted.
+    pub seconds: f64,
+    /// The goldens, if the bundle has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goldens: Option<GoldenNumbers>,
+    /// Top-1 accuracy over all labelled images, paired or not, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy_all: Option<f64>,
+    /// The comparison with the reference over the paired images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paired: Option<Paired>,
+    /// The verdict on this runtime.
+    pub verdict: Verdict,
+}
+
+/// Logits of the goldens: a few images, compared number by number.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GoldenNumbers {
+    /// Number of images.
+    pub count: usize,
+    /// `real` or `synthetic`.
+    pub kind: String,
+    /// Largest difference between this machine's preprocessing of the image files and the stored network input.
+    pub input_max_diff: f64,
+    /// Largest difference of a logit, from the stored network input.
+    pub logit_max_diff: f64,
+    /// The same, from the image files.
+    pub logit_max_diff_from_files: f64,
+    /// Standard deviation of the reference's logits over all goldens, the yardstick for the two above.
+    pub logit_sd: f64,
+    /// Images whose top-1 class differs, from the files.
+    pub flips: usize,
+    /// Whether the largest logit difference is rounding: at most [`Self::TOLERANCE`] of the standard deviation.
+    pub within_rounding: bool,
+}
+
+impl GoldenNumbers {
+    /// Float32 runtimes that do the same arithmetic in another order stay below 1e-4 of the logits' standard deviation, deep
+    /// networks included; ten times that is a fault and not rounding.
+    pub const TOLERANCE: f64 = 1e-3;
+}
+
+/// Decisions over the paired images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Paired {
+    /// Number of paired images.
+    pub images: usize,
+    /// Share of images with the same top-1 class, in percent.
+    pub agreement: f64,
+    /// Top-1 accuracy of the reference, in percent.
+    pub reference_accuracy: f64,
+    /// Top-1 accuracy of the runtime, in percent.
+    pub runtime_accuracy: f64,
+    /// Difference of the two, in points.
+    pub difference: f64,
+    /// Its score interval, in points.
+    pub interval: Interval,
+    /// Images that only the runtime classifies rightly.
+    pub gained: u64,
+    /// Images that only the reference classifies rightly.
+    pub lost: u64,
+    /// Images with another top-1 class, right or wrong.
+    pub flips: usize,
+    /// The flipped images with the largest reference margin first; at most as many as were asked for.
+    pub flipped: Vec<Flip>,
+    /// The class that lost most.
+    pub worst_class: ClassChange,
+    /// Logits and decision margins.
+    pub logits: LogitNumbers,
+    /// Expected calibration error (15 bins).
+    pub calibration_error: Both,
+    /// Mean negative log-likelihood of the labels, in nats; the reference's is absent when it stored too few logits.
+    pub negative_log_likelihood: Both,
+    /// Exact two-sided p of McNemar's test, for information only.
+    pub mcnemar_p: f64,
+}
+
+/// One image whose decision changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Flip {
+    /// Position in the data set.
+    pub index: usize,
+    /// How the data set calls it.
+    pub name: String,
+    /// Its label.
+    pub label: String,
+    /// What the reference says.
+    pub reference: String,
+    /// What the runtime says.
+    pub runtime: String,
+    /// Distance between the reference's two largest logits.
+    pub reference_margin: f32,
+    /// Distance between the runtime's two largest logits.
+    pub runtime_margin: f32,
+    /// The image as PNG, for the HTML page only.
+    #[serde(skip)]
+    pub png: Option<Vec<u8>>,
+}
+
+/// How one class fared.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClassChange {
+    /// Its name.
+    pub class: String,
+    /// Paired images with this label.
+    pub images: usize,
+    /// Accuracy of the reference on it, in percent.
+    pub reference_accuracy: f64,
+    /// Accuracy of the runtime on it, in percent.
+    pub runtime_accuracy: f64,
+}
+
+/// The largest error of a logit against the margins by which decisions are made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogitNumbers {
+    /// Whether all logits were compared, or only the largest ones that the reference stored.
+    pub all_compared: bool,
+    /// Largest difference of a logit.
+    pub max_diff: f64,
+    /// Smallest decision margin of the reference.
+    pub smallest_margin: f64,
+    /// Median decision margin of the reference.
+    pub median_margin: f64,
+    /// Images whose margin is at most twice the largest difference: only these could flip by rounding.
+    pub within_reach: usize,
+}
+
+/// One number for both sides.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Both {
+    /// Of the reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<f64>,
+    /// Of the runtime.
+    pub runtime: f64,
+}

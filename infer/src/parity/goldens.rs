@@ -1,0 +1,78 @@
+//! The goldens: a few images compared number by number, from the file to the logits.
+
+use std::path::Path;
+
+use super::answer::top1;
+use super::certificate::GoldenNumbers;
+use crate::bundle::{Bundle, Goldens};
+use crate::classify::network_input;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+
+/// Decodes, preprocesses and answers the bundle's goldens; `None` when it has none.
+///
+/// # Errors
+/// When a golden cannot be decoded, has another shape than the model takes, or the engine fails.
+pub(super) fn compare(bundle: &Bundle, engine: &mut dyn Engine) -> Result<Option<GoldenNumbers>> {
+    let Some(goldens) = bundle.goldens() else { return Ok(None) };
+    let signature = engine.signature();
+    if goldens.input_shape != signature.input {
+        let (stored, takes) = (goldens.input_shape, signature.input);
+        let problem = format!("the goldens have shape {stored:?}, the model takes {takes:?}");
+        return Err(Error::Data { problem });
+    }
+    let mut inputs = Vec::with_capacity(goldens.input.len());
+    for (i, encoded) in goldens.encoded.iter().enumerate() {
+        let name = format!("golden {i}");
+        let image = attar_data::decode(encoded, Path::new(&name))?;
+        inputs.extend(network_input(&image, bundle, signature, &name)?);
+    }
+    let from_stored = answer(engine, &goldens.input, goldens)?;
+    let from_files = answer(engine, &inputs, goldens)?;
+    let logit_sd = standard_deviation(&goldens.logits);
+    let classes = goldens.classes();
+    let decisions = |logits: &[f32]| logits.chunks(classes).map(|row| top1(row).0).collect::<Vec<_>>();
+    let flips = decisions(&from_files).iter().zip(decisions(&goldens.logits)).filter(|(a, b)| **a != *b).count();
+    let logit_max_diff = largest_difference(&from_stored, &goldens.logits);
+    Ok(Some(GoldenNumbers {
+        count: goldens.len(),
+        kind: goldens.kind.clone(),
+        input_max_diff: largest_difference(&inputs, &goldens.input),
+        logit_max_diff,
+        logit_max_diff_from_files: largest_difference(&from_files, &goldens.logits),
+        logit_sd,
+        flips,
+        within_rounding: logit_max_diff <= GoldenNumbers::TOLERANCE * logit_sd,
+    }))
+}
+
+/// One image at a time, as on a device, so that a model with a fixed batch of one works too.
+fn answer(engine: &mut dyn Engine, inputs: &[f32], goldens: &Goldens) -> Result<Vec<f32>> {
+    let signature = engine.signature();
+    let step = signature.fixed_batch.unwrap_or(1);
+    let mut logits = Vec::with_capacity(goldens.logits.len());
+    for images in inputs.chunks(step * signature.input_len()) {
+        let n = images.len() / signature.input_len();
+        let mut padded = images.to_vec();
+        padded.resize(step * signature.input_len(), 0.0);
+        logits.extend_from_slice(&engine.run(&padded, step)?[..n * signature.classes]);
+    }
+    match logits.iter().position(|logit| !logit.is_finite()) {
+        None => Ok(logits),
+        Some(at) => {
+            let problem =
+                format!("logit {} of golden {} is {}", at % signature.classes, at / signature.classes, logits[at]);
+            Err(Error::Engine { engine: engine.name(), problem })
+        }
+    }
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max)
+}
+
+fn standard_deviation(values: &[f32]) -> f64 {
+    let n = values.len().max(1) as f64;
+    let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
+    (values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / n).sqrt()
+}

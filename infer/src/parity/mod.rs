@@ -1,0 +1,179 @@
+//! Does the file on the small computer decide like the network that was trained?
+//!
+//! Every labelled image goes through decoding, preprocessing and every runtime. Where the reference holds an answer to the
+//! same pixels the two are a pair; over all pairs the certificate gives agreement, the paired difference of accuracy with
+//! its interval, flipped images, and a verdict at a margin. `allclose` on noise would raise false alarms and hide faults.
+
+mod answer;
+mod answers;
+mod calibration;
+mod certificate;
+mod goldens;
+pub mod interval;
+mod paired;
+mod text;
+mod verdict;
+
+use attar_data::Dataset;
+
+use crate::bundle::{Bundle, Predictions, Split};
+use crate::classify::check_classes;
+use crate::engine::{self, Engine, EngineSpec};
+use crate::error::{Error, Result};
+use answers::answer_all;
+pub(crate) use calibration::log_sum_exp;
+pub use certificate::{
+    Both, BundleFacts, CERTIFICATE_VERSION, Certificate, ClassChange, DataFacts, Flip, GoldenNumbers, LogitNumbers,
+    Paired, Runtime, Skipped,
+};
+pub use verdict::Verdict;
+
+/// How to verify.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// Points of accuracy that may be lost.
+    pub margin_points: f64,
+    /// Most flipped images to list.
+    pub most_flips: usize,
+    /// Whether to keep the listed images for the HTML page.
+    pub images: bool,
+}
+
+impl Default for Options {
+    /// A margin of 0.5 points, 48 flips with their images.
+    fn default() -> Self {
+        Self { margin_points: 0.5, most_flips: 48, images: true }
+    }
+}
+
+/// One model file in one runtime, loaded.
+pub struct Candidate {
+    file: String,
+    precision: String,
+    engine: Box<dyn Engine>,
+}
+
+impl std::fmt::Debug for Candidate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Candidate")
+            .field("file", &self.file)
+            .field("engine", &self.engine.name())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Loads every model of the bundle into each of the `wanted` runtimes, and into those of the `optional` ones that are
+/// there; the others are returned with the reason.
+///
+/// # Errors
+/// When a wanted runtime is not there, when a runtime that is there cannot load a model, or when no runtime is left.
+pub fn candidates(
+    bundle: &Bundle,
+    wanted: &[EngineSpec],
+    optional: &[EngineSpec],
+) -> Result<(Vec<Candidate>, Vec<Skipped>)> {
+    let mut loaded = Vec::new();
+    let mut skipped: Vec<Skipped> = Vec::new();
+    for model in bundle.models() {
+        let path = bundle.root().join(&model.file);
+        let bytes = bundle.model_bytes(model)?;
+        for (spec, needed) in wanted.iter().map(|s| (s, true)).chain(optional.iter().map(|s| (s, false))) {
+            match engine::open(spec, &bytes, &path) {
+                Ok(engine) => {
+                    check_classes(&path, engine.signature(), bundle)?;
+                    loaded.push(Candidate { file: model.file.clone(), precision: model.precision.clone(), engine });
+                }
+                Err(Error::Unavailable { engine, problem }) if !needed => {
+                    let known = skipped.iter().any(|s| s.engine == engine);
+                    skipped.extend((!known).then_some(Skipped { engine, reason: problem }));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    if loaded.is_empty() {
+        let reasons: Vec<String> = skipped.iter().map(|s| format!("\n  {}: {}", s.engine, s.reason)).collect();
+        return Err(Error::Unavailable { engine: "any".to_owned(), problem: reasons.concat() });
+    }
+    Ok((loaded, skipped))
+}
+
+/// Makes the certificate of a bundle over loaded runtimes, with labelled images or without. `progress` hears how many of how
+/// many images are done.
+///
+/// # Errors
+/// When data and bundle do not belong together (classes, labels, image shapes), when an image cannot be read, or when a
+/// runtime fails or answers with something that is not a number.
+pub fn verify(
+    bundle: &Bundle,
+    candidates: &mut [Candidate],
+    skipped: Vec<Skipped>,
+    data: Option<&dyn Dataset>,
+    options: &Options,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Certificate> {
+    if !(options.margin_points > 0.0 && options.margin_points < 100.0) {
+        let problem = format!("{}, expected points of accuracy above 0 and below 100", options.margin_points);
+        return Err(Error::Setting { setting: "margin", problem });
+    }
+    let goldens: Vec<_> =
+        candidates.iter_mut().map(|c| goldens::compare(bundle, c.engine.as_mut())).collect::<Result<_>>()?;
+    let answered = data.map(|data| answer_all(bundle, candidates, data, progress)).transpose()?;
+    let mut runtimes = Vec::new();
+    for (at, (candidate, goldens)) in candidates.iter().zip(goldens).enumerate() {
+        let (mut paired, mut accuracy_all, mut seconds, mut verdict) = (None, None, 0.0, Verdict::NumbersOnly);
+        if let Some((data, answered)) = data.zip(answered.as_ref()) {
+            let answers = &answered.by_candidate[at];
+            let right = answers.iter().filter(|answer| answer.right()).count();
+            accuracy_all = (!answers.is_empty()).then(|| 100.0 * right as f64 / answers.len() as f64);
+            seconds = answered.seconds[at];
+            if let Some(reference) = bundle.predictions() {
+                paired =
+                    paired::compare(answers, reference, bundle.labels(), data, options.most_flips, options.images)?;
+                verdict = Verdict::of(&paired::counts(answers, reference), options.margin_points);
+            }
+        }
+        runtimes.push(Runtime {
+            engine: candidate.engine.name().to_owned(),
+            version: candidate.engine.version().to_owned(),
+            file: candidate.file.clone(),
+            precision: candidate.precision.clone(),
+            seconds,
+            goldens,
+            accuracy_all,
+            paired,
+            verdict,
+        });
+    }
+    let verdict = Verdict::worst(runtimes.iter().map(|r| r.verdict)).unwrap_or(Verdict::NumbersOnly);
+    let rows = answered.as_ref().map(|answered| &answered.rows[..]);
+    Ok(Certificate {
+        certificate_version: CERTIFICATE_VERSION,
+        program: format!("attar {}", env!("CARGO_PKG_VERSION")),
+        bundle: BundleFacts {
+            network: bundle.card().network.name.clone(),
+            classes: bundle.labels().len(),
+            reference_weights_sha256: bundle.predictions().map(|p| p.weights_sha256.clone()),
+        },
+        margin_points: options.margin_points,
+        confidence: interval::CONFIDENCE,
+        data: rows.map(|rows| data_facts(rows, bundle.predictions())),
+        runtimes,
+        skipped,
+        verdict,
+    })
+}
+
+fn data_facts(rows: &[Option<usize>], reference: Option<&Predictions>) -> DataFacts {
+    let splits = |wanted: Split| {
+        let paired = rows.iter().flatten();
+        paired.filter(|row| reference.is_some_and(|reference| reference.split[**row] == wanted)).count()
+    };
+    DataFacts {
+        images: rows.len(),
+        paired: rows.iter().flatten().count(),
+        paired_validation: splits(Split::Validation),
+        paired_test: splits(Split::Test),
+        reference_test: reference.map_or(0, |r| r.split.iter().filter(|s| **s == Split::Test).count()),
+    }
+}

@@ -1,0 +1,132 @@
+//! A certificate for a terminal.
+
+use std::fmt::{self, Display, Formatter};
+
+use super::certificate::{Certificate, GoldenNumbers, Paired, Runtime};
+use super::verdict::Verdict;
+
+impl Display for Certificate {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "parity of {} ({} classes)", self.bundle.network, self.bundle.classes)?;
+        match &self.data {
+            Some(data) => {
+                writeln!(
+                    f,
+                    "images: {}, of which {} ({:.1} %) are known to the reference ({} test, {} validation)",
+                    data.images,
+                    data.paired,
+                    100.0 * data.paired as f64 / data.images.max(1) as f64,
+                    data.paired_test,
+                    data.paired_validation
+                )?;
+            }
+            None => writeln!(f, "images: none given; without labelled images only numbers are compared")?,
+        }
+        self.runtimes.iter().try_for_each(|runtime| write_runtime(f, runtime, self))?;
+        for skipped in &self.skipped {
+            writeln!(f, "\n{}: not used, {}", skipped.engine, skipped.reason.lines().next().unwrap_or_default())?;
+        }
+        write!(f, "\nverdict at a margin of {} points: {}", self.margin_points, self.verdict)
+    }
+}
+
+fn write_runtime(f: &mut Formatter<'_>, runtime: &Runtime, certificate: &Certificate) -> fmt::Result {
+    writeln!(f, "\n{} {}, {} ({})", runtime.engine, runtime.version, runtime.file, runtime.precision)?;
+    if let Some(goldens) = &runtime.goldens {
+        write_goldens(f, goldens)?;
+    }
+    if let Some(paired) = &runtime.paired {
+        write_paired(f, paired)?;
+    }
+    if let (Some(accuracy), Some(data)) = (runtime.accuracy_all, &certificate.data)
+        && data.paired != data.images
+    {
+        writeln!(f, "  accuracy on all {} images: {accuracy:.2} %", data.images)?;
+    }
+    writeln!(f, "  verdict: {}", runtime.verdict)
+}
+
+fn write_goldens(f: &mut Formatter<'_>, goldens: &GoldenNumbers) -> fmt::Result {
+    let rounding = if goldens.within_rounding { "rounding" } else { "MORE THAN ROUNDING" };
+    writeln!(
+        f,
+        "  goldens: {} {} images, largest logit difference {:.2e} = {:.1e} of their standard deviation ({rounding}), from the \
+         files {:.2e}, preprocessing {:.2e}, {} flipped",
+        goldens.count,
+        goldens.kind,
+        goldens.logit_max_diff,
+        goldens.logit_max_diff / goldens.logit_sd.max(f64::MIN_POSITIVE),
+        goldens.logit_max_diff_from_files,
+        goldens.input_max_diff,
+        goldens.flips
+    )
+}
+
+fn write_paired(f: &mut Formatter<'_>, paired: &Paired) -> fmt::Result {
+    let Paired { images, interval, logits, worst_class, .. } = paired;
+    writeln!(f, "  top-1 agreement: {} of {images} ({:.3} %)", images - paired.flips, paired.agreement)?;
+    writeln!(
+        f,
+        "  accuracy: reference {:.2} %, here {:.2} %, difference {:+.3} points [{:+.3}, {:+.3}] ({} gained, {} lost)",
+        paired.reference_accuracy,
+        paired.runtime_accuracy,
+        paired.difference,
+        interval.low,
+        interval.high,
+        paired.gained,
+        paired.lost
+    )?;
+    writeln!(
+        f,
+        "  worst class: {} ({} images), {:.1} % -> {:.1} %",
+        worst_class.class, worst_class.images, worst_class.reference_accuracy, worst_class.runtime_accuracy
+    )?;
+    writeln!(
+        f,
+        "  logits: largest difference {:.2e}{}; decision margins from {:.2e}, median {:.2}; {} images within reach of rounding",
+        logits.max_diff,
+        if logits.all_compared { "" } else { " (of the five largest)" },
+        logits.smallest_margin,
+        logits.median_margin,
+        logits.within_reach
+    )?;
+    let or_none = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.4}"));
+    writeln!(
+        f,
+        "  ECE: {} -> {:.4}, NLL: {} -> {:.4}, McNemar p {:.3}",
+        or_none(paired.calibration_error.reference),
+        paired.calibration_error.runtime,
+        or_none(paired.negative_log_likelihood.reference),
+        paired.negative_log_likelihood.runtime,
+        paired.mcnemar_p
+    )?;
+    for flip in paired.flipped.iter().take(MOST_FLIPS) {
+        writeln!(
+            f,
+            "  flipped: {} (label {}): {} -> {}, margin {:.2e} -> {:.2e}",
+            flip.name, flip.label, flip.reference, flip.runtime, flip.reference_margin, flip.runtime_margin
+        )?;
+    }
+    if paired.flips > MOST_FLIPS {
+        writeln!(f, "  and {} more", paired.flips - MOST_FLIPS)?;
+    }
+    Ok(())
+}
+
+/// Flipped images that fit a terminal.
+const MOST_FLIPS: usize = 5;
+
+impl Certificate {
+    /// The certificate as indented JSON.
+    ///
+    /// # Errors
+    /// Never for a certificate made by [`verify`](super::verify); serde's signature.
+    pub fn to_json(&self) -> serde_json::Result<String> {
+        serde_json::to_string_pretty(self)
+    }
+
+    /// The process exit code of the verdict.
+    pub fn exit_code(&self) -> u8 {
+        Verdict::exit_code(self.verdict)
+    }
+}
