@@ -1,2 +1,74 @@
-//! stub
-fn main() {}
+//! `attar`: distils image classifiers, exports them, and proves that the exported file decides like the trained network.
+//!
+//! This program only parses, joins the rooms and prints. Results go to stdout, progress and messages to stderr.
+
+mod engines;
+mod progress;
+mod report;
+mod source;
+mod table;
+mod verbs;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use verbs::train::Kind;
+
+/// Distils large image classifiers into compact ones and proves that the exported file decides like the trained network.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Distils, exports, verifies and compares on a small real data set (Fashion-MNIST, 6,000 + 3,000 images).
+    Demo(verbs::demo::Args),
+    /// Trains a network without a teacher: recipe to run directory.
+    #[command(
+        after_help = "Examples:\n  attar train recipes/teacher.toml\n  attar train recipes/teacher.toml --set train.epochs=5 --dry-run\n  attar train recipes/teacher.toml --resume"
+    )]
+    Train(verbs::train::Args),
+    /// Trains a student with its teachers: recipe to run directory.
+    #[command(
+        after_help = "Examples:\n  attar distill demo/distilled.toml\n  attar distill recipes/cd-gkd-edt-cifar100.toml --set device=cuda --out runs/x\n  attar distill demo/distilled.toml --resume"
+    )]
+    Distill(verbs::train::Args),
+    Export(verbs::export::Args),
+    Verify(verbs::verify::Args),
+    Bench(verbs::bench::Args),
+    Predict(verbs::predict::Args),
+    Models(verbs::models::Args),
+    Data(verbs::data::Args),
+    Doctor(verbs::doctor::Args),
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse().verb) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(verb: &Verb) -> Result<ExitCode> {
+    match verb {
+        Verb::Demo(args) => return verbs::demo::run(args),
+        Verb::Verify(args) => return verbs::verify::run(args),
+        Verb::Data(args) => return verbs::data::run(args),
+        Verb::Train(args) => verbs::train::run(args, Kind::Alone)?,
+        Verb::Distill(args) => verbs::train::run(args, Kind::Taught)?,
+        Verb::Export(args) => verbs::export::run(args)?,
+        Verb::Bench(args) => verbs::bench::run(args)?,
+        Verb::Predict(args) => verbs::predict::run(args)?,
+        Verb::Models(args) => verbs::models::run(args)?,
+        Verb::Doctor(args) => verbs::doctor::run(args)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -72,7 +72,8 @@ fn range(series: &[Series]) -> Option<Range> {
 
 /// About five round numbers that cover `low..high`.
 fn ticks(low: f64, high: f64) -> Vec<f64> {
-    let (low, high) = if low == high { (low - 0.5 * low.abs().max(1e-3), high + 0.5 * high.abs().max(1e-3)) } else { (low, high) };
+    let (low, high) =
+        if low == high { (low - 0.5 * low.abs().max(1e-3), high + 0.5 * high.abs().max(1e-3)) } else { (low, high) };
     let rough = (high - low) / 4.0;
     let power = 10f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= rough).unwrap_or(10.0 * power);
@@ -95,7 +96,12 @@ fn axes(svg: &mut String, range: &Range, x_label: &str) {
     }
     for tick in ticks(range.x.0, range.x.1).into_iter().filter(|t| (range.x.0..=range.x.1).contains(t)) {
         let x = range.x(tick);
-        let _ = write!(svg, "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>", HEIGHT - BOTTOM + 16.0, number(tick));
+        let _ = write!(
+            svg,
+            "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+            HEIGHT - BOTTOM + 16.0,
+            number(tick)
+        );
     }
     let _ = write!(
         svg,
@@ -119,7 +125,13 @@ fn line(svg: &mut String, range: &Range, series: &Series, at: usize) {
     }
     let _ = write!(svg, "<path class=\"line s{}\" d=\"{path}\"/>", at % 6);
     if let [(x, y)] = finite.as_slice() {
-        let _ = write!(svg, "<circle class=\"dot s{}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\"/>", at % 6, range.x(*x), range.y(*y));
+        let _ = write!(
+            svg,
+            "<circle class=\"dot s{}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\"/>",
+            at % 6,
+            range.x(*x),
+            range.y(*y)
+        );
     }
 }
 

@@ -130,6 +130,14 @@ impl Predictions {
         self.logits.as_ref().map(|all| &all[row * self.classes..(row + 1) * self.classes])
     }
 
+    /// Reads a `predictions.safetensors`, e.g. that of a run which has not been exported.
+    ///
+    /// # Errors
+    /// A file that is missing, damaged, or holds numbers that are not finite.
+    pub fn read(path: &Path) -> Result<Self> {
+        Self::parse(path, &std::fs::read(path).map_err(Error::io(path))?)
+    }
+
     pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
         let file = Tensors::open(path, bytes)?;
         let fail = |problem: String| Error::format(path, problem);

@@ -1,0 +1,91 @@
+//! Progress on stderr: a bar on a terminal, plain lines elsewhere.
+
+use std::io::IsTerminal;
+use std::time::Instant;
+
+use attar_distill::run::{Event, Observer, Row};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Draws a run's progress.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    /// The steps of an epoch; hidden when stderr is not a terminal.
+    bar: ProgressBar,
+    epochs: usize,
+    steps: u64,
+    started: Instant,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        Self { bar: bar(0), epochs: 0, steps: 0, started: Instant::now() }
+    }
+
+    /// A line above the bar, or a plain line.
+    fn say(&self, line: &str) {
+        if self.bar.is_hidden() {
+            eprintln!("{line}");
+        } else {
+            self.bar.println(line);
+        }
+    }
+}
+
+/// A bar on a terminal, nothing elsewhere.
+pub(crate) fn bar(length: u64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{prefix:>12} {wide_bar} {pos}/{len} {msg} {eta}");
+    ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+impl Observer for Progress {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Preparing { what } => self.say(what),
+            Event::Started { name, epochs, steps_per_epoch, device, train, validation, test } => {
+                self.epochs = *epochs;
+                self.steps = *steps_per_epoch as u64;
+                self.say(&format!(
+                    "{name}: {epochs} epochs of {steps_per_epoch} steps on {device}; {train} images to learn from, {validation} held out, {test} to test"
+                ));
+            }
+            Event::Resumed { epochs_done, steps_done } => {
+                self.say(&format!("going on after epoch {epochs_done}, step {steps_done}"));
+            }
+            Event::Teacher { name, val_top1 } => {
+                let accuracy = val_top1.map(|v| format!(": {v:.2} % on the images held out")).unwrap_or_default();
+                self.say(&format!("teacher {name}{accuracy}"));
+            }
+            Event::Step { epoch, step, loss, .. } => {
+                self.bar.set_length(self.steps);
+                self.bar.set_prefix(format!("epoch {epoch}/{}", self.epochs));
+                self.bar.set_message(format!("loss {loss:.3}"));
+                self.bar.set_position(*step as u64);
+            }
+            Event::Evaluated { split, done, of } => {
+                self.bar.set_prefix((*split).to_owned());
+                self.bar.set_length(*of as u64);
+                self.bar.set_position(*done as u64);
+            }
+            Event::Epoch(row) => self.say(&epoch_line(row, self.epochs)),
+            Event::Finished { best_epoch, test_top1_last, test_top1_best } => {
+                self.bar.finish_and_clear();
+                let seconds = self.started.elapsed().as_secs_f64();
+                self.say(&format!(
+                    "done in {seconds:.0} s; test accuracy {test_top1_last:.2} % after the last epoch, {test_top1_best:.2} % at epoch {best_epoch} (best on validation)"
+                ));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn epoch_line(row: &Row, epochs: usize) -> String {
+    let validation = row.val_top1.map(|v| format!(", validation {v:.2} %")).unwrap_or_default();
+    format!(
+        "epoch {}/{epochs}: loss {:.4}, train {:.2} %{validation}, learning rate {:.4}, {:.1} s",
+        row.epoch, row.train_loss, row.train_top1, row.lr, row.seconds
+    )
+}

@@ -1,0 +1,117 @@
+//! `report.html` of a run: headline numbers, curves, who is taken for whom, and the verdict once there is one.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use attar_distill::run::Receipt;
+use attar_infer::Certificate;
+use attar_infer::bundle::Predictions;
+use attar_infer::report::{certificate_section, html};
+
+use super::chart::{self, Series, line_chart};
+use super::metrics::Metrics;
+use super::{Images, confusion};
+use crate::table::si;
+
+/// What a report shows beside the run itself.
+#[derive(Debug)]
+pub(crate) struct Extras<'a> {
+    /// The certificate of the run's export.
+    pub(crate) certificate: Option<&'a Certificate>,
+    /// A section (HTML) that compares the run with others.
+    pub(crate) comparison: Option<String>,
+    /// Whether images of the data may be shown.
+    pub(crate) images: Images,
+}
+
+/// Writes `report.html` into the run directory from the files that lie there.
+pub(crate) fn write(run: &Path, extras: &Extras<'_>) -> Result<()> {
+    let receipt = read_receipt(run)?;
+    let metrics = Metrics::read(&run.join("metrics.csv"))?;
+    let mut body = format!("<style>{}{}</style>", chart::CSS, confusion::CSS);
+    body.push_str(&headline(&receipt));
+    body.push_str(extras.comparison.as_deref().unwrap_or_default());
+    if let Some(certificate) = extras.certificate {
+        body.push_str(&certificate_section(certificate, extras.images == Images::Shown));
+    }
+    body.push_str(&curves(&metrics));
+    body.push_str(&confusions(run)?);
+    let recipe = std::fs::read_to_string(run.join("recipe.toml")).context("recipe.toml")?;
+    body.push_str(&format!(
+        "<details><summary>The resolved recipe</summary><pre>{}</pre></details>",
+        html::escape(&recipe)
+    ));
+    let page = html::page(&format!("Run {}", receipt.name), &body);
+    let path = run.join("report.html");
+    std::fs::write(&path, page).with_context(|| path.display().to_string())
+}
+
+/// `receipt.json` of a run.
+pub(crate) fn read_receipt(run: &Path) -> Result<Receipt> {
+    let path = run.join("receipt.json");
+    let text = std::fs::read(&path).with_context(|| path.display().to_string())?;
+    serde_json::from_slice(&text).with_context(|| path.display().to_string())
+}
+
+fn headline(receipt: &Receipt) -> String {
+    let percent = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.2} %"));
+    let mut rows = vec![
+        vec!["network".to_owned(), receipt.network.name.clone()],
+        vec!["parameters, MACs".to_owned(), format!("{}, {}", si(receipt.parameters as f64), si(receipt.macs as f64))],
+        vec![
+            "images (train, validation, test)".to_owned(),
+            format!("{}, {}, {}", receipt.data.sizes.train, receipt.data.sizes.validation, receipt.data.sizes.test),
+        ],
+        vec!["validation accuracy, last epoch".to_owned(), percent(receipt.val_top1_last)],
+        vec![format!("validation accuracy, best epoch ({})", receipt.best_epoch), percent(receipt.val_top1_best)],
+        vec!["test accuracy, last epoch".to_owned(), percent(Some(receipt.test_top1_last))],
+        vec!["test accuracy, best epoch by validation".to_owned(), percent(Some(receipt.test_top1_best))],
+    ];
+    if let Some(best) = receipt.test_top1_best_on_test {
+        rows.push(vec![
+            "test accuracy, best epoch by test (for comparison with papers only)".to_owned(),
+            percent(Some(best)),
+        ]);
+    }
+    for teacher in &receipt.teachers {
+        rows.push(vec![
+            format!("teacher {} ({}), validation", teacher.name, teacher.network),
+            percent(teacher.val_top1),
+        ]);
+    }
+    rows.push(vec![
+        "seed, device, threads".to_owned(),
+        format!("{}, {}, {}", receipt.seed, receipt.device, receipt.threads),
+    ]);
+    rows.push(vec!["time".to_owned(), format!("{:.0} s", receipt.wall_seconds)]);
+    html::table(&["", ""], &rows)
+}
+
+fn curves(metrics: &Metrics) -> String {
+    let line =
+        |name: &str, column: &str| Series { name: name.to_owned(), points: metrics.over_epochs(column), steps: false };
+    let held =
+        |name: &str, column: &str| Series { name: name.to_owned(), points: metrics.over_epochs(column), steps: true };
+    let losses: Vec<Series> = metrics.under("loss.").map(|name| line(name, &format!("loss.{name}"))).collect();
+    let weights: Vec<Series> = metrics.under("weight.").map(|name| held(name, &format!("weight.{name}"))).collect();
+    let charts = [
+        line_chart("Accuracy, %", "epoch", &[line("train (augmented)", "train_top1"), line("validation", "val_top1")]),
+        line_chart(
+            "Loss",
+            "epoch",
+            &[line("train (weighted sum)", "train_loss"), line("validation (cross-entropy)", "val_loss")],
+        ),
+        line_chart("Each loss, unweighted", "epoch", &losses),
+        line_chart("Weight of each loss", "epoch", &weights),
+        line_chart("Learning rate", "epoch", &[held("learning rate", "lr")]),
+    ];
+    format!("<h2>Over the epochs</h2>{}", charts.concat())
+}
+
+fn confusions(run: &Path) -> Result<String> {
+    let card = run.join("card.json");
+    let text = std::fs::read_to_string(&card).with_context(|| card.display().to_string())?;
+    let card = attar_models::Card::from_json(&text, &card)?;
+    let predictions = Predictions::read(&run.join("reference").join("predictions.safetensors"))?;
+    Ok(confusion::table(&predictions, &card.labels))
+}

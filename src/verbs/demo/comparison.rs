@@ -1,0 +1,230 @@
+//! The demo's table: teacher and students side by side, measured in one run.
+
+use std::fmt::{self, Display, Formatter};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use attar_data::Dataset;
+use attar_infer::bench::{self, Options};
+use attar_infer::bundle::{Predictions, Split};
+use attar_infer::parity::Runtime;
+use attar_infer::parity::interval::{Counts, Interval, score_interval};
+use attar_infer::report::html;
+use attar_infer::{Bundle, Certificate};
+use serde::Serialize;
+
+use crate::engines::EngineArgs;
+use crate::table::{self, si};
+
+/// A network in the comparison.
+#[derive(Debug)]
+pub(super) struct Contender {
+    title: &'static str,
+    bundle: PathBuf,
+    run: Option<PathBuf>,
+}
+
+impl Contender {
+    pub(super) fn new(title: &'static str, bundle: &Path, run: Option<&Path>) -> Self {
+        Self { title, bundle: bundle.to_owned(), run: run.map(Path::to_owned) }
+    }
+}
+
+/// What the table says.
+#[derive(Debug, Serialize)]
+pub(super) struct Comparison {
+    rows: Vec<Row>,
+    students: Pair,
+    test_images: usize,
+}
+
+/// One network. Accuracies in percent.
+#[derive(Debug, Serialize)]
+struct Row {
+    title: &'static str,
+    network: String,
+    parameters: usize,
+    macs: u64,
+    onnx_bytes: u64,
+    test_top1: f64,
+    /// 95 % Wilson interval of the accuracy.
+    test_top1_interval: [f64; 2],
+    /// After the last epoch, beside the best one by validation.
+    test_top1_last: Option<f64>,
+    engine: String,
+    latency_ms: f64,
+}
+
+/// The taught student against the one alone, paired on the same test images; points of accuracy.
+#[derive(Debug, Serialize)]
+struct Pair {
+    gained: usize,
+    lost: usize,
+    difference: f64,
+    interval: [f64; 2],
+}
+
+impl Comparison {
+    /// Measures all contenders, the last two being the student alone and taught.
+    pub(super) fn of(contenders: &[Contender], test: &dyn Dataset, engines: &EngineArgs) -> Result<Self> {
+        let hashes = attar_data::pixel_hashes(test)?;
+        let answers: Vec<Vec<bool>> = contenders.iter().map(|one| right(one, test, &hashes)).collect::<Result<_>>()?;
+        let rows =
+            contenders.iter().zip(&answers).map(|(one, right)| row(one, right, engines)).collect::<Result<_>>()?;
+        let [.., alone, taught] = &answers[..] else { anyhow::bail!("two students are compared") };
+        Ok(Self { rows, students: Pair::of(alone, taught), test_images: test.len() })
+    }
+
+    /// The table as a section of a page.
+    pub(super) fn html(&self) -> String {
+        let cells: Vec<Vec<String>> = self.rows.iter().map(Row::cells).collect();
+        format!(
+            "<h2>Side by side</h2>{}<p>{}</p>",
+            html::table(&HEADER, &cells),
+            html::escape(&self.students.to_string())
+        )
+    }
+
+    /// Everything a reader needs to check the table: numbers, seed, how settings were chosen, the verdict.
+    pub(super) fn receipt(
+        &self,
+        seed: u64,
+        seconds: f64,
+        certificate: &Certificate,
+        demo: &Path,
+    ) -> Result<serde_json::Value> {
+        let search = demo.join("search.json");
+        let text = std::fs::read(&search).with_context(|| search.display().to_string())?;
+        let search: serde_json::Value = serde_json::from_slice(&text).with_context(|| search.display().to_string())?;
+        Ok(serde_json::json!({
+            "attar": env!("CARGO_PKG_VERSION"),
+            "seed": seed,
+            "seconds": seconds,
+            "comparison": self,
+            "settings_chosen_by": search,
+            "certificate": certificate,
+        }))
+    }
+}
+
+/// For each test image, whether the trained network's own answer was right.
+fn right(one: &Contender, test: &dyn Dataset, hashes: &[[u8; 32]]) -> Result<Vec<bool>> {
+    let reference = one.bundle.join("reference").join("predictions.safetensors");
+    let predictions = Predictions::read(&reference)?;
+    let answer = |(at, hash): (usize, &[u8; 32])| {
+        let label = test.label(at);
+        let row = predictions.row(hash, label).filter(|row| predictions.split[*row] == Split::Test);
+        let row = row.with_context(|| format!("{} does not know {}", reference.display(), test.name(at)))?;
+        Ok(predictions.top1[row] == label)
+    };
+    hashes.iter().enumerate().map(answer).collect()
+}
+
+fn row(one: &Contender, right: &[bool], engines: &EngineArgs) -> Result<Row> {
+    let bundle = Bundle::open(&one.bundle)?;
+    let spec = engines.first()?;
+    let options = Options { least_time: std::time::Duration::from_secs(1), ..Options::default() };
+    let measured = bench::bench(&bundle, &[spec], &options)?;
+    let measured = measured.first().context("nothing was measured")?;
+    let graph = attar_models::zoo::build(&bundle.card().network)?;
+    let hits = right.iter().filter(|right| **right).count();
+    let last = one.run.as_ref().map(|run| crate::report::run::read_receipt(run)).transpose()?;
+    Ok(Row {
+        title: one.title,
+        network: bundle.card().network.name.clone(),
+        parameters: graph.parameter_count(),
+        macs: graph.macs(),
+        onnx_bytes: measured.file_bytes,
+        test_top1: percent(hits, right.len()),
+        test_top1_interval: wilson(hits, right.len()),
+        test_top1_last: last.map(|receipt| receipt.test_top1_last),
+        engine: measured.engine.clone(),
+        latency_ms: measured.latency_ms.p50,
+    })
+}
+
+fn percent(part: usize, whole: usize) -> f64 {
+    100.0 * part as f64 / whole.max(1) as f64
+}
+
+/// Wilson's 95 % score interval of a proportion, in percent.
+fn wilson(hits: usize, n: usize) -> [f64; 2] {
+    const Z: f64 = 1.959_963_984_540_054;
+    let (n, p) = (n.max(1) as f64, hits as f64 / n.max(1) as f64);
+    let centre = (p + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
+    let half = Z / (1.0 + Z * Z / n) * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
+    [100.0 * (centre - half), 100.0 * (centre + half)]
+}
+
+impl Pair {
+    fn of(alone: &[bool], taught: &[bool]) -> Self {
+        let count = |a: bool, b: bool| alone.iter().zip(taught).filter(|pair| (*pair.0, *pair.1) == (a, b)).count();
+        let (gained, lost) = (count(false, true), count(true, false));
+        let counts = Counts { gained: gained as f64, lost: lost as f64, n: alone.len() as f64 };
+        let Interval { low, high } = score_interval(&counts);
+        Self { gained, lost, difference: 100.0 * counts.difference(), interval: [100.0 * low, 100.0 * high] }
+    }
+}
+
+impl Display for Pair {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let [low, high] = self.interval;
+        write!(
+            f,
+            "taught minus alone: {:+.2} points of test accuracy, 95 % interval [{low:+.2}, {high:+.2}] (paired: {} gained, {} lost): ",
+            self.difference, self.gained, self.lost
+        )?;
+        f.write_str(match (low > 0.0, high < 0.0) {
+            (true, _) => "the taught student is better",
+            (_, true) => "the taught student is worse",
+            _ => "on these images the two are not distinguishable",
+        })
+    }
+}
+
+const HEADER: [&str; 8] = ["", "network", "parameters", "MACs", "ONNX", "test accuracy", "last epoch", "latency"];
+
+impl Row {
+    fn cells(&self) -> Vec<String> {
+        let [low, high] = self.test_top1_interval;
+        vec![
+            self.title.to_owned(),
+            self.network.clone(),
+            si(self.parameters as f64),
+            si(self.macs as f64),
+            format!("{:.2} MB", self.onnx_bytes as f64 / 1e6),
+            format!("{:.2} % [{low:.2}, {high:.2}]", self.test_top1),
+            self.test_top1_last.map_or("-".to_owned(), |last| format!("{last:.2} %")),
+            format!("{:.3} ms ({})", self.latency_ms, self.engine),
+        ]
+    }
+}
+
+impl Display for Comparison {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let cells: Vec<Vec<String>> = self.rows.iter().map(Row::cells).collect();
+        f.write_str(&table::render(&HEADER, &cells))?;
+        writeln!(
+            f,
+            "\n{} test images; accuracy of the best epoch by validation, with its 95 % interval",
+            self.test_images
+        )?;
+        writeln!(f, "{}", self.students)
+    }
+}
+
+/// One runtime's parity in a line.
+pub(super) fn parity_line(runtime: &Runtime) -> String {
+    match &runtime.paired {
+        Some(paired) => format!(
+            "{} of {} decisions flipped, accuracy difference {:+.3} points [{:+.3}, {:+.3}], largest logit difference {:.1e}",
+            paired.flips,
+            paired.images,
+            paired.difference,
+            paired.interval.low,
+            paired.interval.high,
+            paired.logits.max_diff
+        ),
+        None => "no labelled images in common with the reference".to_owned(),
+    }
+}

@@ -1,0 +1,130 @@
+//! `attar demo`: the whole pipeline on the small data set that ships with the source.
+//!
+//! A student is trained twice from the same weights on the same batches, alone and taught; both are exported, the taught
+//! one is verified on the test images, and one table says what came of it.
+
+mod comparison;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use attar_data::Dataset;
+use attar_distill::{Plan, PlanOptions, Recipe};
+use attar_infer::parity;
+use attar_infer::{Bundle, Certificate};
+
+use super::{export, train, verify};
+use crate::engines::EngineArgs;
+use crate::report;
+use comparison::{Comparison, Contender};
+
+/// Distils, exports, verifies and compares on a small real data set (Fashion-MNIST, 6,000 + 3,000 images) in a few minutes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  attar demo\n  attar demo --seed 1 --out runs/demo-seed1 --json")]
+pub(crate) struct Args {
+    /// Where to put runs, bundles and reports; the first free of runs/demo, runs/demo-2, ... without it.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Seed of both students' runs.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Change a setting of both students' recipes, dotted: `train.epochs=2`.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    engines: EngineArgs,
+}
+
+/// The two students: name, whose recipe is `NAME.toml`, and what the table calls it.
+const STUDENTS: [(&str, &str); 2] = [("baseline", "student alone"), ("distilled", "student taught")];
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let started = Instant::now();
+    let demo = folder()?;
+    let out = args.out.clone().unwrap_or_else(free_folder);
+    if out.exists() {
+        bail!("{} exists already\n  hint: choose another place with --out", out.display());
+    }
+    let mut contenders = vec![Contender::new("teacher", &demo.join("teacher"), None)];
+    for (at, (name, title)) in STUDENTS.into_iter().enumerate() {
+        eprintln!("\n[{}/4] {title}", at + 1);
+        let (run, bundle) = (out.join(name), out.join(format!("{name}-bundle")));
+        learn(&demo, name, &run, args)?;
+        export::export(&run, &bundle, &attar_export::bundle::Options::default(), &args.engines)?;
+        contenders.push(Contender::new(title, &bundle, Some(&run)));
+    }
+    eprintln!("\n[3/4] verifying the taught student on the test images");
+    let taught = out.join("distilled-bundle");
+    let test = test_images(&demo)?;
+    let certificate = certify(&taught, &*test, &args.engines)?;
+    eprintln!("[4/4] measuring");
+    let comparison = Comparison::of(&contenders, &*test, &args.engines)?;
+
+    let extras = report::run::Extras {
+        certificate: Some(&certificate),
+        comparison: Some(comparison.html()),
+        images: report::Images::Shown,
+    };
+    report::run::write(&out.join("distilled"), &extras)?;
+    let seconds = started.elapsed().as_secs_f64();
+    let receipt = comparison.receipt(args.seed, seconds, &certificate, &demo)?;
+    std::fs::write(out.join("receipt.json"), serde_json::to_vec_pretty(&receipt)?)?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&receipt)?);
+    } else {
+        print!("\n{comparison}");
+        println!("\nparity of the exported student with the trained one, on {} test images:", test.len());
+        certificate
+            .runtimes
+            .iter()
+            .for_each(|runtime| println!("  {}: {}", runtime.engine, comparison::parity_line(runtime)));
+        println!("  verdict at a margin of {} points: {}", certificate.margin_points, certificate.verdict);
+        println!("\nin {seconds:.0} s; look at {}", out.join("distilled").join("report.html").display());
+        println!("try: attar predict {} demo/shoe.png", taught.display());
+    }
+    Ok(ExitCode::from(certificate.exit_code()))
+}
+
+/// Trains one student with progress.
+fn learn(demo: &Path, name: &str, run: &Path, args: &Args) -> Result<()> {
+    let mut settings = vec![format!("seed={}", args.seed)];
+    settings.extend(args.set.iter().cloned());
+    let recipe = Recipe::load(&demo.join(format!("{name}.toml")), &settings)?;
+    train::carry_out(Plan::new(recipe, PlanOptions::default())?, run, false)?;
+    Ok(())
+}
+
+fn certify(bundle: &Path, test: &dyn Dataset, engines: &EngineArgs) -> Result<Certificate> {
+    verify::certify(&Bundle::open(bundle)?, Some(test), &parity::Options::default(), engines)
+}
+
+fn test_images(demo: &Path) -> Result<std::sync::Arc<dyn Dataset>> {
+    let source = attar_data::Source::Idx { root: demo.join("data"), classes: None };
+    Ok(source.open()?.test)
+}
+
+/// `demo/` of the source: in the current folder or above it, else where this program was built.
+fn folder() -> Result<PathBuf> {
+    let here = std::env::current_dir()?;
+    let built = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let found = here
+        .ancestors()
+        .chain([built])
+        .map(|folder| folder.join("demo"))
+        .find(|demo| demo.join("distilled.toml").is_file());
+    match found {
+        Some(demo) => Ok(demo),
+        None => bail!("the folder `demo` of the source is not here\n  hint: run this inside a clone of the project"),
+    }
+}
+
+fn free_folder() -> PathBuf {
+    let numbered = (2..).map(|n| PathBuf::from(format!("runs/demo-{n}")));
+    let mut places = std::iter::once(PathBuf::from("runs/demo")).chain(numbered);
+    places.find(|place| !place.exists()).unwrap_or_default()
+}

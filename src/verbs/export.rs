@@ -1,0 +1,125 @@
+//! `attar export`: a run becomes a bundle, verified in every runtime before it gets its name.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use attar_export::bundle::{Options, Summary};
+use attar_export::{Goldens, Source};
+use attar_infer::parity;
+use attar_infer::{Bundle, Certificate};
+
+use crate::engines::EngineArgs;
+use crate::table;
+
+/// Exports a run's weights as a bundle: ONNX, safetensors, preprocessing, goldens, reference predictions.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  attar export runs/distilled\n  attar export runs/distilled --out shoes --opset 18 --goldens synthetic"
+)]
+pub(crate) struct Args {
+    /// The run directory.
+    run: PathBuf,
+    /// The bundle directory; `bundles/NAME` without it.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// ONNX operator set.
+    #[arg(long, default_value_t = Options::default().opset)]
+    opset: i64,
+    /// Example images that travel with the bundle: `real` ones of the validation split, `synthetic` ones, or `none`.
+    #[arg(long, default_value = "real", value_parser = goldens)]
+    goldens: Goldens,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    engines: EngineArgs,
+}
+
+fn goldens(name: &str) -> Result<Goldens, String> {
+    let all = [Goldens::Real, Goldens::Synthetic, Goldens::None];
+    all.into_iter().find(|g| g.name() == name).ok_or_else(|| "expected real, synthetic or none".to_owned())
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => Path::new("bundles").join(args.run.file_name().context("the run directory has no name")?),
+    };
+    let options = Options { opset: args.opset, goldens: args.goldens };
+    let (summary, certificate) = export(&args.run, &out, &options, &args.engines)?;
+    if args.json {
+        let result = serde_json::json!({"bundle": out, "summary": summary, "goldens": certificate});
+        println!("{}", serde_json::to_string_pretty(&result)?);
+        return Ok(());
+    }
+    println!("{}", out.display());
+    println!(
+        "  {} parameters, {} MACs, model.onnx {:.2} MB, opset {}",
+        table::si(summary.parameters as f64),
+        table::si(summary.macs as f64),
+        summary.onnx_bytes as f64 / 1e6,
+        options.opset
+    );
+    println!("  {}", goldens_statement(&options, &summary));
+    for runtime in &certificate.runtimes {
+        let difference =
+            runtime.goldens.as_ref().map(|g| format!(", largest logit difference {:.1e}", g.logit_max_diff));
+        println!("  loads and runs in {} {}{}", runtime.engine, runtime.version, difference.unwrap_or_default());
+    }
+    Ok(())
+}
+
+fn goldens_statement(options: &Options, summary: &Summary) -> String {
+    match options.goldens {
+        Goldens::Real => format!(
+            "holds {} real validation images as goldens; use --goldens synthetic for data that must not leave",
+            summary.goldens
+        ),
+        Goldens::Synthetic => format!("holds {} synthetic goldens, no real image", summary.goldens),
+        Goldens::None => "holds no goldens".to_owned(),
+    }
+}
+
+/// Writes the bundle beside its final place, runs it in every runtime at hand on its goldens, and only then gives it its
+/// name. When anything is wrong, nothing is left behind.
+pub(crate) fn export(
+    run: &Path,
+    out: &Path,
+    options: &Options,
+    engines: &EngineArgs,
+) -> Result<(Summary, Certificate)> {
+    if out.exists() {
+        bail!("{} exists already\n  hint: remove it or choose another place with --out", out.display());
+    }
+    let source = Source::open(run, None)?;
+    let parent = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
+    let scratch = tempfile::Builder::new().prefix(".export-").tempdir_in(parent).context("no place for the bundle")?;
+    let summary = attar_export::write_bundle(&source, options, scratch.path())?;
+    let certificate = check(scratch.path(), engines)?;
+    let finished = scratch.keep();
+    std::fs::rename(&finished, out)
+        .with_context(|| format!("{} could not be named {}", finished.display(), out.display()))?;
+    Ok((summary, certificate))
+}
+
+/// Fails unless every runtime at hand gives the goldens' answers within rounding.
+fn check(bundle: &Path, engines: &EngineArgs) -> Result<Certificate> {
+    let bundle = Bundle::open(bundle)?;
+    let (mut candidates, skipped) = engines.candidates(&bundle)?;
+    let options = parity::Options::default();
+    let certificate = parity::verify(&bundle, &mut candidates, skipped, None, &options, &mut |_, _| {})?;
+    for runtime in &certificate.runtimes {
+        let Some(goldens) = &runtime.goldens else { continue };
+        if !goldens.within_rounding || goldens.flips > 0 {
+            bail!(
+                "{} does not answer like the trained network: largest logit difference {:.2e}, {} of {} goldens flipped; nothing was exported",
+                runtime.engine,
+                goldens.logit_max_diff,
+                goldens.flips,
+                goldens.count
+            );
+        }
+    }
+    Ok(certificate)
+}

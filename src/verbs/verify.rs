@@ -1,0 +1,74 @@
+//! `attar verify`: does the bundle decide like the network that was trained?
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use attar_infer::parity::{self, Options};
+use attar_infer::report::{certificate_section, html};
+use attar_infer::{Bundle, Certificate};
+
+use crate::engines::EngineArgs;
+use crate::progress;
+use crate::source::DataArgs;
+
+/// Compares a bundle in every runtime with the answers of the network that was trained, and gives a verdict.
+///
+/// Exit codes: 0 equivalent, 1 worse, 3 inconclusive or numbers only (no labelled images), 2 any error.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  attar verify bundles/distilled --data idx:demo/data\n  attar verify bundles/distilled\n  attar verify bundles/x --data image-folder:photos --margin 1 --engine tract --html parity.html"
+)]
+pub(crate) struct Args {
+    /// The bundle directory.
+    bundle: PathBuf,
+    #[command(flatten)]
+    data: DataArgs,
+    /// Points of accuracy that may be lost.
+    #[arg(long, default_value_t = 0.5, value_name = "POINTS")]
+    margin: f64,
+    /// Write the certificate as a self-contained page.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Leave images out of the page.
+    #[arg(long)]
+    no_images: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    engines: EngineArgs,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let bundle = Bundle::open(&args.bundle)?;
+    let data = args.data.open()?;
+    let options =
+        Options { margin_points: args.margin, images: args.html.is_some() && !args.no_images, ..Options::default() };
+    let certificate = certify(&bundle, data.as_deref(), &options, &args.engines)?;
+    if let Some(path) = &args.html {
+        let page = html::page("Parity", &certificate_section(&certificate, !args.no_images));
+        std::fs::write(path, page).with_context(|| path.display().to_string())?;
+    }
+    match args.json {
+        true => println!("{}", certificate.to_json()?),
+        false => println!("{certificate}"),
+    }
+    Ok(ExitCode::from(certificate.exit_code()))
+}
+
+/// The certificate of a bundle over the runtimes that were asked for.
+pub(crate) fn certify(
+    bundle: &Bundle,
+    data: Option<&dyn attar_data::Dataset>,
+    options: &Options,
+    engines: &EngineArgs,
+) -> Result<Certificate> {
+    let (mut candidates, skipped) = engines.candidates(bundle)?;
+    let bar = progress::bar(data.map_or(0, |data| data.len() as u64));
+    bar.set_prefix("verify");
+    let mut tick = |done: usize, _: usize| bar.set_position(done as u64);
+    let certificate = parity::verify(bundle, &mut candidates, skipped, data, options, &mut tick)?;
+    bar.finish_and_clear();
+    Ok(certificate)
+}
