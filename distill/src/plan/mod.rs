@@ -6,7 +6,7 @@ mod losses;
 mod teachers;
 
 use attar_models::zoo::{self, NetworkSpec};
-use attar_models::{Graph, read};
+use attar_models::{Graph, read, rename};
 use candle_core::Device;
 
 use crate::checkpoint::Failpoint;
@@ -171,7 +171,7 @@ fn initial_params(recipe: &Recipe, student: &Graph, device: &Device) -> Result<P
     match &recipe.student.init {
         None => Params::init(student, recipe.seed, "", device),
         Some(path) => {
-            let weights = read::any(path)?.weights;
+            let weights = rename::fit(student, read::any(path)?.weights)?;
             Params::from_weights(student, &weights, device)
         }
     }

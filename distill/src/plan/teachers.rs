@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use attar_models::zoo::{self, NetworkSpec};
-use attar_models::{Card, Graph, NodeId, Preprocessing, Weights, nearest, read};
+use attar_models::{Card, Graph, NodeId, Preprocessing, Weights, nearest, read, rename};
 use candle_core::{Device, Tensor};
 
 use super::data::PlannedData;
@@ -147,7 +147,7 @@ fn open_onnx(
 fn open_zoo(from: &TeacherSource, data: &PlannedData, fail: &dyn Fn(String) -> Error) -> Result<Found> {
     let (file, card) = locate(from, data, fail)?;
     let graph = zoo::build(&card.network).map_err(|error| fail(error.to_string()))?;
-    let weights = read::any(&file)?.weights;
+    let weights = rename::fit(&graph, read::any(&file)?.weights)?;
     weights.check(&graph)?;
     let labels = (!card.labels.is_empty()).then_some(card.labels);
     Ok(Found { graph, preprocessing: card.preprocessing, labels, stated: card.stated, file, kind: Kind::Zoo(weights) })

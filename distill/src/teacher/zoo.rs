@@ -8,7 +8,6 @@ use rand_chacha::ChaCha8Rng;
 use super::Teacher;
 use crate::error::Result;
 use crate::network::{Network, Outputs};
-use crate::params::Params;
 use crate::recipe::TeacherNorm;
 
 /// A zoo network with its weights.
@@ -16,8 +15,6 @@ use crate::recipe::TeacherNorm;
 pub(crate) struct ZooTeacher {
     network: Network,
     norm: TeacherNorm,
-    /// Where each tap of the graph as planned lies in the graph that runs, which may be folded.
-    places: Vec<Option<NodeId>>,
 }
 
 impl ZooTeacher {
@@ -30,52 +27,69 @@ impl ZooTeacher {
         taps: &[NodeId],
         device: &Device,
     ) -> Result<Self> {
-        let folds = norm == TeacherNorm::Running;
-        if folds && let Some((folded, places, weights)) = fold(graph, weights, taps)? {
-            let params = Params::from_weights(&folded, &weights, device)?;
-            return Ok(Self { network: Network::new(folded, params, device)?, norm, places });
-        }
-        let params = Params::from_weights(graph, weights, device)?;
-        let places = graph.iter().map(|(id, _)| Some(id)).collect();
-        Ok(Self { network: Network::new(graph.clone(), params, device)?, norm, places })
+        let folds = norm == TeacherNorm::Running && !taps.iter().any(|tap| is_normed(graph, *tap));
+        let network = if folds {
+            Network::folded(graph.clone(), weights, device)?
+        } else {
+            Network::from_weights(graph.clone(), weights, device)?
+        };
+        Ok(Self { network, norm })
     }
+}
+
+/// Whether the node is a convolution that a norm reads: folding would take its value away.
+fn is_normed(graph: &Graph, tap: NodeId) -> bool {
+    let mut nodes = graph.iter().map(|(_, node)| node);
+    matches!(graph.node(tap).op, Op::Conv2d(_))
+        && nodes.any(|node| matches!(node.op, Op::BatchNorm2d { .. }) && node.inputs.contains(&tap))
 }
 
 impl Teacher for ZooTeacher {
     fn outputs(&mut self, input: &Tensor, taps: &[NodeId]) -> Result<Outputs> {
-        let place = |id: &NodeId| self.places.get(id.index()).copied().flatten().unwrap_or(*id);
-        let taps: Vec<NodeId> = taps.iter().map(place).collect();
         match self.norm {
-            TeacherNorm::Running => self.network.eval(input, &taps),
+            TeacherNorm::Running => self.network.eval(input, taps),
             TeacherNorm::Batch => {
                 // Statistics of the batch; the running ones drift, as in the authors' code, and nothing reads them. No zoo
                 // teacher has dropout worth a seed: a fixed one keeps runs equal.
                 let mut rng = ChaCha8Rng::seed_from_u64(0);
-                self.network.batch_stats(input, &taps, &mut rng)
+                self.network.batch_stats(input, taps, &mut rng)
             }
         }
     }
 }
 
-type Folded = (Graph, Vec<Option<NodeId>>, Weights);
+#[cfg(test)]
+mod tests {
+    use attar_models::generated;
+    use attar_models::zoo::{NetworkSpec, build};
 
-/// The folded graph and where each node of the original lies in it, or `None` when a tap would change its meaning: a
-/// folded convolution gives what its norm gave.
-fn fold(graph: &Graph, weights: &Weights, taps: &[NodeId]) -> Result<Option<Folded>> {
-    let (folded, folded_weights) = attar_models::fold::fold_batch_norm(graph, weights)?;
-    let place = |name: &str| folded.iter().find(|(_, node)| node.name == name).map(|(id, _)| id);
-    let mut places = Vec::with_capacity(graph.nodes().len());
-    let mut changed = vec![false; graph.nodes().len()];
-    for (_, node) in graph.iter() {
-        let here = place(&node.name);
-        let gone_norm = here.is_none() && matches!(node.op, Op::BatchNorm2d { .. });
-        if gone_norm && let Some(conv) = node.inputs.first() {
-            changed[conv.index()] = true;
-            places.push(place(&graph.node(*conv).name));
-        } else {
-            places.push(here);
-        }
+    use super::*;
+
+    fn logits_and_tap(norm: TeacherNorm, tap: &str) -> (Vec<f32>, Vec<f32>, bool) {
+        let graph = build(&NetworkSpec::new("resnet8", 3, [1, 12, 12])).unwrap();
+        let weights = generated::weights(&graph, 1);
+        let taps = [graph.tap(tap).unwrap()];
+        let mut teacher = ZooTeacher::new(&graph, &weights, norm, &taps, &Device::Cpu).unwrap();
+        let pixels = (0..4 * 144).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
+        let input = Tensor::from_vec(pixels, (4, 1, 12, 12), &Device::Cpu).unwrap();
+        let outputs = teacher.outputs(&input, &taps).unwrap();
+        let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let is_folded = teacher.network.params().len() < weights.0.len();
+        (flat(&outputs.logits), flat(&outputs.taps[0]), is_folded)
     }
-    let kept = |id: &NodeId| !changed[id.index()] && places[id.index()].is_some();
-    Ok(taps.iter().all(kept).then_some((folded, places, folded_weights)))
+
+    #[test]
+    fn folding_changes_nothing_but_rounding_and_gives_way_to_a_tap_inside() {
+        let (logits, _, folded) = logits_and_tap(TeacherNorm::Running, "layer1");
+        let (same, conv, unfolded) = logits_and_tap(TeacherNorm::Running, "layer1.0.conv1");
+        assert!(folded && !unfolded && !conv.is_empty());
+        assert!(logits.iter().zip(&same).all(|(a, b)| (a - b).abs() < 1e-4 * (1.0 + a.abs())), "{logits:?} {same:?}");
+    }
+
+    #[test]
+    fn batch_statistics_answer_differently() {
+        let (running, ..) = logits_and_tap(TeacherNorm::Running, "layer1");
+        let (batch, _, folded) = logits_and_tap(TeacherNorm::Batch, "layer1");
+        assert!(!folded && running != batch);
+    }
 }

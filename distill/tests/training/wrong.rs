@@ -98,3 +98,17 @@ fn truncated_weights_are_an_error_and_not_a_crash() {
     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
     assert!(message(&scene, &[]).contains("model.safetensors"));
 }
+
+#[test]
+fn every_shipped_recipe_reads_and_survives_being_written() {
+    let shipped = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes");
+    let mut count = 0;
+    for entry in std::fs::read_dir(&shipped).unwrap() {
+        let path = entry.unwrap().path();
+        let recipe = attar_distill::Recipe::load(&path, &[]).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let again = attar_distill::Recipe::parse(&recipe.to_toml().unwrap(), &[]).unwrap();
+        assert_eq!(recipe, again, "{}", path.display());
+        count += 1;
+    }
+    assert!(count > 0);
+}
