@@ -129,10 +129,6 @@ impl Bundle {
         if self.card.labels != self.labels {
             return fail(file::CONFIG, format!("its labels are not those of {}", file::LABELS));
         }
-        if self.card.network.classes != classes {
-            let expected = self.card.network.classes;
-            return fail(file::CONFIG, format!("a network of {expected} classes, but {classes} labels"));
-        }
         if self.card.preprocessing != self.preprocessing {
             return fail(file::CONFIG, format!("its preprocessing is not that of {}", file::PREPROCESSING));
         }
@@ -175,10 +171,7 @@ fn parse_card(path: &Path, text: &str) -> Result<Card> {
         FOREIGN.iter().for_each(|key| drop(object.remove(*key)));
     }
     let card: Card = serde_json::from_value(value).map_err(|e| Error::format(path, e.to_string()))?;
-    if card.card_version != attar_models::card::CARD_VERSION {
-        let (found, known) = (card.card_version, attar_models::card::CARD_VERSION);
-        return Err(Error::format(path, format!("card version {found}, this program knows {known}")));
-    }
+    card.check().map_err(|e| Error::format(path, e.to_string()))?;
     Ok(card)
 }
 

@@ -8,7 +8,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use crate::error::{Error, Result};
 
 /// A few images as files, as the network's input, and the trained network's logits for them.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Goldens {
     /// The images as files (PNG, JPEG, WebP).
     pub encoded: Vec<Vec<u8>>,
@@ -57,6 +57,12 @@ impl Goldens {
     }
 }
 
+impl std::fmt::Debug for Goldens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Goldens").field("len", &self.len()).field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
 /// Which split an image belonged to when the reference was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Split {
@@ -67,7 +73,7 @@ pub enum Split {
 }
 
 /// The trained network's answers to `m` images, found by the sha256 of their pixels.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Predictions {
     /// sha256 of the `model.safetensors` that answered.
     pub weights_sha256: String,
@@ -177,6 +183,12 @@ impl Predictions {
             rows.entry(key).or_default().push(row as u32);
         }
         Ok(Self { weights_sha256, label, split, top1, top5, top5_logits, log_sum_exp, logits, top, classes, rows })
+    }
+}
+
+impl std::fmt::Debug for Predictions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Predictions").field("len", &self.len()).field("classes", &self.classes).finish_non_exhaustive()
     }
 }
 

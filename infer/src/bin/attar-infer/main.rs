@@ -38,7 +38,16 @@ fn main() -> ExitCode {
         Verb::Doctor(arguments) => doctor::run(&arguments),
     };
     ExitCode::from(done.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        eprintln!("error: {}", told(&error));
         ERROR
     }))
+}
+
+/// The error and its causes in one line each said once: the libraries' messages already hold what the system said.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.contains(&cause) {
+        true => said,
+        false if said.is_empty() => cause,
+        false => format!("{said}: {cause}"),
+    })
 }

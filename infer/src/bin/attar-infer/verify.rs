@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value_t = Split::Test)]
     split: Split,
     /// Points of accuracy that may be lost
-    #[arg(long, default_value_t = 0.5, value_name = "POINTS")]
+    #[arg(long, default_value_t = 0.5, value_name = "POINTS", allow_negative_numbers = true)]
     margin: f64,
     /// Print the certificate as JSON
     #[arg(long)]

@@ -1,12 +1,10 @@
 //! Engines against the reference evaluator's answers, and against files that are not what they should be.
 
-mod support;
-
 use std::path::Path;
 
+use crate::support::{fixture, require_ort};
 use attar_infer::engine::{self, EngineKind, EngineSpec, OrtSearch};
 use safetensors::SafeTensors;
-use support::{fixture, require_ort};
 
 /// Two float32 implementations of a 5-layer network with logits near 1.
 const ROUNDING: f32 = 1e-5;

@@ -1,0 +1,182 @@
+//! Certificates: what is paired with what, what the numbers are, and which verdict follows.
+
+use attar_data::InMemory;
+use attar_infer::engine::{EngineKind, EngineSpec};
+use attar_infer::parity::{Options, candidates, verify};
+use attar_infer::{Bundle, Certificate, Verdict, report};
+
+use crate::support::bundle::{CLASSES, Reference, data, files, names, order, perfect, write};
+use crate::support::require_ort;
+
+const IMAGES: usize = 1000;
+
+fn specs() -> Vec<EngineSpec> {
+    let mut specs = vec![EngineSpec { threads: 2, ..EngineSpec::new(EngineKind::Tract) }];
+    if require_ort("infer parity").is_some() {
+        specs.push(EngineSpec::new(EngineKind::Ort));
+    }
+    specs
+}
+
+fn certify(reference: &Reference, data: Option<&InMemory>, margin_points: f64) -> Result<Certificate, String> {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &files(reference));
+    let bundle = Bundle::open(folder.path()).map_err(|e| e.to_string())?;
+    let (mut loaded, skipped) = candidates(&bundle, &specs(), &[]).map_err(|e| e.to_string())?;
+    let options = Options { margin_points, ..Options::default() };
+    let mut heard = Vec::new();
+    let data = data.map(|data| data as &dyn attar_data::Dataset);
+    let certificate = verify(&bundle, &mut loaded, skipped, data, &options, &mut |done, all| heard.push((done, all)));
+    if let (Ok(_), Some(data)) = (&certificate, data) {
+        assert_eq!(heard.last(), Some(&(data.len(), data.len())));
+    }
+    certificate.map_err(|e| e.to_string())
+}
+
+/// Makes the reference answer image `i` with its second choice instead.
+fn answer_otherwise(reference: &mut Reference, i: usize) -> u32 {
+    let row = &mut reference.logits[i * CLASSES..(i + 1) * CLASSES];
+    let best = order(row);
+    row.swap(best[0] as usize, best[1] as usize);
+    best[1]
+}
+
+#[test]
+fn the_same_network_is_equivalent_in_every_runtime() {
+    let reference = perfect(IMAGES);
+    let images = data(&reference.labels, names());
+    let certificate = certify(&reference, Some(&images), 0.5).unwrap();
+    println!("{certificate}");
+    assert_eq!((certificate.verdict, certificate.exit_code()), (Verdict::Equivalent, 0));
+    for runtime in &certificate.runtimes {
+        let paired = runtime.paired.as_ref().unwrap();
+        assert_eq!((paired.images, paired.flips, paired.gained, paired.lost), (IMAGES, 0, 0, 0));
+        assert_eq!((paired.agreement, paired.reference_accuracy, paired.runtime_accuracy), (100.0, 100.0, 100.0));
+        assert!((paired.interval.high - 100.0 * 3.8415 / 1003.8415).abs() < 1e-3, "{:?}", paired.interval);
+        assert!(paired.logits.max_diff < 1e-5 && paired.logits.all_compared && paired.mcnemar_p == 1.0);
+        let (ece, nll) = (paired.calibration_error, paired.negative_log_likelihood);
+        assert!((ece.reference.unwrap() - ece.runtime).abs() < 1e-4, "{ece:?}");
+        assert!((nll.reference.unwrap() - nll.runtime).abs() < 1e-5 && nll.runtime > 0.1, "{nll:?}");
+        let goldens = runtime.goldens.as_ref().unwrap();
+        assert!(goldens.within_rounding && goldens.flips == 0 && goldens.input_max_diff == 0.0, "{goldens:?}");
+    }
+    let facts = certificate.data.as_ref().unwrap();
+    assert_eq!((facts.images, facts.paired, facts.paired_test, facts.paired_validation), (IMAGES, IMAGES, IMAGES, 0));
+    let back: Certificate = serde_json::from_str(&certificate.to_json().unwrap()).unwrap();
+    assert_eq!(
+        (back.verdict, &back.data, back.runtimes.len()),
+        (certificate.verdict, &certificate.data, specs().len())
+    );
+}
+
+#[test]
+fn too_few_images_are_inconclusive_and_say_how_many_more() {
+    let reference = perfect(100);
+    let certificate = certify(&reference, Some(&data(&reference.labels, names())), 0.5).unwrap();
+    assert_eq!(certificate.verdict, Verdict::Inconclusive { more_images: Some(670) });
+    assert_eq!(certificate.exit_code(), 3);
+}
+
+#[test]
+fn lost_decisions_are_counted_named_and_judged() {
+    let mut reference = perfect(IMAGES);
+    let mut labels = reference.labels.clone();
+    // The reference was right on 40 images where the runtime now is wrong; on 10 it was wrong where the runtime is right;
+    // on 5 both are wrong in different ways.
+    for i in 0..40 {
+        labels[i] = answer_otherwise(&mut reference, i);
+    }
+    for i in 40..50 {
+        answer_otherwise(&mut reference, i);
+    }
+    for (i, label) in labels.iter_mut().enumerate().take(55).skip(50) {
+        let best = order(&reference.logits[i * CLASSES..(i + 1) * CLASSES]);
+        answer_otherwise(&mut reference, i);
+        *label = best[2];
+    }
+    reference.labels = labels.clone();
+    let certificate = certify(&reference, Some(&data(&labels, names())), 0.5).unwrap();
+    assert_eq!((certificate.verdict, certificate.exit_code()), (Verdict::Worse, 1));
+    for runtime in &certificate.runtimes {
+        let paired = runtime.paired.as_ref().unwrap();
+        assert_eq!((paired.flips, paired.lost, paired.gained), (55, 40, 10));
+        assert!((paired.agreement - 94.5).abs() < 1e-9 && (paired.difference + 3.0).abs() < 1e-9);
+        assert!((paired.reference_accuracy - 98.5).abs() < 1e-9 && (paired.runtime_accuracy - 95.5).abs() < 1e-9);
+        assert!(paired.interval.low < -3.0 && paired.interval.high < -0.5 && paired.mcnemar_p < 1e-4);
+        assert!(paired.worst_class.runtime_accuracy < paired.worst_class.reference_accuracy);
+        assert_eq!(paired.flipped.len(), 48);
+        assert!(paired.flipped.is_sorted_by(|a, b| a.reference_margin >= b.reference_margin));
+        let flip = &paired.flipped[0];
+        assert!(flip.index < 55 && flip.name == format!("test[{}]", flip.index) && flip.reference != flip.runtime);
+        assert!(runtime.goldens.as_ref().is_some_and(|goldens| goldens.flips == 4 && !goldens.within_rounding));
+    }
+    let page = report::html::page("Parity", &report::certificate_section(&certificate, true));
+    assert!(page.contains("<img src=\"data:image/png;base64,iVBOR") && page.contains("worse"));
+    assert!(!report::certificate_section(&certificate, false).contains("<img"));
+    let text = certificate.to_string();
+    assert!(
+        text.contains("flipped: test[") && text.contains("and 50 more") && text.contains("(10 gained, 40 lost)"),
+        "{text}"
+    );
+}
+
+#[test]
+fn images_that_the_reference_does_not_know_are_not_paired() {
+    let mut reference = perfect(IMAGES);
+    let images = data(&reference.labels, names());
+    for i in 0..300 {
+        reference.hashes[i] = [i as u8; 32];
+    }
+    reference.splits[500..600].fill(0);
+    let certificate = certify(&reference, Some(&images), 1.0).unwrap();
+    let facts = certificate.data.as_ref().unwrap();
+    assert_eq!((facts.images, facts.paired, facts.paired_test, facts.paired_validation), (IMAGES, 700, 600, 100));
+    assert_eq!(
+        (certificate.runtimes[0].paired.as_ref().unwrap().images, certificate.verdict),
+        (700, Verdict::Equivalent)
+    );
+    assert_eq!(certificate.runtimes[0].accuracy_all, Some(100.0));
+    reference.hashes.fill([1; 32]);
+    let certificate = certify(&reference, Some(&images), 1.0).unwrap();
+    assert_eq!((certificate.verdict, certificate.exit_code()), (Verdict::NumbersOnly, 3));
+}
+
+#[test]
+fn without_labelled_images_there_are_only_numbers() {
+    let certificate = certify(&perfect(8), None, 0.5).unwrap();
+    assert_eq!((certificate.verdict, certificate.exit_code()), (Verdict::NumbersOnly, 3));
+    assert!(
+        certificate.data.is_none() && certificate.runtimes.iter().all(|r| r.goldens.is_some() && r.paired.is_none())
+    );
+    assert!(certificate.to_string().contains("numbers only"));
+}
+
+#[test]
+fn data_of_another_task_is_refused() {
+    let reference = perfect(50);
+    let mut swapped = names();
+    swapped.swap(0, 1);
+    let wrong_labels: Vec<u32> = reference.labels.iter().map(|label| (label + 1) % CLASSES as u32).collect();
+    let more: Vec<String> = names().into_iter().chain(["thyme".to_owned()]).collect();
+    let cases = [
+        (data(&reference.labels, swapped), "another order"),
+        (data(&wrong_labels, names()), "another label"),
+        (data(&reference.labels, more), "6 classes in the data, 5 in the bundle"),
+    ];
+    for (images, why) in cases {
+        let error = certify(&reference, Some(&images), 0.5).unwrap_err();
+        assert!(error.contains(why), "{why}: {error}");
+    }
+    let large = InMemory::new([9, 9], 3, vec![0; 243], vec![0], names(), "test").unwrap();
+    assert!(certify(&reference, Some(&large), 0.5).unwrap_err().contains("test[0] (9x9)"));
+    for margin in [0.0, -1.0, 100.0, f64::NAN] {
+        assert!(certify(&reference, None, margin).unwrap_err().contains("margin"));
+    }
+}
+
+#[test]
+fn other_names_for_the_same_classes_are_fine() {
+    let reference = perfect(60);
+    let digits = (0..CLASSES).map(|class| class.to_string()).collect();
+    assert!(certify(&reference, Some(&data(&reference.labels, digits)), 0.5).is_ok());
+}
