@@ -94,7 +94,9 @@ fn axes(svg: &mut String, range: &Range, x_label: &str) {
             number(tick)
         );
     }
-    for tick in ticks(range.x.0, range.x.1).into_iter().filter(|t| (range.x.0..=range.x.1).contains(t)) {
+    // Epochs are whole numbers; a tick between two of them means nothing.
+    let whole = |t: &f64| t.fract() == 0.0 && (range.x.0..=range.x.1).contains(t);
+    for tick in ticks(range.x.0, range.x.1).into_iter().filter(whole) {
         let x = range.x(tick);
         let _ = write!(
             svg,
@@ -157,7 +159,8 @@ fn escape(text: &str) -> String {
 
 /// Styles that the charts need, beside the page's own.
 pub(crate) const CSS: &str = "
-.chart{margin:1rem 0}.chart figcaption{font-weight:600;margin-bottom:.25rem}.chart svg{width:100%;height:auto}
+.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:1rem}
+.chart{margin:0}.chart figcaption{font-weight:600;margin-bottom:.25rem}.chart svg{width:100%;height:auto}
 .chart text{font-size:11px;fill:currentColor;opacity:.75}.chart .grid{stroke:currentColor;opacity:.15}
 .chart .line{fill:none;stroke-width:2;stroke-linejoin:round}.legend{display:flex;flex-wrap:wrap;gap:.25rem 1rem;font-size:.85rem}
 .legend i{display:inline-block;width:.9rem;height:.25rem;margin-right:.35rem;vertical-align:middle}

@@ -105,7 +105,7 @@ fn curves(metrics: &Metrics) -> String {
         line_chart("Weight of each loss", "epoch", &weights),
         line_chart("Learning rate", "epoch", &[held("learning rate", "lr")]),
     ];
-    format!("<h2>Over the epochs</h2>{}", charts.concat())
+    format!("<h2>Over the epochs</h2><div class=\"charts\">{}</div>", charts.concat())
 }
 
 fn confusions(run: &Path) -> Result<String> {

@@ -10,6 +10,8 @@ use attar_infer::{Bundle, Certificate};
 
 use crate::engines::EngineArgs;
 use crate::progress;
+use crate::report::run::Extras;
+use crate::report::{self, Images};
 use crate::source::DataArgs;
 
 /// Compares a bundle in every runtime with the answers of the network that was trained, and gives a verdict.
@@ -17,7 +19,7 @@ use crate::source::DataArgs;
 /// Exit codes: 0 equivalent, 1 worse, 3 inconclusive or numbers only (no labelled images), 2 any error.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  attar verify bundles/distilled --data idx:demo/data\n  attar verify bundles/distilled\n  attar verify bundles/x --data image-folder:photos --margin 1 --engine tract --html parity.html"
+    after_help = "Examples:\n  attar verify bundles/distilled --data idx:demo/data --run runs/distilled\n  attar verify bundles/distilled\n  attar verify bundles/x --data image-folder:photos --margin 1 --engine tract --html parity.html"
 )]
 pub(crate) struct Args {
     /// The bundle directory.
@@ -30,7 +32,10 @@ pub(crate) struct Args {
     /// Write the certificate as a self-contained page.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Leave images out of the page.
+    /// Draw the certificate into the report of this run directory.
+    #[arg(long, value_name = "DIR")]
+    run: Option<PathBuf>,
+    /// Leave images out of the pages.
     #[arg(long)]
     no_images: bool,
     /// Print JSON.
@@ -43,12 +48,16 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let bundle = Bundle::open(&args.bundle)?;
     let data = args.data.open()?;
-    let options =
-        Options { margin_points: args.margin, images: args.html.is_some() && !args.no_images, ..Options::default() };
+    let options = Options { margin_points: args.margin, images: !args.no_images, ..Options::default() };
     let certificate = certify(&bundle, data.as_deref(), &options, &args.engines)?;
     if let Some(path) = &args.html {
-        let page = html::page("Parity", &certificate_section(&certificate, !args.no_images));
+        let title = format!("Parity of {}", certificate.bundle.network);
+        let page = html::page(&title, &certificate_section(&certificate, !args.no_images));
         std::fs::write(path, page).with_context(|| path.display().to_string())?;
+    }
+    if let Some(run) = &args.run {
+        let images = if args.no_images { Images::Withheld } else { Images::Shown };
+        report::run::write(run, &Extras { certificate: Some(&certificate), comparison: None, images })?;
     }
     match args.json {
         true => println!("{}", certificate.to_json()?),
