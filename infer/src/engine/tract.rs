@@ -104,7 +104,7 @@ fn failed(problem: String) -> Error {
 }
 
 /// Turns a panic into an error: tract indexes and unwraps on what a file says in more places than can be checked before
-/// (unknown names, odd ranks, missing attributes), and a bad file must not end the program. What it worked on is dropped.
+/// (a Flatten beyond the last axis, in 0.23.9), and a bad file must not end the program. What it worked on is dropped.
 fn guarded<T>(work: impl FnOnce() -> std::result::Result<T, String>) -> std::result::Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<String>().cloned();

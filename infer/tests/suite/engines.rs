@@ -79,6 +79,7 @@ fn refuses_what_is_not_an_image_classifier_and_says_why() {
         ("missing_output", ""),
         ("feature_map", "expected"),
         ("two_inputs", "2 inputs"),
+        ("flatten_beyond", ""), // tract 0.23.9 panics on it
     ];
     for spec in specs("infer refusals") {
         for (name, why) in cases {
