@@ -62,12 +62,57 @@ struct Seen {
     connector: Option<(String, Tape)>,
 }
 
+/// The losses of a batch and what they ask of the parameters.
+struct Found {
+    /// Positions of the losses that were active.
+    active: Vec<usize>,
+    /// Weight of every loss, active or not.
+    weights: Vec<f64>,
+    /// Unweighted values of the active losses.
+    terms: Vec<f64>,
+    /// Weighted total.
+    loss: f64,
+    logits: Tensor,
+    gradients: BTreeMap<String, Tensor>,
+    views: Views,
+}
+
 impl Learner {
     /// Takes one step.
     pub(super) fn step(&mut self, batch: &Batch, at: Position) -> Result<Outcome> {
-        let diverged = |what: String| Error::Diverged { epoch: at.epoch, step: at.step + 1, what };
+        let mut found = self.differentiate(batch, at)?;
+        let gradient_norm = clip_global_norm(&mut found.gradients, self.train.clip.unwrap_or(f64::INFINITY))?;
+        if !gradient_norm.is_finite() {
+            return Err(diverged(at, format!("the gradient norm is {gradient_norm}")));
+        }
+        let lr = self.train.learning_rate.value(at.time(), self.train.epochs as f64);
+        let mut all = self.gather()?;
+        self.optimiser.step(&mut all, &found.gradients, lr)?;
+        self.scatter(&all)?;
+        if let (Some(ema), Some(decay)) = (&mut self.ema, self.train.ema) {
+            ema.update(self.student.params(), decay)?;
+        }
+        for (slot, i) in found.active.iter().enumerate() {
+            let loss = &mut self.losses[*i].loss;
+            found.views.with(slot, at.time(), |step| loss.after(step))?;
+        }
+        let rows = found.logits.to_vec2::<f32>()?;
+        let right = rows.iter().zip(&batch.labels).filter(|(row, label)| argmax(row) == **label as usize);
+        let name = |i: usize| self.losses[i].name.clone();
+        Ok(Outcome {
+            images: batch.labels.len(),
+            correct: right.count(),
+            loss: found.loss,
+            terms: found.active.iter().zip(found.terms).map(|(i, term)| (name(*i), term)).collect(),
+            weights: found.weights.into_iter().enumerate().map(|(i, weight)| (name(i), weight)).collect(),
+            lr,
+            gradient_norm,
+        })
+    }
+
+    /// Forward through everything that is active, and back. Running statistics follow the batch; no parameter moves.
+    fn differentiate(&mut self, batch: &Batch, at: Position) -> Result<Found> {
         let (time, total) = (at.time(), self.train.epochs as f64);
-        let lr = self.train.learning_rate.value(time, total);
         let weights: Vec<f64> = self.losses.iter().map(|loss| loss.weight.value(time, total)).collect();
         let active: Vec<usize> = (0..weights.len()).filter(|i| weights[*i] != 0.0).collect();
 
@@ -81,50 +126,24 @@ impl Learner {
 
         let views = Views::new(self, batch, &active, &logits, &seen, &teachers)?;
         let mut sum: Option<Tensor> = None;
-        let mut terms = BTreeMap::new();
+        let (mut terms, mut loss) = (Vec::with_capacity(active.len()), 0.0);
         for (slot, i) in active.iter().enumerate() {
-            let loss = &self.losses[*i];
-            let value = views.with(slot, time, |step| loss.loss.loss(step))?;
+            let planned = &self.losses[*i];
+            let value = views.with(slot, time, |step| planned.loss.loss(step))?;
             let number = f64::from(value.to_scalar::<f32>()?);
             if !number.is_finite() {
-                return Err(diverged(format!("loss `{}` is {number}", loss.name)));
+                return Err(diverged(at, format!("loss `{}` is {number}", planned.name)));
             }
-            terms.insert(loss.name.clone(), number);
+            terms.push(number);
+            loss += weights[*i] * number;
             let weighted = (value * weights[*i])?;
             sum = Some(match sum {
                 None => weighted,
                 Some(sum) => (sum + weighted)?,
             });
         }
-        let loss = active.iter().map(|i| weights[*i] * terms[&self.losses[*i].name]).sum::<f64>();
-        let mut gradients = self.gradients(sum.as_ref(), &logits, seen, tape)?;
-        let gradient_norm = clip_global_norm(&mut gradients, self.train.clip.unwrap_or(f64::INFINITY))?;
-        if !gradient_norm.is_finite() {
-            return Err(diverged(format!("the gradient norm is {gradient_norm}")));
-        }
-        let mut all = self.gather()?;
-        self.optimiser.step(&mut all, &gradients, lr)?;
-        self.scatter(&all)?;
-        if let (Some(ema), Some(decay)) = (&mut self.ema, self.train.ema) {
-            ema.update(self.student.params(), decay)?;
-        }
-        for (slot, i) in active.iter().enumerate() {
-            let loss = &mut self.losses[*i].loss;
-            views.with(slot, time, |step| loss.after(step))?;
-        }
-
-        let rows = outputs.logits.to_vec2::<f32>()?;
-        let right = rows.iter().zip(&batch.labels).filter(|(row, label)| argmax(row) == **label as usize);
-        let weights = self.losses.iter().zip(weights).map(|(loss, weight)| (loss.name.clone(), weight));
-        Ok(Outcome {
-            images: batch.labels.len(),
-            correct: right.count(),
-            loss,
-            terms,
-            weights: weights.collect(),
-            lr,
-            gradient_norm,
-        })
+        let gradients = self.gradients(sum.as_ref(), &logits, seen, tape)?;
+        Ok(Found { active, weights, terms, loss, logits: outputs.logits, gradients, views })
     }
 
     /// Answers of the teachers with the union of the taps of the active losses; nothing when none of them needs one.
@@ -206,6 +225,10 @@ impl Learner {
         collect(&mut all, "", &self.student, found.params)?;
         Ok(all)
     }
+}
+
+fn diverged(at: Position, what: String) -> Error {
+    Error::Diverged { epoch: at.epoch, step: at.step + 1, what }
 }
 
 /// Adds the gradients of a network's trained parameters, zeros where there are none.
@@ -309,3 +332,6 @@ impl Views {
         body(&Step { views: &[view], epoch })
     }
 }
+
+#[cfg(test)]
+mod tests;
