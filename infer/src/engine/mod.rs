@@ -243,7 +243,6 @@ pub fn available(search: &OrtSearch) -> Vec<Availability> {
     found
 }
 
-#[cfg(any(feature = "ort", not(feature = "tract")))]
 fn unusable(engine: EngineKind, error: &Error) -> Availability {
     Availability { engine, version: None, library: None, problem: Some(error.to_string()) }
 }
