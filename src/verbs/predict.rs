@@ -10,7 +10,7 @@ use crate::engines::EngineArgs;
 /// Classifies images with a bundle.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  attar predict bundles/distilled shoe.png\n  attar predict bundles/distilled *.jpg --top 3 --json"
+    after_help = "Examples:\n  attar predict bundles/distilled boot.png\n  attar predict bundles/distilled *.jpg --top 3 --json"
 )]
 pub(crate) struct Args {
     /// The bundle directory.

@@ -85,7 +85,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             .for_each(|runtime| println!("  {}: {}", runtime.engine, comparison::parity_line(runtime)));
         println!("  verdict at a margin of {} points: {}", certificate.margin_points, certificate.verdict);
         println!("\nin {seconds:.0} s; look at {}", out.join("distilled").join("report.html").display());
-        println!("try: attar predict {} demo/shoe.png", taught.display());
+        println!("try: attar predict {} demo/boot.png", taught.display());
     }
     Ok(ExitCode::from(certificate.exit_code()))
 }
