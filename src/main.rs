@@ -3,6 +3,7 @@
 //! This program only parses, joins the rooms and prints. Results go to stdout, progress and messages to stderr.
 
 mod engines;
+mod onnx_teacher;
 mod progress;
 mod report;
 mod source;
@@ -51,10 +52,19 @@ fn main() -> ExitCode {
     match run(&Cli::parse().verb) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", told(&error));
             ExitCode::from(2)
         }
     }
+}
+
+/// The error and its causes, each said once: the libraries' messages already hold what the system said.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.contains(&cause) {
+        true => said,
+        false if said.is_empty() => cause,
+        false => format!("{said}: {cause}"),
+    })
 }
 
 fn run(verb: &Verb) -> Result<ExitCode> {

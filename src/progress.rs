@@ -17,8 +17,9 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn new() -> Self {
-        Self { bar: bar(0), epochs: 0, steps: 0, started: Instant::now() }
+    /// For a run of so many epochs of so many steps.
+    pub(crate) fn new(epochs: usize, steps_per_epoch: usize) -> Self {
+        Self { bar: bar(0), epochs, steps: steps_per_epoch as u64, started: Instant::now() }
     }
 
     /// A line above the bar, or a plain line.
@@ -45,8 +46,6 @@ impl Observer for Progress {
         match event {
             Event::Preparing { what } => self.say(what),
             Event::Started { name, epochs, steps_per_epoch, device, train, validation, test } => {
-                self.epochs = *epochs;
-                self.steps = *steps_per_epoch as u64;
                 self.say(&format!(
                     "{name}: {epochs} epochs of {steps_per_epoch} steps on {device}; {train} images to learn from, {validation} held out, {test} to test"
                 ));

@@ -54,6 +54,12 @@ pub enum Error {
         /// Which number is not finite.
         what: String,
     },
+    /// A teacher that could not answer.
+    #[error("a teacher failed: {problem}")]
+    Teacher {
+        /// What its runtime said.
+        problem: String,
+    },
     /// A device that this machine or this build does not have.
     #[error("device `{device}`: {problem}")]
     Device {

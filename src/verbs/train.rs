@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use attar_distill::run::{self, Receipt};
 use attar_distill::{Plan, PlanOptions, Recipe};
 
+use crate::onnx_teacher;
 use crate::progress::Progress;
 use crate::report;
 
@@ -48,7 +49,7 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
         _ => {}
     }
     let directory = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&recipe.name));
-    let plan = Plan::new(recipe, PlanOptions::default())?;
+    let plan = Plan::new(recipe, options())?;
     if args.dry_run {
         let description = plan.describe();
         if args.json {
@@ -67,12 +68,17 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
     Ok(())
 }
 
+/// What the rooms behind this one may use: ONNX files as teachers, run by an engine.
+pub(crate) fn options() -> PlanOptions {
+    PlanOptions { onnx: Some(onnx_teacher::opener()), ..PlanOptions::default() }
+}
+
 /// Runs or resumes a plan with progress, and draws its report.
 pub(crate) fn carry_out(plan: Plan, directory: &Path, resume: bool) -> Result<Receipt> {
     if let Some(note) = &plan.device_note {
         eprintln!("{note}");
     }
-    let mut progress = Progress::new();
+    let mut progress = Progress::new(plan.recipe.train.epochs, plan.steps_per_epoch);
     let receipt = match resume {
         true => run::resume(plan, directory, &mut progress)?,
         false => run::start(plan, directory, &mut progress)?,

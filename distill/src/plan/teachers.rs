@@ -137,10 +137,10 @@ fn open_onnx(
     Ok(Found {
         graph: logits_only(&section.name, opened.input, opened.classes)?,
         preprocessing: preprocessing.clone(),
-        labels: opened.labels,
+        labels: None,
         stated: BTreeMap::new(),
         file: path.to_owned(),
-        kind: Kind::Ready(opened.teacher),
+        kind: Kind::Ready(Box::new(opened)),
     })
 }
 

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use attar_data::Dataset;
-use attar_distill::{Plan, PlanOptions, Recipe};
+use attar_distill::{Plan, Recipe};
 use attar_infer::parity;
 use attar_infer::{Bundle, Certificate};
 
@@ -95,7 +95,7 @@ fn learn(demo: &Path, name: &str, run: &Path, args: &Args) -> Result<()> {
     let mut settings = vec![format!("seed={}", args.seed)];
     settings.extend(args.set.iter().cloned());
     let recipe = Recipe::load(&demo.join(format!("{name}.toml")), &settings)?;
-    train::carry_out(Plan::new(recipe, PlanOptions::default())?, run, false)?;
+    train::carry_out(Plan::new(recipe, train::options())?, run, false)?;
     Ok(())
 }
 
