@@ -7,15 +7,14 @@ use std::process::Command;
 /// What each room may depend on among the others, and which heavy dependency is its own.
 const ROOMS: [(&str, &[&str], &[&str]); 6] = [
     ("models", &[], &["safetensors"]),
-    ("data", &["models"], &["image", "fast_image_resize"]),
+    ("data", &["models"], &["image"]),
     ("kernels", &[], &["gemm"]),
     ("distill", &["models", "data", "kernels"], &["candle-core", "safetensors"]),
     ("export", &["models"], &["prost", "safetensors"]),
     ("infer", &["models", "data"], &["tract-onnx", "ort", "safetensors"]),
 ];
 
-const HEAVY: [&str; 8] =
-    ["safetensors", "image", "fast_image_resize", "gemm", "candle-core", "prost", "tract-onnx", "ort"];
+const HEAVY: [&str; 7] = ["safetensors", "image", "gemm", "candle-core", "prost", "tract-onnx", "ort"];
 
 /// Longest source file; near it, ask what the second subject is.
 const MOST_LINES: usize = 450;
