@@ -42,17 +42,18 @@ fn sources() -> Vec<(PathBuf, String)> {
     tracked_files().into_iter().filter(rust).map(read).collect()
 }
 
-fn dependencies(manifest: &Path) -> BTreeMap<String, toml::Value> {
+/// One table of a manifest, `dependencies` or `dev-dependencies`.
+fn dependencies(manifest: &Path, table: &str) -> BTreeMap<String, toml::Value> {
     let text = std::fs::read_to_string(root().join(manifest)).expect("a manifest can be read");
     let manifest: toml::Table = text.parse().expect("a manifest is TOML");
-    let table = manifest.get("dependencies").and_then(toml::Value::as_table).cloned().unwrap_or_default();
+    let table = manifest.get(table).and_then(toml::Value::as_table).cloned().unwrap_or_default();
     table.into_iter().collect()
 }
 
 #[test]
 fn rooms_depend_on_their_neighbours_only() {
     for (room, neighbours, heavy) in ROOMS {
-        for name in dependencies(&Path::new(room).join("Cargo.toml")).keys() {
+        for name in dependencies(&Path::new(room).join("Cargo.toml"), "dependencies").keys() {
             if let Some(other) = name.strip_prefix("attar-") {
                 assert!(neighbours.contains(&other), "{room} may not depend on {other}");
             }
@@ -63,9 +64,10 @@ fn rooms_depend_on_their_neighbours_only() {
 
 #[test]
 fn every_version_is_pinned_in_the_root_manifest() {
-    let manifests = ROOMS.iter().map(|room| Path::new(room.0).join("Cargo.toml")).chain([PathBuf::from("Cargo.toml")]);
-    for manifest in manifests {
-        for (name, value) in dependencies(&manifest) {
+    let folders = ROOMS.iter().map(|room| room.0).chain(["xtask", ""]);
+    for manifest in folders.map(|folder| Path::new(folder).join("Cargo.toml")) {
+        let tables = ["dependencies", "dev-dependencies"].map(|table| dependencies(&manifest, table));
+        for (name, value) in tables.into_iter().flatten() {
             let inherited = value.get("workspace").and_then(toml::Value::as_bool) == Some(true);
             assert!(inherited, "{}: {name} must be `workspace = true`", manifest.display());
         }
@@ -127,12 +129,30 @@ fn nothing_is_left_unfinished_and_no_machine_is_named() {
 }
 
 #[test]
+fn maps_are_ordered() {
+    // Spelled in pieces so that this file does not find itself.
+    let forbidden = ["Map", "Set"].map(|kind| format!("Hash{kind}"));
+    for (file, text) in sources() {
+        for word in &forbidden {
+            assert!(
+                !text.contains(word.as_str()),
+                "{} uses a {word}, whose order changes from run to run",
+                file.display()
+            );
+        }
+    }
+}
+
+#[test]
 fn no_type_is_named_after_doing_everything() {
     let vague: BTreeSet<&str> = ["Manager", "Helper", "Util", "Utils"].into();
     for (file, text) in sources() {
         for (at, line) in text.lines().enumerate() {
-            let Some(name) = line.trim_start().trim_start_matches("pub ").strip_prefix("struct ") else { continue };
-            let name = name.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+            let code = line.split("//").next().unwrap_or_default();
+            let mut words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
+            let Some(name) = words.find(|word| ["struct", "enum", "trait"].contains(word)).and(words.next()) else {
+                continue;
+            };
             assert!(!vague.iter().any(|word| name.ends_with(word)), "{}:{}: {name}", file.display(), at + 1);
         }
     }
