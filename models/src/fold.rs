@@ -85,7 +85,7 @@ fn fold(graph: &Graph, conv: NodeId, norm: NodeId, weights: &mut Weights) -> Res
     for (channel, filter) in weight.data.chunks_mut(per_channel.max(1)).enumerate() {
         let variance = f64::from(var.data[channel]) + eps;
         if variance <= 0.0 {
-            let problem = format!("{}.running_var[{channel}] is {}", norm.name, var.data[channel]);
+            let problem = format!("{}.running_var[{channel}] is {}, expected at least 0", norm.name, var.data[channel]);
             return Err(Error::Mismatch { network: graph.name().to_owned(), problem });
         }
         let factor = f64::from(scale.data[channel]) / variance.sqrt();

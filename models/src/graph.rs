@@ -133,7 +133,7 @@ impl Graph {
     }
 
     /// For each node, how many nodes read it (the output counts as read once more).
-    pub fn use_counts(&self) -> Vec<usize> {
+    pub(crate) fn use_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.nodes.len()];
         for input in self.nodes.iter().flat_map(|node| &node.inputs) {
             counts[input.0] += 1;
@@ -182,6 +182,9 @@ impl GraphBuilder {
     }
 
     /// Shape of one sample of a node added before.
+    ///
+    /// # Panics
+    /// When the id comes from another, larger graph.
     pub fn shape(&self, id: NodeId) -> &[usize] {
         &self.nodes[id.0].shape
     }

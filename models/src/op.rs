@@ -1,9 +1,9 @@
 //! The operations a network is made of: their settings, the shapes they produce, the parameters they own.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// Settings of a 2-D convolution (cross-correlation, as everywhere in this field). Pairs are `[height, width]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Conv2d {
     /// Channels of the input.
     pub in_channels: usize,
@@ -46,7 +46,7 @@ impl Conv2d {
     }
 
     /// Height and width of the output for an input of `size`, or `None` when the kernel does not fit.
-    pub fn output_size(&self, size: [usize; 2]) -> Option<[usize; 2]> {
+    fn output_size(&self, size: [usize; 2]) -> Option<[usize; 2]> {
         window_output(size, self.kernel, self.stride, self.padding, self.dilation)
     }
 
@@ -57,7 +57,7 @@ impl Conv2d {
 }
 
 /// Settings of a pooling window. Pairs are `[height, width]`; output sizes round down (PyTorch's `ceil_mode=False`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Pool2d {
     /// Window size.
     pub kernel: [usize; 2],
@@ -74,7 +74,7 @@ impl Pool2d {
     }
 
     /// Height and width of the output for an input of `size`, or `None` when the window does not fit.
-    pub fn output_size(&self, size: [usize; 2]) -> Option<[usize; 2]> {
+    fn output_size(&self, size: [usize; 2]) -> Option<[usize; 2]> {
         window_output(size, self.kernel, self.stride, self.padding, [1; 2])
     }
 }
@@ -95,7 +95,7 @@ fn window_output(
 }
 
 /// One operation. Shapes below are per sample; a batch axis `N` comes first when a network runs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Op {
     /// The network's input, `[C, H, W]`.
@@ -157,8 +157,7 @@ pub enum Op {
 }
 
 /// What a parameter is for; decides initialisation, weight decay and whether it is trained at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Weight of a convolution or a linear layer.
     Weight,

@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 use crate::weights::Weights;
 
 /// Creates or replaces `path` with what `fill` writes, all or nothing: the bytes go to a temporary file in the same
-/// folder, are synced, and take the name in one step. When anything fails, an older file at `path` is untouched and the
-/// temporary one is gone.
+/// folder, are synced, and take the name in one step. When anything before that step fails, an older file at `path` is untouched
+/// and the temporary one is gone; after it, only making the new name durable can fail.
 ///
 /// # Errors
 /// [`Error::Io`] with `path`, whatever the step that failed.
