@@ -103,6 +103,13 @@ impl Augment {
     pub(crate) fn apply(&self, image: Image, stream: &mut Stream) -> Result<Image> {
         match *self {
             Self::PadCrop { padding, fill } => {
+                // By the padding and not by the place drawn, or a recipe would fail in some epochs only.
+                if fill == Fill::Reflect && padding >= image.width().min(image.height()) {
+                    let (width, height) = (image.width(), image.height());
+                    let problem =
+                        format!("{padding}, expected less than both edges of the {width}x{height} image to reflect it");
+                    return Err(Error::setting("augment.padding", problem));
+                }
                 let mut place = || stream.below(2 * u64::from(padding) + 1) as i64 - i64::from(padding);
                 let (top, left) = (place(), place());
                 pad_crop(&image, top, left, fill)
@@ -116,17 +123,11 @@ impl Augment {
     }
 }
 
-/// The window of the image's own size at (`top`, `left`) of the endlessly padded image.
+/// The window of the image's own size at (`top`, `left`) of the padded image; to reflect, both are smaller than the image.
 fn pad_crop(image: &Image, top: i64, left: i64, fill: Fill) -> Result<Image> {
     let (width, height) = (image.width(), image.height());
     if fill == Fill::Zero {
         return Ok(image.window(top, left, width, height));
-    }
-    if top.unsigned_abs() >= u64::from(height) || left.unsigned_abs() >= u64::from(width) {
-        return Err(Error::setting(
-            "augment.padding",
-            format!("reflecting needs an image larger than the padding, this one is {width}x{height}"),
-        ));
     }
     let reflect = |at: i64, size: u32| {
         let last = i64::from(size) - 1;
@@ -214,8 +215,17 @@ mod tests {
         assert_eq!(pad_crop(&image, -1, -2, Fill::Reflect).unwrap().pixels(), [6, 5, 4, 3, 2, 1]);
         assert_eq!(pad_crop(&image, 1, 2, Fill::Reflect).unwrap().pixels(), [6, 5, 4, 3, 2, 1]);
         assert_eq!(pad_crop(&image, 0, 0, Fill::Reflect).unwrap(), image);
-        let error = pad_crop(&image, 2, 0, Fill::Reflect).unwrap_err().to_string();
-        assert!(error.contains("3x2"), "{error}");
+    }
+
+    #[test]
+    fn padding_too_wide_to_reflect_fails_whatever_is_drawn() {
+        let image = grey(2, 3, &[1, 2, 3, 4, 5, 6]);
+        for sample in 0..20 {
+            let apply = |padding, fill| Augment::PadCrop { padding, fill }.apply(image.clone(), &mut stream(sample));
+            let error = apply(2, Fill::Reflect).unwrap_err().to_string();
+            assert!(error.contains("augment.padding: 2") && error.contains("3x2"), "{error}");
+            assert!(apply(1, Fill::Reflect).is_ok() && apply(2, Fill::Zero).is_ok());
+        }
     }
 
     #[test]
