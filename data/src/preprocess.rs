@@ -3,7 +3,8 @@
 use attar_models::Preprocessing;
 use attar_models::card::ResizeTo;
 
-use crate::error::Result;
+use crate::decode::MAX_PIXELS;
+use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::resize::resize;
 
@@ -35,10 +36,10 @@ pub fn preprocess_image(image: &Image, how: &Preprocessing) -> Result<Image> {
         let [height, width] = resized(to.to, image.height(), image.width());
         image = resize(image, height, width, to.interpolation)?;
     }
-    Ok(match how.crop {
+    match how.crop {
         Some([height, width]) => centre_crop(&image, clamp(height), clamp(width)),
-        None => image,
-    })
+        None => Ok(image),
+    }
 }
 
 /// `[height, width]` of the network's input for an image of this height and width.
@@ -66,12 +67,15 @@ fn clamp(size: usize) -> u32 {
 
 /// torchvision's centre crop: a smaller image is first padded with zeros, the odd pixel at the bottom and right; then the
 /// corner is (size - crop) / 2 rounded half to even.
-fn centre_crop(image: &Image, height: u32, width: u32) -> Image {
+fn centre_crop(image: &Image, height: u32, width: u32) -> Result<Image> {
+    if u64::from(width) * u64::from(height) > MAX_PIXELS {
+        return Err(Error::setting("crop", format!("{width}x{height}, expected at most {MAX_PIXELS} pixels")));
+    }
     let corner = |size: u32, crop: u32| match i64::from(size) - i64::from(crop) {
         missing if missing < 0 => -(-missing / 2),
         spare => (spare as f64 / 2.0).round_ties_even() as i64,
     };
-    image.window(corner(image.height(), height), corner(image.width(), width), width, height)
+    Ok(image.window(corner(image.height(), height), corner(image.width(), width), width, height))
 }
 
 /// Writes `[channels, height, width]`, normalised. `image` has `how.channels` channels.
@@ -145,5 +149,9 @@ mod tests {
             assert!(preprocess(&thin, &how(to)).is_err());
         }
         assert_eq!(preprocessed_size(&how(ResizeTo::ShorterEdge(2)), 1, 200), [2, 400]);
+        for crop in [[usize::MAX; 2], [1 << 20, 1 << 20]] {
+            let how = Preprocessing { crop: Some(crop), ..Preprocessing::normalise(vec![0.0], vec![1.0]) };
+            assert!(preprocess(&thin, &how).unwrap_err().to_string().starts_with("crop: "));
+        }
     }
 }
