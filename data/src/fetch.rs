@@ -155,37 +155,35 @@ fn install_files(set: &str, files: &[RemoteFile], from: &Path, into: &Path) -> R
     sources.iter().map(|(path, file, _)| copy(path, into, file)).collect()
 }
 
-/// Copies to a temporary name, checks what was written, renames.
+/// Copies the file, all or nothing: it may have changed since it was checked.
 fn copy(from: &Path, into: &Path, file: &RemoteFile) -> Result<PathBuf> {
-    let (target, part) = (into.join(file.name), into.join(format!(".{}.part", file.name)));
-    let result = copy_bytes(from, &part).and_then(|()| {
-        if md5_of(&part)? != file.md5 {
-            return Err(Error::format(from, "changed while it was copied"));
-        }
-        std::fs::rename(&part, &target).map_err(|error| Error::io(&target, error))
-    });
-    if result.is_err() {
-        // Best effort: the first error is the one worth telling.
-        let _ = std::fs::remove_file(&part);
-    }
-    result.map(|()| target)
-}
-
-fn copy_bytes(from: &Path, to: &Path) -> Result<()> {
     let mut source = File::open(from).map_err(|error| Error::io(from, error))?;
-    let mut target = File::create(to).map_err(|error| Error::io(to, error))?;
-    std::io::copy(&mut source, &mut target).map_err(|error| Error::io(to, error))?;
-    target.flush().and_then(|()| target.sync_all()).map_err(|error| Error::io(to, error))
+    let target = into.join(file.name);
+    attar_models::write::atomically(&target, |target| {
+        if copy_with_md5(&mut source, target)? == file.md5 {
+            return Ok(());
+        }
+        Err(std::io::Error::other(format!("{} changed while it was copied", from.display())))
+    })?;
+    Ok(target)
 }
 
 fn md5_of(path: &Path) -> Result<String> {
-    let mut file = File::open(path).map_err(|error| Error::io(path, error))?;
+    let sum = File::open(path).and_then(|mut file| copy_with_md5(&mut file, &mut std::io::sink()));
+    sum.map_err(|error| Error::io(path, error))
+}
+
+/// Copies to the end and returns the MD5 of what was copied, in hexadecimal.
+fn copy_with_md5(from: &mut impl Read, to: &mut impl Write) -> std::io::Result<String> {
     let mut hash = Md5::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
-        match file.read(&mut buffer).map_err(|error| Error::io(path, error))? {
+        match from.read(&mut buffer)? {
             0 => break,
-            read => hash.update(&buffer[..read]),
+            read => {
+                hash.update(&buffer[..read]);
+                to.write_all(&buffer[..read])?;
+            }
         }
     }
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())

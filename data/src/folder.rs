@@ -1,6 +1,5 @@
 //! ImageFolder: `train/CLASS/*.png` and `val/CLASS/*.png` (or `test/`), decoded when asked for.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -97,9 +96,8 @@ struct Folder {
 
 impl Folder {
     fn open(root: &Path, directory: &Path, classes: &[String]) -> Result<Self> {
-        let labels: BTreeMap<&str, u32> = classes.iter().map(String::as_str).zip(0..).collect();
         let mut files = Vec::new();
-        for (class, label) in labels {
+        for (class, label) in classes.iter().zip(0..) {
             let below = directory.join(class);
             if below.is_dir() {
                 let mut images = Vec::new();

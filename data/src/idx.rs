@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::dataset::{InMemory, Splits};
+use crate::dataset::{Dataset, InMemory, Splits};
 use crate::error::{Error, Result};
 use crate::files::{Files, gunzip};
 
 /// Fashion-MNIST's class names, in the order of its labels.
-pub const FASHION_MNIST_CLASSES: [&str; 10] =
+pub(crate) const FASHION_MNIST_CLASSES: [&str; 10] =
     ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
 
 /// Opens the four files below `root`.
@@ -24,8 +24,8 @@ pub(crate) fn open(root: &Path, classes: Option<&[String]>) -> Result<Splits> {
         None => named_classes(root, &files)?,
     };
     let train = split(&files, "train", classes.as_deref(), "train")?;
-    let test = split(&files, "t10k", Some(classes.as_deref().unwrap_or(train.1.as_slice())), "test")?;
-    Ok(Splits { train: Arc::new(train.0), test: Arc::new(test.0) })
+    let test = split(&files, "t10k", Some(train.classes()), "test")?;
+    Ok(Splits { train: Arc::new(train), test: Arc::new(test) })
 }
 
 /// A file's usual names: with a dash or a dot before `idx`, plain or compressed.
@@ -43,7 +43,7 @@ fn named_classes(root: &Path, files: &Files) -> Result<Option<Vec<String>>> {
     Ok(name.contains("fashion").then(|| FASHION_MNIST_CLASSES.map(str::to_owned).to_vec()))
 }
 
-fn split(files: &Files, prefix: &str, classes: Option<&[String]>, name: &str) -> Result<(InMemory, Vec<String>)> {
+fn split(files: &Files, prefix: &str, classes: Option<&[String]>, name: &str) -> Result<InMemory> {
     let read = |stem: String| -> Result<_> {
         let names = spellings(&stem);
         let (path, bytes) = files.read(&names.each_ref().map(String::as_str))?;
@@ -77,7 +77,7 @@ fn split(files: &Files, prefix: &str, classes: Option<&[String]>, name: &str) ->
         ));
     }
     let labels = labels.into_iter().map(u32::from).collect();
-    Ok((InMemory::new([height, width], 1, pixels, labels, classes.clone(), name)?, classes))
+    InMemory::new([height, width], 1, pixels, labels, classes, name)
 }
 
 /// Sizes and content of an IDX file of unsigned bytes with `D` dimensions.

@@ -30,7 +30,6 @@ pub use dataset::{Dataset, InMemory, Source, Splits};
 pub use decode::{MAX_PIXELS, decode, decode_file};
 pub use error::{Error, Result};
 pub use fingerprint::{fingerprint, pixel_hashes};
-pub use idx::FASHION_MNIST_CLASSES;
 pub use image::Image;
 pub use preprocess::{preprocess, preprocess_image, preprocessed_size};
 pub use sampling::{epoch_order, hold_out};
