@@ -32,15 +32,6 @@ impl Pipeline {
         self.augment.iter().try_for_each(Augment::check)
     }
 
-    /// `[height, width]` of the network's input for an image of this height and width.
-    pub fn size(&self, height: u32, width: u32) -> [usize; 2] {
-        let resized = self.augment.iter().rev().find_map(|augment| match augment {
-            Augment::RandomResizedCrop { size, .. } => Some([*size as usize; 2]),
-            _ => None,
-        });
-        resized.unwrap_or_else(|| crate::preprocessed_size(&self.preprocessing, height, width))
-    }
-
     fn apply(&self, image: &Image, stream: &mut Stream) -> Result<Image> {
         let resizes = self.augment.iter().any(|augment| matches!(augment, Augment::RandomResizedCrop { .. }));
         let image = if resizes {

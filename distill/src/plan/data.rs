@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use attar_data::{Dataset, Image, Pipeline, hold_out, preprocessed_size};
+use attar_data::{Dataset, Image, Pipeline, eval_batch, hold_out, train_batch};
 
 use crate::error::{Error, Result};
 use crate::recipe::DataSection;
@@ -93,7 +93,7 @@ impl PlannedData {
             let problem = format!("{} of {} images is none at all", section.validation, pool.len());
             return Err(fail("data.validation", problem));
         }
-        let input = input_shape(pool.as_ref(), &pipeline)?;
+        let input = input_shape(pool.as_ref(), &pipeline, seed)?;
         Ok(Self {
             train: Arc::new(Subset::new(Arc::clone(&pool), train)),
             validation: Arc::new(Subset::new(Arc::clone(&pool), validation)),
@@ -125,19 +125,18 @@ fn subset(of: Arc<dyn Dataset>, count: Option<usize>, seed: u64, key: &str) -> R
     }
 }
 
-/// The network's input, from the first image; training and evaluation must agree.
-fn input_shape(images: &dyn Dataset, pipeline: &Pipeline) -> Result<[usize; 3]> {
-    let first = images.image(0)?;
-    let preprocessing = &pipeline.preprocessing;
-    let [h, w] = preprocessed_size(preprocessing, first.height(), first.width());
-    let [train_h, train_w] = pipeline.size(first.height(), first.width());
+/// The network's input, from the first image; training and evaluation must agree. The image is made both ways, so that an
+/// augmentation which does not fit it fails here and not in the first epoch.
+fn input_shape(images: &dyn Dataset, pipeline: &Pipeline, seed: u64) -> Result<[usize; 3]> {
+    let [_, channels, h, w] = eval_batch(images, &[0], &pipeline.preprocessing)?.shape;
+    let [_, _, train_h, train_w] = train_batch(images, &[0], pipeline, seed, 0)?.shape;
     if [h, w] != [train_h, train_w] {
         let problem = format!(
             "training images come out as {train_h}x{train_w}, evaluation as {h}x{w}\n  hint: make `random-resized-crop` and `preprocessing.crop` the same size"
         );
         return Err(fail("data.augment", problem));
     }
-    Ok([preprocessing.channels, h, w])
+    Ok([channels, h, w])
 }
 
 fn fail(key: &str, problem: String) -> Error {
