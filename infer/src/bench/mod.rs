@@ -82,10 +82,14 @@ pub struct Latency {
 /// Measures every model of the bundle in each runtime, in order.
 ///
 /// # Errors
-/// As [`engine::open`], and [`Error::Setting`] for a batch of 0 or no measured call.
+/// As [`engine::open`], and [`Error::Setting`] for a batch of 0, no measured call or no runtime.
 pub fn bench(bundle: &Bundle, specs: &[EngineSpec], options: &Options) -> Result<Vec<Measurement>> {
     if options.batch == 0 || options.least_calls == 0 {
         let problem = "a batch and a number of calls of at least 1 are needed".to_owned();
+        return Err(Error::Setting { setting: "bench", problem });
+    }
+    if specs.is_empty() {
+        let problem = "no runtime at hand\n  hint: `doctor` says which there are and what the others lack".to_owned();
         return Err(Error::Setting { setting: "bench", problem });
     }
     let mut all: Vec<Measurement> = Vec::new();

@@ -57,7 +57,7 @@ impl Bundle {
     pub fn open(root: &Path) -> Result<Self> {
         let manifest = Manifest::open(root)?;
         manifest.check_files(root, MOST_BINARY)?;
-        let card = parse_card(&root.join(file::CONFIG), &manifest.read_text(root, file::CONFIG, MOST_TEXT)?)?;
+        let card = Card::from_json(&manifest.read_text(root, file::CONFIG, MOST_TEXT)?, &root.join(file::CONFIG))?;
         let labels = parse_labels(&manifest.read_text(root, file::LABELS, MOST_TEXT)?);
         let preprocessing = parse_preprocessing(
             &root.join(file::PREPROCESSING),
@@ -152,27 +152,6 @@ impl Bundle {
             _ => Ok(()),
         }
     }
-}
-
-/// The card is `config.json` without the keys that Hugging Face's tools want there.
-fn parse_card(path: &Path, text: &str) -> Result<Card> {
-    const FOREIGN: [&str; 8] = [
-        "architectures",
-        "model_type",
-        "id2label",
-        "label2id",
-        "num_labels",
-        "num_classes",
-        "num_channels",
-        "image_size",
-    ];
-    let mut value: Value = parse_json(path, text)?;
-    if let Some(object) = value.as_object_mut() {
-        FOREIGN.iter().for_each(|key| drop(object.remove(*key)));
-    }
-    let card: Card = serde_json::from_value(value).map_err(|e| Error::format(path, e.to_string()))?;
-    card.check().map_err(|e| Error::format(path, e.to_string()))?;
-    Ok(card)
 }
 
 fn parse_preprocessing(path: &Path, text: &str) -> Result<Preprocessing> {

@@ -114,9 +114,14 @@ impl Predictions {
 
     /// The row of the image with these pixels; of several, the one with this label, else the first.
     pub fn row(&self, pixels_sha256: &[u8; 32], label: u32) -> Option<usize> {
-        let rows = self.rows.get(pixels_sha256)?;
+        let rows = self.rows(pixels_sha256);
         let labelled = rows.iter().find(|row| self.label[**row as usize] == label);
         labelled.or_else(|| rows.first()).map(|row| *row as usize)
+    }
+
+    /// All rows of images with these pixels.
+    pub(crate) fn rows(&self, pixels_sha256: &[u8; 32]) -> &[u32] {
+        self.rows.get(pixels_sha256).map_or(&[], Vec::as_slice)
     }
 
     /// The largest logits of a row with their classes, falling.

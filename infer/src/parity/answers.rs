@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::Candidate;
 use super::answer::Answer;
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, Predictions};
 use crate::classify::network_input;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -19,6 +19,8 @@ const BATCH: usize = 64;
 pub(super) struct Answered {
     /// The reference's row of each image.
     pub(super) rows: Vec<Option<usize>>,
+    /// Images left unpaired because the reference holds their pixels less often than the data.
+    pub(super) repeated: usize,
     pub(super) by_candidate: Vec<Vec<Answer>>,
     /// Time each runtime took.
     pub(super) seconds: Vec<f64>,
@@ -33,8 +35,10 @@ pub(super) fn answer_all(
 ) -> Result<Answered> {
     check_class_names(bundle, data)?;
     let reference = bundle.predictions();
+    let mut taken = vec![false; reference.map_or(0, Predictions::len)];
     let mut all = Answered {
         rows: Vec::new(),
+        repeated: 0,
         by_candidate: vec![Vec::new(); candidates.len()],
         seconds: vec![0.0; candidates.len()],
     };
@@ -43,21 +47,21 @@ pub(super) fn answer_all(
     let mut start = 0;
     while start < data.len() {
         let indices = start..(start + BATCH).min(data.len());
-        let prepared: Vec<(Option<usize>, Vec<f32>)> = indices
+        let prepared: Vec<([u8; 32], Vec<f32>)> = indices
             .clone()
             .into_par_iter()
             .map(|i| {
                 let image = data.image(i)?;
                 check_label(bundle, data, i)?;
-                let row = reference.and_then(|reference| reference.row(&image.sha256(), data.label(i)));
-                Ok((row, network_input(&image, bundle, signature, &data.name(i))?))
+                Ok((image.sha256(), network_input(&image, bundle, signature, &data.name(i))?))
             })
             .collect::<Result<_>>()?;
         let batch: Vec<f32> = prepared.iter().flat_map(|(_, input)| input.iter().copied()).collect();
-        for (i, (row, _)) in indices.clone().zip(&prepared) {
-            let agreed = row.filter(|row| reference.is_some_and(|reference| reference.label[*row] == data.label(i)));
-            contradicted.extend((row.is_some() && agreed.is_none()).then_some(i));
-            all.rows.push(agreed);
+        for (i, (hash, _)) in indices.clone().zip(&prepared) {
+            let found = reference.map_or(Found::Unknown, |reference| find(reference, &mut taken, hash, data.label(i)));
+            all.rows.push(if let Found::Row(row) = found { Some(row) } else { None });
+            all.repeated += usize::from(found == Found::Repeated);
+            contradicted.extend((found == Found::Contradicted).then_some(i));
         }
         check_labels(&contradicted, all.rows.iter().flatten().count(), bundle, data)?;
         for (at, candidate) in candidates.iter_mut().enumerate() {
@@ -73,6 +77,35 @@ pub(super) fn answer_all(
         progress(start, data.len());
     }
     Ok(all)
+}
+
+/// What the reference knows about an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// Its answer.
+    Row(usize),
+    /// Its answer, which an equal image has taken already.
+    Repeated,
+    /// The pixels, with another label.
+    Contradicted,
+    /// Nothing.
+    Unknown,
+}
+
+/// Takes the reference's row for these pixels and this label. Each row is taken once: an image that was copied into the
+/// data a hundred times is one decision, and counting it a hundred times would make the interval narrower than it is.
+fn find(reference: &Predictions, taken: &mut [bool], pixels_sha256: &[u8; 32], label: u32) -> Found {
+    let rows = reference.rows(pixels_sha256);
+    let labelled = || rows.iter().map(|row| *row as usize).filter(|row| reference.label[*row] == label);
+    if let Some(row) = labelled().find(|row| !taken[*row]) {
+        taken[row] = true;
+        return Found::Row(row);
+    }
+    match (rows.is_empty(), labelled().next()) {
+        (true, _) => Found::Unknown,
+        (false, Some(_)) => Found::Repeated,
+        (false, None) => Found::Contradicted,
+    }
 }
 
 /// Runs a batch; a model that insists on another batch size gets black images to fill up.

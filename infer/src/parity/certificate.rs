@@ -51,8 +51,10 @@ pub struct BundleFacts {
 pub struct DataFacts {
     /// Images in the data set.
     pub images: usize,
-    /// Those among them that the reference has answered (same pixels). Only these are compared.
+    /// Those among them that the reference has answered (same pixels), each answer paired once. Only they are compared.
     pub paired: usize,
+    /// Images that repeat a paired one more often than the reference holds it; they are not compared again.
+    pub repeated: usize,
     /// Paired images that the reference counts as validation images.
     pub paired_validation: usize,
     /// Paired images that the reference counts as test images.
@@ -79,6 +81,8 @@ pub struct Runtime {
     pub version: String,
     /// The model file.
     pub file: String,
+    /// Its sha256 (64 hexadecimal digits): the certificate is about these bytes and no others.
+    pub file_sha256: String,
     /// Precision of its arithmetic.
     pub precision: String,
     /// Seconds the runtime took for all images, decoding and preprocessing not counted.

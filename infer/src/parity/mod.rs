@@ -20,7 +20,7 @@ use crate::bundle::{Bundle, Predictions, Split};
 use crate::classify::check_classes;
 use crate::engine::{self, Engine, EngineSpec};
 use crate::error::{Error, Result};
-use answers::answer_all;
+use answers::{Answered, answer_all};
 pub(crate) use calibration::log_sum_exp;
 pub use certificate::{
     Both, BundleFacts, CERTIFICATE_VERSION, Certificate, ClassChange, DataFacts, Flip, GoldenNumbers, LogitNumbers,
@@ -49,6 +49,7 @@ impl Default for Options {
 /// One model file in one runtime, loaded.
 pub struct Candidate {
     file: String,
+    file_sha256: String,
     precision: String,
     engine: Box<dyn Engine>,
 }
@@ -77,11 +78,17 @@ pub fn candidates(
     for model in bundle.models() {
         let path = bundle.root().join(&model.file);
         let bytes = bundle.model_bytes(model)?;
+        let file_sha256 = bundle.manifest().files.get(&model.file).map(|sha256| sha256.to_lowercase());
         for (spec, needed) in wanted.iter().map(|s| (s, true)).chain(optional.iter().map(|s| (s, false))) {
             match engine::open(spec, &bytes, &path) {
                 Ok(engine) => {
                     check_classes(&path, engine.signature(), bundle)?;
-                    loaded.push(Candidate { file: model.file.clone(), precision: model.precision.clone(), engine });
+                    loaded.push(Candidate {
+                        file: model.file.clone(),
+                        file_sha256: file_sha256.clone().unwrap_or_default(),
+                        precision: model.precision.clone(),
+                        engine,
+                    });
                 }
                 Err(Error::Unavailable { engine, problem }) if !needed => {
                     let known = skipped.iter().any(|s| s.engine == engine);
@@ -137,6 +144,7 @@ pub fn verify(
             engine: candidate.engine.name().to_owned(),
             version: candidate.engine.version().to_owned(),
             file: candidate.file.clone(),
+            file_sha256: candidate.file_sha256.clone(),
             precision: candidate.precision.clone(),
             seconds,
             goldens,
@@ -146,7 +154,6 @@ pub fn verify(
         });
     }
     let verdict = Verdict::worst(runtimes.iter().map(|r| r.verdict)).unwrap_or(Verdict::NumbersOnly);
-    let rows = answered.as_ref().map(|answered| &answered.rows[..]);
     Ok(Certificate {
         certificate_version: CERTIFICATE_VERSION,
         program: format!("attar {}", env!("CARGO_PKG_VERSION")),
@@ -157,21 +164,22 @@ pub fn verify(
         },
         margin_points: options.margin_points,
         confidence: interval::CONFIDENCE,
-        data: rows.map(|rows| data_facts(rows, bundle.predictions())),
+        data: answered.as_ref().map(|answered| data_facts(answered, bundle.predictions())),
         runtimes,
         skipped,
         verdict,
     })
 }
 
-fn data_facts(rows: &[Option<usize>], reference: Option<&Predictions>) -> DataFacts {
+fn data_facts(answered: &Answered, reference: Option<&Predictions>) -> DataFacts {
     let splits = |wanted: Split| {
-        let paired = rows.iter().flatten();
+        let paired = answered.rows.iter().flatten();
         paired.filter(|row| reference.is_some_and(|reference| reference.split[**row] == wanted)).count()
     };
     DataFacts {
-        images: rows.len(),
-        paired: rows.iter().flatten().count(),
+        images: answered.rows.len(),
+        paired: answered.rows.iter().flatten().count(),
+        repeated: answered.repeated,
         paired_validation: splits(Split::Validation),
         paired_test: splits(Split::Test),
         reference_test: reference.map_or(0, |r| r.split.iter().filter(|s| **s == Split::Test).count()),

@@ -19,6 +19,9 @@ impl Display for Certificate {
                     data.paired_test,
                     data.paired_validation
                 )?;
+                if data.repeated > 0 {
+                    writeln!(f, "{} more are copies of these and count once", data.repeated)?;
+                }
             }
             None => writeln!(f, "images: none given; without labelled images only numbers are compared")?,
         }
@@ -31,7 +34,8 @@ impl Display for Certificate {
 }
 
 fn write_runtime(f: &mut Formatter<'_>, runtime: &Runtime, certificate: &Certificate) -> fmt::Result {
-    writeln!(f, "\n{} {}, {} ({})", runtime.engine, runtime.version, runtime.file, runtime.precision)?;
+    let Runtime { engine, version, file, precision, .. } = runtime;
+    writeln!(f, "\n{engine} {version}, {file} ({precision}, sha256 {:.12}...)", runtime.file_sha256)?;
     if let Some(goldens) = &runtime.goldens {
         write_goldens(f, goldens)?;
     }

@@ -1,5 +1,7 @@
 //! A certificate as HTML.
 
+use std::collections::BTreeSet;
+
 use super::html::{escape, png, table};
 use crate::parity::{Certificate, Paired, Runtime, Verdict};
 
@@ -29,6 +31,10 @@ pub fn certificate_section(certificate: &Certificate, images: bool) -> String {
         if let Some(paired) = runtime.paired.as_ref().filter(|paired| paired.flips > 0) {
             html += &flips(runtime, paired, images);
         }
+    }
+    let files: BTreeSet<_> = certificate.runtimes.iter().map(|r| (&r.file, &r.file_sha256)).collect();
+    for (file, sha256) in files {
+        html += &format!("<p class=\"soft\">{} has sha256 {}</p>\n", escape(file), escape(sha256));
     }
     for skipped in &certificate.skipped {
         let reason = skipped.reason.lines().next().unwrap_or_default();

@@ -45,7 +45,7 @@ fn what_does_not_fit_is_refused_by_name() {
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
         ("labels.txt", b"rose\niris\n".to_vec(), "labels"),
         ("labels.txt", vec![0xff, 0xfe], "UTF-8"),
-        ("config.json", b"{".to_vec(), "JSON"),
+        ("config.json", b"{".to_vec(), "EOF while parsing"),
         ("config.json", text("config.json", "\"classes\":5", "\"classes\":6"), "5 labels for 6 classes"),
         ("config.json", text("config.json", "\"card_version\":1", "\"card_version\":9"), "card_version is 9"),
         ("config.json", text("config.json", "\"name\":\"resnet8\"", "\"name\":\"resnet9\""), "resnet9"),

@@ -1,11 +1,11 @@
 //! Certificates: what is paired with what, what the numbers are, and which verdict follows.
 
-use attar_data::InMemory;
+use attar_data::{Dataset, InMemory};
 use attar_infer::engine::{EngineKind, EngineSpec};
 use attar_infer::parity::{Options, candidates, verify};
 use attar_infer::{Bundle, Certificate, Verdict, report};
 
-use crate::support::bundle::{CLASSES, Reference, data, files, names, order, perfect, write};
+use crate::support::bundle::{CLASSES, Reference, data, files, names, order, perfect, sha256, write};
 use crate::support::require_ort;
 
 const IMAGES: usize = 1000;
@@ -25,7 +25,7 @@ fn certify(reference: &Reference, data: Option<&InMemory>, margin_points: f64) -
     let (mut loaded, skipped) = candidates(&bundle, &specs(), &[]).map_err(|e| e.to_string())?;
     let options = Options { margin_points, ..Options::default() };
     let mut heard = Vec::new();
-    let data = data.map(|data| data as &dyn attar_data::Dataset);
+    let data = data.map(|data| data as &dyn Dataset);
     let certificate = verify(&bundle, &mut loaded, skipped, data, &options, &mut |done, all| heard.push((done, all)));
     if let (Ok(_), Some(data)) = (&certificate, data) {
         assert_eq!(heard.last(), Some(&(data.len(), data.len())));
@@ -62,6 +62,8 @@ fn the_same_network_is_equivalent_in_every_runtime() {
     }
     let facts = certificate.data.as_ref().unwrap();
     assert_eq!((facts.images, facts.paired, facts.paired_test, facts.paired_validation), (IMAGES, IMAGES, IMAGES, 0));
+    let model = files(&reference).remove("model.onnx").unwrap();
+    assert!(certificate.runtimes.iter().all(|runtime| runtime.file_sha256 == sha256(&model)));
     let back: Certificate = serde_json::from_str(&certificate.to_json().unwrap()).unwrap();
     assert_eq!(
         (back.verdict, &back.data, back.runtimes.len()),
@@ -139,6 +141,28 @@ fn images_that_the_reference_does_not_know_are_not_paired() {
     reference.hashes.fill([1; 32]);
     let certificate = certify(&reference, Some(&images), 1.0).unwrap();
     assert_eq!((certificate.verdict, certificate.exit_code()), (Verdict::NumbersOnly, 3));
+}
+
+/// Ten copies of a hundred images are a hundred decisions; two equal images in the reference are two.
+#[test]
+fn copies_of_an_image_count_once() {
+    let reference = perfect(100);
+    let once = data(&reference.labels, names());
+    let pixels: Vec<u8> = (0..100).flat_map(|i| once.image(i).unwrap().pixels().to_vec()).collect();
+    let copied = InMemory::new([8, 8], 3, pixels.repeat(10), reference.labels.repeat(10), names(), "test").unwrap();
+    let certificate = certify(&reference, Some(&copied), 0.5).unwrap();
+    let facts = certificate.data.as_ref().unwrap();
+    assert_eq!((facts.images, facts.paired, facts.repeated), (1000, 100, 900));
+    assert_eq!(certificate.verdict, Verdict::Inconclusive { more_images: Some(670) });
+    assert!(certificate.to_string().contains("900 more are copies"));
+
+    let mut twice = reference.clone();
+    twice.hashes.extend_from_within(..);
+    twice.labels.extend_from_within(..);
+    twice.logits.extend_from_within(..);
+    twice.splits.extend_from_within(..);
+    let facts = certify(&twice, Some(&copied), 0.5).unwrap().data.unwrap();
+    assert_eq!((facts.paired, facts.repeated), (200, 800));
 }
 
 #[test]
