@@ -37,6 +37,9 @@ pub struct State {
     pub recipe_sha256: String,
     /// What it learns from.
     pub data: Data,
+    /// sha256 of the file of weights that the student started from, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_sha256: Option<String>,
     /// sha256 of each teacher's weights by name.
     pub teachers: BTreeMap<String, String>,
     /// Accuracy of each teacher on the validation split by name, in percent.

@@ -135,12 +135,6 @@ impl Knots {
     pub fn values(&self) -> impl Iterator<Item = f64> + '_ {
         self.at.iter().map(|&(_, value)| value)
     }
-
-    /// The value, when it is the same at all times.
-    pub fn as_constant(&self) -> Option<f64> {
-        let first = self.at[0].1;
-        self.values().all(|value| value == first).then_some(first)
-    }
 }
 
 /// Back to what a recipe says: a number for one knot, otherwise the table with every default spelled out.

@@ -80,10 +80,8 @@ fn fractions_follow_the_length_of_the_run_and_switch_exactly_on_the_epoch() {
 #[test]
 fn a_number_is_constant_and_times_outside_hold_the_ends() {
     assert_eq!(knots("3").value(77.7, 200.0), 3.0);
-    assert_eq!(knots("0.5").as_constant(), Some(0.5));
     let late = knots("{ at = [[5, 2.0], [9, 4.0]], join = \"linear\" }");
     assert_eq!((late.value(1.0, 10.0), late.value(10.5, 10.0)), (2.0, 4.0));
-    assert_eq!(late.as_constant(), None);
     assert_eq!(late.values().collect::<Vec<_>>(), [2.0, 4.0]);
 }
 

@@ -53,24 +53,6 @@ pub struct Gradients {
     pub input: Option<Tensor>,
 }
 
-impl Gradients {
-    /// Adds the parameter gradients of another pass of the same network (another view of the batch), name by name.
-    /// Input gradients belong to their own pass: the other's is dropped.
-    ///
-    /// # Errors
-    /// When shapes differ.
-    pub fn accumulate(&mut self, other: Self) -> Result<()> {
-        for (name, gradient) in other.params {
-            let sum = match self.params.get(&name) {
-                Some(own) => crate::ops::add(own, &gradient)?,
-                None => gradient,
-            };
-            self.params.insert(name, sum);
-        }
-        Ok(())
-    }
-}
-
 impl Network {
     /// A network from its parts.
     ///

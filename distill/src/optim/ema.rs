@@ -21,7 +21,7 @@ impl Ema {
         Self { average: params.clone() }
     }
 
-    /// Moves towards `params`, keeping the share `decay` of the average; [`Ema::warm_up`] lowers it for early steps.
+    /// Moves towards `params`, keeping the share `decay` of the average.
     ///
     /// # Errors
     /// Parameters that are not those of the start, or a device that failed.
@@ -31,11 +31,6 @@ impl Ema {
             self.average.set(name, next)?;
         }
         Ok(())
-    }
-
-    /// `min(decay, (1 + n) / (10 + n))` for the `n`-th update from 0: a decay that forgets the random start quickly.
-    pub fn warm_up(decay: f64, n: u64) -> f64 {
-        decay.min((1.0 + n as f64) / (10.0 + n as f64))
     }
 
     /// The averaged weights, with the buffers of the last update.

@@ -6,13 +6,14 @@ mod losses;
 mod teachers;
 
 use attar_models::zoo::{self, NetworkSpec};
-use attar_models::{Graph, read, rename};
+use attar_models::{Graph, Op, read, rename};
 use candle_core::Device;
 
 use crate::checkpoint::Failpoint;
 use crate::error::{Error, Result};
+use crate::hash::file_sha256;
 use crate::params::Params;
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, TeacherNorm};
 use crate::teacher::OpenOnnx;
 
 pub use data::PlannedData;
@@ -59,6 +60,8 @@ pub struct Plan {
     /// Threads to compute with.
     pub threads: usize,
     pub(crate) params: Params,
+    /// sha256 of the file of weights that the student starts from, in hex.
+    pub(crate) init_sha256: Option<String>,
     pub(crate) losses: Vec<PlannedLoss>,
     pub(crate) failpoint: Failpoint,
 }
@@ -74,12 +77,14 @@ impl Plan {
         let data = PlannedData::open(&recipe.data, recipe.seed)?;
         let (network, student) = build_student(&recipe, &data)?;
         let params = initial_params(&recipe, &student, &opened.device)?;
+        let init_sha256 = recipe.student.init.as_deref().map(file_sha256).transpose()?;
         let mut teachers = Vec::with_capacity(recipe.teachers.len());
         for section in &recipe.teachers {
             let key = format!("teachers.{}", section.name);
             teachers.push(PlannedTeacher::load(section, &key, &data, options.onnx.as_ref())?);
         }
         let losses = losses::plan(&recipe, &student, &teachers)?;
+        check_last_batch(&recipe, data.train.len(), &student, &losses, &teachers)?;
         Ok(Self {
             steps_per_epoch: data.train.len().div_ceil(recipe.train.batch),
             threads: recipe.train.threads.unwrap_or_else(available_threads),
@@ -90,6 +95,7 @@ impl Plan {
             student,
             teachers,
             params,
+            init_sha256,
             losses,
             failpoint: options.failpoint,
             recipe,
@@ -123,6 +129,18 @@ fn check_numbers(recipe: &Recipe) -> Result<()> {
     if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
         return Err(fail(key, "0, expected at least 1"));
     }
+    if train.epochs > MOST_EPOCHS {
+        return Err(fail("train.epochs", format!("{}, expected at most {MOST_EPOCHS}", train.epochs)));
+    }
+    if let Some(rate) = train.learning_rate.values().find(|rate| *rate < 0.0) {
+        return Err(fail("train.learning_rate", format!("{rate} would climb, expected 0 or above")));
+    }
+    for loss in &recipe.losses {
+        if let Some(weight) = loss.weight.values().find(|weight| *weight < 0.0) {
+            let problem = format!("{weight} would make the loss grow, expected 0 or above");
+            return Err(fail(&format!("losses.{}.weight", loss.name), problem));
+        }
+    }
     if train.clip.is_some_and(|clip| !(clip > 0.0 && clip.is_finite())) {
         return Err(fail("train.clip", "expected a positive gradient norm"));
     }
@@ -138,6 +156,43 @@ fn check_numbers(recipe: &Recipe) -> Result<()> {
     }
     unique("losses", recipe.losses.iter().map(|loss| loss.name.as_str()), good)?;
     unique("teachers", recipe.teachers.iter().map(|teacher| teacher.name.as_str()), good)
+}
+
+/// More epochs than anybody waits for; the schedule of a plan is laid out epoch by epoch.
+const MOST_EPOCHS: usize = 1_000_000;
+
+/// A batch norm needs two values a channel. Where maps have shrunk to one position, a last batch of one image has one,
+/// and the first epoch would end in an error.
+fn check_last_batch(
+    recipe: &Recipe,
+    images: usize,
+    student: &Graph,
+    losses: &[PlannedLoss],
+    teachers: &[PlannedTeacher],
+) -> Result<()> {
+    let batch = recipe.train.batch;
+    let (smallest, last) = match images % batch {
+        0 => (batch, "every batch"),
+        rest => (rest, "the last batch of an epoch"),
+    };
+    if smallest > 1 {
+        return Ok(());
+    }
+    let taps = losses.iter().flat_map(|loss| &loss.taps.student);
+    let connectors = taps.filter_map(|tap| tap.connector.as_ref()).map(|connector| &connector.graph);
+    let teachers = teachers.iter().filter(|teacher| teacher.bn == TeacherNorm::Batch).map(|teacher| &teacher.graph);
+    for graph in std::iter::once(student).chain(connectors).chain(teachers) {
+        let mut norms = graph.nodes().iter().filter(|node| matches!(node.op, Op::BatchNorm2d { .. }));
+        if let Some(node) = norms.find(|node| node.shape.iter().skip(1).product::<usize>() == 1) {
+            let problem = format!(
+                "{last} holds one image, of which `{}` in `{}` sees one value a channel and cannot normalise it\n  hint: choose another batch size",
+                node.name,
+                graph.name()
+            );
+            return Err(fail("train.batch", problem));
+        }
+    }
+    Ok(())
 }
 
 fn unique<'a>(list: &str, names: impl Iterator<Item = &'a str>, good: impl Fn(&str) -> bool) -> Result<()> {

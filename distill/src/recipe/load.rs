@@ -8,7 +8,6 @@ use toml::{Table, Value};
 use super::Recipe;
 use super::error::{explain, join, suggest};
 use crate::error::{Error, Result};
-use crate::hash::sha256;
 
 impl Recipe {
     /// Reads the recipe at `path`, applies `overrides` (`train.epochs=5`; the value is TOML, or a bare string where it
@@ -64,14 +63,6 @@ impl Recipe {
     /// A number that TOML cannot hold.
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string(self).map_err(|error| Error::Recipe { key: "(file)".to_owned(), problem: error.to_string() })
-    }
-
-    /// sha256 of [`Recipe::to_toml`], in hex: changes when anything in the recipe does.
-    ///
-    /// # Errors
-    /// A number that TOML cannot hold.
-    pub fn sha256(&self) -> Result<String> {
-        Ok(sha256(self.to_toml()?.as_bytes()))
     }
 
     /// The dotted keys in which two recipes differ, with both values.

@@ -171,6 +171,7 @@ fn fresh_state(plan: &Plan, directory: &Path, data: Data) -> Result<State> {
         threads: plan.threads,
         recipe_sha256: sha256(recipe.as_bytes()),
         data,
+        init_sha256: plan.init_sha256.clone(),
         teachers: plan.teachers.iter().map(|t| (t.name.clone(), t.weights_sha256.clone())).collect(),
         teacher_top1: std::collections::BTreeMap::new(),
     })
@@ -187,6 +188,7 @@ fn same_origin(then: &State, now: &State, directory: &Path) -> Result<()> {
     };
     compare("the training images".to_owned(), Some(&then.data.train), Some(&now.data.train));
     compare("the test images".to_owned(), Some(&then.data.test), Some(&now.data.test));
+    compare("the weights to start from".to_owned(), then.init_sha256.as_ref(), now.init_sha256.as_ref());
     for name in then.teachers.keys().chain(now.teachers.keys().filter(|name| !then.teachers.contains_key(*name))) {
         compare(format!("the weights of teacher `{name}`"), then.teachers.get(name), now.teachers.get(name));
     }

@@ -74,6 +74,9 @@ pub struct Receipt {
     pub data: DataReceipt,
     /// The student's network.
     pub network: NetworkSpec,
+    /// sha256 of the file of weights that the student started from; absent where it started from random ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_sha256: Option<String>,
     /// Trained parameters of the student.
     pub parameters: usize,
     /// Multiply-accumulates of the student for one image.
@@ -175,6 +178,7 @@ impl Facts {
             recipe_sha256: state.recipe_sha256.clone(),
             data: DataReceipt { train: state.data.train.clone(), test: state.data.test.clone(), sizes: self.sizes },
             network: self.network.clone(),
+            init_sha256: state.init_sha256.clone(),
             parameters: self.parameters,
             macs: self.macs,
             teachers: teachers.collect(),

@@ -186,6 +186,21 @@ fn a_changed_recipe_and_changed_images_are_refused_by_name() {
     assert!(message.contains("the training images") && !message.contains("test images"), "{message}");
 }
 
+#[test]
+fn other_weights_to_start_from_are_another_run() {
+    let scene = Scene::new();
+    let init = scene.root().join("start.safetensors");
+    std::fs::copy(scene.run("teacher").join("checkpoints/best/model.safetensors"), &init).unwrap();
+    let overrides = ["train.epochs=1", "student.init=start.safetensors"];
+    let receipt = scene.start("student", "x", &overrides).unwrap();
+    assert_eq!(receipt.init_sha256.map(|sha256| sha256.len()), Some(64));
+    let mut weights = attar_models::read::safetensors(&init).unwrap().weights;
+    weights.0.get_mut("fc.bias").unwrap().data[0] += 1.0;
+    attar_models::write::safetensors(&init, &weights, &BTreeMap::new()).unwrap();
+    let message = scene.resume("student", "x", &overrides).unwrap_err().to_string();
+    assert!(message.contains("the weights to start from"), "{message}");
+}
+
 /// A finished run may be resumed: nothing is left to do, and nothing changes.
 #[test]
 fn resuming_a_finished_run_changes_nothing() {

@@ -18,6 +18,9 @@ fn every_mistake_is_named() {
         (&["trein.epochs=5"], &["trein", "did you mean `train`?"]),
         (&["train.epochs=\"five\""], &["train.epochs", "expected"]),
         (&["train.epochs=0"], &["train.epochs: 0, expected at least 1"]),
+        (&["train.epochs=9223372036854775807"], &["train.epochs:", "expected at most"]),
+        (&["train.learning_rate=-0.1"], &["train.learning_rate: -0.1", "expected 0 or above"]),
+        (&["losses.cd.weight={ at = [[1, 6], [3, -1]] }"], &["losses.cd.weight: -1", "expected 0 or above"]),
         (&["device=gpu"], &["device", "cuda"]),
         (&["student.network.name=resnet9"], &["student.network", "did you mean `resnet8`?"]),
         (&["student.network.classes=10"], &["student.network.classes: 10, but the data has 3"]),
@@ -77,6 +80,19 @@ fn a_plan_describes_itself() {
     assert!(description.teachers[0].renormalised);
     assert_eq!(description.schedule.len(), 4);
     assert!(serde_json::to_string(&description).unwrap().contains("steps_per_epoch"));
+}
+
+/// MobileNetV2 shrinks small images to one position, where one image leaves a batch norm one value a channel: PyTorch finds
+/// out in the last step of the epoch.
+#[test]
+fn a_last_batch_of_one_image_is_refused_where_maps_have_one_position() {
+    let scene = Scene::new();
+    let plan = |batch: &str| scene.plan("teacher", &["student.network.name=mobilenet_v2", batch]);
+    let images = plan("train.batch=8").unwrap().data.train.len();
+    let message = plan(&format!("train.batch={}", images - 1)).unwrap_err().to_string();
+    assert!(message.contains("train.batch: the last batch of an epoch holds one image"), "{message}");
+    assert!(plan("train.batch=1").unwrap_err().to_string().contains("every batch"));
+    assert!(scene.plan("teacher", &["train.batch=1"]).is_ok(), "maps of several positions do");
 }
 
 #[test]

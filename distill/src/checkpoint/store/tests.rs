@@ -25,6 +25,7 @@ fn checkpoint(epochs_done: usize) -> Checkpoint {
         threads: 1,
         recipe_sha256: String::new(),
         data: Data { train: String::new(), test: String::new() },
+        init_sha256: None,
         teachers: BTreeMap::new(),
         teacher_top1: BTreeMap::new(),
     };
