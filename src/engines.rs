@@ -32,7 +32,8 @@ fn fetched() -> Option<PathBuf> {
 /// Which runtimes, and how they run.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct EngineArgs {
-    /// Runtimes to use, comma separated: tract, ort. Without it, every one at hand.
+    /// Runtimes to use, comma separated: tract, ort. Without it, every one at hand; a verb that needs one takes the
+    /// first.
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     engine: Vec<String>,
     /// Threads a runtime may use.

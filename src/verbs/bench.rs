@@ -7,6 +7,7 @@ use anyhow::Result;
 use attar_infer::Bundle;
 use attar_infer::bench::{self, Measurement, Options};
 
+use super::print;
 use crate::engines::EngineArgs;
 use crate::table;
 
@@ -37,13 +38,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let options = Options { batch: args.batch, least_time, ..Options::default() };
     let measured = bench::bench(&bundle, &args.engines.usable()?, &options)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&measured)?);
-        return Ok(());
+        return print(&serde_json::to_string_pretty(&measured)?);
     }
     let header = ["runtime", "min ms", "p50 ms", "p90 ms", "p99 ms", "images/s", "relative", "peak memory", "file"];
     let rows: Vec<Vec<String>> = measured.iter().map(row).collect();
-    print!("{}", table::render(&header, &rows));
-    Ok(())
+    print(&table::render(&header, &rows))
 }
 
 fn row(one: &Measurement) -> Vec<String> {

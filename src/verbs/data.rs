@@ -10,6 +10,7 @@ use attar_data::{Dataset, Source};
 use attar_data::{Report, SplitReport};
 use clap::Subcommand;
 
+use super::print;
 use crate::progress;
 use crate::source::source;
 use crate::table;
@@ -91,8 +92,7 @@ fn info(source: &Source, json: bool) -> Result<()> {
             })
             .collect();
         let info = serde_json::json!({"train": splits.train.len(), "test": splits.test.len(), "classes": per_class});
-        println!("{}", serde_json::to_string_pretty(&info)?);
-        return Ok(());
+        return print(&serde_json::to_string_pretty(&info)?);
     }
     let rows: Vec<Vec<String>> = classes
         .iter()
@@ -101,55 +101,54 @@ fn info(source: &Source, json: bool) -> Result<()> {
             vec![name.clone(), count(&*splits.train, at).to_string(), count(&*splits.test, at).to_string()]
         })
         .collect();
-    print!("{}", table::render(&["class", "train", "test"], &rows));
-    println!("\n{} classes, {} images to learn from, {} to test", classes.len(), splits.train.len(), splits.test.len());
-    if !splits.train.is_empty() {
+    let (train, test) = (splits.train.len(), splits.test.len());
+    let mut text = table::render(&["class", "train", "test"], &rows);
+    text += &format!("\n{} classes, {train} images to learn from, {test} to test", classes.len());
+    if train > 0 {
         let image = splits.train.image(0)?;
-        println!("the first is {}x{} pixels of {} channels", image.width(), image.height(), image.channels());
+        let (width, height, channels) = (image.width(), image.height(), image.channels());
+        text += &format!("\nthe first is {width}x{height} pixels of {channels} channels");
     }
-    Ok(())
+    print(&text)
 }
 
 fn check(source: &Source, json: bool) -> Result<ExitCode> {
     let report = attar_data::check(&source.open()?);
-    if json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        print_report(&report);
-    }
+    print(&if json { serde_json::to_string_pretty(&report)? } else { report_text(&report) })?;
     Ok(ExitCode::from(u8::from(!report.is_clean())))
 }
 
-fn print_report(report: &Report) {
-    for (name, split) in [("train", &report.train), ("test", &report.test)] {
-        print_split(name, split);
-    }
+fn report_text(report: &Report) -> String {
+    let mut lines = split_lines("train", &report.train);
+    lines.extend(split_lines("test", &report.test));
     let leaks: Vec<_> = report.leaks().collect();
-    println!(
+    lines.push(format!(
         "duplicates: {} groups of equal images, {} of them in both train and test",
         report.duplicates.len(),
         leaks.len()
-    );
+    ));
     for leak in leaks.iter().take(20) {
-        println!("  {} = {} ({})", leak.train.join(", "), leak.test.join(", "), leak.classes.join(" / "));
+        lines.push(format!("  {} = {} ({})", leak.train.join(", "), leak.test.join(", "), leak.classes.join(" / ")));
     }
-    println!("{}", if report.is_clean() { "sound" } else { "NOT SOUND" });
+    lines.push(if report.is_clean() { "sound" } else { "NOT SOUND" }.to_owned());
+    lines.join("\n")
 }
 
-fn print_split(name: &str, split: &SplitReport) {
+fn split_lines(name: &str, split: &SplitReport) -> Vec<String> {
     let sizes: Vec<String> = split.sizes.iter().take(6).map(|(size, count)| format!("{count} of {size}")).collect();
-    println!(
+    let mut lines = vec![format!(
         "{name}: {} images, {}; largest class {:.2} times the smallest",
         split.images,
         sizes.join(", "),
         split.imbalance
-    );
+    )];
     for (what, classes) in [("empty classes", &split.empty_classes), ("fewer than 10 images", &split.tiny_classes)] {
         if !classes.is_empty() {
-            println!("  {what}: {}", classes.join(", "));
+            lines.push(format!("  {what}: {}", classes.join(", ")));
         }
     }
-    split.corrupt.iter().for_each(|file| println!("  corrupt: {}: {}", file.name, file.problem));
+    lines.extend(split.corrupt.iter().map(|file| format!("  corrupt: {}: {}", file.name, file.problem)));
+    lines
 }
 
 fn fetch(known: Known, from: Option<&Path>, into: &Path, json: bool) -> Result<()> {
@@ -165,12 +164,10 @@ fn fetch(known: Known, from: Option<&Path>, into: &Path, json: bool) -> Result<(
     };
     let source = known.source(into);
     if json {
-        println!("{}", serde_json::to_string_pretty(&serde_json::json!({"files": installed, "source": source}))?);
-        return Ok(());
+        return print(&serde_json::to_string_pretty(&serde_json::json!({"files": installed, "source": source}))?);
     }
-    installed.iter().for_each(|path| println!("{}", path.display()));
-    println!("in a recipe:\n[data]\nsource = {}", toml::Value::try_from(&source)?);
-    Ok(())
+    let paths: Vec<String> = installed.iter().map(|path| path.display().to_string()).collect();
+    print(&format!("{}\nin a recipe:\n[data]\nsource = {}", paths.join("\n"), toml::Value::try_from(&source)?))
 }
 
 fn download(file: &RemoteFile, to: &Path) -> Result<()> {

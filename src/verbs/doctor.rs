@@ -4,6 +4,7 @@ use anyhow::Result;
 use attar_infer::engine::{self, Availability};
 use serde::Serialize;
 
+use super::print;
 use crate::engines;
 
 /// Says what this machine and this build can do: devices, SIMD, threads, runtimes and where they were found.
@@ -47,11 +48,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         engines: engine::available(&args.ort.search()),
     };
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&findings)?);
-    } else {
-        print(&findings);
+        return print(&serde_json::to_string_pretty(&findings)?);
     }
-    Ok(())
+    print(&text(&findings))
 }
 
 fn cuda() -> Device {
@@ -61,21 +60,22 @@ fn cuda() -> Device {
     }
 }
 
-fn print(findings: &Findings) {
-    println!("attar {} on {}", findings.version, findings.target);
-    println!("threads   {}", findings.threads);
-    println!(
-        "simd      {}",
-        if findings.simd.is_empty() { "none detected".to_owned() } else { findings.simd.join(" ") }
-    );
+fn text(findings: &Findings) -> String {
+    let simd = if findings.simd.is_empty() { "none detected".to_owned() } else { findings.simd.join(" ") };
+    let mut lines = vec![
+        format!("attar {} on {}", findings.version, findings.target),
+        format!("threads   {}", findings.threads),
+        format!("simd      {simd}"),
+    ];
     for device in &findings.devices {
-        println!("device    {:<6} {}", device.name, if device.usable { "usable" } else { &device.note });
+        lines.push(format!("device    {:<6} {}", device.name, if device.usable { "usable" } else { &device.note }));
     }
     for engine in &findings.engines {
         let library = engine.library.as_ref().map(|path| format!(" from {}", path.display())).unwrap_or_default();
         let state = engine.problem.clone().unwrap_or_else(|| engine.version.clone().unwrap_or_default() + &library);
-        println!("engine    {:<6} {}", engine.engine, state.replace('\n', "\n                 "));
+        lines.push(format!("engine    {:<6} {}", engine.engine, state.replace('\n', "\n                 ")));
     }
+    lines.join("\n")
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -8,6 +8,7 @@ use attar_export::{Goldens, Source};
 use attar_infer::parity;
 use attar_infer::{Bundle, Certificate};
 
+use super::print;
 use crate::engines::EngineArgs;
 use crate::table;
 
@@ -25,7 +26,8 @@ pub(crate) struct Args {
     /// ONNX operator set.
     #[arg(long, default_value_t = Options::default().opset)]
     opset: i64,
-    /// Example images that travel with the bundle: `real` ones of the validation split, `synthetic` ones, or `none`.
+    /// Example images that travel with the bundle: `real` ones of the validation split (of the test split where nothing
+    /// was held out), `synthetic` ones, or `none`.
     #[arg(long, default_value = "real", value_parser = goldens)]
     goldens: Goldens,
     /// Print JSON.
@@ -49,30 +51,32 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let (summary, certificate) = export(&args.run, &out, &options, &args.engines)?;
     if args.json {
         let result = serde_json::json!({"bundle": out, "summary": summary, "goldens": certificate});
-        println!("{}", serde_json::to_string_pretty(&result)?);
-        return Ok(());
+        return print(&serde_json::to_string_pretty(&result)?);
     }
-    println!("{}", out.display());
-    println!(
-        "  {} parameters, {} MACs, model.onnx {:.2} MB, opset {}",
-        table::si(summary.parameters as f64),
-        table::si(summary.macs as f64),
-        summary.onnx_bytes as f64 / 1e6,
-        options.opset
-    );
-    println!("  {}", goldens_statement(&options, &summary));
+    let mut lines = vec![
+        out.display().to_string(),
+        format!(
+            "  {} parameters, {} MACs, model.onnx {:.2} MB, opset {}",
+            table::si(summary.parameters as f64),
+            table::si(summary.macs as f64),
+            summary.onnx_bytes as f64 / 1e6,
+            options.opset
+        ),
+        format!("  {}", goldens_statement(&options, &summary)),
+    ];
     for runtime in &certificate.runtimes {
         let difference =
             runtime.goldens.as_ref().map(|g| format!(", largest logit difference {:.1e}", g.logit_max_diff));
-        println!("  loads and runs in {} {}{}", runtime.engine, runtime.version, difference.unwrap_or_default());
+        let difference = difference.unwrap_or_default();
+        lines.push(format!("  loads and runs in {} {}{difference}", runtime.engine, runtime.version));
     }
-    Ok(())
+    print(&lines.join("\n"))
 }
 
 fn goldens_statement(options: &Options, summary: &Summary) -> String {
     match options.goldens {
         Goldens::Real => format!(
-            "holds {} real validation images as goldens; use --goldens synthetic for data that must not leave",
+            "holds {} real images as goldens, none of them trained on; use --goldens synthetic for data that must not leave",
             summary.goldens
         ),
         Goldens::Synthetic => format!("holds {} synthetic goldens, no real image", summary.goldens),
@@ -96,11 +100,30 @@ pub(crate) fn export(
     std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
     let scratch = tempfile::Builder::new().prefix(".export-").tempdir_in(parent).context("no place for the bundle")?;
     let summary = attar_export::write_bundle(&source, options, scratch.path())?;
-    let certificate = check(scratch.path(), engines)?;
-    let finished = scratch.keep();
-    std::fs::rename(&finished, out)
-        .with_context(|| format!("{} could not be named {}", finished.display(), out.display()))?;
+    let certificate = match options.goldens {
+        Goldens::None => {
+            Bundle::open(scratch.path())?;
+            check_without_goldens(&source, options, parent, engines)?
+        }
+        Goldens::Real | Goldens::Synthetic => check(scratch.path(), engines)?,
+    };
+    std::fs::rename(scratch.path(), out)
+        .with_context(|| format!("{} could not be named {}", scratch.path().display(), out.display()))?;
+    let _ = scratch.keep(); // it has its name now, and nothing is to be removed
     Ok((summary, certificate))
+}
+
+/// A bundle that is to travel without goldens is checked by a twin that has synthetic ones; the model is the same to the
+/// byte.
+fn check_without_goldens(
+    source: &Source,
+    options: &Options,
+    place: &Path,
+    engines: &EngineArgs,
+) -> Result<Certificate> {
+    let twin = tempfile::Builder::new().prefix(".export-").tempdir_in(place).context("no place for the check")?;
+    attar_export::write_bundle(source, &Options { goldens: Goldens::Synthetic, ..*options }, twin.path())?;
+    check(twin.path(), engines)
 }
 
 /// Fails unless every runtime at hand gives the goldens' answers within rounding.

@@ -4,6 +4,7 @@ use anyhow::Result;
 use attar_models::{Graph, zoo};
 use serde::Serialize;
 
+use super::print;
 use crate::table;
 
 /// Lists the networks of the zoo, or shows one with its taps and shapes.
@@ -80,12 +81,10 @@ fn all(json: bool) -> Result<()> {
     };
     let rows: Vec<Row> = zoo::catalog().into_iter().map(row).collect::<Result<_>>()?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&rows)?);
-        return Ok(());
+        return print(&serde_json::to_string_pretty(&rows)?);
     }
     let cells: Vec<Vec<String>> = rows.iter().map(Row::cells).collect();
-    print!("{}", table::render(&["network", "input", "classes", "parameters", "MACs", "options"], &cells));
-    Ok(())
+    print(&table::render(&["network", "input", "classes", "parameters", "MACs", "options"], &cells))
 }
 
 fn one(name: &str, args: &Args) -> Result<()> {
@@ -101,17 +100,15 @@ fn one(name: &str, args: &Args) -> Result<()> {
             graph.nodes().iter().map(|n| serde_json::json!({"name": n.name, "op": n.op, "shape": n.shape})).collect();
         let stages: Vec<&str> = graph.stages().iter().map(|(stage, _)| stage.as_str()).collect();
         let network = serde_json::json!({"summary": summary, "stages": stages, "nodes": nodes});
-        println!("{}", serde_json::to_string_pretty(&network)?);
-        return Ok(());
+        return print(&serde_json::to_string_pretty(&network)?);
     }
-    print!("{}", table::render(&["node", "shape", "MACs", "tap"], &nodes(&graph)));
-    println!(
+    print(&table::render(&["node", "shape", "MACs", "tap"], &nodes(&graph)))?;
+    print(&format!(
         "\n{}: {} parameters, {} MACs",
         spec.name,
         table::si(summary.parameters as f64),
         table::si(summary.macs as f64)
-    );
-    Ok(())
+    ))
 }
 
 fn nodes(graph: &Graph) -> Vec<Vec<String>> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use attar_infer::{Bundle, Classifier};
 
+use super::print;
 use crate::engines::EngineArgs;
 
 /// Classifies images with a bundle.
@@ -39,11 +40,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             all.push(serde_json::json!({"image": path, "guesses": guesses}));
             continue;
         }
-        println!("{}", path.display());
-        guesses.iter().for_each(|guess| println!("  {:>6.2} %  {}", 100.0 * guess.probability, guess.label));
+        print(&path.display().to_string())?;
+        for guess in &guesses {
+            print(&format!("  {:>6.2} %  {}", 100.0 * guess.probability, guess.label))?;
+        }
     }
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&all)?);
-    }
-    Ok(())
+    if args.json { print(&serde_json::to_string_pretty(&all)?) } else { Ok(()) }
 }

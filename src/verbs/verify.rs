@@ -1,13 +1,14 @@
 //! `attar verify`: does the bundle decide like the network that was trained?
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use attar_infer::parity::{self, Options};
 use attar_infer::report::{certificate_section, html};
 use attar_infer::{Bundle, Certificate};
 
+use super::print;
 use crate::engines::EngineArgs;
 use crate::progress;
 use crate::report::run::Extras;
@@ -32,7 +33,7 @@ pub(crate) struct Args {
     /// Write the certificate as a self-contained page.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Draw the certificate into the report of this run directory.
+    /// Draw the certificate into the report of this run directory, from which the bundle was exported.
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
     /// Leave images out of the pages.
@@ -47,6 +48,9 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let bundle = Bundle::open(&args.bundle)?;
+    if let Some(run) = &args.run {
+        check_run(&bundle, run)?;
+    }
     let data = args.data.open()?;
     let options = Options { margin_points: args.margin, images: !args.no_images, ..Options::default() };
     let certificate = certify(&bundle, data.as_deref(), &options, &args.engines)?;
@@ -59,11 +63,21 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         let images = if args.no_images { Images::Withheld } else { Images::Shown };
         report::run::write(run, &Extras { certificate: Some(&certificate), comparison: None, images })?;
     }
-    match args.json {
-        true => println!("{}", certificate.to_json()?),
-        false => println!("{certificate}"),
-    }
+    print(&if args.json { certificate.to_json()? } else { certificate.to_string() })?;
     Ok(ExitCode::from(certificate.exit_code()))
+}
+
+/// A certificate belongs into the report of the run whose weights the bundle holds, and into no other.
+fn check_run(bundle: &Bundle, run: &Path) -> Result<()> {
+    let receipt = report::run::read_receipt(run)?;
+    let exported = bundle.predictions().map(|predictions| predictions.weights_sha256.as_str());
+    if exported != Some(receipt.weights_sha256.as_str()) {
+        let (bundle, run) = (bundle.root().display(), run.display());
+        bail!(
+            "{bundle} was not exported from {run}: it holds other weights\n  hint: `--run` names the run of the bundle"
+        );
+    }
+    Ok(())
 }
 
 /// The certificate of a bundle over the runtimes that were asked for.
