@@ -1,5 +1,7 @@
 //! The optimisers against ten steps of PyTorch's, resumed after each, and what they refuse.
 
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions, not in what they share
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -1,5 +1,7 @@
 //! The shipped `paper-code` recipes say what the authors' code does, epoch by epoch, and fit the networks they name.
 
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions, not in what they share
+
 use attar_data::{Augment, Source};
 use attar_distill::knots::Knots;
 use attar_distill::losses::LossSpec;

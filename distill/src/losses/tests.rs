@@ -24,8 +24,11 @@ fn spec(text: &str) -> LossSpec {
     toml::from_str(text).unwrap()
 }
 
-/// Connectors of a channel loss: name, input shape, output shape, number of nodes after the input.
-fn connectors(text: &str) -> Vec<Option<(String, Vec<usize>, Vec<usize>, usize)>> {
+/// Name, input shape, output shape, number of nodes after the input.
+type ConnectorFacts = (String, Vec<usize>, Vec<usize>, usize);
+
+/// The connectors of a channel loss.
+fn connectors(text: &str) -> Vec<Option<ConnectorFacts>> {
     let (student, teacher) = (network("small", &[4, 8], 10), network("large", &[4, 16], 10));
     let taps = spec(text).build("cd", &student, &[teacher]).unwrap().taps();
     assert_eq!(taps.student.len(), taps.teacher.len());

@@ -67,7 +67,7 @@ impl Signature {
             return fail(format!("{} floats for {n} images of {:?}", batch.len(), self.input));
         }
         let step = self.fixed_batch.unwrap_or(n);
-        if n % step != 0 {
+        if !n.is_multiple_of(step) {
             return fail(format!(
                 "a batch of {n}, but the model takes only multiples of {step} (its batch axis is fixed)"
             ));
@@ -216,17 +216,22 @@ impl Availability {
 
 /// Every runtime with its version, or why it cannot be used.
 pub fn available(search: &OrtSearch) -> Vec<Availability> {
-    let _ = search;
-    let mut found = Vec::new();
-    #[cfg(feature = "tract")]
-    found.push(Availability {
-        engine: EngineKind::Tract,
-        version: Some(tract::VERSION.to_owned()),
-        library: None,
-        problem: None,
-    });
-    #[cfg(feature = "ort")]
-    found.push(match ort_library::load(search) {
+    vec![tract_available(), ort_available(search)]
+}
+
+#[cfg(feature = "tract")]
+fn tract_available() -> Availability {
+    Availability { engine: EngineKind::Tract, version: Some(tract::VERSION.to_owned()), library: None, problem: None }
+}
+
+#[cfg(not(feature = "tract"))]
+fn tract_available() -> Availability {
+    unusable(EngineKind::Tract, &not_compiled(EngineKind::Tract))
+}
+
+#[cfg(feature = "ort")]
+fn ort_available(search: &OrtSearch) -> Availability {
+    match ort_library::load(search) {
         Ok(loaded) => Availability {
             engine: EngineKind::Ort,
             version: Some(loaded.version.clone()),
@@ -234,13 +239,12 @@ pub fn available(search: &OrtSearch) -> Vec<Availability> {
             problem: None,
         },
         Err(error) => unusable(EngineKind::Ort, &error),
-    });
-    #[cfg(not(feature = "tract"))]
-    found.push(unusable(EngineKind::Tract, &not_compiled(EngineKind::Tract)));
-    #[cfg(not(feature = "ort"))]
-    found.push(unusable(EngineKind::Ort, &not_compiled(EngineKind::Ort)));
-    found.sort_by_key(|a| a.engine);
-    found
+    }
+}
+
+#[cfg(not(feature = "ort"))]
+fn ort_available(_: &OrtSearch) -> Availability {
+    unusable(EngineKind::Ort, &not_compiled(EngineKind::Ort))
 }
 
 fn unusable(engine: EngineKind, error: &Error) -> Availability {

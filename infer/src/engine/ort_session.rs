@@ -99,6 +99,7 @@ fn float_shape(what: &str, outlet: &Outlet) -> std::result::Result<Vec<i64>, Str
 }
 
 /// ONNX Runtime's message, which ends in line breaks.
+#[allow(clippy::needless_pass_by_value)] // so that `map_err` takes it as it is
 fn said<R>(error: ort::Error<R>) -> String {
     error.to_string().trim().to_owned()
 }
