@@ -67,8 +67,7 @@ pub enum Source {
     Idx {
         /// Directory (or `.tar.gz`) of the four files.
         root: PathBuf,
-        /// Class names. Without them: `labels.txt` in the directory, one name a line; else Fashion-MNIST's names if the
-        /// directory's own name contains `fashion`; else the digits.
+        /// Class names. Without them: `labels.txt` in the directory, one name a line; else the digits.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         classes: Option<Vec<String>>,
     },

@@ -207,7 +207,11 @@ mod tests {
                 assert!(file.url.ends_with(file.name) && file.url.starts_with("http"));
                 assert!(file.md5.len() == 32 && file.md5.bytes().all(|byte| byte.is_ascii_hexdigit()));
             }
-            assert!(known.source(Path::new("data")).root().starts_with("data"));
+            let source = known.source(Path::new("data"));
+            assert!(source.root().starts_with("data"));
+            // The digits are their own names; the others' are in the files or stated here.
+            let stated = matches!(&source, Source::Idx { classes: Some(names), .. } if names[9] == "Ankle boot");
+            assert_eq!(stated, known == Known::FashionMnist);
         }
         let error = Known::named("cifar-10").unwrap_err().to_string();
         assert!(error.contains("cifar10") && error.contains("fashion-mnist"), "{error}");

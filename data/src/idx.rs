@@ -21,7 +21,7 @@ pub(crate) fn open(root: &Path, classes: Option<&[String]>) -> Result<Splits> {
     let files = Files::open(root, "", &names.iter().map(String::as_str).collect::<Vec<_>>())?;
     let classes = match classes {
         Some(classes) => Some(classes.to_vec()),
-        None => named_classes(root, &files)?,
+        None => named_classes(&files)?,
     };
     let train = split(&files, "train", classes.as_deref(), "train")?;
     let test = split(&files, "t10k", Some(train.classes()), "test")?;
@@ -34,13 +34,11 @@ fn spellings(stem: &str) -> [String; 4] {
     [format!("{dashed}-ubyte"), format!("{dashed}-ubyte.gz"), format!("{stem}-ubyte"), format!("{stem}-ubyte.gz")]
 }
 
-fn named_classes(root: &Path, files: &Files) -> Result<Option<Vec<String>>> {
-    if let Some((path, text)) = files.find(&["labels.txt"])? {
-        let text = String::from_utf8(text).map_err(|_| Error::format(&path, "not UTF-8 text"))?;
-        return Ok(Some(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()));
-    }
-    let name = root.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-    Ok(name.contains("fashion").then(|| FASHION_MNIST_CLASSES.map(str::to_owned).to_vec()))
+/// The names in `labels.txt`, one a line, if it is there.
+fn named_classes(files: &Files) -> Result<Option<Vec<String>>> {
+    let Some((path, text)) = files.find(&["labels.txt"])? else { return Ok(None) };
+    let text = String::from_utf8(text).map_err(|_| Error::format(&path, "not UTF-8 text"))?;
+    Ok(Some(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()))
 }
 
 fn split(files: &Files, prefix: &str, classes: Option<&[String]>, name: &str) -> Result<InMemory> {
@@ -158,14 +156,17 @@ mod tests {
     }
 
     #[test]
-    fn class_names_are_given_or_found() {
+    fn class_names_are_given_or_found_and_never_guessed() {
         let root = tempfile::tempdir().unwrap();
-        let fashion = root.path().join("Fashion-MNIST");
+        let fashion = root.path().join("fashion-mnist");
         std::fs::create_dir(&fashion).unwrap();
         write(&fashion);
-        assert_eq!(open(&fashion, None).unwrap().test.classes()[9], "Ankle boot");
+        assert_eq!(open(&fashion, None).unwrap().test.classes()[9], "9", "the name of a folder says nothing");
+        let given = FASHION_MNIST_CLASSES.map(str::to_owned);
+        assert_eq!(open(&fashion, Some(&given)).unwrap().test.classes()[9], "Ankle boot");
         std::fs::write(fashion.join("labels.txt"), "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n").unwrap();
         assert_eq!(open(&fashion, None).unwrap().test.classes()[9], "j");
+        assert_eq!(open(&fashion, Some(&given)).unwrap().train.classes()[9], "Ankle boot");
         let error = open(&fashion, Some(&["one".to_owned(), "two".to_owned(), "three".to_owned()])).unwrap_err();
         assert!(error.to_string().contains("label 9 of image 2 (byte 10), but there are 3 classes"), "{error}");
     }
