@@ -98,7 +98,7 @@ pub(crate) fn export(
     let source = Source::open(run, None)?;
     let parent = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
-    let scratch = tempfile::Builder::new().prefix(".export-").tempdir_in(parent).context("no place for the bundle")?;
+    let scratch = scratch(parent)?;
     let summary = attar_export::write_bundle(&source, options, scratch.path())?;
     let certificate = match options.goldens {
         Goldens::None => {
@@ -121,9 +121,18 @@ fn check_without_goldens(
     place: &Path,
     engines: &EngineArgs,
 ) -> Result<Certificate> {
-    let twin = tempfile::Builder::new().prefix(".export-").tempdir_in(place).context("no place for the check")?;
+    let twin = scratch(place)?;
     attar_export::write_bundle(source, &Options { goldens: Goldens::Synthetic, ..*options }, twin.path())?;
     check(twin.path(), engines)
+}
+
+/// A folder beside the final place that is removed unless it is kept, as readable as any new folder.
+fn scratch(parent: &Path) -> Result<tempfile::TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".export-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777)); // the umask takes its part
+    builder.tempdir_in(parent).with_context(|| format!("{}: no place for the bundle", parent.display()))
 }
 
 /// Fails unless every runtime at hand gives the goldens' answers within rounding.
