@@ -1,7 +1,12 @@
 //! The inspector: rules of the house, the command line, the whole pipeline and the parity matrix.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // clippy.toml allows them in test functions, not in what they share
+// clippy.toml allows these in test functions, not in what they share.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod bad_input;
+mod cli;
 mod parity;
+mod pipeline;
+mod recipes;
 mod support;
 mod tidy;

@@ -1,4 +1,7 @@
-//! What several tests of the suite share: the way a test says that it could not run, and the large ones to be asked for.
+//! What the tests of the suite share: the program, a trained scene, what a test says when it cannot run, the large ones.
+
+pub(crate) mod program;
+pub(crate) mod scene;
 
 use std::io::Write;
 

@@ -1,0 +1,108 @@
+//! The command line: help with examples, JSON that is only JSON, progress on stderr, mistakes answered by the right name.
+
+use crate::pipeline::names;
+use crate::support::program::attar;
+use crate::support::scene::scene;
+
+#[test]
+fn every_verb_has_help_with_examples() {
+    let verbs = ["demo", "train", "distill", "export", "verify", "bench", "predict", "models", "doctor"];
+    let verbs = verbs.map(|verb| vec![verb]);
+    let data = ["info", "check", "fetch"].map(|action| vec!["data", action]);
+    let overview = scene().attar(&["--help"]).ok().out;
+    for verb in verbs.into_iter().chain(data) {
+        assert!(overview.contains(&format!("  {} ", verb[0])), "--help does not list {}", verb[0]);
+        let help = scene().attar(&[&verb[..], &["--help"]].concat()).ok().out;
+        assert!(help.contains("Examples:") && help.contains(&format!("attar {}", verb.join(" "))), "{verb:?}:\n{help}");
+        assert!(help.contains("--json"), "{verb:?} has no --json");
+    }
+    assert!(scene().attar(&["--version"]).ok().out.contains(env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn json_is_all_of_stdout_and_progress_is_on_stderr() {
+    let scene = scene();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let json = |args: &[&str]| scene.attar(&[args, &["--json"]].concat()).ok().json();
+
+    let zoo = json(&["models"]);
+    assert!(zoo.as_array().unwrap().iter().any(|row| row["name"] == "resnet20" && row["parameters"] == 278_324));
+    let one = json(&["models", "resnet8", "--classes", "100", "--input", "3x32x32"]);
+    assert_eq!((&one["summary"]["classes"], &one["stages"][0]), (&100.into(), &"layer1".into()));
+    let doctor = json(&["doctor"]);
+    assert!(doctor["engines"].as_array().unwrap().iter().any(|engine| engine["engine"] == "tract"));
+    let info = json(&["data", "info", "idx:data"]);
+    assert_eq!((&info["test"], &info["classes"][9]["class"]), (&800.into(), &"Ankle boot".into()));
+    json(&["data", "check", "idx:data"]);
+    let plan = json(&["distill", "student.toml", "--dry-run"]);
+    assert_eq!(plan["losses"].as_array().unwrap().len(), 3);
+
+    let short = ["--set", "train.epochs=1", "--set", "data.test_subset=100", "--out", &at("run")];
+    let trained = scene.attar(&[&["train", "alone.toml", "--json"], &short[..]].concat()).ok();
+    assert_eq!(trained.json()["epochs"], 1);
+    assert!(trained.err.contains("epoch 1/1") && trained.err.contains("done in"), "{}", trained.err);
+    // Not a terminal: plain lines, no control characters.
+    assert!(!trained.err.contains('\u{1b}') && !trained.err.contains('\r'), "{:?}", trained.err);
+    assert_eq!(json(&["export", &at("run"), "--out", &at("bundle")])["bundle"], at("bundle"));
+    json(&["bench", &at("bundle"), "--seconds", "0.05"]);
+}
+
+#[test]
+fn a_wrong_name_is_answered_by_the_near_one() {
+    let scene = scene();
+    let set = |setting: &str| scene.attar(&["distill", "student.toml", "--dry-run", "--set", setting]);
+    set("train.epoch=1").fails(&["train.epoch", "did you mean `epochs`?"]);
+    set("losses.cd.loss.kind=chanel").fails(&["losses.cd", "chanel", "did you mean `channel`?"]);
+    set("losses.cd.loss.pairs=[[\"layer9\", \"layer3\"]]").fails(&["losses.cd", "layer9", "did you mean `layer"]);
+    set("student.network.name=resnet9").fails(&["student.network", "did you mean `resnet8`?"]);
+    set("device=gpu").fails(&["device", "cpu", "cuda"]);
+    set("data.source.kind=idxx").fails(&["data.source", "did you mean `idx`?"]);
+    scene.attar(&["models", "mobilenet_v3"]).fails(&["did you mean `mobilenet_v2`?"]);
+    scene.attar(&["data", "info", "idxs:data"]).fails(&["did you mean `idx`?"]);
+    scene.attar(&["data", "fetch", "fashion_mnist"]).fails(&["did you mean `fashion-mnist`?"]);
+    scene.attar(&["verify", "bundles/student", "--engine", "tracked"]).fails(&["tracked", "known: tract, ort"]);
+    scene.attar(&["trein", "student.toml"]).fails(&["trein", "train"]);
+    scene.attar(&["train", "nowhere.toml"]).fails(&["nowhere.toml"]);
+}
+
+#[test]
+fn train_and_distill_name_each_other() {
+    scene().attar(&["train", "student.toml"]).fails(&["student.toml names teachers", "hint: use `attar distill`"]);
+    scene().attar(&["distill", "alone.toml"]).fails(&["alone.toml names no teacher", "hint: use `attar train`"]);
+}
+
+#[test]
+fn cuda_where_there_is_none_is_an_error() {
+    let scene = scene();
+    let devices = scene.attar(&["doctor", "--json"]).ok().json()["devices"].clone();
+    if devices.as_array().unwrap().iter().any(|device| device["name"] == "cuda" && device["usable"] == true) {
+        return; // it would be no error here
+    }
+    scene.attar(&["train", "alone.toml", "--set", "device=cuda", "--out", "runs/cuda"]).fails(&["device `cuda`"]);
+    assert!(!scene.root().join("runs/cuda").exists());
+    scene.attar(&["train", "alone.toml", "--set", "device=auto", "--dry-run"]).ok();
+}
+
+#[test]
+fn a_dry_run_says_everything_and_writes_nothing() {
+    let scene = scene();
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = scene.root().join("student.toml");
+    let said = attar(folder.path(), &["distill", recipe.to_str().unwrap(), "--dry-run"]).ok().out;
+    let parts = [
+        "2 epochs x 10 steps of 24 images",
+        "220 train, 20 validation, 800 test, 10 classes",
+        "layer3",
+        "resnet14",
+        "parameters",
+        "MACs",
+        "trains",
+        "5.4000",
+        "cpu",
+    ];
+    for part in parts {
+        assert!(said.contains(part), "no `{part}` in\n{said}");
+    }
+    assert!(names(folder.path()).is_empty(), "a dry run wrote {:?}", names(folder.path()));
+}

@@ -1,0 +1,48 @@
+//! Every recipe that ships reads, and its networks, losses and weights over time are ones that this program can build.
+
+use std::path::{Path, PathBuf};
+
+use attar_distill::Recipe;
+use attar_distill::recipe::TeacherSource;
+use attar_models::zoo;
+
+fn shipped() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = ["recipes", "demo"].into_iter().flat_map(|folder| std::fs::read_dir(root.join(folder)).unwrap());
+    let mut recipes: Vec<PathBuf> = files.map(|entry| entry.unwrap().path()).collect();
+    recipes.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    recipes.sort();
+    recipes
+}
+
+#[test]
+fn shipped_recipes_build_their_networks_and_losses() {
+    let recipes = shipped();
+    assert!(recipes.len() >= 5, "{recipes:?}");
+    for path in recipes {
+        let name = path.display();
+        let recipe = Recipe::load(&path, &[]).unwrap_or_else(|error| panic!("{name}: {error}"));
+        // The data is absent, so classes and input are any that fit the kind of network.
+        let channels = recipe.data.preprocessing.channels;
+        let size = recipe.data.preprocessing.crop.unwrap_or([32, 32]);
+        let input = [channels, size[0], size[1]];
+        let build = |section: &attar_distill::recipe::NetworkSection| {
+            zoo::build(&section.resolve(10, input)).unwrap_or_else(|error| panic!("{name}: {error}"))
+        };
+        let student = build(&recipe.student.network);
+        let mut teachers = Vec::new();
+        for teacher in &recipe.teachers {
+            teachers.push(match &teacher.from {
+                TeacherSource::Weights { network: Some(network), .. } => build(network),
+                _ => student.clone(), // its card, which does not ship with a recipe, says what it is
+            });
+        }
+        for loss in &recipe.losses {
+            let built = loss.loss.build(&loss.name, &student, &teachers);
+            assert!(built.is_ok(), "{name}: losses.{}: {:?}", loss.name, built.err());
+            let epochs = recipe.train.epochs as f64;
+            let weights = (1..=recipe.train.epochs).map(|epoch| loss.weight.value(epoch as f64, epochs));
+            assert!(weights.into_iter().any(|weight| weight > 0.0), "{name}: losses.{} never counts", loss.name);
+        }
+    }
+}
