@@ -242,6 +242,9 @@ fn a_teacher_that_is_never_right_gives_exactly_nothing() {
     }
 }
 
+/// A loss of student logits alone.
+type LogitLoss<'a> = &'a dyn Fn(&Tensor) -> Result<Tensor>;
+
 #[test]
 fn extreme_logits_stay_finite() {
     let z = Tensor::new(&[[1e4_f32, -1e4, 0.], [-1e4, 1e4, 1e4], [0., 0., 0.]], &Device::Cpu).unwrap();
@@ -249,10 +252,9 @@ fn extreme_logits_stay_finite() {
     let labels = Tensor::new(&[1_u32, 0, 0], &Device::Cpu).unwrap();
     let targets = Tensor::new(&[[1_f32, 0., 0.], [0., 1., 0.], [0., 0., 1.]], &Device::Cpu).unwrap();
     for temperature in [0.5, 1.0, 8.0] {
-        let losses: [&dyn Fn(&Tensor) -> Result<Tensor>; 3] =
-            [&|z| cross_entropy(z, &targets, 0.1), &|z| kd(z, &t, temperature), &|z| {
-                guided_kd(z, &t, &labels, temperature, Denominator::Correct)
-            }];
+        let losses: [LogitLoss<'_>; 3] = [&|z| cross_entropy(z, &targets, 0.1), &|z| kd(z, &t, temperature), &|z| {
+            guided_kd(z, &t, &labels, temperature, Denominator::Correct)
+        }];
         for loss in losses {
             let var = Var::from_tensor(&z).unwrap();
             let value = loss(&var).unwrap();

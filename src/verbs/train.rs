@@ -52,20 +52,16 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
     let plan = Plan::new(recipe, options())?;
     if args.dry_run {
         let description = plan.describe();
-        if args.json {
-            println!("{}", serde_json::to_string_pretty(&description)?);
-        } else {
-            print!("{description}");
-        }
-        return Ok(());
+        return super::print(&match args.json {
+            true => serde_json::to_string_pretty(&description)?,
+            false => description.to_string(),
+        });
     }
     let receipt = carry_out(plan, &directory, args.resume)?;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&receipt)?);
-    } else {
-        println!("{}", directory.display());
-    }
-    Ok(())
+    super::print(&match args.json {
+        true => serde_json::to_string_pretty(&receipt)?,
+        false => directory.display().to_string(),
+    })
 }
 
 /// What the rooms behind this one may use: ONNX files as teachers, run by an engine.

@@ -223,7 +223,7 @@ pub struct TrainSection {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip: Option<f64>,
     /// Decay of an exponential moving average of the weights, e.g. 0.999; with it, the average is what is evaluated
-    /// and exported.
+    /// and exported. It starts lower, `(1 + n) / (10 + n)` after `n` steps, so that the initial weights are forgotten.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ema: Option<f64>,
     /// Threads to compute with; all of them if left out.

@@ -23,7 +23,10 @@ pub(super) const PROGRAM: &str = concat!("attar ", env!("CARGO_PKG_VERSION"));
 
 pub(super) fn start(plan: Plan, directory: &Path, observer: &mut dyn Observer) -> Result<Receipt> {
     let directory = absolute(directory)?;
-    let taken = std::fs::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_some());
+    // What a start leaves that was killed before it wrote its recipe is no run.
+    let unfinished = std::ffi::OsStr::new("recipe.toml.new");
+    let taken = std::fs::read_dir(&directory)
+        .is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name() != unfinished));
     if taken {
         let problem = "exists already\n  hint: go on with --resume, or choose another name".to_owned();
         return Err(Error::Format { path: directory, problem });

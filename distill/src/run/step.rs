@@ -35,6 +35,17 @@ impl Position {
     pub(super) fn time(&self) -> f64 {
         self.epoch as f64 + self.step as f64 / self.steps_per_epoch as f64
     }
+
+    /// Steps of the run before this one.
+    fn steps_before(&self) -> usize {
+        (self.epoch - 1) * self.steps_per_epoch + self.step
+    }
+}
+
+/// The decay of the average at a step: young averages forget faster, or the initial weights would stay in them for long.
+fn warmed_up(decay: f64, at: Position) -> f64 {
+    let n = at.steps_before() as f64 + 1.0;
+    decay.min((1.0 + n) / (10.0 + n))
 }
 
 /// What a step found.
@@ -90,7 +101,7 @@ impl Learner {
         self.optimiser.step(&mut all, &found.gradients, lr)?;
         self.scatter(&all)?;
         if let (Some(ema), Some(decay)) = (&mut self.ema, self.train.ema) {
-            ema.update(self.student.params(), decay)?;
+            ema.update(self.student.params(), warmed_up(decay, at))?;
         }
         for (slot, i) in found.active.iter().enumerate() {
             let loss = &mut self.losses[*i].loss;

@@ -85,8 +85,8 @@ fn lost_decisions_are_counted_named_and_judged() {
     let mut labels = reference.labels.clone();
     // The reference was right on 40 images where the runtime now is wrong; on 10 it was wrong where the runtime is right;
     // on 5 both are wrong in different ways.
-    for i in 0..40 {
-        labels[i] = answer_otherwise(&mut reference, i);
+    for (i, label) in labels.iter_mut().enumerate().take(40) {
+        *label = answer_otherwise(&mut reference, i);
     }
     for i in 40..50 {
         answer_otherwise(&mut reference, i);

@@ -74,20 +74,25 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let seconds = started.elapsed().as_secs_f64();
     let receipt = comparison.receipt(args.seed, seconds, &certificate, &demo)?;
     std::fs::write(out.join("receipt.json"), serde_json::to_vec_pretty(&receipt)?)?;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&receipt)?);
-    } else {
-        print!("\n{comparison}");
-        println!("\nparity of the exported student with the trained one, on {} test images:", test.len());
-        certificate
-            .runtimes
-            .iter()
-            .for_each(|runtime| println!("  {}: {}", runtime.engine, comparison::parity_line(runtime)));
-        println!("  verdict at a margin of {} points: {}", certificate.margin_points, certificate.verdict);
-        println!("\nin {seconds:.0} s; look at {}", out.join("distilled").join("report.html").display());
-        println!("try: attar predict {} demo/boot.png", taught.display());
-    }
+    super::print(&match args.json {
+        true => serde_json::to_string_pretty(&receipt)?,
+        false => summary(&comparison, &certificate, seconds, &out),
+    })?;
     Ok(ExitCode::from(certificate.exit_code()))
+}
+
+/// What a person reads at the end.
+fn summary(comparison: &Comparison, certificate: &Certificate, seconds: f64, out: &Path) -> String {
+    let parity = certificate.runtimes.iter().map(|r| format!("  {}: {}\n", r.engine, comparison::parity_line(r)));
+    format!(
+        "\n{comparison}\nparity of the exported student with the trained one, on the same images:\n{}  verdict at a margin of {} points: {}\n\n\
+         in {seconds:.0} s; look at {}\ntry: attar predict {} demo/boot.png",
+        parity.collect::<String>(),
+        certificate.margin_points,
+        certificate.verdict,
+        out.join("distilled").join("report.html").display(),
+        out.join("distilled-bundle").display()
+    )
 }
 
 /// Trains one student with progress.
