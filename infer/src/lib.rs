@@ -1,7 +1,7 @@
 //! How a network works away from home: engines, parity, bench, report.
 //!
 //! A [`Bundle`] is opened, its model given to an [`Engine`], and then asked: what is this image ([`classify`]), does it
-//! still decide like the network that was trained ([`parity`]), how fast is it ([`bench`]). Nothing here knows how the
+//! still decide like the network that was trained ([`parity`]), how fast is it ([`mod@bench`]). Nothing here knows how the
 //! network was trained; all it knows of the training is `reference/`, the answers of the very weights that were exported.
 
 pub mod bench;
