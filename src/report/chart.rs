@@ -161,7 +161,7 @@ fn escape(text: &str) -> String {
 pub(crate) const CSS: &str = "
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:1rem}
 .chart{margin:0}.chart figcaption{font-weight:600;margin-bottom:.25rem}.chart svg{width:100%;height:auto}
-.chart text{font-size:11px;fill:currentColor;opacity:.75}.chart .grid{stroke:currentColor;opacity:.15}
+.chart text{font-size:13px;fill:currentColor;opacity:.75}.chart .grid{stroke:currentColor;opacity:.15}
 .chart .line{fill:none;stroke-width:2;stroke-linejoin:round}.legend{display:flex;flex-wrap:wrap;gap:.25rem 1rem;font-size:.85rem}
 .legend i{display:inline-block;width:.9rem;height:.25rem;margin-right:.35rem;vertical-align:middle}
 .line.s0{stroke:#2563eb}.line.s1{stroke:#dc2626}.line.s2{stroke:#059669}.line.s3{stroke:#d97706}.line.s4{stroke:#7c3aed}.line.s5{stroke:#0891b2}

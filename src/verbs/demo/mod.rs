@@ -84,10 +84,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 /// What a person reads at the end.
 fn summary(comparison: &Comparison, certificate: &Certificate, seconds: f64, out: &Path) -> String {
     let parity = certificate.runtimes.iter().map(|r| format!("  {}: {}\n", r.engine, comparison::parity_line(r)));
+    let absent = |engine: &str| {
+        format!("  {engine}: not at hand (`attar doctor` says why; `cargo xtask fetch-ort` fetches ort)\n")
+    };
+    let skipped = certificate.skipped.iter().map(|skipped| absent(&skipped.engine));
     format!(
         "\n{comparison}\nparity of the exported student with the trained one, on the same images:\n{}  verdict at a margin of {} points: {}\n\n\
-         in {seconds:.0} s; look at {}\ntry: attar predict {} demo/boot.png",
-        parity.collect::<String>(),
+         in {seconds:.0} s; look at {}\ntry: cargo run --release -- predict {} demo/boot.png",
+        parity.chain(skipped).collect::<String>(),
         certificate.margin_points,
         certificate.verdict,
         out.join("distilled").join("report.html").display(),
