@@ -120,7 +120,7 @@ impl Card {
     /// Reads a card: a run's `card.json`, or a bundle's `config.json`, which adds the key `architectures`.
     ///
     /// # Errors
-    /// [`Error::Format`] when it is not a card of this version, [`Error::Setting`] when its parts do not fit together.
+    /// [`Error::Format`] when it is not a card of this version or its parts do not fit together.
     pub fn from_json(text: &str, origin: &Path) -> Result<Self> {
         let fail = |problem: String| Error::Format { path: origin.to_owned(), problem };
         let mut value: serde_json::Value = serde_json::from_str(text).map_err(|error| fail(error.to_string()))?;
@@ -128,7 +128,7 @@ impl Card {
             keys.remove("architectures");
         }
         let card = Self::deserialize(value).map_err(|error| fail(error.to_string()))?;
-        card.check()?;
+        card.check().map_err(|error| fail(error.to_string()))?;
         Ok(card)
     }
 

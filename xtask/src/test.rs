@@ -14,7 +14,7 @@ pub(crate) fn run(full: bool, rest: &[String]) -> Result<()> {
     let in_ci = std::env::var_os("CI").is_some_and(|v| v == "true");
     let missed_file = tempfile::NamedTempFile::new()?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["test", "--release", "--workspace", "--exclude", "xtask"]).arg("--").args(rest);
+    cargo.args(["test", "--release", "--workspace", "--exclude", "xtask", "--no-fail-fast"]).arg("--").args(rest);
     cargo.env("ATTAR_MISSED_TESTS", missed_file.path());
     if full {
         cargo.env("ATTAR_FULL_TESTS", "1");

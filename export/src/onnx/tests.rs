@@ -188,14 +188,16 @@ fn the_same_network_gives_the_same_bytes_today_and_tomorrow() {
     assert_eq!(sum, "d586fb96d27651e3802317f07ecee685011e443f781626778d4461d976bda15c");
 }
 
-/// Leaves a file for `tests/fixtures/make/check_onnx.py`: `ATTAR_ONNX_OUT=file cargo test -p attar-export -- --ignored`.
+/// With `ATTAR_ONNX_OUT=FOLDER` it also leaves the files for `tests/fixtures/make/check_onnx.py`.
 #[test]
-#[ignore = "writes a file for the onnx checker"]
-fn write_a_file_for_the_checker() {
-    let folder = std::env::var("ATTAR_ONNX_OUT").unwrap();
+fn every_opset_is_written_as_such() {
     let graph = every_op();
     for opset in super::SUPPORTED_OPSETS {
         let bytes = write(&graph, &weights(&graph), &Options { opset, ..Options::default() }).unwrap();
-        std::fs::write(format!("{folder}/every-op-{opset}.onnx"), bytes).unwrap();
+        let model = ModelProto::decode(bytes.as_slice()).unwrap();
+        assert_eq!(model.opset_import.iter().map(|set| set.version).collect::<Vec<_>>(), [Some(opset)]);
+        if let Ok(folder) = std::env::var("ATTAR_ONNX_OUT") {
+            std::fs::write(format!("{folder}/every-op-{opset}.onnx"), bytes).unwrap();
+        }
     }
 }
