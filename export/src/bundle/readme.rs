@@ -130,8 +130,8 @@ fn provenance(out: &mut String, card: &Card) {
 fn reference(facts: &Facts<'_>) -> String {
     let goldens = match facts.goldens {
         Goldens::Real => format!(
-            "`reference/golden.safetensors` holds {} **real images of the validation split** (never of the training \
-             split) with the trainer's logits.",
+            "`reference/golden.safetensors` holds {} **real images that were held out** (of the validation split, or of \
+             the test split where there is none; never of the training split) with the trainer's logits.",
             facts.golden_count
         ),
         Goldens::Synthetic => format!(

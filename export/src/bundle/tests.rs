@@ -171,9 +171,7 @@ fn the_files_say_what_the_card_says() {
     let preprocessing: Value = serde_json::from_str(&text("preprocessor_config.json")).unwrap();
     assert_eq!(hf::from_hf(&preprocessing).unwrap(), card().preprocessing);
     let readme = text("README.md");
-    for part in
-        ["license: \"MIT\"", "| test_top1 | 91.235 |", "2 **real images of the validation split**", "| Seed | 7 |"]
-    {
+    for part in ["license: \"MIT\"", "| test_top1 | 91.235 |", "2 **real images that were held out**", "| Seed | 7 |"] {
         assert!(readme.contains(part), "{part} is not in {readme}");
     }
     let best = std::fs::read(run.path("checkpoints/best/model.safetensors")).unwrap();

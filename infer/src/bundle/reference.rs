@@ -18,7 +18,7 @@ pub struct Goldens {
     pub input_shape: [usize; 3],
     /// `[n, K]`.
     pub logits: Vec<f32>,
-    /// `real` (images of the validation split) or `synthetic`.
+    /// `real` (images that were held out: of the validation split, or of the test split where there is none) or `synthetic`.
     pub kind: String,
 }
 
