@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use attar_kernels::{ConvShape, ShapeError, conv2d, conv2d_input_grad, conv2d_weight_grad};
+use attar_kernels::{ConvShape, ShapeError, Tail, conv2d, conv2d_input_grad, conv2d_weight_grad};
 
 /// Name; channels in and out, size of the square input, kernel, stride, groups. Batch 64.
 const SHAPES: [(&str, [usize; 6]); 14] = [
@@ -61,7 +61,7 @@ fn measure(shape: &ConvShape) -> [f64; 3] {
     let (x, weight, dy) = (ramp(shape.input_len()), ramp(shape.weight_len()), ramp(shape.output_len()));
     let (mut y, mut dx, mut dweight) = (dy.clone(), x.clone(), weight.clone());
     [
-        best_of(|| conv2d(shape, &x, &weight, None, &mut y)),
+        best_of(|| conv2d(shape, &x, &weight, Tail::default(), &mut y)),
         best_of(|| conv2d_input_grad(shape, &dy, &weight, &mut dx)),
         best_of(|| conv2d_weight_grad(shape, &x, &dy, &mut dweight)),
     ]

@@ -1,38 +1,74 @@
-//! 2-D convolution in its three directions; picks the loop that fits the shape.
+//! 2-D convolution in its three directions, channels last; picks the algorithm that fits the shape.
 
 mod depthwise;
-mod flip;
-mod unfold;
-mod unfolded;
+mod direct;
+mod direct_weight;
+mod pad;
+mod sweep;
+mod winograd;
 
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::activation::Activation;
 use crate::shape::ConvShape;
+use sweep::Sweeps;
 
-/// `y [N, O, out_h, out_w] = x [N, C, H, W] ⋆ weight [O, C / groups, kh, kw] + bias [O]` (cross-correlation).
+/// What follows a convolution in the same pass: `activation(y + bias + residual)`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tail<'a> {
+    /// One value an output channel, `[O]`.
+    pub bias: Option<&'a [f32]>,
+    /// Added before the activation, `[N, out_h, out_w, O]`.
+    pub residual: Option<&'a [f32]>,
+    /// Applied last.
+    pub activation: Option<Activation>,
+}
+
+/// `y [N, out_h, out_w, O] = x [N, H, W, C] ⋆ weight [O, C / groups, kh, kw]` (cross-correlation), then `tail`.
 ///
 /// # Panics
 /// If a slice does not fit `shape`.
-pub fn conv2d(shape: &ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+pub fn conv2d(shape: &ConvShape, x: &[f32], weight: &[f32], tail: Tail<'_>, y: &mut [f32]) {
     assert_fits(shape, x, weight, y);
-    assert!(bias.is_none_or(|bias| bias.len() == shape.out_channels), "bias of {shape:?}");
-    if shape.is_depthwise() {
-        depthwise::forward(shape, x, weight, bias, y);
+    assert!(tail.bias.is_none_or(|bias| bias.len() == shape.out_channels), "bias of {shape:?}");
+    assert!(tail.residual.is_none_or(|residual| residual.len() == y.len()), "residual of {shape:?}");
+    if shape.is_depthwise() && shape.groups > 1 && tail.residual.is_none() {
+        depthwise::forward(shape, x, weight, tail.bias, y);
+        return;
+    }
+    let shape = &flattened(shape);
+    let (patch, [_, kw]) = (shape.patch(), shape.kernel);
+    let (inputs, taps) = (shape.group_in(), shape.kernel[0] * kw);
+    let index = |[i, j]: [usize; 2], [c, o]: [usize; 2]| o * patch + c % inputs * taps + i * kw + j;
+    if winograd::fits(shape) {
+        winograd::forward(shape, x, weight, index, tail, y);
     } else {
-        unfolded::forward(shape, x, weight, bias, y);
+        direct::run(&Sweeps::forward(shape), weight, index, x, tail, y);
     }
 }
 
-/// The gradient `dx [N, C, H, W]` of the input, from the gradient `dy [N, O, out_h, out_w]` of the output.
+/// The gradient `dx [N, H, W, C]` of the input, from the gradient `dy [N, out_h, out_w, O]` of the output.
 ///
 /// # Panics
 /// If a slice does not fit `shape`.
 pub fn conv2d_input_grad(shape: &ConvShape, dy: &[f32], weight: &[f32], dx: &mut [f32]) {
     assert_fits(shape, dx, weight, dy);
-    if let Some(flipped) = flip::flipped(shape, weight) {
-        conv2d(&flipped.shape, dy, &flipped.weight, None, dx);
-    } else if shape.is_depthwise() {
+    if shape.is_depthwise() && shape.groups > 1 {
         depthwise::input_grad(shape, dy, weight, dx);
+        return;
+    }
+    let shape = &flattened(shape);
+    let (patch, [_, kw]) = (shape.patch(), shape.kernel);
+    let (inputs, taps) = (shape.group_in(), shape.kernel[0] * kw);
+    let index = |[i, j]: [usize; 2], [o, c]: [usize; 2]| o * patch + c % inputs * taps + i * kw + j;
+    if winograd::fits(shape) {
+        // The input gradient is the convolution of `dy` with the turned kernel.
+        let turned = |[i, j]: [usize; 2], channels: [usize; 2]| index([2 - i, 2 - j], channels);
+        winograd::forward(&reversed(shape), dy, weight, turned, Tail::default(), dx);
     } else {
-        unfolded::input_grad(shape, dy, weight, dx);
+        direct::run(&Sweeps::input_grad(shape), weight, index, dy, Tail::default(), dx);
     }
 }
 
@@ -43,11 +79,57 @@ pub fn conv2d_input_grad(shape: &ConvShape, dy: &[f32], weight: &[f32], dx: &mut
 /// If a slice does not fit `shape`.
 pub fn conv2d_weight_grad(shape: &ConvShape, x: &[f32], dy: &[f32], dweight: &mut [f32]) {
     assert_fits(shape, x, dweight, dy);
-    if shape.is_depthwise() {
+    if shape.is_depthwise() && shape.groups > 1 {
         depthwise::weight_grad(shape, x, dy, dweight);
-    } else {
-        unfolded::weight_grad(shape, x, dy, dweight);
+        return;
     }
+    if winograd::fits(shape) {
+        winograd::weight_grad(shape, x, dy, dweight);
+    } else {
+        direct_weight::run(&flattened(shape), x, dy, dweight);
+    }
+}
+
+/// The 3x3 convolution of stride 1 from the output of `shape` back to its input.
+fn reversed(shape: &ConvShape) -> ConvShape {
+    ConvShape {
+        in_channels: shape.out_channels,
+        in_h: shape.out_h(),
+        in_w: shape.out_w(),
+        out_channels: shape.in_channels,
+        padding: shape.padding.map(|padding| 2 - padding),
+        ..*shape
+    }
+}
+
+/// Pixels that a row of a flattened image has, at least, if there are as many.
+const ROW: usize = 64;
+
+/// A 1x1 convolution does not know where its pixels lie: the batch as one image of long rows. Others as they are.
+fn flattened(shape: &ConvShape) -> ConvShape {
+    if shape.kernel != [1, 1] || shape.stride != [1, 1] || shape.padding != [0, 0] {
+        return *shape;
+    }
+    let pixels = shape.in_h * shape.in_w;
+    let images = (1..=shape.batch).find(|n| shape.batch.is_multiple_of(*n) && n * pixels >= ROW).unwrap_or(shape.batch);
+    ConvShape { batch: 1, in_h: shape.batch / images, in_w: images * pixels, ..*shape }
+}
+
+/// Cuts rows of `values` values each into runs of at most about `most` values, as even as they can be.
+fn split_rows(rows: usize, values: usize, most: usize) -> Vec<Range<usize>> {
+    let strips = (rows * values).div_ceil(most).clamp(1, rows);
+    (0..strips).map(|i| i * rows / strips..(i + 1) * rows / strips).collect()
+}
+
+/// Sums partial weight gradients, in their order, into rows of `row` values: value `i` of row `o` lies at `place(o, i)`
+/// of each part.
+fn gather_parts(partial: &[f32], dweight: &mut [f32], row: usize, place: impl Fn(usize, usize) -> usize + Sync) {
+    let part = dweight.len();
+    dweight.par_chunks_exact_mut(row).enumerate().for_each(|(o, dweight)| {
+        for (i, dweight) in dweight.iter_mut().enumerate() {
+            *dweight = partial[place(o, i)..].iter().step_by(part).sum();
+        }
+    });
 }
 
 fn assert_fits(shape: &ConvShape, x: &[f32], weight: &[f32], y: &[f32]) {

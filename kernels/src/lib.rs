@@ -19,9 +19,10 @@ mod pool;
 mod shape;
 mod simd;
 mod sums;
+mod tile;
 
 pub use activation::{Activation, Mask, activate, activate_backward, add};
-pub use conv::{conv2d, conv2d_input_grad, conv2d_weight_grad};
+pub use conv::{Tail, conv2d, conv2d_input_grad, conv2d_weight_grad};
 pub use error::{Result, ShapeError};
 pub use linear::{linear, linear_input_grad, linear_weight_grad};
 pub use norm::{BatchStats, NormGrads, SavedStats, batch_norm_backward, batch_norm_eval, batch_norm_train};
@@ -29,4 +30,5 @@ pub use pool::{
     avg_pool2d, avg_pool2d_backward, global_avg_pool, global_avg_pool_backward, max_pool2d, max_pool2d_backward,
 };
 pub use shape::{ConvShape, LinearShape, NormShape, PoolShape};
+pub use simd::simd_level;
 pub use sums::channel_sums;

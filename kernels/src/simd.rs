@@ -1,25 +1,103 @@
-//! Runs plain loops compiled for the best instructions that the machine has.
+//! Picks the SIMD level at run time and runs loops compiled for it; lends scratch memory.
 
 use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
+use std::sync::OnceLock;
+
+use pulp::{Arch, WithSimd};
+
+/// The best instructions that this machine has, or the level that `ATTAR_SIMD` names: `scalar`, or `avx2` on x86-64.
+/// A level that the machine or the build does not have is passed over. The variable is for tests and for comparing
+/// levels; it is read once.
+pub(crate) fn arch() -> Arch {
+    static ARCH: OnceLock<Arch> = OnceLock::new();
+    *ARCH.get_or_init(|| {
+        let wanted = std::env::var("ATTAR_SIMD").unwrap_or_default();
+        named(&wanted).unwrap_or_else(Arch::new)
+    })
+}
+
+fn named(level: &str) -> Option<Arch> {
+    match level {
+        "scalar" => Some(Arch::Scalar),
+        #[cfg(target_arch = "x86_64")]
+        "avx2" => pulp::x86::V3::try_new().map(Arch::V3),
+        _ => None,
+    }
+}
+
+/// What [`arch`] chose, as people call it.
+#[must_use]
+pub fn simd_level() -> &'static str {
+    match arch() {
+        Arch::Scalar => "scalar",
+        #[cfg(target_arch = "x86_64")]
+        Arch::V3(_) => "avx2",
+        #[cfg(target_arch = "x86_64")]
+        Arch::V4(_) => "avx512",
+        #[cfg(target_arch = "aarch64")]
+        Arch::Neon(_) => "neon",
+        _ => "simd",
+    }
+}
 
 /// Runs `work` in a copy compiled for AVX-512, AVX2 or what else the machine has. `work` should be one call of an
 /// `#[inline(always)]` function over slices, so that the compiler vectorises it in each copy.
 #[inline(always)]
 pub(crate) fn vectorised<T>(work: impl FnOnce() -> T) -> T {
-    pulp::Arch::new().dispatch(work)
+    arch().dispatch(work)
 }
 
-/// Lends `len` floats of this thread's scratch memory, with unspecified contents. It is kept between calls, so that hot
-/// loops do not allocate. A call inside another gets memory of its own.
-pub(crate) fn with_scratch<T>(len: usize, work: impl FnOnce(&mut [f32]) -> T) -> T {
-    thread_local!(static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) });
-    let mut memory = SCRATCH.with(RefCell::take);
-    if memory.len() < len {
-        memory.resize(len, 0.0);
+/// Runs an operation that is written for vectors of any length.
+#[inline(always)]
+pub(crate) fn with_simd<Op: WithSimd>(op: Op) -> Op::Output {
+    arch().dispatch(op)
+}
+
+/// Floats of a thread's scratch memory, with unspecified contents.
+pub(crate) struct Scratch {
+    memory: Vec<f32>,
+    len: usize,
+}
+
+thread_local!(static KEPT: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) });
+
+impl Scratch {
+    /// Lends `len` floats. Memory is kept between calls, so that hot loops do not allocate.
+    pub(crate) fn lend(len: usize) -> Self {
+        let mut memory = KEPT.with_borrow_mut(Vec::pop).unwrap_or_default();
+        if memory.len() < len {
+            memory = vec![0.0; len];
+        }
+        Self { memory, len }
     }
-    let result = work(&mut memory[..len]);
-    SCRATCH.with(|kept| {
-        kept.replace(memory);
-    });
-    result
+}
+
+impl Deref for Scratch {
+    type Target = [f32];
+    #[inline(always)]
+    fn deref(&self) -> &[f32] {
+        &self.memory[..self.len]
+    }
+}
+
+impl DerefMut for Scratch {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.memory[..self.len]
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let memory = std::mem::take(&mut self.memory);
+        // A thread that is ending keeps nothing.
+        let _ = KEPT.try_with(|kept| kept.borrow_mut().push(memory));
+    }
+}
+
+/// Calls `work` with [`Scratch`].
+#[inline(always)]
+pub(crate) fn with_scratch<T>(len: usize, work: impl FnOnce(&mut [f32]) -> T) -> T {
+    work(&mut Scratch::lend(len))
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use attar_kernels::{ConvShape, ShapeError, conv2d, conv2d_input_grad, conv2d_weight_grad};
+use attar_kernels::{ConvShape, ShapeError, Tail, conv2d, conv2d_input_grad, conv2d_weight_grad};
 use common::{assert_close, for_products, values};
 
 const PLAIN: ConvShape = ConvShape {
@@ -48,15 +48,15 @@ impl Operands {
             dx: vec![f32::NAN; shape.input_len()],
             dweight: vec![f32::NAN; shape.weight_len()],
         };
-        conv2d(shape, &self.x, &self.weight, Some(&self.bias), &mut results.y);
+        let tail = Tail { bias: Some(&self.bias), ..Tail::default() };
+        conv2d(shape, &self.x, &self.weight, tail, &mut results.y);
         conv2d_input_grad(shape, &self.dy, &self.weight, &mut results.dx);
         conv2d_weight_grad(shape, &self.x, &self.dy, &mut results.dweight);
         results
     }
 
     fn by_definition(&self, shape: &ConvShape) -> Results {
-        let positions = shape.out_h() * shape.out_w();
-        let bias = |i: usize| f64::from(self.bias[i / positions % shape.out_channels]);
+        let bias = |i: usize| f64::from(self.bias[i % shape.out_channels]);
         let mut y: Vec<f64> = (0..shape.output_len()).map(bias).collect();
         let mut dx = vec![0.0f64; shape.input_len()];
         let mut dweight = vec![0.0f64; shape.weight_len()];
@@ -182,5 +182,5 @@ fn impossible_shapes_are_refused() {
 #[should_panic(expected = "weight of")]
 fn a_slice_that_does_not_fit_panics() {
     let operands = Operands::new(&PLAIN);
-    conv2d(&PLAIN, &operands.x, &operands.weight[1..], None, &mut vec![0.0; PLAIN.output_len()]);
+    conv2d(&PLAIN, &operands.x, &operands.weight[1..], Tail::default(), &mut vec![0.0; PLAIN.output_len()]);
 }

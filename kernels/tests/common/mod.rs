@@ -29,9 +29,9 @@ pub(crate) fn for_products(shape: &ConvShape, mut term: impl FnMut(usize, usize,
                         let x = (column * stride[1] + j * dilation[1]).checked_sub(padding[1]).filter(|&x| x < in_w);
                         if let (Some(y), Some(x)) = (y, x) {
                             let channel = o / group_out * group_in + c;
-                            let input = ((n * in_channels + channel) * in_h + y) * in_w + x;
+                            let input = ((n * in_h + y) * in_w + x) * in_channels + channel;
                             let weight = ((o * group_in + c) * kernel[0] + i) * kernel[1] + j;
-                            term(input, weight, ((n * out_channels + o) * out_h + row) * out_w + column);
+                            term(input, weight, ((n * out_h + row) * out_w + column) * out_channels + o);
                         }
                     }
                 }

@@ -1,0 +1,285 @@
+//! The one register-blocked product below every convolution and linear layer.
+//!
+//! `out[i, j] = Σ_r Σ_k left[i * row + runs[r] + k * column] · right[r * run + k, j]`
+//!
+//! The left operand is read one value at a time and spread over a vector, so it may lie in any order: pixels of an image
+//! (`row` is the step from pixel to pixel, a run the channels under some taps), rows of a matrix, or columns of one. The
+//! right operand is a panel of at most [`PANEL`] vectors, read vector by vector.
+#![allow(unsafe_code)] // loads and stores through pointers; `multiply` checks every extent against its slice first
+
+use pulp::{MemMask, Simd};
+
+use crate::activation::Activation;
+
+/// Vectors of a panel at most.
+const PANEL: usize = 4;
+
+/// Where the values of the left operand lie.
+#[derive(Clone, Copy)]
+pub(crate) struct Left<'a> {
+    pub(crate) data: &'a [f32],
+    /// Step from one row of the product to the next.
+    pub(crate) row: usize,
+    /// Step from one value of a run to the next.
+    pub(crate) column: usize,
+    /// Where each run begins.
+    pub(crate) runs: &'a [usize],
+    /// Values of a run.
+    pub(crate) run: usize,
+}
+
+/// Some columns of the right operand.
+#[derive(Clone, Copy)]
+pub(crate) struct Right<'a> {
+    pub(crate) data: &'a [f32],
+    /// Step from one row to the next.
+    pub(crate) row: usize,
+    /// Columns.
+    pub(crate) width: usize,
+}
+
+/// Where the product goes.
+pub(crate) struct Out<'a> {
+    pub(crate) data: &'a mut [f32],
+    /// Step from one row to the next.
+    pub(crate) row: usize,
+}
+
+/// What the sums start from and what happens to them at the end.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Ends<'a> {
+    /// Whether the product is added to what `out` holds.
+    pub(crate) accumulate: bool,
+    /// One value a column.
+    pub(crate) bias: Option<&'a [f32]>,
+    /// Added before the activation; laid out as `out`.
+    pub(crate) residual: Option<&'a [f32]>,
+    pub(crate) activation: Option<Activation>,
+}
+
+/// The widths of the panels that `columns` are cut into, widest first.
+pub(crate) fn panels<S: Simd>(columns: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let vectors = (columns - at).div_ceil(S::F32_LANES);
+        let vectors = match vectors {
+            0 => return None,
+            1 => 1,
+            4.. if S::REGISTER_COUNT >= 32 => PANEL,
+            _ => 2,
+        };
+        let width = (vectors * S::F32_LANES).min(columns - at);
+        at += width;
+        Some((at - width, width))
+    })
+}
+
+/// Computes `rows` rows of one panel. The panel must be one of [`panels`].
+///
+/// # Panics
+/// If an operand does not fit its slice.
+#[inline(always)]
+pub(crate) fn multiply<S: Simd>(
+    simd: S,
+    rows: usize,
+    left: Left<'_>,
+    right: Right<'_>,
+    out: Out<'_>,
+    ends: Ends<'_>,
+) {
+    if rows == 0 {
+        return;
+    }
+    check(rows, &left, &right, &out, &ends);
+    let vectors = right.width.div_ceil(S::F32_LANES);
+    let mut tile = Tile {
+        left: left.data.as_ptr(),
+        out: out.data.as_mut_ptr(),
+        residual: ends.residual.map(<[f32]>::as_ptr),
+        operands: (left, right, out.row),
+        ends,
+        last: simd.mask_between_m32s(0, (right.width - (vectors - 1) * S::F32_LANES) as u32).mask(),
+    };
+    let mut rest = rows;
+    let full = right.width.is_multiple_of(S::F32_LANES);
+    while rest > 0 {
+        // SAFETY: `check` proved all extents for `rows` rows, and the tiles below cover these rows once.
+        unsafe {
+            let done = match (vectors, full) {
+                (1, true) => narrow::<S, true>(simd, &tile, rest),
+                (1, false) => narrow::<S, false>(simd, &tile, rest),
+                (2, true) => middle::<S, true>(simd, &tile, rest),
+                (2, false) => middle::<S, false>(simd, &tile, rest),
+                (_, true) => wide::<S, true>(simd, &tile, rest),
+                (_, false) => wide::<S, false>(simd, &tile, rest),
+            };
+            tile.left = tile.left.wrapping_add(done * left.row);
+            tile.out = tile.out.wrapping_add(done * out.row);
+            tile.residual = tile.residual.map(|residual| residual.wrapping_add(done * out.row));
+            rest -= done;
+        }
+    }
+}
+
+fn check(rows: usize, left: &Left<'_>, right: &Right<'_>, out: &Out<'_>, ends: &Ends<'_>) {
+    let furthest = left.runs.iter().max();
+    let inner = left.runs.len() * left.run;
+    assert!(right.width > 0 && out.row >= right.width, "a panel of {} columns, rows {} apart", right.width, out.row);
+    assert!((rows - 1) * out.row + right.width <= out.data.len(), "the product leaves its slice");
+    assert!(ends.bias.is_none_or(|bias| bias.len() >= right.width), "a bias of another width");
+    assert!(
+        ends.residual.is_none_or(|residual| (rows - 1) * out.row + right.width <= residual.len()),
+        "the residual leaves its slice"
+    );
+    if let (Some(furthest), true) = (furthest, inner > 0) {
+        let last = (rows - 1) * left.row + furthest + (left.run - 1) * left.column;
+        assert!(last < left.data.len(), "the left operand leaves its slice");
+        assert!((inner - 1) * right.row + right.width <= right.data.len(), "the right operand leaves its slice");
+    }
+}
+
+/// Some rows of a product, checked.
+struct Tile<'a, S: Simd> {
+    left: *const f32,
+    out: *mut f32,
+    residual: Option<*const f32>,
+    operands: (Left<'a>, Right<'a>, usize),
+    ends: Ends<'a>,
+    /// The columns of the last vector that are there.
+    last: S::m32s,
+}
+
+// Tile heights: as many sums as registers allow, and enough of them to hide the latency of an addition.
+
+/// The rows of the next tile, such that all tiles are about equally tall.
+#[inline(always)]
+fn height(rows: usize, tallest: usize) -> usize {
+    rows.div_ceil(rows.div_ceil(tallest))
+}
+
+#[inline(always)]
+unsafe fn wide<S: Simd, const FULL: bool>(simd: S, tile: &Tile<'_, S>, rows: usize) -> usize {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        match height(rows, 6) {
+            1 => compute::<S, 1, 4, FULL>(simd, tile),
+            2 => compute::<S, 2, 4, FULL>(simd, tile),
+            3 => compute::<S, 3, 4, FULL>(simd, tile),
+            4 => compute::<S, 4, 4, FULL>(simd, tile),
+            5 => compute::<S, 5, 4, FULL>(simd, tile),
+            _ => compute::<S, 6, 4, FULL>(simd, tile),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn middle<S: Simd, const FULL: bool>(simd: S, tile: &Tile<'_, S>, rows: usize) -> usize {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        match height(rows, if S::REGISTER_COUNT >= 32 { 8 } else { 6 }) {
+            1 => compute::<S, 1, 2, FULL>(simd, tile),
+            2 => compute::<S, 2, 2, FULL>(simd, tile),
+            3 => compute::<S, 3, 2, FULL>(simd, tile),
+            4 | 5 => compute::<S, 4, 2, FULL>(simd, tile),
+            6 | 7 => compute::<S, 6, 2, FULL>(simd, tile),
+            _ => compute::<S, 8, 2, FULL>(simd, tile),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn narrow<S: Simd, const FULL: bool>(simd: S, tile: &Tile<'_, S>, rows: usize) -> usize {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        match rows {
+            1 => compute::<S, 1, 1, FULL>(simd, tile),
+            2 | 3 => compute::<S, 2, 1, FULL>(simd, tile),
+            4..8 => compute::<S, 4, 1, FULL>(simd, tile),
+            _ => compute::<S, 8, 1, FULL>(simd, tile),
+        }
+    }
+}
+
+/// Computes `ROWS` rows of `VECTORS` vectors and returns `ROWS`. `FULL` says that the last vector has all its columns.
+///
+/// # Safety
+/// The operands of `tile` must hold `ROWS` rows, as [`check`] asks.
+#[inline(always)]
+unsafe fn compute<S: Simd, const ROWS: usize, const VECTORS: usize, const FULL: bool>(
+    simd: S,
+    tile: &Tile<'_, S>,
+) -> usize {
+    let (left, right, out_row) = tile.operands;
+    let lanes = S::F32_LANES;
+    let masked = |vector: usize| !FULL && vector + 1 == VECTORS;
+    // SAFETY: all pointers below stay inside of what `check` proved: row `i < ROWS`, run and column of the left operand,
+    // and of each vector of `right`, `out`, `bias` and `residual` only the columns below `width` (`last` masks the rest).
+    unsafe {
+        let load = |at: *const f32, vector: usize| {
+            if masked(vector) {
+                simd.mask_load_ptr_f32s(MemMask::new(tile.last), at)
+            } else {
+                at.cast::<S::f32s>().read_unaligned()
+            }
+        };
+        let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
+        if tile.ends.accumulate {
+            for (i, sums) in sums.iter_mut().enumerate() {
+                for (j, sum) in sums.iter_mut().enumerate() {
+                    *sum = load(tile.out.add(i * out_row + j * lanes), j);
+                }
+            }
+        }
+        let mut right_at = right.data.as_ptr();
+        for run in left.runs {
+            let mut left_at = tile.left.add(*run);
+            for _ in 0..left.run {
+                let mut columns = [simd.splat_f32s(0.0); VECTORS];
+                for (j, column) in columns.iter_mut().enumerate() {
+                    *column = load(right_at.add(j * lanes), j);
+                }
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    let value = simd.splat_f32s(*left_at.add(i * left.row));
+                    for (sum, column) in sums.iter_mut().zip(columns) {
+                        *sum = simd.mul_add_f32s(value, column, *sum);
+                    }
+                }
+                left_at = left_at.wrapping_add(left.column);
+                right_at = right_at.wrapping_add(right.row);
+            }
+        }
+        for (i, sums) in sums.into_iter().enumerate() {
+            for (j, mut sum) in sums.into_iter().enumerate() {
+                if let Some(bias) = tile.ends.bias {
+                    sum = simd.add_f32s(sum, load(bias.as_ptr().add(j * lanes), j));
+                }
+                if let Some(residual) = tile.residual {
+                    sum = simd.add_f32s(sum, load(residual.add(i * out_row + j * lanes), j));
+                }
+                let sum = activated(simd, tile.ends.activation, sum);
+                let to = tile.out.add(i * out_row + j * lanes);
+                if masked(j) {
+                    simd.mask_store_ptr_f32s(MemMask::new(tile.last), to, sum);
+                } else {
+                    to.cast::<S::f32s>().write_unaligned(sum);
+                }
+            }
+        }
+    }
+    ROWS
+}
+
+/// [`Activation::apply`] on a vector; NaN stays NaN.
+#[inline(always)]
+pub(crate) fn activated<S: Simd>(simd: S, activation: Option<Activation>, x: S::f32s) -> S::f32s {
+    let Some(activation) = activation else { return x };
+    let zero = simd.splat_f32s(0.0);
+    let x = simd.select_f32s(simd.less_than_or_equal_f32s(x, zero), zero, x);
+    match activation {
+        Activation::Relu => x,
+        Activation::Relu6 => {
+            let six = simd.splat_f32s(6.0);
+            simd.select_f32s(simd.greater_than_or_equal_f32s(x, six), six, x)
+        }
+    }
+}
