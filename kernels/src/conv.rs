@@ -9,8 +9,6 @@ mod winograd;
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use crate::activation::Activation;
 use crate::shape::ConvShape;
 use sweep::Sweeps;
@@ -119,17 +117,6 @@ fn flattened(shape: &ConvShape) -> ConvShape {
 fn split_rows(rows: usize, values: usize, most: usize) -> Vec<Range<usize>> {
     let strips = (rows * values).div_ceil(most).clamp(1, rows);
     (0..strips).map(|i| i * rows / strips..(i + 1) * rows / strips).collect()
-}
-
-/// Sums partial weight gradients, in their order, into rows of `row` values: value `i` of row `o` lies at `place(o, i)`
-/// of each part.
-fn gather_parts(partial: &[f32], dweight: &mut [f32], row: usize, place: impl Fn(usize, usize) -> usize + Sync) {
-    let part = dweight.len();
-    dweight.par_chunks_exact_mut(row).enumerate().for_each(|(o, dweight)| {
-        for (i, dweight) in dweight.iter_mut().enumerate() {
-            *dweight = partial[place(o, i)..].iter().step_by(part).sum();
-        }
-    });
 }
 
 fn assert_fits(shape: &ConvShape, x: &[f32], weight: &[f32], y: &[f32]) {

@@ -32,10 +32,20 @@ pub(crate) struct Left<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Right<'a> {
     pub(crate) data: &'a [f32],
-    /// Step from one row to the next.
+    /// Step from one row to the next. Rows that reach to the end of their last vector are read faster: pack them so.
     pub(crate) row: usize,
     /// Columns.
     pub(crate) width: usize,
+}
+
+/// What is there of the last vector of a panel's rows.
+mod columns {
+    /// Everything.
+    pub(super) const FULL: u8 = 0;
+    /// Everything in the right operand, not in the others.
+    pub(super) const PADDED: u8 = 1;
+    /// Not everything.
+    pub(super) const PART: u8 = 2;
 }
 
 /// Where the product goes.
@@ -90,7 +100,7 @@ pub(crate) fn multiply<S: Simd>(
     if rows == 0 {
         return;
     }
-    check(rows, &left, &right, &out, &ends);
+    check(rows, S::F32_LANES, &left, &right, &out, &ends);
     let vectors = right.width.div_ceil(S::F32_LANES);
     let mut tile = Tile {
         left: left.data.as_ptr(),
@@ -101,17 +111,20 @@ pub(crate) fn multiply<S: Simd>(
         last: simd.mask_between_m32s(0, (right.width - (vectors - 1) * S::F32_LANES) as u32).mask(),
     };
     let mut rest = rows;
-    let full = right.width.is_multiple_of(S::F32_LANES);
+    let there = if right.width.is_multiple_of(S::F32_LANES) {
+        columns::FULL
+    } else if right.row >= vectors * S::F32_LANES {
+        columns::PADDED
+    } else {
+        columns::PART
+    };
     while rest > 0 {
         // SAFETY: `check` proved all extents for `rows` rows, and the tiles below cover these rows once.
         unsafe {
-            let done = match (vectors, full) {
-                (1, true) => narrow::<S, true>(simd, &tile, rest),
-                (1, false) => narrow::<S, false>(simd, &tile, rest),
-                (2, true) => middle::<S, true>(simd, &tile, rest),
-                (2, false) => middle::<S, false>(simd, &tile, rest),
-                (_, true) => wide::<S, true>(simd, &tile, rest),
-                (_, false) => wide::<S, false>(simd, &tile, rest),
+            let done = match there {
+                columns::FULL => some_rows::<S, { columns::FULL }>(simd, &tile, vectors, rest),
+                columns::PADDED => some_rows::<S, { columns::PADDED }>(simd, &tile, vectors, rest),
+                _ => some_rows::<S, { columns::PART }>(simd, &tile, vectors, rest),
             };
             tile.left = tile.left.wrapping_add(done * left.row);
             tile.out = tile.out.wrapping_add(done * out.row);
@@ -121,7 +134,7 @@ pub(crate) fn multiply<S: Simd>(
     }
 }
 
-fn check(rows: usize, left: &Left<'_>, right: &Right<'_>, out: &Out<'_>, ends: &Ends<'_>) {
+fn check(rows: usize, lanes: usize, left: &Left<'_>, right: &Right<'_>, out: &Out<'_>, ends: &Ends<'_>) {
     let furthest = left.runs.iter().max();
     let inner = left.runs.len() * left.run;
     assert!(right.width > 0 && out.row >= right.width, "a panel of {} columns, rows {} apart", right.width, out.row);
@@ -134,7 +147,9 @@ fn check(rows: usize, left: &Left<'_>, right: &Right<'_>, out: &Out<'_>, ends: &
     if let (Some(furthest), true) = (furthest, inner > 0) {
         let last = (rows - 1) * left.row + furthest + (left.run - 1) * left.column;
         assert!(last < left.data.len(), "the left operand leaves its slice");
-        assert!((inner - 1) * right.row + right.width <= right.data.len(), "the right operand leaves its slice");
+        // Whole rows where they may be read to the end of their last vector.
+        let row = right.row.min(right.width.next_multiple_of(lanes));
+        assert!((inner - 1) * right.row + row <= right.data.len(), "the right operand leaves its slice");
     }
 }
 
@@ -158,60 +173,72 @@ fn height(rows: usize, tallest: usize) -> usize {
 }
 
 #[inline(always)]
-unsafe fn wide<S: Simd, const FULL: bool>(simd: S, tile: &Tile<'_, S>, rows: usize) -> usize {
+unsafe fn some_rows<S: Simd, const THERE: u8>(simd: S, tile: &Tile<'_, S>, vectors: usize, rows: usize) -> usize {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        match vectors {
+            1 => narrow::<S, THERE>(simd, tile, rows),
+            2 => middle::<S, THERE>(simd, tile, rows),
+            _ => wide::<S, THERE>(simd, tile, rows),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn wide<S: Simd, const THERE: u8>(simd: S, tile: &Tile<'_, S>, rows: usize) -> usize {
     // SAFETY: passed on from the caller.
     unsafe {
         match height(rows, 6) {
-            1 => compute::<S, 1, 4, FULL>(simd, tile),
-            2 => compute::<S, 2, 4, FULL>(simd, tile),
-            3 => compute::<S, 3, 4, FULL>(simd, tile),
-            4 => compute::<S, 4, 4, FULL>(simd, tile),
-            5 => compute::<S, 5, 4, FULL>(simd, tile),
-            _ => compute::<S, 6, 4, FULL>(simd, tile),
+            1 => compute::<S, 1, 4, THERE>(simd, tile),
+            2 => compute::<S, 2, 4, THERE>(simd, tile),
+            3 => compute::<S, 3, 4, THERE>(simd, tile),
+            4 => compute::<S, 4, 4, THERE>(simd, tile),
+            5 => compute::<S, 5, 4, THERE>(simd, tile),
+            _ => compute::<S, 6, 4, THERE>(simd, tile),
         }
     }
 }
 
 #[inline(always)]
-unsafe fn middle<S: Simd, const FULL: bool>(simd: S, tile: &Tile<'_, S>, rows: usize) -> usize {
+unsafe fn middle<S: Simd, const THERE: u8>(simd: S, tile: &Tile<'_, S>, rows: usize) -> usize {
     // SAFETY: passed on from the caller.
     unsafe {
         match height(rows, if S::REGISTER_COUNT >= 32 { 8 } else { 6 }) {
-            1 => compute::<S, 1, 2, FULL>(simd, tile),
-            2 => compute::<S, 2, 2, FULL>(simd, tile),
-            3 => compute::<S, 3, 2, FULL>(simd, tile),
-            4 | 5 => compute::<S, 4, 2, FULL>(simd, tile),
-            6 | 7 => compute::<S, 6, 2, FULL>(simd, tile),
-            _ => compute::<S, 8, 2, FULL>(simd, tile),
+            1 => compute::<S, 1, 2, THERE>(simd, tile),
+            2 => compute::<S, 2, 2, THERE>(simd, tile),
+            3 => compute::<S, 3, 2, THERE>(simd, tile),
+            4 | 5 => compute::<S, 4, 2, THERE>(simd, tile),
+            6 | 7 => compute::<S, 6, 2, THERE>(simd, tile),
+            _ => compute::<S, 8, 2, THERE>(simd, tile),
         }
     }
 }
 
 #[inline(always)]
-unsafe fn narrow<S: Simd, const FULL: bool>(simd: S, tile: &Tile<'_, S>, rows: usize) -> usize {
+unsafe fn narrow<S: Simd, const THERE: u8>(simd: S, tile: &Tile<'_, S>, rows: usize) -> usize {
     // SAFETY: passed on from the caller.
     unsafe {
         match rows {
-            1 => compute::<S, 1, 1, FULL>(simd, tile),
-            2 | 3 => compute::<S, 2, 1, FULL>(simd, tile),
-            4..8 => compute::<S, 4, 1, FULL>(simd, tile),
-            _ => compute::<S, 8, 1, FULL>(simd, tile),
+            1 => compute::<S, 1, 1, THERE>(simd, tile),
+            2 | 3 => compute::<S, 2, 1, THERE>(simd, tile),
+            4..8 => compute::<S, 4, 1, THERE>(simd, tile),
+            _ => compute::<S, 8, 1, THERE>(simd, tile),
         }
     }
 }
 
-/// Computes `ROWS` rows of `VECTORS` vectors and returns `ROWS`. `FULL` says that the last vector has all its columns.
+/// Computes `ROWS` rows of `VECTORS` vectors and returns `ROWS`. `THERE` says what the last vector holds.
 ///
 /// # Safety
 /// The operands of `tile` must hold `ROWS` rows, as [`check`] asks.
 #[inline(always)]
-unsafe fn compute<S: Simd, const ROWS: usize, const VECTORS: usize, const FULL: bool>(
+unsafe fn compute<S: Simd, const ROWS: usize, const VECTORS: usize, const THERE: u8>(
     simd: S,
     tile: &Tile<'_, S>,
 ) -> usize {
     let (left, right, out_row) = tile.operands;
     let lanes = S::F32_LANES;
-    let masked = |vector: usize| !FULL && vector + 1 == VECTORS;
+    let masked = |vector: usize| THERE != columns::FULL && vector + 1 == VECTORS;
     // SAFETY: all pointers below stay inside of what `check` proved: row `i < ROWS`, run and column of the left operand,
     // and of each vector of `right`, `out`, `bias` and `residual` only the columns below `width` (`last` masks the rest).
     unsafe {
@@ -236,7 +263,11 @@ unsafe fn compute<S: Simd, const ROWS: usize, const VECTORS: usize, const FULL: 
             for _ in 0..left.run {
                 let mut columns = [simd.splat_f32s(0.0); VECTORS];
                 for (j, column) in columns.iter_mut().enumerate() {
-                    *column = load(right_at.add(j * lanes), j);
+                    *column = if THERE == columns::PADDED {
+                        right_at.add(j * lanes).cast::<S::f32s>().read_unaligned()
+                    } else {
+                        load(right_at.add(j * lanes), j)
+                    };
                 }
                 for (i, sums) in sums.iter_mut().enumerate() {
                     let value = simd.splat_f32s(*left_at.add(i * left.row));

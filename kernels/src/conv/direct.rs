@@ -63,22 +63,23 @@ impl Packed {
     ) -> Self {
         let [inputs, outputs] = sweeps.group_channels();
         let rows = sweep.taps.len() * inputs;
-        let mut data = vec![0.0; sweeps.groups * rows * outputs];
+        let columns = with_simd(Panels(outputs));
+        let padded: usize = columns.iter().map(|(.., padded)| padded).sum();
+        let mut data = vec![0.0; sweeps.groups * rows * padded];
         if rows > 0 {
-            let columns = with_simd(Panels(outputs));
             let mut parts = Vec::new();
             let mut rest = data.as_mut_slice();
             for group in 0..sweeps.groups {
-                for (start, width) in &columns {
-                    let (panel, after) = rest.split_at_mut(rows * width);
-                    parts.push((group, *start, *width, panel));
+                for (start, width, padded) in &columns {
+                    let (panel, after) = rest.split_at_mut(rows * padded);
+                    parts.push((group, *start, *width, panel.chunks_exact_mut(*padded)));
                     rest = after;
                 }
             }
             parts.into_par_iter().for_each(|(group, start, width, panel)| {
-                for (row, panel) in panel.chunks_exact_mut(width).enumerate() {
+                for (row, panel) in panel.enumerate() {
                     let (tap, channel) = (row / inputs, row % inputs);
-                    for (column, to) in panel.iter_mut().enumerate() {
+                    for (column, to) in panel[..width].iter_mut().enumerate() {
                         let channels = [group * inputs + channel, group * outputs + start + column];
                         *to = weight[index(sweep.taps[tap].kernel, channels)];
                     }
@@ -89,13 +90,13 @@ impl Packed {
     }
 }
 
-/// The panels that this machine cuts columns into.
+/// The panels that this machine cuts columns into: first column, width, and width in whole vectors.
 struct Panels(usize);
 
 impl WithSimd for Panels {
-    type Output = Vec<(usize, usize)>;
+    type Output = Vec<(usize, usize, usize)>;
     fn with_simd<S: Simd>(self, _: S) -> Self::Output {
-        panels::<S>(self.0).collect()
+        panels::<S>(self.0).map(|(start, width)| (start, width, width.next_multiple_of(S::F32_LANES))).collect()
     }
 }
 
@@ -149,9 +150,10 @@ impl Strip<'_> {
             for group in 0..sweeps.groups {
                 let (runs, run) = runs(sweeps, sweep, group * inputs, pitch);
                 for (start, panel) in panels::<S>(outputs) {
-                    let (right, rest) = weights.split_at(packed.rows * panel);
+                    let padded = panel.next_multiple_of(S::F32_LANES);
+                    let (right, rest) = weights.split_at(packed.rows * padded);
                     weights = rest;
-                    let right = Right { data: right, row: panel, width: panel };
+                    let right = Right { data: right, row: padded, width: panel };
                     let column = group * outputs + start;
                     for row in 0..count {
                         let target_row = sweep.first[0] + row * sweep.target_stride[0];

@@ -8,32 +8,52 @@ use rayon::prelude::*;
 
 use super::pad::pad;
 use super::sweep::images;
-use super::{gather_parts, split_rows};
+use super::split_rows;
 use crate::shape::ConvShape;
 use crate::simd::{Scratch, with_simd};
 use crate::tile::{Ends, Left, Out, Right, multiply, panels};
 
 /// Values of padded input that are worked on at a time: they should stay in a core's second-level cache.
-const SOURCE: usize = 1 << 16;
+const SOURCE: usize = 1 << 17;
 /// Parts of the batch whose gradients are summed apart. Fixed, so that the bits do not depend on the number of threads.
 const PARTS: usize = 16;
+/// Output pixels of a part, at least, if there are as many: fewer are not worth a gradient of their own.
+const PART: usize = 512;
 /// Values that all partial gradients together may hold, unless two parts need more.
 const PARTS_MEMORY: usize = 1 << 22;
 
 pub(super) fn run(shape: &ConvShape, x: &[f32], dy: &[f32], dweight: &mut [f32]) {
     let units = units(shape);
-    let parts = PARTS.min(PARTS_MEMORY / dweight.len()).max(2).min(units.len());
-    let mut partial = vec![0.0; parts * dweight.len()];
+    let pixels = shape.batch * shape.out_positions();
+    let parts = PARTS.min(PARTS_MEMORY / dweight.len()).min(pixels / PART).max(2).min(units.len());
+    let mut partial = Scratch::lend(parts * dweight.len());
     partial.par_chunks_exact_mut(dweight.len()).enumerate().for_each(|(part, partial)| {
         let units = &units[part * units.len() / parts..(part + 1) * units.len() / parts];
         with_simd(Part { shape, units, x, dy, partial });
     });
+    gather(shape, &partial, dweight);
+}
+
+/// Sums partial gradients in their order, from `[groups, taps, C / groups, O / groups]` to `[O, C / groups, taps]`.
+fn gather(shape: &ConvShape, partial: &[f32], dweight: &mut [f32]) {
+    /// Output channels that are read at a time, side by side.
+    const BLOCK: usize = 16;
     let (inputs, outputs, taps) = (shape.group_in(), shape.group_out(), shape.kernel[0] * shape.kernel[1]);
-    // From `[groups, taps, C / groups, O / groups]` to `[O, C / groups, taps]`.
-    gather_parts(&partial, dweight, shape.patch(), |output, i| {
-        let (group, column) = (output / outputs, output % outputs);
-        let (channel, tap) = (i / taps, i % taps);
-        ((group * taps + tap) * inputs + channel) * outputs + column
+    let (len, patch) = (dweight.len(), shape.patch());
+    dweight.par_chunks_exact_mut(outputs * patch).enumerate().for_each(|(group, dweight)| {
+        dweight.par_chunks_mut(BLOCK * patch).enumerate().for_each(|(block, dweight)| {
+            let width = dweight.len() / patch;
+            for (row, (tap, c)) in (0..taps).flat_map(|tap| (0..inputs).map(move |c| (tap, c))).enumerate() {
+                let at = (group * patch + row) * outputs + block * BLOCK;
+                let mut sums = [0.0; BLOCK];
+                for part in partial.chunks_exact(len) {
+                    sums.iter_mut().zip(&part[at..at + width]).for_each(|(sum, value)| *sum += value);
+                }
+                for (o, sum) in sums.iter().enumerate().take(width) {
+                    dweight[o * patch + c * taps + tap] = *sum;
+                }
+            }
+        });
     });
 }
 

@@ -48,8 +48,9 @@ pub(super) fn fits(shape: &ConvShape) -> bool {
 }
 
 /// How images are cut into tiles. The last tile of a row or column may reach over the edge.
-#[derive(Clone, Copy)]
 struct Tiling {
+    /// As many as the input has channels: a pixel outside of it.
+    zeros: Vec<f32>,
     input: Image,
     output: Image,
     padding: [usize; 2],
@@ -63,7 +64,8 @@ impl Tiling {
     fn new(shape: &ConvShape) -> Self {
         let [input, output] = images(shape);
         let count = output.size.map(|size| size.div_ceil(TILE));
-        Self { input, output, padding: shape.padding, count, tiles: shape.batch * count[0] * count[1] }
+        let tiles = shape.batch * count[0] * count[1];
+        Self { zeros: vec![0.0; input.channels], input, output, padding: shape.padding, count, tiles }
     }
 
     /// Image, and the first output row and column, of a tile.
@@ -130,11 +132,11 @@ impl<'a> Blocks<'a> {
     }
 }
 
-/// Weights at the points: point by point, panel by panel, `[C, panel]`.
+/// Weights at the points: panel by panel, point by point, `[C, panel]`.
 struct Weights {
-    data: Vec<f32>,
-    /// Values of a point.
-    point: usize,
+    data: Scratch,
+    /// First column and width of each panel.
+    panels: Vec<(usize, usize)>,
 }
 
 impl Weights {
@@ -144,40 +146,32 @@ impl Weights {
         weight: &[f32],
         index: impl Fn([usize; 2], [usize; 2]) -> usize + Sync,
     ) -> Self {
-        let point = inputs * outputs;
-        let mut data = vec![0.0; POINTS * point];
-        // Sixteen output channels at a time; their places within each point are the same for all points.
         let panels = with_simd(Panels(outputs));
-        let mut blocks = Vec::new();
+        let mut data = Scratch::lend(POINTS * inputs * outputs);
+        let mut parts = Vec::with_capacity(panels.len());
+        let mut rest = &mut data[..];
         for (start, width) in &panels {
-            for column in (0..*width).step_by(CHANNELS) {
-                blocks.push((start + column, start * inputs + column, *width));
-            }
+            let (panel, after) = rest.split_at_mut(POINTS * inputs * width);
+            parts.push((*start, *width, panel));
+            rest = after;
         }
-        let computed: Vec<Vec<[[f32; CHANNELS]; POINTS]>> = blocks
-            .par_iter()
-            .map(|(output, ..)| {
-                let mut block = Vec::with_capacity(inputs);
-                for input in 0..inputs {
+        parts.into_par_iter().for_each(|(start, width, panel)| {
+            for input in 0..inputs {
+                for column in (0..width).step_by(CHANNELS) {
                     let mut taps = [[0.0; CHANNELS]; 9];
-                    for (tap, values) in taps.iter_mut().enumerate() {
-                        for (i, value) in values.iter_mut().enumerate() {
-                            *value = weight[index([tap / 3, tap % 3], [input, output + i])];
+                    for lane in 0..CHANNELS {
+                        for (tap, values) in taps.iter_mut().enumerate() {
+                            values[lane] = weight[index([tap / 3, tap % 3], [input, start + column + lane])];
                         }
                     }
-                    block.push(vectorised(|| transform::weight(&taps)));
-                }
-                block
-            })
-            .collect();
-        data.par_chunks_exact_mut(point).enumerate().for_each(|(p, data)| {
-            for ((_, at, width), block) in blocks.iter().zip(&computed) {
-                for (input, values) in block.iter().enumerate() {
-                    data[at + input * width..][..CHANNELS].copy_from_slice(&values[p]);
+                    let values = vectorised(|| transform::weight(&taps));
+                    for (p, values) in values.iter().enumerate() {
+                        panel[(p * inputs + input) * width + column..][..CHANNELS].copy_from_slice(values);
+                    }
                 }
             }
         });
-        Self { data, point }
+        Self { data, panels }
     }
 }
 
@@ -220,10 +214,9 @@ impl WithSimd for Group<'_> {
                 transform::input(simd, tiling, x, start + i, 0..inputs, &mut v[i * inputs..], from);
             }
             for p in 0..POINTS {
-                let mut panel_data = &weights.data[p * weights.point..][..weights.point];
-                for (column, width) in panels::<S>(outputs) {
-                    let (data, rest) = panel_data.split_at(inputs * width);
-                    panel_data = rest;
+                for (column, width) in &weights.panels {
+                    let (column, width) = (*column, *width);
+                    let data = &weights.data[(POINTS * column + p * width) * inputs..][..inputs * width];
                     let left = Left { data: &v[p * from..], row: inputs, column: 1, runs: &[0], run: inputs };
                     let right = Right { data, row: width, width };
                     let out = Out { data: &mut m[p * to + column..], row: outputs };

@@ -29,23 +29,27 @@ pub(super) fn input<S: Simd>(
     let ([height, width], all) = (tiling.input.size, tiling.input.channels);
     let x = &x[image * tiling.input.len()..][..tiling.input.len()];
     assert!((POINTS - 1) * point + channels.len() <= v.len() && channels.end <= all, "points of a tile");
-    let rows: [Option<usize>; WINDOW] =
-        std::array::from_fn(|i| (first[0] + i).checked_sub(tiling.padding[0]).filter(|row| *row < height));
-    let columns: [Option<usize>; WINDOW] =
-        std::array::from_fn(|i| (first[1] + i).checked_sub(tiling.padding[1]).filter(|column| *column < width));
-    for (at, c) in channels.step_by(S::F32_LANES).enumerate() {
-        let zero = simd.splat_f32s(0.0);
-        let mut half = [[zero; WINDOW]; WINDOW];
+    // Where each pixel's channels begin; pixels outside of the image read from a row of zeros.
+    let mut pixels = [tiling.zeros.as_ptr(); POINTS];
+    for i in 0..WINDOW {
+        let row = (first[0] + i).wrapping_sub(tiling.padding[0]);
         for j in 0..WINDOW {
-            let mut pixels = [zero; WINDOW];
-            for i in 0..WINDOW {
-                if let (Some(row), Some(column)) = (rows[i], columns[j]) {
-                    // SAFETY: row and column lie in the image and channels `c..c + LANES` exist: channels come in multiples
-                    // of `CHANNELS`, which is a multiple of the lanes.
-                    pixels[i] = unsafe { load(simd, x, (row * width + column) * all + c) };
-                }
+            let column = (first[1] + j).wrapping_sub(tiling.padding[1]);
+            if row < height && column < width {
+                pixels[i * WINDOW + j] = x[(row * width + column) * all..].as_ptr();
             }
-            half[j] = evaluate(simd, pixels);
+        }
+    }
+    for (at, c) in channels.step_by(S::F32_LANES).enumerate() {
+        let mut half = [[simd.splat_f32s(0.0); WINDOW]; WINDOW];
+        for j in 0..WINDOW {
+            let mut values = [simd.splat_f32s(0.0); WINDOW];
+            for i in 0..WINDOW {
+                // SAFETY: at each pointer lie the `all` channels of a pixel, or as many zeros, and `c + LANES <= all`:
+                // channels come in multiples of `CHANNELS`, which is a multiple of the lanes.
+                values[i] = unsafe { pixels[i * WINDOW + j].add(c).cast::<S::f32s>().read_unaligned() };
+            }
+            half[j] = evaluate(simd, values);
         }
         for i in 0..WINDOW {
             let values = evaluate(simd, across(simd, &half, i));
@@ -180,29 +184,30 @@ fn interpolate<S: Simd>(simd: S, m: [S::f32s; WINDOW]) -> [S::f32s; TILE] {
     ]
 }
 
-/// Writes `A dy Aᵀ` of a tile: value `c` of point `p` goes to `v[p * point + c]`. Pixels outside of the image are zero.
+/// Writes `A dy Aᵀ` of a tile: value `c` of point `p` goes to `v[p * point + c - channels.start]`. Pixels outside of the image are zero.
 #[inline(always)]
 pub(super) fn output_grad<S: Simd>(
     simd: S,
     tiling: &Tiling,
     dy: &[f32],
     tile: usize,
+    channels: Range<usize>,
     v: &mut [f32],
     point: usize,
 ) {
     let (image, first) = tiling.place(tile);
-    let ([height, width], channels) = (tiling.output.size, tiling.output.channels);
+    let ([height, width], all) = (tiling.output.size, tiling.output.channels);
     let dy = &dy[image * tiling.output.len()..][..tiling.output.len()];
-    assert!((POINTS - 1) * point + channels <= v.len(), "points of a tile");
-    for c in (0..channels).step_by(S::F32_LANES) {
+    assert!((POINTS - 1) * point + channels.len() <= v.len() && channels.end <= all, "points of a tile");
+    for (at, c) in channels.step_by(S::F32_LANES).enumerate() {
         let mut half = [[simd.splat_f32s(0.0); WINDOW]; TILE];
         for j in 0..TILE {
             let mut pixels = [simd.splat_f32s(0.0); TILE];
             for i in 0..TILE {
                 let (row, column) = (first[0] + i, first[1] + j);
                 if row < height && column < width {
-                    // SAFETY: the pixel lies in the image, and `c + LANES <= channels`, as in `input`.
-                    pixels[i] = unsafe { load(simd, dy, (row * width + column) * channels + c) };
+                    // SAFETY: the pixel lies in the image, and `c + LANES <= all`, as in `input`.
+                    pixels[i] = unsafe { load(simd, dy, (row * width + column) * all + c) };
                 }
             }
             half[j] = spread(simd, pixels);
@@ -210,9 +215,9 @@ pub(super) fn output_grad<S: Simd>(
         for i in 0..WINDOW {
             let values = spread(simd, across(simd, &half, i));
             for (j, value) in values.into_iter().enumerate() {
-                // SAFETY: at most `(POINTS - 1) * point + channels`, which was checked.
+                // SAFETY: at most `(POINTS - 1) * point + channels.len()`, which was checked.
                 unsafe {
-                    let to = v.as_mut_ptr().add((i * WINDOW + j) * point + c);
+                    let to = v.as_mut_ptr().add((i * WINDOW + j) * point + at * S::F32_LANES);
                     to.cast::<S::f32s>().write_unaligned(value);
                 }
             }
