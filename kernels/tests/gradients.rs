@@ -6,7 +6,7 @@
 mod common;
 
 use attar_kernels::{
-    Activation, BatchStats, ConvShape, LinearShape, Mask, NormGrads, NormShape, PoolShape, SavedStats, ShapeError,
+    Activation, BatchStats, Clamp, ConvShape, LinearShape, NormGrads, NormShape, PoolShape, SavedStats, ShapeError,
     avg_pool2d, avg_pool2d_backward, batch_norm_backward, batch_norm_train, conv2d, conv2d_input_grad,
     conv2d_weight_grad, linear, linear_input_grad, linear_weight_grad, max_pool2d, max_pool2d_backward,
 };
@@ -91,9 +91,9 @@ fn fused_batch_norm() {
         let [mut dweight, mut dbias] = [(); 2].map(|()| vec![0.0; 3]);
         let grads =
             NormGrads { dx: &mut dx, dweight: &mut dweight, dbias: &mut dbias, dresidual: Some(&mut dresidual) };
-        let mask = activation.map(|activation| Mask { activation, y: &y });
+        let clamp = activation.map(|activation| Clamp::Output { activation, y: &y });
         let stats = SavedStats { mean: &mean, inv_std: &inv_std };
-        batch_norm_backward(&shape, &x, &weight, stats, mask, &dy, grads);
+        batch_norm_backward(&shape, &x, &weight, stats, clamp, &dy, grads);
         let loss = |x: &[f32], weight: &[f32], bias: &[f32], residual: &[f32]| {
             dot(&run(x, weight, bias, residual, activation).0, &dy)
         };
@@ -182,8 +182,9 @@ fn bits_of_the_norm_do_not_depend_on_the_run_or_the_threads() {
             let relu = Activation::Relu;
             batch_norm_train(&shape, &x, &weight, &weight, 1e-5, None, Some(relu), &mut y, stats).unwrap();
             let grads = NormGrads { dx: &mut dx, dweight: &mut dweight, dbias: &mut dbias, dresidual: None };
-            let (stats, mask) = (SavedStats { mean: &mean, inv_std: &inv_std }, Mask { activation: relu, y: &y });
-            batch_norm_backward(&shape, &x, &weight, stats, Some(mask), &dy, grads);
+            let (stats, clamp) =
+                (SavedStats { mean: &mean, inv_std: &inv_std }, Clamp::Output { activation: relu, y: &y });
+            batch_norm_backward(&shape, &x, &weight, stats, Some(clamp), &dy, grads);
             [y, dx, mean, inv_std, unbiased_variance, dweight, dbias]
         };
         rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(run)
