@@ -24,7 +24,10 @@ const DEPTHWISE: [[usize; 4]; 9] = [
 
 fn main() -> Result<(), ShapeError> {
     println!("{} threads", rayon::current_num_threads());
-    println!("{:<20} {:>8} {:>8} {:>8} {:>8} {:>8}", "batch norm, GB/s", "copy", "stats", "apply", "back(x)", "back(y)");
+    println!(
+        "{:<20} {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "batch norm, GB/s", "copy", "stats", "apply", "back(x)", "back(y)"
+    );
     for [side, channels] in NORMS {
         let shape = NormShape { batch: 64, channels, positions: side * side }.checked()?;
         // Bytes that have to be read and written; both passes of backward are counted.

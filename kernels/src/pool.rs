@@ -31,7 +31,10 @@ pub fn max_pool2d(shape: &PoolShape, x: &[f32], y: &mut [f32], argmax: &mut [u32
             let pixels = y.chunks_exact_mut(shape.channels).zip(argmax.chunks_exact_mut(shape.channels));
             for (column, (y, argmax)) in pixels.enumerate() {
                 let pixels = pixels_of(shape, rows.clone(), window(shape, 1, column));
-                vectorised(|| largest(x, pixels, y, argmax));
+                vectorised(
+                    #[inline(always)]
+                    || largest(x, pixels, y, argmax),
+                );
             }
         });
 }
@@ -86,7 +89,10 @@ pub fn avg_pool2d(shape: &PoolShape, x: &[f32], y: &mut [f32]) {
         let x = &x[n * image..][..image];
         for (column, y) in y.chunks_exact_mut(shape.channels).enumerate() {
             let pixels = pixels_of(shape, rows.clone(), window(shape, 1, column));
-            vectorised(|| mean(x, pixels, area, y));
+            vectorised(
+                #[inline(always)]
+                || mean(x, pixels, area, y),
+            );
         }
     });
 }
@@ -112,7 +118,10 @@ pub fn avg_pool2d_backward(shape: &PoolShape, dy: &[f32], dx: &mut [f32]) {
             for column in 0..shape.out_w() {
                 let Some(dy) = dy.next() else { return };
                 let pixels = pixels_of(shape, window(shape, 0, row), window(shape, 1, column));
-                vectorised(|| spread(dy, area, pixels, dx));
+                vectorised(
+                    #[inline(always)]
+                    || spread(dy, area, pixels, dx),
+                );
             }
         }
     });
@@ -135,7 +144,12 @@ pub fn global_avg_pool(shape: &NormShape, x: &[f32], y: &mut [f32]) {
     let images = x.par_chunks_exact(positions * channels).with_min_len(TASK.div_ceil(positions * channels));
     images.zip(y.par_chunks_exact_mut(channels)).for_each(|(x, y)| {
         let mut totals = vec![0.0f64; channels];
-        with_scratch(channels, |sums| vectorised(|| add_image(x, sums, &mut totals)));
+        with_scratch(channels, |sums| {
+            vectorised(
+                #[inline(always)]
+                || add_image(x, sums, &mut totals),
+            )
+        });
         y.iter_mut().zip(totals).for_each(|(y, total)| *y = (total / positions as f64) as f32);
     });
 }

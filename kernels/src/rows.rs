@@ -17,8 +17,20 @@ const LONGEST: usize = 2048;
 const RUN: usize = 32;
 /// Values that one task handles, at least.
 const TASK: usize = 1 << 14;
+/// Values in a part of a sum, at least.
+const PART: usize = 1 << 15;
 /// Parts of a sum, at most. Fixed, so that the order of the additions does not depend on the number of threads.
 const PARTS: usize = 128;
+
+/// Long rows that are added to sums at a time, so that the sums are loaded and stored less often.
+pub(crate) const STACK: usize = 4;
+
+/// `N` rows of equal length.
+#[inline(always)]
+pub(crate) fn stacked<const N: usize>(values: &[f32]) -> [&[f32]; N] {
+    let len = values.len() / N;
+    std::array::from_fn(|i| &values[i * len..][..len])
+}
 
 /// A tensor `[rows, C]` as long rows of several pixels: a column of those belongs to channel `column % C`, and any
 /// number of channels, 3 or 24 as well as 64, fills whole vectors. The last long row may be shorter.
@@ -67,29 +79,47 @@ impl Rows {
         add: impl Fn(Range<usize>, [&mut [f32]; K], Option<&mut [f32]>) + Sync,
     ) -> [Vec<f64>; K] {
         let run = RUN * self.width;
-        let part = run * (2 * TASK).max(self.len.div_ceil(PARTS)).div_ceil(run);
-        let values: Vec<Option<&mut [f32]>> = match values {
-            Some(values) => values.chunks_mut(part).map(Some).collect(),
-            None => (0..self.len.div_ceil(part)).map(|_| None).collect(),
-        };
-        let parts = values.into_par_iter().enumerate().map(|(i, mut values)| {
+        let part = run * PART.max(self.len.div_ceil(PARTS)).div_ceil(run);
+        let sums = self.sum_parts(part, 0..self.len, values, &|range: Range<usize>, mut values: Option<&mut [f32]>| {
             let mut lanes = [(); K].map(|()| vec![0.0f32; self.width]);
             let mut totals = [(); K].map(|()| vec![0.0f64; self.width]);
-            let (first, end) = (i * part, self.len.min((i + 1) * part));
-            for start in (first..end).step_by(run) {
-                let range = start..end.min(start + run);
-                let values = values.as_deref_mut().map(|values| &mut values[start - first..range.end - first]);
-                add(range, lanes.each_mut().map(|lanes| &mut lanes[..]), values);
-                vectorised(|| flush(&mut lanes, &mut totals));
+            for start in range.clone().step_by(run) {
+                let now = start..range.end.min(start + run);
+                let values = values.as_deref_mut().map(|values| &mut values[start - range.start..][..now.len()]);
+                add(now, lanes.each_mut().map(|lanes| &mut lanes[..]), values);
+                vectorised(
+                    #[inline(always)]
+                    || flush(&mut lanes, &mut totals),
+                );
             }
-            totals.map(|totals| self.per_channel(&totals))
+            totals
         });
-        let parts: Vec<[Vec<f64>; K]> = parts.collect();
-        let mut sums = [(); K].map(|()| vec![0.0f64; self.channels]);
-        for part in &parts {
-            for (sums, part) in sums.iter_mut().zip(part) {
-                sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
-            }
+        sums.map(|columns| self.per_channel(&columns))
+    }
+
+    /// Adds what `sum` says of every part of a range, halving the range: the order depends on its length alone.
+    fn sum_parts<const K: usize>(
+        &self,
+        part: usize,
+        range: Range<usize>,
+        values: Option<&mut [f32]>,
+        sum: &(impl Fn(Range<usize>, Option<&mut [f32]>) -> [Vec<f64>; K] + Sync),
+    ) -> [Vec<f64>; K] {
+        if range.len() <= part {
+            return sum(range, values);
+        }
+        let half = range.len().div_ceil(part) / 2 * part;
+        let (left, right) = match values.map(|values| values.split_at_mut(half)) {
+            Some((left, right)) => (Some(left), Some(right)),
+            None => (None, None),
+        };
+        let middle = range.start + half;
+        let (mut sums, others) = rayon::join(
+            || self.sum_parts(part, range.start..middle, left, sum),
+            || self.sum_parts(part, middle..range.end, right, sum),
+        );
+        for (sums, others) in sums.iter_mut().zip(others) {
+            sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += other);
         }
         sums
     }

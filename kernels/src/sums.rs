@@ -12,7 +12,12 @@ pub fn channel_sums(shape: &NormShape, x: &[f32], out: &mut [f32]) {
     shape.assert_valid();
     assert_eq!(x.len(), shape.len(), "x of {shape:?}");
     assert_eq!(out.len(), shape.channels, "sums of {shape:?}");
-    let [sums] = Rows::new(shape).sums(|range, [sums]| vectorised(|| add_rows(&x[range], sums)));
+    let [sums] = Rows::new(shape).sums(|range, [sums]| {
+        vectorised(
+            #[inline(always)]
+            || add_rows(&x[range], sums),
+        )
+    });
     out.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum as f32);
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::forward::inv_std;
 use super::{Affine, SavedStats, affine, assert_channels, assert_values};
 use crate::activation::{Activation, Mask};
-use crate::rows::Rows;
+use crate::rows::{Rows, STACK, stacked};
 use crate::shape::NormShape;
 use crate::simd::vectorised;
 
@@ -161,7 +161,7 @@ struct Operands<'a> {
 /// A loop over long rows. `gate(normed, y, dy)` is the gradient that passes the activation: it looks at the value
 /// before the activation or at the one after it.
 trait Pass {
-    fn run(self, columns: &Affine, x: &[f32], y: &[f32], dy: &[f32], gate: impl Fn(f32, f32, f32) -> f32);
+    fn run(self, columns: &Affine, x: &[f32], y: &[f32], dy: &[f32], gate: impl Fn(f32, f32, f32) -> f32 + Copy);
 }
 
 impl Operands<'_> {
@@ -200,46 +200,53 @@ struct Reduce<'a> {
 
 impl Pass for Reduce<'_> {
     #[inline(always)]
-    fn run(self, columns: &Affine, x: &[f32], y: &[f32], dy: &[f32], gate: impl Fn(f32, f32, f32) -> f32) {
+    fn run(self, columns: &Affine, x: &[f32], y: &[f32], dy: &[f32], gate: impl Fn(f32, f32, f32) -> f32 + Copy) {
         let Self { sums, dots, masked } = self;
         let width = sums.len();
-        match masked {
-            None => {
-                for ((x, y), dy) in x.chunks(width).zip(y.chunks(width)).zip(dy.chunks(width)) {
-                    reduce_row(columns, x, y, dy, sums, dots, &gate, |_, _| ());
-                }
+        let Some(masked) = masked else {
+            let whole = x.len() / (STACK * width) * (STACK * width);
+            for start in (0..whole).step_by(STACK * width) {
+                let [x, y, dy] = [x, y, dy].map(|values| stacked::<STACK>(&values[start..][..STACK * width]));
+                reduce(columns, x, y, dy, sums, dots, gate, |_, _| ());
             }
-            Some(masked) => {
-                let rows = x.chunks(width).zip(y.chunks(width)).zip(dy.chunks(width));
-                for (((x, y), dy), masked) in rows.zip(masked.chunks_mut(width)) {
-                    let masked = &mut masked[..x.len()];
-                    reduce_row(columns, x, y, dy, sums, dots, &gate, |i, dy| masked[i] = dy);
-                }
-            }
+            let rest = x[whole..].chunks(width).zip(y[whole..].chunks(width)).zip(dy[whole..].chunks(width));
+            rest.for_each(|((x, y), dy)| reduce(columns, [x], [y], [dy], sums, dots, gate, |_, _| ()));
+            return;
+        };
+        let rows = x.chunks(width).zip(y.chunks(width)).zip(dy.chunks(width));
+        for (((x, y), dy), masked) in rows.zip(masked.chunks_mut(width)) {
+            let masked = &mut masked[..x.len()];
+            reduce(columns, [x], [y], [dy], sums, dots, gate, |i, dy| masked[i] = dy);
         }
     }
 }
 
 #[inline(always)]
 #[allow(clippy::too_many_arguments)] // slices that walk side by side
-fn reduce_row(
+fn reduce<const N: usize>(
     columns: &Affine,
-    x: &[f32],
-    y: &[f32],
-    dy: &[f32],
+    x: [&[f32]; N],
+    y: [&[f32]; N],
+    dy: [&[f32]; N],
     sums: &mut [f32],
     dots: &mut [f32],
-    gate: impl Fn(f32, f32, f32) -> f32,
+    gate: impl Fn(f32, f32, f32) -> f32 + Copy,
     mut write: impl FnMut(usize, f32),
 ) {
-    let len = x.len();
-    let (y, dy, sums, dots) = (&y[..len], &dy[..len], &mut sums[..len], &mut dots[..len]);
+    let len = x[0].len();
+    let [x, y, dy] = [x, y, dy].map(|rows| rows.map(|row| &row[..len]));
+    let (sums, dots) = (&mut sums[..len], &mut dots[..len]);
     let (mean, scale, bias) = (&columns.mean[..len], &columns.scale[..len], &columns.bias[..len]);
     for i in 0..len {
-        let dy = gate(affine(x[i], mean[i], scale[i], bias[i]), y[i], dy[i]);
-        write(i, dy);
-        sums[i] += dy;
-        dots[i] += dy * (x[i] - mean[i]);
+        let (mut sum, mut dot) = (sums[i], dots[i]);
+        for row in 0..N {
+            let dy = gate(affine(x[row][i], mean[i], scale[i], bias[i]), y[row][i], dy[row][i]);
+            write(i, dy);
+            sum += dy;
+            dot += dy * (x[row][i] - mean[i]);
+        }
+        sums[i] = sum;
+        dots[i] = dot;
     }
 }
 
@@ -253,7 +260,7 @@ struct InputGrad<'a> {
 
 impl Pass for InputGrad<'_> {
     #[inline(always)]
-    fn run(self, columns: &Affine, x: &[f32], y: &[f32], dy: &[f32], gate: impl Fn(f32, f32, f32) -> f32) {
+    fn run(self, columns: &Affine, x: &[f32], y: &[f32], dy: &[f32], gate: impl Fn(f32, f32, f32) -> f32 + Copy) {
         let width = self.slope.len();
         let rows = x.chunks(width).zip(y.chunks(width)).zip(dy.chunks(width));
         for (((x, y), dy), dx) in rows.zip(self.dx.chunks_mut(width)) {
@@ -276,7 +283,7 @@ struct EvalInputGrad<'a> {
 
 impl Pass for EvalInputGrad<'_> {
     #[inline(always)]
-    fn run(self, columns: &Affine, x: &[f32], y: &[f32], dy: &[f32], gate: impl Fn(f32, f32, f32) -> f32) {
+    fn run(self, columns: &Affine, x: &[f32], y: &[f32], dy: &[f32], gate: impl Fn(f32, f32, f32) -> f32 + Copy) {
         let width = columns.mean.len();
         let rows = x.chunks(width).zip(y.chunks(width)).zip(dy.chunks(width));
         for (((x, y), dy), dx) in rows.zip(self.dx.chunks_mut(width)) {

@@ -94,11 +94,14 @@ pub fn batch_norm_apply(
     rows.for_parts(y, |range, y| {
         let (x, residual) = (&x[range.clone()], residual.map(|residual| &residual[range.clone()]));
         // One loop for each activation, so that none asks which it is per value.
-        vectorised(|| match activation {
-            None => apply_rows(&columns, x, residual, y, |v| v),
-            Some(Activation::Relu) => apply_rows(&columns, x, residual, y, |v| Activation::Relu.apply(v)),
-            Some(Activation::Relu6) => apply_rows(&columns, x, residual, y, |v| Activation::Relu6.apply(v)),
-        });
+        vectorised(
+            #[inline(always)]
+            || match activation {
+                None => apply_rows(&columns, x, residual, y, |v| v),
+                Some(Activation::Relu) => apply_rows(&columns, x, residual, y, |v| Activation::Relu.apply(v)),
+                Some(Activation::Relu6) => apply_rows(&columns, x, residual, y, |v| Activation::Relu6.apply(v)),
+            },
+        );
     });
 }
 

@@ -2,7 +2,7 @@
 
 use super::{assert_channels, assert_values};
 use crate::error::{Result, ShapeError};
-use crate::rows::Rows;
+use crate::rows::{Rows, STACK, stacked};
 use crate::shape::NormShape;
 use crate::simd::vectorised;
 
@@ -49,8 +49,12 @@ pub fn batch_stats(shape: &NormShape, x: &[f32], eps: f64, stats: BatchStats<'_>
     let rows = Rows::new(shape);
     let rough = rows.rough_means(x);
     let columns = rows.columns(&rough);
-    let [sums, squares] =
-        rows.sums(|range, [sums, squares]| vectorised(|| add_moments(&x[range], &columns, sums, squares)));
+    let [sums, squares] = rows.sums(|range, [sums, squares]| {
+        vectorised(
+            #[inline(always)]
+            || add_moments(&x[range], &columns, sums, squares),
+        )
+    });
     let count = shape.values_per_channel() as f64;
     for (channel, (sum, squares)) in sums.into_iter().zip(squares).enumerate() {
         let rough = f64::from(rough[channel]);
@@ -68,12 +72,31 @@ pub fn batch_stats(shape: &NormShape, x: &[f32], eps: f64, stats: BatchStats<'_>
 /// Adds `x - centre` and its square to the columns of `sums` and `squares`.
 #[inline(always)]
 fn add_moments(x: &[f32], centre: &[f32], sums: &mut [f32], squares: &mut [f32]) {
-    for row in x.chunks(sums.len()) {
-        let totals = sums.iter_mut().zip(squares.iter_mut());
-        for ((&x, &centre), (sum, square)) in row.iter().zip(centre).zip(totals) {
-            let x = x - centre;
-            *sum += x;
-            *square += x * x;
+    let width = sums.len();
+    let stacks = x.chunks_exact(STACK * width);
+    let rest = stacks.remainder();
+    for stack in stacks {
+        let rows = stacked::<STACK>(stack);
+        add_moments_of(rows, centre, sums, squares);
+    }
+    for row in rest.chunks(width) {
+        add_moments_of([row], centre, sums, squares);
+    }
+}
+
+#[inline(always)]
+fn add_moments_of<const N: usize>(rows: [&[f32]; N], centre: &[f32], sums: &mut [f32], squares: &mut [f32]) {
+    let len = rows[0].len();
+    let rows = rows.map(|row| &row[..len]);
+    let (centre, sums, squares) = (&centre[..len], &mut sums[..len], &mut squares[..len]);
+    for i in 0..len {
+        let (mut sum, mut square) = (sums[i], squares[i]);
+        for row in rows {
+            let x = row[i] - centre[i];
+            sum += x;
+            square += x * x;
         }
+        sums[i] = sum;
+        squares[i] = square;
     }
 }
