@@ -15,7 +15,7 @@ pub fn conv2d(shape: &ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>
     assert_fits(shape, x, weight, y);
     assert!(bias.is_none_or(|bias| bias.len() == shape.out_channels), "bias of {shape:?}");
     if shape.is_depthwise() {
-        depthwise::forward(shape, x, weight, bias, y);
+        depthwise::forward(shape, x, weight, bias, None, y);
     } else {
         unfolded::forward(shape, x, weight, bias, y);
     }
