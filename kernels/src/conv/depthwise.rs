@@ -1,23 +1,22 @@
-//! Depthwise convolution: each channel alone, directly, sixteen channels at a time.
+//! Depthwise convolution: each channel alone, directly, a vector of channels at a time.
 //!
 //! Output and input gradient are the same loop ([`sweep`]): the gradient of a strided convolution is, for every row and
 //! column modulo the stride, a convolution of `dy` with some of the taps, turned around.
 
 mod axis;
-mod block;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod vector;
 mod weight;
 
+use pulp::WithSimd;
 use rayon::prelude::*;
 
 use self::axis::Axis;
-use self::block::{Blocks, with_blocks};
 use self::sweep::Sweep;
 use crate::activation::Activation;
 use crate::shape::ConvShape;
-use crate::simd::vectorised;
 
 pub(super) use self::weight::weight_grad;
 
@@ -58,29 +57,37 @@ fn correlate(shape: &ConvShape, plan: &Plan<'_>, x: &[f32], weight: &[f32], bias
     let channels = shape.in_channels;
     let row_len = y.len() / (shape.batch * plan.out_h);
     let image_len = x.len() / shape.batch;
-    with_blocks!(channels, L => {
-        let blocks = Blocks::<L> { channels };
-        let taps = blocks.gathered(weight, shape.kernel[0] * shape.kernel[1]);
-        let bias = bias.map(|bias| blocks.gathered(bias, 1));
-        let rows = y.par_chunks_exact_mut(row_len).with_min_len(TASK.div_ceil(row_len));
-        rows.enumerate().for_each(|(i, y)| {
-            let (image, row) = (i / plan.out_h, i % plan.out_h);
-            let sweep = Sweep {
-                blocks,
-                kernel: shape.kernel,
+    let taps = taps_first(weight, channels);
+    let rows = y.par_chunks_exact_mut(row_len).with_min_len(TASK.div_ceil(row_len));
+    rows.enumerate().for_each(|(i, y)| {
+        let (image, row) = (i / plan.out_h, i % plan.out_h);
+        for (first, horizontal) in plan.horizontal.iter().enumerate() {
+            with_simd(Sweep {
+                channels,
                 taps: &taps,
-                bias: bias.as_deref(),
+                kw: shape.kernel[1],
+                bias,
                 activation: plan.activation,
                 vertical: &plan.vertical[row % plan.vertical.len()],
                 row: row / plan.vertical.len(),
+                horizontal,
+                first,
+                step: plan.horizontal.len(),
                 x: &x[image * image_len..][..image_len],
-            };
-            for (phase, horizontal) in plan.horizontal.iter().enumerate() {
-                vectorised(
-                    #[inline(always)]
-                    || sweep.run(horizontal, phase, plan.horizontal.len(), y),
-                );
-            }
-        });
+                y: &mut *y,
+            });
+        }
     });
+}
+
+/// `[C, 1, kh, kw]` as `[kh, kw, C]`.
+fn taps_first(weight: &[f32], channels: usize) -> Vec<f32> {
+    let taps = weight.len() / channels;
+    (0..taps).flat_map(|tap| weight.iter().skip(tap).step_by(taps)).copied().collect()
+}
+
+/// Runs an operation that is written for vectors of any length.
+#[inline(always)]
+fn with_simd<Op: WithSimd>(op: Op) -> Op::Output {
+    pulp::Arch::new().dispatch(op)
 }

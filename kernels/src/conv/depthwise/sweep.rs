@@ -1,140 +1,155 @@
-//! One row of outputs, block of channels by block, in tiles of a few pixels that share the inputs they load.
-#![allow(unsafe_code)] // `block::load`: the compiler cannot see that the taps of an inner pixel are inside of the row
+//! One row of outputs, in tiles of a few pixels that share the inputs they load.
+#![allow(unsafe_code)] // `Block::load`: the compiler cannot see that the taps of an inner pixel are inside of the row
+
+use pulp::{Simd, WithSimd};
 
 use super::axis::Axis;
-use super::block::{Blocks, add_product, load};
+use super::vector::Block;
 use crate::activation::Activation;
 
 /// Pixels of a tile.
 const TILE: usize = 4;
 
-/// What a row of outputs is made of.
-pub(super) struct Sweep<'a, const L: usize> {
-    pub(super) blocks: Blocks<L>,
-    pub(super) kernel: [usize; 2],
-    /// `[blocks, kh, kw, L]`.
-    pub(super) taps: &'a [[f32; L]],
-    /// `[blocks, L]`.
-    pub(super) bias: Option<&'a [[f32; L]]>,
+/// Writes a row of outputs: `t` of the horizontal axis to pixel `first + t * step` of `y`.
+pub(super) struct Sweep<'a> {
+    pub(super) channels: usize,
+    /// `[kh, kw, C]`.
+    pub(super) taps: &'a [f32],
+    /// Width of the kernel.
+    pub(super) kw: usize,
+    pub(super) bias: Option<&'a [f32]>,
     pub(super) activation: Option<Activation>,
     pub(super) vertical: &'a Axis,
     /// The output along the vertical axis.
     pub(super) row: usize,
+    pub(super) horizontal: &'a Axis,
+    pub(super) first: usize,
+    pub(super) step: usize,
     /// An image of inputs.
     pub(super) x: &'a [f32],
+    /// A row of outputs.
+    pub(super) y: &'a mut [f32],
 }
 
-impl<const L: usize> Sweep<'_, L> {
-    /// Writes output `t` to pixel `first + t * step` of the row `y`, for every output of the axis.
+impl WithSimd for Sweep<'_> {
+    type Output = ();
+
     #[inline(always)]
-    pub(super) fn run(&self, axis: &Axis, first: usize, step: usize, y: &mut [f32]) {
-        for block in 0..self.blocks.count() {
-            let line = Line { sweep: self, axis, block, first, step };
-            // Kernels that are common get loops of their own.
-            match (axis.taps.len(), axis.stride, axis.dilation) {
-                (1, 1, _) if L > 1 => line.tiles::<1, 1>(y),
-                (2, 1, 1) if L > 1 => line.tiles::<2, 1>(y),
-                (3, 1, 1) if L > 1 => line.tiles::<3, 1>(y),
-                (3, 2, 1) if L > 1 => line.tiles::<3, 2>(y),
-                (5, 1, 1) if L > 1 => line.tiles::<5, 1>(y),
-                (5, 2, 1) if L > 1 => line.tiles::<5, 2>(y),
-                _ => line.pixels(y),
-            }
+    fn with_simd<S: Simd>(self, simd: S) {
+        let axis = self.horizontal;
+        assert_eq!(self.x.len(), self.vertical.inputs * axis.inputs * self.channels, "an image of inputs");
+        assert_eq!(self.taps.len() % (self.kw * self.channels), 0, "taps");
+        assert!(self.bias.is_none_or(|bias| bias.len() == self.channels), "bias");
+        assert!((self.first + (axis.outputs - 1) * self.step + 1) * self.channels <= self.y.len(), "a row of outputs");
+        // Kernels that are common get loops of their own.
+        match (axis.taps.len(), axis.stride, axis.dilation) {
+            (1, 1, _) => self.tiles::<S, 1, 1>(simd),
+            (2, 1, 1) => self.tiles::<S, 2, 1>(simd),
+            (3, 1, 1) => self.tiles::<S, 3, 1>(simd),
+            (3, 2, 1) => self.tiles::<S, 3, 2>(simd),
+            (5, 1, 1) => self.tiles::<S, 5, 1>(simd),
+            (5, 2, 1) => self.tiles::<S, 5, 2>(simd),
+            _ => self.pixels(simd),
         }
     }
 }
 
-/// A row of outputs of one block of channels.
-struct Line<'a, const L: usize> {
-    sweep: &'a Sweep<'a, L>,
-    axis: &'a Axis,
-    block: usize,
-    first: usize,
-    step: usize,
-}
-
-impl<const L: usize> Line<'_, L> {
+impl Sweep<'_> {
     /// Any kernel, pixel by pixel.
     #[inline(always)]
-    fn pixels(&self, y: &mut [f32]) {
-        for t in 0..self.axis.outputs {
-            let mut sum = self.bias();
-            for (taps, x) in self.rows() {
-                for (tap, column) in self.axis.products(t) {
-                    let at = column * self.sweep.blocks.channels;
-                    // SAFETY: `column` is in the row, and `x` begins at the block's first channel.
-                    add_product(&mut sum, &taps[tap], &unsafe { load(x, at) });
+    fn pixels<S: Simd>(mut self, simd: S) {
+        for t in 0..self.horizontal.outputs {
+            for block in Block::all(simd, self.channels) {
+                let mut sum = self.bias(block);
+                for (taps, x) in self.rows() {
+                    for (tap, column) in self.horizontal.products(t) {
+                        // SAFETY: the tap is one of its row's, and the column is in the row of inputs.
+                        let (weight, x) =
+                            unsafe { (block.load(taps, tap * self.channels), block.load(x, column * self.channels)) };
+                        sum = simd.mul_add_e_f32s(weight, x, sum);
+                    }
                 }
+                self.write(block, t, sum);
             }
-            self.write(t, sum, y);
         }
     }
 
-    /// `K` taps side by side at stride `S`, a few pixels at a time.
+    /// `K` taps side by side at stride `N`, a few pixels at a time.
     #[inline(always)]
-    fn tiles<const K: usize, const S: usize>(&self, y: &mut [f32]) {
-        let Axis { outputs, inputs, .. } = *self.axis;
-        let span = ((TILE - 1) * S + K) as isize;
+    fn tiles<S: Simd, const K: usize, const N: usize>(mut self, simd: S) {
+        let Axis { outputs, inputs, .. } = *self.horizontal;
+        let span = ((TILE - 1) * N + K) as isize;
         for t in (0..outputs).step_by(TILE) {
-            let start = self.axis.start(t);
+            let start = self.horizontal.start(t);
             let inside = t + TILE <= outputs && start >= 0 && start + span <= inputs as isize;
-            let sums = if inside { self.tile::<K, S, true>(start) } else { self.tile::<K, S, false>(start) };
-            for (i, sum) in sums.into_iter().enumerate().take(outputs - t) {
-                self.write(t + i, sum, y);
+            for block in Block::all(simd, self.channels) {
+                let sums = if inside {
+                    self.tile::<S, K, N, true>(block, start)
+                } else {
+                    self.tile::<S, K, N, false>(block, start)
+                };
+                for (i, sum) in sums.into_iter().enumerate() {
+                    if inside || t + i < outputs {
+                        self.write(block, t + i, sum);
+                    }
+                }
             }
         }
     }
 
     /// The outputs of a tile whose taps begin at column `start`. If they are not `INSIDE`, each asks whether it is.
     #[inline(always)]
-    fn tile<const K: usize, const S: usize, const INSIDE: bool>(&self, start: isize) -> [[f32; L]; TILE] {
-        let channels = self.sweep.blocks.channels;
-        let mut sums = [self.bias(); TILE];
+    fn tile<S: Simd, const K: usize, const N: usize, const INSIDE: bool>(
+        &self,
+        block: Block<S>,
+        start: isize,
+    ) -> [S::f32s; TILE] {
+        let mut sums = [self.bias(block); TILE];
         for (taps, x) in self.rows() {
-            let weight: [[f32; L]; K] = std::array::from_fn(|i| taps[self.axis.taps[i]]);
-            let column = |i: usize| {
-                let position = start + i as isize;
-                if INSIDE || self.axis.input(position).is_some() {
-                    // SAFETY: the column is in the row, and `x` begins at the block's first channel.
-                    unsafe { load(x, position as usize * channels) }
-                } else {
-                    [0.0; L]
+            let mut weight = [block.zero(); K];
+            for (weight, tap) in weight.iter_mut().zip(&self.horizontal.taps) {
+                // SAFETY: the tap is one of its row's.
+                *weight = unsafe { block.load(taps, tap * self.channels) };
+            }
+            for column in 0..(TILE - 1) * N + K {
+                let position = start + column as isize;
+                if !INSIDE && self.horizontal.input(position).is_none() {
+                    continue;
                 }
-            };
-            for (i, sum) in sums.iter_mut().enumerate() {
-                for (j, weight) in weight.iter().enumerate() {
-                    add_product(sum, weight, &column(i * S + j));
+                // SAFETY: the column is in the row of inputs.
+                let x = unsafe { block.load(x, position as usize * self.channels) };
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    if let Some(weight) = column.checked_sub(i * N).and_then(|j| weight.get(j)) {
+                        *sum = block.simd.mul_add_e_f32s(*weight, x, *sum);
+                    }
                 }
             }
         }
         sums
     }
 
-    /// For every row of taps that meets the image: its taps of this block, and the row of inputs from the block's first
-    /// channel on.
+    /// For every row of taps that meets the image: its taps and the row of inputs.
     #[inline(always)]
-    fn rows(&self) -> impl Iterator<Item = (&[[f32; L]], &[f32])> {
-        let Sweep { blocks, kernel: [kh, kw], taps, x, .. } = *self.sweep;
-        let row_len = self.axis.inputs * blocks.channels;
-        self.sweep.vertical.products(self.sweep.row).map(move |(tap, row)| {
-            let taps = &taps[(self.block * kh + tap) * kw..][..kw];
-            (taps, &x[row * row_len..][..row_len][blocks.start(self.block)..])
-        })
+    fn rows(&self) -> impl Iterator<Item = (&[f32], &[f32])> {
+        let (taps_len, row_len) = (self.kw * self.channels, self.horizontal.inputs * self.channels);
+        self.vertical
+            .products(self.row)
+            .map(move |(tap, row)| (&self.taps[tap * taps_len..][..taps_len], &self.x[row * row_len..][..row_len]))
     }
 
     #[inline(always)]
-    fn bias(&self) -> [f32; L] {
-        self.sweep.bias.map_or([0.0; L], |bias| bias[self.block])
+    fn bias<S: Simd>(&self, block: Block<S>) -> S::f32s {
+        match self.bias {
+            // SAFETY: `with_simd` has seen that there is a value for each channel.
+            Some(bias) => unsafe { block.load(bias, 0) },
+            None => block.zero(),
+        }
     }
 
     #[inline(always)]
-    fn write(&self, t: usize, sum: [f32; L], y: &mut [f32]) {
-        let pixel = self.first + t * self.step;
-        let y = &mut y[pixel * self.sweep.blocks.channels + self.sweep.blocks.start(self.block)..][..L];
-        y.copy_from_slice(&match self.sweep.activation {
-            None => sum,
-            Some(Activation::Relu) => sum.map(|v| Activation::Relu.apply(v)),
-            Some(Activation::Relu6) => sum.map(|v| Activation::Relu6.apply(v)),
-        });
+    fn write<S: Simd>(&mut self, block: Block<S>, t: usize, sum: S::f32s) {
+        let pixel = (self.first + t * self.step) * self.channels;
+        // SAFETY: `with_simd` has seen that the last pixel is in the row.
+        unsafe { block.store(self.y, pixel, block.activated(self.activation, sum)) };
     }
 }
