@@ -61,21 +61,16 @@ fn correlate(shape: &ConvShape, plan: &Plan<'_>, x: &[f32], weight: &[f32], bias
     let rows = y.par_chunks_exact_mut(row_len).with_min_len(TASK.div_ceil(row_len));
     rows.enumerate().for_each(|(i, y)| {
         let (image, row) = (i / plan.out_h, i % plan.out_h);
-        for (first, horizontal) in plan.horizontal.iter().enumerate() {
-            with_simd(Sweep {
-                channels,
-                taps: &taps,
-                kw: shape.kernel[1],
-                bias,
-                activation: plan.activation,
-                vertical: &plan.vertical[row % plan.vertical.len()],
-                row: row / plan.vertical.len(),
-                horizontal,
-                first,
-                step: plan.horizontal.len(),
-                x: &x[image * image_len..][..image_len],
-                y: &mut *y,
-            });
+        let x = &x[image * image_len..][..image_len];
+        let vertical = &plan.vertical[row % plan.vertical.len()];
+        let (taps_len, line_len) = (shape.kernel[1] * channels, image_len / vertical.inputs);
+        let lines = vertical.products(row / plan.vertical.len());
+        let lines: Vec<(&[f32], &[f32])> = lines
+            .map(|(tap, input)| (&taps[tap * taps_len..][..taps_len], &x[input * line_len..][..line_len]))
+            .collect();
+        for (first, axis) in plan.horizontal.iter().enumerate() {
+            let (activation, step) = (plan.activation, plan.horizontal.len());
+            with_simd(Sweep { channels, lines: &lines, bias, activation, axis, first, step, y: &mut *y });
         }
     });
 }

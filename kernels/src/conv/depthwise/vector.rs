@@ -5,25 +5,29 @@ use pulp::{MemMask, Simd};
 
 use crate::activation::Activation;
 
-/// The channels of a vector.
+/// The channels of a vector: all of them if it is `FULL`.
 #[derive(Clone, Copy)]
-pub(super) struct Block<S: Simd> {
+pub(super) struct Block<S: Simd, const FULL: bool> {
     pub(super) simd: S,
     pub(super) first: usize,
     /// How many of the vector's channels there are.
-    pub(super) len: usize,
+    len: usize,
 }
 
-impl<S: Simd> Block<S> {
-    /// The blocks that some channels are cut into.
-    #[inline(always)]
-    pub(super) fn all(simd: S, channels: usize) -> impl Iterator<Item = Self> + Clone {
-        (0..channels).step_by(S::F32_LANES).map(move |first| {
-            let len = (channels - first).min(S::F32_LANES);
-            Self { simd, first, len }
-        })
-    }
+/// The full blocks that some channels are cut into.
+#[inline(always)]
+pub(super) fn full<S: Simd>(simd: S, channels: usize) -> impl Iterator<Item = Block<S, true>> {
+    (0..channels / S::F32_LANES).map(move |i| Block { simd, first: i * S::F32_LANES, len: S::F32_LANES })
+}
 
+/// The block of the channels that are left, if any.
+#[inline(always)]
+pub(super) fn rest<S: Simd>(simd: S, channels: usize) -> Option<Block<S, false>> {
+    let len = channels % S::F32_LANES;
+    (len > 0).then_some(Block { simd, first: channels - len, len })
+}
+
+impl<S: Simd, const FULL: bool> Block<S, FULL> {
     #[inline(always)]
     pub(super) fn zero(self) -> S::f32s {
         self.simd.splat_f32s(0.0)
@@ -41,11 +45,7 @@ impl<S: Simd> Block<S> {
         // what is not of the block.
         unsafe {
             let from = values.as_ptr().add(at);
-            if self.len == S::F32_LANES {
-                from.cast::<S::f32s>().read_unaligned()
-            } else {
-                self.simd.mask_load_ptr_f32s(self.mask(), from)
-            }
+            if FULL { from.cast::<S::f32s>().read_unaligned() } else { self.simd.mask_load_ptr_f32s(self.mask(), from) }
         }
     }
 
@@ -60,7 +60,7 @@ impl<S: Simd> Block<S> {
         // SAFETY: as for `load`.
         unsafe {
             let to = values.as_mut_ptr().add(at);
-            if self.len == S::F32_LANES {
+            if FULL {
                 to.cast::<S::f32s>().write_unaligned(vector);
             } else {
                 self.simd.mask_store_ptr_f32s(self.mask(), to, vector);

@@ -6,7 +6,7 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 
 use super::axis::Axis;
-use super::vector::Block;
+use super::vector::{Block, full, rest};
 use super::with_simd;
 use crate::shape::ConvShape;
 use crate::simd::vectorised;
@@ -112,78 +112,79 @@ impl WithSimd for Row<'_> {
 impl Row<'_> {
     /// Any kernel, pixel by pixel.
     #[inline(always)]
-    fn pixels<S: Simd>(self, simd: S) {
-        let channels = self.channels;
+    fn pixels<S: Simd>(mut self, simd: S) {
         for t in 0..self.axis.outputs {
-            for block in Block::all(simd, channels) {
-                // SAFETY: output `t` is in the row of gradients.
-                let dy = unsafe { block.load(self.dy, t * channels) };
-                for (tap, column) in self.axis.products(t) {
-                    // SAFETY: the column is in the row of inputs, and there are sums for every tap.
-                    unsafe {
-                        let (x, sum) = (block.load(self.x, column * channels), block.load(self.sums, tap * channels));
-                        block.store(self.sums, tap * channels, simd.mul_add_e_f32s(dy, x, sum));
-                    }
-                }
+            full(simd, self.channels).for_each(|block| self.pixel(block, t));
+            rest(simd, self.channels).into_iter().for_each(|block| self.pixel(block, t));
+        }
+    }
+
+    #[inline(always)]
+    fn pixel<S: Simd, const FULL: bool>(&mut self, block: Block<S, FULL>, t: usize) {
+        let channels = self.channels;
+        // SAFETY: output `t` is in the row of gradients.
+        let dy = unsafe { block.load(self.dy, t * channels) };
+        for (tap, column) in self.axis.products(t) {
+            // SAFETY: the column is in the row of inputs, and there are sums for every tap.
+            unsafe {
+                let (x, sum) = (block.load(self.x, column * channels), block.load(self.sums, tap * channels));
+                block.store(self.sums, tap * channels, block.simd.mul_add_e_f32s(dy, x, sum));
             }
         }
     }
 
     /// `K` taps side by side at stride `N`, a few pixels at a time.
     #[inline(always)]
-    fn tiles<S: Simd, const K: usize, const N: usize>(self, simd: S) {
+    fn tiles<S: Simd, const K: usize, const N: usize>(mut self, simd: S) {
         let Axis { outputs, inputs, .. } = *self.axis;
         let span = ((TILE - 1) * N + K) as isize;
         for t in (0..outputs).step_by(TILE) {
             let start = self.axis.start(t);
-            let inside = t + TILE <= outputs && start >= 0 && start + span <= inputs as isize;
-            for block in Block::all(simd, self.channels) {
-                let mut sums = [block.zero(); K];
-                for (tap, sum) in sums.iter_mut().enumerate() {
-                    // SAFETY: there are sums for every tap.
-                    *sum = unsafe { block.load(self.sums, tap * self.channels) };
-                }
-                if inside {
-                    self.tile::<S, K, N, true>(block, t, &mut sums);
-                } else {
-                    self.tile::<S, K, N, false>(block, t, &mut sums);
-                }
-                for (tap, sum) in sums.into_iter().enumerate() {
-                    // SAFETY: there are sums for every tap.
-                    unsafe { block.store(self.sums, tap * self.channels, sum) };
-                }
+            if t + TILE <= outputs && start >= 0 && start + span <= inputs as isize {
+                full(simd, self.channels).for_each(|block| self.tile::<S, K, N, true, true>(block, t));
+                rest(simd, self.channels).into_iter().for_each(|block| self.tile::<S, K, N, true, false>(block, t));
+            } else {
+                full(simd, self.channels).for_each(|block| self.tile::<S, K, N, false, true>(block, t));
+                rest(simd, self.channels).into_iter().for_each(|block| self.tile::<S, K, N, false, false>(block, t));
             }
         }
     }
 
-    /// Adds the products of a tile. If its pixels and their inputs are not all `INSIDE`, each asks whether it is.
+    /// Adds the products of the outputs from `t` on. If they and their inputs are not all `INSIDE`, each asks whether
+    /// it is.
     #[inline(always)]
-    fn tile<S: Simd, const K: usize, const N: usize, const INSIDE: bool>(
-        &self,
-        block: Block<S>,
+    fn tile<S: Simd, const K: usize, const N: usize, const INSIDE: bool, const FULL: bool>(
+        &mut self,
+        block: Block<S, FULL>,
         t: usize,
-        sums: &mut [S::f32s; K],
     ) {
-        let start = self.axis.start(t);
-        let mut dy = [block.zero(); TILE];
-        for (i, dy) in dy.iter_mut().enumerate() {
+        let (start, channels) = (self.axis.start(t), self.channels);
+        // SAFETY: there are sums for every tap.
+        let mut sums: [S::f32s; K] = std::array::from_fn(|tap| unsafe { block.load(self.sums, tap * channels) });
+        let dy: [S::f32s; TILE] = std::array::from_fn(|i| {
             if INSIDE || t + i < self.axis.outputs {
                 // SAFETY: output `t + i` is in the row of gradients.
-                *dy = unsafe { block.load(self.dy, (t + i) * self.channels) };
+                unsafe { block.load(self.dy, (t + i) * channels) }
+            } else {
+                block.zero()
             }
-        }
+        });
         for column in 0..(TILE - 1) * N + K {
             let position = start + column as isize;
             if !INSIDE && self.axis.input(position).is_none() {
                 continue;
             }
             // SAFETY: the column is in the row of inputs.
-            let x = unsafe { block.load(self.x, position as usize * self.channels) };
-            for (i, dy) in dy.iter().enumerate() {
-                if let Some(sum) = column.checked_sub(i * N).and_then(|j| sums.get_mut(j)) {
-                    *sum = block.simd.mul_add_e_f32s(*dy, x, *sum);
+            let x = unsafe { block.load(self.x, position as usize * channels) };
+            for i in 0..TILE {
+                if column >= i * N && column < i * N + K {
+                    sums[column - i * N] = block.simd.mul_add_e_f32s(dy[i], x, sums[column - i * N]);
                 }
             }
+        }
+        for (tap, sum) in sums.into_iter().enumerate() {
+            // SAFETY: there are sums for every tap.
+            unsafe { block.store(self.sums, tap * channels, sum) };
         }
     }
 }
