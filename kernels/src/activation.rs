@@ -106,7 +106,7 @@ pub fn add(a: &[f32], b: &[f32], y: &mut [f32]) {
         vectorised(
             #[inline(always)]
             || zip(a, b, y, |a, b| a + b),
-        )
+        );
     });
 }
 

@@ -148,7 +148,7 @@ pub fn global_avg_pool(shape: &NormShape, x: &[f32], y: &mut [f32]) {
             vectorised(
                 #[inline(always)]
                 || add_image(x, sums, &mut totals),
-            )
+            );
         });
         y.iter_mut().zip(totals).for_each(|(y, total)| *y = (total / positions as f64) as f32);
     });

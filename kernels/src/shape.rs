@@ -127,7 +127,7 @@ impl ConvShape {
     }
 }
 
-/// Shapes of a pooling over windows: `x [N, C, H, W]`, `y [N, C, out_h, out_w]`. Output sizes round down.
+/// Shapes of a pooling over windows: `x [N, H, W, C]`, `y [N, out_h, out_w, C]`. Output sizes round down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolShape {
     /// Samples, `N`.
@@ -203,7 +203,7 @@ impl PoolShape {
     }
 }
 
-/// Shape of what is reduced per channel: `[N, C, positions]`, with `positions = H * W` (1 for a vector).
+/// Shape of what is reduced per channel: `[N, positions, C]`, with `positions = H * W` (1 for a vector).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NormShape {
     /// Samples, `N`.

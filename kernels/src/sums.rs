@@ -16,7 +16,7 @@ pub fn channel_sums(shape: &NormShape, x: &[f32], out: &mut [f32]) {
         vectorised(
             #[inline(always)]
             || add_rows(&x[range], sums),
-        )
+        );
     });
     out.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum as f32);
 }

@@ -53,7 +53,7 @@ pub fn batch_stats(shape: &NormShape, x: &[f32], eps: f64, stats: BatchStats<'_>
         vectorised(
             #[inline(always)]
             || add_moments(&x[range], &columns, sums, squares),
-        )
+        );
     });
     let count = shape.values_per_channel() as f64;
     for (channel, (sum, squares)) in sums.into_iter().zip(squares).enumerate() {

@@ -56,17 +56,18 @@ impl Reduction<'_> {
         let ConvShape { in_channels: channels, kernel: [kh, kw], in_h, in_w, .. } = *self.shape;
         let mut sums = vec![0.0f32; kh * kw * channels];
         let mut totals = vec![0.0f64; sums.len()];
+        let mut lines = Vec::with_capacity(kh);
         let run = RUN.div_ceil(self.horizontal.outputs);
         let dy_len = self.horizontal.outputs * channels;
         for start in rows.clone().step_by(run) {
             for row in start..rows.end.min(start + run) {
                 let image = row / self.vertical.outputs;
                 let dy = &self.dy[row * dy_len..][..dy_len];
-                for (tap, input) in self.vertical.products(row % self.vertical.outputs) {
-                    let x = &self.x[(image * in_h + input) * in_w * channels..][..in_w * channels];
-                    let sums = &mut sums[tap * kw * channels..][..kw * channels];
-                    with_simd(Row { axis: &self.horizontal, channels, x, dy, sums });
-                }
+                lines.clear();
+                lines.extend(self.vertical.products(row % self.vertical.outputs).map(|(tap, input)| {
+                    (tap * kw * channels, &self.x[(image * in_h + input) * in_w * channels..][..in_w * channels])
+                }));
+                with_simd(Row { axis: &self.horizontal, channels, lines: &lines, dy, sums: &mut sums });
             }
             vectorised(
                 #[inline(always)]
@@ -82,11 +83,12 @@ impl Reduction<'_> {
     }
 }
 
-/// Adds the products of a row of `dy` and the row of inputs that one row of taps sees to `sums [kw, C]`.
+/// Adds the products of a row of `dy` with the inputs that its taps see to `sums [kh, kw, C]`.
 struct Row<'a> {
     axis: &'a Axis,
     channels: usize,
-    x: &'a [f32],
+    /// Where the sums of a row of taps begin, and the row of inputs that these taps see.
+    lines: &'a [(usize, &'a [f32])],
     dy: &'a [f32],
     sums: &'a mut [f32],
 }
@@ -96,9 +98,11 @@ impl WithSimd for Row<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        assert_eq!(self.x.len(), self.axis.inputs * self.channels, "a row of inputs");
         assert_eq!(self.dy.len(), self.axis.outputs * self.channels, "a row of gradients");
-        assert_eq!(self.sums.len(), self.axis.taps.len() * self.channels, "sums of a row of taps");
+        for (first, x) in self.lines {
+            assert_eq!(x.len(), self.axis.inputs * self.channels, "a row of inputs");
+            assert!(first + self.axis.taps.len() * self.channels <= self.sums.len(), "sums of a row of taps");
+        }
         match (self.axis.taps.len(), self.axis.stride, self.axis.dilation) {
             (3, 1, 1) => self.tiles::<S, 3, 1>(simd),
             (3, 2, 1) => self.tiles::<S, 3, 2>(simd),
@@ -124,11 +128,14 @@ impl Row<'_> {
         let channels = self.channels;
         // SAFETY: output `t` is in the row of gradients.
         let dy = unsafe { block.load(self.dy, t * channels) };
-        for (tap, column) in self.axis.products(t) {
-            // SAFETY: the column is in the row of inputs, and there are sums for every tap.
-            unsafe {
-                let (x, sum) = (block.load(self.x, column * channels), block.load(self.sums, tap * channels));
-                block.store(self.sums, tap * channels, block.simd.mul_add_e_f32s(dy, x, sum));
+        for (first, x) in self.lines {
+            for (tap, column) in self.axis.products(t) {
+                let sum = first + tap * channels;
+                // SAFETY: the column is in the row of inputs, and `with_simd` has seen that there are sums of every tap.
+                unsafe {
+                    let (x, before) = (block.load(x, column * channels), block.load(self.sums, sum));
+                    block.store(self.sums, sum, block.simd.mul_add_e_f32s(dy, x, before));
+                }
             }
         }
     }
@@ -159,8 +166,6 @@ impl Row<'_> {
         t: usize,
     ) {
         let (start, channels) = (self.axis.start(t), self.channels);
-        // SAFETY: there are sums for every tap.
-        let mut sums: [S::f32s; K] = std::array::from_fn(|tap| unsafe { block.load(self.sums, tap * channels) });
         let dy: [S::f32s; TILE] = std::array::from_fn(|i| {
             if INSIDE || t + i < self.axis.outputs {
                 // SAFETY: output `t + i` is in the row of gradients.
@@ -169,22 +174,27 @@ impl Row<'_> {
                 block.zero()
             }
         });
-        for column in 0..(TILE - 1) * N + K {
-            let position = start + column as isize;
-            if !INSIDE && self.axis.input(position).is_none() {
-                continue;
-            }
-            // SAFETY: the column is in the row of inputs.
-            let x = unsafe { block.load(self.x, position as usize * channels) };
-            for i in 0..TILE {
-                if column >= i * N && column < i * N + K {
-                    sums[column - i * N] = block.simd.mul_add_e_f32s(dy[i], x, sums[column - i * N]);
+        for (first, x) in self.lines {
+            // SAFETY: `with_simd` has seen that there are sums of every tap.
+            let mut sums: [S::f32s; K] =
+                std::array::from_fn(|tap| unsafe { block.load(self.sums, first + tap * channels) });
+            for column in 0..(TILE - 1) * N + K {
+                let position = start + column as isize;
+                if !INSIDE && self.axis.input(position).is_none() {
+                    continue;
+                }
+                // SAFETY: the column is in the row of inputs.
+                let x = unsafe { block.load(x, position as usize * channels) };
+                for i in 0..TILE {
+                    if column >= i * N && column < i * N + K {
+                        sums[column - i * N] = block.simd.mul_add_e_f32s(dy[i], x, sums[column - i * N]);
+                    }
                 }
             }
-        }
-        for (tap, sum) in sums.into_iter().enumerate() {
-            // SAFETY: there are sums for every tap.
-            unsafe { block.store(self.sums, tap * channels, sum) };
+            for (tap, sum) in sums.into_iter().enumerate() {
+                // SAFETY: as above.
+                unsafe { block.store(self.sums, first + tap * channels, sum) };
+            }
         }
     }
 }
