@@ -64,8 +64,14 @@ pub struct Mask<'a> {
 pub fn activate(activation: Activation, x: &[f32], y: &mut [f32]) {
     assert_eq!(x.len(), y.len(), "input and output of an activation");
     y.par_chunks_mut(TASK).zip(x.par_chunks(TASK)).for_each(|(y, x)| match activation {
-        Activation::Relu => vectorised(|| map(x, y, |x| Activation::Relu.apply(x))),
-        Activation::Relu6 => vectorised(|| map(x, y, |x| Activation::Relu6.apply(x))),
+        Activation::Relu => vectorised(
+            #[inline(always)]
+            || map(x, y, |x| Activation::Relu.apply(x)),
+        ),
+        Activation::Relu6 => vectorised(
+            #[inline(always)]
+            || map(x, y, |x| Activation::Relu6.apply(x)),
+        ),
     });
 }
 
@@ -78,8 +84,14 @@ pub fn activate_backward(mask: Mask<'_>, dy: &[f32], dx: &mut [f32]) {
     assert_eq!(dy.len(), dx.len(), "gradients of an activation");
     let chunks = mask.y.par_chunks(TASK).zip(dy.par_chunks(TASK));
     dx.par_chunks_mut(TASK).zip(chunks).for_each(|(dx, (y, dy))| match mask.activation {
-        Activation::Relu => vectorised(|| zip(y, dy, dx, |y, dy| Activation::Relu.masked(y, dy))),
-        Activation::Relu6 => vectorised(|| zip(y, dy, dx, |y, dy| Activation::Relu6.masked(y, dy))),
+        Activation::Relu => vectorised(
+            #[inline(always)]
+            || zip(y, dy, dx, |y, dy| Activation::Relu.masked(y, dy)),
+        ),
+        Activation::Relu6 => vectorised(
+            #[inline(always)]
+            || zip(y, dy, dx, |y, dy| Activation::Relu6.masked(y, dy)),
+        ),
     });
 }
 
@@ -90,9 +102,12 @@ pub fn activate_backward(mask: Mask<'_>, dy: &[f32], dx: &mut [f32]) {
 pub fn add(a: &[f32], b: &[f32], y: &mut [f32]) {
     assert_eq!(a.len(), b.len(), "the terms of a sum");
     assert_eq!(a.len(), y.len(), "a sum and its terms");
-    y.par_chunks_mut(TASK)
-        .zip(a.par_chunks(TASK).zip(b.par_chunks(TASK)))
-        .for_each(|(y, (a, b))| vectorised(|| zip(a, b, y, |a, b| a + b)));
+    y.par_chunks_mut(TASK).zip(a.par_chunks(TASK).zip(b.par_chunks(TASK))).for_each(|(y, (a, b))| {
+        vectorised(
+            #[inline(always)]
+            || zip(a, b, y, |a, b| a + b),
+        );
+    });
 }
 
 #[inline(always)]

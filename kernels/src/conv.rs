@@ -33,7 +33,7 @@ pub fn conv2d(shape: &ConvShape, x: &[f32], weight: &[f32], tail: Tail<'_>, y: &
     assert!(tail.bias.is_none_or(|bias| bias.len() == shape.out_channels), "bias of {shape:?}");
     assert!(tail.residual.is_none_or(|residual| residual.len() == y.len()), "residual of {shape:?}");
     if shape.is_depthwise() && shape.groups > 1 && tail.residual.is_none() {
-        depthwise::forward(shape, x, weight, tail.bias, y);
+        depthwise::forward(shape, x, weight, tail.bias, tail.activation, y);
         return;
     }
     let shape = &flattened(shape);

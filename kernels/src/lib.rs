@@ -1,7 +1,10 @@
 //! What a CPU does: convolution, batch norm, pooling and linear layers on plain `f32` slices, forward and backward.
 //!
-//! * Layout is `[N, C, H, W]`, row-major, one contiguous slice a tensor. Shapes are plain structs ([`ConvShape`],
-//!   [`NormShape`], [`PoolShape`], [`LinearShape`]); build one, call its `checked()` once, then pass it to kernels.
+//! * Layout is `[N, H, W, C]`, channels last, row-major, one contiguous slice a tensor. So a 1x1 convolution is a matrix
+//!   product of the tensor as it lies there, and what is done per channel runs along vectors however small the image;
+//!   no tensor is padded in memory. Weights are as PyTorch stores them: `[O, C / groups, kh, kw]`, `[O, F]`.
+//! * Shapes are plain structs ([`ConvShape`], [`NormShape`], [`PoolShape`], [`LinearShape`]); build one, call its
+//!   `checked()` once, then pass it to kernels.
 //! * Outputs are overwritten, never added to. Gradients are those of PyTorch, ties and edges included.
 //! * Work is spread over the current `rayon` pool. Reductions run in an order fixed by the shape alone, so the same
 //!   input gives the same bits whatever the number of threads. The SIMD level is chosen at run time and may change the
@@ -13,9 +16,9 @@ mod activation;
 mod conv;
 mod error;
 mod linear;
-mod matmul;
 mod norm;
 mod pool;
+mod rows;
 mod shape;
 mod simd;
 mod sums;
@@ -25,7 +28,10 @@ pub use activation::{Activation, Mask, activate, activate_backward, add};
 pub use conv::{Tail, conv2d, conv2d_input_grad, conv2d_weight_grad};
 pub use error::{Result, ShapeError};
 pub use linear::{linear, linear_input_grad, linear_weight_grad};
-pub use norm::{BatchStats, NormGrads, SavedStats, batch_norm_backward, batch_norm_eval, batch_norm_train};
+pub use norm::{
+    BatchStats, Clamp, NormGrads, SavedStats, batch_norm_apply, batch_norm_backward, batch_norm_eval,
+    batch_norm_eval_backward, batch_norm_train, batch_stats,
+};
 pub use pool::{
     avg_pool2d, avg_pool2d_backward, global_avg_pool, global_avg_pool_backward, max_pool2d, max_pool2d_backward,
 };

@@ -4,45 +4,59 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 use crate::shape::{NormShape, PoolShape};
-use crate::simd::vectorised;
-use crate::sums::sum;
+use crate::simd::{vectorised, with_scratch};
+use crate::sums::add_rows;
 
 /// Input values that one task handles, at least.
 const TASK: usize = 1 << 13;
+/// Pixels that are added up in `f32` before their sum moves on to `f64`.
+const RUN: usize = 32;
 
-/// `y [N, C, out_h, out_w]` = the largest value of each window, and where it was: `argmax` counts within the channel's
-/// image, `row * W + column`. Padding never wins. Of equal values the first wins, as in PyTorch; NaN always wins.
+/// `y [N, out_h, out_w, C]` = the largest value of each window, and where it was: `argmax` is a pixel of the image,
+/// `row * W + column`. Padding never wins. Of equal values the first wins, as in PyTorch; NaN always wins.
 ///
 /// # Panics
 /// If a slice does not fit `shape`.
 pub fn max_pool2d(shape: &PoolShape, x: &[f32], y: &mut [f32], argmax: &mut [u32]) {
     assert_fits(shape, x, y);
     assert_eq!(argmax.len(), y.len(), "argmax of {shape:?}");
-    let (inputs, outputs) = (shape.in_h * shape.in_w, shape.out_h() * shape.out_w());
-    let planes = x.par_chunks_exact(inputs).with_min_len(TASK.div_ceil(inputs));
-    planes.zip(y.par_chunks_exact_mut(outputs).zip(argmax.par_chunks_exact_mut(outputs))).for_each(
-        |(x, (y, argmax))| {
-            let mut to = y.iter_mut().zip(argmax);
-            for rows in windows(shape, 0) {
-                for columns in windows(shape, 1) {
-                    let Some((y, argmax)) = to.next() else { return };
-                    let mut best = f32::NEG_INFINITY;
-                    let mut at = rows.start * shape.in_w + columns.start;
-                    for row in rows.clone() {
-                        for column in columns.clone() {
-                            let i = row * shape.in_w + column;
-                            if x[i] > best || x[i].is_nan() {
-                                best = x[i];
-                                at = i;
-                            }
-                        }
-                    }
-                    *y = best;
-                    *argmax = at as u32; // `PoolShape::checked` refuses images with more than `u32::MAX` pixels
-                }
+    let (image, row) = (shape.in_h * shape.in_w * shape.channels, shape.out_w() * shape.channels);
+    y.par_chunks_exact_mut(row)
+        .zip(argmax.par_chunks_exact_mut(row))
+        .with_min_len(outputs_of_a_task(shape).div_ceil(row))
+        .enumerate()
+        .for_each(|(i, (y, argmax))| {
+            let (n, rows) = (i / shape.out_h(), window(shape, 0, i % shape.out_h()));
+            let x = &x[n * image..][..image];
+            let pixels = y.chunks_exact_mut(shape.channels).zip(argmax.chunks_exact_mut(shape.channels));
+            for (column, (y, argmax)) in pixels.enumerate() {
+                let pixels = pixels_of(shape, rows.clone(), window(shape, 1, column));
+                vectorised(
+                    #[inline(always)]
+                    || largest(x, pixels, y, argmax),
+                );
             }
-        },
-    );
+        });
+}
+
+#[inline(always)]
+fn largest(x: &[f32], pixels: impl Iterator<Item = usize>, y: &mut [f32], argmax: &mut [u32]) {
+    let channels = y.len();
+    let mut first = true;
+    for pixel in pixels {
+        let x = &x[pixel * channels..][..channels];
+        let at = pixel as u32; // `PoolShape::checked` refuses images with more than `u32::MAX` pixels
+        if std::mem::take(&mut first) {
+            y.copy_from_slice(x);
+            argmax.fill(at);
+            continue;
+        }
+        for ((best, best_at), &x) in y.iter_mut().zip(argmax.iter_mut()).zip(x) {
+            let wins = x > *best || x.is_nan();
+            *best_at = if wins { at } else { *best_at };
+            *best = if wins { x } else { *best };
+        }
+    }
 }
 
 /// `dx`: each gradient of `dy` goes to where its maximum was.
@@ -50,37 +64,46 @@ pub fn max_pool2d(shape: &PoolShape, x: &[f32], y: &mut [f32], argmax: &mut [u32
 /// # Panics
 /// If a slice does not fit `shape`, or an index of `argmax` lies outside of the image.
 pub fn max_pool2d_backward(shape: &PoolShape, dy: &[f32], argmax: &[u32], dx: &mut [f32]) {
-    assert_fits(shape, dx, dy);
     assert_eq!(argmax.len(), dy.len(), "argmax of {shape:?}");
-    let (inputs, outputs) = (shape.in_h * shape.in_w, shape.out_h() * shape.out_w());
-    let planes = dx.par_chunks_exact_mut(inputs).with_min_len(TASK.div_ceil(inputs));
-    planes.zip(dy.par_chunks_exact(outputs).zip(argmax.par_chunks_exact(outputs))).for_each(|(dx, (dy, argmax))| {
-        dx.fill(0.0);
-        for (&dy, &at) in dy.iter().zip(argmax) {
-            dx[at as usize] += dy;
+    for_images(shape, dy, dx, |from, dy, dx| {
+        let channels = shape.channels;
+        for (dy, at) in dy.chunks_exact(channels).zip(argmax[from..].chunks_exact(channels)) {
+            for (channel, (&dy, &at)) in dy.iter().zip(at).enumerate() {
+                dx[at as usize * channels + channel] += dy;
+            }
         }
     });
 }
 
-/// `y [N, C, out_h, out_w]` = the mean of each window; padding counts as zeros (`count_include_pad=True`).
+/// `y [N, out_h, out_w, C]` = the mean of each window; padding counts as zeros (`count_include_pad=True`).
 ///
 /// # Panics
 /// If a slice does not fit `shape`.
 pub fn avg_pool2d(shape: &PoolShape, x: &[f32], y: &mut [f32]) {
     assert_fits(shape, x, y);
-    let (inputs, outputs) = (shape.in_h * shape.in_w, shape.out_h() * shape.out_w());
+    let (image, row) = (shape.in_h * shape.in_w * shape.channels, shape.out_w() * shape.channels);
     let area = (shape.kernel[0] * shape.kernel[1]) as f32;
-    let planes = x.par_chunks_exact(inputs).with_min_len(TASK.div_ceil(inputs));
-    planes.zip(y.par_chunks_exact_mut(outputs)).for_each(|(x, y)| {
-        let mut to = y.iter_mut();
-        for rows in windows(shape, 0) {
-            for columns in windows(shape, 1) {
-                let Some(y) = to.next() else { return };
-                let window = rows.clone().flat_map(|row| &x[row * shape.in_w..][columns.clone()]);
-                *y = window.sum::<f32>() / area;
-            }
+    let rows = y.par_chunks_exact_mut(row).with_min_len(outputs_of_a_task(shape).div_ceil(row));
+    rows.enumerate().for_each(|(i, y)| {
+        let (n, rows) = (i / shape.out_h(), window(shape, 0, i % shape.out_h()));
+        let x = &x[n * image..][..image];
+        for (column, y) in y.chunks_exact_mut(shape.channels).enumerate() {
+            let pixels = pixels_of(shape, rows.clone(), window(shape, 1, column));
+            vectorised(
+                #[inline(always)]
+                || mean(x, pixels, area, y),
+            );
         }
     });
+}
+
+#[inline(always)]
+fn mean(x: &[f32], pixels: impl Iterator<Item = usize>, area: f32, y: &mut [f32]) {
+    y.fill(0.0);
+    for pixel in pixels {
+        add_rows(&x[pixel * y.len()..][..y.len()], y);
+    }
+    y.iter_mut().for_each(|y| *y /= area);
 }
 
 /// `dx`: each gradient of `dy` is spread evenly over its window.
@@ -88,56 +111,102 @@ pub fn avg_pool2d(shape: &PoolShape, x: &[f32], y: &mut [f32]) {
 /// # Panics
 /// If a slice does not fit `shape`.
 pub fn avg_pool2d_backward(shape: &PoolShape, dy: &[f32], dx: &mut [f32]) {
-    assert_fits(shape, dx, dy);
-    let (inputs, outputs) = (shape.in_h * shape.in_w, shape.out_h() * shape.out_w());
     let area = (shape.kernel[0] * shape.kernel[1]) as f32;
-    let planes = dx.par_chunks_exact_mut(inputs).with_min_len(TASK.div_ceil(inputs));
-    planes.zip(dy.par_chunks_exact(outputs)).for_each(|(dx, dy)| {
-        dx.fill(0.0);
-        let mut from = dy.iter();
-        for rows in windows(shape, 0) {
-            for columns in windows(shape, 1) {
-                let Some(dy) = from.next() else { return };
-                for row in rows.clone() {
-                    for dx in &mut dx[row * shape.in_w..][columns.clone()] {
-                        *dx += dy / area;
-                    }
-                }
+    for_images(shape, dy, dx, |_, dy, dx| {
+        let mut dy = dy.chunks_exact(shape.channels);
+        for row in 0..shape.out_h() {
+            for column in 0..shape.out_w() {
+                let Some(dy) = dy.next() else { return };
+                let pixels = pixels_of(shape, window(shape, 0, row), window(shape, 1, column));
+                vectorised(
+                    #[inline(always)]
+                    || spread(dy, area, pixels, dx),
+                );
             }
         }
     });
 }
 
-/// `y [N, C]` = the mean of each channel's image in `x [N, C, positions]`.
+#[inline(always)]
+fn spread(dy: &[f32], area: f32, pixels: impl Iterator<Item = usize>, dx: &mut [f32]) {
+    for pixel in pixels {
+        dx[pixel * dy.len()..].iter_mut().zip(dy).for_each(|(dx, &dy)| *dx += dy / area);
+    }
+}
+
+/// `y [N, C]` = the mean of each channel's image in `x [N, positions, C]`.
 ///
 /// # Panics
 /// If a slice does not fit `shape`.
 pub fn global_avg_pool(shape: &NormShape, x: &[f32], y: &mut [f32]) {
     assert_fits_global(shape, x, y);
-    let positions = shape.positions;
-    let planes = x.par_chunks_exact(positions).with_min_len(TASK.div_ceil(positions));
-    planes.zip(y).for_each(|(x, y)| *y = (vectorised(|| sum(x)) / positions as f64) as f32);
+    let NormShape { channels, positions, .. } = *shape;
+    let images = x.par_chunks_exact(positions * channels).with_min_len(TASK.div_ceil(positions * channels));
+    images.zip(y.par_chunks_exact_mut(channels)).for_each(|(x, y)| {
+        let mut totals = vec![0.0f64; channels];
+        with_scratch(channels, |sums| {
+            vectorised(
+                #[inline(always)]
+                || add_image(x, sums, &mut totals),
+            );
+        });
+        y.iter_mut().zip(totals).for_each(|(y, total)| *y = (total / positions as f64) as f32);
+    });
 }
 
-/// `dx [N, C, positions]`: each gradient of `dy [N, C]` is spread evenly over its image.
+#[inline(always)]
+fn add_image(x: &[f32], sums: &mut [f32], totals: &mut [f64]) {
+    for run in x.chunks(RUN * sums.len()) {
+        sums.fill(0.0);
+        add_rows(run, sums);
+        totals.iter_mut().zip(sums.iter()).for_each(|(total, &sum)| *total += f64::from(sum));
+    }
+}
+
+/// `dx [N, positions, C]`: each gradient of `dy [N, C]` is spread evenly over its image.
 ///
 /// # Panics
 /// If a slice does not fit `shape`.
 pub fn global_avg_pool_backward(shape: &NormShape, dy: &[f32], dx: &mut [f32]) {
     assert_fits_global(shape, dx, dy);
-    let positions = shape.positions;
-    let planes = dx.par_chunks_exact_mut(positions).with_min_len(TASK.div_ceil(positions));
-    planes.zip(dy).for_each(|(dx, dy)| dx.fill(dy / positions as f32));
+    let NormShape { channels, positions, .. } = *shape;
+    let images = dx.par_chunks_exact_mut(positions * channels).with_min_len(TASK.div_ceil(positions * channels));
+    images.zip(dy.par_chunks_exact(channels)).for_each(|(dx, dy)| {
+        let (first, others) = dx.split_at_mut(channels);
+        first.iter_mut().zip(dy).for_each(|(dx, dy)| *dx = dy / positions as f32);
+        others.chunks_exact_mut(channels).for_each(|dx| dx.copy_from_slice(first));
+    });
 }
 
-/// The windows along one axis, cut to the image.
-fn windows(shape: &PoolShape, axis: usize) -> impl Iterator<Item = Range<usize>> + use<> {
-    let (size, outputs) = if axis == 0 { (shape.in_h, shape.out_h()) } else { (shape.in_w, shape.out_w()) };
-    let (kernel, stride, padding) = (shape.kernel[axis], shape.stride[axis], shape.padding[axis]);
-    (0..outputs).map(move |i| {
-        let start = i * stride; // in the padded image
-        start.saturating_sub(padding)..(start + kernel - padding).min(size)
-    })
+/// Where window `i` lies along an axis, cut to the image.
+fn window(shape: &PoolShape, axis: usize, i: usize) -> Range<usize> {
+    let size = if axis == 0 { shape.in_h } else { shape.in_w };
+    let start = i * shape.stride[axis]; // in the padded image
+    start.saturating_sub(shape.padding[axis])..(start + shape.kernel[axis] - shape.padding[axis]).min(size)
+}
+
+/// The pixels of a window, row by row.
+#[inline(always)]
+fn pixels_of(shape: &PoolShape, rows: Range<usize>, columns: Range<usize>) -> impl Iterator<Item = usize> + use<> {
+    let width = shape.in_w;
+    rows.flat_map(move |row| columns.clone().map(move |column| row * width + column))
+}
+
+/// Calls `work(start of dy, dy, dx)` for every image, with `dx` zero.
+fn for_images(shape: &PoolShape, dy: &[f32], dx: &mut [f32], work: impl Fn(usize, &[f32], &mut [f32]) + Sync) {
+    assert_fits(shape, dx, dy);
+    let inputs = shape.in_h * shape.in_w * shape.channels;
+    let outputs = shape.out_h() * shape.out_w() * shape.channels;
+    let images = dx.par_chunks_exact_mut(inputs).zip(dy.par_chunks_exact(outputs));
+    images.with_min_len(TASK.div_ceil(inputs)).enumerate().for_each(|(n, (dx, dy))| {
+        dx.fill(0.0);
+        work(n * outputs, dy, dx);
+    });
+}
+
+/// Outputs that take about as many inputs as a task should handle.
+fn outputs_of_a_task(shape: &PoolShape) -> usize {
+    TASK.div_ceil(shape.stride[0] * shape.stride[1])
 }
 
 fn assert_fits(shape: &PoolShape, x: &[f32], y: &[f32]) {

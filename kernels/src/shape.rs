@@ -2,7 +2,7 @@
 
 use crate::error::{Result, ShapeError};
 
-/// Shapes of a 2-D convolution: `x [N, C, H, W]`, `weight [O, C / groups, kh, kw]`, `y [N, O, out_h, out_w]`.
+/// Shapes of a 2-D convolution: `x [N, H, W, C]`, `weight [O, C / groups, kh, kw]`, `y [N, out_h, out_w, O]`.
 /// Pairs are `[height, width]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConvShape {
@@ -94,10 +94,6 @@ impl ConvShape {
         self.groups == self.in_channels && self.groups == self.out_channels
     }
 
-    pub(crate) fn in_positions(&self) -> usize {
-        self.in_h * self.in_w
-    }
-
     pub(crate) fn out_positions(&self) -> usize {
         self.out_h() * self.out_w()
     }
@@ -127,7 +123,7 @@ impl ConvShape {
     }
 }
 
-/// Shapes of a pooling over windows: `x [N, C, H, W]`, `y [N, C, out_h, out_w]`. Output sizes round down.
+/// Shapes of a pooling over windows: `x [N, H, W, C]`, `y [N, out_h, out_w, C]`. Output sizes round down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolShape {
     /// Samples, `N`.
@@ -203,7 +199,7 @@ impl PoolShape {
     }
 }
 
-/// Shape of what is reduced per channel: `[N, C, positions]`, with `positions = H * W` (1 for a vector).
+/// Shape of what is reduced per channel: `[N, positions, C]`, with `positions = H * W` (1 for a vector).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NormShape {
     /// Samples, `N`.

@@ -32,7 +32,7 @@ pub(crate) struct Left<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Right<'a> {
     pub(crate) data: &'a [f32],
-    /// Step from one row to the next. Rows that reach to the end of their last vector are read faster: pack them so.
+    /// Step from one row to the next. A slice that reaches to the end of the last row's last vector is read faster.
     pub(crate) row: usize,
     /// Columns.
     pub(crate) width: usize,
@@ -89,18 +89,11 @@ pub(crate) fn panels<S: Simd>(columns: usize) -> impl Iterator<Item = (usize, us
 /// # Panics
 /// If an operand does not fit its slice.
 #[inline(always)]
-pub(crate) fn multiply<S: Simd>(
-    simd: S,
-    rows: usize,
-    left: Left<'_>,
-    right: Right<'_>,
-    out: Out<'_>,
-    ends: Ends<'_>,
-) {
+pub(crate) fn multiply<S: Simd>(simd: S, rows: usize, left: Left<'_>, right: Right<'_>, out: Out<'_>, ends: Ends<'_>) {
     if rows == 0 {
         return;
     }
-    check(rows, S::F32_LANES, &left, &right, &out, &ends);
+    check(rows, &left, &right, &out, &ends);
     let vectors = right.width.div_ceil(S::F32_LANES);
     let mut tile = Tile {
         left: left.data.as_ptr(),
@@ -113,7 +106,7 @@ pub(crate) fn multiply<S: Simd>(
     let mut rest = rows;
     let there = if right.width.is_multiple_of(S::F32_LANES) {
         columns::FULL
-    } else if right.row >= vectors * S::F32_LANES {
+    } else if (left.runs.len() * left.run).saturating_sub(1) * right.row + vectors * S::F32_LANES <= right.data.len() {
         columns::PADDED
     } else {
         columns::PART
@@ -134,7 +127,7 @@ pub(crate) fn multiply<S: Simd>(
     }
 }
 
-fn check(rows: usize, lanes: usize, left: &Left<'_>, right: &Right<'_>, out: &Out<'_>, ends: &Ends<'_>) {
+fn check(rows: usize, left: &Left<'_>, right: &Right<'_>, out: &Out<'_>, ends: &Ends<'_>) {
     let furthest = left.runs.iter().max();
     let inner = left.runs.len() * left.run;
     assert!(right.width > 0 && out.row >= right.width, "a panel of {} columns, rows {} apart", right.width, out.row);
@@ -147,9 +140,7 @@ fn check(rows: usize, lanes: usize, left: &Left<'_>, right: &Right<'_>, out: &Ou
     if let (Some(furthest), true) = (furthest, inner > 0) {
         let last = (rows - 1) * left.row + furthest + (left.run - 1) * left.column;
         assert!(last < left.data.len(), "the left operand leaves its slice");
-        // Whole rows where they may be read to the end of their last vector.
-        let row = right.row.min(right.width.next_multiple_of(lanes));
-        assert!((inner - 1) * right.row + row <= right.data.len(), "the right operand leaves its slice");
+        assert!((inner - 1) * right.row + right.width <= right.data.len(), "the right operand leaves its slice");
     }
 }
 

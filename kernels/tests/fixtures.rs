@@ -4,12 +4,12 @@
 mod common;
 
 use attar_kernels::{
-    Activation, BatchStats, ConvShape, LinearShape, Mask, NormGrads, NormShape, PoolShape, SavedStats, activate,
-    activate_backward, avg_pool2d, avg_pool2d_backward, batch_norm_backward, batch_norm_eval, batch_norm_train,
-    channel_sums, conv2d, conv2d_input_grad, conv2d_weight_grad, global_avg_pool, global_avg_pool_backward, linear,
-    linear_input_grad, linear_weight_grad, max_pool2d, max_pool2d_backward,
+    Activation, BatchStats, Clamp, ConvShape, LinearShape, Mask, NormGrads, NormShape, PoolShape, SavedStats, Tail,
+    activate, activate_backward, avg_pool2d, avg_pool2d_backward, batch_norm_backward, batch_norm_eval,
+    batch_norm_train, channel_sums, conv2d, conv2d_input_grad, conv2d_weight_grad, global_avg_pool,
+    global_avg_pool_backward, linear, linear_input_grad, linear_weight_grad, max_pool2d, max_pool2d_backward,
 };
-use common::assert_close;
+use common::{assert_close, channels_first, channels_last};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -53,9 +53,19 @@ impl Case<'_> {
         shape.checked().unwrap()
     }
 
+    /// A tensor that PyTorch stored as `[n, c, h, w]`.
+    fn channels_last(&self, tensor: &str, extents: [usize; 4]) -> Vec<f32> {
+        channels_last(&self.floats(tensor), extents)
+    }
+
     /// Compares with the tensor of that name.
     fn assert(&self, tensor: &str, got: &[f32], tolerance: f64) {
         assert_close(&format!("{}.{tensor}", self.name), got, &self.floats(tensor), tolerance);
+    }
+
+    /// Compares with the tensor of that name that PyTorch stored as `[n, c, h, w]`.
+    fn assert_last(&self, tensor: &str, extents: [usize; 4], got: &[f32], tolerance: f64) {
+        assert_close(&format!("{}.{tensor}", self.name), got, &self.channels_last(tensor, extents), tolerance);
     }
 }
 
@@ -93,15 +103,19 @@ fn convolution() {
             groups: case.number("groups"),
         };
         let shape = shape.checked().unwrap();
-        let (x, weight, dy) = (case.floats("x"), case.floats("weight"), case.floats("dy"));
+        let input = [shape.batch, shape.in_channels, shape.in_h, shape.in_w];
+        let output = [shape.batch, shape.out_channels, shape.out_h(), shape.out_w()];
+        let (x, dy) = (channels_last(&case.floats("x"), input), channels_last(&case.floats("dy"), output));
+        let weight = case.floats("weight");
 
         let mut y = unwritten(shape.output_len());
-        conv2d(&shape, &x, &weight, Some(&case.floats("bias")), &mut y);
-        case.assert("y", &y, TOLERANCE);
+        let tail = Tail { bias: Some(&case.floats("bias")), ..Tail::default() };
+        conv2d(&shape, &x, &weight, tail, &mut y);
+        case.assert("y", &channels_first(&y, output), TOLERANCE);
 
         let mut dx = unwritten(shape.input_len());
         conv2d_input_grad(&shape, &dy, &weight, &mut dx);
-        case.assert("dx", &dx, TOLERANCE);
+        case.assert("dx", &channels_first(&dx, input), TOLERANCE);
 
         let mut dweight = unwritten(shape.weight_len());
         conv2d_weight_grad(&shape, &x, &dy, &mut dweight);
@@ -125,33 +139,41 @@ fn batch_norm() {
             "relu6" => Some(Activation::Relu6),
             _ => None,
         };
-        let (x, weight, bias, dy) = (case.floats("x"), case.floats("weight"), case.floats("bias"), case.floats("dy"));
-        let residual = case.optional("residual");
+        let extents = [shape.batch, shape.channels, shape.positions, 1];
+        let (x, dy) = (case.channels_last("x", extents), case.channels_last("dy", extents));
+        let (weight, bias) = (case.floats("weight"), case.floats("bias"));
+        let residual = case.optional("residual").map(|residual| channels_last(&residual, extents));
         // Inputs far from zero have lost digits before the norm sees them.
         let tolerance = if case.name == "far-from-zero" { 2e-5 } else { TOLERANCE };
 
         let mut y = unwritten(shape.len());
         let (mean, var) = (case.floats("running_mean"), case.floats("running_var"));
         batch_norm_eval(&shape, &x, &weight, &bias, &mean, &var, eps, residual.as_deref(), activation, &mut y);
-        case.assert("y_eval", &y, tolerance);
+        case.assert_last("y_eval", extents, &y, tolerance);
 
         let [mut mean, mut inv_std, mut unbiased_variance] = [(); 3].map(|()| unwritten(shape.channels));
         let stats = BatchStats { mean: &mut mean, inv_std: &mut inv_std, unbiased_variance: &mut unbiased_variance };
         let mut y = unwritten(shape.len());
         batch_norm_train(&shape, &x, &weight, &bias, eps, residual.as_deref(), activation, &mut y, stats).unwrap();
-        case.assert("y", &y, tolerance);
+        case.assert_last("y", extents, &y, tolerance);
         case.assert("batch_mean", &mean, tolerance);
         case.assert("batch_var", &unbiased_variance, tolerance);
 
-        // With the mask inside of backward, and with a gradient that has passed the activation before.
-        let mask = activation.map(|activation| Mask { activation, y: &y });
+        // With the activation inside of backward, told in both ways, and with a gradient that has passed it before.
         let mut masked = dy.clone();
-        if let Some(mask) = mask {
-            activate_backward(mask, &dy, &mut masked);
+        if let Some(activation) = activation {
+            activate_backward(Mask { activation, y: &y }, &dy, &mut masked);
         }
-        for (mask, dy, wants_residual) in
-            [(mask, &dy, true), (mask, &dy, false), (None, &masked, true), (None, &masked, false)]
-        {
+        let output = activation.map(|activation| Clamp::Output { activation, y: &y });
+        let recomputed = activation.map(|activation| Clamp::Recomputed { activation, bias: &bias });
+        let without_residual = if residual.is_some() { output } else { recomputed };
+        for (clamp, dy, wants_residual) in [
+            (output, &dy, true),
+            (output, &dy, false),
+            (without_residual, &dy, false),
+            (None, &masked, true),
+            (None, &masked, false),
+        ] {
             let [mut dx, mut dresidual] = [(); 2].map(|()| unwritten(shape.len()));
             let [mut dweight, mut dbias] = [(); 2].map(|()| unwritten(shape.channels));
             let grads = NormGrads {
@@ -161,14 +183,14 @@ fn batch_norm() {
                 dresidual: wants_residual.then_some(&mut dresidual[..]),
             };
             let stats = SavedStats { mean: &mean, inv_std: &inv_std };
-            batch_norm_backward(&shape, &x, &weight, stats, mask, dy, grads);
+            batch_norm_backward(&shape, &x, &weight, stats, clamp, dy, grads);
             // Two values a channel cancel nearly completely, amplified by `inv_std`.
             let amplified = inv_std.iter().fold(1.0f32, |a, &b| a.max(b));
-            case.assert("dx", &dx, tolerance * f64::from(amplified));
+            case.assert_last("dx", extents, &dx, tolerance * f64::from(amplified));
             case.assert("dweight", &dweight, tolerance * f64::from(amplified));
             case.assert("dbias", &dbias, tolerance);
             if wants_residual && residual.is_some() {
-                case.assert("dresidual", &dresidual, 0.0);
+                case.assert_last("dresidual", extents, &dresidual, 0.0);
             }
         }
     });
@@ -177,14 +199,15 @@ fn batch_norm() {
 #[test]
 fn pooling() {
     for_cases("pool", 18, |case| {
-        let (x, dy) = (case.floats("x"), case.floats("dy"));
-        let (mut y, mut dx) = (unwritten(dy.len()), unwritten(x.len()));
         if case.name.starts_with("global") {
             let shape = case.norm_shape();
+            let extents = [shape.batch, shape.channels, shape.positions, 1];
+            let (x, dy) = (case.channels_last("x", extents), case.floats("dy"));
+            let (mut y, mut dx) = (unwritten(dy.len()), unwritten(x.len()));
             global_avg_pool(&shape, &x, &mut y);
             global_avg_pool_backward(&shape, &dy, &mut dx);
             case.assert("y", &y, TOLERANCE);
-            case.assert("dx", &dx, TOLERANCE);
+            case.assert_last("dx", extents, &dx, TOLERANCE);
             return;
         }
         let shape = PoolShape {
@@ -197,19 +220,23 @@ fn pooling() {
             padding: case.pair("padding"),
         };
         let shape = shape.checked().unwrap();
+        let inputs = [shape.batch, shape.channels, shape.in_h, shape.in_w];
+        let outputs = [shape.batch, shape.channels, shape.out_h(), shape.out_w()];
+        let (x, dy) = (case.channels_last("x", inputs), case.channels_last("dy", outputs));
+        let (mut y, mut dx) = (unwritten(dy.len()), unwritten(x.len()));
         if let Some(want) = case.words("argmax") {
             let mut argmax = vec![u32::MAX; dy.len()];
             max_pool2d(&shape, &x, &mut y, &mut argmax);
             let want: Vec<u32> = want.into_iter().map(u32::from_le_bytes).collect();
-            assert_eq!(argmax, want, "{}: argmax", case.name);
-            assert_same(case.name, &y, &case.floats("y"));
+            assert_eq!(argmax, channels_last(&want, outputs), "{}: argmax", case.name);
+            assert_same(case.name, &y, &case.channels_last("y", outputs));
             max_pool2d_backward(&shape, &dy, &argmax, &mut dx);
         } else {
             avg_pool2d(&shape, &x, &mut y);
-            case.assert("y", &y, TOLERANCE);
+            case.assert_last("y", outputs, &y, TOLERANCE);
             avg_pool2d_backward(&shape, &dy, &mut dx);
         }
-        case.assert("dx", &dx, TOLERANCE);
+        case.assert_last("dx", inputs, &dx, TOLERANCE);
     });
 }
 

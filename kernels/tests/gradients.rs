@@ -1,4 +1,4 @@
-//! Gradients against finite differences of the kernels themselves, along random directions; edge cases of the norm.
+//! Gradients against finite differences of the kernels themselves, along random directions.
 //!
 //! The loss is `sum(y * dy)`, summed in `f64`; what is differentiated is smooth, or smooth where it is looked at.
 #![allow(clippy::unwrap_used, clippy::panic)] // in what the tests share, too
@@ -6,9 +6,10 @@
 mod common;
 
 use attar_kernels::{
-    Activation, BatchStats, ConvShape, LinearShape, Mask, NormGrads, NormShape, PoolShape, SavedStats, ShapeError,
-    avg_pool2d, avg_pool2d_backward, batch_norm_backward, batch_norm_train, conv2d, conv2d_input_grad,
-    conv2d_weight_grad, linear, linear_input_grad, linear_weight_grad, max_pool2d, max_pool2d_backward,
+    Activation, BatchStats, Clamp, ConvShape, LinearShape, NormGrads, NormShape, PoolShape, SavedStats, ShapeError,
+    Tail, avg_pool2d, avg_pool2d_backward, batch_norm_backward, batch_norm_eval, batch_norm_eval_backward,
+    batch_norm_train, conv2d, conv2d_input_grad, conv2d_weight_grad, linear, linear_input_grad, linear_weight_grad,
+    max_pool2d, max_pool2d_backward,
 };
 use common::values;
 
@@ -64,7 +65,7 @@ fn convolution() {
         conv2d_weight_grad(&shape, &x, &dy, &mut dweight);
         let loss = |x: &[f32], weight: &[f32]| {
             let mut y = vec![0.0; dy.len()];
-            conv2d(&shape, x, weight, None, &mut y);
+            conv2d(&shape, x, weight, Tail::default(), &mut y);
             dot(&y, &dy)
         };
         assert_slope(&format!("dx of {shape:?}"), &x, &dx, 0.1, |x| loss(x, &weight));
@@ -91,11 +92,39 @@ fn fused_batch_norm() {
         let [mut dweight, mut dbias] = [(); 2].map(|()| vec![0.0; 3]);
         let grads =
             NormGrads { dx: &mut dx, dweight: &mut dweight, dbias: &mut dbias, dresidual: Some(&mut dresidual) };
-        let mask = activation.map(|activation| Mask { activation, y: &y });
+        let clamp = activation.map(|activation| Clamp::Output { activation, y: &y });
         let stats = SavedStats { mean: &mean, inv_std: &inv_std };
-        batch_norm_backward(&shape, &x, &weight, stats, mask, &dy, grads);
+        batch_norm_backward(&shape, &x, &weight, stats, clamp, &dy, grads);
         let loss = |x: &[f32], weight: &[f32], bias: &[f32], residual: &[f32]| {
             dot(&run(x, weight, bias, residual, activation).0, &dy)
+        };
+        assert_slope("dx", &x, &dx, step, |x| loss(x, &weight, &bias, &residual));
+        assert_slope("dweight", &weight, &dweight, step, |weight| loss(&x, weight, &bias, &residual));
+        assert_slope("dbias", &bias, &dbias, step, |bias| loss(&x, &weight, bias, &residual));
+        assert_slope("dresidual", &residual, &dresidual, step, |residual| loss(&x, &weight, &bias, residual));
+    }
+}
+
+#[test]
+fn batch_norm_in_evaluation() {
+    let shape = NormShape { batch: 4, channels: 3, positions: 30 };
+    let (x, residual, dy) = (values(1, shape.len()), values(2, shape.len()), values(3, shape.len()));
+    let (weight, bias, mean, var) = (values(4, 3), values(5, 3), values(6, 3), [0.5, 1.5, 2.0]);
+    let run = |x: &[f32], weight: &[f32], bias: &[f32], residual: &[f32], activation| {
+        let mut y = vec![0.0; shape.len()];
+        batch_norm_eval(&shape, x, weight, bias, &mean, &var, 1e-5, Some(residual), activation, &mut y);
+        y
+    };
+    for (activation, step) in [(None, 1e-2), (Some(Activation::Relu), 5e-4)] {
+        let y = run(&x, &weight, &bias, &residual, activation);
+        let [mut dx, mut dresidual] = [(); 2].map(|()| vec![0.0; shape.len()]);
+        let [mut dweight, mut dbias] = [(); 2].map(|()| vec![0.0; 3]);
+        let grads =
+            NormGrads { dx: &mut dx, dweight: &mut dweight, dbias: &mut dbias, dresidual: Some(&mut dresidual) };
+        let clamp = activation.map(|activation| Clamp::Output { activation, y: &y });
+        batch_norm_eval_backward(&shape, &x, &weight, &mean, &var, 1e-5, clamp, &dy, grads);
+        let loss = |x: &[f32], weight: &[f32], bias: &[f32], residual: &[f32]| {
+            dot(&run(x, weight, bias, residual, activation), &dy)
         };
         assert_slope("dx", &x, &dx, step, |x| loss(x, &weight, &bias, &residual));
         assert_slope("dweight", &weight, &dweight, step, |weight| loss(&x, weight, &bias, &residual));
@@ -142,54 +171,7 @@ fn linear_layer() {
 }
 
 #[test]
-fn a_batch_of_one_value_per_channel_has_no_variance() {
-    let shape = NormShape { batch: 1, channels: 2, positions: 1 };
-    let [mut mean, mut inv_std, mut unbiased_variance, mut y] = [(); 4].map(|()| vec![0.0; 2]);
-    let stats = BatchStats { mean: &mut mean, inv_std: &mut inv_std, unbiased_variance: &mut unbiased_variance };
-    let one = [1.0, 1.0];
-    let error = batch_norm_train(&shape, &one, &one, &one, 1e-5, None, None, &mut y, stats).unwrap_err();
-    assert_eq!(error, ShapeError::OneValuePerChannel);
-    assert!(error.to_string().contains("hint:"));
-}
-
-#[test]
-fn a_constant_channel_is_normalised_to_its_bias() {
-    let shape = NormShape { batch: 2, channels: 1, positions: 5 };
-    let [mut mean, mut inv_std, mut unbiased_variance] = [(); 3].map(|()| vec![0.0; 1]);
-    let stats = BatchStats { mean: &mut mean, inv_std: &mut inv_std, unbiased_variance: &mut unbiased_variance };
-    let mut y = vec![0.0; 10];
-    batch_norm_train(&shape, &[0.1; 10], &[2.0], &[0.75], 1e-5, None, None, &mut y, stats).unwrap();
-    assert_eq!(y, [0.75; 10]);
-    assert_eq!(unbiased_variance, [0.0]);
-}
-
-#[test]
 fn pool_padding_beyond_half_of_the_window_is_refused() {
     let shape = PoolShape { batch: 1, channels: 1, in_h: 4, in_w: 4, kernel: [3, 3], stride: [1, 1], padding: [1, 2] };
     assert_eq!(shape.checked().unwrap_err(), ShapeError::PoolPadding { padding: 2, kernel: 3 });
-}
-
-#[test]
-fn bits_of_the_norm_do_not_depend_on_the_run_or_the_threads() {
-    let shape = NormShape { batch: 9, channels: 5, positions: 1300 };
-    let (x, dy, weight) = (values(1, shape.len()), values(2, shape.len()), values(3, 5));
-    let with_threads = |threads| {
-        let run = || {
-            let [mut mean, mut inv_std, mut unbiased_variance, mut dweight, mut dbias] = [(); 5].map(|()| vec![0.0; 5]);
-            let [mut y, mut dx] = [(); 2].map(|()| vec![0.0; shape.len()]);
-            let stats =
-                BatchStats { mean: &mut mean, inv_std: &mut inv_std, unbiased_variance: &mut unbiased_variance };
-            let relu = Activation::Relu;
-            batch_norm_train(&shape, &x, &weight, &weight, 1e-5, None, Some(relu), &mut y, stats).unwrap();
-            let grads = NormGrads { dx: &mut dx, dweight: &mut dweight, dbias: &mut dbias, dresidual: None };
-            let (stats, mask) = (SavedStats { mean: &mean, inv_std: &inv_std }, Mask { activation: relu, y: &y });
-            batch_norm_backward(&shape, &x, &weight, stats, Some(mask), &dy, grads);
-            [y, dx, mean, inv_std, unbiased_variance, dweight, dbias]
-        };
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(run)
-    };
-    let first = with_threads(1);
-    for threads in [1, 2, 3, 7] {
-        assert!(first == with_threads(threads), "with {threads} threads");
-    }
 }

@@ -8,13 +8,13 @@ use std::process::Command;
 const ROOMS: [(&str, &[&str], &[&str]); 6] = [
     ("models", &[], &["safetensors"]),
     ("data", &["models"], &["image"]),
-    ("kernels", &[], &["gemm"]),
+    ("kernels", &[], &["pulp"]),
     ("distill", &["models", "data", "kernels"], &["candle-core", "safetensors"]),
     ("export", &["models"], &["prost", "safetensors"]),
     ("infer", &["models", "data"], &["tract-onnx", "ort", "safetensors"]),
 ];
 
-const HEAVY: [&str; 7] = ["safetensors", "image", "gemm", "candle-core", "prost", "tract-onnx", "ort"];
+const HEAVY: [&str; 7] = ["safetensors", "image", "pulp", "candle-core", "prost", "tract-onnx", "ort"];
 
 /// Longest source file; near it, ask what the second subject is.
 const MOST_LINES: usize = 450;

@@ -1,7 +1,10 @@
-//! The operations on the CPU: `attar-kernels` on the storage of the tensors, without copies when they are contiguous.
+//! The operations on the CPU: `attar-kernels` on the storage of the tensors.
+//!
+//! Kernels read and write images channels last. A tensor keeps the shape `[N, C, H, W]`; what comes from here is stored
+//! channels last and seen through a permutation, and costs no copy when it is given back.
 
 use attar_kernels as kernels;
-use attar_kernels::{Activation, ConvShape, LinearShape, Mask, NormShape, PoolShape, SavedStats};
+use attar_kernels::{Activation, Clamp, ConvShape, LinearShape, Mask, NormShape, PoolShape, SavedStats, Tail as ConvTail};
 use candle_core::{CpuStorage, Device, Storage, StorageRef, Tensor, WithDType};
 
 use super::{Affine, BatchStats, NormGrads, Tail};
@@ -9,26 +12,28 @@ use crate::error::Result;
 
 pub(super) fn conv2d(shape: &ConvShape, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let mut y = vec![0.0; shape.output_len()];
-    with([x, weight], [bias], |[x, weight], [bias]| kernels::conv2d(shape, x, weight, bias, &mut y))?;
-    tensor(y, &[shape.batch, shape.out_channels, shape.out_h(), shape.out_w()])
+    with([&image(x)?, weight], [bias], |[x, weight], [bias]| {
+        kernels::conv2d(shape, x, weight, ConvTail { bias, ..ConvTail::default() }, &mut y);
+    })?;
+    channels_first(y, &[shape.batch, shape.out_channels, shape.out_h(), shape.out_w()])
 }
 
 pub(super) fn conv2d_input_grad(shape: &ConvShape, dy: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let mut dx = vec![0.0; shape.input_len()];
-    with([dy, weight], [], |[dy, weight], []| kernels::conv2d_input_grad(shape, dy, weight, &mut dx))?;
-    tensor(dx, &[shape.batch, shape.in_channels, shape.in_h, shape.in_w])
+    with([&image(dy)?, weight], [], |[dy, weight], []| kernels::conv2d_input_grad(shape, dy, weight, &mut dx))?;
+    channels_first(dx, &[shape.batch, shape.in_channels, shape.in_h, shape.in_w])
 }
 
 pub(super) fn conv2d_weight_grad(shape: &ConvShape, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
     let mut dweight = vec![0.0; shape.weight_len()];
-    with([x, dy], [], |[x, dy], []| kernels::conv2d_weight_grad(shape, x, dy, &mut dweight))?;
+    with([&image(x)?, &image(dy)?], [], |[x, dy], []| kernels::conv2d_weight_grad(shape, x, dy, &mut dweight))?;
     let [kh, kw] = shape.kernel;
     tensor(dweight, &[shape.out_channels, shape.in_channels / shape.groups, kh, kw])
 }
 
 pub(super) fn channel_sums(shape: &NormShape, x: &Tensor) -> Result<Tensor> {
     let mut sums = vec![0.0; shape.channels];
-    with([x], [], |[x], []| kernels::channel_sums(shape, x, &mut sums))?;
+    with([&image(x)?], [], |[x], []| kernels::channel_sums(shape, x, &mut sums))?;
     tensor(sums, &[shape.channels])
 }
 
@@ -42,7 +47,8 @@ pub(super) fn batch_norm_train(
     let channels = || vec![0.0; shape.channels];
     let (mut mean, mut inv_std, mut unbiased_variance) = (channels(), channels(), channels());
     let mut y = vec![0.0; shape.len()];
-    with([x, affine.weight, affine.bias], [tail.residual], |[x, weight, bias], [residual]| {
+    let residual = tail.residual.map(image).transpose()?;
+    with([&image(x)?, affine.weight, affine.bias], [residual.as_ref()], |[x, weight, bias], [residual]| {
         let stats =
             kernels::BatchStats { mean: &mut mean, inv_std: &mut inv_std, unbiased_variance: &mut unbiased_variance };
         kernels::batch_norm_train(shape, x, weight, bias, eps, residual, tail.activation, &mut y, stats)
@@ -51,7 +57,7 @@ pub(super) fn batch_norm_train(
     let stats = |values: Vec<f32>| tensor(values, &[shape.channels]);
     let stats =
         BatchStats { mean: stats(mean)?, inv_std: stats(inv_std)?, unbiased_variance: stats(unbiased_variance)? };
-    Ok((tensor(y, x.dims())?, stats))
+    Ok((channels_first(y, x.dims())?, stats))
 }
 
 pub(super) fn batch_norm_eval(
@@ -63,10 +69,12 @@ pub(super) fn batch_norm_eval(
     tail: Tail<'_>,
 ) -> Result<Tensor> {
     let mut y = vec![0.0; shape.len()];
-    with([x, affine.weight, affine.bias, mean, variance], [tail.residual], |[x, w, b, mean, variance], [residual]| {
+    let (x_last, residual) = (image(x)?, tail.residual.map(image).transpose()?);
+    let operands = [&x_last, affine.weight, affine.bias, mean, variance];
+    with(operands, [residual.as_ref()], |[x, w, b, mean, variance], [residual]| {
         kernels::batch_norm_eval(shape, x, w, b, mean, variance, eps, residual, tail.activation, &mut y);
     })?;
-    tensor(y, x.dims())
+    channels_first(y, x.dims())
 }
 
 pub(super) fn batch_norm_backward(
@@ -80,81 +88,84 @@ pub(super) fn batch_norm_backward(
 ) -> Result<NormGrads> {
     let (mut dx, mut dresidual) = (vec![0.0; shape.len()], wants_residual.then(|| vec![0.0; shape.len()]));
     let (mut dweight, mut dbias) = (vec![0.0; shape.channels], vec![0.0; shape.channels]);
-    let y = activated.map(|(y, _)| y);
-    with([x, weight, &stats.mean, &stats.inv_std, dy], [y], |[x, weight, mean, inv_std, dy], [y]| {
-        let mask = activated.zip(y).map(|((_, activation), y)| Mask { activation, y });
+    let y = activated.map(|(y, _)| image(y)).transpose()?;
+    let operands = [&image(x)?, weight, &stats.mean, &stats.inv_std, &image(dy)?];
+    with(operands, [y.as_ref()], |[x, weight, mean, inv_std, dy], [y]| {
+        let clamp = activated.zip(y).map(|((_, activation), y)| Clamp::Output { activation, y });
         let grads = kernels::NormGrads {
             dx: &mut dx,
             dweight: &mut dweight,
             dbias: &mut dbias,
             dresidual: dresidual.as_deref_mut(),
         };
-        kernels::batch_norm_backward(shape, x, weight, SavedStats { mean, inv_std }, mask, dy, grads);
+        kernels::batch_norm_backward(shape, x, weight, SavedStats { mean, inv_std }, clamp, dy, grads);
     })?;
     Ok(NormGrads {
-        dx: tensor(dx, x.dims())?,
+        dx: channels_first(dx, x.dims())?,
         dweight: tensor(dweight, &[shape.channels])?,
         dbias: tensor(dbias, &[shape.channels])?,
-        dresidual: dresidual.map(|values| tensor(values, x.dims())).transpose()?,
+        dresidual: dresidual.map(|values| channels_first(values, x.dims())).transpose()?,
     })
 }
 
 pub(super) fn activate(activation: Activation, x: &Tensor) -> Result<Tensor> {
     let mut y = vec![0.0; x.elem_count()];
-    with([x], [], |[x], []| kernels::activate(activation, x, &mut y))?;
-    tensor(y, x.dims())
+    with([&image(x)?], [], |[x], []| kernels::activate(activation, x, &mut y))?;
+    channels_first(y, x.dims())
 }
 
 pub(super) fn activate_backward(activation: Activation, y: &Tensor, dy: &Tensor) -> Result<Tensor> {
     let mut dx = vec![0.0; y.elem_count()];
-    with([y, dy], [], |[y, dy], []| kernels::activate_backward(Mask { activation, y }, dy, &mut dx))?;
-    tensor(dx, y.dims())
+    with([&image(y)?, &image(dy)?], [], |[y, dy], []| {
+        kernels::activate_backward(Mask { activation, y }, dy, &mut dx);
+    })?;
+    channels_first(dx, y.dims())
 }
 
 pub(super) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let mut y = vec![0.0; a.elem_count()];
-    with([a, b], [], |[a, b], []| kernels::add(a, b, &mut y))?;
-    tensor(y, a.dims())
+    with([&image(a)?, &image(b)?], [], |[a, b], []| kernels::add(a, b, &mut y))?;
+    channels_first(y, a.dims())
 }
 
 pub(super) fn max_pool2d(shape: &PoolShape, x: &Tensor) -> Result<(Tensor, Tensor)> {
     let (mut y, mut argmax) = (vec![0.0; shape.output_len()], vec![0u32; shape.output_len()]);
-    with([x], [], |[x], []| kernels::max_pool2d(shape, x, &mut y, &mut argmax))?;
+    with([&image(x)?], [], |[x], []| kernels::max_pool2d(shape, x, &mut y, &mut argmax))?;
     let dims = [shape.batch, shape.channels, shape.out_h(), shape.out_w()];
-    Ok((tensor(y, &dims)?, tensor(argmax, &dims)?))
+    Ok((channels_first(y, &dims)?, channels_first(argmax, &dims)?))
 }
 
 pub(super) fn max_pool2d_backward(shape: &PoolShape, dy: &Tensor, argmax: &Tensor) -> Result<Tensor> {
     let mut dx = vec![0.0; shape.input_len()];
-    let argmax = Contiguous::of(argmax)?;
+    let argmax = Contiguous::of(&image(argmax)?)?;
     let argmax = argmax.read();
     let argmax = argmax.slice::<u32>()?;
-    with([dy], [], |[dy], []| kernels::max_pool2d_backward(shape, dy, argmax, &mut dx))?;
-    tensor(dx, &[shape.batch, shape.channels, shape.in_h, shape.in_w])
+    with([&image(dy)?], [], |[dy], []| kernels::max_pool2d_backward(shape, dy, argmax, &mut dx))?;
+    channels_first(dx, &[shape.batch, shape.channels, shape.in_h, shape.in_w])
 }
 
 pub(super) fn avg_pool2d(shape: &PoolShape, x: &Tensor) -> Result<Tensor> {
     let mut y = vec![0.0; shape.output_len()];
-    with([x], [], |[x], []| kernels::avg_pool2d(shape, x, &mut y))?;
-    tensor(y, &[shape.batch, shape.channels, shape.out_h(), shape.out_w()])
+    with([&image(x)?], [], |[x], []| kernels::avg_pool2d(shape, x, &mut y))?;
+    channels_first(y, &[shape.batch, shape.channels, shape.out_h(), shape.out_w()])
 }
 
 pub(super) fn avg_pool2d_backward(shape: &PoolShape, dy: &Tensor) -> Result<Tensor> {
     let mut dx = vec![0.0; shape.input_len()];
-    with([dy], [], |[dy], []| kernels::avg_pool2d_backward(shape, dy, &mut dx))?;
-    tensor(dx, &[shape.batch, shape.channels, shape.in_h, shape.in_w])
+    with([&image(dy)?], [], |[dy], []| kernels::avg_pool2d_backward(shape, dy, &mut dx))?;
+    channels_first(dx, &[shape.batch, shape.channels, shape.in_h, shape.in_w])
 }
 
 pub(super) fn global_avg_pool(shape: &NormShape, x: &Tensor) -> Result<Tensor> {
     let mut y = vec![0.0; shape.batch * shape.channels];
-    with([x], [], |[x], []| kernels::global_avg_pool(shape, x, &mut y))?;
+    with([&image(x)?], [], |[x], []| kernels::global_avg_pool(shape, x, &mut y))?;
     tensor(y, &[shape.batch, shape.channels])
 }
 
 pub(super) fn global_avg_pool_backward(shape: &NormShape, dy: &Tensor) -> Result<Tensor> {
     let mut dx = vec![0.0; shape.len()];
     with([dy], [], |[dy], []| kernels::global_avg_pool_backward(shape, dy, &mut dx))?;
-    tensor(dx, &[shape.batch, shape.channels, shape.positions])
+    channels_first(dx, &[shape.batch, shape.channels, shape.positions])
 }
 
 pub(super) fn linear(shape: &LinearShape, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
@@ -177,6 +188,21 @@ pub(super) fn linear_weight_grad(shape: &LinearShape, x: &Tensor, dy: &Tensor) -
 
 fn tensor<T: WithDType>(values: Vec<T>, shape: &[usize]) -> Result<Tensor> {
     Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+}
+
+/// A tensor `[N, C, ...]` with its channels last, `[N, ..., C]`, in order; no copy if it is stored so.
+fn image(x: &Tensor) -> Result<Tensor> {
+    let rank = x.rank();
+    let last: Vec<usize> = (0..1).chain(2..rank).chain(1..2.min(rank)).collect();
+    Ok(x.permute(last)?.contiguous()?)
+}
+
+/// Values stored channels last as a tensor of shape `[N, C, ...]`.
+fn channels_first<T: WithDType>(values: Vec<T>, shape: &[usize]) -> Result<Tensor> {
+    let rank = shape.len();
+    let stored: Vec<usize> = shape[..1].iter().chain(&shape[2..]).chain(&shape[1..2]).copied().collect();
+    let first: Vec<usize> = (0..1).chain([rank - 1]).chain(1..rank - 1).collect();
+    Ok(tensor(values, &stored)?.permute(first)?)
 }
 
 /// Calls `f` with the elements of the tensors, those that must be there and those that may.

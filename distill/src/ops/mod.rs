@@ -167,6 +167,9 @@ pub(crate) fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
 pub(crate) fn global_avg_pool_backward(dy: &Tensor, x_shape: &[usize]) -> Result<Tensor> {
     let shape = norm_shape(x_shape)?;
     let dx = dispatch!(dy, global_avg_pool_backward(&shape, floats(dy)?))?;
+    if let (&[n, c, h, w], false) = (x_shape, dx.is_contiguous()) {
+        return Ok(dx.transpose(1, 2)?.reshape((n, h, w, c))?.permute((0, 3, 1, 2))?); // stays channels last
+    }
     Ok(dx.reshape(x_shape)?)
 }
 

@@ -28,7 +28,9 @@ pub(super) fn run(
     let [source, target] = [sweeps.source.len(), sweeps.target.len()];
     // A strip is a run of target rows; a sweep's rows may be several target rows apart, so only single sweeps are split.
     let strips = match sweeps.sweeps.as_slice() {
-        [only] => split_rows(only.count[0], sweeps.padded()[1] * only.source_stride[0] * sweeps.source.channels, SOURCE),
+        [only] => {
+            split_rows(only.count[0], sweeps.padded()[1] * only.source_stride[0] * sweeps.source.channels, SOURCE)
+        }
         _ => vec![0..sweeps.target.size[0]],
     };
     let row = target / sweeps.target.size[0];

@@ -7,8 +7,8 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::pad::pad;
-use super::sweep::images;
 use super::split_rows;
+use super::sweep::images;
 use crate::shape::ConvShape;
 use crate::simd::{Scratch, with_simd};
 use crate::tile::{Ends, Left, Out, Right, multiply, panels};

@@ -15,6 +15,18 @@ pub(crate) fn values(seed: u64, len: usize) -> Vec<f32> {
         .collect()
 }
 
+/// `[N, C, H, W]`, as PyTorch's fixtures are, to `[N, H, W, C]`. `extents` are `[n, c, h, w]`.
+pub(crate) fn channels_last<T: Copy>(values: &[T], [n, c, h, w]: [usize; 4]) -> Vec<T> {
+    assert_eq!(values.len(), n * c * h * w, "values of [{n}, {c}, {h}, {w}]");
+    let pixels = (0..n).flat_map(|i| (0..h * w).map(move |pixel| i * c * h * w + pixel));
+    pixels.flat_map(|first| (0..c).map(move |channel| values[first + channel * h * w])).collect()
+}
+
+/// The reverse of [`channels_last`]: `[N, H, W, C]` to `[N, C, H, W]`. `extents` are `[n, c, h, w]`, too.
+pub(crate) fn channels_first<T: Copy>(values: &[T], [n, c, h, w]: [usize; 4]) -> Vec<T> {
+    channels_last(values, [n, h * w, c, 1])
+}
+
 /// Calls `term(input, weight, output)` with the indices of every product of a convolution.
 pub(crate) fn for_products(shape: &ConvShape, mut term: impl FnMut(usize, usize, usize)) {
     let ConvShape { batch, in_channels, in_h, in_w, out_channels, kernel, stride, padding, dilation, groups } = *shape;

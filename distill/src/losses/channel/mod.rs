@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Connector, Loss, Site, Step, Tap, Taps};
 use crate::error::Result;
+use crate::ops::global_avg_pool;
 
 pub use pairs::Pairs;
 
@@ -126,28 +127,35 @@ impl ChannelSpec {
             }
             Connect::None => false,
         };
-        if !connect {
-            return Ok(Tap { node: student.1, connector: None });
-        }
         let [_, height, width] = own.shape[..] else {
+            if !connect {
+                return Ok(Tap { node: student.1, connector: None }); // as many numbers as channels already
+            }
             let problem = format!(
                 "a connector needs a tap of shape [C, H, W], `{}` of the student has {:?}",
                 own.name, own.shape
             );
             return Err(site.error("connector", problem));
         };
-        let graph = connector(&name, [from, height, width], to, self.relu)?;
+        let graph = connector(&name, [from, height, width], connect.then_some(to), self.relu)?;
         Ok(Tap { node: student.1, connector: Some(Connector { name, graph }) })
     }
 }
 
-/// 1x1 convolution without bias, batch norm, ReLU if asked for: `[C, H, W] -> [C', H, W]`.
-fn connector(name: &str, input: [usize; 3], channels: usize, relu: bool) -> attar_models::Result<Graph> {
-    let (mut builder, x) = GraphBuilder::new(name, input)?;
-    let conv = builder.add("conv", Op::Conv2d(Conv2d::square(input[0], channels, 1, 1, 0)), &[x])?;
-    let norm = builder.add("bn", Op::BatchNorm2d { channels, eps: 1e-5, momentum: 0.1 }, &[conv])?;
-    let output = if relu { builder.add("relu", Op::Relu, &[norm])? } else { norm };
-    Ok(builder.finish(output))
+/// 1x1 convolution without bias, batch norm, ReLU if asked for, where the number of channels shall become `channels`; then
+/// the mean over positions: `[C, H, W] -> [C']`. The mean belongs to the loss, but the executor takes it without a copy of
+/// the features.
+fn connector(name: &str, input: [usize; 3], channels: Option<usize>, relu: bool) -> attar_models::Result<Graph> {
+    let (mut builder, mut at) = GraphBuilder::new(name, input)?;
+    if let Some(channels) = channels {
+        at = builder.add("conv", Op::Conv2d(Conv2d::square(input[0], channels, 1, 1, 0)), &[at])?;
+        at = builder.add("bn", Op::BatchNorm2d { channels, eps: 1e-5, momentum: 0.1 }, &[at])?;
+        if relu {
+            at = builder.add("relu", Op::Relu, &[at])?;
+        }
+    }
+    let mean = builder.add("mean", Op::GlobalAvgPool, &[at])?;
+    Ok(builder.finish(mean))
 }
 
 #[derive(Debug)]
@@ -163,6 +171,9 @@ impl Loss for Channel {
 
     fn loss(&self, step: &Step<'_>) -> Result<Tensor> {
         let view = step.clean()?;
-        channel(&view.student()?.taps, &view.teacher()?.taps, self.layers)
+        // The teacher is a constant, so its means need no gradient.
+        let mean = |tap: &Tensor| if tap.rank() == 2 { Ok(tap.clone()) } else { global_avg_pool(tap) };
+        let teacher = view.teacher()?.taps.iter().map(mean).collect::<Result<Vec<_>>>()?;
+        channel(&view.student()?.taps, &teacher, self.layers)
     }
 }

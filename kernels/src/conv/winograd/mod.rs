@@ -117,7 +117,8 @@ impl<'a> Blocks<'a> {
         let (mut first, mut at, all) = (0, 0, tiling.tiles / columns);
         while first < all {
             // Up to the end of the image, or several whole images.
-            let rows = if rows < per_image { rows.min(per_image - first % per_image) } else { rows / per_image * per_image };
+            let rows =
+                if rows < per_image { rows.min(per_image - first % per_image) } else { rows / per_image * per_image };
             let end = (first + rows).min(all);
             let end_row = |tile_row: usize| {
                 let (image, row) = (tile_row / per_image, tile_row % per_image * TILE);
@@ -164,7 +165,10 @@ impl Weights {
                             values[lane] = weight[index([tap / 3, tap % 3], [input, start + column + lane])];
                         }
                     }
-                    let values = vectorised(|| transform::weight(&taps));
+                    let values = vectorised(
+                        #[inline(always)]
+                        || transform::weight(&taps),
+                    );
                     for (p, values) in values.iter().enumerate() {
                         panel[(p * inputs + input) * width + column..][..CHANNELS].copy_from_slice(values);
                     }

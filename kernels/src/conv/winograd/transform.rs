@@ -230,7 +230,14 @@ pub(super) fn output_grad<S: Simd>(
 fn spread<S: Simd>(simd: S, y: [S::f32s; TILE]) -> [S::f32s; WINDOW] {
     let (even, odd) = (add(simd, y[0], y[2]), add(simd, y[1], y[3]));
     let (even2, odd2) = (times(simd, 4.0, y[2], y[0]), times(simd, 4.0, y[3], y[1]));
-    [y[0], add(simd, even, odd), sub(simd, even, odd), times(simd, 2.0, odd2, even2), times(simd, -2.0, odd2, even2), y[3]]
+    [
+        y[0],
+        add(simd, even, odd),
+        sub(simd, even, odd),
+        times(simd, 2.0, odd2, even2),
+        times(simd, -2.0, odd2, even2),
+        y[3],
+    ]
 }
 
 /// `G`.

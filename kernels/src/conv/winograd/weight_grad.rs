@@ -51,7 +51,10 @@ pub(in crate::conv) fn weight_grad(shape: &ConvShape, x: &[f32], dy: &[f32], dwe
                         u.iter_mut().zip(from).for_each(|(u, from)| *u += from);
                     }
                 }
-                let g = vectorised(|| transform::weight_grad(&u));
+                let g = vectorised(
+                    #[inline(always)]
+                    || transform::weight_grad(&u),
+                );
                 for lane in 0..CHANNELS {
                     for (tap, g) in g.iter().enumerate() {
                         dweight[(lane * inputs + c) * 9 + tap] = g[lane];
@@ -125,7 +128,14 @@ impl WithSimd for Task<'_> {
                     let left = Left { data: &v[p * from..], row: 1, column: inputs, runs: &[0], run: count };
                     let right = Right { data: &m[p * to + column..], row: outputs, width };
                     let out = Out { data: &mut u[column..], row: outputs };
-                    multiply(simd, inputs, left, right, out, Ends { accumulate: start > tiles.start, ..Ends::default() });
+                    multiply(
+                        simd,
+                        inputs,
+                        left,
+                        right,
+                        out,
+                        Ends { accumulate: start > tiles.start, ..Ends::default() },
+                    );
                 }
             }
         }
