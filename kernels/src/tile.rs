@@ -7,7 +7,7 @@
 //! right operand is a panel of at most [`PANEL`] vectors, read vector by vector.
 #![allow(unsafe_code)] // loads and stores through pointers; `multiply` checks every extent against its slice first
 
-use pulp::{MemMask, Simd};
+use pulp::{MemMask, Simd, WithSimd};
 
 use crate::activation::Activation;
 
@@ -90,34 +90,54 @@ pub(crate) fn panels<S: Simd>(columns: usize) -> impl Iterator<Item = (usize, us
 /// If an operand does not fit its slice.
 #[inline(always)]
 pub(crate) fn multiply<S: Simd>(simd: S, rows: usize, left: Left<'_>, right: Right<'_>, out: Out<'_>, ends: Ends<'_>) {
-    if rows == 0 {
-        return;
-    }
-    check(rows, &left, &right, &out, &ends);
-    let vectors = right.width.div_ceil(S::F32_LANES);
-    let mut tile = Tile {
-        left: left.data.as_ptr(),
-        out: out.data.as_mut_ptr(),
-        residual: ends.residual.map(<[f32]>::as_ptr),
-        operands: (left, right, out.row),
-        ends,
-        last: simd.mask_between_m32s(0, (right.width - (vectors - 1) * S::F32_LANES) as u32).mask(),
-    };
-    let mut rest = rows;
-    let there = if right.width.is_multiple_of(S::F32_LANES) {
-        columns::FULL
-    } else if (left.runs.len() * left.run).saturating_sub(1) * right.row + vectors * S::F32_LANES <= right.data.len() {
-        columns::PADDED
-    } else {
-        columns::PART
-    };
-    while rest > 0 {
-        // SAFETY: `check` proved all extents for `rows` rows, and the tiles below cover these rows once.
-        unsafe {
-            let done = match there {
-                columns::FULL => some_rows::<S, { columns::FULL }>(simd, &tile, vectors, rest),
-                columns::PADDED => some_rows::<S, { columns::PADDED }>(simd, &tile, vectors, rest),
-                _ => some_rows::<S, { columns::PART }>(simd, &tile, vectors, rest),
+    // A function of its own, so that the tiles are compiled once a SIMD level and not at every call.
+    simd.vectorize(Product { rows, left, right, out, ends });
+}
+
+struct Product<'a> {
+    rows: usize,
+    left: Left<'a>,
+    right: Right<'a>,
+    out: Out<'a>,
+    ends: Ends<'a>,
+}
+
+impl WithSimd for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { rows, left, right, out, ends } = self;
+        if rows == 0 {
+            return;
+        }
+        check(rows, &left, &right, &out, &ends);
+        let vectors = right.width.div_ceil(S::F32_LANES);
+        let inner = left.runs.len() * left.run;
+        let there = if right.width.is_multiple_of(S::F32_LANES) {
+            columns::FULL
+        } else if inner.saturating_sub(1) * right.row + vectors * S::F32_LANES <= right.data.len() {
+            columns::PADDED
+        } else {
+            columns::PART
+        };
+        let mut tile = Tile {
+            left: left.data.as_ptr(),
+            out: out.data.as_mut_ptr(),
+            residual: ends.residual.map(<[f32]>::as_ptr),
+            operands: (left, right, out.row),
+            ends,
+            last: simd.mask_between_m32s(0, (right.width - (vectors - 1) * S::F32_LANES) as u32).mask(),
+        };
+        let mut rest = rows;
+        while rest > 0 {
+            // SAFETY: `check` proved all extents for `rows` rows, and the tiles cover these rows once.
+            let done = unsafe {
+                match there {
+                    columns::FULL => some_rows::<S, { columns::FULL }>(simd, &tile, vectors, rest),
+                    columns::PADDED => some_rows::<S, { columns::PADDED }>(simd, &tile, vectors, rest),
+                    _ => some_rows::<S, { columns::PART }>(simd, &tile, vectors, rest),
+                }
             };
             tile.left = tile.left.wrapping_add(done * left.row);
             tile.out = tile.out.wrapping_add(done * out.row);
