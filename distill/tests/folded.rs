@@ -33,7 +33,7 @@ fn a_folded_network_keeps_its_taps_and_refuses_to_train() {
     let taps = ["layer1", "layer2.0.bn1", "layer1.0.relu1", "fc"].map(|name| graph.tap(name).unwrap());
     let (a, b) = (plain.eval(&x, &taps).unwrap(), folded.eval(&x, &taps).unwrap());
     for (a, b) in a.taps.iter().zip(&b.taps) {
-        assert!(agrees(&values(b), &values(a), 1e-5));
+        assert!(agrees(&values(b), &values(a), 3e-5)); // what minimal filtering rounds
     }
     let message = folded.eval(&x, &[graph.tap("layer1.0.conv1").unwrap()]).unwrap_err().to_string();
     assert!(message.contains("layer1.0.conv1") && message.contains("hint: tap the batch norm"), "{message}");

@@ -41,19 +41,21 @@ fn connectors(text: &str) -> Vec<Option<ConnectorFacts>> {
 
 #[test]
 fn connectors_stand_where_the_recipe_says() {
-    let first = Some(("layer1".to_owned(), vec![4, 8, 8], vec![4, 8, 8], 3));
-    let second = Some(("layer2".to_owned(), vec![8, 8, 8], vec![16, 8, 8], 3));
+    // Convolution, norm, ReLU and mean; or the mean alone.
+    let first = Some(("layer1".to_owned(), vec![4, 8, 8], vec![4], 4));
+    let second = Some(("layer2".to_owned(), vec![8, 8, 8], vec![16], 4));
+    let mean = Some(("layer1".to_owned(), vec![4, 8, 8], vec![4], 1));
     assert_eq!(connectors("kind = \"channel\""), [first, second.clone()]);
-    assert_eq!(connectors("kind = \"channel\"\nconnector = \"on-mismatch\""), [None, second]);
+    assert_eq!(connectors("kind = \"channel\"\nconnector = \"on-mismatch\""), [mean.clone(), second]);
     let linear = connectors("kind = \"channel\"\nrelu = false");
-    assert!(linear.iter().flatten().all(|connector| connector.3 == 2), "convolution and norm: {linear:?}");
+    assert!(linear.iter().flatten().all(|connector| connector.3 == 3), "convolution, norm, mean: {linear:?}");
     let one = connectors("kind = \"channel\"\nconnector = \"none\"\npairs = [[\"layer1\", \"layer1\"]]");
-    assert_eq!(one, [None]);
+    assert_eq!(one, std::slice::from_ref(&mean));
     let twice = connectors("kind = \"channel\"\npairs = [[\"layer1\", \"layer1\"], [\"layer1\", \"layer2.conv\"]]");
     assert_eq!(twice[1].as_ref().map(|connector| connector.0.as_str()), Some("layer1-2"));
     let vector =
         connectors("kind = \"channel\"\nconnector = \"none\"\npairs = [[\"layer1\", \"layer1\"], [\"fc\", \"fc\"]]");
-    assert_eq!(vector, [None, None]);
+    assert_eq!(vector, [mean, None]);
 }
 
 #[test]

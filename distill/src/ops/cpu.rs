@@ -193,13 +193,19 @@ fn tensor<T: WithDType>(values: Vec<T>, shape: &[usize]) -> Result<Tensor> {
 /// A tensor `[N, C, ...]` with its channels last, `[N, ..., C]`, in order; no copy if it is stored so.
 fn image(x: &Tensor) -> Result<Tensor> {
     let rank = x.rank();
-    let last: Vec<usize> = (0..1).chain(2..rank).chain(1..2.min(rank)).collect();
+    if rank < 3 {
+        return Ok(x.contiguous()?);
+    }
+    let last: Vec<usize> = (0..1).chain(2..rank).chain([1]).collect();
     Ok(x.permute(last)?.contiguous()?)
 }
 
 /// Values stored channels last as a tensor of shape `[N, C, ...]`.
 fn channels_first<T: WithDType>(values: Vec<T>, shape: &[usize]) -> Result<Tensor> {
     let rank = shape.len();
+    if rank < 3 {
+        return tensor(values, shape);
+    }
     let stored: Vec<usize> = shape[..1].iter().chain(&shape[2..]).chain(&shape[1..2]).copied().collect();
     let first: Vec<usize> = (0..1).chain([rank - 1]).chain(1..rank - 1).collect();
     Ok(tensor(values, &stored)?.permute(first)?)

@@ -159,8 +159,9 @@ impl Weights {
         parts.into_par_iter().for_each(|(start, width, panel)| {
             for input in 0..inputs {
                 for column in (0..width).step_by(CHANNELS) {
+                    let lanes = CHANNELS.min(width - column); // fewer only without SIMD
                     let mut taps = [[0.0; CHANNELS]; 9];
-                    for lane in 0..CHANNELS {
+                    for lane in 0..lanes {
                         for (tap, values) in taps.iter_mut().enumerate() {
                             values[lane] = weight[index([tap / 3, tap % 3], [input, start + column + lane])];
                         }
@@ -170,7 +171,7 @@ impl Weights {
                         || transform::weight(&taps),
                     );
                     for (p, values) in values.iter().enumerate() {
-                        panel[(p * inputs + input) * width + column..][..CHANNELS].copy_from_slice(values);
+                        panel[(p * inputs + input) * width + column..][..lanes].copy_from_slice(&values[..lanes]);
                     }
                 }
             }
