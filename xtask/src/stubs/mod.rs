@@ -6,6 +6,8 @@
 //! call is one jump. Where the library is missing, functions answer with that library's own error code.
 
 mod bindings;
+#[cfg(test)]
+mod tests;
 mod trampolines;
 
 use std::collections::BTreeMap;
@@ -204,25 +206,4 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     let output = command.output().with_context(hint)?;
     ensure!(output.status.success(), "{name} failed: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_header_names_the_library_its_codes_and_its_functions() {
-        let functions = [("cublasCreate_v2".to_owned(), Answer::Status)].into();
-        let text = header(&LIBRARIES[3], &functions, (1, 15), 13, "attar_resolve_cublas");
-        for line in [
-            "#define LIBRARY \"libcublas.so.13\"",
-            "#define DRIVER 0",
-            "#define ABSENT 1",
-            "#define UNKNOWN 15",
-            "static const char *const companions[] = {\"libcublasLt.so.13\", 0};",
-            "    {\"cublasCreate_v2\", STATUS},",
-        ] {
-            assert!(text.lines().any(|found| found == line), "no `{line}` in:\n{text}");
-        }
-    }
 }
