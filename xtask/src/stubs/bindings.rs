@@ -88,7 +88,7 @@ pub enum cudnnStatus_t {
     CUDNN_STATUS_NOT_INITIALIZED_YET = 7,
 }
 pub type Callback = ::core::option::Option<unsafe extern "C" fn(a: *mut ::core::ffi::c_void) -> CUresult>;
-pub unsafe fn cudnnCreate(handle: *mut cudnnHandle_t) -> cudnnStatus_t {
+pub fn cudnnCreate(handle: *mut cudnnHandle_t) -> cudnnStatus_t {
     #[cfg(feature = "dynamic-loading")]
     {
         type _F = unsafe extern "C" fn(*mut cudnnHandle_t) -> cudnnStatus_t;
