@@ -1,20 +1,72 @@
-//! Builds the edge binary as it is shipped.
+//! Builds the programs as they are shipped: `attar-infer` for the edge, and `attar` with CUDA for machines with and without a GPU.
 
+use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
-/// Builds `attar-infer` with the `dist` profile (fat LTO, stripped) and prints its path and size.
-pub(crate) fn build() -> Result<()> {
-    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--profile", "dist", "--package", "attar-infer"])
-        .status()
-        .context("cargo could not be started")?;
-    ensure!(status.success(), "the build failed ({status})");
-    let target =
-        std::env::current_exe()?.ancestors().nth(2).context("xtask does not run from a target folder")?.to_owned();
-    let program = target.join("dist").join("attar-infer");
-    let bytes = std::fs::metadata(&program)?.len();
-    println!("{}: {:.1} MB", program.display(), bytes as f64 / 1e6);
+use crate::{cargo, portable, stubs, toolkit};
+
+/// PTX for Ampere, which drivers translate for every newer GPU; older ones lack the `bf16` that Candle's kernels use.
+const COMPUTE_CAPABILITY: &str = "80";
+
+/// Builds `attar-infer` and prints its path and size.
+pub(crate) fn edge(profile: &str) -> Result<()> {
+    let mut cargo = cargo::command();
+    build(cargo.args(["build", "--profile", profile, "--package", "attar-infer"]))?;
+    let program = cargo::target_folder()?.join(profile_folder(profile)).join("attar-infer");
+    println!("{}: {}", program.display(), megabytes(&program)?);
     Ok(())
+}
+
+/// Builds `attar` with CUDA and cuDNN so that it starts on every x86-64 Linux, and prints what it asks of a machine.
+pub(crate) fn cuda(profile: &str) -> Result<()> {
+    if (std::env::consts::OS, std::env::consts::ARCH) != ("linux", "x86_64") {
+        bail!(
+            "`dist --cuda` makes programs for x86-64 Linux, on x86-64 Linux\n  \
+             hint: elsewhere install CUDA and run `cargo build --release --features cuda,cudnn`"
+        );
+    }
+    let toolkit = toolkit::find()?;
+    let (major, minor) = toolkit.version;
+    eprintln!("CUDA {major}.{minor}: {}", toolkit.nvcc.display());
+    let link = stubs::make(&toolkit)?;
+    let capability = std::env::var("CUDA_COMPUTE_CAP").unwrap_or_else(|_| COMPUTE_CAPABILITY.to_owned());
+    let compiler = toolkit.nvcc.parent().context("nvcc lies in no folder")?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths(std::iter::once(compiler.to_owned()).chain(std::env::split_paths(&path)))?;
+
+    let mut cargo = cargo::command();
+    cargo.args(["build", "--profile", profile, "--package", "attar", "--features", "cuda,cudnn"]);
+    // cudarc asks the first `nvcc` for its version and links what lies in these folders: the stand-ins and nothing else.
+    cargo.env("PATH", path).env("NVCC", &toolkit.nvcc).env("CUDA_HOME", &link).env("CUDA_COMPUTE_CAP", capability);
+    for other in ["CUDA_PATH", "CUDA_ROOT", "CUDA_TOOLKIT_ROOT_DIR", "CUDNN_LIB"] {
+        cargo.env_remove(other);
+    }
+    build(&mut cargo)?;
+
+    // A place of its own: the next build without CUDA does not overwrite it.
+    let target = cargo::target_folder()?;
+    let program = target.join("cuda").join("attar");
+    let built = target.join(profile_folder(profile)).join("attar");
+    stubs::run(Command::new("strip").arg("-o").arg(&program).arg(&built))?;
+    portable::check(&program)?;
+    println!("{}: {}", program.display(), megabytes(&program)?);
+    portable::report(&program)
+}
+
+fn build(cargo: &mut Command) -> Result<()> {
+    let status = cargo.status().context("cargo could not be started")?;
+    ensure!(status.success(), "the build failed ({status})");
+    Ok(())
+}
+
+/// Cargo's folder for the profile `dev` has another name.
+fn profile_folder(profile: &str) -> &str {
+    if profile == "dev" { "debug" } else { profile }
+}
+
+fn megabytes(file: &Path) -> Result<String> {
+    let bytes = std::fs::metadata(file).with_context(|| format!("{} was not built", file.display()))?.len();
+    Ok(format!("{:.1} MB", bytes as f64 / 1e6))
 }

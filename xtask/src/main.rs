@@ -1,9 +1,13 @@
 //! Chores of the project, run as `cargo xtask CHORE`.
 
+mod cargo;
 mod cuda;
 mod dist;
 mod onnxruntime;
+mod portable;
+mod stubs;
 mod test;
+mod toolkit;
 
 use clap::{Parser, Subcommand};
 
@@ -31,7 +35,14 @@ enum Chore {
     /// Type-check the `cuda` and `cudnn` features on a machine without NVIDIA's tools.
     CheckCuda,
     /// Build the stripped edge binary `attar-infer` with fat LTO and print its size.
-    Dist,
+    Dist {
+        /// Build `attar` with CUDA and cuDNN instead, so that it also starts without them (x86-64 Linux).
+        #[arg(long)]
+        cuda: bool,
+        /// The Cargo profile; `release` builds faster.
+        #[arg(long, default_value = "dist")]
+        profile: String,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -39,6 +50,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Test { full, rest } => test::run(full, &rest),
         Chore::FetchOrt => onnxruntime::fetch().map(|path| println!("{}", path.display())),
         Chore::CheckCuda => cuda::check(),
-        Chore::Dist => dist::build(),
+        Chore::Dist { cuda: false, profile } => dist::edge(&profile),
+        Chore::Dist { cuda: true, profile } => dist::cuda(&profile),
     }
 }

@@ -7,6 +7,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
+use crate::cargo;
+
 const VERSION: &str = "1.31.1";
 
 /// A platform's wheel tag and the sha256 of the library inside.
@@ -32,7 +34,7 @@ fn pin() -> Result<Pin> {
 /// The library in `target/onnxruntime`, fetched if it is not there or not the pinned one.
 pub(crate) fn fetch() -> Result<PathBuf> {
     let pin = pin()?;
-    let folder = target_folder()?.join("onnxruntime");
+    let folder = cargo::target_folder()?.join("onnxruntime");
     let library = folder.join(format!("libonnxruntime.so.{VERSION}"));
     if library.is_file() && sha256(&std::fs::read(&library)?) == pin.sha256 {
         return Ok(library);
@@ -45,13 +47,6 @@ pub(crate) fn fetch() -> Result<PathBuf> {
     std::fs::write(&partial, bytes)?;
     std::fs::rename(&partial, &library)?;
     Ok(library)
-}
-
-/// The target folder this program was built into: `target/release/xtask` lies two levels below it.
-fn target_folder() -> Result<PathBuf> {
-    let program = std::env::current_exe()?;
-    let folder = program.ancestors().nth(2).context("xtask does not run from a target folder")?;
-    Ok(folder.to_owned())
 }
 
 fn download_wheel(pin: &Pin, folder: &Path) -> Result<Vec<u8>> {

@@ -1,11 +1,10 @@
 //! Runs every test and says plainly which ones could not run.
 
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::onnxruntime;
+use crate::{cargo, onnxruntime};
 
 /// Fetches ONNX Runtime, runs all tests, then reports what did not run.
 ///
@@ -13,8 +12,8 @@ use crate::onnxruntime;
 pub(crate) fn run(full: bool, rest: &[String]) -> Result<()> {
     let in_ci = std::env::var_os("CI").is_some_and(|v| v == "true");
     let missed_file = tempfile::NamedTempFile::new()?;
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["test", "--release", "--workspace", "--exclude", "xtask", "--no-fail-fast"]).arg("--").args(rest);
+    let mut cargo = cargo::command();
+    cargo.args(["test", "--release", "--workspace", "--no-fail-fast"]).arg("--").args(rest);
     cargo.env("ATTAR_MISSED_TESTS", missed_file.path());
     if full {
         cargo.env("ATTAR_FULL_TESTS", "1");
