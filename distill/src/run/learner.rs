@@ -139,17 +139,17 @@ impl Learner {
             None => put(&mut self.student, "", &model)?,
             Some(ema) => {
                 ema.load(model.iter().map(|(name, tensor, _)| (name.to_owned(), tensor.clone())).collect())?;
-                let own = Params::from_weights(&graph, &under(&checkpoint.trainer, "student."), &self.device)?;
+                let own = Params::from_weights(&graph, &checkpoint.trainer.under("student."), &self.device)?;
                 put(&mut self.student, "", &own)?;
             }
         }
         for (prefix, network) in &mut self.connectors {
-            let weights = under(&checkpoint.trainer, prefix);
+            let weights = checkpoint.trainer.under(prefix);
             let own = Params::from_weights(&network.graph().clone(), &weights, &self.device)?;
             put(network, "", &own)?;
         }
-        let mut state = to_tensors(under(&checkpoint.trainer, "optimiser."), &self.device)?;
-        state.extend(to_counts(under(&checkpoint.trainer, "optimiser-counts."), &self.device)?);
+        let mut state = to_tensors(checkpoint.trainer.under("optimiser."), &self.device)?;
+        state.extend(to_counts(checkpoint.trainer.under("optimiser-counts."), &self.device)?);
         self.optimiser.load(state)
     }
 
@@ -171,12 +171,6 @@ fn put(network: &mut Network, prefix: &str, all: &Params) -> Result<()> {
     let params = network.params_mut()?;
     let names: Vec<String> = params.iter().map(|(name, ..)| name.to_owned()).collect();
     names.iter().try_for_each(|name| params.set(name, all.get(&format!("{prefix}{name}"))?.clone()))
-}
-
-/// The arrays under `prefix`, without it.
-fn under(weights: &Weights, prefix: &str) -> Weights {
-    let own = weights.0.iter().filter_map(|(name, array)| Some((name.strip_prefix(prefix)?.to_owned(), array.clone())));
-    Weights(own.collect())
 }
 
 fn to_weights(tensors: BTreeMap<String, Tensor>) -> Result<Weights> {

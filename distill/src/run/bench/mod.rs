@@ -89,8 +89,9 @@ impl std::fmt::Debug for Trainer {
 }
 
 impl Trainer {
-    /// Builds student, connectors and teacher. The steps walk through `batches` in their order, again and again. The student
-    /// starts from `init`, or from weights as a recipe without `init` would give it.
+    /// Builds student, connectors and teacher. The steps walk through `batches` in their order, again and again. Everything
+    /// starts from `init`, named as by [`Trainer::start`]; without it student and connectors start as a recipe without `init`
+    /// would have them, and the teacher's weights are [`generated`].
     ///
     /// # Errors
     /// A network that cannot be built, networks that do not pair, weights that do not fit, no batch, a precision that the
@@ -105,14 +106,22 @@ impl Trainer {
         let student = zoo::build(&case.student)?;
         let teacher = case.teacher.as_ref().map(zoo::build).transpose()?;
         let params = match init {
-            Some(weights) => Params::from_weights(&student, weights, &case.device)?,
+            Some(init) => Params::from_weights(&student, &init.under(STUDENT), &case.device)?,
             None => Params::init(&student, SEED, "", &case.device)?,
         };
         let losses = losses(&student, teacher.as_ref())?;
         let taps: Vec<NodeId> = losses.iter().flat_map(|loss| loss.taps.teacher.clone()).collect();
         let network = Network::new(student, params, &case.device)?;
         let mut learner = Learner::new(&train(case), SEED, network, losses, Vec::new())?;
-        let teacher_weights = teacher.as_ref().map(|graph| generated::weights(graph, SEED));
+        if let Some(init) = init {
+            for (prefix, network) in &mut learner.connectors {
+                *network = Network::from_weights(network.graph().clone(), &init.under(prefix), &case.device)?;
+            }
+        }
+        let teacher_weights = teacher.as_ref().map(|graph| match init {
+            Some(init) => init.under(TEACHER),
+            None => generated::weights(graph, SEED),
+        });
         if let (Some(graph), Some(weights)) = (&teacher, &teacher_weights) {
             let teacher = Box::new(ZooTeacher::new(graph, weights, TeacherNorm::Running, &taps, &case.device)?);
             learner.teachers.push(RunningTeacher { name: "teacher".to_owned(), teacher, renormalise: None });
