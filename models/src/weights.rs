@@ -40,6 +40,12 @@ impl Weights {
         self.0.get(name)
     }
 
+    /// The arrays whose names begin with `prefix`, without it.
+    pub fn under(&self, prefix: &str) -> Self {
+        let own = |(name, array): (&String, &Array)| Some((name.strip_prefix(prefix)?.to_owned(), array.clone()));
+        Self(self.0.iter().filter_map(own).collect())
+    }
+
     /// Checks that these are exactly the parameters and buffers of `graph`, shape by shape, and all finite.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use crate::support::scene::scene;
 
 #[test]
 fn every_verb_has_help_with_examples() {
-    let verbs = ["demo", "train", "distill", "export", "verify", "bench", "predict", "models", "doctor"];
+    let verbs = ["demo", "train", "distill", "export", "verify", "bench", "bench-train", "predict", "models", "doctor"];
     let verbs = verbs.map(|verb| vec![verb]);
     let data = ["info", "check", "fetch"].map(|action| vec!["data", action]);
     let overview = scene().attar(&["--help"]).ok().out;
@@ -46,6 +46,10 @@ fn json_is_all_of_stdout_and_progress_is_on_stderr() {
     assert!(!trained.err.contains('\u{1b}') && !trained.err.contains('\r'), "{:?}", trained.err);
     assert_eq!(json(&["export", &at("run"), "--out", &at("bundle")])["bundle"], at("bundle"));
     json(&["bench", &at("bundle"), "--seconds", "0.05"]);
+    let small = ["--size", "12", "--classes", "5", "--batch", "4", "--steps", "2", "--warmup", "1", "--repeats", "3"];
+    let timed = json(&[&["bench-train", "resnet8", "--teacher", "resnet14"], &small[..]].concat());
+    assert_eq!(timed["losses"].as_array().unwrap().len(), 7);
+    assert!(timed["split_ms"]["teacher"].as_f64().unwrap() > 0.0);
 }
 
 #[test]

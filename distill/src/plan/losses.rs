@@ -8,7 +8,7 @@ use super::PlannedTeacher;
 use crate::error::{Error, Result};
 use crate::knots::Knots;
 use crate::losses::{Loss, Taps};
-use crate::recipe::Recipe;
+use crate::recipe::{LossSection, Recipe};
 
 /// A loss that fits the networks.
 pub(crate) struct PlannedLoss {
@@ -34,24 +34,33 @@ pub(super) fn plan(recipe: &Recipe, student: &Graph, teachers: &[PlannedTeacher]
     let graphs: Vec<Graph> = teachers.iter().map(|teacher| teacher.graph.clone()).collect();
     let mut losses = Vec::with_capacity(recipe.losses.len());
     for section in &recipe.losses {
-        let fail = |problem: String| Error::Recipe { key: format!("losses.{}", section.name), problem };
-        let loss = section.loss.build(&section.name, student, &graphs)?;
-        let taps = loss.taps();
-        if !taps.teacher.is_empty() && teachers.first().is_some_and(|teacher| !teacher.has_taps) {
-            return Err(fail("reads inside the teacher; an ONNX file gives only logits".to_owned()));
+        let planned = fit(section, student, &graphs)?;
+        if !planned.taps.teacher.is_empty() && teachers.first().is_some_and(|teacher| !teacher.has_taps) {
+            return Err(fail(section, "reads inside the teacher; an ONNX file gives only logits".to_owned()));
         }
-        let mut names = BTreeSet::new();
-        let connectors = taps.student.iter().filter_map(|tap| tap.connector.as_ref());
-        if let Some(twice) = connectors.map(|c| &c.name).find(|name| !names.insert(*name)) {
-            return Err(fail(format!("has two connectors called `{twice}`")));
-        }
-        losses.push(PlannedLoss {
-            name: section.name.clone(),
-            weight: section.weight.clone(),
-            needs_teacher: section.loss.needs_teacher(),
-            loss,
-            taps,
-        });
+        losses.push(planned);
     }
     Ok(losses)
+}
+
+/// One loss built against the networks.
+pub(crate) fn fit(section: &LossSection, student: &Graph, teachers: &[Graph]) -> Result<PlannedLoss> {
+    let loss = section.loss.build(&section.name, student, teachers)?;
+    let taps = loss.taps();
+    let mut names = BTreeSet::new();
+    let connectors = taps.student.iter().filter_map(|tap| tap.connector.as_ref());
+    if let Some(twice) = connectors.map(|c| &c.name).find(|name| !names.insert(*name)) {
+        return Err(fail(section, format!("has two connectors called `{twice}`")));
+    }
+    Ok(PlannedLoss {
+        name: section.name.clone(),
+        weight: section.weight.clone(),
+        needs_teacher: section.loss.needs_teacher(),
+        loss,
+        taps,
+    })
+}
+
+fn fail(section: &LossSection, problem: String) -> Error {
+    Error::Recipe { key: format!("losses.{}", section.name), problem }
 }

@@ -18,7 +18,7 @@ use crate::teacher::OpenOnnx;
 
 pub use data::PlannedData;
 pub use describe::Description;
-pub(crate) use losses::{PlannedLoss, prefix};
+pub(crate) use losses::{PlannedLoss, fit, prefix};
 pub use teachers::PlannedTeacher;
 pub(crate) use teachers::Renormalise;
 
@@ -108,7 +108,7 @@ impl Plan {
     }
 }
 
-fn available_threads() -> usize {
+pub(crate) fn available_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 

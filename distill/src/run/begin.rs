@@ -100,7 +100,7 @@ fn build<'a>(
 ) -> Result<Run<'a>> {
     let facts = Facts::of(&plan);
     let student = Network::new(plan.student, plan.params, &plan.device)?;
-    let learner = Learner::new(&plan.recipe, student, plan.losses, plan.teachers)?;
+    let learner = Learner::new(&plan.recipe.train, plan.recipe.seed, student, plan.losses, plan.teachers)?;
     let setup = Setup {
         store: Store::new(directory.join("checkpoints"), plan.failpoint.clone()),
         recipe: plan.recipe,
@@ -142,7 +142,7 @@ impl Run<'_> {
     }
 }
 
-fn pool(threads: usize) -> Result<ThreadPool> {
+pub(super) fn pool(threads: usize) -> Result<ThreadPool> {
     ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| Error::Device {
         device: "cpu".to_owned(),
         problem: format!("cannot start {threads} threads: {error}"),

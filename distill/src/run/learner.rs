@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use attar_models::{Array, NodeId, Weights};
 use candle_core::{DType, Device, Tensor};
 
+use super::split::Stopwatch;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::optim::{Ema, Optimiser};
 use crate::params::Params;
 use crate::plan::{PlannedLoss, PlannedTeacher, Renormalise, prefix};
-use crate::recipe::{Recipe, TrainSection};
+use crate::recipe::TrainSection;
 use crate::teacher::Teacher;
 
 /// The state of training that steps change.
@@ -26,6 +27,7 @@ pub(super) struct Learner {
     pub(super) ema: Option<Ema>,
     pub(super) train: TrainSection,
     pub(super) seed: u64,
+    pub(super) watch: Stopwatch,
 }
 
 /// A teacher at work.
@@ -48,7 +50,8 @@ impl RunningTeacher {
 impl Learner {
     /// Everything at its start: the student as planned, fresh connectors.
     pub(super) fn new(
-        recipe: &Recipe,
+        train: &TrainSection,
+        seed: u64,
         student: Network,
         losses: Vec<PlannedLoss>,
         teachers: Vec<PlannedTeacher>,
@@ -58,7 +61,7 @@ impl Learner {
         for loss in &losses {
             for connector in loss.taps.student.iter().filter_map(|tap| tap.connector.as_ref()) {
                 let prefix = prefix(&loss.name, &connector.name);
-                let params = Params::init(&connector.graph, recipe.seed, &prefix, &device)?;
+                let params = Params::init(&connector.graph, seed, &prefix, &device)?;
                 connectors.insert(prefix, Network::new(connector.graph.clone(), params, &device)?);
             }
         }
@@ -70,17 +73,18 @@ impl Learner {
             let teacher = teacher.start(&std::mem::take(&mut taps), &device)?;
             running.push(RunningTeacher { name, teacher, renormalise });
         }
-        let ema = recipe.train.ema.map(|_| Ema::new(student.params()));
+        let ema = train.ema.map(|_| Ema::new(student.params()));
         Ok(Self {
-            optimiser: recipe.train.optimiser.build()?,
+            optimiser: train.optimiser.build()?,
             ema,
             device,
             student,
             connectors,
             losses,
             teachers: running,
-            train: recipe.train.clone(),
-            seed: recipe.seed,
+            train: train.clone(),
+            seed,
+            watch: Stopwatch::new(),
         })
     }
 
@@ -135,17 +139,17 @@ impl Learner {
             None => put(&mut self.student, "", &model)?,
             Some(ema) => {
                 ema.load(model.iter().map(|(name, tensor, _)| (name.to_owned(), tensor.clone())).collect())?;
-                let own = Params::from_weights(&graph, &under(&checkpoint.trainer, "student."), &self.device)?;
+                let own = Params::from_weights(&graph, &checkpoint.trainer.under("student."), &self.device)?;
                 put(&mut self.student, "", &own)?;
             }
         }
         for (prefix, network) in &mut self.connectors {
-            let weights = under(&checkpoint.trainer, prefix);
+            let weights = checkpoint.trainer.under(prefix);
             let own = Params::from_weights(&network.graph().clone(), &weights, &self.device)?;
             put(network, "", &own)?;
         }
-        let mut state = to_tensors(under(&checkpoint.trainer, "optimiser."), &self.device)?;
-        state.extend(to_counts(under(&checkpoint.trainer, "optimiser-counts."), &self.device)?);
+        let mut state = to_tensors(checkpoint.trainer.under("optimiser."), &self.device)?;
+        state.extend(to_counts(checkpoint.trainer.under("optimiser-counts."), &self.device)?);
         self.optimiser.load(state)
     }
 
@@ -167,12 +171,6 @@ fn put(network: &mut Network, prefix: &str, all: &Params) -> Result<()> {
     let params = network.params_mut()?;
     let names: Vec<String> = params.iter().map(|(name, ..)| name.to_owned()).collect();
     names.iter().try_for_each(|name| params.set(name, all.get(&format!("{prefix}{name}"))?.clone()))
-}
-
-/// The arrays under `prefix`, without it.
-fn under(weights: &Weights, prefix: &str) -> Weights {
-    let own = weights.0.iter().filter_map(|(name, array)| Some((name.strip_prefix(prefix)?.to_owned(), array.clone())));
-    Weights(own.collect())
 }
 
 fn to_weights(tensors: BTreeMap<String, Tensor>) -> Result<Weights> {

@@ -4,6 +4,7 @@
 //! not the program was killed on the way.
 
 mod begin;
+pub mod bench;
 mod evaluate;
 mod events;
 mod finish;
@@ -13,6 +14,7 @@ mod mixed;
 mod prefetch;
 mod receipt;
 mod reference;
+mod split;
 mod step;
 mod train;
 
@@ -31,6 +33,7 @@ pub(crate) use evaluate::percent;
 pub use events::{Event, LOG_EVERY, Observer, Silent};
 pub use metrics::Row;
 pub use receipt::{Receipt, Sizes, TeacherReceipt};
+pub use split::{Part, Split};
 
 use events::EventLog;
 use learner::Learner;

@@ -13,6 +13,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::evaluate::{argmax, input};
 use super::learner::Learner;
+use super::split::{Part, Split};
 use crate::error::{Error, Result};
 use crate::losses::{Step, View};
 use crate::network::{Outputs, Tape};
@@ -63,6 +64,8 @@ pub(super) struct Outcome {
     pub(super) lr: f64,
     /// Global gradient norm before clipping.
     pub(super) gradient_norm: f64,
+    /// Where the time went.
+    pub(super) split: Split,
 }
 
 /// A node of the student, or the end of a connector, as the losses see it.
@@ -91,6 +94,7 @@ struct Found {
 impl Learner {
     /// Takes one step.
     pub(super) fn step(&mut self, batch: &Batch, at: Position) -> Result<Outcome> {
+        self.watch.start();
         let mut found = self.differentiate(batch, at)?;
         let gradient_norm = clip_global_norm(&mut found.gradients, self.train.clip.unwrap_or(f64::INFINITY))?;
         if !gradient_norm.is_finite() {
@@ -109,15 +113,18 @@ impl Learner {
         }
         let rows = found.logits.to_vec2::<f32>()?;
         let right = rows.iter().zip(&batch.labels).filter(|(row, label)| argmax(row) == **label as usize);
+        let correct = right.count();
+        self.watch.lap(Part::Update)?;
         let name = |i: usize| self.losses[i].name.clone();
         Ok(Outcome {
             images: batch.labels.len(),
-            correct: right.count(),
+            correct,
             loss: found.loss,
             terms: found.active.iter().zip(found.terms).map(|(i, term)| (name(*i), term)).collect(),
             weights: found.weights.into_iter().enumerate().map(|(i, weight)| (name(i), weight)).collect(),
             lr,
             gradient_norm,
+            split: self.watch.split(),
         })
     }
 
@@ -128,7 +135,9 @@ impl Learner {
         let active: Vec<usize> = (0..weights.len()).filter(|i| weights[*i] != 0.0).collect();
 
         let x = input(batch, &self.device)?;
+        self.watch.lap(Part::Data)?;
         let teachers = self.ask_teachers(&x, &active)?;
+        self.watch.lap(Part::Teacher)?;
         let mut rng = dropout_generator(self.seed, at);
         let nodes = student_nodes(self, &active);
         let (outputs, tape) = self.student.train(&x, &nodes, &mut rng)?;
@@ -153,7 +162,9 @@ impl Learner {
                 Some(sum) => (sum + weighted)?,
             });
         }
+        self.watch.lap(Part::Forward)?;
         let gradients = self.gradients(sum.as_ref(), &logits, seen, tape)?;
+        self.watch.lap(Part::Backward)?;
         Ok(Found { active, weights, terms, loss, logits: outputs.logits, gradients, views })
     }
 

@@ -1,6 +1,6 @@
 //! How fast, how large: latency, memory and size of a model in each runtime, measured alike.
 
-mod memory;
+pub mod memory;
 
 use std::time::{Duration, Instant};
 

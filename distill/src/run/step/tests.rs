@@ -5,10 +5,9 @@ use attar_models::{Graph, generated};
 use candle_core::Device;
 
 use super::*;
-use crate::losses::LossSpec;
 use crate::network::Network;
 use crate::params::Params;
-use crate::plan::PlannedLoss;
+use crate::plan::{PlannedLoss, fit};
 use crate::recipe::{Recipe, TeacherNorm};
 use crate::run::learner::RunningTeacher;
 use crate::teacher::ZooTeacher;
@@ -47,22 +46,12 @@ fn graph(name: &str) -> Graph {
 
 fn learner(recipe: &Recipe) -> Learner {
     let (student, teacher) = (graph("resnet8"), graph("resnet14"));
-    let plan = |section: &crate::recipe::LossSection| {
-        let spec: &LossSpec = &section.loss;
-        let loss = spec.build(&section.name, &student, std::slice::from_ref(&teacher)).unwrap();
-        PlannedLoss {
-            name: section.name.clone(),
-            weight: section.weight.clone(),
-            taps: loss.taps(),
-            needs_teacher: spec.needs_teacher(),
-            loss,
-        }
-    };
+    let plan = |section| fit(section, &student, std::slice::from_ref(&teacher)).unwrap();
     let losses: Vec<PlannedLoss> = recipe.losses.iter().map(plan).collect();
     let taps: Vec<NodeId> = losses.iter().flat_map(|loss| loss.taps.teacher.clone()).collect();
     let params = Params::init(&student, 1, "", &Device::Cpu).unwrap();
     let network = Network::new(student.clone(), params, &Device::Cpu).unwrap();
-    let mut learner = Learner::new(recipe, network, losses, Vec::new()).unwrap();
+    let mut learner = Learner::new(&recipe.train, recipe.seed, network, losses, Vec::new()).unwrap();
     let weights = generated::weights(&teacher, 2);
     let zoo = ZooTeacher::new(&teacher, &weights, TeacherNorm::Running, &taps, &Device::Cpu).unwrap();
     learner.teachers.push(RunningTeacher { name: "t".to_owned(), teacher: Box::new(zoo), renormalise: None });

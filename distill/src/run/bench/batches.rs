@@ -1,0 +1,70 @@
+//! Batches for a bench: generated, and written to a file with the weights that steps start from.
+
+use std::path::Path;
+
+use attar_data::Batch;
+use attar_models::generated;
+
+use super::{Case, SEED, Trainer, fail};
+use crate::error::Result;
+use crate::run::mixed::MixedFile;
+
+/// More numbers in a batch than anybody trains on.
+const MOST_NUMBERS: usize = 1 << 30;
+
+/// `count` batches that fit the case: batch `i` is [`generated::input`] under seed `1 + i`, and its labels are spread evenly.
+///
+/// # Errors
+/// A batch of no images, or of more numbers than a batch can hold.
+pub fn generate(case: &Case, count: usize) -> Result<Vec<Batch>> {
+    let [c, h, w] = case.student.input;
+    let numbers = [case.batch, c, h, w].iter().try_fold(1usize, |all, n| all.checked_mul(*n));
+    if !numbers.is_some_and(|numbers| (1..=MOST_NUMBERS).contains(&numbers)) {
+        let problem = format!("{} images of {c}x{h}x{w}, expected 1 to {MOST_NUMBERS} numbers in a batch", case.batch);
+        return Err(fail("batch", &problem));
+    }
+    let batch = |i: u64| {
+        let seed = SEED + i;
+        let uniform = generated::uniform("label", seed, case.batch);
+        Batch {
+            pixels: generated::input([case.batch, c, h, w], seed),
+            shape: [case.batch, c, h, w],
+            labels: uniform.iter().map(|u| label(*u, case.student.classes)).collect(),
+            ids: (0..case.batch as u32).map(|id| i as u32 * case.batch as u32 + id).collect(),
+        }
+    };
+    Ok((0..count as u64).map(batch).collect())
+}
+
+/// From [-1, 1) to a class.
+fn label(u: f32, classes: usize) -> u32 {
+    (f64::from(u + 1.0) / 2.0 * classes as f64) as u32
+}
+
+/// Writes a safetensors file of everything that a step depends on: weights as [`Trainer::start`] names them, and of each batch
+/// `batch.<i>.pixels` `[N, C, H, W]` and `batch.<i>.labels` `[N]` of `u32`.
+///
+/// # Errors
+/// A device that failed, a file that cannot be written.
+pub fn save(trainer: &Trainer, path: &Path) -> Result<()> {
+    let mut file = MixedFile::default();
+    for (name, array) in trainer.start()?.0 {
+        file.floats(&name, &array.shape, &array.data);
+    }
+    for (i, batch) in trainer.batches().iter().enumerate() {
+        file.floats(&format!("batch.{i}.pixels"), &batch.shape, &batch.pixels);
+        file.integers(&format!("batch.{i}.labels"), &[batch.labels.len()], &batch.labels);
+    }
+    file.write(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_classes() {
+        assert_eq!([-1.0, -0.01, 0.0, 0.999_999_9].map(|u| label(u, 100)), [0, 49, 50, 99]);
+        assert_eq!(label(0.5, 1), 0);
+    }
+}

@@ -1,0 +1,234 @@
+//! The speed of training: the very step that a run takes, on batches that are there already.
+//!
+//! Weights and batches come from the documented generators, so that another program can take the same steps from the same
+//! place; [`Trainer::start`] hands them over, `attar bench-train --save` writes them down.
+
+mod batches;
+
+use std::time::{Duration, Instant};
+
+use attar_data::Batch;
+use attar_models::zoo::{self, NetworkSpec};
+use attar_models::{Graph, NodeId, Weights, generated};
+use candle_core::Device;
+use rayon::ThreadPool;
+
+use super::begin::pool;
+use super::learner::{Learner, RunningTeacher};
+use super::split::{Split, Stopwatch};
+use super::step::Position;
+use crate::error::{Error, Result};
+use crate::losses::LossSpec;
+use crate::losses::channel::ChannelSpec;
+use crate::losses::cross_entropy::CrossEntropySpec;
+use crate::losses::kd::{Denominator, Gate, KdSpec};
+use crate::network::Network;
+use crate::optim::OptimiserSpec;
+use crate::params::Params;
+use crate::plan::{PlannedLoss, available_threads, fit};
+use crate::precision::Precision;
+use crate::recipe::{LossSection, TeacherNorm, TrainSection};
+use crate::teacher::ZooTeacher;
+
+pub use batches::{generate, save};
+
+/// Seed of weights, batches and labels.
+const SEED: u64 = 1;
+
+/// Prefixes under which [`Trainer::start`] names the weights of student and teacher. Connectors have their own,
+/// `losses.<loss>.<connector>.`.
+pub const STUDENT: &str = "student.";
+/// See [`STUDENT`].
+pub const TEACHER: &str = "teacher.";
+
+/// What to time: networks, batch, arithmetic. The optimiser is SGD with momentum 0.9 (Nesterov) and weight decay 5e-4 at
+/// a fixed learning rate; the loss is cross-entropy, and with a teacher CE + 6 CD + 0.1 GKD (temperature 1), as the authors
+/// of channel distillation weigh them once all three are on.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// The network that learns.
+    pub student: NetworkSpec,
+    /// The network that it learns from: running statistics, folded.
+    pub teacher: Option<NetworkSpec>,
+    /// Images in a step.
+    pub batch: usize,
+    /// Learning rate of every step.
+    pub learning_rate: f64,
+    /// Where to compute.
+    pub device: Device,
+    /// How exactly to compute.
+    pub precision: Precision,
+    /// Threads to compute with; all of them if `None`.
+    pub threads: Option<usize>,
+}
+
+/// Many steps.
+#[derive(Debug, Clone)]
+pub struct Round {
+    /// From the first step's beginning to the last one's end.
+    pub time: Duration,
+    /// Where it went, all steps together.
+    pub split: Split,
+    /// Weighted total loss of each step, before its update.
+    pub losses: Vec<f64>,
+}
+
+/// A student under training, without data set, schedule, evaluation or checkpoints.
+pub struct Trainer {
+    learner: Learner,
+    teacher: Option<Weights>,
+    batches: Vec<Batch>,
+    pool: ThreadPool,
+    done: usize,
+}
+
+impl std::fmt::Debug for Trainer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trainer").field("done", &self.done).finish_non_exhaustive()
+    }
+}
+
+impl Trainer {
+    /// Builds student, connectors and teacher. The steps walk through `batches` in their order, again and again. Everything
+    /// starts from `init`, named as by [`Trainer::start`]; without it student and connectors start as a recipe without `init`
+    /// would have them, and the teacher's weights are [`generated`].
+    ///
+    /// # Errors
+    /// A network that cannot be built, networks that do not pair, weights that do not fit, no batch, a precision that the
+    /// device does not have.
+    pub fn new(case: &Case, batches: Vec<Batch>, init: Option<&Weights>) -> Result<Self> {
+        case.precision.check(&case.device)?;
+        if batches.is_empty() {
+            return Err(fail("batches", "none, expected at least 1"));
+        }
+        let threads = case.threads.unwrap_or_else(available_threads);
+        let pool = pool(threads)?;
+        let student = zoo::build(&case.student)?;
+        let teacher = case.teacher.as_ref().map(zoo::build).transpose()?;
+        let params = match init {
+            Some(init) => Params::from_weights(&student, &init.under(STUDENT), &case.device)?,
+            None => Params::init(&student, SEED, "", &case.device)?,
+        };
+        let losses = losses(&student, teacher.as_ref())?;
+        let taps: Vec<NodeId> = losses.iter().flat_map(|loss| loss.taps.teacher.clone()).collect();
+        let network = Network::new(student, params, &case.device)?;
+        let mut learner = Learner::new(&train(case), SEED, network, losses, Vec::new())?;
+        if let Some(init) = init {
+            for (prefix, network) in &mut learner.connectors {
+                *network = Network::from_weights(network.graph().clone(), &init.under(prefix), &case.device)?;
+            }
+        }
+        let teacher_weights = teacher.as_ref().map(|graph| match init {
+            Some(init) => init.under(TEACHER),
+            None => generated::weights(graph, SEED),
+        });
+        if let (Some(graph), Some(weights)) = (&teacher, &teacher_weights) {
+            let teacher = Box::new(ZooTeacher::new(graph, weights, TeacherNorm::Running, &taps, &case.device)?);
+            learner.teachers.push(RunningTeacher { name: "teacher".to_owned(), teacher, renormalise: None });
+        }
+        Ok(Self { learner, teacher: teacher_weights, batches, pool, done: 0 })
+    }
+
+    /// Weights and buffers as they are now: the student's and the teacher's under [`STUDENT`] and [`TEACHER`], the
+    /// connectors' under `losses.cd.<stage>.`.
+    ///
+    /// # Errors
+    /// A device that failed.
+    pub fn start(&self) -> Result<Weights> {
+        let mut all = Weights::default();
+        let mut add = |prefix: &str, weights: Weights| {
+            all.0.extend(weights.0.into_iter().map(|(name, array)| (format!("{prefix}{name}"), array)));
+        };
+        add(STUDENT, self.learner.student.params().to_weights()?);
+        add(TEACHER, self.teacher.clone().unwrap_or_default());
+        for (prefix, network) in &self.learner.connectors {
+            add(prefix, network.params().to_weights()?);
+        }
+        Ok(all)
+    }
+
+    /// The batches that steps walk through.
+    pub fn batches(&self) -> &[Batch] {
+        &self.batches
+    }
+
+    /// Threads it computes with.
+    pub fn threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+
+    /// Waits for the device after each part of a step from now on. Without it, the parts of a [`Split`] on a device that
+    /// works asynchronously say when work was asked for, not when it was done.
+    pub fn wait_for_parts(&mut self) {
+        self.learner.watch = Stopwatch::waiting(&self.learner.device);
+    }
+
+    /// Takes this many steps.
+    ///
+    /// # Errors
+    /// A loss that is not finite, or a device that failed.
+    pub fn round(&mut self, steps: usize) -> Result<Round> {
+        let Self { learner, batches, pool, done, .. } = self;
+        pool.install(|| {
+            let begun = Instant::now();
+            let mut split = Split::default();
+            let mut losses = Vec::with_capacity(steps);
+            for _ in 0..steps {
+                let at = Position { epoch: 1, step: *done, steps_per_epoch: usize::MAX };
+                let outcome = learner.step(&batches[*done % batches.len()], at)?;
+                split += outcome.split;
+                losses.push(outcome.loss);
+                *done += 1;
+            }
+            learner.device.synchronize()?;
+            Ok(Round { time: begun.elapsed(), split, losses })
+        })
+    }
+}
+
+fn fail(key: &str, problem: &str) -> Error {
+    Error::Recipe { key: key.to_owned(), problem: problem.to_owned() }
+}
+
+/// The `[train]` section of a run like this.
+fn train(case: &Case) -> TrainSection {
+    TrainSection {
+        epochs: 1,
+        batch: case.batch,
+        learning_rate: case.learning_rate.into(),
+        optimiser: OptimiserSpec::Sgd {
+            momentum: 0.9,
+            nesterov: true,
+            weight_decay: 5e-4,
+            no_decay_norm_and_bias: false,
+        },
+        clip: None,
+        ema: None,
+        threads: case.threads,
+        eval_every: 1,
+        checkpoint_every_steps: None,
+        report_best_on_test: false,
+    }
+}
+
+/// CE; with a teacher CD and GKD too, called `ce`, `cd` and `gkd`.
+fn losses(student: &Graph, teacher: Option<&Graph>) -> Result<Vec<PlannedLoss>> {
+    let gkd = KdSpec { temperature: 1.0, gate: Gate::TeacherRight, denominator: Denominator::Correct };
+    let mut specs = vec![("ce", 1.0, LossSpec::CrossEntropy(CrossEntropySpec::default()))];
+    if teacher.is_some() {
+        specs.push(("cd", 6.0, LossSpec::Channel(ChannelSpec::default())));
+        specs.push(("gkd", 0.1, LossSpec::Kd(gkd)));
+    }
+    let section = |(name, weight, loss): (&str, f64, LossSpec)| LossSection {
+        name: name.to_owned(),
+        weight: weight.into(),
+        loss,
+    };
+    specs
+        .into_iter()
+        .map(|spec| fit(&section(spec), student, teacher.map(std::slice::from_ref).unwrap_or_default()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,249 @@
+//! `attar bench-train`: speed and memory of a training step, part by part.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use attar_distill::run::Part;
+use attar_distill::run::bench::{self, Case, Round, Trainer};
+use attar_distill::{DeviceChoice, Precision};
+use attar_infer::bench::memory;
+use attar_models::zoo::{self, NetworkSpec, Stem};
+use serde::de::DeserializeOwned;
+use serde::{Serialize, Serializer};
+
+use super::print;
+use crate::table;
+
+/// Different batches that the steps walk through.
+const BATCHES: usize = 4;
+
+/// Times the training step of a network, alone or with a teacher: images a second, milliseconds by part, peak memory.
+///
+/// The step is the one of `attar train` and `attar distill`, with SGD (momentum 0.9, Nesterov, weight decay 5e-4), on
+/// generated batches that are made before the clock starts. With --teacher the loss is CE + 6 CD + 0.1 GKD. Dropout is off.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Parts: `data` is the copy of a batch to the device; `forward` is student, connectors and the values of the losses;\n`backward` is the gradients of the losses, then of connectors and student; `update` is the gradient norm, the optimiser\nand counting what the student got right. They add up to the step. On CUDA they come from one more round that waits for\nthe device after each part.\n\nPeak memory is how far the resident set rose, networks included, batches not; on CUDA it is the host's alone.\n\nExamples:\n  attar bench-train resnet20\n  attar bench-train resnet8x4 --teacher resnet32x4 --batch 64 --json\n  attar bench-train resnet18 --stem cifar --size 32 --classes 100 --threads 1\n  attar bench-train resnet50 --batch 16 --steps 3 --repeats 3"
+)]
+pub(crate) struct Args {
+    /// The network that learns (see `attar models`).
+    model: String,
+    /// A network to learn from, with generated weights and running statistics.
+    #[arg(long, value_name = "MODEL")]
+    teacher: Option<String>,
+    /// Images in a step.
+    #[arg(long, default_value_t = 64)]
+    batch: usize,
+    /// `cpu`, `cuda` or `auto`.
+    #[arg(long, default_value = "cpu", value_parser = word::<DeviceChoice>)]
+    device: DeviceChoice,
+    /// `f32`, `tf32` or `bf16`.
+    #[arg(long, default_value = "f32", value_parser = word::<Precision>)]
+    precision: Precision,
+    /// Number of classes; the network's usual one without it.
+    #[arg(long)]
+    classes: Option<usize>,
+    /// Height and width of the images; the network's usual ones without it.
+    #[arg(long)]
+    size: Option<usize>,
+    /// First layers of the networks that have the choice: `imagenet` or `cifar`.
+    #[arg(long, value_parser = word::<Stem>)]
+    stem: Option<Stem>,
+    /// Width multiplier of the student (MobileNetV2).
+    #[arg(long)]
+    width: Option<f64>,
+    /// Learning rate.
+    #[arg(long, default_value_t = 0.1)]
+    lr: f64,
+    /// Steps in a round.
+    #[arg(long, default_value_t = 10)]
+    steps: usize,
+    /// Steps before the first round.
+    #[arg(long, default_value_t = 3)]
+    warmup: usize,
+    /// Rounds; best and median are reported.
+    #[arg(long, default_value_t = 5)]
+    repeats: usize,
+    /// Threads to compute with; all of them without it.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Write weights and batches to this safetensors file before the first step, for another program to start from.
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    /// Print JSON, with the loss of every step.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A word of a closed list as recipes write it, e.g. `cpu`.
+fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_value(text.into()).map_err(|error| error.to_string())
+}
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+struct Report {
+    model: NetworkSpec,
+    teacher: Option<NetworkSpec>,
+    batch: usize,
+    device: &'static str,
+    precision: Precision,
+    threads: usize,
+    steps: usize,
+    warmup: usize,
+    repeats: usize,
+    images_per_second: Rate,
+    step_ms: Rate,
+    /// Milliseconds a step, by part; of the best round, on CUDA of one more.
+    #[serde(serialize_with = "as_object")]
+    split_ms: Vec<(&'static str, f64)>,
+    /// Most resident memory above what there was before the networks were built.
+    peak_memory_bytes: Option<u64>,
+    /// Of every step from the first, warm-up included.
+    losses: Vec<f64>,
+}
+
+/// Pairs as an object, in their order.
+fn as_object<S: Serializer>(pairs: &[(&str, f64)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(pairs.iter().copied())
+}
+
+/// Over the rounds.
+#[derive(Debug, Serialize)]
+struct Rate {
+    best: f64,
+    median: f64,
+}
+
+impl Args {
+    fn spec(&self, name: &str) -> NetworkSpec {
+        let entry = zoo::catalog().into_iter().find(|entry| entry.name == name);
+        // An unknown name is refused where the network is built, with the nearest known one.
+        let mut spec = entry.as_ref().map_or_else(|| NetworkSpec::new(name, 100, [3, 32, 32]), zoo::Entry::spec);
+        let has = |option: &str| entry.as_ref().is_some_and(|entry| entry.options.contains(&option));
+        spec.classes = self.classes.unwrap_or(spec.classes);
+        let [c, h, w] = spec.input;
+        spec.input = [c, self.size.unwrap_or(h), self.size.unwrap_or(w)];
+        spec.stem = self.stem.filter(|_| has("stem"));
+        // Its masks are random, and another program's are others.
+        spec.dropout = has("dropout").then_some(0.0);
+        spec
+    }
+
+    fn case(&self) -> Result<Case> {
+        if self.steps == 0 || self.repeats == 0 || self.threads == Some(0) {
+            bail!("--steps, --repeats and --threads must be at least 1");
+        }
+        let student = NetworkSpec { width: self.width, ..self.spec(&self.model) };
+        let teacher = self.teacher.as_ref().map(|name| {
+            let (classes, input) = (student.classes, student.input);
+            NetworkSpec { classes, input, ..self.spec(name) }
+        });
+        let opened = self.device.open()?;
+        if let Some(note) = opened.note {
+            eprintln!("{note}");
+        }
+        Ok(Case {
+            student,
+            teacher,
+            batch: self.batch,
+            learning_rate: self.lr,
+            device: opened.device,
+            precision: self.precision,
+            threads: self.threads,
+        })
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let case = args.case()?;
+    let batches = bench::generate(&case, BATCHES)?;
+    let before = memory::start();
+    let mut trainer = Trainer::new(&case, batches, None)?;
+    if let Some(path) = &args.save {
+        bench::save(&trainer, path)?;
+    }
+    let mut losses = trainer.round(args.warmup)?.losses;
+    let rounds = (0..args.repeats).map(|_| trainer.round(args.steps)).collect::<Result<Vec<Round>, _>>()?;
+    let peak_memory_bytes = before.and_then(memory::peak_since);
+    losses.extend(rounds.iter().flat_map(|round| &round.losses));
+    let mut times: Vec<f64> = rounds.iter().map(|round| round.time.as_secs_f64() / args.steps as f64).collect();
+    let mut split = rounds.iter().min_by_key(|round| round.time).map(|round| round.split).unwrap_or_default();
+    if !case.device.is_cpu() {
+        trainer.wait_for_parts();
+        split = trainer.round(args.steps)?.split;
+    }
+    times.sort_by(f64::total_cmp);
+    let (best, median) = (times[0], median(&times));
+    let report = Report {
+        device: if case.device.is_cpu() { "cpu" } else { "cuda" },
+        model: case.student,
+        teacher: case.teacher,
+        batch: args.batch,
+        precision: args.precision,
+        threads: trainer.threads(),
+        steps: args.steps,
+        warmup: args.warmup,
+        repeats: args.repeats,
+        images_per_second: Rate { best: args.batch as f64 / best, median: args.batch as f64 / median },
+        step_ms: Rate { best: best * 1e3, median: median * 1e3 },
+        split_ms: Part::ALL.map(|part| (part.name(), split.of(part).as_secs_f64() * 1e3 / args.steps as f64)).to_vec(),
+        peak_memory_bytes,
+        losses,
+    };
+    print(&match args.json {
+        true => serde_json::to_string_pretty(&report)?,
+        false => report.text(),
+    })
+}
+
+/// Of sorted numbers, of which there is at least one.
+fn median(sorted: &[f64]) -> f64 {
+    let half = sorted.len() / 2;
+    if sorted.len().is_multiple_of(2) { (sorted[half - 1] + sorted[half]) / 2.0 } else { sorted[half] }
+}
+
+impl Report {
+    fn text(&self) -> String {
+        let teacher = self.teacher.as_ref().map(|spec| format!(" learning from {}", spec.name)).unwrap_or_default();
+        let [c, h, w] = self.model.input;
+        let head = format!(
+            "{}{teacher}: {c}x{h}x{w}, batch {}, {}, {}, {} threads; {} rounds of {} steps\n\n",
+            self.model.name,
+            self.batch,
+            self.device,
+            self.precision.as_str(),
+            self.threads,
+            self.repeats,
+            self.steps
+        );
+        let rate =
+            |what: &str, rate: &Rate| vec![what.to_owned(), format!("{:.1}", rate.best), format!("{:.1}", rate.median)];
+        let rates = [rate("images/s", &self.images_per_second), rate("ms a step", &self.step_ms)];
+        let total: f64 = self.split_ms.iter().map(|(_, ms)| ms).sum();
+        let part = |(name, ms): &(&str, f64)| {
+            vec![(*name).to_owned(), format!("{ms:.2}"), format!("{:.1} %", 100.0 * ms / total)]
+        };
+        let parts: Vec<Vec<String>> = self.split_ms.iter().map(part).collect();
+        let memory = self.peak_memory_bytes.map_or("not measured here".to_owned(), |b| table::si(b as f64) + "B");
+        let rates = table::render(&["", "best", "median"], &rates);
+        let parts = table::render(&["part", "ms a step", "share"], &parts);
+        format!("{head}{rates}\n{parts}\npeak memory  {memory}\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_number_lies_between_the_middle_two() {
+        assert_eq!([median(&[1.0]), median(&[1.0, 2.0, 4.0]), median(&[1.0, 2.0, 4.0, 9.0])], [1.0, 2.0, 3.0]);
+    }
+
+    #[test]
+    fn words_are_those_of_recipes() {
+        assert_eq!(word::<Precision>("bf16"), Ok(Precision::Bf16));
+        assert!(word::<DeviceChoice>("gpu").unwrap_err().contains("`cpu`"));
+    }
+}
