@@ -1,8 +1,12 @@
-//! Operations on Candle tensors, forward and backward: kernels on the CPU, Candle's own device operations elsewhere.
+//! Operations on Candle tensors, forward and backward: kernels on the CPU, cuDNN and kernels of our own on CUDA.
 //!
 //! All tensors are `f32`, images `[N, C, H, W]`. Nothing here is recorded by Candle's autograd.
 
+pub(crate) mod augment;
+mod backend;
 mod cpu;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 mod portable;
 
 use attar_kernels::{Activation, ConvShape, LinearShape, NormShape, PoolShape, ShapeError};
@@ -13,10 +17,17 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::error::{Error, Result};
 
-/// Calls the kernels for tensors on the CPU and the composed operation for all others.
+pub(crate) use backend::{Backend, composed};
+
+/// Calls the operation that the device of `x` has.
 macro_rules! dispatch {
     ($x:expr, $name:ident($($argument:expr),* $(,)?)) => {
-        if $x.device().is_cpu() { cpu::$name($($argument),*) } else { portable::$name($($argument),*) }
+        match Backend::of($x.device()) {
+            Backend::Cpu => cpu::$name($($argument),*),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda => cuda::$name($($argument),*),
+            Backend::Composed => portable::$name($($argument),*),
+        }
     };
 }
 
@@ -167,6 +178,9 @@ pub(crate) fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
 pub(crate) fn global_avg_pool_backward(dy: &Tensor, x_shape: &[usize]) -> Result<Tensor> {
     let shape = norm_shape(x_shape)?;
     let dx = dispatch!(dy, global_avg_pool_backward(&shape, floats(dy)?))?;
+    if let (&[n, c, h, w], false) = (x_shape, dx.is_contiguous()) {
+        return Ok(dx.transpose(1, 2)?.reshape((n, h, w, c))?.permute((0, 3, 1, 2))?); // stays channels last
+    }
     Ok(dx.reshape(x_shape)?)
 }
 
@@ -205,6 +219,14 @@ pub(crate) fn subsample_backward(dy: &Tensor, stride: usize, x_shape: &[usize]) 
 /// Zero channels before and after.
 pub(crate) fn pad_channels(x: &Tensor, before: usize, after: usize) -> Result<Tensor> {
     Ok(floats(x)?.pad_with_zeros(1, before, after)?)
+}
+
+/// Lets the products of the CUDA operations round their operands to TF32, in the whole process; nothing on the CPU.
+pub(crate) fn allow_tf32(allow: bool) {
+    #[cfg(feature = "cuda")]
+    cuda::allow_tf32(allow);
+    #[cfg(not(feature = "cuda"))]
+    let _ = allow;
 }
 
 /// What dropout multiplies by: 0 with probability `p`, else `1 / (1 - p)`. Drawn on the host, so that every device
