@@ -27,21 +27,23 @@ case "$1" in
 esac
 "#;
 
-/// `cargo check --features cudnn` with the stand-in first on the path.
+/// `cargo check` with the stand-in first on the path: with cuDNN, then with our own convolutions alone.
 pub(crate) fn check() -> Result<()> {
     let root = tempfile::tempdir()?;
     let bin = root.path().join("bin");
     install_stand_in(&bin)?;
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(std::iter::once(bin).chain(std::env::split_paths(&path)))?;
-    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["check", "--release", "--package", "attar-distill", "--all-targets", "--features", "cudnn"])
-        .env("PATH", path)
-        .env("CUDA_HOME", root.path())
-        .env("CUDA_COMPUTE_CAP", "90")
-        .status()
-        .context("cargo could not be started")?;
-    ensure!(status.success(), "the CUDA features do not type-check ({status})");
+    for features in ["cudnn", "cuda"] {
+        let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args(["check", "--release", "--package", "attar-distill", "--all-targets", "--features", features])
+            .env("PATH", &path)
+            .env("CUDA_HOME", root.path())
+            .env("CUDA_COMPUTE_CAP", "90")
+            .status()
+            .context("cargo could not be started")?;
+        ensure!(status.success(), "the feature `{features}` does not type-check ({status})");
+    }
     Ok(())
 }
 

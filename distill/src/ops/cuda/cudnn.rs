@@ -30,7 +30,8 @@ struct Key {
 
 impl Key {
     fn of(job: &Job<'_>) -> Self {
-        let &ConvShape { batch, in_channels, in_h, in_w, out_channels, kernel, stride, padding, dilation, groups } = job.shape;
+        let &ConvShape { batch, in_channels, in_h, in_w, out_channels, kernel, stride, padding, dilation, groups } =
+            job.shape;
         let sizes = [batch, in_channels, in_h, in_w, out_channels, groups];
         Self { direction: job.direction, tf32: precision::tf32(), sizes, window: [kernel, stride, padding, dilation] }
     }

@@ -148,11 +148,8 @@ impl Gpu {
             };
         }
         let ([x, y, z], [width, height]) = (shape.grid, shape.block);
-        let config = LaunchConfig {
-            grid_dim: (x, y, z),
-            block_dim: (width, height, 1),
-            shared_mem_bytes: shape.shared,
-        };
+        let config =
+            LaunchConfig { grid_dim: (x, y, z), block_dim: (width, height, 1), shared_mem_bytes: shape.shared };
         // SAFETY: the callers in this module pass what their kernel declares (little-endian words hold smaller numbers in
         // their low bytes), addresses of buffers that are large enough, and keep these alive until the launch is queued;
         // memory is freed in stream order.

@@ -47,10 +47,7 @@ pub(crate) struct AdamwStep {
 }
 
 /// New weights, and new velocities where there is momentum.
-pub(crate) fn sgd(
-    all: &[(Stepped<'_>, Option<&Tensor>)],
-    step: SgdStep,
-) -> Result<Vec<(Tensor, Option<Tensor>)>> {
+pub(crate) fn sgd(all: &[(Stepped<'_>, Option<&Tensor>)], step: SgdStep) -> Result<Vec<(Tensor, Option<Tensor>)>> {
     let Some((first, _)) = all.first() else { return Ok(Vec::new()) };
     let gpu = Gpu::of(first.weight)?;
     let keeps = step.momentum != 0.0;

@@ -51,7 +51,10 @@ pub(in crate::ops) fn global_avg_pool(shape: &NormShape, x: &Tensor) -> Result<T
     let x = Dense::channels_last(x)?;
     let y = Buffer::<f32>::new(&gpu, shape.batch * shape.channels)?;
     if shape.batch > 65_535 {
-        return Err(failed("global average pooling", format_args!("a batch of {}, expected at most 65535", shape.batch)));
+        return Err(failed(
+            "global average pooling",
+            format_args!("a batch of {}, expected at most 65535", shape.batch),
+        ));
     }
     let grid = Shape { grid: [shape.channels.div_ceil(32) as u32, shape.batch as u32, 1], block: [32, 8], shared: 0 };
     let args = [(&x).into(), (&y).into(), (shape.positions as i32).into(), (shape.channels as i32).into()];

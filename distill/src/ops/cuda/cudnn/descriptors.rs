@@ -31,7 +31,13 @@ macro_rules! descriptor {
 }
 
 descriptor!(TensorShape, cudnnTensorDescriptor_t, create_tensor_descriptor, destroy_tensor_descriptor, "Of x or y.");
-descriptor!(FilterShape, cudnnFilterDescriptor_t, create_filter_descriptor, destroy_filter_descriptor, "Of the weight.");
+descriptor!(
+    FilterShape,
+    cudnnFilterDescriptor_t,
+    create_filter_descriptor,
+    destroy_filter_descriptor,
+    "Of the weight."
+);
 descriptor!(
     Window,
     cudnnConvolutionDescriptor_t,
@@ -66,8 +72,12 @@ impl Descriptors {
             shape.groups,
         ])?;
         let make = || {
-            let all =
-                Self { x: TensorShape::new()?, y: TensorShape::new()?, weight: FilterShape::new()?, conv: Window::new()? };
+            let all = Self {
+                x: TensorShape::new()?,
+                y: TensorShape::new()?,
+                weight: FilterShape::new()?,
+                conv: Window::new()?,
+            };
             let (float, last) = (sys::cudnnDataType_t::CUDNN_DATA_FLOAT, sys::cudnnTensorFormat_t::CUDNN_TENSOR_NHWC);
             let mode = sys::cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION;
             // SAFETY: the four descriptors were just made and are alive.

@@ -28,10 +28,10 @@ __device__ __forceinline__ Tap tap(int at, int end, int kw, int channels) {
     return Tap{at < end, place / kw, place % kw, at % channels};
 }
 
-__device__ __forceinline__ float input_at(const Conv &s, const float *x, const Pixel &y, const Tap &k, int group) {
+__device__ __forceinline__ float input_at(const Conv &s, const T *x, const Pixel &y, const Tap &k, int group) {
     const int row = y.row * s.sh - s.ph + k.row * s.dh, column = y.column * s.sw - s.pw + k.column * s.dw;
     if (!y.inside || !k.inside || row < 0 || row >= s.h || column < 0 || column >= s.w) return 0.0f;
-    return x[((y.image * s.h + row) * s.w + column) * s.c + group * (s.c / s.groups) + k.channel];
+    return get(x, ((y.image * s.h + row) * s.w + column) * s.c + group * (s.c / s.groups) + k.channel);
 }
 
 // The tile product: acc[i][j] += sum over k of a[k][row + 16 i] * b[k][column + 16 j].
@@ -48,7 +48,7 @@ __device__ __forceinline__ void multiply(const float a[16][65], const float b[16
 }
 
 // Rows are output pixels, columns the group's output channels. Grid: (rows, columns, groups); 256 threads.
-extern "C" __global__ void conv_forward(Conv s, const float *x, const float *weight, const float *bias, float *y) {
+extern "C" __global__ void conv_forward(Conv s, const T *x, const float *weight, const float *bias, T *y) {
     __shared__ float a[16][65], b[16][65];
     const int group = blockIdx.z, outputs = s.o / s.groups, inputs = s.c / s.groups, depth = s.kh * s.kw * inputs;
     const u64 pixels = (u64)s.n * s.oh * s.ow, first = (u64)blockIdx.x * 64;
@@ -74,12 +74,12 @@ extern "C" __global__ void conv_forward(Conv s, const float *x, const float *wei
             const int channel = filter + lane + 16 * j;
             if (at >= pixels || channel >= outputs) continue;
             const float shift = bias ? bias[group * outputs + channel] : 0.0f;
-            y[at * s.o + group * outputs + channel] = acc[i][j] + shift;
+            put(y, at * s.o + group * outputs + channel, acc[i][j] + shift);
         }
 }
 
 // Rows are input pixels, columns the group's input channels, the depth is kernel places times output channels.
-extern "C" __global__ void conv_input_grad(Conv s, const float *dy, const float *weight, float *dx) {
+extern "C" __global__ void conv_input_grad(Conv s, const T *dy, const float *weight, T *dx) {
     __shared__ float a[16][65], b[16][65];
     const int group = blockIdx.z, outputs = s.o / s.groups, inputs = s.c / s.groups, depth = s.kh * s.kw * outputs;
     const u64 pixels = (u64)s.n * s.h * s.w, first = (u64)blockIdx.x * 64;
@@ -95,7 +95,7 @@ extern "C" __global__ void conv_input_grad(Conv s, const float *dy, const float 
             const bool there = rows[i].inside && place.inside && row >= 0 && column >= 0 && row % s.sh == 0 &&
                                column % s.sw == 0 && row / s.sh < s.oh && column / s.sw < s.ow;
             const u64 at = (rows[i].image * s.oh + row / s.sh) * s.ow + column / s.sw;
-            a[lane][line + 16 * i] = there ? dy[at * s.o + group * outputs + place.channel] : 0.0f;
+            a[lane][line + 16 * i] = there ? get(dy, at * s.o + group * outputs + place.channel) : 0.0f;
         }
         const int column = threadIdx.x % 64;
         for (int i = 0; i < 4; i++) {
@@ -112,13 +112,13 @@ extern "C" __global__ void conv_input_grad(Conv s, const float *dy, const float 
         for (int j = 0; j < 4; j++) {
             const u64 at = first + line + 16 * i;
             const int channel = start + lane + 16 * j;
-            if (at < pixels && channel < inputs) dx[at * s.c + group * inputs + channel] = acc[i][j];
+            if (at < pixels && channel < inputs) put(dx, at * s.c + group * inputs + channel, acc[i][j]);
         }
 }
 
 // Rows are the group's output channels, columns places in its filters, the depth is output pixels, cut into `splits`.
 // Grid: (columns, rows, groups * splits). partial: [splits, O, kh * kw * C / groups].
-extern "C" __global__ void conv_weight_grad(Conv s, const float *x, const float *dy, float *partial, int splits) {
+extern "C" __global__ void conv_weight_grad(Conv s, const T *x, const T *dy, float *partial, int splits) {
     __shared__ float a[16][65], b[16][65];
     const int group = blockIdx.z % s.groups, split = blockIdx.z / s.groups;
     const int outputs = s.o / s.groups, inputs = s.c / s.groups, places = s.kh * s.kw * inputs;
@@ -133,7 +133,7 @@ extern "C" __global__ void conv_weight_grad(Conv s, const float *x, const float 
             const int deep = threadIdx.x / 64 + 4 * i;
             const u64 at = k + deep;
             const bool there = at < end && filter + wide < outputs;
-            a[deep][wide] = there ? dy[at * s.o + group * outputs + filter + wide] : 0.0f;
+            a[deep][wide] = there ? get(dy, at * s.o + group * outputs + filter + wide) : 0.0f;
             b[deep][wide] = input_at(s, x, pixel(at, end, s.oh, s.ow), place, group);
         }
         __syncthreads();

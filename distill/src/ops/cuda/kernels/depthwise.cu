@@ -6,7 +6,7 @@ struct Conv {
     int n, c, h, w, o, oh, ow, kh, kw, sh, sw, ph, pw, dh, dw, groups;
 };
 
-template <int V> __device__ void forward(const Conv &s, const float *x, const float *weight, const float *bias, float *y) {
+template <int V> __device__ void forward(const Conv &s, const T *x, const float *weight, const float *bias, T *y) {
     const u64 count = (u64)s.n * s.oh * s.ow * s.o;
     const int taps = s.kh * s.kw, times = s.o / s.c;
     for (u64 i = ((u64)blockIdx.x * blockDim.x + threadIdx.x) * V; i < count; i += (u64)gridDim.x * blockDim.x * V) {
@@ -29,12 +29,12 @@ template <int V> __device__ void forward(const Conv &s, const float *x, const fl
     }
 }
 
-extern "C" __global__ void depthwise_forward(Conv s, int vec, const float *x, const float *weight, const float *bias, float *y) {
+extern "C" __global__ void depthwise_forward(Conv s, int vec, const T *x, const float *weight, const float *bias, T *y) {
     if (vec) forward<4>(s, x, weight, bias, y);
     else forward<1>(s, x, weight, bias, y);
 }
 
-template <int V> __device__ void input_grad(const Conv &s, const float *dy, const float *weight, float *dx) {
+template <int V> __device__ void input_grad(const Conv &s, const T *dy, const float *weight, T *dx) {
     const u64 count = (u64)s.n * s.h * s.w * s.c;
     const int taps = s.kh * s.kw, times = s.o / s.c;
     for (u64 i = ((u64)blockIdx.x * blockDim.x + threadIdx.x) * V; i < count; i += (u64)gridDim.x * blockDim.x * V) {
@@ -60,7 +60,7 @@ template <int V> __device__ void input_grad(const Conv &s, const float *dy, cons
     }
 }
 
-extern "C" __global__ void depthwise_input_grad(Conv s, int vec, const float *dy, const float *weight, float *dx) {
+extern "C" __global__ void depthwise_input_grad(Conv s, int vec, const T *dy, const float *weight, T *dx) {
     if (vec) input_grad<4>(s, dy, weight, dx);
     else input_grad<1>(s, dy, weight, dx);
 }
@@ -68,7 +68,7 @@ extern "C" __global__ void depthwise_input_grad(Conv s, int vec, const float *dy
 // One place of the kernel: dy times the input that this place saw, for each output pixel and channel.
 template <int V> struct Products {
     const Conv &s;
-    const float *x, *dy;
+    const T *x, *dy;
     int down, across; // where this place lies from the pixel's corner
     __device__ __forceinline__ void operator()(u64 pixel, int channel, float out[1][V]) const {
         const int row = (int)(pixel / s.ow % s.oh) * s.sh + down, column = (int)(pixel % s.ow) * s.sw + across;
@@ -84,7 +84,7 @@ template <int V> struct Products {
 };
 
 // Grid: (channels, splits, kernel places). partial: [kh * kw, splits, O].
-extern "C" __global__ void depthwise_weight_grad(Conv s, int vec, const float *x, const float *dy, double *partial) {
+extern "C" __global__ void depthwise_weight_grad(Conv s, int vec, const T *x, const T *dy, double *partial) {
     const int row = blockIdx.z / s.kw, column = blockIdx.z % s.kw;
     const int down = row * s.dh - s.ph, across = column * s.dw - s.pw;
     double *own = partial + (u64)blockIdx.z * gridDim.y * s.o;

@@ -2,7 +2,7 @@
 // x, y and their gradients are [rows, channels]. Moments are summed around the channel's first value, in two levels.
 
 template <int V> struct Moments {
-    const float *x;
+    const T *x;
     int channels;
     __device__ __forceinline__ void operator()(u64 row, int channel, float out[2][V]) const {
         const Pack<V> value = load<V>(x, row * channels + channel), shift = load<V>(x, channel);
@@ -14,12 +14,12 @@ template <int V> struct Moments {
     }
 };
 
-extern "C" __global__ void moments(int vec, const float *x, double *partial, u64 rows, int channels) {
+extern "C" __global__ void moments(int vec, const T *x, double *partial, u64 rows, int channels) {
     if (vec) sum_rows<4, 2>(Moments<4>{x, channels}, partial, rows, channels);
     else sum_rows<1, 2>(Moments<1>{x, channels}, partial, rows, channels);
 }
 
-extern "C" __global__ void moments_finish(const double *partial, int splits, const float *x, double eps, u64 rows,
+extern "C" __global__ void moments_finish(const double *partial, int splits, const T *x, double eps, u64 rows,
                                           int channels, float *mean, float *inv_std, float *unbiased) {
     const int channel = blockIdx.x;
     const double first = sum_splits(partial, splits, 2, 0, channels, channel);
@@ -28,15 +28,15 @@ extern "C" __global__ void moments_finish(const double *partial, int splits, con
     const double offset = first / rows;
     double squares = second - first * offset;
     if (squares < 0.0) squares = 0.0; // rounding; NaN stays NaN
-    mean[channel] = (float)(x[channel] + offset);
+    mean[channel] = (float)(get(x, channel) + offset);
     inv_std[channel] = (float)(1.0 / sqrt(squares / rows + eps));
     unbiased[channel] = (float)(squares / (double)(rows - 1));
 }
 
 // y = activation((x - mean) * weight * inv_std + bias + residual). With `eps >= 0`, `spread` is a variance, else 1 / std.
 template <int V>
-__device__ void apply(const float *x, const float *mean, const float *spread, double eps, const float *weight,
-                      const float *bias, const float *residual, int kind, float *y, u64 rows, int channels) {
+__device__ void apply(const T *x, const float *mean, const float *spread, double eps, const float *weight,
+                      const float *bias, const T *residual, int kind, T *y, u64 rows, int channels) {
     const int channel = (blockIdx.x * blockDim.x + threadIdx.x) * V;
     if (channel >= channels) return;
     const Pack<V> centre = load<V>(mean, channel), shift = load<V>(bias, channel), gain = load<V>(weight, channel);
@@ -58,8 +58,8 @@ __device__ void apply(const float *x, const float *mean, const float *spread, do
     }
 }
 
-extern "C" __global__ void norm_apply(int vec, const float *x, const float *mean, const float *spread, double eps,
-                                      const float *weight, const float *bias, const float *residual, int kind, float *y,
+extern "C" __global__ void norm_apply(int vec, const T *x, const float *mean, const float *spread, double eps,
+                                      const float *weight, const float *bias, const T *residual, int kind, T *y,
                                       u64 rows, int channels) {
     if (vec) apply<4>(x, mean, spread, eps, weight, bias, residual, kind, y, rows, channels);
     else apply<1>(x, mean, spread, eps, weight, bias, residual, kind, y, rows, channels);
@@ -67,7 +67,8 @@ extern "C" __global__ void norm_apply(int vec, const float *x, const float *mean
 
 // Sums of g and of g * normalised x, where g is dy past the activation's mask.
 template <int V> struct Slopes {
-    const float *x, *mean, *inv_std, *y, *dy;
+    const T *x, *y, *dy;
+    const float *mean, *inv_std;
     int kind, channels;
     __device__ __forceinline__ void operator()(u64 row, int channel, float out[2][V]) const {
         const u64 at = row * channels + channel;
@@ -84,10 +85,10 @@ template <int V> struct Slopes {
     }
 };
 
-extern "C" __global__ void slopes(int vec, const float *x, const float *mean, const float *inv_std, const float *y, int kind,
-                                  const float *dy, double *partial, u64 rows, int channels) {
-    if (vec) sum_rows<4, 2>(Slopes<4>{x, mean, inv_std, y, dy, kind, channels}, partial, rows, channels);
-    else sum_rows<1, 2>(Slopes<1>{x, mean, inv_std, y, dy, kind, channels}, partial, rows, channels);
+extern "C" __global__ void slopes(int vec, const T *x, const float *mean, const float *inv_std, const T *y, int kind,
+                                  const T *dy, double *partial, u64 rows, int channels) {
+    if (vec) sum_rows<4, 2>(Slopes<4>{x, y, dy, mean, inv_std, kind, channels}, partial, rows, channels);
+    else sum_rows<1, 2>(Slopes<1>{x, y, dy, mean, inv_std, kind, channels}, partial, rows, channels);
 }
 
 extern "C" __global__ void slopes_finish(const double *partial, int splits, int channels, float *dweight, float *dbias) {
@@ -101,8 +102,8 @@ extern "C" __global__ void slopes_finish(const double *partial, int splits, int 
 
 // dx = weight * inv_std * (g - mean(g) - normalised x * mean(g * normalised x)); dresidual = g, where it is wanted.
 template <int V>
-__device__ void input_grad(const float *x, const float *mean, const float *inv_std, const float *weight, const float *y,
-                           int kind, const float *dy, const float *dweight, const float *dbias, float *dx, float *dresidual,
+__device__ void input_grad(const T *x, const float *mean, const float *inv_std, const float *weight, const T *y, int kind,
+                           const T *dy, const float *dweight, const float *dbias, T *dx, T *dresidual,
                            u64 rows, int channels) {
     const int channel = (blockIdx.x * blockDim.x + threadIdx.x) * V;
     if (channel >= channels) return;
@@ -130,16 +131,16 @@ __device__ void input_grad(const float *x, const float *mean, const float *inv_s
     }
 }
 
-extern "C" __global__ void norm_input_grad(int vec, const float *x, const float *mean, const float *inv_std,
-                                           const float *weight, const float *y, int kind, const float *dy,
-                                           const float *dweight, const float *dbias, float *dx, float *dresidual, u64 rows,
+extern "C" __global__ void norm_input_grad(int vec, const T *x, const float *mean, const float *inv_std,
+                                           const float *weight, const T *y, int kind, const T *dy,
+                                           const float *dweight, const float *dbias, T *dx, T *dresidual, u64 rows,
                                            int channels) {
     if (vec) input_grad<4>(x, mean, inv_std, weight, y, kind, dy, dweight, dbias, dx, dresidual, rows, channels);
     else input_grad<1>(x, mean, inv_std, weight, y, kind, dy, dweight, dbias, dx, dresidual, rows, channels);
 }
 
 template <int V> struct Values {
-    const float *x;
+    const T *x;
     int channels;
     __device__ __forceinline__ void operator()(u64 row, int channel, float out[1][V]) const {
         const Pack<V> value = load<V>(x, row * channels + channel);
@@ -147,7 +148,7 @@ template <int V> struct Values {
     }
 };
 
-extern "C" __global__ void channel_sums(int vec, const float *x, double *partial, u64 rows, int channels) {
+extern "C" __global__ void channel_sums(int vec, const T *x, double *partial, u64 rows, int channels) {
     if (vec) sum_rows<4, 1>(Values<4>{x, channels}, partial, rows, channels);
     else sum_rows<1, 1>(Values<1>{x, channels}, partial, rows, channels);
 }

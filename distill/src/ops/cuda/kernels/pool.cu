@@ -32,7 +32,7 @@ __device__ __forceinline__ void position(u64 i, int c, int h, int w, int &channe
 }
 
 // Of equal values the first wins, NaN always wins; `argmax` is row * W + column.
-extern "C" __global__ void max_pool(Pool p, const float *x, float *y, u32 *argmax) {
+extern "C" __global__ void max_pool(Pool p, const T *x, T *y, u32 *argmax) {
     const u64 count = (u64)p.n * p.oh * p.ow * p.c;
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += (u64)gridDim.x * blockDim.x) {
         int channel, column, row, top, bottom, left, right;
@@ -40,23 +40,23 @@ extern "C" __global__ void max_pool(Pool p, const float *x, float *y, u32 *argma
         position(i, p.c, p.oh, p.ow, channel, column, row, image);
         window(row, p.sh, p.ph, p.kh, p.h, top, bottom);
         window(column, p.sw, p.pw, p.kw, p.w, left, right);
-        const float *plane = x + image * p.h * p.w * p.c + channel;
+        const T *plane = x + image * p.h * p.w * p.c + channel;
         float best = __int_as_float(0xff800000); // minus infinity
         u32 at = top * p.w + left;
         for (int r = top; r < bottom; r++)
             for (int s = left; s < right; s++) {
-                const float value = plane[(u64)(r * p.w + s) * p.c];
+                const float value = get(plane, (u64)(r * p.w + s) * p.c);
                 if (value > best || value != value) {
                     best = value;
                     at = r * p.w + s;
                 }
             }
-        y[i] = best;
+        put(y, i, best);
         argmax[i] = at;
     }
 }
 
-extern "C" __global__ void max_pool_backward(Pool p, const float *dy, const u32 *argmax, float *dx) {
+extern "C" __global__ void max_pool_backward(Pool p, const T *dy, const u32 *argmax, T *dx) {
     const u64 count = (u64)p.n * p.h * p.w * p.c;
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += (u64)gridDim.x * blockDim.x) {
         int channel, column, row, top, bottom, left, right;
@@ -69,14 +69,14 @@ extern "C" __global__ void max_pool_backward(Pool p, const float *dy, const u32 
         for (int r = top; r < bottom; r++)
             for (int s = left; s < right; s++) {
                 const u64 at = ((image * p.oh + r) * p.ow + s) * p.c + channel;
-                if (argmax[at] == own) total += dy[at];
+                if (argmax[at] == own) total += get(dy, at);
             }
-        dx[i] = total;
+        put(dx, i, total);
     }
 }
 
 // Padding counts as zeros.
-extern "C" __global__ void avg_pool(Pool p, const float *x, float *y) {
+extern "C" __global__ void avg_pool(Pool p, const T *x, T *y) {
     const u64 count = (u64)p.n * p.oh * p.ow * p.c;
     const float area = (float)(p.kh * p.kw);
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += (u64)gridDim.x * blockDim.x) {
@@ -85,15 +85,15 @@ extern "C" __global__ void avg_pool(Pool p, const float *x, float *y) {
         position(i, p.c, p.oh, p.ow, channel, column, row, image);
         window(row, p.sh, p.ph, p.kh, p.h, top, bottom);
         window(column, p.sw, p.pw, p.kw, p.w, left, right);
-        const float *plane = x + image * p.h * p.w * p.c + channel;
+        const T *plane = x + image * p.h * p.w * p.c + channel;
         float total = 0.0f;
         for (int r = top; r < bottom; r++)
-            for (int s = left; s < right; s++) total += plane[(u64)(r * p.w + s) * p.c];
-        y[i] = total / area;
+            for (int s = left; s < right; s++) total += get(plane, (u64)(r * p.w + s) * p.c);
+        put(y, i, total / area);
     }
 }
 
-extern "C" __global__ void avg_pool_backward(Pool p, const float *dy, float *dx) {
+extern "C" __global__ void avg_pool_backward(Pool p, const T *dy, T *dx) {
     const u64 count = (u64)p.n * p.h * p.w * p.c;
     const float area = (float)(p.kh * p.kw);
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += (u64)gridDim.x * blockDim.x) {
@@ -104,28 +104,28 @@ extern "C" __global__ void avg_pool_backward(Pool p, const float *dy, float *dx)
         covering(column, p.sw, p.pw, p.kw, p.ow, left, right);
         float total = 0.0f;
         for (int r = top; r < bottom; r++)
-            for (int s = left; s < right; s++) total += dy[((image * p.oh + r) * p.ow + s) * p.c + channel] / area;
-        dx[i] = total;
+            for (int s = left; s < right; s++) total += get(dy, ((image * p.oh + r) * p.ow + s) * p.c + channel) / area;
+        put(dx, i, total);
     }
 }
 
 // y[n, c] = mean over positions. One block: 32 channels of one image, 8 threads a channel.
-extern "C" __global__ void global_avg_pool(const float *x, float *y, int positions, int channels) {
+extern "C" __global__ void global_avg_pool(const T *x, T *y, int positions, int channels) {
     __shared__ float shared[8][33];
     const int channel = blockIdx.x * 32 + threadIdx.x;
     const u64 image = blockIdx.y;
     float total = 0.0f;
     if (channel < channels)
-        for (int at = threadIdx.y; at < positions; at += 8) total += x[(image * positions + at) * channels + channel];
+        for (int at = threadIdx.y; at < positions; at += 8) total += get(x, (image * positions + at) * channels + channel);
     shared[threadIdx.y][threadIdx.x] = total;
     __syncthreads();
     if (threadIdx.y != 0 || channel >= channels) return;
     double sum = 0.0;
     for (int i = 0; i < 8; i++) sum += shared[i][threadIdx.x];
-    y[image * channels + channel] = (float)(sum / positions);
+    put(y, image * channels + channel, (float)(sum / positions));
 }
 
-extern "C" __global__ void global_avg_pool_backward(const float *dy, float *dx, u64 n, int positions, int channels) {
+extern "C" __global__ void global_avg_pool_backward(const T *dy, T *dx, u64 n, int positions, int channels) {
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (u64)gridDim.x * blockDim.x)
-        dx[i] = dy[i / channels / positions * channels + i % channels] / (float)positions;
+        put(dx, i, get(dy, i / channels / positions * channels + i % channels) / (float)positions);
 }

@@ -1,20 +1,71 @@
 // What every kernel file starts with: vectors of channels, activations, sums over rows.
 // Images are [N, H, W, C]: a row is one pixel of one image, and neighbouring threads take neighbouring channels.
+// A file is compiled once for each type T that images are stored in; all arithmetic is f32, and so are parameters.
 
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
-// V floats that travel as one load; V is 4 where the number of channels allows it, else 1.
+struct bf16 {
+    unsigned short bits;
+};
+
+typedef STORED T;
+
+// V values that travel as one load; V is 4 where the number of channels allows it, else 1.
 template <int V> struct alignas(4 * V) Pack {
     float v[V];
 };
+
+template <int V> struct alignas(2 * V) Halves {
+    unsigned short v[V];
+};
+
+__device__ __forceinline__ float widened(unsigned short bits) {
+    return __uint_as_float((u32)bits << 16);
+}
+
+// To the nearest, ties to even; NaN stays NaN.
+__device__ __forceinline__ unsigned short narrowed(float x) {
+    const u32 bits = __float_as_uint(x);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fff;
+    return (unsigned short)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
 
 template <int V> __device__ __forceinline__ Pack<V> load(const float *from, u64 at) {
     return *reinterpret_cast<const Pack<V> *>(from + at);
 }
 
+template <int V> __device__ __forceinline__ Pack<V> load(const bf16 *from, u64 at) {
+    const Halves<V> halves = *reinterpret_cast<const Halves<V> *>(from + at);
+    Pack<V> pack;
+    for (int v = 0; v < V; v++) pack.v[v] = widened(halves.v[v]);
+    return pack;
+}
+
 template <int V> __device__ __forceinline__ void store(float *to, u64 at, const Pack<V> &pack) {
     *reinterpret_cast<Pack<V> *>(to + at) = pack;
+}
+
+template <int V> __device__ __forceinline__ void store(bf16 *to, u64 at, const Pack<V> &pack) {
+    Halves<V> halves;
+    for (int v = 0; v < V; v++) halves.v[v] = narrowed(pack.v[v]);
+    *reinterpret_cast<Halves<V> *>(to + at) = halves;
+}
+
+__device__ __forceinline__ float get(const float *from, u64 at) {
+    return from[at];
+}
+
+__device__ __forceinline__ float get(const bf16 *from, u64 at) {
+    return widened(from[at].bits);
+}
+
+__device__ __forceinline__ void put(float *to, u64 at, float value) {
+    to[at] = value;
+}
+
+__device__ __forceinline__ void put(bf16 *to, u64 at, float value) {
+    to[at].bits = narrowed(value);
 }
 
 // Activations: 0 none, 1 ReLU, 2 ReLU6. NaN stays NaN; the comparisons are those of the CPU kernels.
