@@ -8,7 +8,7 @@ mod norms;
 mod steps;
 mod windows;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -40,11 +40,14 @@ impl OpCheck {
 /// Sums of `f32` in another order.
 const ROUNDING: f64 = 2e-5;
 
-/// Sums through many layers.
-const DEEP: f64 = 2e-3;
+/// Sums through many layers, where a value near the edge of an activation may fall on either side of it.
+const DEEP: f64 = 1e-1;
 
 /// Products of operands with 10 bits of mantissa.
 const TF32: f64 = 4e-3;
+
+/// Images stored with 8 bits of mantissa.
+const BF16: f64 = 2e-2;
 
 /// Named results of one case.
 type Named = Vec<(&'static str, Tensor)>;
@@ -65,9 +68,11 @@ pub fn ops(device: &Device) -> Result<Vec<OpCheck>> {
     steps::networks(&mut checks)?;
     if device.is_cuda() {
         ops::allow_tf32(true);
-        let checked = windows::reduced(&mut checks).and_then(|()| norms::reduced(&mut checks));
+        let checked = windows::tf32(&mut checks).and_then(|()| norms::tf32(&mut checks));
         ops::allow_tf32(false);
         checked?;
+        windows::bf16(&mut checks)?;
+        norms::bf16(&mut checks)?;
     }
     Ok(checks.all)
 }
@@ -108,7 +113,7 @@ impl Checks<'_> {
 }
 
 fn values(x: &Tensor) -> Result<Vec<f32>> {
-    Ok(x.flatten_all()?.to_vec1::<f32>()?)
+    Ok(x.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?)
 }
 
 /// Largest difference in units of the largest expected value.
@@ -128,6 +133,15 @@ fn random(shape: &[usize], seed: u64, device: &Device) -> Result<Tensor> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.random::<f32>() * 2.0 - 1.0).collect();
     Ok(Tensor::from_vec(values, shape, device)?)
+}
+
+/// An image as it is stored: rounded to `bf16` if `narrow`, and on CUDA kept so.
+fn stored(x: &Tensor, narrow: bool) -> Result<Tensor> {
+    if !narrow {
+        return Ok(x.clone());
+    }
+    let rounded = x.to_dtype(DType::BF16)?;
+    Ok(if x.device().is_cuda() { rounded } else { rounded.to_dtype(DType::F32)? })
 }
 
 /// What a result must be when it is missing.

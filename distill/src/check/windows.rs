@@ -3,7 +3,7 @@
 use attar_models::op::{Conv2d, Pool2d};
 use candle_core::Device;
 
-use super::{Checks, Named, ROUNDING, TF32, random};
+use super::{BF16, Checks, Named, ROUNDING, TF32, random, stored};
 use crate::error::Result;
 use crate::ops;
 
@@ -46,23 +46,32 @@ fn cases() -> Vec<(Conv2d, [usize; 4])> {
 }
 
 pub(super) fn convolutions(checks: &mut Checks<'_>) -> Result<()> {
-    cases().into_iter().try_for_each(|(conv, x)| convolution(checks, "conv2d", &conv, x, ROUNDING))
+    all(checks, "conv2d", ROUNDING, false)
 }
 
 /// With operands rounded to TF32.
-pub(super) fn reduced(checks: &mut Checks<'_>) -> Result<()> {
-    cases().into_iter().try_for_each(|(conv, x)| convolution(checks, "conv2d tf32", &conv, x, TF32))
+pub(super) fn tf32(checks: &mut Checks<'_>) -> Result<()> {
+    all(checks, "conv2d tf32", TF32, false)
 }
 
-fn convolution(checks: &mut Checks<'_>, op: &str, conv: &Conv2d, x: [usize; 4], tolerance: f64) -> Result<()> {
-    checks.compare(op, &told(conv, x), tolerance, |device| directions(conv, &x, device))
+/// With images in `bf16`.
+pub(super) fn bf16(checks: &mut Checks<'_>) -> Result<()> {
+    all(checks, "conv2d bf16", BF16, true)?;
+    pools_of(checks, " bf16", BF16, true)
 }
 
-fn directions(conv: &Conv2d, shape: &[usize], device: &Device) -> Result<Named> {
-    let (x, weight) = (random(shape, 1, device)?, random(&conv.weight_shape(), 2, device)?);
+fn all(checks: &mut Checks<'_>, op: &str, tolerance: f64, narrow: bool) -> Result<()> {
+    for (conv, x) in cases() {
+        checks.compare(op, &told(&conv, x), tolerance, |device| directions(&conv, &x, device, narrow))?;
+    }
+    Ok(())
+}
+
+fn directions(conv: &Conv2d, shape: &[usize], device: &Device, narrow: bool) -> Result<Named> {
+    let (x, weight) = (stored(&random(shape, 1, device)?, narrow)?, random(&conv.weight_shape(), 2, device)?);
     let bias = random(&[conv.out_channels], 3, device)?;
     let y = ops::conv2d(conv, &x, &weight, Some(&bias))?;
-    let dy = random(y.dims(), 4, device)?;
+    let dy = stored(&random(y.dims(), 4, device)?, narrow)?;
     let dx = ops::conv2d_input_grad(conv, &dy, &weight, shape)?;
     let dweight = ops::conv2d_weight_grad(conv, &x, &dy)?;
     // Once more from a weight in the order of memory in which its own gradient came, as after a step.
@@ -80,6 +89,10 @@ fn told(conv: &Conv2d, [n, c, h, w]: [usize; 4]) -> String {
 }
 
 pub(super) fn pools(checks: &mut Checks<'_>) -> Result<()> {
+    pools_of(checks, "", ROUNDING, false)
+}
+
+fn pools_of(checks: &mut Checks<'_>, kind: &str, tolerance: f64, narrow: bool) -> Result<()> {
     let cases = [
         (Pool2d::square(3, 2, 1), [2, 64, 17, 16]),
         (Pool2d::square(2, 2, 0), [2, 3, 5, 7]),
@@ -91,25 +104,26 @@ pub(super) fn pools(checks: &mut Checks<'_>) -> Result<()> {
         let [n, c, h, w] = shape;
         let Pool2d { kernel: [kh, kw], stride: [sh, sw], padding: [ph, pw] } = pool;
         let case = format!("{n}x{c}x{h}x{w}, {kh}x{kw} stride {sh}x{sw} pad {ph}x{pw}");
-        checks.compare("max pool", &case, ROUNDING, |device| {
+        checks.compare(&format!("max pool{kind}"), &case, tolerance, |device| {
             // All below zero, so that padding which counted as zero would win; and with ties.
-            let x = ((random(&shape, 1, device)? * 3.0)?.round()? - 4.0)?;
+            let x = stored(&((random(&shape, 1, device)? * 3.0)?.round()? - 4.0)?, narrow)?;
             let (y, argmax) = ops::max_pool2d(&pool, &x)?;
-            let dy = random(y.dims(), 2, device)?;
+            let dy = stored(&random(y.dims(), 2, device)?, narrow)?;
             let dx = ops::max_pool2d_backward(&pool, &dy, &argmax, &shape)?;
             Ok(vec![("y", y), ("dx", dx)])
         })?;
-        checks.compare("avg pool", &case, ROUNDING, |device| {
-            let y = ops::avg_pool2d(&pool, &random(&shape, 1, device)?)?;
-            let dy = random(y.dims(), 2, device)?;
+        checks.compare(&format!("avg pool{kind}"), &case, tolerance, |device| {
+            let y = ops::avg_pool2d(&pool, &stored(&random(&shape, 1, device)?, narrow)?)?;
+            let dy = stored(&random(y.dims(), 2, device)?, narrow)?;
             let dx = ops::avg_pool2d_backward(&pool, &dy, &shape)?;
             Ok(vec![("y", y), ("dx", dx)])
         })?;
     }
     for shape in [[3, 5, 7, 4], [2, 64, 8, 8], [1, 33, 1, 1]] {
-        checks.compare("global avg pool", &super::norms::told(&shape), ROUNDING, |device| {
-            let y = ops::global_avg_pool(&random(&shape, 1, device)?)?;
-            let dx = ops::global_avg_pool_backward(&random(y.dims(), 2, device)?, &shape)?;
+        checks.compare(&format!("global avg pool{kind}"), &super::norms::told(&shape), tolerance, |device| {
+            let y = ops::global_avg_pool(&stored(&random(&shape, 1, device)?, narrow)?)?;
+            let dy = stored(&random(y.dims(), 2, device)?, narrow)?;
+            let dx = ops::global_avg_pool_backward(&dy, &shape)?;
             Ok(vec![("y", y), ("dx", dx)])
         })?;
     }

@@ -1,6 +1,6 @@
 //! Operations on Candle tensors, forward and backward: kernels on the CPU, cuDNN and kernels of our own on CUDA.
 //!
-//! All tensors are `f32`, images `[N, C, H, W]`. Nothing here is recorded by Candle's autograd.
+//! All tensors are `f32` (on CUDA images may be `bf16`), images `[N, C, H, W]`. Nothing here is recorded by Candle's autograd.
 
 pub(crate) mod augment;
 mod backend;
@@ -238,10 +238,12 @@ pub(crate) fn dropout_mask(shape: &[usize], p: f64, rng: &mut ChaCha8Rng, device
     Ok(Tensor::from_vec(mask, shape, device)?)
 }
 
-/// Refuses what is not `f32`: no kernel computes in another type, and a silent conversion would hide where it came from.
+/// Refuses what an operation does not compute in: a silent conversion would hide where it came from.
 fn floats(x: &Tensor) -> Result<&Tensor> {
     match x.dtype() {
         DType::F32 => Ok(x),
+        // On CUDA images may be stored so.
+        DType::BF16 if x.device().is_cuda() => Ok(x),
         other => Err(candle_core::Error::Msg(format!("computes in F32, was given {other:?}")).into()),
     }
 }

@@ -13,7 +13,7 @@ use candle_core::cuda_backend::DeviceId;
 use candle_core::cuda_backend::cudarc::cudnn::{result, sys};
 
 use super::conv::{Direction, Job};
-use super::launch::{Gpu, failed};
+use super::launch::{Gpu, Stored, failed};
 use super::memory::Buffer;
 use super::precision;
 use crate::error::Result;
@@ -23,6 +23,7 @@ use descriptors::Descriptors;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     direction: Direction,
+    stored: Stored,
     tf32: bool,
     sizes: [usize; 6],
     window: [[usize; 2]; 4],
@@ -33,7 +34,13 @@ impl Key {
         let &ConvShape { batch, in_channels, in_h, in_w, out_channels, kernel, stride, padding, dilation, groups } =
             job.shape;
         let sizes = [batch, in_channels, in_h, in_w, out_channels, groups];
-        Self { direction: job.direction, tf32: precision::tf32(), sizes, window: [kernel, stride, padding, dilation] }
+        Self {
+            direction: job.direction,
+            stored: job.stored,
+            tf32: precision::tf32(),
+            sizes,
+            window: [kernel, stride, padding, dilation],
+        }
     }
 }
 
@@ -118,8 +125,8 @@ fn launch(
     workspace: u64,
 ) -> std::result::Result<(), result::CudnnError> {
     let Descriptors { x, y, weight, conv } = &plan.descriptors;
-    let [a, b] = job.operands.map(|operand| operand.address as *const c_void);
-    let (to, workspace, room) = (job.result.address as *mut c_void, workspace as *mut c_void, plan.workspace);
+    let [a, b] = [job.image, job.theirs[0]].map(|operand| operand as *const c_void);
+    let (to, workspace, room) = (job.theirs[1] as *mut c_void, workspace as *mut c_void, plan.workspace);
     let (one, zero) = (1f32, 0f32);
     let (one, zero) = ((&raw const one).cast::<c_void>(), (&raw const zero).cast::<c_void>());
     // SAFETY: handle and descriptors are alive and describe the buffers of the job, which hold the shape's number of

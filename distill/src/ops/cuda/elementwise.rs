@@ -3,8 +3,8 @@
 use attar_kernels::Activation;
 use candle_core::Tensor;
 
-use super::launch::{Arg, File, Gpu, Shape};
-use super::memory::{Buffer, Dense};
+use super::launch::{Arg, File, Gpu, Shape, Stored};
+use super::memory::{Dense, ImageBuffer};
 use crate::error::Result;
 
 /// The number by which kernels know an activation; 0 is none.
@@ -36,14 +36,16 @@ pub(in crate::ops) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 fn run<const N: usize>(kernel: &str, activation: Option<Activation>, inputs: [&Tensor; N]) -> Result<Tensor> {
     let gpu = Gpu::of(inputs[0])?;
     let (shape, count) = (inputs[0].dims(), inputs[0].elem_count());
-    let dense = inputs.iter().map(|x| Dense::channels_last(x)).collect::<Result<Vec<_>>>()?;
-    let y = Buffer::<f32>::new(&gpu, count)?;
-    let addresses: Vec<u64> = dense.iter().map(|x| x.address).chain([y.address]).collect();
+    let stored = Stored::of(inputs[0])?;
+    let dense = inputs.iter().map(|x| Dense::image(x, stored)).collect::<Result<Vec<_>>>()?;
+    let y = ImageBuffer::new(&gpu, stored, count)?;
+    let addresses: Vec<u64> = dense.iter().map(|x| x.address).chain([y.address()]).collect();
     let four = by_four(count, &addresses);
     let mut args: Vec<Arg> = vec![four.into()];
     args.extend(activation.map(|activation| Arg::from(code(Some(activation)))));
     args.extend(addresses.into_iter().map(Arg::from));
     args.push((count as u64).into());
-    gpu.launch(File::Elementwise, kernel, Shape::items(if four { count / 4 } else { count }), &args)?;
+    let items = Shape::items(if four { count / 4 } else { count });
+    gpu.launch_for(stored, File::Elementwise, kernel, items, &args)?;
     y.image(&gpu, shape)
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::cuda_backend::CudaDevice;
 use candle_core::cuda_backend::cudarc::driver::{CudaStream, LaunchConfig, PushKernelArg};
 use candle_core::cuda_backend::cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use crate::error::Result;
 
@@ -49,6 +49,39 @@ impl File {
 }
 
 const PRELUDE: &str = include_str!("kernels/prelude.cu");
+
+/// What images are stored in; kernels compute in `f32`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stored {
+    F32,
+    Bf16,
+}
+
+impl Stored {
+    /// That of a tensor.
+    pub(super) fn of(x: &Tensor) -> Result<Self> {
+        match x.dtype() {
+            DType::F32 => Ok(Self::F32),
+            DType::BF16 => Ok(Self::Bf16),
+            other => Err(failed("an operand", format_args!("expected F32 or BF16, got {other:?}"))),
+        }
+    }
+
+    pub(super) fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+        }
+    }
+
+    /// In the kernels' source.
+    fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "float",
+            Self::Bf16 => "bf16",
+        }
+    }
+}
 
 /// One argument of a kernel.
 #[derive(Debug, Clone, Copy)]
@@ -134,11 +167,24 @@ impl Gpu {
         }
     }
 
+    /// Launches `kernel` of `file` for images in `f32`, or where there are none.
+    pub(super) fn launch(&self, file: File, kernel: &str, shape: Shape, args: &[Arg]) -> Result<()> {
+        self.launch_for(Stored::F32, file, kernel, shape, args)
+    }
+
     /// Launches `kernel` of `file`. The number and types of `args` must be those of the kernel, and what addresses point
     /// to must be as large as the kernel reads and writes.
-    pub(super) fn launch(&self, file: File, kernel: &str, shape: Shape, args: &[Arg]) -> Result<()> {
-        let ptx = self.ptx(file)?;
-        let function = self.device.get_or_load_custom_func(kernel, file.name(), &ptx)?;
+    pub(super) fn launch_for(
+        &self,
+        stored: Stored,
+        file: File,
+        kernel: &str,
+        shape: Shape,
+        args: &[Arg],
+    ) -> Result<()> {
+        let ptx = self.ptx(file, stored)?;
+        let module = format!("{}_{}", file.name(), stored.name());
+        let function = self.device.get_or_load_custom_func(kernel, &module, &ptx)?;
         let mut launch = function.builder();
         for arg in args {
             match arg {
@@ -158,24 +204,28 @@ impl Gpu {
     }
 
     /// The compiled file, from the cache of the process if it is there.
-    fn ptx(&self, file: File) -> Result<Arc<str>> {
-        static COMPILED: Mutex<BTreeMap<(File, i32), Arc<str>>> = Mutex::new(BTreeMap::new());
+    fn ptx(&self, file: File, stored: Stored) -> Result<Arc<str>> {
+        static COMPILED: Mutex<BTreeMap<(File, Stored, i32), Arc<str>>> = Mutex::new(BTreeMap::new());
         let (major, minor) =
             self.stream.context().compute_capability().map_err(|error| failed("the card's architecture", error))?;
         let architecture = 10 * major + minor;
         let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(ptx) = compiled.get(&(file, architecture)) {
+        if let Some(ptx) = compiled.get(&(file, stored, architecture)) {
             return Ok(Arc::clone(ptx));
         }
         let options = CompileOptions {
-            options: vec![format!("--gpu-architecture=compute_{architecture}"), "--std=c++17".to_owned()],
+            options: vec![
+                format!("--gpu-architecture=compute_{architecture}"),
+                "--std=c++17".to_owned(),
+                format!("--define-macro=STORED={}", stored.name()),
+            ],
             name: Some(format!("{}.cu", file.name())),
             ..CompileOptions::default()
         };
         let source = format!("{PRELUDE}\n{}", file.source());
         let ptx = compile_ptx_with_opts(source, options).map_err(|error| failed(file.name(), error))?;
         let ptx: Arc<str> = ptx.to_src().into();
-        compiled.insert((file, architecture), Arc::clone(&ptx));
+        compiled.insert((file, stored, architecture), Arc::clone(&ptx));
         Ok(ptx)
     }
 }

@@ -5,8 +5,9 @@ use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr, DeviceRepr
 use candle_core::cuda_backend::{CudaDType, CudaStorage};
 use candle_core::op::BackpropOp;
 use candle_core::{Storage, Tensor};
+use half::bf16;
 
-use super::launch::{Arg, Gpu, failed};
+use super::launch::{Arg, Gpu, Stored, failed};
 use crate::error::Result;
 
 /// A dense tensor on the card, kept alive for as long as its address is used.
@@ -23,9 +24,18 @@ impl Dense {
         Self::typed::<f32>(x)
     }
 
-    /// `[N, C, ...]` with the channels last in memory: free for what an operation of this module made.
+    /// `[N, C, ...]` in `f32` with the channels last in memory: free for what an operation of this module made.
     pub(super) fn channels_last(x: &Tensor) -> Result<Self> {
         Self::of(&last(x)?)
+    }
+
+    /// As [`Dense::channels_last`], of a tensor stored like this.
+    pub(super) fn image(x: &Tensor, stored: Stored) -> Result<Self> {
+        let x = last(x)?;
+        match stored {
+            Stored::F32 => Self::typed::<f32>(&x),
+            Stored::Bf16 => Self::typed::<bf16>(&x),
+        }
     }
 
     /// As [`Dense::channels_last`], for indices.
@@ -62,7 +72,7 @@ impl From<&Dense> for Arg {
 }
 
 /// `[N, C, a, ..] -> [N, a, .., C]`, a view.
-fn last(x: &Tensor) -> Result<Tensor> {
+pub(super) fn last(x: &Tensor) -> Result<Tensor> {
     Ok(match x.rank() {
         4 => x.permute((0, 2, 3, 1))?,
         3 => x.transpose(1, 2)?,
@@ -126,5 +136,43 @@ impl<T: CudaDType + DeviceRepr> Buffer<T> {
 impl<T> From<&Buffer<T>> for Arg {
     fn from(buffer: &Buffer<T>) -> Self {
         buffer.address.into()
+    }
+}
+
+/// Memory for an image, in one of the types that images are stored in.
+#[derive(Debug)]
+pub(super) enum ImageBuffer {
+    F32(Buffer<f32>),
+    Bf16(Buffer<bf16>),
+}
+
+impl ImageBuffer {
+    /// As [`Buffer::new`].
+    pub(super) fn new(gpu: &Gpu, stored: Stored, len: usize) -> Result<Self> {
+        Ok(match stored {
+            Stored::F32 => Self::F32(Buffer::new(gpu, len)?),
+            Stored::Bf16 => Self::Bf16(Buffer::new(gpu, len)?),
+        })
+    }
+
+    pub(super) fn address(&self) -> u64 {
+        match self {
+            Self::F32(buffer) => buffer.address,
+            Self::Bf16(buffer) => buffer.address,
+        }
+    }
+
+    /// As [`Buffer::image`].
+    pub(super) fn image(self, gpu: &Gpu, shape: &[usize]) -> Result<Tensor> {
+        match self {
+            Self::F32(buffer) => buffer.image(gpu, shape),
+            Self::Bf16(buffer) => buffer.image(gpu, shape),
+        }
+    }
+}
+
+impl From<&ImageBuffer> for Arg {
+    fn from(buffer: &ImageBuffer) -> Self {
+        buffer.address().into()
     }
 }

@@ -4,8 +4,8 @@ use attar_kernels::{Activation, NormShape};
 use candle_core::Tensor;
 
 use super::elementwise::{by_four, code};
-use super::launch::{Arg, File, Gpu, Shape, failed};
-use super::memory::{Buffer, Dense};
+use super::launch::{Arg, File, Gpu, Shape, Stored, failed};
+use super::memory::{Buffer, Dense, ImageBuffer};
 use crate::error::Result;
 use crate::ops::{Affine, BatchStats, NormGrads, Tail};
 
@@ -62,15 +62,22 @@ pub(super) fn channel_blocks(channels: usize) -> Shape {
 
 pub(in crate::ops) fn channel_sums(shape: &NormShape, x: &Tensor) -> Result<Tensor> {
     let gpu = Gpu::of(x)?;
-    let x = Dense::channels_last(x)?;
+    let stored = Stored::of(x)?;
+    let x = Dense::image(x, stored)?;
     let rows = Rows::of(shape, &[x.address]);
     let grid = rows.sums();
     let partial = Buffer::<f64>::new(&gpu, grid.grid[1] as usize * shape.channels)?;
     let [count, channels] = rows.args();
-    gpu.launch(File::Norm, "channel_sums", grid, &[rows.four.into(), (&x).into(), (&partial).into(), count, channels])?;
+    gpu.launch_for(
+        stored,
+        File::Norm,
+        "channel_sums",
+        grid,
+        &[rows.four.into(), (&x).into(), (&partial).into(), count, channels],
+    )?;
     let sums = Buffer::<f32>::new(&gpu, shape.channels)?;
     let args = [(&partial).into(), grid.grid[1].into(), channels, (&sums).into()];
-    gpu.launch(File::Norm, "channel_sums_finish", channel_blocks(shape.channels), &args)?;
+    gpu.launch_for(stored, File::Norm, "channel_sums_finish", channel_blocks(shape.channels), &args)?;
     Ok(sums.tensor(&gpu, &[shape.channels]))
 }
 
@@ -82,12 +89,19 @@ pub(in crate::ops) fn batch_norm_train(
     tail: Tail<'_>,
 ) -> Result<(Tensor, BatchStats)> {
     let gpu = Gpu::of(input)?;
-    let x = Dense::channels_last(input)?;
+    let stored = Stored::of(input)?;
+    let x = Dense::image(input, stored)?;
     let rows = Rows::of(shape, &[x.address]);
     let grid = rows.sums();
     let partial = Buffer::<f64>::new(&gpu, grid.grid[1] as usize * 2 * shape.channels)?;
     let [count, channels] = rows.args();
-    gpu.launch(File::Norm, "moments", grid, &[rows.four.into(), (&x).into(), (&partial).into(), count, channels])?;
+    gpu.launch_for(
+        stored,
+        File::Norm,
+        "moments",
+        grid,
+        &[rows.four.into(), (&x).into(), (&partial).into(), count, channels],
+    )?;
     let of_channels = || Buffer::<f32>::new(&gpu, shape.channels);
     let (mean, inv_std, unbiased) = (of_channels()?, of_channels()?, of_channels()?);
     let args = [
@@ -101,9 +115,9 @@ pub(in crate::ops) fn batch_norm_train(
         (&inv_std).into(),
         (&unbiased).into(),
     ];
-    gpu.launch(File::Norm, "moments_finish", channel_blocks(shape.channels), &args)?;
+    gpu.launch_for(stored, File::Norm, "moments_finish", channel_blocks(shape.channels), &args)?;
     // A spread that is `1 / std` already has the eps -1.
-    let y = apply(&gpu, shape, input.dims(), &x, [mean.address, inv_std.address], -1.0, affine, tail)?;
+    let y = apply((&gpu, stored), shape, input.dims(), &x, [mean.address, inv_std.address], -1.0, affine, tail)?;
     let stats = |buffer: Buffer| buffer.tensor(&gpu, &[shape.channels]);
     Ok((y, BatchStats { mean: stats(mean), inv_std: stats(inv_std), unbiased_variance: stats(unbiased) }))
 }
@@ -117,16 +131,17 @@ pub(in crate::ops) fn batch_norm_eval(
     tail: Tail<'_>,
 ) -> Result<Tensor> {
     let gpu = Gpu::of(input)?;
-    let (x, mean, variance) = (Dense::channels_last(input)?, Dense::of(mean)?, Dense::of(variance)?);
+    let stored = Stored::of(input)?;
+    let (x, mean, variance) = (Dense::image(input, stored)?, Dense::of(mean)?, Dense::of(variance)?);
     if eps < 0.0 {
         return Err(failed("batch norm", format_args!("eps {eps}, expected 0 or above")));
     }
-    apply(&gpu, shape, input.dims(), &x, [mean.address, variance.address], eps, affine, tail)
+    apply((&gpu, stored), shape, input.dims(), &x, [mean.address, variance.address], eps, affine, tail)
 }
 
 #[allow(clippy::too_many_arguments)] // the operands of one fused kernel
 fn apply(
-    gpu: &Gpu,
+    (gpu, stored): (&Gpu, Stored),
     shape: &NormShape,
     dims: &[usize],
     x: &Dense,
@@ -136,10 +151,10 @@ fn apply(
     tail: Tail<'_>,
 ) -> Result<Tensor> {
     let (weight, bias) = (Dense::of(affine.weight)?, Dense::of(affine.bias)?);
-    let residual = tail.residual.map(Dense::channels_last).transpose()?;
-    let y = Buffer::<f32>::new(gpu, shape.len())?;
+    let residual = tail.residual.map(|residual| Dense::image(residual, stored)).transpose()?;
+    let y = ImageBuffer::new(gpu, stored, shape.len())?;
     let residual_address = residual.as_ref().map_or(0, |residual| residual.address);
-    let addresses = [x.address, mean, spread, weight.address, bias.address, residual_address, y.address];
+    let addresses = [x.address, mean, spread, weight.address, bias.address, residual_address, y.address()];
     let rows = Rows::of(shape, &addresses);
     let [count, channels] = rows.args();
     let args = [
@@ -156,7 +171,7 @@ fn apply(
         count,
         channels,
     ];
-    gpu.launch(File::Norm, "norm_apply", rows.each(), &args)?;
+    gpu.launch_for(stored, File::Norm, "norm_apply", rows.each(), &args)?;
     y.image(gpu, dims)
 }
 
@@ -170,9 +185,10 @@ pub(in crate::ops) fn batch_norm_backward(
     wants_residual: bool,
 ) -> Result<NormGrads> {
     let gpu = Gpu::of(input)?;
-    let (x, dy, weight) = (Dense::channels_last(input)?, Dense::channels_last(dy)?, Dense::of(weight)?);
+    let stored = Stored::of(input)?;
+    let (x, dy, weight) = (Dense::image(input, stored)?, Dense::image(dy, stored)?, Dense::of(weight)?);
     let (mean, inv_std) = (Dense::of(&stats.mean)?, Dense::of(&stats.inv_std)?);
-    let y = activated.map(|(y, _)| Dense::channels_last(y)).transpose()?;
+    let y = activated.map(|(y, _)| Dense::image(y, stored)).transpose()?;
     let kind: Arg = code(activated.map(|(_, activation)| activation)).into();
     let y_address = y.as_ref().map_or(0, |y| y.address);
     let mut addresses = vec![x.address, dy.address, weight.address, mean.address, inv_std.address, y_address];
@@ -192,15 +208,15 @@ pub(in crate::ops) fn batch_norm_backward(
         count,
         channels,
     ];
-    gpu.launch(File::Norm, "slopes", grid, &args)?;
+    gpu.launch_for(stored, File::Norm, "slopes", grid, &args)?;
     let (dweight, dbias) = (Buffer::<f32>::new(&gpu, shape.channels)?, Buffer::<f32>::new(&gpu, shape.channels)?);
     let args = [(&partial).into(), grid.grid[1].into(), channels, (&dweight).into(), (&dbias).into()];
-    gpu.launch(File::Norm, "slopes_finish", channel_blocks(shape.channels), &args)?;
+    gpu.launch_for(stored, File::Norm, "slopes_finish", channel_blocks(shape.channels), &args)?;
 
-    let dx = Buffer::<f32>::new(&gpu, shape.len())?;
-    let dresidual = wants_residual.then(|| Buffer::<f32>::new(&gpu, shape.len())).transpose()?;
-    let dresidual_address = dresidual.as_ref().map_or(0, |buffer| buffer.address);
-    addresses.extend([dweight.address, dbias.address, dx.address, dresidual_address]);
+    let dx = ImageBuffer::new(&gpu, stored, shape.len())?;
+    let dresidual = wants_residual.then(|| ImageBuffer::new(&gpu, stored, shape.len())).transpose()?;
+    let dresidual_address = dresidual.as_ref().map_or(0, ImageBuffer::address);
+    addresses.extend([dweight.address, dbias.address, dx.address(), dresidual_address]);
     let rows = Rows::of(shape, &addresses);
     let args = [
         rows.four.into(),
@@ -218,7 +234,7 @@ pub(in crate::ops) fn batch_norm_backward(
         count,
         channels,
     ];
-    gpu.launch(File::Norm, "norm_input_grad", rows.each(), &args)?;
+    gpu.launch_for(stored, File::Norm, "norm_input_grad", rows.each(), &args)?;
     Ok(NormGrads {
         dx: dx.image(&gpu, input.dims())?,
         dweight: dweight.tensor(&gpu, &[shape.channels]),

@@ -3,17 +3,18 @@
 use attar_kernels::{NormShape, PoolShape};
 use candle_core::Tensor;
 
-use super::launch::{Arg, File, Gpu, Shape, failed};
-use super::memory::{Buffer, Dense};
+use super::launch::{Arg, File, Gpu, Shape, Stored, failed};
+use super::memory::{Buffer, Dense, ImageBuffer};
 use crate::error::Result;
 
 pub(in crate::ops) fn max_pool2d(shape: &PoolShape, x: &Tensor) -> Result<(Tensor, Tensor)> {
     let gpu = Gpu::of(x)?;
     let (pool, count) = (numbers(shape)?, shape.output_len());
-    let x = Dense::channels_last(x)?;
-    let (y, argmax) = (Buffer::<f32>::new(&gpu, count)?, Buffer::<u32>::new(&gpu, count)?);
+    let stored = Stored::of(x)?;
+    let x = Dense::image(x, stored)?;
+    let (y, argmax) = (ImageBuffer::new(&gpu, stored, count)?, Buffer::<u32>::new(&gpu, count)?);
     let args = [pool, (&x).into(), (&y).into(), (&argmax).into()];
-    gpu.launch(File::Pool, "max_pool", Shape::items(count), &args)?;
+    gpu.launch_for(stored, File::Pool, "max_pool", Shape::items(count), &args)?;
     let dims = outputs(shape);
     Ok((y.image(&gpu, &dims)?, argmax.image(&gpu, &dims)?))
 }
@@ -21,35 +22,39 @@ pub(in crate::ops) fn max_pool2d(shape: &PoolShape, x: &Tensor) -> Result<(Tenso
 pub(in crate::ops) fn max_pool2d_backward(shape: &PoolShape, dy: &Tensor, argmax: &Tensor) -> Result<Tensor> {
     let gpu = Gpu::of(dy)?;
     let (pool, count) = (numbers(shape)?, shape.input_len());
-    let (dy, argmax) = (Dense::channels_last(dy)?, Dense::channels_last_indices(argmax)?);
-    let dx = Buffer::<f32>::new(&gpu, count)?;
+    let stored = Stored::of(dy)?;
+    let (dy, argmax) = (Dense::image(dy, stored)?, Dense::channels_last_indices(argmax)?);
+    let dx = ImageBuffer::new(&gpu, stored, count)?;
     let args = [pool, (&dy).into(), (&argmax).into(), (&dx).into()];
-    gpu.launch(File::Pool, "max_pool_backward", Shape::items(count), &args)?;
+    gpu.launch_for(stored, File::Pool, "max_pool_backward", Shape::items(count), &args)?;
     dx.image(&gpu, &inputs(shape))
 }
 
 pub(in crate::ops) fn avg_pool2d(shape: &PoolShape, x: &Tensor) -> Result<Tensor> {
     let gpu = Gpu::of(x)?;
     let (pool, count) = (numbers(shape)?, shape.output_len());
-    let x = Dense::channels_last(x)?;
-    let y = Buffer::<f32>::new(&gpu, count)?;
-    gpu.launch(File::Pool, "avg_pool", Shape::items(count), &[pool, (&x).into(), (&y).into()])?;
+    let stored = Stored::of(x)?;
+    let x = Dense::image(x, stored)?;
+    let y = ImageBuffer::new(&gpu, stored, count)?;
+    gpu.launch_for(stored, File::Pool, "avg_pool", Shape::items(count), &[pool, (&x).into(), (&y).into()])?;
     y.image(&gpu, &outputs(shape))
 }
 
 pub(in crate::ops) fn avg_pool2d_backward(shape: &PoolShape, dy: &Tensor) -> Result<Tensor> {
     let gpu = Gpu::of(dy)?;
     let (pool, count) = (numbers(shape)?, shape.input_len());
-    let dy = Dense::channels_last(dy)?;
-    let dx = Buffer::<f32>::new(&gpu, count)?;
-    gpu.launch(File::Pool, "avg_pool_backward", Shape::items(count), &[pool, (&dy).into(), (&dx).into()])?;
+    let stored = Stored::of(dy)?;
+    let dy = Dense::image(dy, stored)?;
+    let dx = ImageBuffer::new(&gpu, stored, count)?;
+    gpu.launch_for(stored, File::Pool, "avg_pool_backward", Shape::items(count), &[pool, (&dy).into(), (&dx).into()])?;
     dx.image(&gpu, &inputs(shape))
 }
 
 pub(in crate::ops) fn global_avg_pool(shape: &NormShape, x: &Tensor) -> Result<Tensor> {
     let gpu = Gpu::of(x)?;
-    let x = Dense::channels_last(x)?;
-    let y = Buffer::<f32>::new(&gpu, shape.batch * shape.channels)?;
+    let stored = Stored::of(x)?;
+    let x = Dense::image(x, stored)?;
+    let y = ImageBuffer::new(&gpu, stored, shape.batch * shape.channels)?;
     if shape.batch > 65_535 {
         return Err(failed(
             "global average pooling",
@@ -58,17 +63,18 @@ pub(in crate::ops) fn global_avg_pool(shape: &NormShape, x: &Tensor) -> Result<T
     }
     let grid = Shape { grid: [shape.channels.div_ceil(32) as u32, shape.batch as u32, 1], block: [32, 8], shared: 0 };
     let args = [(&x).into(), (&y).into(), (shape.positions as i32).into(), (shape.channels as i32).into()];
-    gpu.launch(File::Pool, "global_avg_pool", grid, &args)?;
-    Ok(y.tensor(&gpu, &[shape.batch, shape.channels]))
+    gpu.launch_for(stored, File::Pool, "global_avg_pool", grid, &args)?;
+    y.image(&gpu, &[shape.batch, shape.channels])
 }
 
 pub(in crate::ops) fn global_avg_pool_backward(shape: &NormShape, dy: &Tensor) -> Result<Tensor> {
     let gpu = Gpu::of(dy)?;
-    let dy = Dense::of(dy)?;
-    let dx = Buffer::<f32>::new(&gpu, shape.len())?;
+    let stored = Stored::of(dy)?;
+    let dy = Dense::image(dy, stored)?;
+    let dx = ImageBuffer::new(&gpu, stored, shape.len())?;
     let [positions, channels] = [shape.positions, shape.channels].map(|number| Arg::from(number as i32));
     let args = [(&dy).into(), (&dx).into(), (shape.len() as u64).into(), positions, channels];
-    gpu.launch(File::Pool, "global_avg_pool_backward", Shape::items(shape.len()), &args)?;
+    gpu.launch_for(stored, File::Pool, "global_avg_pool_backward", Shape::items(shape.len()), &args)?;
     dx.image(&gpu, &[shape.batch, shape.channels, shape.positions])
 }
 

@@ -5,7 +5,7 @@ use candle_core::cuda_backend::cudarc::cudnn::result::{self, CudnnError};
 use candle_core::cuda_backend::cudarc::cudnn::sys;
 
 use crate::error::Result;
-use crate::ops::cuda::launch::failed;
+use crate::ops::cuda::launch::{Stored, failed};
 use crate::ops::cuda::pool::small;
 
 /// An owned descriptor of one kind.
@@ -56,8 +56,8 @@ pub(super) struct Descriptors {
 }
 
 impl Descriptors {
-    /// `f32` in and out, sums in `f32`.
-    pub(super) fn new(shape: &ConvShape) -> Result<Self> {
+    /// Images and weight stored like this, sums in `f32`.
+    pub(super) fn new(shape: &ConvShape, stored: Stored) -> Result<Self> {
         let x = small([shape.batch, shape.in_channels, shape.in_h, shape.in_w])?;
         let y = small([shape.batch, shape.out_channels, shape.out_h(), shape.out_w()])?;
         let [kh, kw] = shape.kernel;
@@ -79,12 +79,16 @@ impl Descriptors {
                 conv: Window::new()?,
             };
             let (float, last) = (sys::cudnnDataType_t::CUDNN_DATA_FLOAT, sys::cudnnTensorFormat_t::CUDNN_TENSOR_NHWC);
+            let stored = match stored {
+                Stored::F32 => float,
+                Stored::Bf16 => sys::cudnnDataType_t::CUDNN_DATA_BFLOAT16,
+            };
             let mode = sys::cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION;
             // SAFETY: the four descriptors were just made and are alive.
             unsafe {
-                result::set_tensor4d_descriptor(all.x.0, last, float, x)?;
-                result::set_tensor4d_descriptor(all.y.0, last, float, y)?;
-                result::set_filter4d_descriptor(all.weight.0, float, last, weight)?;
+                result::set_tensor4d_descriptor(all.x.0, last, stored, x)?;
+                result::set_tensor4d_descriptor(all.y.0, last, stored, y)?;
+                result::set_filter4d_descriptor(all.weight.0, stored, last, weight)?;
                 result::set_convolution2d_descriptor(all.conv.0, ph, pw, sh, sw, dh, dw, mode, float)?;
                 result::set_convolution_group_count(all.conv.0, groups)?;
             }

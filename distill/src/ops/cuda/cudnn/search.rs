@@ -13,8 +13,8 @@ use candle_core::cuda_backend::cudarc::driver::sys::CUevent_flags;
 use super::descriptors::Descriptors;
 use super::{Algorithm, Plan};
 use crate::error::Result;
-use crate::ops::cuda::conv::{Direction, Job, ours};
-use crate::ops::cuda::launch::failed;
+use crate::ops::cuda::conv::{Direction, Job, ours_with};
+use crate::ops::cuda::launch::{Stored, failed};
 use crate::ops::cuda::memory::Buffer;
 
 /// How much slower than the fastest still counts as equal.
@@ -39,10 +39,15 @@ struct Candidate {
 /// The plan for `job`, or `None` where our own kernel does it: cuDNN has no algorithm that gives the same bits twice, or
 /// the groups have one channel each and ours is about as fast or faster. Overwrites the job's result.
 pub(super) fn plan(handle: sys::cudnnHandle_t, job: &Job<'_>, tf32: bool) -> Result<Option<Plan>> {
-    let descriptors = Descriptors::new(job.shape)?;
+    let descriptors = Descriptors::new(job.shape, job.stored)?;
     // The default lets `f32` go through tensor cores in TF32, FMA does not.
     let exact = sys::cudnnMathType_t::CUDNN_FMA_MATH;
-    descriptors.set_math(if tf32 { sys::cudnnMathType_t::CUDNN_DEFAULT_MATH } else { exact })?;
+    let any = tf32 || job.stored == Stored::Bf16;
+    descriptors.set_math(match job.stored {
+        Stored::Bf16 => sys::cudnnMathType_t::CUDNN_TENSOR_OP_MATH,
+        Stored::F32 if tf32 => sys::cudnnMathType_t::CUDNN_DEFAULT_MATH,
+        Stored::F32 => exact,
+    })?;
     let free = job.gpu.stream.context().mem_get_info().map_or(ROOM, |(free, _)| free / 4);
     let room = ROOM.min(free);
     let workspace = Buffer::<u8>::new(job.gpu, room.max(1))?;
@@ -51,7 +56,7 @@ pub(super) fn plan(handle: sys::cudnnHandle_t, job: &Job<'_>, tf32: bool) -> Res
         Err(CudnnError(status)) if not_supported(status) => Vec::new(),
         Err(error) => return Err(failed("the search for a convolution's algorithm", error)),
     };
-    found.retain(|one| one.repeats && one.workspace <= room && (tf32 || one.math == exact));
+    found.retain(|one| one.repeats && one.workspace <= room && (any || one.math == exact));
     let fastest = found.iter().map(|one| one.time).fold(f32::INFINITY, f32::min);
     found.retain(|one| one.time <= NEAR * fastest);
     let Some(best) = found.into_iter().min_by_key(|one| one.number) else { return Ok(None) };
@@ -65,12 +70,12 @@ pub(super) fn plan(handle: sys::cudnnHandle_t, job: &Job<'_>, tf32: bool) -> Res
 /// Milliseconds of our own kernel.
 fn time_of_ours(job: &Job<'_>) -> Result<f32> {
     const RUNS: u8 = 3;
-    ours(job, None)?; // compiles
+    ours_with(job, None)?; // compiles
     let timed = |error: DriverError| failed("a measurement", error);
     let stream = &job.gpu.stream;
     let start = stream.record_event(Some(CUevent_flags::CU_EVENT_DEFAULT)).map_err(timed)?;
     for _ in 0..RUNS {
-        ours(job, None)?;
+        ours_with(job, None)?;
     }
     let end = stream.record_event(Some(CUevent_flags::CU_EVENT_DEFAULT)).map_err(timed)?;
     Ok(start.elapsed_ms(&end).map_err(timed)? / f32::from(RUNS))
@@ -90,8 +95,8 @@ fn measure(
     room: usize,
 ) -> std::result::Result<Vec<Candidate>, CudnnError> {
     let Descriptors { x, y, weight, conv } = descriptors;
-    let [a, b] = job.operands.map(|operand| operand.address as *const std::ffi::c_void);
-    let (to, space) = (job.result.address as *mut std::ffi::c_void, workspace as *mut std::ffi::c_void);
+    let [a, b] = [job.image, job.theirs[0]].map(|operand| operand as *const std::ffi::c_void);
+    let (to, space) = (job.theirs[1] as *mut std::ffi::c_void, workspace as *mut std::ffi::c_void);
     let mut count: c_int = 0;
 
     /// Calls one direction's search and reads its results.
