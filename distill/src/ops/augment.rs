@@ -54,15 +54,15 @@ pub fn augment_batch(
     let Normalisation { mean, std } = normalisation;
     if indices.is_empty() || indices.len() != draws.len() || mean.len() != c || std.len() != c {
         let lengths = (indices.len(), draws.len(), mean.len(), std.len());
-        return Err(wrong(format!("indices, draws, means and deviations of {c} channels number {lengths:?}")));
+        return Err(wrong(&format!("indices, draws, means and deviations of {c} channels number {lengths:?}")));
     }
     if let Some(index) = indices.iter().find(|&&index| index as usize >= count) {
-        return Err(wrong(format!("image {index} of {count}")));
+        return Err(wrong(&format!("image {index} of {count}")));
     }
     let reflect = fill == Fill::Reflect;
     let far = |at: i32, size: usize| reflect && at.unsigned_abs() as usize >= size;
     if let Some(draw) = draws.iter().find(|draw| far(draw.top, h) || far(draw.left, w)) {
-        return Err(wrong(format!("a crop at {draw:?} does not lie in the reflection of {h}x{w}")));
+        return Err(wrong(&format!("a crop at {draw:?} does not lie in the reflection of {h}x{w}")));
     }
     let value = |at: usize| ((at % 256) as f32 / 255.0 - mean[at / 256]) / std[at / 256];
     let table: Vec<f32> = (0..c * 256).map(value).collect();
@@ -99,6 +99,6 @@ fn on_host(images: &Tensor, batch: &Batch<'_>) -> Result<Tensor> {
     Ok(made.permute((0, 3, 1, 2))?)
 }
 
-fn wrong(problem: String) -> crate::Error {
+fn wrong(problem: &str) -> crate::Error {
     candle_core::Error::Msg(format!("augmentation: {problem}")).into()
 }
