@@ -3,7 +3,7 @@
 #
 #     OUT=results bash benches/gpu/run.sh target/dist/attar [precision ...]
 #
-# The program was built elsewhere with `--features cudnn` (or `cuda`). Precisions default to `f32 tf32 bf16`; one that the
+# The program was built elsewhere with `--features cudnn` (or `cuda`). Precisions default to `tf32 bf16 f32`; one that the
 # program cannot do is said and skipped. Written to $OUT (default: gpu-results): machine.txt, ops.txt, ops.err, bench.jsonl
 # (one line a run of `attar bench-train`), bench.txt, and twin.json, twin.txt from PyTorch where a Python with it is there.
 # Ends with the code of `doctor --ops`: 0 all right, 1 an operation is wrong, 2 there is no device.
@@ -13,7 +13,7 @@ set -u
 program=$(realpath "${1:?the attar program}")
 shift
 precisions=("$@")
-[ $# -gt 0 ] || precisions=(f32 tf32 bf16)
+[ $# -gt 0 ] || precisions=(tf32 bf16 f32)
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 out=${OUT:-gpu-results}
 mkdir -p "$out"
