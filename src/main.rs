@@ -73,6 +73,7 @@ fn run(verb: &Verb) -> Result<ExitCode> {
         Verb::Demo(args) => return verbs::demo::run(args),
         Verb::Verify(args) => return verbs::verify::run(args),
         Verb::Data(args) => return verbs::data::run(args),
+        Verb::Doctor(args) => return verbs::doctor::run(args),
         Verb::Train(args) => verbs::train::run(args, Kind::Alone)?,
         Verb::Distill(args) => verbs::train::run(args, Kind::Taught)?,
         Verb::Export(args) => verbs::export::run(args)?,
@@ -80,7 +81,6 @@ fn run(verb: &Verb) -> Result<ExitCode> {
         Verb::BenchTrain(args) => verbs::bench_train::run(args)?,
         Verb::Predict(args) => verbs::predict::run(args)?,
         Verb::Models(args) => verbs::models::run(args)?,
-        Verb::Doctor(args) => verbs::doctor::run(args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -59,14 +59,20 @@ pub fn name(device: &Device) -> &'static str {
     }
 }
 
+/// Lets convolutions and matrix products on CUDA round their operands to TF32 (10 bits of mantissa, sums in `f32`), in the
+/// whole process. Off until it is called; the CPU takes no notice.
+pub fn allow_tf32(allow: bool) {
+    crate::ops::allow_tf32(allow);
+}
+
 fn cuda() -> std::result::Result<Device, String> {
-    if !cfg!(feature = "cuda") {
-        return Err("this build has no CUDA support (build with `--features cuda`)".to_owned());
-    }
-    Device::new_cuda(0).map_err(|error| {
+    #[cfg(feature = "cuda")]
+    return crate::ops::cuda::open(0).map_err(|error| {
         let line = error.to_string().lines().next().unwrap_or_default().to_owned();
         format!("no CUDA device could be opened: {line}")
-    })
+    });
+    #[cfg(not(feature = "cuda"))]
+    Err("this build has no CUDA support (build with `--features cuda`)".to_owned())
 }
 
 #[cfg(test)]

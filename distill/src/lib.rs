@@ -1,5 +1,6 @@
 //! How a network learns: recipe → plan → run → checkpoint.
 
+pub mod check;
 pub mod checkpoint;
 pub mod device;
 mod error;
@@ -20,6 +21,7 @@ pub mod teacher;
 pub use device::DeviceChoice;
 pub use error::{Error, Result};
 pub use network::{Gradients, Network, Outputs, Tape};
+pub use ops::augment::{Draw, Normalisation, augment_batch};
 pub use params::Params;
 pub use plan::{Plan, PlanOptions};
 pub use precision::Precision;

@@ -1,18 +1,32 @@
-//! `attar doctor`: what this machine and this build can do.
+//! `attar doctor`: what this machine and this build can do, and whether a device computes what it should.
+
+use std::process::ExitCode;
 
 use anyhow::Result;
+use attar_distill::DeviceChoice;
+use attar_distill::check::{self, OpCheck};
 use attar_infer::engine::{self, Availability};
 use serde::Serialize;
 
 use super::print;
-use crate::engines;
+use crate::{engines, table};
 
 /// Says what this machine and this build can do: devices, SIMD, threads, runtimes and where they were found.
+///
+/// With --ops it computes every operation of training on a device, and prints how far it is from the reference: the CPU's
+/// kernels for CUDA, operations composed in another way for the CPU. It ends with 1 when one is further than its
+/// tolerance.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  attar doctor\n  attar doctor --json\n  ORT_DYLIB_PATH=/opt/ort/libonnxruntime.so attar doctor"
+    after_help = "Examples:\n  attar doctor\n  attar doctor --json\n  attar doctor --ops --device cuda\n  ORT_DYLIB_PATH=/opt/ort/libonnxruntime.so attar doctor"
 )]
 pub(crate) struct Args {
+    /// Check every operation of training instead.
+    #[arg(long)]
+    ops: bool,
+    /// Where to compute: `cpu`, `cuda` or `auto`.
+    #[arg(long, default_value = "cpu", value_parser = device, requires = "ops")]
+    device: DeviceChoice,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -38,7 +52,15 @@ struct Device {
     note: String,
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
+fn device(text: &str) -> Result<DeviceChoice, String> {
+    serde_json::from_value(text.into()).map_err(|error| error.to_string())
+}
+
+/// Ends with 1 when a device does not compute what it should.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if args.ops {
+        return ops(args);
+    }
     let findings = Findings {
         version: env!("CARGO_PKG_VERSION"),
         target: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
@@ -47,10 +69,58 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         devices: vec![Device { name: "cpu", usable: true, note: String::new() }, cuda()],
         engines: engine::available(&args.ort.search()),
     };
-    if args.json {
-        return print(&serde_json::to_string_pretty(&findings)?);
+    print(&if args.json { serde_json::to_string_pretty(&findings)? } else { text(&findings) })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One check of an operation, as it is printed.
+#[derive(Debug, Serialize)]
+struct Row {
+    op: String,
+    case: String,
+    /// Of the reference's largest value; null where it is not finite or the device failed.
+    difference: Option<f64>,
+    tolerance: f64,
+    ok: bool,
+    error: Option<String>,
+}
+
+impl From<OpCheck> for Row {
+    fn from(check: OpCheck) -> Self {
+        let ok = check.passes();
+        let OpCheck { op, case, difference, tolerance, error } = check;
+        Self { op, case, difference: difference.is_finite().then_some(difference), tolerance, ok, error }
     }
-    print(&text(&findings))
+}
+
+impl Row {
+    fn cells(&self) -> Vec<String> {
+        let difference = self.difference.map_or_else(|| "-".to_owned(), |difference| format!("{difference:.1e}"));
+        let verdict = if self.ok { "ok" } else { "FAIL" };
+        vec![self.op.clone(), difference, format!("{:.0e}", self.tolerance), verdict.to_owned(), self.case.clone()]
+    }
+}
+
+fn ops(args: &Args) -> Result<ExitCode> {
+    let opened = args.device.open()?;
+    if let Some(note) = &opened.note {
+        eprintln!("{note}");
+    }
+    let rows: Vec<Row> = check::ops(&opened.device)?.into_iter().map(Row::from).collect();
+    if args.json {
+        print(&serde_json::to_string_pretty(&rows)?)?;
+    } else {
+        let cells: Vec<Vec<String>> = rows.iter().map(Row::cells).collect();
+        print(table::render(&["operation", "difference", "tolerance", "", "case"], &cells).trim_end())?;
+    }
+    let failed: Vec<&Row> = rows.iter().filter(|row| !row.ok).collect();
+    let name = attar_distill::device::name(&opened.device);
+    for row in &failed {
+        let problem = row.error.as_deref().unwrap_or("too far from the reference");
+        eprintln!("FAIL {} ({}): {problem}", row.op, row.case);
+    }
+    eprintln!("{} of {} results on {name} are as they should be", rows.len() - failed.len(), rows.len());
+    Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 fn cuda() -> Device {

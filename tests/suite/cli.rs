@@ -53,6 +53,16 @@ fn json_is_all_of_stdout_and_progress_is_on_stderr() {
 }
 
 #[test]
+fn every_operation_of_training_is_checked_on_the_device() {
+    let checked = scene().attar(&["doctor", "--ops", "--json"]).ok();
+    let rows = checked.json();
+    let rows = rows.as_array().unwrap();
+    assert!(rows.len() > 200 && rows.iter().all(|row| row["ok"] == true), "{rows:?}");
+    assert!(checked.err.contains("on cpu are as they should be"), "{}", checked.err);
+    scene().attar(&["doctor", "--device", "cpu"]).fails(&["--ops"]);
+}
+
+#[test]
 fn a_wrong_name_is_answered_by_the_near_one() {
     let scene = scene();
     let set = |setting: &str| scene.attar(&["distill", "student.toml", "--dry-run", "--set", setting]);

@@ -1,8 +1,12 @@
-//! Operations on Candle tensors, forward and backward: kernels on the CPU, Candle's own device operations elsewhere.
+//! Operations on Candle tensors, forward and backward: kernels on the CPU, cuDNN and kernels of our own on CUDA.
 //!
-//! All tensors are `f32`, images `[N, C, H, W]`. Nothing here is recorded by Candle's autograd.
+//! All tensors are `f32` (on CUDA images may be `bf16`), images `[N, C, H, W]`. Nothing here is recorded by Candle's autograd.
 
+pub(crate) mod augment;
+mod backend;
 mod cpu;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 mod portable;
 
 use attar_kernels::{Activation, ConvShape, LinearShape, NormShape, PoolShape, ShapeError};
@@ -13,10 +17,17 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::error::{Error, Result};
 
-/// Calls the kernels for tensors on the CPU and the composed operation for all others.
+pub(crate) use backend::{Backend, composed};
+
+/// Calls the operation that the device of `x` has.
 macro_rules! dispatch {
     ($x:expr, $name:ident($($argument:expr),* $(,)?)) => {
-        if $x.device().is_cpu() { cpu::$name($($argument),*) } else { portable::$name($($argument),*) }
+        match Backend::of($x.device()) {
+            Backend::Cpu => cpu::$name($($argument),*),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda => cuda::$name($($argument),*),
+            Backend::Composed => portable::$name($($argument),*),
+        }
     };
 }
 
@@ -210,6 +221,14 @@ pub(crate) fn pad_channels(x: &Tensor, before: usize, after: usize) -> Result<Te
     Ok(floats(x)?.pad_with_zeros(1, before, after)?)
 }
 
+/// Lets the products of the CUDA operations round their operands to TF32, in the whole process; nothing on the CPU.
+pub(crate) fn allow_tf32(allow: bool) {
+    #[cfg(feature = "cuda")]
+    cuda::allow_tf32(allow);
+    #[cfg(not(feature = "cuda"))]
+    let _ = allow;
+}
+
 /// What dropout multiplies by: 0 with probability `p`, else `1 / (1 - p)`. Drawn on the host, so that every device
 /// sees the same mask.
 pub(crate) fn dropout_mask(shape: &[usize], p: f64, rng: &mut ChaCha8Rng, device: &Device) -> Result<Tensor> {
@@ -219,10 +238,12 @@ pub(crate) fn dropout_mask(shape: &[usize], p: f64, rng: &mut ChaCha8Rng, device
     Ok(Tensor::from_vec(mask, shape, device)?)
 }
 
-/// Refuses what is not `f32`: no kernel computes in another type, and a silent conversion would hide where it came from.
+/// Refuses what an operation does not compute in: a silent conversion would hide where it came from.
 fn floats(x: &Tensor) -> Result<&Tensor> {
     match x.dtype() {
         DType::F32 => Ok(x),
+        // On CUDA images may be stored so.
+        DType::BF16 if x.device().is_cuda() => Ok(x),
         other => Err(candle_core::Error::Msg(format!("computes in F32, was given {other:?}")).into()),
     }
 }

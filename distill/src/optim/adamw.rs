@@ -7,6 +7,9 @@ use candle_core::{DType, Device, Tensor};
 use super::fused::map;
 use super::{Decay, Optimiser, misfit, pairs, state};
 use crate::error::Result;
+use crate::ops::Backend;
+#[cfg(feature = "cuda")]
+use crate::ops::cuda::AdamwStep;
 use crate::params::Params;
 
 /// `w *= 1 - lr decay`; `m = b1 m + (1 - b1) g`; `v = b2 v + (1 - b2) g^2`;
@@ -39,7 +42,7 @@ impl AdamW {
     fn update(&self, [w, g, m, v]: [&Tensor; 4], factors: Factors) -> Result<[Tensor; 3]> {
         let [b1, b2] = self.betas;
         let Factors { keep, step, root } = factors;
-        if !w.device().is_cpu() {
+        if Backend::of(w.device()) != Backend::Cpu {
             let m = ((m * b1)? + (g * (1.0 - b1))?)?;
             let v = ((v * b2)? + (g.sqr()? * (1.0 - b2))?)?;
             let divisor = ((v.sqrt()? / root)? + self.eps)?;
@@ -61,6 +64,16 @@ impl Optimiser for AdamW {
         let t = self.steps + 1;
         let power = |beta: f64| 1.0 - beta.powf(f64::from(t));
         let (step, root) = (lr / power(self.betas[0]), power(self.betas[1]).sqrt());
+        #[cfg(feature = "cuda")]
+        if super::cuda::steps(params) {
+            let [rest1, rest2] = self.betas.map(|beta| (1.0 - beta) as f32);
+            let (b2, eps) = (self.betas[1] as f32, self.eps as f32);
+            let numbers = AdamwStep { rest1, b2, rest2, step: step as f32, root: root as f32, eps };
+            let keep = |role| 1.0 - lr * self.decay.rate(role);
+            super::cuda::adamw(params, grads, [&mut self.first, &mut self.second], numbers, keep)?;
+            self.steps = t;
+            return Ok(());
+        }
         for (name, value, role, gradient) in pairs(params, grads)? {
             let zero = || value.zeros_like();
             let first = state::fitting(&self.first, &name, &value)?.cloned().map_or_else(zero, Ok)?;

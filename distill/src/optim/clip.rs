@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::fused::{map, slice};
 use crate::error::Result;
+use crate::ops::Backend;
 
 /// Elements summed by one thread in one go; fixed, so that the sum does not depend on the number of threads.
 const CHUNK: usize = 1 << 15;
@@ -17,14 +18,16 @@ const CHUNK: usize = 1 << 15;
 /// # Errors
 /// A device that failed.
 pub fn clip_global_norm(grads: &mut BTreeMap<String, Tensor>, max_norm: f64) -> Result<f64> {
+    #[cfg(feature = "cuda")]
+    if grads.values().next().is_some_and(|gradient| Backend::of(gradient.device()) == Backend::Cuda) {
+        return super::cuda::clip(grads, max_norm);
+    }
     let mut sum = 0.0;
     for gradient in grads.values() {
         sum += squared_norm(gradient)?;
     }
     let norm = sum.sqrt();
-    // The small constant is PyTorch's.
-    let factor = max_norm / (norm + 1e-6);
-    if norm.is_finite() && factor < 1.0 {
+    if let Some(factor) = factor(norm, max_norm) {
         for gradient in grads.values_mut() {
             *gradient = scaled(gradient, factor)?;
         }
@@ -32,8 +35,15 @@ pub fn clip_global_norm(grads: &mut BTreeMap<String, Tensor>, max_norm: f64) -> 
     Ok(norm)
 }
 
+/// What gradients of this norm are scaled by, if they are.
+pub(super) fn factor(norm: f64, max_norm: f64) -> Option<f64> {
+    // The small constant is PyTorch's.
+    let factor = max_norm / (norm + 1e-6);
+    (norm.is_finite() && factor < 1.0).then_some(factor)
+}
+
 fn squared_norm(gradient: &Tensor) -> Result<f64> {
-    if !gradient.device().is_cpu() {
+    if Backend::of(gradient.device()) != Backend::Cpu {
         return Ok(f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?));
     }
     let gradient = gradient.contiguous()?;
@@ -44,7 +54,7 @@ fn squared_norm(gradient: &Tensor) -> Result<f64> {
 }
 
 fn scaled(gradient: &Tensor, factor: f64) -> Result<Tensor> {
-    if !gradient.device().is_cpu() {
+    if Backend::of(gradient.device()) != Backend::Cpu {
         return Ok((gradient * factor)?);
     }
     let factor = factor as f32;

@@ -7,6 +7,7 @@ use candle_core::Tensor;
 use super::fused::map;
 use super::misfit;
 use crate::error::Result;
+use crate::ops::Backend;
 use crate::params::Params;
 
 /// The average, which starts as the weights themselves.
@@ -26,6 +27,10 @@ impl Ema {
     /// # Errors
     /// Parameters that are not those of the start, or a device that failed.
     pub fn update(&mut self, params: &Params, decay: f64) -> Result<()> {
+        #[cfg(feature = "cuda")]
+        if super::cuda::steps(params) {
+            return super::cuda::mix(&mut self.average, params, decay);
+        }
         for (name, value, role) in params.iter() {
             let next = if role.is_trained() { mix(self.average.get(name)?, value, decay)? } else { value.clone() };
             self.average.set(name, next)?;
@@ -61,7 +66,7 @@ impl Ema {
 }
 
 fn mix(average: &Tensor, value: &Tensor, decay: f64) -> Result<Tensor> {
-    if !average.device().is_cpu() {
+    if Backend::of(average.device()) != Backend::Cpu {
         return Ok(((average * decay)? + (value * (1.0 - decay))?)?);
     }
     let (keep, rest) = (decay as f32, (1.0 - decay) as f32);

@@ -1,10 +1,13 @@
 //! How gradients become steps: SGD and AdamW with PyTorch's semantics, gradient clipping, a moving average of weights.
 //!
 //! A step reads tensors and makes new ones; nothing is changed in place, so a copy of the parameters taken before the
-//! step stays what it was. On the CPU each step is one pass over memory, on other devices it is Candle operations.
+//! step stays what it was. On the CPU each step is one pass over memory, on CUDA one launch for all parameters, on other
+//! devices it is Candle operations.
 
 mod adamw;
 mod clip;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod ema;
 mod fused;
 mod sgd;

@@ -7,6 +7,9 @@ use candle_core::Tensor;
 use super::fused::map;
 use super::{Decay, Optimiser, pairs, state};
 use crate::error::Result;
+use crate::ops::Backend;
+#[cfg(feature = "cuda")]
+use crate::ops::cuda::SgdStep;
 use crate::params::Params;
 
 /// `d = g + decay w`; `v = momentum v + d` (at first `v = d`); `w -= lr v`, or `w -= lr (d + momentum v)` with Nesterov.
@@ -28,7 +31,7 @@ impl Sgd {
     fn update(&self, w: &Tensor, g: &Tensor, v: Option<&Tensor>, lr: f32, decay: f32) -> Result<[Tensor; 2]> {
         let (momentum, nesterov) = (self.momentum, self.nesterov);
         let ahead = |d: f32, v: f32| if nesterov { d + momentum * v } else { v };
-        if !w.device().is_cpu() {
+        if Backend::of(w.device()) != Backend::Cpu {
             let d = if decay == 0.0 { g.clone() } else { (g + (w * f64::from(decay))?)? };
             let v = v.map_or_else(|| Ok(d.clone()), |v| (v * f64::from(momentum))? + &d)?;
             let direction = if nesterov { (&d + (&v * f64::from(momentum))?)? } else { v.clone() };
@@ -50,6 +53,12 @@ impl Sgd {
 
 impl Optimiser for Sgd {
     fn step(&mut self, params: &mut Params, grads: &BTreeMap<String, Tensor>, lr: f64) -> Result<()> {
+        #[cfg(feature = "cuda")]
+        if super::cuda::steps(params) {
+            let (momentum, nesterov) = (self.momentum, self.nesterov);
+            let step = SgdStep { lr: lr as f32, momentum, nesterov };
+            return super::cuda::sgd(params, grads, &mut self.velocity, step, self.decay);
+        }
         for (name, value, role, gradient) in pairs(params, grads)? {
             let before = state::fitting(&self.velocity, &name, &value)?;
             let decay = self.decay.rate(role) as f32;

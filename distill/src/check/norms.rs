@@ -1,0 +1,134 @@
+//! Batch norms with everything that may follow them, activations and additions, linear layers.
+
+use attar_kernels::Activation;
+use candle_core::Device;
+
+use super::{BF16, Checks, Named, ROUNDING, TF32, missing, random, stored};
+use crate::error::Result;
+use crate::ops::{self, Affine, Tail};
+
+/// With images in `bf16`.
+pub(super) fn bf16(checks: &mut Checks<'_>) -> Result<()> {
+    norms_of(checks, "batch norm bf16", BF16, true)?;
+    linears(checks, "linear bf16", BF16, true)
+}
+
+pub(super) fn norms(checks: &mut Checks<'_>) -> Result<()> {
+    norms_of(checks, "batch norm", ROUNDING, false)
+}
+
+fn norms_of(checks: &mut Checks<'_>, op: &str, tolerance: f64, narrow: bool) -> Result<()> {
+    let shapes: [&[usize]; 6] =
+        [&[4, 5, 3, 7], &[2, 64, 9, 11], &[8, 16, 32, 32], &[3, 132, 5, 5], &[6, 3, 1, 1], &[40, 300]];
+    for shape in shapes {
+        for activation in [None, Some(Activation::Relu), Some(Activation::Relu6)] {
+            for residual in [false, true] {
+                let tail = (activation, residual);
+                let added = if residual { " + residual" } else { "" };
+                let ended = activation.map(|activation| format!(", {activation:?}")).unwrap_or_default();
+                let case = format!("{}{added}{ended}", told(shape));
+                checks.compare(op, &case, tolerance, |device| norm(shape, tail, device, narrow))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn norm(
+    shape: &[usize],
+    (activation, residual): (Option<Activation>, bool),
+    device: &Device,
+    narrow: bool,
+) -> Result<Named> {
+    let image = |x: candle_core::Result<candle_core::Tensor>| stored(&x?, narrow);
+    // Far from zero, where a variance from plain sums of squares would be lost.
+    let centre = if narrow { 1.0 } else { 8.0 };
+    let x = image(random(shape, 1, device)?.affine(2.0, centre))?;
+    let added = image(random(shape, 2, device)? * 3.0)?;
+    let channels = &shape[1..2];
+    let (weight, bias) = ((random(channels, 3, device)? + 2.0)?, random(channels, 4, device)?);
+    let affine = Affine { weight: &weight, bias: &bias };
+    let tail = Tail { residual: residual.then_some(&added), activation };
+    let (y, stats) = ops::batch_norm_train(&x, affine, 1e-5, tail)?;
+    let dy = image(Ok(random(shape, 5, device)?))?;
+    // Not `y`, of which a value near an edge may fall on either side: eighths, the edges among them.
+    let shown = image((random(shape, 7, device)? * 64.0)?.round()?.affine(0.125, 0.0))?;
+    let shown = activation.map(|activation| ops::activate(activation, &shown)).transpose()?;
+    let activated = shown.as_ref().zip(activation);
+    let grads = ops::batch_norm_backward(&x, &weight, &stats, activated, &dy, residual)?;
+    let variance = (random(channels, 6, device)? + 1.5)?;
+    let eval = ops::batch_norm_eval(&x, affine, (&stats.mean, &variance), 1e-3, tail)?;
+    let mut all = vec![
+        ("mean", stats.mean),
+        ("1/std", stats.inv_std),
+        ("variance", stats.unbiased_variance),
+        ("y", y),
+        ("dx", grads.dx),
+        ("dweight", grads.dweight),
+        ("dbias", grads.dbias),
+        ("eval y", eval),
+    ];
+    if residual {
+        all.push(("dresidual", grads.dresidual.ok_or_else(|| missing("the residual's gradient"))?));
+    }
+    Ok(all)
+}
+
+pub(super) fn pointwise(checks: &mut Checks<'_>) -> Result<()> {
+    let shapes: [&[usize]; 4] = [&[2, 8, 6, 5], &[3, 5, 7, 3], &[7, 11], &[5, 64, 33, 31]];
+    for shape in shapes {
+        for activation in [Activation::Relu, Activation::Relu6] {
+            checks.compare(&format!("{activation:?}"), &told(shape), 0.0, |device| {
+                // Eighths: the edges themselves, 0 and 6, are met.
+                let x = (random(shape, 1, device)? * 64.0)?.round()?.affine(0.125, 0.0)?;
+                let y = ops::activate(activation, &x)?;
+                let dx = ops::activate_backward(activation, &y, &random(shape, 2, device)?)?;
+                Ok(vec![("y", y), ("dx", dx)])
+            })?;
+        }
+        checks.compare("add", &told(shape), 0.0, |device| {
+            let (a, b) = (random(shape, 1, device)?, random(shape, 2, device)?);
+            let part = shape[0] - 1;
+            let late = ops::add(&a.narrow(0, 1, part)?, &b.narrow(0, 0, part)?)?;
+            let channels = ops::add(&a.narrow(1, 1, shape[1] - 1)?, &b.narrow(1, 0, shape[1] - 1)?)?;
+            Ok(vec![("", ops::add(&a, &b)?), ("of later samples", late), ("of some channels", channels)])
+        })?;
+    }
+    let shape = [2, 6, 7, 9];
+    for stride in [1, 2, 3] {
+        checks.compare("subsample", &format!("{}, stride {stride}", told(&shape)), 0.0, |device| {
+            let y = ops::subsample(&random(&shape, 1, device)?, stride)?;
+            let dx = ops::subsample_backward(&random(y.dims(), 2, device)?, stride, &shape)?;
+            Ok(vec![("y", ops::pad_channels(&y, 3, 2)?), ("dx", dx)])
+        })?;
+    }
+    Ok(())
+}
+
+pub(super) fn linear(checks: &mut Checks<'_>) -> Result<()> {
+    linears(checks, "linear", ROUNDING, false)
+}
+
+/// With operands rounded to TF32.
+pub(super) fn tf32(checks: &mut Checks<'_>) -> Result<()> {
+    linears(checks, "linear tf32", TF32, false)
+}
+
+fn linears(checks: &mut Checks<'_>, op: &str, tolerance: f64, narrow: bool) -> Result<()> {
+    for [batch, inputs, outputs] in [[5, 7, 3], [1, 64, 100], [64, 512, 1000]] {
+        checks.compare(op, &format!("{batch}x{inputs} to {outputs}"), tolerance, |device| {
+            let (x, weight) = (random(&[batch, inputs], 1, device)?, random(&[outputs, inputs], 2, device)?);
+            let x = stored(&x, narrow)?;
+            let (bias, dy) = (random(&[outputs], 3, device)?, stored(&random(&[batch, outputs], 4, device)?, narrow)?);
+            let y = ops::linear(&x, &weight, Some(&bias))?;
+            let (dx, dweight) = (ops::linear_input_grad(&dy, &weight)?, ops::linear_weight_grad(&x, &dy)?);
+            Ok(vec![("y", y), ("dx", dx), ("dweight", dweight), ("dbias", ops::channel_sums(&dy)?)])
+        })?;
+    }
+    Ok(())
+}
+
+/// `2x64x9x11`.
+pub(super) fn told(shape: &[usize]) -> String {
+    shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("x")
+}

@@ -1,0 +1,104 @@
+//! Pooling over windows and over whole images.
+
+use attar_kernels::{NormShape, PoolShape};
+use candle_core::Tensor;
+
+use super::launch::{Arg, File, Gpu, Shape, Stored, failed};
+use super::memory::{Buffer, Dense, ImageBuffer};
+use crate::error::Result;
+
+pub(in crate::ops) fn max_pool2d(shape: &PoolShape, x: &Tensor) -> Result<(Tensor, Tensor)> {
+    let gpu = Gpu::of(x)?;
+    let (pool, count) = (numbers(shape)?, shape.output_len());
+    let stored = Stored::of(x)?;
+    let x = Dense::image(x, stored)?;
+    let (y, argmax) = (ImageBuffer::new(&gpu, stored, count)?, Buffer::<u32>::new(&gpu, count)?);
+    let args = [pool, (&x).into(), (&y).into(), (&argmax).into()];
+    gpu.launch_for(stored, File::Pool, "max_pool", Shape::items(count), &args)?;
+    let dims = outputs(shape);
+    Ok((y.image(&gpu, &dims)?, argmax.image(&gpu, &dims)?))
+}
+
+pub(in crate::ops) fn max_pool2d_backward(shape: &PoolShape, dy: &Tensor, argmax: &Tensor) -> Result<Tensor> {
+    let gpu = Gpu::of(dy)?;
+    let (pool, count) = (numbers(shape)?, shape.input_len());
+    let stored = Stored::of(dy)?;
+    let (dy, argmax) = (Dense::image(dy, stored)?, Dense::channels_last_indices(argmax)?);
+    let dx = ImageBuffer::new(&gpu, stored, count)?;
+    let args = [pool, (&dy).into(), (&argmax).into(), (&dx).into()];
+    gpu.launch_for(stored, File::Pool, "max_pool_backward", Shape::items(count), &args)?;
+    dx.image(&gpu, &inputs(shape))
+}
+
+pub(in crate::ops) fn avg_pool2d(shape: &PoolShape, x: &Tensor) -> Result<Tensor> {
+    let gpu = Gpu::of(x)?;
+    let (pool, count) = (numbers(shape)?, shape.output_len());
+    let stored = Stored::of(x)?;
+    let x = Dense::image(x, stored)?;
+    let y = ImageBuffer::new(&gpu, stored, count)?;
+    gpu.launch_for(stored, File::Pool, "avg_pool", Shape::items(count), &[pool, (&x).into(), (&y).into()])?;
+    y.image(&gpu, &outputs(shape))
+}
+
+pub(in crate::ops) fn avg_pool2d_backward(shape: &PoolShape, dy: &Tensor) -> Result<Tensor> {
+    let gpu = Gpu::of(dy)?;
+    let (pool, count) = (numbers(shape)?, shape.input_len());
+    let stored = Stored::of(dy)?;
+    let dy = Dense::image(dy, stored)?;
+    let dx = ImageBuffer::new(&gpu, stored, count)?;
+    gpu.launch_for(stored, File::Pool, "avg_pool_backward", Shape::items(count), &[pool, (&dy).into(), (&dx).into()])?;
+    dx.image(&gpu, &inputs(shape))
+}
+
+pub(in crate::ops) fn global_avg_pool(shape: &NormShape, x: &Tensor) -> Result<Tensor> {
+    let gpu = Gpu::of(x)?;
+    let stored = Stored::of(x)?;
+    let x = Dense::image(x, stored)?;
+    let y = ImageBuffer::new(&gpu, stored, shape.batch * shape.channels)?;
+    if shape.batch > 65_535 {
+        return Err(failed(
+            "global average pooling",
+            format_args!("a batch of {}, expected at most 65535", shape.batch),
+        ));
+    }
+    let grid = Shape { grid: [shape.channels.div_ceil(32) as u32, shape.batch as u32, 1], block: [32, 8], shared: 0 };
+    let args = [(&x).into(), (&y).into(), (shape.positions as i32).into(), (shape.channels as i32).into()];
+    gpu.launch_for(stored, File::Pool, "global_avg_pool", grid, &args)?;
+    y.image(&gpu, &[shape.batch, shape.channels])
+}
+
+pub(in crate::ops) fn global_avg_pool_backward(shape: &NormShape, dy: &Tensor) -> Result<Tensor> {
+    let gpu = Gpu::of(dy)?;
+    let stored = Stored::of(dy)?;
+    let dy = Dense::image(dy, stored)?;
+    let dx = ImageBuffer::new(&gpu, stored, shape.len())?;
+    let [positions, channels] = [shape.positions, shape.channels].map(|number| Arg::from(number as i32));
+    let args = [(&dy).into(), (&dx).into(), (shape.len() as u64).into(), positions, channels];
+    gpu.launch_for(stored, File::Pool, "global_avg_pool_backward", Shape::items(shape.len()), &args)?;
+    dx.image(&gpu, &[shape.batch, shape.channels, shape.positions])
+}
+
+fn inputs(shape: &PoolShape) -> [usize; 4] {
+    [shape.batch, shape.channels, shape.in_h, shape.in_w]
+}
+
+fn outputs(shape: &PoolShape) -> [usize; 4] {
+    [shape.batch, shape.channels, shape.out_h(), shape.out_w()]
+}
+
+/// `struct Pool` of the kernels.
+fn numbers(shape: &PoolShape) -> Result<Arg> {
+    let (&PoolShape { batch, channels, in_h, in_w, .. }, [kh, kw]) = (shape, shape.kernel);
+    let ([sh, sw], [ph, pw]) = (shape.stride, shape.padding);
+    let all = [batch, channels, in_h, in_w, shape.out_h(), shape.out_w(), kh, kw, sh, sw, ph, pw];
+    Ok(Arg::Pool(small(all)?))
+}
+
+/// Numbers as the kernels hold them.
+pub(super) fn small<const N: usize>(all: [usize; N]) -> Result<[i32; N]> {
+    let mut numbers = [0; N];
+    for (number, value) in numbers.iter_mut().zip(all) {
+        *number = i32::try_from(value).map_err(|_| failed("a shape", format_args!("{value} is too large a number")))?;
+    }
+    Ok(numbers)
+}
