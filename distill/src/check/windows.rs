@@ -70,12 +70,12 @@ fn all(checks: &mut Checks<'_>, op: &str, tolerance: f64, narrow: bool) -> Resul
 fn directions(conv: &Conv2d, shape: &[usize], device: &Device, narrow: bool) -> Result<Named> {
     let (x, weight) = (stored(&random(shape, 1, device)?, narrow)?, random(&conv.weight_shape(), 2, device)?);
     let bias = random(&[conv.out_channels], 3, device)?;
-    let y = ops::conv2d(conv, &x, &weight, Some(&bias))?;
+    let y = ops::conv2d(conv, &x, &weight, Some(&bias), ops::Tail::default())?;
     let dy = stored(&random(y.dims(), 4, device)?, narrow)?;
     let dx = ops::conv2d_input_grad(conv, &dy, &weight, shape)?;
     let dweight = ops::conv2d_weight_grad(conv, &x, &dy)?;
     // Once more from a weight in the order of memory in which its own gradient came, as after a step.
-    let again = ops::conv2d(conv, &x, &dweight, None)?;
+    let again = ops::conv2d(conv, &x, &dweight, None, ops::Tail::default())?;
     Ok(vec![("y", y), ("dx", dx), ("dweight", dweight), ("of dweight", again), ("dbias", ops::channel_sums(&dy)?)])
 }
 

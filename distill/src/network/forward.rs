@@ -108,7 +108,10 @@ fn apply(
     let Some(x) = inputs.first() else { return Err(candle_core::Error::Msg("reads nothing".to_owned()).into()) };
     Ok(match &node.op {
         Op::Input { .. } => (x.clone(), Saved::Nothing),
-        Op::Conv2d(conv) => (ops::conv2d(conv, x, param("weight")?, bias(conv.bias)?)?, Saved::Input(x.clone())),
+        Op::Conv2d(conv) => {
+            let tail = ops::Tail { residual: inputs.get(1), activation: step.activation };
+            (ops::conv2d(conv, x, param("weight")?, bias(conv.bias)?, tail)?, Saved::Input(x.clone()))
+        }
         Op::BatchNorm2d { eps, .. } => {
             let affine = ops::Affine { weight: param("weight")?, bias: param("bias")? };
             let tail = ops::Tail { residual: inputs.get(1), activation: step.activation };

@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::error::{Error, Result};
 use crate::params::Params;
 use forward::Mode;
-use plan::Plan;
+use plan::{Fuse, Plan};
 pub use tape::Tape;
 
 /// A graph with its parameters on a device.
@@ -131,10 +131,14 @@ impl Network {
     pub fn eval(&self, x: &Tensor, taps: &[NodeId]) -> Result<Outputs> {
         let x = self.input(x)?;
         let pass = match &self.folded {
-            None => forward::run(&self.graph, &self.params, &Plan::new(&self.graph, taps), taps, x, Mode::Eval)?,
+            None => {
+                let plan = Plan::new(&self.graph, taps, Fuse::NormsAndConvolutions);
+                forward::run(&self.graph, &self.params, &plan, taps, x, Mode::Eval)?
+            }
             Some(folded) => {
                 let taps = taps.iter().map(|tap| self.folded_tap(folded, *tap)).collect::<Result<Vec<_>>>()?;
-                forward::run(&folded.graph, &self.params, &Plan::new(&folded.graph, &taps), &taps, x, Mode::Eval)?
+                let plan = Plan::new(&folded.graph, &taps, Fuse::NormsAndConvolutions);
+                forward::run(&folded.graph, &self.params, &plan, &taps, x, Mode::Eval)?
             }
         };
         Ok(pass.outputs)
@@ -149,7 +153,7 @@ impl Network {
         self.refuse_folded("it cannot train")?;
         let x = self.input(x)?;
         let batch = x.dims()[0];
-        let plan = Plan::new(&self.graph, taps);
+        let plan = Plan::new(&self.graph, taps, Fuse::Norms);
         let pass = forward::run(&self.graph, &self.params, &plan, taps, x, Mode::Train { rng, keep: true })?;
         forward::follow(&self.graph, &mut self.params, &pass.statistics)?;
         Ok((pass.outputs, Tape { plan, saved: pass.saved, batch }))
@@ -163,7 +167,7 @@ impl Network {
     pub fn batch_stats(&mut self, x: &Tensor, taps: &[NodeId], rng: &mut ChaCha8Rng) -> Result<Outputs> {
         self.refuse_folded("it has no batch norms to take batch statistics in")?;
         let x = self.input(x)?;
-        let plan = Plan::new(&self.graph, taps);
+        let plan = Plan::new(&self.graph, taps, Fuse::Norms);
         let pass = forward::run(&self.graph, &self.params, &plan, taps, x, Mode::Train { rng, keep: false })?;
         forward::follow(&self.graph, &mut self.params, &pass.statistics)?;
         Ok(pass.outputs)

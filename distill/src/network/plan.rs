@@ -10,12 +10,21 @@ pub(super) struct Step {
     pub(super) node: NodeId,
     /// Whose value this step makes: `node` itself, or the addition or activation at the end of its group.
     pub(super) output: NodeId,
-    /// Read and added before the activation; only with a batch norm.
+    /// Read and added before the activation; only behind an operation of [`Fuse`].
     pub(super) residual: Option<NodeId>,
-    /// Applied at the end; only with a batch norm.
+    /// Applied at the end; only behind an operation of [`Fuse`].
     pub(super) activation: Option<Activation>,
     /// Values that nothing reads after this step.
     pub(super) frees: Vec<NodeId>,
+}
+
+/// Which operations take in the addition and the activation behind them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fuse {
+    /// Batch norms, whose gradients know of both.
+    Norms,
+    /// Convolutions too: nobody goes back from here.
+    NormsAndConvolutions,
 }
 
 /// The steps of a pass in execution order, and what it hands out at the end.
@@ -29,9 +38,9 @@ pub(super) struct Plan {
 impl Plan {
     /// Plans a pass that ends in the graph's output and in `taps`.
     ///
-    /// A batch norm runs in one step with the addition and the activation behind it when nobody else reads the values
-    /// between them. The step runs where its last node stands, so that the other term of the sum is there.
-    pub(super) fn new(graph: &Graph, taps: &[NodeId]) -> Self {
+    /// An operation that `fuse` names runs in one step with the addition and the activation behind it when nobody else reads
+    /// the values between them. The step runs where its last node stands, so that the other term of the sum is there.
+    pub(super) fn new(graph: &Graph, taps: &[NodeId], fuse: Fuse) -> Self {
         let kept: Vec<NodeId> = taps.iter().copied().chain([graph.output()]).collect();
         let needed = needed(graph, &kept);
         let only_reader = only_readers(graph, &kept, &needed);
@@ -43,7 +52,8 @@ impl Plan {
                 continue;
             }
             let mut step = Step { node: id, output: id, residual: None, activation: None, frees: Vec::new() };
-            if matches!(node.op, Op::BatchNorm2d { .. }) {
+            let is_norm = matches!(node.op, Op::BatchNorm2d { .. });
+            if is_norm || (fuse == Fuse::NormsAndConvolutions && matches!(node.op, Op::Conv2d(_))) {
                 extend(&mut step, graph, &only_reader, &mut taken);
             }
             steps.push(step);
@@ -112,7 +122,7 @@ fn only_readers(graph: &Graph, kept: &[NodeId], needed: &[bool]) -> Vec<Option<N
     readers.into_iter().enumerate().map(only).collect()
 }
 
-/// Lets the step of a batch norm take in the addition and the activation behind it.
+/// Lets a step take in the addition and the activation behind it.
 fn extend(step: &mut Step, graph: &Graph, only_reader: &[Option<NodeId>], taken: &mut [bool]) {
     while let Some(reader) = only_reader[step.output.index()] {
         let node = graph.node(reader);
@@ -159,6 +169,10 @@ mod tests {
     }
 
     fn steps(graph: &Graph, taps: &[&str]) -> Vec<String> {
+        fused(graph, taps, Fuse::Norms)
+    }
+
+    fn fused(graph: &Graph, taps: &[&str], fuse: Fuse) -> Vec<String> {
         let taps: Vec<NodeId> = taps.iter().map(|name| graph.tap(name).unwrap()).collect();
         let name = |id: NodeId| graph.node(id).name.clone();
         let describe = |step: &Step| {
@@ -167,7 +181,7 @@ mod tests {
             let frees: Vec<String> = step.frees.iter().map(|id| name(*id)).collect();
             format!("{}{group}{residual} frees {}", name(step.node), frees.join(","))
         };
-        Plan::new(graph, &taps).steps.iter().map(describe).collect()
+        Plan::new(graph, &taps, fuse).steps.iter().map(describe).collect()
     }
 
     #[test]
@@ -183,6 +197,21 @@ mod tests {
             "fc frees avgpool",
         ];
         assert_eq!(steps(&block(), &[]), expected);
+    }
+
+    #[test]
+    fn convolutions_without_norms_take_in_what_follows_when_nobody_goes_back() {
+        let conv = || Op::Conv2d(Conv2d::square(4, 4, 3, 1, 1));
+        let (mut b, x) = GraphBuilder::new("folded", [4, 8, 8]).unwrap();
+        let at = b.add("conv1", conv(), &[x]).unwrap();
+        let stem = b.add("relu1", Op::Relu, &[at]).unwrap();
+        let at = b.add("conv2", conv(), &[stem]).unwrap();
+        let at = b.add("add", Op::Add, &[at, stem]).unwrap();
+        let at = b.add("relu2", Op::Relu6, &[at]).unwrap();
+        let graph = b.finish(at);
+        let expected = ["conv1..relu1 frees input", "conv2..relu2 + relu1 frees relu1"];
+        assert_eq!(fused(&graph, &[], Fuse::NormsAndConvolutions), expected);
+        assert_eq!(steps(&graph, &[]).len(), 5);
     }
 
     #[test]

@@ -11,9 +11,20 @@ use super::{Affine, BatchStats, NormGrads, Tail};
 use crate::error::Result;
 
 pub(super) fn conv2d(shape: &ConvShape, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    conv2d_with_tail(shape, x, weight, bias, Tail::default())
+}
+
+pub(super) fn conv2d_with_tail(
+    shape: &ConvShape,
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    tail: Tail<'_>,
+) -> Result<Tensor> {
     let mut y = vec![0.0; shape.output_len()];
-    with([&image(x)?, weight], [bias], |[x, weight], [bias]| {
-        kernels::conv2d(shape, x, weight, ConvTail { bias, ..ConvTail::default() }, &mut y);
+    let residual = tail.residual.map(image).transpose()?;
+    with([&image(x)?, weight], [bias, residual.as_ref()], |[x, weight], [bias, residual]| {
+        kernels::conv2d(shape, x, weight, ConvTail { bias, residual, activation: tail.activation }, &mut y);
     })?;
     channels_first(y, &[shape.batch, shape.out_channels, shape.out_h(), shape.out_w()])
 }

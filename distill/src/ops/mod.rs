@@ -38,7 +38,7 @@ pub(crate) struct Affine<'a> {
     pub(crate) bias: &'a Tensor,
 }
 
-/// What a fused batch norm does after the norm: adds, then activates.
+/// What a fused operation does at its end: adds, then activates.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Tail<'a> {
     pub(crate) residual: Option<&'a Tensor>,
@@ -63,10 +63,26 @@ pub(crate) struct NormGrads {
     pub(crate) dresidual: Option<Tensor>,
 }
 
-/// `y = x ⋆ weight + bias`.
-pub(crate) fn conv2d(conv: &Conv2d, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+/// `y = activation(x ⋆ weight + bias + residual)`, in one pass over memory on the CPU.
+pub(crate) fn conv2d(
+    conv: &Conv2d,
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    tail: Tail<'_>,
+) -> Result<Tensor> {
     let shape = conv_shape(conv, x.dims())?;
-    dispatch!(x, conv2d(&shape, floats(x)?, floats(weight)?, bias))
+    if let Backend::Cpu = Backend::of(x.device()) {
+        return cpu::conv2d_with_tail(&shape, floats(x)?, floats(weight)?, bias, tail);
+    }
+    let mut y = dispatch!(x, conv2d(&shape, floats(x)?, floats(weight)?, bias))?;
+    if let Some(residual) = tail.residual {
+        y = add(&y, residual)?;
+    }
+    match tail.activation {
+        Some(activation) => activate(activation, &y),
+        None => Ok(y),
+    }
 }
 
 /// Gradient of a convolution's input, whose shape is `x_shape`.

@@ -192,9 +192,9 @@ fn tensors_that_are_not_contiguous_give_the_same_values() {
     let turned = x.transpose(2, 3).unwrap().contiguous().unwrap().transpose(2, 3).unwrap();
     assert!(!turned.is_contiguous());
     let later = Tensor::cat(&[&x, &x], 0).unwrap().narrow(0, 2, 2).unwrap(); // an offset into a larger storage
-    let y = conv2d(&conv, &x, &weight, None).unwrap();
+    let y = conv2d(&conv, &x, &weight, None, Tail::default()).unwrap();
     for x in [turned, later] {
-        assert_eq!(difference(&y, &conv2d(&conv, &x, &weight, None).unwrap()), 0.0);
+        assert_eq!(difference(&y, &conv2d(&conv, &x, &weight, None, Tail::default()).unwrap()), 0.0);
     }
 }
 
