@@ -13,7 +13,7 @@ pub(crate) fn arch() -> Arch {
     static ARCH: OnceLock<Arch> = OnceLock::new();
     *ARCH.get_or_init(|| {
         let wanted = std::env::var("ATTAR_SIMD").unwrap_or_default();
-        named(&wanted).unwrap_or_else(Arch::new)
+        named(&wanted).unwrap_or_default()
     })
 }
 

@@ -4,7 +4,9 @@
 //! channels last and seen through a permutation, and costs no copy when it is given back.
 
 use attar_kernels as kernels;
-use attar_kernels::{Activation, Clamp, ConvShape, LinearShape, Mask, NormShape, PoolShape, SavedStats, Tail as ConvTail};
+use attar_kernels::{
+    Activation, Clamp, ConvShape, LinearShape, Mask, NormShape, PoolShape, SavedStats, Tail as ConvTail,
+};
 use candle_core::{CpuStorage, Device, Storage, StorageRef, Tensor, WithDType};
 
 use super::{Affine, BatchStats, NormGrads, Tail};

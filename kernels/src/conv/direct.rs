@@ -31,7 +31,7 @@ pub(super) fn run(
         [only] => {
             split_rows(only.count[0], sweeps.padded()[1] * only.source_stride[0] * sweeps.source.channels, SOURCE)
         }
-        _ => vec![0..sweeps.target.size[0]],
+        _ => std::iter::once(0..sweeps.target.size[0]).collect(),
     };
     let row = target / sweeps.target.size[0];
     let mut tasks = Vec::new();

@@ -69,13 +69,15 @@ impl Sweeps {
         let reach = |axis: usize| shape.dilation[axis] * (shape.kernel[axis] - 1);
         let needed = |axis: usize| (target.size[axis] - 1) * shape.stride[axis] + reach(axis) + 1;
         let after = |axis: usize| needed(axis).saturating_sub(source.size[axis] + shape.padding[axis]);
-        let offsets = |axis: usize| (0..shape.kernel[axis]).map(move |k| (k, k * shape.dilation[axis]));
+        let offsets = |axis: usize| -> Vec<(usize, usize)> {
+            (0..shape.kernel[axis]).map(|k| (k, k * shape.dilation[axis])).collect()
+        };
         let sweep = Sweep {
             source_stride: shape.stride,
             first: [0, 0],
             target_stride: [1, 1],
             count: target.size,
-            taps: crossed(offsets(0), offsets(1)),
+            taps: crossed(&offsets(0), &offsets(1)),
         };
         let (before, after) = (shape.padding, [after(0), after(1)]);
         Self { source, target, before, after, groups: shape.groups, sweeps: vec![sweep] }
@@ -90,7 +92,7 @@ impl Sweeps {
             for (column, columns) in axes[1].taps.iter().enumerate() {
                 let first = [row, column];
                 let count = [0, 1].map(|axis| (target.size[axis] - first[axis]).div_ceil(shape.stride[axis]));
-                let taps = crossed(rows.iter().copied(), columns.iter().copied());
+                let taps = crossed(rows, columns);
                 sweeps.push(Sweep { source_stride: [1, 1], first, target_stride: shape.stride, count, taps });
             }
         }
@@ -109,11 +111,9 @@ impl Sweeps {
     }
 }
 
-fn crossed(
-    rows: impl Iterator<Item = (usize, usize)>,
-    columns: impl Iterator<Item = (usize, usize)> + Clone,
-) -> Vec<Tap> {
-    rows.flat_map(|(i, y)| columns.clone().map(move |(j, x)| Tap { kernel: [i, j], source: [y, x] })).collect()
+fn crossed(rows: &[(usize, usize)], columns: &[(usize, usize)]) -> Vec<Tap> {
+    let row = |&(i, y): &(usize, usize)| columns.iter().map(move |&(j, x)| Tap { kernel: [i, j], source: [y, x] });
+    rows.iter().flat_map(row).collect()
 }
 
 /// Along one axis: for each remainder of input positions modulo the stride, the kernel positions that reach them and the

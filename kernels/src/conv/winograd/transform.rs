@@ -1,5 +1,6 @@
 //! The transforms between pixels and points, for all channels of a tile at once: `Bᵀ d B`, `Aᵀ m A`, `A dy Aᵀ`, `G g Gᵀ` and
 //! `Gᵀ u G` of Lavin and Gray (2016), §4.3, with points 0, ±1, ±2 and infinity.
+#![allow(clippy::needless_range_loop)] // iterators over arrays of vectors are not always unrolled, and that costs much
 #![allow(unsafe_code)] // vector loads and stores through pointers, each checked against its slice before
 
 use std::ops::Range;

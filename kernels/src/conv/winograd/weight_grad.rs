@@ -37,7 +37,7 @@ pub(in crate::conv) fn weight_grad(shape: &ConvShape, x: &[f32], dy: &[f32], dwe
             memory = rest;
         }
     }
-    tasks.into_par_iter().for_each(|task| with_simd(task));
+    tasks.into_par_iter().for_each(with_simd);
     let partial = &partial[..];
     dweight.par_chunks_mut(CHANNELS * inputs * 9).enumerate().for_each(|(column, dweight)| {
         let o = column * CHANNELS;
