@@ -183,6 +183,8 @@ fn height(rows: usize, tallest: usize) -> usize {
     rows.div_ceil(rows.div_ceil(tallest))
 }
 
+/// # Safety
+/// As [`compute`].
 #[inline(always)]
 unsafe fn some_rows<S: Simd, const THERE: u8>(simd: S, tile: &Tile<'_, S>, vectors: usize, rows: usize) -> usize {
     // SAFETY: passed on from the caller.
@@ -195,6 +197,8 @@ unsafe fn some_rows<S: Simd, const THERE: u8>(simd: S, tile: &Tile<'_, S>, vecto
     }
 }
 
+/// # Safety
+/// As [`compute`].
 #[inline(always)]
 unsafe fn wide<S: Simd, const THERE: u8>(simd: S, tile: &Tile<'_, S>, rows: usize) -> usize {
     // SAFETY: passed on from the caller.
@@ -210,6 +214,8 @@ unsafe fn wide<S: Simd, const THERE: u8>(simd: S, tile: &Tile<'_, S>, rows: usiz
     }
 }
 
+/// # Safety
+/// As [`compute`].
 #[inline(always)]
 unsafe fn middle<S: Simd, const THERE: u8>(simd: S, tile: &Tile<'_, S>, rows: usize) -> usize {
     // SAFETY: passed on from the caller.
@@ -225,6 +231,8 @@ unsafe fn middle<S: Simd, const THERE: u8>(simd: S, tile: &Tile<'_, S>, rows: us
     }
 }
 
+/// # Safety
+/// As [`compute`].
 #[inline(always)]
 unsafe fn narrow<S: Simd, const THERE: u8>(simd: S, tile: &Tile<'_, S>, rows: usize) -> usize {
     // SAFETY: passed on from the caller.
