@@ -19,14 +19,14 @@ import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-# Name: what `attar bench-train` is told, images in a step.
+# Name: what `attar bench-train` is told, images in a step, learning rate of the steps whose losses are compared.
 CASES = {
-    "distill": (["resnet8x4", "--teacher", "resnet32x4"], 64),
-    "resnet20": (["resnet20"], 64),
-    "resnet8x4": (["resnet8x4"], 64),
-    "mobilenet_v2": (["mobilenet_v2", "--stem", "cifar", "--size", "32"], 64),
-    "resnet18": (["resnet18", "--stem", "cifar", "--size", "32"], 64),
-    "resnet50": (["resnet50", "--size", "224"], 16),
+    "distill": (["resnet8x4", "--teacher", "resnet32x4"], 64, 1e-3),
+    "resnet20": (["resnet20"], 64, 1e-3),
+    "resnet8x4": (["resnet8x4"], 64, 1e-3),
+    "mobilenet_v2": (["mobilenet_v2", "--stem", "cifar", "--size", "32"], 64, 1e-5),
+    "resnet18": (["resnet18", "--stem", "cifar", "--size", "32"], 64, 1e-3),
+    "resnet50": (["resnet50", "--size", "224"], 16, 1e-4),
 }
 MODES = {
     "nchw": ["--layout", "nchw"],
@@ -34,8 +34,8 @@ MODES = {
     "compile": ["--layout", "channels_last", "--compile"],
 }
 # Before anything is timed, the losses of the first steps must agree: largest relative difference. At the learning rate of the
-# timed steps rounding alone moves the third loss by 1e-3 (PyTorch's own layouts differ as much), so this one is small.
-COMPARED = ["--lr", 0.001, "--steps", 5, "--warmup", 0, "--repeats", 1]
+# timed steps rounding alone moves the third loss by 1e-3 (PyTorch's own layouts differ as much), so these take smaller ones.
+COMPARED = ["--steps", 5, "--warmup", 0, "--repeats", 1]
 TOLERANCES = {"f32": 1e-4, "tf32": 2e-2, "bf16": 1e-1}
 
 
@@ -113,7 +113,7 @@ def compare(ours, theirs, precision):
 
 
 def measure(name, precision, args, program, folder):
-    told, batch = CASES[name]
+    told, batch, rate = CASES[name]
     batch = args.batch or batch
     start = folder / "start.safetensors"
     common = ["--batch", batch, "--device", args.device, "--threads", args.threads, "--classes", 100]
@@ -131,7 +131,7 @@ def measure(name, precision, args, program, folder):
     runs, refused, losses = {who: [] for who in programs}, {}, {}
     for who, command in programs.items():
         print(f"{name} {precision}: first losses, {who}", file=sys.stderr, flush=True)
-        result, said = call([*command, *COMPARED])
+        result, said = call([*command, *COMPARED, "--lr", rate])
         if result is None:
             refused[who] = said
             print(f"  {who} is left out: {said}", file=sys.stderr)
@@ -198,17 +198,17 @@ def main():
     program = args.attar or target / "release" / "attar"
     if not program.exists():
         sys.exit(f"error: {program}: there is no such program\n  hint: cargo build --release, or --attar PATH")
-    facts = machine()
+    facts = machine() | {"torch": None, "threads": args.threads, "device": args.device}
+    facts |= {"rounds": args.rounds, "steps": args.steps}
     rows = []
     for precision in precisions:
         for name in cases:
             with tempfile.TemporaryDirectory() as folder:
                 rows.append(measure(name, precision, args, program, pathlib.Path(folder)))
-    versions = [run["torch"] for row in rows for who, runs in row["runs"].items() if who != "attar" for run in runs]
-    facts |= {"torch": versions[0] if versions else None, "threads": args.threads, "device": args.device}
-    facts |= {"load_after": round(os.getloadavg()[0], 2), "rounds": args.rounds, "steps": args.steps}
-    if args.json:
-        args.json.write_text(json.dumps({"machine": facts, "rows": rows}, indent=1) + "\n")
+            versions = [run["torch"] for who, runs in rows[-1]["runs"].items() if who != "attar" for run in runs]
+            facts |= {"torch": versions[0] if versions else facts["torch"], "load_after": round(os.getloadavg()[0], 2)}
+            if args.json:  # after every row: a long comparison that is stopped keeps what it has
+                args.json.write_text(json.dumps({"machine": facts, "rows": rows}, indent=1) + "\n")
     where = facts["gpu"] if args.device == "cuda" else f"{facts['cpu']}, {facts['cores']} cores"
     print(f"attar {facts['attar']}, PyTorch {facts['torch']}, {where}, {args.threads} threads, best of {args.rounds} rounds")
     print(f"load of the machine: {facts['load_before']} before, {facts['load_after']} after\n")
