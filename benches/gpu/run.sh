@@ -26,7 +26,7 @@ if [ -n "$wheels" ]; then
         [ -d "$folder" ] && LD_LIBRARY_PATH="$folder:${LD_LIBRARY_PATH:-}"
     done
     export LD_LIBRARY_PATH
-    export CUDA_DLOPEN_PATH="$LD_LIBRARY_PATH"
+    export ATTAR_CUDA_PATH="${LD_LIBRARY_PATH%:}"
 fi
 
 {

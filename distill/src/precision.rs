@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::device;
 use crate::error::{Error, Result};
+use crate::ops;
 
 /// The arithmetic of convolutions and matrix products in a training step. Parameters, batch-norm statistics, losses and the
 /// optimiser's state are `f32` in all of them.
@@ -30,15 +31,18 @@ impl Precision {
         }
     }
 
-    /// Whether training on `device` can compute like this.
+    /// Lets training on `device` compute like this from now on, in the whole process.
     ///
     /// # Errors
     /// [`Error::Device`] when it cannot, with what to do instead.
-    pub fn check(self, device: &Device) -> Result<()> {
+    pub fn choose(self, device: &Device) -> Result<()> {
         let problem = match (self, device.is_cpu()) {
-            (Self::F32, _) => return Ok(()),
+            (Self::F32, _) | (Self::Tf32, false) => {
+                ops::allow_tf32(self == Self::Tf32);
+                return Ok(());
+            }
             (Self::Tf32, true) => "tf32 is a format of CUDA's tensor cores, no processor has it",
-            (Self::Tf32, false) | (Self::Bf16, _) => "training in this precision is not there yet",
+            (Self::Bf16, _) => "training in this precision is not there yet",
         };
         Err(Error::Device {
             device: device::name(device).to_owned(),
@@ -53,8 +57,8 @@ mod tests {
 
     #[test]
     fn what_a_device_cannot_do_is_an_error_with_a_hint() {
-        Precision::F32.check(&Device::Cpu).unwrap();
-        let message = Precision::Tf32.check(&Device::Cpu).unwrap_err().to_string();
+        Precision::F32.choose(&Device::Cpu).unwrap();
+        let message = Precision::Tf32.choose(&Device::Cpu).unwrap_err().to_string();
         assert!(message.starts_with("device `cpu`: precision `tf32`") && message.contains("hint:"), "{message}");
     }
 

@@ -31,8 +31,26 @@ pub(crate) fn run(full: bool, rest: &[String]) -> Result<()> {
     if !status.success() {
         bail!("tests failed ({status})");
     }
+    if rest.is_empty() {
+        lower_simd_levels()?;
+    }
     if missed > 0 && in_ci {
         bail!("{missed} tests did not run");
+    }
+    Ok(())
+}
+
+/// Tests the kernels again at the SIMD levels below the best one that this machine has.
+fn lower_simd_levels() -> Result<()> {
+    for level in ["avx2", "scalar"] {
+        eprintln!("the kernels with ATTAR_SIMD={level}");
+        let mut cargo = cargo::command();
+        cargo.args(["test", "--release", "--workspace"]).env("ATTAR_SIMD", level);
+        cargo.args(["conv", "fixtures", "gradients", "norm"].iter().flat_map(|test| ["--test", test]));
+        let status = cargo.status().context("cargo could not be started")?;
+        if !status.success() {
+            bail!("the kernels failed at the level {level} ({status})");
+        }
     }
     Ok(())
 }

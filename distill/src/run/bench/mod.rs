@@ -97,7 +97,7 @@ impl Trainer {
     /// A network that cannot be built, networks that do not pair, weights that do not fit, no batch, a precision that the
     /// device does not have.
     pub fn new(case: &Case, batches: Vec<Batch>, init: Option<&Weights>) -> Result<Self> {
-        case.precision.check(&case.device)?;
+        case.precision.choose(&case.device)?;
         if batches.is_empty() {
             return Err(fail("batches", "none, expected at least 1"));
         }
