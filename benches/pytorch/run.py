@@ -26,7 +26,7 @@ CASES = {
     "resnet8x4": (["resnet8x4"], 64, 1e-3),
     "mobilenet_v2": (["mobilenet_v2", "--stem", "cifar", "--size", "32"], 64, 1e-5),
     "resnet18": (["resnet18", "--stem", "cifar", "--size", "32"], 64, 1e-3),
-    "resnet50": (["resnet50", "--size", "224"], 16, 1e-4),
+    "resnet50": (["resnet50", "--size", "224"], 16, 1e-6),
 }
 MODES = {
     "nchw": ["--layout", "nchw"],

@@ -36,5 +36,4 @@ pub use pool::{
     avg_pool2d, avg_pool2d_backward, global_avg_pool, global_avg_pool_backward, max_pool2d, max_pool2d_backward,
 };
 pub use shape::{ConvShape, LinearShape, NormShape, PoolShape};
-pub use simd::simd_level;
 pub use sums::channel_sums;

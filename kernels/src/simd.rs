@@ -26,21 +26,6 @@ fn named(level: &str) -> Option<Arch> {
     }
 }
 
-/// What [`arch`] chose, as people call it.
-#[must_use]
-pub fn simd_level() -> &'static str {
-    match arch() {
-        Arch::Scalar => "scalar",
-        #[cfg(target_arch = "x86_64")]
-        Arch::V3(_) => "avx2",
-        #[cfg(target_arch = "x86_64")]
-        Arch::V4(_) => "avx512",
-        #[cfg(target_arch = "aarch64")]
-        Arch::Neon(_) => "neon",
-        _ => "simd",
-    }
-}
-
 /// Runs `work` in a copy compiled for AVX-512, AVX2 or what else the machine has. `work` should be one call of an
 /// `#[inline(always)]` function over slices, so that the compiler vectorises it in each copy.
 #[inline(always)]
