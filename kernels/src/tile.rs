@@ -10,6 +10,7 @@
 use pulp::{MemMask, Simd, WithSimd};
 
 use crate::activation::Activation;
+use crate::simd::with_simd;
 
 /// Vectors of a panel at most.
 const PANEL: usize = 4;
@@ -82,6 +83,19 @@ pub(crate) fn panels<S: Simd>(columns: usize) -> impl Iterator<Item = (usize, us
         at += width;
         Some((at - width, width))
     })
+}
+
+/// First column and width of every panel that this machine cuts `columns` into.
+pub(crate) fn panel_list(columns: usize) -> Vec<(usize, usize)> {
+    struct List(usize);
+    impl WithSimd for List {
+        type Output = Vec<(usize, usize)>;
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> Self::Output {
+            panels::<S>(self.0).collect()
+        }
+    }
+    with_simd(List(columns))
 }
 
 /// Computes `rows` rows of one panel. The panel must be one of [`panels`].

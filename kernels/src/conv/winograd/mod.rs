@@ -17,7 +17,7 @@ use super::Tail;
 use super::sweep::{Image, images};
 use crate::shape::ConvShape;
 use crate::simd::{Scratch, vectorised, with_simd};
-use crate::tile::{Ends, Left, Out, Right, multiply, panels};
+use crate::tile::{Ends, Left, Out, Right, multiply, panel_list};
 pub(super) use weight_grad::weight_grad;
 
 /// Points at which the polynomials of a tile are evaluated.
@@ -147,7 +147,7 @@ impl Weights {
         weight: &[f32],
         index: impl Fn([usize; 2], [usize; 2]) -> usize + Sync,
     ) -> Self {
-        let panels = with_simd(Panels(outputs));
+        let panels = panel_list(outputs);
         let mut data = Scratch::lend(POINTS * inputs * outputs);
         let mut parts = Vec::with_capacity(panels.len());
         let mut rest = &mut data[..];
@@ -177,15 +177,6 @@ impl Weights {
             }
         });
         Self { data, panels }
-    }
-}
-
-struct Panels(usize);
-
-impl WithSimd for Panels {
-    type Output = Vec<(usize, usize)>;
-    fn with_simd<S: Simd>(self, _: S) -> Self::Output {
-        panels::<S>(self.0).collect()
     }
 }
 
