@@ -14,7 +14,7 @@ use crate::tile::{Ends, Left, Out, Right, multiply, panels};
 /// Values of the padded source that one task reads: they should stay in a core's second-level cache.
 const SOURCE: usize = 1 << 16;
 
-/// Computes all target pixels of `sweeps` for a batch. `index(k, [in, out])` is where the weight lies that stands between channels
+/// Computes all target pixels of `sweeps` for a batch. `index(k, [in, out])` is where the weight lies between channels
 /// `in` of the source and `out` of the target, both counted over all groups' channels, at kernel position `k`.
 pub(super) fn run(
     sweeps: &Sweeps,
