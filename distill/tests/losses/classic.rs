@@ -1,9 +1,4 @@
-//! The losses against PyTorch (values and gradients), against finite differences in `f64`, and at their edges.
-
-#![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions, not in what they share
-
-use std::collections::BTreeMap;
-use std::path::Path;
+//! Cross-entropy, KD, GKD and CD.
 
 use attar_distill::losses::channel::{Layers, channel};
 use attar_distill::losses::cross_entropy::cross_entropy;
@@ -14,72 +9,22 @@ use attar_models::{Graph, GraphBuilder, Op};
 use candle_core::{DType, Device, Tensor, Var};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
-use safetensors::SafeTensors;
-use serde_json::Value;
 
-const FIXTURE: &str = "../tests/fixtures/losses/losses.safetensors";
+use crate::common::{against_pytorch, by_differences, cases, close, noise, number, numbers};
 
-type Tensors = BTreeMap<String, Tensor>;
-
-/// The cases of one kind: name, settings, tensors without the case's name.
-fn cases(kind: &str) -> Vec<(String, Value, Tensors)> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FIXTURE);
-    let tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
-    let bytes = std::fs::read(&path).unwrap();
-    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
-    let mut found = Vec::new();
-    for (case, text) in header.metadata().as_ref().unwrap() {
-        let settings: Value = serde_json::from_str(text).unwrap();
-        if settings["kind"] == kind {
-            let prefix = format!("{case}.");
-            let own =
-                |(name, tensor): (&String, &Tensor)| Some((name.strip_prefix(&prefix)?.to_owned(), tensor.clone()));
-            found.push((case.clone(), settings, tensors.iter().filter_map(own).collect()));
-        }
-    }
-    assert!(!found.is_empty(), "no case of kind {kind}");
-    found
-}
-
-fn number(tensor: &Tensor) -> f64 {
-    tensor.to_dtype(DType::F64).unwrap().to_scalar().unwrap()
-}
-
-fn numbers(tensor: &Tensor) -> Vec<f64> {
-    tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
-}
-
-/// Equal within `tolerance`, relative to the largest expected magnitude.
-fn close(what: &str, got: &Tensor, expected: &Tensor, tolerance: f64) {
-    let (got, expected) = (numbers(got), numbers(expected));
-    assert_eq!(got.len(), expected.len(), "{what}");
-    let scale = expected.iter().fold(1e-6_f64, |most, value| most.max(value.abs()));
-    for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
-        assert!((got - expected).abs() <= tolerance * scale, "{what}[{i}]: {got}, expected {expected}");
-    }
-}
-
-/// Value and gradient of a case in both float types; `f64` must agree far better.
-fn against_pytorch(
-    case: &str,
-    tensors: &Tensors,
-    leaf: &str,
-    loss: impl Fn(&Tensor, &dyn Fn(&str) -> Tensor) -> Result<Tensor>,
-) {
-    for (dtype, tolerance) in [(DType::F32, 3e-6), (DType::F64, 1e-11)] {
-        let input = |name: &str| tensors[name].to_dtype(dtype).unwrap();
-        let var = Var::from_tensor(&input(leaf)).unwrap();
-        let value = loss(&var, &input).unwrap();
-        close(&format!("{case} value {dtype:?}"), &value, &tensors["value"], tolerance);
-        let grads = value.backward().unwrap();
-        let expected = &tensors[&format!("grad_{leaf}")];
-        close(&format!("{case} gradient {dtype:?}"), grads.get(&var).unwrap(), expected, tolerance);
-    }
+/// A network whose only stage is its input.
+fn one_stage(channels: usize, size: usize, classes: usize) -> Graph {
+    let (mut builder, x) = GraphBuilder::new("one-stage", [channels, size, size]).unwrap();
+    builder.stage("layer1", x);
+    let pool = builder.add("avgpool", Op::GlobalAvgPool, &[x]).unwrap();
+    let linear = Op::Linear { in_features: channels, out_features: classes, bias: true };
+    let fc = builder.add("fc", linear, &[pool]).unwrap();
+    builder.finish(fc)
 }
 
 #[test]
 fn cross_entropy_is_pytorchs() {
-    for (case, settings, tensors) in cases("ce") {
+    for (case, settings, tensors) in cases("classic", "ce") {
         let smoothing = settings["smoothing"].as_f64().unwrap();
         against_pytorch(&case, &tensors, "logits", |z, input| cross_entropy(z, &input("targets"), smoothing));
     }
@@ -87,7 +32,7 @@ fn cross_entropy_is_pytorchs() {
 
 #[test]
 fn kd_is_pytorchs() {
-    for (case, settings, tensors) in cases("kd") {
+    for (case, settings, tensors) in cases("classic", "kd") {
         let temperature = settings["temperature"].as_f64().unwrap();
         against_pytorch(&case, &tensors, "logits", |z, input| kd(z, &input("teacher"), temperature));
     }
@@ -95,7 +40,7 @@ fn kd_is_pytorchs() {
 
 #[test]
 fn guided_kd_is_pytorchs_over_the_chosen_rows() {
-    for (case, settings, tensors) in cases("gkd") {
+    for (case, settings, tensors) in cases("classic", "gkd") {
         let temperature = settings["temperature"].as_f64().unwrap();
         let denominator: Denominator = serde_json::from_value(settings["denominator"].clone()).unwrap();
         let labels = tensors["labels"].to_dtype(DType::U32).unwrap();
@@ -107,7 +52,7 @@ fn guided_kd_is_pytorchs_over_the_chosen_rows() {
 
 #[test]
 fn channel_is_pytorchs() {
-    for (case, settings, tensors) in cases("cd") {
+    for (case, settings, tensors) in cases("classic", "cd") {
         let pairs = settings["pairs"].as_u64().unwrap() as usize;
         let layers: Layers = serde_json::from_value(settings["layers"].clone()).unwrap();
         for leaf in 0..pairs {
@@ -121,19 +66,9 @@ fn channel_is_pytorchs() {
     }
 }
 
-/// A network whose only stage is its input.
-fn one_stage(channels: usize, size: usize, classes: usize) -> Graph {
-    let (mut builder, x) = GraphBuilder::new("one-stage", [channels, size, size]).unwrap();
-    builder.stage("layer1", x);
-    let pool = builder.add("avgpool", Op::GlobalAvgPool, &[x]).unwrap();
-    let linear = Op::Linear { in_features: channels, out_features: classes, bias: true };
-    let fc = builder.add("fc", linear, &[pool]).unwrap();
-    builder.finish(fc)
-}
-
 #[test]
 fn gradients_pass_the_connector_as_in_pytorch() {
-    for (case, settings, tensors) in cases("connector") {
+    for (case, settings, tensors) in cases("classic", "connector") {
         let spec: LossSpec = toml::from_str(&format!("kind = \"channel\"\nrelu = {}", settings["relu"])).unwrap();
         let loss = spec.build("cd", &one_stage(5, 6, 3), &[one_stage(7, 6, 3)]).unwrap();
         let connector = loss.taps().student[0].connector.clone().unwrap();
@@ -178,29 +113,6 @@ fn a_step_that_lacks_what_a_loss_reads_is_an_error_not_a_panic() {
     let loss = spec.build("kd", &one_stage(5, 6, 3), &[one_stage(7, 6, 3)]).unwrap();
     let message = loss.loss(&Step { views: &[], epoch: 1.0 }).unwrap_err().to_string();
     assert!(message.contains("no view"), "{message}");
-}
-
-/// Pseudo-random numbers without a generator: enough to be nobody's special case.
-fn noise(shape: &[usize], salt: f64) -> Tensor {
-    let len = shape.iter().product::<usize>();
-    let values: Vec<f64> = (0..len).map(|i| 2.0 * ((i as f64 + 1.0) * 12.9898 + salt * 78.233).sin()).collect();
-    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
-}
-
-fn by_differences(what: &str, at: &Tensor, loss: impl Fn(&Tensor) -> Result<Tensor>) {
-    const STEP: f64 = 1e-5;
-    let var = Var::from_tensor(at).unwrap();
-    let grad = numbers(loss(&var).unwrap().backward().unwrap().get(&var).unwrap());
-    let values = numbers(at);
-    for i in 0..values.len() {
-        let shifted = |by: f64| {
-            let mut values = values.clone();
-            values[i] += by;
-            number(&loss(&Tensor::from_vec(values, at.shape(), &Device::Cpu).unwrap()).unwrap())
-        };
-        let expected = (shifted(STEP) - shifted(-STEP)) / (2.0 * STEP);
-        assert!((grad[i] - expected).abs() < 1e-7, "{what}[{i}]: {}, by differences {expected}", grad[i]);
-    }
 }
 
 #[test]

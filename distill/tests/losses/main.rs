@@ -1,0 +1,6 @@
+//! The losses against PyTorch (values and gradients), against finite differences in `f64`, and at their edges.
+
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions, not in what they share
+
+mod classic;
+mod common;
