@@ -4,7 +4,7 @@
 
 use attar_data::{Augment, Source};
 use attar_distill::knots::Knots;
-use attar_distill::losses::LossSpec;
+use attar_distill::losses::{LossSpec, Site};
 use attar_distill::optim::OptimiserSpec;
 use attar_models::zoo::{NetworkSpec, build};
 use attar_models::{Graph, Preprocessing};
@@ -61,7 +61,10 @@ fn fits(recipe: &Value, classes: i64, size: i64, channels: [usize; 4]) {
     let student = network(&recipe["student"]["network"], classes, size);
     let teacher = [network(&recipe["teachers"][0]["from"]["network"], classes, size)];
     for name in ["ce", "cd", "gkd"] {
-        let taps = get::<LossSpec>(&loss(recipe, name)["loss"]).build(name, &student, &teacher).unwrap().taps();
+        let taps = get::<LossSpec>(&loss(recipe, name)["loss"])
+            .build(&Site { name, student: &student, teachers: &teacher, samples: 1, seed: 0 })
+            .unwrap()
+            .taps();
         if name != "cd" {
             assert!(taps.student.is_empty());
             continue;

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Loss, Site, Step, Taps, log_softmax};
+use super::{Basis, Entry, Loss, Site, Spec, Step, Teachers, log_softmax, setting};
 use crate::error::Result;
 
 /// Settings of [`cross_entropy`].
@@ -27,8 +27,17 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor, label_smoothing: f64) ->
     Ok((total * (-1.0 / samples as f64))?)
 }
 
-impl CrossEntropySpec {
-    pub(super) fn build(&self, site: Site<'_>) -> Result<Box<dyn Loss>> {
+impl Spec for CrossEntropySpec {
+    const ENTRY: Entry = Entry {
+        kind: "cross-entropy",
+        summary: "The labels decide: minus log of the probability given to the right class, mean over the batch.",
+        paper: "label smoothing: Szegedy et al. 2016, arXiv 1512.00567",
+        basis: Basis::Paper,
+        teachers: Teachers::None,
+        settings: &[setting("label_smoothing", "0 to 1", Some("0"), "share of the target spread over all classes")],
+    };
+
+    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
         if !(0.0..=1.0).contains(&self.label_smoothing) {
             return Err(site.error("label_smoothing", format!("{} is not in [0, 1]", self.label_smoothing)));
         }
@@ -42,12 +51,8 @@ struct CrossEntropy {
 }
 
 impl Loss for CrossEntropy {
-    fn taps(&self) -> Taps {
-        Taps::default()
-    }
-
     fn loss(&self, step: &Step<'_>) -> Result<Tensor> {
-        let view = step.clean()?;
-        cross_entropy(&view.student()?.logits, view.targets, self.label_smoothing)
+        let view = step.view()?;
+        cross_entropy(&view.student.logits, view.targets, self.label_smoothing)
     }
 }

@@ -6,11 +6,10 @@
 //! rewrites zeros among the teacher's probabilities to ones, underflowed ones of right samples too, which then add
 //! `-log p_s`).
 
-use attar_models::Graph;
 use candle_core::{D, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{Loss, Site, Step, Taps, log_softmax};
+use super::{Basis, Entry, Loss, Site, Spec, Step, Teachers, log_softmax, setting};
 use crate::error::Result;
 
 /// Settings of [`kd`] and [`guided_kd`].
@@ -86,21 +85,23 @@ fn divergence(student: &Tensor, teacher: &Tensor, temperature: f64) -> Result<Te
     Ok((teacher.exp()? * (teacher - student)?)?.sum(D::Minus1)?)
 }
 
-impl KdSpec {
-    pub(super) fn build(&self, site: Site<'_>, student: &Graph, teacher: &Graph) -> Result<Box<dyn Loss>> {
-        if !(self.temperature.is_finite() && self.temperature > 0.0) {
-            let problem = format!("{} is not a temperature, expected a finite number above 0", self.temperature);
-            return Err(site.error("temperature", problem));
-        }
-        if student.output_shape() != teacher.output_shape() {
-            let classes = |graph: &Graph| format!("`{}` answers with {:?} logits", graph.name(), graph.output_shape());
-            let problem = format!(
-                "student and teacher know different numbers of classes: {}, {}\n  hint: use a teacher trained on the same classes",
-                classes(student),
-                classes(teacher)
-            );
-            return Err(site.error("kind", problem));
-        }
+impl Spec for KdSpec {
+    const ENTRY: Entry = Entry {
+        kind: "kd",
+        summary: "The teacher's softened probabilities decide: T^2 KL(teacher || student), mean over the samples.",
+        paper: "Hinton et al. 2015, arXiv 1503.02531; gate: Zhou et al. 2020, arXiv 2006.01683 (GKD)",
+        basis: Basis::AuthorsCode,
+        teachers: Teachers::One,
+        settings: &[
+            setting("temperature", "above 0", None, "softens both networks' probabilities"),
+            setting("gate", "none | teacher-right", Some("none"), "which samples count; teacher-right is GKD"),
+            setting("denominator", "correct | batch", Some("correct"), "what a gated sum is divided by"),
+        ],
+    };
+
+    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
+        site.positive("temperature", self.temperature)?;
+        site.same_classes()?;
         Ok(Box::new(Kd { spec: self.clone() }))
     }
 }
@@ -111,13 +112,9 @@ struct Kd {
 }
 
 impl Loss for Kd {
-    fn taps(&self) -> Taps {
-        Taps::default()
-    }
-
     fn loss(&self, step: &Step<'_>) -> Result<Tensor> {
-        let view = step.clean()?;
-        let (student, teacher) = (&view.student()?.logits, &view.teacher()?.logits);
+        let view = step.view()?;
+        let (student, teacher) = (&view.student.logits, &view.teacher()?.logits);
         let KdSpec { temperature, gate, denominator } = self.spec;
         match gate {
             Gate::None => kd(student, teacher, temperature),

@@ -1,5 +1,7 @@
 //! What a loss asks for before training ([`Taps`]) and what it sees at each step ([`Step`]).
 
+use std::collections::BTreeMap;
+
 use attar_models::{Graph, NodeId};
 use candle_core::Tensor;
 
@@ -29,65 +31,92 @@ pub struct Connector {
 pub struct Taps {
     /// Of the student.
     pub student: Vec<Tap>,
-    /// Of the teacher.
-    pub teacher: Vec<NodeId>,
+    /// Of each teacher, in the order of the loss's teachers; teachers beyond the list give logits only.
+    pub teachers: Vec<Vec<NodeId>>,
+}
+
+/// Numbers that a loss trains itself, beside what connectors hold: a teacher-side embedding, a variance, a discriminator.
+/// They live under `losses.<loss>.<name>`, learn with the student's optimiser, and are never exported.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Param {
+    /// Unique within its loss.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its first values.
+    pub init: Init,
+}
+
+/// First values of a [`Param`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Init {
+    /// This everywhere.
+    Constant(f64),
+    /// Uniform in plus or minus this; `1 / sqrt(fan_in)` is PyTorch's choice for linear layers and convolutions.
+    Uniform(f64),
+    /// Normal with mean 0 and this standard deviation.
+    Normal(f64),
 }
 
 /// One batch as a loss sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct Step<'a> {
-    /// The batch in one or more views; the first is the plain one, `clean`.
+    /// The batch in the views that the recipe names for this loss; plainly one, `clean`.
     pub views: &'a [View<'a>],
-    /// Time: fractional, from 1.
-    pub epoch: f64,
+    /// Time: fractional epoch, from 1.
+    pub time: f64,
+    /// Epochs of the whole run.
+    pub epochs: f64,
+    /// The loss's own parameters by name; gradients flow to them.
+    pub params: &'a BTreeMap<String, Tensor>,
 }
 
-/// One view of a batch (clean, mixed, ...) with what every network answered to it.
+/// One view of a batch (clean, mixed, adversarial, ...) with what the networks answered to it.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
     /// Name of the view, e.g. `clean`.
     pub name: &'a str,
-    /// Class of each sample, `[N]` of `u32`.
+    /// Class of each sample, `[N]` of `u32`; where samples are mixed, that of the larger part.
     pub labels: &'a Tensor,
     /// Probability of each class, `[N, K]`; one-hot unless the view mixes samples.
     pub targets: &'a Tensor,
     /// Index of each sample in the training set.
     pub ids: &'a [u32],
-    /// Outputs of the students; connectors are applied to the taps.
-    pub students: &'a [Outputs],
-    /// Outputs of the teachers.
+    /// Outputs of the student; connectors are applied to the taps.
+    pub student: &'a Outputs,
+    /// Outputs of the loss's teachers, constants.
     pub teachers: &'a [Outputs],
 }
 
 impl<'a> Step<'a> {
-    /// The plain view of the batch.
+    /// The first view of the batch.
     ///
     /// # Errors
     /// When the step has no view.
-    pub fn clean(&self) -> Result<&'a View<'a>> {
-        self.views.first().ok_or_else(|| absent("a step has no view"))
+    pub fn view(&self) -> Result<&'a View<'a>> {
+        self.views.first().ok_or_else(|| absent("a step has no view".to_owned()))
+    }
+
+    /// One of the loss's own parameters.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub fn param(&self, name: &str) -> Result<&'a Tensor> {
+        self.params.get(name).ok_or_else(|| absent(format!("a step has no parameter `{name}`")))
     }
 }
 
 impl<'a> View<'a> {
-    /// Outputs of the first student.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn student(&self) -> Result<&'a Outputs> {
-        self.students.first().ok_or_else(|| absent("a view has no student outputs"))
-    }
-
     /// Outputs of the first teacher.
     ///
     /// # Errors
     /// When there is none.
     pub fn teacher(&self) -> Result<&'a Outputs> {
-        self.teachers.first().ok_or_else(|| absent("a view has no teacher outputs"))
+        self.teachers.first().ok_or_else(|| absent("a view has no teacher outputs".to_owned()))
     }
 }
 
 /// A trainer that hands over less than the losses were built for.
-fn absent(what: &str) -> crate::Error {
-    candle_core::Error::Msg(what.to_owned()).into()
+fn absent(what: String) -> crate::Error {
+    candle_core::Error::Msg(what).into()
 }

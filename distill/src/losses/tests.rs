@@ -2,7 +2,7 @@
 
 use attar_models::{Graph, GraphBuilder, Op, op::Conv2d};
 
-use super::{LossSpec, catalog};
+use super::{LossSpec, Site, catalog};
 
 /// A network with one convolution for each stage.
 fn network(name: &str, channels: &[usize], classes: usize) -> Graph {
@@ -24,14 +24,19 @@ fn spec(text: &str) -> LossSpec {
     toml::from_str(text).unwrap()
 }
 
+/// Where the loss `name` stands among these networks.
+fn site<'a>(name: &'a str, student: &'a Graph, teachers: &'a [Graph]) -> Site<'a> {
+    Site { name, student, teachers, samples: 10, seed: 0 }
+}
+
 /// Name, input shape, output shape, number of nodes after the input.
 type ConnectorFacts = (String, Vec<usize>, Vec<usize>, usize);
 
 /// The connectors of a channel loss.
 fn connectors(text: &str) -> Vec<Option<ConnectorFacts>> {
     let (student, teacher) = (network("small", &[4, 8], 10), network("large", &[4, 16], 10));
-    let taps = spec(text).build("cd", &student, &[teacher]).unwrap().taps();
-    assert_eq!(taps.student.len(), taps.teacher.len());
+    let taps = spec(text).build(&site("cd", &student, &[teacher])).unwrap().taps();
+    assert_eq!(taps.student.len(), taps.teachers[0].len());
     let shape = |graph: &Graph| (graph.input_shape().to_vec(), graph.output_shape().to_vec(), graph.nodes().len() - 1);
     taps.student
         .into_iter()
@@ -103,7 +108,7 @@ fn what_does_not_fit_is_told_at_build_time() {
         ),
     ];
     for (text, teachers, expected) in cases {
-        let message = spec(text).build("x", &student, &teachers).unwrap_err().to_string();
+        let message = spec(text).build(&site("x", &student, &teachers)).unwrap_err().to_string();
         assert!(message.contains(expected), "{text}: {message}");
     }
 }

@@ -14,13 +14,21 @@ use crate::error::Result;
 use crate::ops;
 use crate::params::Params;
 
+/// Which gradients a backward pass is after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wants {
+    Params,
+    Input,
+    Both,
+}
+
 /// Runs the tape backwards.
 pub(super) fn run(
     graph: &Graph,
     params: &Params,
     tape: Tape,
     grads_out: Vec<(NodeId, Tensor)>,
-    wants_input: bool,
+    wants: Wants,
 ) -> Result<Gradients> {
     let Tape { plan, saved, batch } = tape;
     let mut grads: Vec<Option<Tensor>> = vec![None; graph.nodes().len()];
@@ -28,11 +36,12 @@ pub(super) fn run(
         check(graph, plan.makes(id) || id == graph.input(), batch, id, &grad)?;
         add_to(&mut grads[id.index()], grad.detach())?;
     }
+    let wants_input = wants != Wants::Params;
     let trains = trains(graph, wants_input);
     let mut found = BTreeMap::new();
     for (step, saved) in plan.steps.iter().zip(saved).rev() {
         let Some(dy) = grads[step.output.index()].take() else { continue };
-        let mut pass = StepBackward { graph, params, step, batch, trains: &trains, found: &mut found };
+        let mut pass = StepBackward { graph, params, step, batch, trains: &trains, wants, found: &mut found };
         let dxs = pass.run(saved, &dy).map_err(|error| at(graph, step.node, error))?;
         for (id, dx) in step.inputs(graph).zip(dxs) {
             if let (Some(dx), true) = (dx, trains[id.index()]) {
@@ -83,6 +92,7 @@ struct StepBackward<'a> {
     step: &'a Step,
     batch: usize,
     trains: &'a [bool],
+    wants: Wants,
     found: &'a mut BTreeMap<String, Tensor>,
 }
 
@@ -95,18 +105,22 @@ impl StepBackward<'_> {
         let x_shape = self.shape(first);
         Ok(match (&node.op, saved) {
             (Op::Conv2d(conv), Saved::Input(x)) => {
-                self.found("weight", ops::conv2d_weight_grad(conv, &x, dy)?);
-                drop(x);
-                if conv.bias {
-                    self.found("bias", ops::channel_sums(dy)?);
+                if self.wants != Wants::Input {
+                    self.found("weight", ops::conv2d_weight_grad(conv, &x, dy)?);
+                    if conv.bias {
+                        self.found("bias", ops::channel_sums(dy)?);
+                    }
                 }
+                drop(x);
                 let dx = || ops::conv2d_input_grad(conv, dy, self.param("weight")?, &x_shape);
                 vec![wanted.then(dx).transpose()?]
             }
             (Op::Linear { bias, .. }, Saved::Input(x)) => {
-                self.found("weight", ops::linear_weight_grad(&x, dy)?);
-                if *bias {
-                    self.found("bias", ops::channel_sums(dy)?);
+                if self.wants != Wants::Input {
+                    self.found("weight", ops::linear_weight_grad(&x, dy)?);
+                    if *bias {
+                        self.found("bias", ops::channel_sums(dy)?);
+                    }
                 }
                 let dx = || ops::linear_input_grad(dy, self.param("weight")?);
                 vec![wanted.then(dx).transpose()?]

@@ -14,8 +14,8 @@ use crate::params::Params;
 
 /// How batch norms and dropouts behave.
 pub(super) enum Mode<'a> {
-    /// Running statistics, no dropout.
-    Eval,
+    /// Running statistics, no dropout; `keep` what backward needs or not.
+    Eval { keep: bool },
     /// Batch statistics and dropout; `keep` what backward needs or not.
     Train { rng: &'a mut ChaCha8Rng, keep: bool },
 }
@@ -49,7 +49,7 @@ pub(super) fn run(
         if let (Saved::Norm { stats, .. }, Mode::Train { .. }) = (&keeps, &mode) {
             statistics.push((step.node, stats.clone()));
         }
-        if let Mode::Train { keep: true, .. } = mode {
+        if let Mode::Train { keep: true, .. } | Mode::Eval { keep: true } = mode {
             saved.push(keeps);
         }
         values[step.output.index()] = Some(y);
@@ -115,7 +115,7 @@ fn apply(
         Op::BatchNorm2d { eps, .. } => {
             let affine = ops::Affine { weight: param("weight")?, bias: param("bias")? };
             let tail = ops::Tail { residual: inputs.get(1), activation: step.activation };
-            if let Mode::Eval = mode {
+            if let Mode::Eval { .. } = mode {
                 let running = (param("running_mean")?, param("running_var")?);
                 (ops::batch_norm_eval(x, affine, running, *eps, tail)?, Saved::Nothing)
             } else {

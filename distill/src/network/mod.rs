@@ -13,6 +13,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::error::{Error, Result};
 use crate::params::Params;
+use backward::Wants;
 use forward::Mode;
 use plan::{Fuse, Plan};
 pub use tape::Tape;
@@ -133,12 +134,12 @@ impl Network {
         let pass = match &self.folded {
             None => {
                 let plan = Plan::new(&self.graph, taps, Fuse::NormsAndConvolutions);
-                forward::run(&self.graph, &self.params, &plan, taps, x, Mode::Eval)?
+                forward::run(&self.graph, &self.params, &plan, taps, x, Mode::Eval { keep: false })?
             }
             Some(folded) => {
                 let taps = taps.iter().map(|tap| self.folded_tap(folded, *tap)).collect::<Result<Vec<_>>>()?;
                 let plan = Plan::new(&folded.graph, &taps, Fuse::NormsAndConvolutions);
-                forward::run(&folded.graph, &self.params, &plan, &taps, x, Mode::Eval)?
+                forward::run(&folded.graph, &self.params, &plan, &taps, x, Mode::Eval { keep: false })?
             }
         };
         Ok(pass.outputs)
@@ -173,13 +174,45 @@ impl Network {
         Ok(pass.outputs)
     }
 
+    /// The same network folded, sharing its tensors if it is folded already.
+    ///
+    /// # Errors
+    /// A device that failed.
+    pub fn folded_copy(&self) -> Result<Self> {
+        match &self.folded {
+            Some(_) => Ok(self.clone()),
+            None => Self::folded(self.graph.clone(), &self.params.to_weights()?, &self.device),
+        }
+    }
+
+    /// Gradient `[N, C, H, W]` in the batch `x`, in evaluation mode, of something whose gradient in the logits is `slope` of
+    /// the logits; no parameter's gradient is computed.
+    ///
+    /// # Errors
+    /// When `x` does not fit, the network is not folded, or it has a batch norm that does not fold.
+    pub fn input_gradient(&self, x: &Tensor, slope: &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+        let Some(Folded { graph, .. }) = &self.folded else {
+            let problem = format!("`{}` must be folded before it is attacked", self.graph.name());
+            return Err(Error::Model(attar_models::Error::Setting { setting: "network", problem }));
+        };
+        let x = self.input(x)?;
+        let batch = x.dims()[0];
+        let plan = Plan::new(graph, &[], Fuse::Norms);
+        let pass = forward::run(graph, &self.params, &plan, &[], x, Mode::Eval { keep: true })?;
+        let ends = vec![(graph.output(), slope(&pass.outputs.logits)?)];
+        let tape = Tape { plan, saved: pass.saved, batch };
+        let found = backward::run(graph, &self.params, tape, ends, Wants::Input)?;
+        found.input.ok_or_else(|| candle_core::Error::Msg("no gradient reaches the pixels".to_owned()).into())
+    }
+
     /// Carries gradients from the output and the taps of a training pass to the parameters, and to the input if it
     /// `wants_input`. Where a node is named twice its gradients add up. Frees the tape as it goes.
     ///
     /// # Errors
     /// When a gradient is for a node that was neither output nor tap, or has another shape than its value.
     pub fn backward(&self, tape: Tape, grads_out: Vec<(NodeId, Tensor)>, wants_input: bool) -> Result<Gradients> {
-        backward::run(&self.graph, &self.params, tape, grads_out, wants_input)
+        let wants = if wants_input { Wants::Both } else { Wants::Params };
+        backward::run(&self.graph, &self.params, tape, grads_out, wants)
     }
 
     /// Checks a batch and cuts it off from any Candle graph.

@@ -5,6 +5,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
+use crate::losses::Init;
+
 /// Initial values of one parameter or buffer of a node with operation `op`.
 pub(super) fn values(op: &Op, param: &Param, seed: u64, prefix: &str) -> Vec<f32> {
     let count = param.shape.iter().product();
@@ -19,6 +21,16 @@ pub(super) fn values(op: &Op, param: &Param, seed: u64, prefix: &str) -> Vec<f32
         }
         (_, Role::NormScale | Role::RunningVar) => vec![1.0; count],
         (_, Role::Weight | Role::Bias | Role::NormShift | Role::RunningMean) => vec![0.0; count],
+    }
+}
+
+/// Initial values of what a loss trains itself, `name` being its full name.
+pub(super) fn own_values(param: &crate::losses::Param, seed: u64, name: &str) -> Vec<f32> {
+    let count = param.shape.iter().product();
+    match param.init {
+        Init::Constant(value) => vec![value as f32; count],
+        Init::Uniform(bound) => uniform(&mut generator(seed, name), count, bound),
+        Init::Normal(sd) => normal(&mut generator(seed, name), count, sd),
     }
 }
 

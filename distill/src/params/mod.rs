@@ -50,6 +50,22 @@ impl Params {
         Ok(params)
     }
 
+    /// What a loss trains itself, under `losses.<loss>.<name>`; each tensor has its own generator, keyed as by
+    /// [`Params::init`]. To an optimiser they are weights.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub(crate) fn of_loss(loss: &str, params: &[crate::losses::Param], seed: u64, device: &Device) -> Result<Self> {
+        let mut own = Self::default();
+        for param in params {
+            let name = format!("losses.{loss}.{}", param.name);
+            let values = init::own_values(param, seed, &name);
+            let tensor = Tensor::from_vec(values, param.shape.as_slice(), device)?;
+            own.0.insert(name, (tensor, Role::Weight));
+        }
+        Ok(own)
+    }
+
     /// The tensor called `name`.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::Plan;
+use super::{Plan, Source};
 use crate::device;
 
 /// A plan in words and numbers.
@@ -143,21 +143,31 @@ impl Description {
 
 fn losses(plan: &Plan) -> Vec<LossDescription> {
     let describe = |loss: &super::PlannedLoss| {
+        let learner = loss.student.checked_sub(1).and_then(|peer| plan.peers.get(peer));
+        let graph = learner.map_or(&plan.student, |peer| &peer.graph);
         let student = loss.taps.student.iter().map(|tap| {
-            let node = plan.student.node(tap.node);
+            let node = graph.node(tap.node);
             let connected = tap.connector.as_ref().map(|connector| connector.graph.output_shape().to_vec());
             TapDescription { node: node.name.clone(), shape: node.shape.clone(), connected }
         });
-        let teacher = loss.taps.teacher.iter().filter_map(|id| {
-            let node = plan.teachers.first()?.graph.node(*id);
-            Some(TapDescription { node: node.name.clone(), shape: node.shape.clone(), connected: None })
+        let teacher = loss.taps.teachers.iter().zip(&loss.teachers).flat_map(|(nodes, source)| {
+            let graph = match source {
+                Source::Teacher(i) => &plan.teachers[*i].graph,
+                Source::Student(0) => &plan.student,
+                Source::Student(i) => &plan.peers[i - 1].graph,
+            };
+            nodes.iter().map(|id| {
+                let node = graph.node(*id);
+                TapDescription { node: node.name.clone(), shape: node.shape.clone(), connected: None }
+            })
         });
         let connectors = loss.taps.student.iter().filter_map(|tap| tap.connector.as_ref());
         LossDescription {
             name: loss.name.clone(),
             student_taps: student.collect(),
             teacher_taps: teacher.collect(),
-            parameters: connectors.map(|connector| connector.graph.parameter_count()).sum(),
+            parameters: connectors.map(|connector| connector.graph.parameter_count()).sum::<usize>()
+                + loss.params.iter().map(|param| param.shape.iter().product::<usize>()).sum::<usize>(),
         }
     };
     plan.losses.iter().map(describe).collect()

@@ -4,6 +4,7 @@ mod data;
 mod describe;
 mod losses;
 mod teachers;
+mod views;
 
 use attar_models::zoo::{self, NetworkSpec};
 use attar_models::{Graph, Op, read, rename};
@@ -13,14 +14,15 @@ use crate::checkpoint::Failpoint;
 use crate::error::{Error, Result};
 use crate::hash::file_sha256;
 use crate::params::Params;
-use crate::recipe::{Recipe, TeacherNorm};
+use crate::recipe::{CLEAN, NetworkSection, PeerSection, Recipe, STUDENT, TeacherNorm};
 use crate::teacher::OpenOnnx;
 
 pub use data::PlannedData;
 pub use describe::Description;
-pub(crate) use losses::{PlannedLoss, fit, prefix};
+pub(crate) use losses::{Cast, PlannedLoss, Source, prefix};
 pub use teachers::PlannedTeacher;
 pub(crate) use teachers::Renormalise;
+pub(crate) use views::PlannedView;
 
 /// What a plan is given from outside.
 #[derive(Default)]
@@ -36,6 +38,13 @@ impl std::fmt::Debug for PlanOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PlanOptions").field("onnx", &self.onnx.is_some()).finish_non_exhaustive()
     }
+}
+
+/// A network that learns beside the student.
+#[derive(Debug)]
+pub(crate) struct PlannedPeer {
+    pub(crate) name: String,
+    pub(crate) graph: Graph,
 }
 
 /// Everything that a run needs, resolved and checked.
@@ -62,6 +71,8 @@ pub struct Plan {
     pub(crate) params: Params,
     /// sha256 of the file of weights that the student starts from, in hex.
     pub(crate) init_sha256: Option<String>,
+    pub(crate) peers: Vec<PlannedPeer>,
+    pub(crate) views: Vec<PlannedView>,
     pub(crate) losses: Vec<PlannedLoss>,
     pub(crate) failpoint: Failpoint,
 }
@@ -75,7 +86,7 @@ impl Plan {
         check_numbers(&recipe)?;
         let opened = recipe.device.open()?;
         let data = PlannedData::open(&recipe.data, recipe.seed)?;
-        let (network, student) = build_student(&recipe, &data)?;
+        let (network, student) = build_network(&recipe.student.network, "student.network", &data)?;
         let params = initial_params(&recipe, &student, &opened.device)?;
         let init_sha256 = recipe.student.init.as_deref().map(file_sha256).transpose()?;
         let mut teachers = Vec::with_capacity(recipe.teachers.len());
@@ -83,7 +94,15 @@ impl Plan {
             let key = format!("teachers.{}", section.name);
             teachers.push(PlannedTeacher::load(section, &key, &data, options.onnx.as_ref())?);
         }
-        let losses = losses::plan(&recipe, &student, &teachers)?;
+        let peer = |section: &PeerSection| {
+            let (_, graph) = build_network(&section.network, &format!("peers.{}.network", section.name), &data)?;
+            Ok(PlannedPeer { name: section.name.clone(), graph })
+        };
+        let peers = recipe.peers.iter().map(peer).collect::<Result<Vec<_>>>()?;
+        let cast = cast(&recipe, &data, &student, &peers, &teachers);
+        let view = |section| PlannedView::check(section, &cast, &data.pipeline);
+        let views = recipe.views.iter().map(view).collect::<Result<_>>()?;
+        let losses = recipe.losses.iter().map(|section| cast.fit(section)).collect::<Result<Vec<_>>>()?;
         check_last_batch(&recipe, data.train.len(), &student, &losses, &teachers)?;
         Ok(Self {
             steps_per_epoch: data.train.len().div_ceil(recipe.train.batch),
@@ -96,6 +115,8 @@ impl Plan {
             teachers,
             params,
             init_sha256,
+            peers,
+            views,
             losses,
             failpoint: options.failpoint,
             recipe,
@@ -155,7 +176,12 @@ fn check_numbers(recipe: &Recipe) -> Result<()> {
         return Err(fail("name", format!("`{}`, expected letters, digits, `-` and `_`", recipe.name)));
     }
     unique("losses", recipe.losses.iter().map(|loss| loss.name.as_str()), good)?;
-    unique("teachers", recipe.teachers.iter().map(|teacher| teacher.name.as_str()), good)
+    let views = recipe.views.iter().map(|view| view.name.as_str());
+    unique("views", std::iter::once(CLEAN).chain(views), good)?;
+    // A loss may name any of them as its teacher.
+    let teachers = recipe.teachers.iter().map(|teacher| teacher.name.as_str());
+    let peers = recipe.peers.iter().map(|peer| peer.name.as_str());
+    unique("teachers", std::iter::once(STUDENT).chain(teachers).chain(peers), good)
 }
 
 /// More epochs than anybody waits for; the schedule of a plan is laid out epoch by epoch.
@@ -208,18 +234,33 @@ fn unique<'a>(list: &str, names: impl Iterator<Item = &'a str>, good: impl Fn(&s
     Ok(())
 }
 
-fn build_student(recipe: &Recipe, data: &PlannedData) -> Result<(NetworkSpec, Graph)> {
-    let section = &recipe.student.network;
+/// A network that learns, and its graph, with what the recipe leaves open taken from the data.
+fn build_network(section: &NetworkSection, key: &str, data: &PlannedData) -> Result<(NetworkSpec, Graph)> {
     let (classes, input) = (data.classes().len(), data.input);
     if let Some(stated) = section.classes.filter(|stated| *stated != classes) {
-        return Err(fail("student.network.classes", format!("{stated}, but the data has {classes}")));
+        return Err(fail(&format!("{key}.classes"), format!("{stated}, but the data has {classes}")));
     }
     if let Some(stated) = section.input.filter(|stated| *stated != input) {
-        return Err(fail("student.network.input", format!("{stated:?}, but the data comes as {input:?}")));
+        return Err(fail(&format!("{key}.input"), format!("{stated:?}, but the data comes as {input:?}")));
     }
     let network = section.resolve(classes, input);
-    let graph = zoo::build(&network).map_err(|error| fail("student.network", error.to_string()))?;
+    let graph = zoo::build(&network).map_err(|error| fail(key, error.to_string()))?;
     Ok((network, graph))
+}
+
+/// Everybody that a loss may name.
+fn cast(
+    recipe: &Recipe,
+    data: &PlannedData,
+    student: &Graph,
+    peers: &[PlannedPeer],
+    teachers: &[PlannedTeacher],
+) -> Cast {
+    let mut cast = Cast::plain(student, &[], data.train.len(), recipe.seed);
+    cast.students.extend(peers.iter().map(|peer| (peer.name.clone(), peer.graph.clone())));
+    cast.teachers.extend(teachers.iter().map(|t| (t.name.clone(), t.graph.clone(), t.has_taps)));
+    cast.views.extend(recipe.views.iter().map(|view| view.name.clone()));
+    cast
 }
 
 fn initial_params(recipe: &Recipe, student: &Graph, device: &Device) -> Result<Params> {

@@ -43,6 +43,8 @@ impl Recipe {
         }
         let losses = items(&mut tree, "losses")?;
         let teachers = items(&mut tree, "teachers")?;
+        let peers = items(&mut tree, "peers")?;
+        let views = items(&mut tree, "views")?;
         check_sections(&tree)?;
         Ok(Self {
             name: required(&mut tree, "name")?,
@@ -51,6 +53,8 @@ impl Recipe {
             data: required(&mut tree, "data")?,
             student: required(&mut tree, "student")?,
             teachers: teachers.unwrap_or_default(),
+            peers: peers.unwrap_or_default(),
+            views: views.unwrap_or_default(),
             train: required(&mut tree, "train")?,
             losses: losses.ok_or_else(|| missing("losses"))?,
             export: optional(&mut tree, "export")?.unwrap_or_default(),
@@ -80,7 +84,8 @@ impl Recipe {
     }
 }
 
-const SECTIONS: [&str; 9] = ["name", "seed", "device", "data", "student", "teachers", "train", "losses", "export"];
+const SECTIONS: [&str; 11] =
+    ["name", "seed", "device", "data", "student", "teachers", "peers", "views", "train", "losses", "export"];
 
 fn check_sections(tree: &Table) -> Result<()> {
     match tree.keys().find(|key| !SECTIONS.contains(&key.as_str())) {
@@ -104,7 +109,7 @@ fn optional<T: DeserializeOwned>(tree: &mut Table, key: &str) -> Result<Option<T
     tree.remove(key).map(|value| value.try_into().map_err(|error| explain(key, &error))).transpose()
 }
 
-/// `[[losses]]` and `[[teachers]]`: item by item, so that an error says `losses.cd.weight`.
+/// `[[losses]]`, `[[teachers]]`, ...: item by item, so that an error says `losses.cd.weight`.
 fn items<T: DeserializeOwned>(tree: &mut Table, key: &str) -> Result<Option<Vec<T>>> {
     let Some(value) = tree.remove(key) else { return Ok(None) };
     let Value::Array(values) = value else {

@@ -4,6 +4,7 @@
 //! file; [`Recipe::to_toml`] writes it back with every default spelled out. Whether it can be *run* is the business of
 //! [`Plan`](crate::plan::Plan).
 
+mod cast;
 mod error;
 mod load;
 mod paths;
@@ -19,6 +20,8 @@ use crate::device::DeviceChoice;
 use crate::knots::Knots;
 use crate::losses::LossSpec;
 use crate::optim::OptimiserSpec;
+
+pub use cast::{CLEAN, Climb, Names, PeerSection, STUDENT, ViewKind, ViewSection};
 
 /// A training run as written down: data, student, teachers, losses, schedule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +42,12 @@ pub struct Recipe {
     /// Networks to learn from; none for plain training.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub teachers: Vec<TeacherSection>,
+    /// Networks that learn beside the student and are never exported.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<PeerSection>,
+    /// Other looks at each batch than the plain one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub views: Vec<ViewSection>,
     /// Epochs, batches, learning rate, optimiser.
     pub train: TrainSection,
     /// What is minimised: a weighted sum of losses.
@@ -249,6 +258,16 @@ pub struct LossSection {
     pub name: String,
     /// Weight over time; where it is 0 the loss is not computed.
     pub weight: Knots,
+    /// Which network learns from it: `student`, or a peer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub student: Option<String>,
+    /// Which networks it learns from: teachers, peers, or `student` (whose answers are constants then); all teachers if left
+    /// out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<Names>,
+    /// Which views of the batch it reads; `clean` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<Names>,
     /// The loss and its settings.
     pub loss: LossSpec,
 }

@@ -7,7 +7,7 @@ use attar_data::fingerprint;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::events::{Event, EventLog, Observer};
-use super::learner::Learner;
+use super::learner::{Learner, Parts, Student};
 use super::receipt::{Facts, Receipt};
 use super::{Run, Setup, metrics};
 use crate::checkpoint::{CHECKPOINT_VERSION, Checkpoint, Data, State, Store, Sums};
@@ -100,7 +100,19 @@ fn build<'a>(
 ) -> Result<Run<'a>> {
     let facts = Facts::of(&plan);
     let student = Network::new(plan.student, plan.params, &plan.device)?;
-    let learner = Learner::new(&plan.recipe.train, plan.recipe.seed, student, plan.losses, plan.teachers)?;
+    let seed = plan.recipe.seed;
+    let mut students = vec![Student::exported(student)];
+    for peer in plan.peers {
+        students.push(Student::peer(&peer.name, peer.graph, seed, &plan.device)?);
+    }
+    let parts = Parts {
+        students,
+        losses: plan.losses,
+        teachers: plan.teachers,
+        views: plan.views,
+        preprocessing: plan.data.pipeline.preprocessing.clone(),
+    };
+    let learner = Learner::new(&plan.recipe.train, seed, parts)?;
     let setup = Setup {
         store: Store::new(directory.join("checkpoints"), plan.failpoint.clone()),
         recipe: plan.recipe,

@@ -62,14 +62,15 @@ impl Evaluation<'_> {
         let prefetch = Prefetch::start(Arc::clone(self.dataset), batches, how, Arc::clone(self.pool));
         let mut scores = Scores::default();
         for _ in 0..count {
-            let batch = prefetch.next()?;
-            let logits = forward(&input(&batch, self.device)?)?.to_vec2::<f32>()?;
-            for (row, label) in logits.iter().zip(&batch.labels) {
-                scores.correct += usize::from(argmax(row) == *label as usize);
-                scores.loss += log_sum_exp(row) - row.get(*label as usize).map_or(f64::NAN, |z| f64::from(*z));
+            for batch in prefetch.next()? {
+                let logits = forward(&input(&batch, self.device)?)?.to_vec2::<f32>()?;
+                for (row, label) in logits.iter().zip(&batch.labels) {
+                    scores.correct += usize::from(argmax(row) == *label as usize);
+                    scores.loss += log_sum_exp(row) - row.get(*label as usize).map_or(f64::NAN, |z| f64::from(*z));
+                }
+                scores.images += batch.labels.len();
+                each(&batch, &logits);
             }
-            scores.images += batch.labels.len();
-            each(&batch, &logits);
         }
         Ok(scores)
     }

@@ -67,7 +67,7 @@ impl Run<'_> {
             let path = self.setup.store.model("best");
             return Err(Error::Format { path, problem: "the checkpoint of the best epoch is gone".to_owned() });
         };
-        Network::from_weights(self.learner.student.graph().clone(), &checkpoint.model, &self.setup.device)
+        Network::from_weights(self.learner.student().graph().clone(), &checkpoint.model, &self.setup.device)
     }
 
     fn validation_top1(&mut self, network: &Network) -> Result<Option<f64>> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use attar_models::{Array, NodeId, Weights};
+use attar_models::{Array, Graph, NodeId, Preprocessing, Weights};
 use candle_core::{DType, Device, Tensor};
 
 use super::split::Stopwatch;
@@ -11,23 +11,68 @@ use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::optim::{Ema, Optimiser};
 use crate::params::Params;
-use crate::plan::{PlannedLoss, PlannedTeacher, Renormalise, prefix};
+use crate::plan::{PlannedLoss, PlannedTeacher, PlannedView, Renormalise, Source, prefix};
 use crate::recipe::TrainSection;
 use crate::teacher::Teacher;
 
 /// The state of training that steps change.
 pub(super) struct Learner {
     pub(super) device: Device,
-    pub(super) student: Network,
+    /// The student that is exported, then the peers.
+    pub(super) students: Vec<Student>,
     /// By the prefix of their parameters.
     pub(super) connectors: BTreeMap<String, Network>,
+    /// What losses train themselves, under full names.
+    pub(super) own: Params,
     pub(super) losses: Vec<PlannedLoss>,
+    pub(super) views: Vec<PlannedView>,
+    /// What made pixels into input.
+    pub(super) preprocessing: Preprocessing,
     pub(super) teachers: Vec<RunningTeacher>,
     pub(super) optimiser: Box<dyn Optimiser>,
     pub(super) ema: Option<Ema>,
     pub(super) train: TrainSection,
     pub(super) seed: u64,
     pub(super) watch: Stopwatch,
+}
+
+/// What a learner is put together from.
+pub(super) struct Parts {
+    /// The student that is exported first.
+    pub(super) students: Vec<Student>,
+    pub(super) losses: Vec<PlannedLoss>,
+    pub(super) teachers: Vec<PlannedTeacher>,
+    pub(super) views: Vec<PlannedView>,
+    pub(super) preprocessing: Preprocessing,
+}
+
+impl Parts {
+    /// One student and its losses; teachers may be added to the learner.
+    pub(super) fn plain(student: Network, losses: Vec<PlannedLoss>, preprocessing: Preprocessing) -> Self {
+        let students = vec![Student::exported(student)];
+        Self { students, losses, teachers: Vec::new(), views: Vec::new(), preprocessing }
+    }
+}
+
+/// A network that learns.
+pub(super) struct Student {
+    /// Of its parameters: nothing for the one that is exported, `peers.<name>.` for a peer.
+    pub(super) prefix: String,
+    pub(super) network: Network,
+}
+
+impl Student {
+    /// The student that is exported.
+    pub(super) fn exported(network: Network) -> Self {
+        Self { prefix: String::new(), network }
+    }
+
+    /// A peer with fresh parameters of its own, other than those of the student.
+    pub(super) fn peer(name: &str, graph: Graph, seed: u64, device: &Device) -> Result<Self> {
+        let prefix = format!("peers.{name}.");
+        let params = Params::init(&graph, seed, &prefix, device)?;
+        Ok(Self { network: Network::new(graph, params, device)?, prefix })
+    }
 }
 
 /// A teacher at work.
@@ -45,42 +90,54 @@ impl RunningTeacher {
             Some(how) => self.teacher.outputs(&how.apply(input)?, taps),
         }
     }
+
+    /// Gradient of something of its logits in the pixels as the student sees them, up to a positive factor a channel.
+    pub(super) fn input_gradient(
+        &mut self,
+        input: &Tensor,
+        slope: &dyn Fn(&Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        match &self.renormalise {
+            None => self.teacher.input_gradient(input, slope),
+            Some(how) => self.teacher.input_gradient(&how.apply(input)?, slope),
+        }
+    }
 }
 
 impl Learner {
-    /// Everything at its start: the student as planned, fresh connectors.
-    pub(super) fn new(
-        train: &TrainSection,
-        seed: u64,
-        student: Network,
-        losses: Vec<PlannedLoss>,
-        teachers: Vec<PlannedTeacher>,
-    ) -> Result<Self> {
-        let device = student.device().clone();
+    /// Everything at its start: students as given, fresh connectors and parameters of losses.
+    pub(super) fn new(train: &TrainSection, seed: u64, parts: Parts) -> Result<Self> {
+        let Parts { students, losses, teachers, views, preprocessing } = parts;
+        let Some(student) = students.first() else {
+            return Err(candle_core::Error::Msg("a learner without a student".to_owned()).into());
+        };
+        let device = student.network.device().clone();
         let mut connectors = BTreeMap::new();
+        let mut own = Params::default();
         for loss in &losses {
             for connector in loss.taps.student.iter().filter_map(|tap| tap.connector.as_ref()) {
                 let prefix = prefix(&loss.name, &connector.name);
                 let params = Params::init(&connector.graph, seed, &prefix, &device)?;
                 connectors.insert(prefix, Network::new(connector.graph.clone(), params, &device)?);
             }
+            own.merge("", Params::of_loss(&loss.name, &loss.params, seed, &device)?)?;
         }
-        // Every loss reads the first teacher; the others give logits.
-        let mut taps: Vec<NodeId> = losses.iter().flat_map(|loss| loss.taps.teacher.clone()).collect();
         let mut running = Vec::with_capacity(teachers.len());
-        for teacher in teachers {
+        for (i, teacher) in teachers.into_iter().enumerate() {
             let (name, renormalise) = (teacher.name.clone(), teacher.renormalise.clone());
-            let teacher = teacher.start(&std::mem::take(&mut taps), &device)?;
+            let teacher = teacher.start(&taps_of(&losses, Source::Teacher(i)), &device)?;
             running.push(RunningTeacher { name, teacher, renormalise });
         }
-        let ema = train.ema.map(|_| Ema::new(student.params()));
         Ok(Self {
             optimiser: train.optimiser.build()?,
-            ema,
+            ema: train.ema.map(|_| Ema::new(student.network.params())),
             device,
-            student,
+            students,
             connectors,
+            own,
             losses,
+            views,
+            preprocessing,
             teachers: running,
             train: train.clone(),
             seed,
@@ -88,9 +145,17 @@ impl Learner {
         })
     }
 
-    /// Student and connectors under their full names; tensors are shared, not copied.
+    /// The student that is exported.
+    pub(super) fn student(&self) -> &Network {
+        &self.students[0].network // `new` refuses to be without
+    }
+
+    /// Everything that learns, under full names; tensors are shared, not copied.
     pub(super) fn gather(&self) -> Result<Params> {
-        let mut all = self.student.params().clone();
+        let mut all = self.own.clone();
+        for student in &self.students {
+            all.merge(&student.prefix, student.network.params().clone())?;
+        }
         for (prefix, network) in &self.connectors {
             all.merge(prefix, network.params().clone())?;
         }
@@ -99,13 +164,17 @@ impl Learner {
 
     /// Puts what [`Learner::gather`] collected back.
     pub(super) fn scatter(&mut self, all: &Params) -> Result<()> {
-        put(&mut self.student, "", all)?;
-        self.connectors.iter_mut().try_for_each(|(prefix, network)| put(network, prefix, all))
+        for Student { prefix, network } in &mut self.students {
+            put(network, prefix, all)?;
+        }
+        self.connectors.iter_mut().try_for_each(|(prefix, network)| put(network, prefix, all))?;
+        let names: Vec<String> = self.own.iter().map(|(name, ..)| name.to_owned()).collect();
+        names.iter().try_for_each(|name| self.own.set(name, all.get(name)?.clone()))
     }
 
     /// The student as it is evaluated: averaged, where an average is kept.
     pub(super) fn evaluated(&self) -> Result<Network> {
-        let mut network = self.student.clone();
+        let mut network = self.student().clone();
         if let Some(ema) = &self.ema {
             put(&mut network, "", ema.params())?;
         }
@@ -120,7 +189,14 @@ impl Learner {
             trainer.0.extend(weights.0.into_iter().map(|(name, array)| (format!("{prefix}{name}"), array)));
         };
         if self.ema.is_some() {
-            add("student.", self.student.params().to_weights()?);
+            add("student.", self.student().params().to_weights()?);
+        }
+        for peer in &self.students[1..] {
+            add(&peer.prefix, peer.network.params().to_weights()?);
+        }
+        add("", self.own.to_weights()?);
+        for loss in &self.losses {
+            add(&state_prefix(loss), to_weights(loss.loss.state()?)?);
         }
         for (prefix, network) in &self.connectors {
             add(prefix, network.params().to_weights()?);
@@ -133,15 +209,31 @@ impl Learner {
 
     /// Goes back to a checkpoint.
     pub(super) fn unpack(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        let graph = self.student.graph().clone();
+        let graph = self.student().graph().clone();
         let model = Params::from_weights(&graph, &checkpoint.model, &self.device)?;
         match &mut self.ema {
-            None => put(&mut self.student, "", &model)?,
+            None => put(&mut self.students[0].network, "", &model)?,
             Some(ema) => {
                 ema.load(model.iter().map(|(name, tensor, _)| (name.to_owned(), tensor.clone())).collect())?;
                 let own = Params::from_weights(&graph, &checkpoint.trainer.under("student."), &self.device)?;
-                put(&mut self.student, "", &own)?;
+                put(&mut self.students[0].network, "", &own)?;
             }
+        }
+        for Student { prefix, network } in &mut self.students[1..] {
+            let own = Params::from_weights(network.graph(), &checkpoint.trainer.under(prefix), &self.device)?;
+            put(network, "", &own)?;
+        }
+        let names: Vec<String> = self.own.iter().map(|(name, ..)| name.to_owned()).collect();
+        for name in names {
+            let Some(array) = checkpoint.trainer.get(&name) else {
+                let problem = format!("the checkpoint lacks `{name}`, which a loss trains");
+                return Err(candle_core::Error::Msg(problem).into());
+            };
+            self.own.set(&name, Tensor::from_slice(&array.data, array.shape.as_slice(), &self.device)?)?;
+        }
+        for loss in &mut self.losses {
+            let state = to_tensors(checkpoint.trainer.under(&state_prefix(loss)), &self.device)?;
+            loss.loss.load(state)?;
         }
         for (prefix, network) in &mut self.connectors {
             let weights = checkpoint.trainer.under(prefix);
@@ -164,6 +256,23 @@ impl Learner {
         }
         Ok(())
     }
+}
+
+/// Where a checkpoint keeps what a loss has gathered.
+fn state_prefix(loss: &PlannedLoss) -> String {
+    format!("loss-state.{}.", loss.name)
+}
+
+/// The nodes of a teacher, or of a student that teaches, that losses read, each once.
+pub(super) fn taps_of<'a>(losses: impl IntoIterator<Item = &'a PlannedLoss>, of: Source) -> Vec<NodeId> {
+    let mut nodes: Vec<NodeId> = Vec::new();
+    for loss in losses {
+        let own = loss.taps.teachers.iter().zip(&loss.teachers).filter(|(_, source)| **source == of);
+        nodes.extend(own.flat_map(|(taps, _)| taps));
+    }
+    nodes.sort_unstable();
+    nodes.dedup();
+    nodes
 }
 
 /// Sets the parameters of `network` to those of `all` under `prefix`.

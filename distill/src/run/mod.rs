@@ -11,12 +11,14 @@ mod finish;
 mod learner;
 mod metrics;
 mod mixed;
+mod passes;
 mod prefetch;
 mod receipt;
 mod reference;
 mod split;
 mod step;
 mod train;
+mod views;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

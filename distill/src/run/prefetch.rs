@@ -15,8 +15,8 @@ const WAITING: usize = 2;
 /// How images become batches.
 #[derive(Debug, Clone)]
 pub(super) enum How {
-    /// Augmented, keyed by seed and epoch.
-    Train { pipeline: Pipeline, seed: u64, epoch: u64 },
+    /// Augmented, once a pipeline, each keyed by its seed and the epoch.
+    Train { pipelines: Vec<(Pipeline, u64)>, epoch: u64 },
     /// As on the device.
     Eval(Preprocessing),
 }
@@ -24,7 +24,7 @@ pub(super) enum How {
 /// Batches under way.
 #[derive(Debug)]
 pub(super) struct Prefetch {
-    batches: Receiver<attar_data::Result<Batch>>,
+    batches: Receiver<attar_data::Result<Vec<Batch>>>,
 }
 
 impl Prefetch {
@@ -35,10 +35,11 @@ impl Prefetch {
         std::thread::spawn(move || {
             for ids in indices {
                 let batch = pool.install(|| match &how {
-                    How::Train { pipeline, seed, epoch } => {
-                        train_batch(dataset.as_ref(), &ids, pipeline, *seed, *epoch)
-                    }
-                    How::Eval(preprocessing) => eval_batch(dataset.as_ref(), &ids, preprocessing),
+                    How::Train { pipelines, epoch } => pipelines
+                        .iter()
+                        .map(|(pipeline, seed)| train_batch(dataset.as_ref(), &ids, pipeline, *seed, *epoch))
+                        .collect(),
+                    How::Eval(preprocessing) => eval_batch(dataset.as_ref(), &ids, preprocessing).map(|one| vec![one]),
                 });
                 if sender.send(batch).is_err() {
                     break; // nobody is waiting any more: the run has stopped
@@ -48,10 +49,10 @@ impl Prefetch {
         Self { batches }
     }
 
-    /// The next batch; call it once for each that was asked for.
-    pub(super) fn next(&self) -> Result<Batch> {
+    /// The next images, as each pipeline makes them; call it once for each batch that was asked for.
+    pub(super) fn next(&self) -> Result<Vec<Batch>> {
         match self.batches.recv() {
-            Ok(batch) => Ok(batch?),
+            Ok(batches) => Ok(batches?),
             Err(_) => Err(Error::Format {
                 path: "data".into(),
                 problem: "the thread that prepares batches has died; its message is above".to_owned(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use attar_data::{Dataset, epoch_order};
+use attar_data::{Dataset, Pipeline, epoch_order};
 use candle_core::Tensor;
 
 use super::Run;
@@ -13,9 +13,11 @@ use super::events::Event;
 use super::metrics::{self, Row};
 use super::prefetch::{How, Prefetch, batches};
 use super::step::{Outcome, Position};
+use super::views::view_seed;
 use crate::checkpoint::{Best, Checkpoint, Exact, Sums};
 use crate::error::Result;
 use crate::network::Network;
+use crate::recipe::ViewKind;
 
 impl Run<'_> {
     /// Trains to the last epoch.
@@ -52,13 +54,13 @@ impl Run<'_> {
         let order = epoch_order(self.setup.data.train.len(), seed, epoch as u64);
         let mut batches = batches(&order, self.setup.recipe.train.batch);
         let rest = batches.split_off(self.state.steps_done);
-        let how = How::Train { pipeline: self.setup.data.pipeline.clone(), seed, epoch: epoch as u64 };
+        let how = How::Train { pipelines: self.pipelines(), epoch: epoch as u64 };
         let prefetch = Prefetch::start(Arc::clone(&self.setup.data.train), rest, how, Arc::clone(&self.setup.loaders));
         let before = self.state.sums.seconds;
         let mut last = None;
         for step in self.state.steps_done..steps_per_epoch {
-            let batch = prefetch.next()?;
-            let outcome = self.learner.step(&batch, Position { epoch, step, steps_per_epoch })?;
+            let batches = prefetch.next()?;
+            let outcome = self.learner.step(&batches, Position { epoch, step, steps_per_epoch })?;
             add(&mut self.state.sums, &outcome);
             self.state.steps_done = step + 1;
             self.tell(&Event::Step {
@@ -79,6 +81,19 @@ impl Run<'_> {
         }
         let Some(last) = last else { return Ok(()) };
         self.end_epoch(epoch, &last, before, begun)
+    }
+
+    /// How images become batches: the plain view's pipeline, then that of each view that augments another way.
+    fn pipelines(&self) -> Vec<(Pipeline, u64)> {
+        let (plain, seed) = (&self.setup.data.pipeline, self.setup.recipe.seed);
+        let mut pipelines = vec![(plain.clone(), seed)];
+        for view in &self.learner.views {
+            if let ViewKind::Augmented { augment, same_draws } = &view.kind {
+                let seed = if *same_draws { seed } else { view_seed(seed, &view.name) };
+                pipelines.push((Pipeline { augment: augment.clone(), ..plain.clone() }, seed));
+            }
+        }
+        pipelines
     }
 
     /// Evaluates, writes the row, keeps the best, and writes the checkpoint.

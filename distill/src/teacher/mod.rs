@@ -6,7 +6,7 @@ mod zoo;
 use attar_models::{Graph, NodeId};
 use candle_core::Tensor;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::network::Outputs;
 
 pub use onnx::{Answer, OnnxTeacher, OpenOnnx};
@@ -19,6 +19,15 @@ pub trait Teacher: Send {
     /// # Errors
     /// A batch that does not fit, or a device that failed.
     fn outputs(&mut self, input: &Tensor, taps: &[NodeId]) -> Result<Outputs>;
+
+    /// Gradient `[N, C, H, W]` in the batch of something whose gradient in the logits is `slope` of the logits: what an
+    /// attack on the teacher climbs.
+    ///
+    /// # Errors
+    /// A teacher that has no gradient, a batch that does not fit, or a device that failed.
+    fn input_gradient(&mut self, _: &Tensor, _: &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+        Err(Error::Teacher { problem: "it has no gradient to be attacked with".to_owned() })
+    }
 }
 
 /// A graph that says only what goes in and how many logits come out, for teachers that have no taps.

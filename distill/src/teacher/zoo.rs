@@ -15,6 +15,8 @@ use crate::recipe::TeacherNorm;
 pub(crate) struct ZooTeacher {
     network: Network,
     norm: TeacherNorm,
+    /// The same network folded, once it has been attacked and is not folded itself.
+    attacked: Option<Network>,
 }
 
 impl ZooTeacher {
@@ -33,7 +35,7 @@ impl ZooTeacher {
         } else {
             Network::from_weights(graph.clone(), weights, device)?
         };
-        Ok(Self { network, norm })
+        Ok(Self { network, norm, attacked: None })
     }
 }
 
@@ -54,6 +56,17 @@ impl Teacher for ZooTeacher {
                 let mut rng = ChaCha8Rng::seed_from_u64(0);
                 self.network.batch_stats(input, taps, &mut rng)
             }
+        }
+    }
+
+    /// With running statistics, whatever the recipe says of its norms.
+    fn input_gradient(&mut self, input: &Tensor, slope: &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+        if self.attacked.is_none() {
+            self.attacked = Some(self.network.folded_copy()?);
+        }
+        match &self.attacked {
+            Some(network) => network.input_gradient(input, slope),
+            None => self.network.input_gradient(input, slope),
         }
     }
 }

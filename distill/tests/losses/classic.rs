@@ -3,7 +3,9 @@
 use attar_distill::losses::channel::{Layers, channel};
 use attar_distill::losses::cross_entropy::cross_entropy;
 use attar_distill::losses::kd::{Denominator, guided_kd, kd};
-use attar_distill::losses::{LossSpec, Step, View, log_softmax};
+use std::collections::BTreeMap;
+
+use attar_distill::losses::{LossSpec, Site, Step, View, log_softmax};
 use attar_distill::{Network, Outputs, Params, Result};
 use attar_models::{Graph, GraphBuilder, Op};
 use candle_core::{DType, Device, Tensor, Var};
@@ -66,11 +68,16 @@ fn channel_is_pytorchs() {
     }
 }
 
+/// Where the loss `name` stands among these networks.
+fn site<'a>(name: &'a str, student: &'a Graph, teachers: &'a [Graph]) -> Site<'a> {
+    Site { name, student, teachers, samples: 10, seed: 0 }
+}
+
 #[test]
 fn gradients_pass_the_connector_as_in_pytorch() {
     for (case, settings, tensors) in cases("classic", "connector") {
         let spec: LossSpec = toml::from_str(&format!("kind = \"channel\"\nrelu = {}", settings["relu"])).unwrap();
-        let loss = spec.build("cd", &one_stage(5, 6, 3), &[one_stage(7, 6, 3)]).unwrap();
+        let loss = spec.build(&site("cd", &one_stage(5, 6, 3), &[one_stage(7, 6, 3)])).unwrap();
         let connector = loss.taps().student[0].connector.clone().unwrap();
         assert_eq!(connector.name, "layer1");
         let mut params = Params::init(&connector.graph, 0, "losses.cd.layer1.", &Device::Cpu).unwrap();
@@ -102,16 +109,17 @@ fn loss_of_taps(loss: &dyn attar_distill::losses::Loss, student: &Tensor, teache
     let ids: Vec<u32> = (0..samples as u32).collect();
     let outputs = |tap: &Tensor| [Outputs { logits: logits.clone(), taps: vec![tap.clone()] }];
     let (students, teachers) = (outputs(student), outputs(teacher));
-    let view =
-        View { name: "clean", labels: &labels, targets: &logits, ids: &ids, students: &students, teachers: &teachers };
-    loss.loss(&Step { views: &[view], epoch: 1.0 }).unwrap()
+    let [student] = &students;
+    let view = View { name: "clean", labels: &labels, targets: &logits, ids: &ids, student, teachers: &teachers };
+    loss.loss(&Step { views: &[view], time: 1.0, epochs: 1.0, params: &BTreeMap::new() }).unwrap()
 }
 
 #[test]
 fn a_step_that_lacks_what_a_loss_reads_is_an_error_not_a_panic() {
     let spec: LossSpec = toml::from_str("kind = \"kd\"\ntemperature = 1").unwrap();
-    let loss = spec.build("kd", &one_stage(5, 6, 3), &[one_stage(7, 6, 3)]).unwrap();
-    let message = loss.loss(&Step { views: &[], epoch: 1.0 }).unwrap_err().to_string();
+    let loss = spec.build(&site("kd", &one_stage(5, 6, 3), &[one_stage(7, 6, 3)])).unwrap();
+    let message =
+        loss.loss(&Step { views: &[], time: 1.0, epochs: 1.0, params: &BTreeMap::new() }).unwrap_err().to_string();
     assert!(message.contains("no view"), "{message}");
 }
 

@@ -7,7 +7,7 @@ use attar_models::{Graph, GraphBuilder, Node, NodeId, Op, op::Conv2d};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Connector, Loss, Site, Step, Tap, Taps};
+use super::{Basis, Connector, Entry, Loss, Site, Spec, Step, Tap, Taps, Teachers, setting};
 use crate::error::Result;
 use crate::ops::global_avg_pool;
 
@@ -94,22 +94,45 @@ fn channel_means(tap: &Tensor) -> Result<Tensor> {
     Ok(if tap.rank() == 2 { tap.clone() } else { tap.flatten_from(2)?.mean(2)? })
 }
 
-impl ChannelSpec {
-    pub(super) fn build(&self, site: Site<'_>, student: &Graph, teacher: &Graph) -> Result<Box<dyn Loss>> {
-        let mut taps = Taps::default();
+impl Spec for ChannelSpec {
+    const ENTRY: Entry = Entry {
+        kind: "channel",
+        summary: "The teacher's mean activation of each channel decides, at the end of every stage: squared error.",
+        paper: "Zhou et al. 2020, arXiv 2006.01683 (CD)",
+        basis: Basis::AuthorsCode,
+        teachers: Teachers::One,
+        settings: &[
+            setting("pairs", "stages | [[student tap, teacher tap], ...]", Some("stages"), "what follows what"),
+            setting("layers", "sum | mean", Some("sum"), "how the stages' terms make one number"),
+            setting(
+                "connector",
+                "always | on-mismatch | none",
+                Some("always"),
+                "where a trained 1x1 convolution + batch norm adapts the student's channels",
+            ),
+            setting("relu", "true | false", Some("true"), "whether connectors end in a ReLU"),
+        ],
+    };
+
+    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
+        let (student, teacher) = (site.student, site.teacher()?);
+        let (mut own_taps, mut other_taps) = (Vec::new(), Vec::new());
         let mut names: Vec<String> = Vec::new();
         for (name, own, other) in self.pairs.resolve(site, student, teacher)? {
             let taken = names.iter().filter(|taken| **taken == name).count();
             let unique = if taken == 0 { name.clone() } else { format!("{name}-{}", taken + 1) };
             names.push(name);
-            taps.student.push(self.tap(site, unique, (student, own), (teacher, other))?);
-            taps.teacher.push(other);
+            own_taps.push(self.tap(site, unique, (student, own), (teacher, other))?);
+            other_taps.push(other);
         }
+        let taps = Taps { student: own_taps, teachers: vec![other_taps] };
         Ok(Box::new(Channel { taps, layers: self.layers }))
     }
+}
 
+impl ChannelSpec {
     /// The student's side of a pair, with the connector that the settings ask for.
-    fn tap(&self, site: Site<'_>, name: String, student: (&Graph, NodeId), teacher: (&Graph, NodeId)) -> Result<Tap> {
+    fn tap(&self, site: &Site<'_>, name: String, student: (&Graph, NodeId), teacher: (&Graph, NodeId)) -> Result<Tap> {
         let (own, other) = (student.0.node(student.1), teacher.0.node(teacher.1));
         let channels = |node: &Node| node.shape.first().copied().unwrap_or_default();
         let (from, to) = (channels(own), channels(other));
@@ -170,10 +193,10 @@ impl Loss for Channel {
     }
 
     fn loss(&self, step: &Step<'_>) -> Result<Tensor> {
-        let view = step.clean()?;
+        let view = step.view()?;
         // The teacher is a constant, so its means need no gradient.
         let mean = |tap: &Tensor| if tap.rank() == 2 { Ok(tap.clone()) } else { global_avg_pool(tap) };
         let teacher = view.teacher()?.taps.iter().map(mean).collect::<Result<Vec<_>>>()?;
-        channel(&view.student()?.taps, &teacher, self.layers)
+        channel(&view.student.taps, &teacher, self.layers)
     }
 }

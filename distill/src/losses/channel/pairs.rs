@@ -23,7 +23,7 @@ impl Pairs {
     /// Name of the student's tap and both nodes, for each pair.
     pub(super) fn resolve(
         &self,
-        site: Site<'_>,
+        site: &Site<'_>,
         student: &Graph,
         teacher: &Graph,
     ) -> Result<Vec<(String, NodeId, NodeId)>, Error> {
@@ -46,7 +46,7 @@ impl Pairs {
     }
 }
 
-fn stages(site: Site<'_>, student: &Graph, teacher: &Graph) -> Result<Vec<(String, NodeId, NodeId)>, Error> {
+fn stages(site: &Site<'_>, student: &Graph, teacher: &Graph) -> Result<Vec<(String, NodeId, NodeId)>, Error> {
     let (own, other) = (student.stages(), teacher.stages());
     if own.len() != other.len() || own.is_empty() {
         let side = |graph: &Graph| {

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use attar_data::Batch;
 use attar_models::zoo::{self, NetworkSpec};
-use attar_models::{Graph, NodeId, Weights, generated};
+use attar_models::{Graph, Preprocessing, Weights, generated};
 use candle_core::Device;
 use rayon::ThreadPool;
 
 use super::begin::pool;
-use super::learner::{Learner, RunningTeacher};
+use super::learner::{Learner, Parts, RunningTeacher, taps_of};
 use super::split::{Split, Stopwatch};
 use super::step::Position;
 use crate::error::{Error, Result};
@@ -25,7 +25,7 @@ use crate::losses::kd::{Denominator, Gate, KdSpec};
 use crate::network::Network;
 use crate::optim::OptimiserSpec;
 use crate::params::Params;
-use crate::plan::{PlannedLoss, available_threads, fit};
+use crate::plan::{Cast, PlannedLoss, Source, available_threads};
 use crate::precision::Precision;
 use crate::recipe::{LossSection, TeacherNorm, TrainSection};
 use crate::teacher::ZooTeacher;
@@ -110,9 +110,12 @@ impl Trainer {
             None => Params::init(&student, SEED, "", &case.device)?,
         };
         let losses = losses(&student, teacher.as_ref())?;
-        let taps: Vec<NodeId> = losses.iter().flat_map(|loss| loss.taps.teacher.clone()).collect();
+        let taps = taps_of(&losses, Source::Teacher(0));
         let network = Network::new(student, params, &case.device)?;
-        let mut learner = Learner::new(&train(case), SEED, network, losses, Vec::new())?;
+        let channels = case.student.input[0];
+        let preprocessing = Preprocessing::normalise(vec![0.0; channels], vec![1.0; channels]);
+        let parts = Parts::plain(network, losses, preprocessing);
+        let mut learner = Learner::new(&train(case), SEED, parts)?;
         if let Some(init) = init {
             for (prefix, network) in &mut learner.connectors {
                 *network = Network::from_weights(network.graph().clone(), &init.under(prefix), &case.device)?;
@@ -139,7 +142,7 @@ impl Trainer {
         let mut add = |prefix: &str, weights: Weights| {
             all.0.extend(weights.0.into_iter().map(|(name, array)| (format!("{prefix}{name}"), array)));
         };
-        add(STUDENT, self.learner.student.params().to_weights()?);
+        add(STUDENT, self.learner.student().params().to_weights()?);
         add(TEACHER, self.teacher.clone().unwrap_or_default());
         for (prefix, network) in &self.learner.connectors {
             add(prefix, network.params().to_weights()?);
@@ -175,7 +178,7 @@ impl Trainer {
             let mut losses = Vec::with_capacity(steps);
             for _ in 0..steps {
                 let at = Position { epoch: 1, step: *done, steps_per_epoch: usize::MAX };
-                let outcome = learner.step(&batches[*done % batches.len()], at)?;
+                let outcome = learner.step(std::slice::from_ref(&batches[*done % batches.len()]), at)?;
                 split += outcome.split;
                 losses.push(outcome.loss);
                 *done += 1;
@@ -222,12 +225,13 @@ fn losses(student: &Graph, teacher: Option<&Graph>) -> Result<Vec<PlannedLoss>> 
     let section = |(name, weight, loss): (&str, f64, LossSpec)| LossSection {
         name: name.to_owned(),
         weight: weight.into(),
+        student: None,
+        teacher: None,
+        view: None,
         loss,
     };
-    specs
-        .into_iter()
-        .map(|spec| fit(&section(spec), student, teacher.map(std::slice::from_ref).unwrap_or_default()))
-        .collect()
+    let cast = Cast::plain(student, teacher.map(std::slice::from_ref).unwrap_or_default(), 1, SEED);
+    specs.into_iter().map(|spec| cast.fit(&section(spec))).collect()
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ use candle_core::Device;
 use super::*;
 use crate::network::Network;
 use crate::params::Params;
-use crate::plan::{PlannedLoss, fit};
+use crate::plan::{Cast, PlannedLoss, Source};
 use crate::recipe::{Recipe, TeacherNorm};
-use crate::run::learner::RunningTeacher;
+use crate::run::learner::{Parts, RunningTeacher, taps_of};
 use crate::teacher::ZooTeacher;
 
 const LOSSES: [(&str, &str, &str); 3] = [
@@ -46,12 +46,14 @@ fn graph(name: &str) -> Graph {
 
 fn learner(recipe: &Recipe) -> Learner {
     let (student, teacher) = (graph("resnet8"), graph("resnet14"));
-    let plan = |section| fit(section, &student, std::slice::from_ref(&teacher)).unwrap();
-    let losses: Vec<PlannedLoss> = recipe.losses.iter().map(plan).collect();
-    let taps: Vec<NodeId> = losses.iter().flat_map(|loss| loss.taps.teacher.clone()).collect();
+    let cast = Cast::plain(&student, std::slice::from_ref(&teacher), 6, recipe.seed);
+    let losses: Vec<PlannedLoss> = recipe.losses.iter().map(|section| cast.fit(section).unwrap()).collect();
+    let taps = taps_of(&losses, Source::Teacher(0));
     let params = Params::init(&student, 1, "", &Device::Cpu).unwrap();
     let network = Network::new(student.clone(), params, &Device::Cpu).unwrap();
-    let mut learner = Learner::new(&recipe.train, recipe.seed, network, losses, Vec::new()).unwrap();
+    let preprocessing = recipe.data.preprocessing.clone();
+    let parts = Parts::plain(network, losses, preprocessing);
+    let mut learner = Learner::new(&recipe.train, recipe.seed, parts).unwrap();
     let weights = generated::weights(&teacher, 2);
     let zoo = ZooTeacher::new(&teacher, &weights, TeacherNorm::Running, &taps, &Device::Cpu).unwrap();
     learner.teachers.push(RunningTeacher { name: "t".to_owned(), teacher: Box::new(zoo), renormalise: None });
@@ -76,14 +78,14 @@ fn moved(learner: &Learner, gradients: &BTreeMap<String, Tensor>, group: &str, b
     }
     let mut other = self::learner(&recipe());
     other.scatter(&all).unwrap();
-    other.differentiate(&batch(), at(1)).unwrap().loss
+    other.differentiate(&[batch()], at(1)).unwrap().loss
 }
 
 #[test]
 fn a_step_along_the_gradient_changes_the_loss_as_the_gradient_says() {
     let mut learner = learner(&recipe());
     let start = learner.gather().unwrap();
-    let gradients = learner.differentiate(&batch(), at(1)).unwrap().gradients;
+    let gradients = learner.differentiate(&[batch()], at(1)).unwrap().gradients;
     learner.scatter(&start).unwrap();
     for group in ["", "losses.cd.", "conv1", "layer1", "layer3", "fc"] {
         let own = gradients.iter().filter(|(name, _)| name.starts_with(group));
@@ -102,20 +104,20 @@ fn a_step_along_the_gradient_changes_the_loss_as_the_gradient_says() {
 #[test]
 fn a_weight_of_zero_switches_a_loss_off() {
     let mut learner = learner(&recipe());
-    let outcome = learner.step(&batch(), at(2)).unwrap();
+    let outcome = learner.step(&[batch()], at(2)).unwrap();
     assert_eq!(outcome.terms.keys().collect::<Vec<_>>(), ["cd", "ce"]);
     assert_eq!(outcome.weights["kd"], 0.0);
 
-    for loss in learner.losses.iter_mut().filter(|loss| loss.needs_teacher) {
+    for loss in learner.losses.iter_mut().filter(|loss| !loss.teachers.is_empty()) {
         loss.weight = 0.0.into();
     }
     learner.teachers.clear();
-    let found = learner.differentiate(&batch(), at(1)).unwrap();
+    let found = learner.differentiate(&[batch()], at(1)).unwrap();
     assert_eq!(found.terms.len(), 1);
     assert!(found.gradients.keys().all(|name| !name.starts_with("losses.")));
 
     learner.losses[0].weight = 0.0.into();
-    let nothing = learner.differentiate(&batch(), at(1)).unwrap();
+    let nothing = learner.differentiate(&[batch()], at(1)).unwrap();
     let is_zero = |g: &Tensor| g.abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap() == 0.0;
     assert!(nothing.loss == 0.0 && !nothing.gradients.is_empty() && nothing.gradients.values().all(is_zero));
 }

@@ -1,0 +1,82 @@
+//! The views of a plan: settings checked, the networks that they ask found.
+
+use attar_data::Pipeline;
+
+use super::losses::{Cast, Source};
+use crate::error::{Error, Result};
+use crate::recipe::{ViewKind, ViewSection};
+
+/// A view that can be made.
+#[derive(Debug, Clone)]
+pub(crate) struct PlannedView {
+    pub(crate) name: String,
+    pub(crate) kind: ViewKind,
+    /// The network that is attacked, or the teacher that chooses.
+    pub(crate) asks: Option<Source>,
+}
+
+impl PlannedView {
+    pub(super) fn check(section: &ViewSection, cast: &Cast, pipeline: &Pipeline) -> Result<Self> {
+        let fail = |key: &str, problem: String| {
+            let key = format!("views.{}{}{key}", section.name, if key.is_empty() { "" } else { "." });
+            Error::Recipe { key, problem }
+        };
+        let share = |key, value: f64| match (0.0..=1.0).contains(&value) {
+            true => Ok(()),
+            false => Err(fail(key, format!("{value}, expected a share from 0 to 1"))),
+        };
+        let positive = |key, value: f64| match value.is_finite() && value > 0.0 {
+            true => Ok(()),
+            false => Err(fail(key, format!("{value}, expected a finite number above 0"))),
+        };
+        let mut asks = None;
+        match &section.kind {
+            ViewKind::Augmented { augment, .. } => {
+                let own = Pipeline { augment: augment.clone(), ..pipeline.clone() };
+                own.check().map_err(|error| fail("augment", error.to_string()))?;
+            }
+            ViewKind::Mixup { alpha, p } | ViewKind::Cutmix { alpha, p } => {
+                positive("alpha", *alpha)?;
+                share("p", *p)?;
+            }
+            ViewKind::Adversarial { against, epsilon, step, steps, .. } => {
+                positive("epsilon", *epsilon)?;
+                share("epsilon", *epsilon)?;
+                positive("step", *step)?;
+                if *steps == 0 {
+                    return Err(fail("steps", "0, expected at least 1".to_owned()));
+                }
+                let known: Vec<&str> = cast.answering().collect();
+                let unknown = || fail("against", format!("unknown name `{against}`\n  known: {}", known.join(", ")));
+                asks = Some(cast.source(against).ok_or_else(unknown)?);
+                if let Some(Source::Teacher(i)) = asks
+                    && !cast.teachers[i].2
+                {
+                    return Err(fail("against", "an ONNX file has no gradient to attack it with".to_owned()));
+                }
+            }
+            ViewKind::Extracurricular { teacher, from, to, candidates } => {
+                if !(from.is_finite() && to.is_finite() && from <= to) {
+                    return Err(fail("from", format!("{from} to {to}, expected two finite numbers in order")));
+                }
+                if *candidates == 0 {
+                    return Err(fail("candidates", "0, expected at least 1".to_owned()));
+                }
+                asks = Some(match (teacher, cast.teachers.len()) {
+                    (Some(name), _) => {
+                        let known: Vec<&str> = cast.teachers.iter().map(|(name, ..)| name.as_str()).collect();
+                        let position = known.iter().position(|known| known == name);
+                        let unknown =
+                            || fail("teacher", format!("unknown name `{name}`\n  known: {}", known.join(", ")));
+                        Source::Teacher(position.ok_or_else(unknown)?)
+                    }
+                    (None, 1) => Source::Teacher(0),
+                    (None, count) => {
+                        return Err(fail("teacher", format!("the recipe has {count} teachers: say which one chooses")));
+                    }
+                });
+            }
+        }
+        Ok(Self { name: section.name.clone(), kind: section.kind.clone(), asks })
+    }
+}

@@ -1,0 +1,105 @@
+//! Mixup (Zhang et al. 2018, arXiv 1710.09412) and CutMix (Yun et al. 2019, arXiv 1905.04899) of a batch with itself.
+
+use candle_core::Tensor;
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+use super::Look;
+use super::random::{beta, permutation};
+use crate::error::Result;
+
+/// `l x + (1 - l) x_p`, targets alike, with one `l` and one permutation for the batch; left plain with probability `1 - p`.
+pub(super) fn mixup(clean: &Look, alpha: f64, p: f64, rng: &mut ChaCha8Rng) -> Result<Look> {
+    let share = beta(alpha, rng);
+    let order = permutation(clean.len(), rng);
+    if rng.random::<f64>() >= p {
+        return Ok(clean.clone());
+    }
+    let other = clean.permuted(&order)?;
+    let mix = |a: &Tensor, b: &Tensor| -> Result<Tensor> { Ok(((a * share)? + (b * (1.0 - share))?)?) };
+    clean.with(mix(&clean.x.contiguous()?, &other.x)?, mix(&clean.targets, &other.targets)?)
+}
+
+/// One box for the batch, of the height and width that `1 - l` of the area asks for, around a uniformly drawn centre and cut
+/// at the edges; targets by the area that is really covered.
+pub(super) fn cutmix(clean: &Look, alpha: f64, p: f64, rng: &mut ChaCha8Rng) -> Result<Look> {
+    let share = beta(alpha, rng);
+    let order = permutation(clean.len(), rng);
+    let (_, _, height, width) = clean.x.dims4()?;
+    let (rows, columns) = (side(height, share, rng), side(width, share, rng));
+    if rng.random::<f64>() >= p {
+        return Ok(clean.clone());
+    }
+    let inside = |y: usize, x: usize| rows.contains(&y) && columns.contains(&x);
+    let mask: Vec<f32> = (0..height * width).map(|i| f32::from(u8::from(!inside(i / width, i % width)))).collect();
+    let kept = mask.iter().sum::<f32>() / mask.len() as f32;
+    let mask = Tensor::from_vec(mask, (1, 1, height, width), clean.x.device())?;
+    let other = clean.permuted(&order)?;
+    let x = (clean.x.contiguous()?.broadcast_mul(&mask)? + other.x.broadcast_mul(&mask.affine(-1.0, 1.0)?)?)?;
+    let kept = f64::from(kept);
+    let targets = ((&clean.targets * kept)? + (other.targets * (1.0 - kept))?)?;
+    clean.with(x, targets)
+}
+
+/// One side of the box: `sqrt(1 - share)` of `size`, around a centre anywhere, cut at the edges.
+fn side(size: usize, share: f64, rng: &mut ChaCha8Rng) -> std::ops::Range<usize> {
+    let length = (size as f64 * (1.0 - share).sqrt()) as usize;
+    let centre = (rng.random::<f64>() * size as f64) as usize;
+    let start = centre.saturating_sub(length / 2);
+    start..(centre + length / 2).min(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use rand::SeedableRng;
+
+    use super::*;
+
+    fn look() -> Look {
+        let device = Device::Cpu;
+        let x: Vec<f32> = (0..4u8).flat_map(|i| [f32::from(i); 36]).collect();
+        let mut targets = vec![0f32; 16];
+        (0..4).for_each(|i| targets[i * 5] = 1.0);
+        Look {
+            x: Tensor::from_vec(x, (4, 1, 6, 6), &device).unwrap(),
+            labels: Tensor::new(&[0u32, 1, 2, 3], &device).unwrap(),
+            targets: Tensor::from_vec(targets, (4, 4), &device).unwrap(),
+            ids: vec![10, 11, 12, 13],
+        }
+    }
+
+    /// Sample `i` shows value `i` and has class `i`: its mean pixel is the mean class of its target.
+    #[test]
+    fn targets_say_what_the_pixels_show() {
+        let classes = Tensor::new(&[0f32, 1.0, 2.0, 3.0], &Device::Cpu).unwrap();
+        let mut mixed = 0;
+        for seed in 0..40 {
+            for how in [mixup, cutmix] {
+                let view = how(&look(), 1.0, 1.0, &mut ChaCha8Rng::seed_from_u64(seed)).unwrap();
+                let shown = view.x.flatten_from(1).unwrap().mean(1).unwrap().to_vec1::<f32>().unwrap();
+                let told = view.targets.broadcast_mul(&classes).unwrap().sum(1).unwrap().to_vec1::<f32>().unwrap();
+                let sums = view.targets.sum(1).unwrap().to_vec1::<f32>().unwrap();
+                for ((shown, told), sum) in shown.iter().zip(&told).zip(&sums) {
+                    assert!((shown - told).abs() < 1e-5 && (sum - 1.0).abs() < 1e-6, "{shown} {told} {sum}");
+                }
+                mixed += usize::from(differ(&view.x, &look().x));
+                assert_eq!(view.ids, [10, 11, 12, 13]);
+            }
+        }
+        assert!(mixed > 60, "{mixed}");
+    }
+
+    #[test]
+    fn without_luck_nothing_is_mixed() {
+        for how in [mixup, cutmix] {
+            let view = how(&look(), 1.0, 0.0, &mut ChaCha8Rng::seed_from_u64(3)).unwrap();
+            assert!(!differ(&view.x, &look().x));
+        }
+    }
+
+    fn differ(a: &Tensor, b: &Tensor) -> bool {
+        let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        flat(a) != flat(b)
+    }
+}
