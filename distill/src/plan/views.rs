@@ -16,7 +16,7 @@ pub(crate) struct PlannedView {
 }
 
 impl PlannedView {
-    pub(super) fn check(section: &ViewSection, cast: &Cast, pipeline: &Pipeline) -> Result<Self> {
+    pub(crate) fn check(section: &ViewSection, cast: &Cast, pipeline: &Pipeline) -> Result<Self> {
         let fail = |key: &str, problem: String| {
             let key = format!("views.{}{}{key}", section.name, if key.is_empty() { "" } else { "." });
             Error::Recipe { key, problem }

@@ -8,10 +8,10 @@ use candle_core::{DType, Device, Tensor, Var};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-pub type Tensors = BTreeMap<String, Tensor>;
+pub(crate) type Tensors = BTreeMap<String, Tensor>;
 
 /// The cases of one kind in `tests/fixtures/losses/<file>.safetensors`: name, settings, tensors without the case's name.
-pub fn cases(file: &str, kind: &str) -> Vec<(String, Value, Tensors)> {
+pub(crate) fn cases(file: &str, kind: &str) -> Vec<(String, Value, Tensors)> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/fixtures/losses/{file}.safetensors"));
     let tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
     let bytes = std::fs::read(&path).unwrap();
@@ -30,16 +30,16 @@ pub fn cases(file: &str, kind: &str) -> Vec<(String, Value, Tensors)> {
     found
 }
 
-pub fn number(tensor: &Tensor) -> f64 {
+pub(crate) fn number(tensor: &Tensor) -> f64 {
     tensor.to_dtype(DType::F64).unwrap().to_scalar().unwrap()
 }
 
-pub fn numbers(tensor: &Tensor) -> Vec<f64> {
+pub(crate) fn numbers(tensor: &Tensor) -> Vec<f64> {
     tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
 /// Equal within `tolerance`, relative to the largest expected magnitude.
-pub fn close(what: &str, got: &Tensor, expected: &Tensor, tolerance: f64) {
+pub(crate) fn close(what: &str, got: &Tensor, expected: &Tensor, tolerance: f64) {
     let (got, expected) = (numbers(got), numbers(expected));
     assert_eq!(got.len(), expected.len(), "{what}");
     let scale = expected.iter().fold(1e-6_f64, |most, value| most.max(value.abs()));
@@ -49,7 +49,7 @@ pub fn close(what: &str, got: &Tensor, expected: &Tensor, tolerance: f64) {
 }
 
 /// Value and gradient of a case in both float types; `f64` must agree far better.
-pub fn against_pytorch(
+pub(crate) fn against_pytorch(
     case: &str,
     tensors: &Tensors,
     leaf: &str,
@@ -67,14 +67,14 @@ pub fn against_pytorch(
 }
 
 /// Pseudo-random numbers without a generator: enough to be nobody's special case.
-pub fn noise(shape: &[usize], salt: f64) -> Tensor {
+pub(crate) fn noise(shape: &[usize], salt: f64) -> Tensor {
     let len = shape.iter().product::<usize>();
     let values: Vec<f64> = (0..len).map(|i| 2.0 * ((i as f64 + 1.0) * 12.9898 + salt * 78.233).sin()).collect();
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
 }
 
 /// The gradient at `at` (`f64`) against central differences.
-pub fn by_differences(what: &str, at: &Tensor, loss: impl Fn(&Tensor) -> Result<Tensor>) {
+pub(crate) fn by_differences(what: &str, at: &Tensor, loss: impl Fn(&Tensor) -> Result<Tensor>) {
     const STEP: f64 = 1e-5;
     let var = Var::from_tensor(at).unwrap();
     let grad = numbers(loss(&var).unwrap().backward().unwrap().get(&var).unwrap());

@@ -1,15 +1,18 @@
 //! The gradients of a whole step, student and connectors together, against finite differences of its loss.
 
+use attar_data::Pipeline;
 use attar_models::zoo::{NetworkSpec, build};
+
 use attar_models::{Graph, generated};
 use candle_core::Device;
 
 use super::*;
 use crate::network::Network;
 use crate::params::Params;
-use crate::plan::{Cast, PlannedLoss, Source};
+use crate::plan::{Cast, PlannedLoss, PlannedView, Source};
 use crate::recipe::{Recipe, TeacherNorm};
-use crate::run::learner::{Parts, RunningTeacher, taps_of};
+use crate::run::learner::{Parts, RunningTeacher, Student, taps_of};
+use crate::run::views::Look;
 use crate::teacher::ZooTeacher;
 
 const LOSSES: [(&str, &str, &str); 3] = [
@@ -18,7 +21,40 @@ const LOSSES: [(&str, &str, &str); 3] = [
     ("cd", "3.0", r#"{ kind = "channel" }"#),
 ];
 
-fn recipe() -> Recipe {
+/// A peer that learns from labels and from the student, which learns from it; and a mixed view in which the student follows
+/// the teacher.
+const CAST: &str = r#"
+    [[peers]]
+    name = "peer"
+    network = { name = "resnet8" }
+    [[views]]
+    name = "mixed"
+    kind = "mixup"
+    [[losses]]
+    name = "peer-ce"
+    student = "peer"
+    weight = 1.0
+    loss = { kind = "cross-entropy" }
+    [[losses]]
+    name = "mutual"
+    teacher = "peer"
+    weight = 0.5
+    loss = { kind = "kd", temperature = 1.0 }
+    [[losses]]
+    name = "peer-mutual"
+    student = "peer"
+    teacher = "student"
+    weight = 0.5
+    loss = { kind = "kd", temperature = 1.0 }
+    [[losses]]
+    name = "mixed-kd"
+    teacher = "t"
+    view = "mixed"
+    weight = 1.0
+    loss = { kind = "kd", temperature = 2.0 }
+"#;
+
+fn recipe_with(more: &str) -> Recipe {
     let mut text = r#"
         name = "x"
         [data]
@@ -37,7 +73,11 @@ fn recipe() -> Recipe {
     for (name, weight, loss) in LOSSES {
         text += &format!("\n[[losses]]\nname = \"{name}\"\nweight = {weight}\nloss = {loss}\n");
     }
-    Recipe::parse(&text, &[]).unwrap()
+    Recipe::parse(&(text + more), &[]).unwrap()
+}
+
+fn recipe() -> Recipe {
+    recipe_with("")
 }
 
 fn graph(name: &str) -> Graph {
@@ -46,13 +86,21 @@ fn graph(name: &str) -> Graph {
 
 fn learner(recipe: &Recipe) -> Learner {
     let (student, teacher) = (graph("resnet8"), graph("resnet14"));
-    let cast = Cast::plain(&student, std::slice::from_ref(&teacher), 6, recipe.seed);
+    let mut cast = Cast::plain(&student, &[], 6, recipe.seed);
+    cast.teachers.push(("t".to_owned(), teacher.clone(), true));
+    cast.students.extend(recipe.peers.iter().map(|peer| (peer.name.clone(), graph(&peer.network.name))));
+    cast.views.extend(recipe.views.iter().map(|view| view.name.clone()));
     let losses: Vec<PlannedLoss> = recipe.losses.iter().map(|section| cast.fit(section).unwrap()).collect();
     let taps = taps_of(&losses, Source::Teacher(0));
+    let pipeline = Pipeline { augment: Vec::new(), preprocessing: recipe.data.preprocessing.clone() };
+    let view = |section| PlannedView::check(section, &cast, &pipeline).unwrap();
     let params = Params::init(&student, 1, "", &Device::Cpu).unwrap();
     let network = Network::new(student.clone(), params, &Device::Cpu).unwrap();
-    let preprocessing = recipe.data.preprocessing.clone();
-    let parts = Parts::plain(network, losses, preprocessing);
+    let mut parts = Parts::plain(network, losses, pipeline.preprocessing.clone());
+    parts.views = recipe.views.iter().map(view).collect();
+    for (name, graph) in &cast.students[1..] {
+        parts.students.push(Student::peer(name, graph.clone(), recipe.seed, &Device::Cpu).unwrap());
+    }
     let mut learner = Learner::new(&recipe.train, recipe.seed, parts).unwrap();
     let weights = generated::weights(&teacher, 2);
     let zoo = ZooTeacher::new(&teacher, &weights, TeacherNorm::Running, &taps, &Device::Cpu).unwrap();
@@ -70,24 +118,24 @@ fn at(epoch: usize) -> Position {
 }
 
 /// The loss with every parameter in `group` moved by `by` times its gradient.
-fn moved(learner: &Learner, gradients: &BTreeMap<String, Tensor>, group: &str, by: f64) -> f64 {
+fn moved(recipe: &Recipe, learner: &Learner, gradients: &BTreeMap<String, Tensor>, group: &str, by: f64) -> f64 {
     let mut all = learner.gather().unwrap();
     for (name, gradient) in gradients.iter().filter(|(name, _)| name.starts_with(group)) {
         let value = (all.get(name).unwrap() + (gradient * by).unwrap()).unwrap();
         all.set(name, value).unwrap();
     }
-    let mut other = self::learner(&recipe());
+    let mut other = self::learner(recipe);
     other.scatter(&all).unwrap();
     other.differentiate(&[batch()], at(1)).unwrap().loss
 }
 
-#[test]
-fn a_step_along_the_gradient_changes_the_loss_as_the_gradient_says() {
-    let mut learner = learner(&recipe());
+/// The slope of the loss along its gradient in each group of parameters is the squared length of the gradient.
+fn gradients_tell_slopes(recipe: &Recipe, groups: &[&str]) {
+    let mut learner = learner(recipe);
     let start = learner.gather().unwrap();
     let gradients = learner.differentiate(&[batch()], at(1)).unwrap().gradients;
     learner.scatter(&start).unwrap();
-    for group in ["", "losses.cd.", "conv1", "layer1", "layer3", "fc"] {
+    for group in groups {
         let own = gradients.iter().filter(|(name, _)| name.starts_with(group));
         let squared: f64 =
             own.map(|(_, g)| f64::from(g.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap())).sum();
@@ -95,9 +143,82 @@ fn a_step_along_the_gradient_changes_the_loss_as_the_gradient_says() {
         // Short, for the network is full of kinks: the quotient tends to 1 as the way gets shorter (0.94 at 2e-3 for
         // the first layer), until rounding takes over.
         let by = 1e-4 / squared.sqrt();
-        let slope = (moved(&learner, &gradients, group, by) - moved(&learner, &gradients, group, -by)) / (2.0 * by);
+        let moved = |by| moved(recipe, &learner, &gradients, group, by);
+        let slope = (moved(by) - moved(-by)) / (2.0 * by);
         assert!((slope / squared - 1.0).abs() < 0.015, "`{group}`: slope {slope}, gradient says {squared}");
     }
+}
+
+#[test]
+fn a_step_along_the_gradient_changes_the_loss_as_the_gradient_says() {
+    gradients_tell_slopes(&recipe(), &["", "losses.cd.", "conv1", "layer1", "layer3", "fc"]);
+}
+
+/// What one learns from the other is a constant, so that only one of two mutual losses may stand in this test.
+#[test]
+fn views_and_peers_add_their_gradients() {
+    let mut recipe = recipe_with(CAST);
+    recipe.losses.retain(|loss| !loss.name.contains("mutual"));
+    gradients_tell_slopes(&recipe, &["", "peers.peer.", "peers.peer.layer1", "layer1", "fc", "losses.cd."]);
+    let mut learner = learner(&recipe);
+    let both = learner.differentiate(&[batch()], at(1)).unwrap();
+    let terms = both.terms.len();
+    assert_eq!(terms, 5);
+}
+
+#[test]
+fn who_teaches_is_a_constant_and_who_learns_moves() {
+    let mut recipe = recipe_with(CAST);
+    recipe.losses.retain(|loss| loss.name == "peer-mutual");
+    let mut learner = learner(&recipe);
+    let gradients = learner.differentiate(&[batch()], at(1)).unwrap().gradients;
+    let moves = |prefix: &str| {
+        let own = gradients.iter().filter(|(name, _)| name.starts_with(prefix));
+        own.map(|(_, g)| g.abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap()).sum::<f32>()
+    };
+    assert!(moves("peers.") > 0.0);
+    assert_eq!(moves("conv1") + moves("layer") + moves("fc"), 0.0);
+}
+
+#[test]
+fn every_view_is_made_and_the_same_at_the_same_step() {
+    let views = r#"
+        [[views]]
+        name = "cut"
+        kind = "cutmix"
+        [[views]]
+        name = "attacked"
+        kind = "adversarial"
+        [[views]]
+        name = "against-teacher"
+        kind = "adversarial"
+        against = "t"
+        steps = 1
+        step = 0.1
+        epsilon = 0.1
+        random_start = false
+        climb = "labels"
+        [[views]]
+        name = "beyond"
+        kind = "extracurricular"
+    "#;
+    let mut learner = learner(&recipe_with(views));
+    let used = (0..5).collect();
+    let looks = learner.look(&[batch()], &used, at(1)).unwrap();
+    let again = learner.look(&[batch()], &used, at(1)).unwrap();
+    let pixels = |look: &Look| look.x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let clean = pixels(&looks[&0]);
+    for (i, look) in &looks {
+        assert_eq!(pixels(look), pixels(&again[i]), "view {i}");
+        assert_eq!(look.x.dims(), [6, 1, 12, 12]);
+        assert!(*i == 1 || (*i == 0) == (pixels(look) == clean), "view {i}");
+    }
+    let largest = |look: &Look| pixels(look).iter().zip(&clean).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    // Normalised with mean 0 and std 1, and images reach beyond black: moving into the range is no harm.
+    assert!(largest(&looks[&3]) <= 1.0 + 1e-6);
+    // A box may be empty, but not at every step.
+    let mut cut = |step| pixels(&learner.look(&[batch()], &used, Position { step, ..at(1) }).unwrap()[&1]);
+    assert!((0..5).any(|step| cut(step) != clean));
 }
 
 /// In epoch 2 KD is off; without a need nobody asks the teacher, and what no gradient reaches gets zeros.
