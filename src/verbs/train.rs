@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use attar_distill::losses::LossSpec;
 use attar_distill::run::{self, Receipt};
 use attar_distill::{Plan, PlanOptions, Recipe};
 
@@ -32,36 +33,62 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Whether a recipe must name teachers.
+/// Whether a student learns from labels alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// `attar train`: none.
+    /// `attar train`: from nothing else.
     Alone,
-    /// `attar distill`: at least one.
+    /// `attar distill`: from teachers, peers, its own past.
     Taught,
 }
 
 pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
     let recipe = Recipe::load(&args.recipe, &args.set)?;
-    match (kind, recipe.teachers.is_empty()) {
-        (Kind::Taught, true) => bail!("{} names no teacher\n  hint: use `attar train`", args.recipe.display()),
-        (Kind::Alone, false) => bail!("{} names teachers\n  hint: use `attar distill`", args.recipe.display()),
+    let labels_only = recipe.losses.iter().all(|loss| matches!(loss.loss, LossSpec::CrossEntropy(_)));
+    let alone = labels_only && recipe.teachers.is_empty() && recipe.generations.is_empty();
+    match kind {
+        Kind::Taught if alone => bail!("{} learns from labels alone\n  hint: use `attar train`", args.recipe.display()),
+        Kind::Alone if !alone => {
+            bail!("{} asks for more than labels\n  hint: use `attar distill`", args.recipe.display())
+        }
         _ => {}
     }
     let directory = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&recipe.name));
-    let plan = Plan::new(recipe, options())?;
+    let generations = recipe.generations(&directory)?;
     if args.dry_run {
-        let description = plan.describe();
-        return super::print(&match args.json {
-            true => serde_json::to_string_pretty(&description)?,
-            false => description.to_string(),
-        });
+        return dry_run(generations, args.json);
     }
-    let receipt = carry_out(plan, &directory, args.resume)?;
+    let is_chain = generations.len() > 1;
+    let mut receipt = None;
+    for (recipe, directory) in generations {
+        // A chain goes on where it stopped: what is done is looked at again, what was not begun begins.
+        let begun = directory.join("recipe.toml").is_file();
+        let resume = args.resume && (begun || !is_chain);
+        receipt = Some(carry_out(Plan::new(recipe, options())?, &directory, resume)?);
+    }
     super::print(&match args.json {
         true => serde_json::to_string_pretty(&receipt)?,
         false => directory.display().to_string(),
     })
+}
+
+/// The plan of the first generation; those behind it wait for its weights.
+fn dry_run(generations: Vec<(Recipe, PathBuf)>, json: bool) -> Result<()> {
+    let mut generations = generations.into_iter();
+    let Some((first, _)) = generations.next() else { bail!("the recipe has no generation") };
+    let description = Plan::new(first, options())?.describe();
+    if json {
+        return super::print(&serde_json::to_string_pretty(&description)?);
+    }
+    let mut text = description.to_string();
+    for (recipe, directory) in generations {
+        text += &format!(
+            "then       {} in {}, taught by the one before\n",
+            recipe.student.network.name,
+            directory.display()
+        );
+    }
+    super::print(&text)
 }
 
 /// What the rooms behind this one may use: ONNX files as teachers, run by an engine.

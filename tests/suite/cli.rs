@@ -82,8 +82,12 @@ fn a_wrong_name_is_answered_by_the_near_one() {
 
 #[test]
 fn train_and_distill_name_each_other() {
-    scene().attar(&["train", "student.toml"]).fails(&["student.toml names teachers", "hint: use `attar distill`"]);
-    scene().attar(&["distill", "alone.toml"]).fails(&["alone.toml names no teacher", "hint: use `attar train`"]);
+    scene()
+        .attar(&["train", "student.toml"])
+        .fails(&["student.toml asks for more than labels", "hint: use `attar distill`"]);
+    scene()
+        .attar(&["distill", "alone.toml"])
+        .fails(&["alone.toml learns from labels alone", "hint: use `attar train`"]);
 }
 
 #[test]
@@ -119,4 +123,24 @@ fn a_dry_run_says_everything_and_writes_nothing() {
         assert!(said.contains(part), "no `{part}` in\n{said}");
     }
     assert!(names(folder.path()).is_empty(), "a dry run wrote {:?}", names(folder.path()));
+}
+
+/// A chain is an ordinary run for each generation, and goes on where it stopped.
+#[test]
+fn generations_are_runs_that_teach_each_other() {
+    let scene = scene();
+    let text = std::fs::read_to_string(scene.root().join("alone.toml")).unwrap();
+    let chain = "\n[[generations]]\nname = \"first\"\n\n[[losses]]\nname = \"kd\"\nweight = 1.0\nloss = { kind = \"kd\", temperature = 2.0 }\n";
+    std::fs::write(scene.root().join("chain.toml"), text + chain).unwrap();
+    let args = ["distill", "chain.toml", "--out", "runs/chain"];
+    scene.attar(&[&args[..], &["--dry-run"]].concat()).ok();
+    scene.attar(&args).ok();
+    let receipt = |run: &str| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(scene.root().join(run).join("receipt.json")).unwrap()).unwrap()
+    };
+    assert!(receipt("runs/chain-first")["teachers"].as_array().unwrap().is_empty());
+    let (teacher, first) = (&receipt("runs/chain")["teachers"][0], receipt("runs/chain-first"));
+    assert_eq!((&teacher["name"], &teacher["weights_sha256"]), (&"teacher".into(), &first["weights_sha256"]));
+    std::fs::remove_dir_all(scene.root().join("runs/chain")).unwrap();
+    scene.attar(&[&args[..], &["--resume"]].concat()).ok();
 }

@@ -3,22 +3,35 @@
 use std::path::{Path, PathBuf};
 
 use attar_distill::Recipe;
+use attar_distill::losses::Site;
 use attar_distill::recipe::TeacherSource;
 use attar_models::zoo;
 
+/// The recipes in `folder` and below it.
+fn recipes(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            recipes(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "toml") {
+            found.push(path);
+        }
+    }
+}
+
 fn shipped() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let files = ["recipes", "demo"].into_iter().flat_map(|folder| std::fs::read_dir(root.join(folder)).unwrap());
-    let mut recipes: Vec<PathBuf> = files.map(|entry| entry.unwrap().path()).collect();
-    recipes.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
-    recipes.sort();
-    recipes
+    let mut found = Vec::new();
+    recipes(&root.join("recipes"), &mut found);
+    recipes(&root.join("demo"), &mut found);
+    found.sort();
+    found
 }
 
 #[test]
 fn shipped_recipes_build_their_networks_and_losses() {
     let recipes = shipped();
-    assert!(recipes.len() >= 5, "{recipes:?}");
+    assert!(recipes.len() >= 12, "{recipes:?}");
     for path in recipes {
         let name = path.display();
         let recipe = Recipe::load(&path, &[]).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -38,7 +51,12 @@ fn shipped_recipes_build_their_networks_and_losses() {
             });
         }
         for loss in &recipe.losses {
-            let built = loss.loss.build(&loss.name, &student, &teachers);
+            // Peers and generations teach too; they are of the student's kind here.
+            let count = loss.teacher.as_ref().map_or(teachers.len().max(1), |names| names.as_slice().len());
+            let mut own = teachers.clone();
+            own.resize(count, student.clone());
+            let site = Site { name: &loss.name, student: &student, teachers: &own, samples: 1000, seed: 0 };
+            let built = loss.loss.build(&site);
             assert!(built.is_ok(), "{name}: losses.{}: {:?}", loss.name, built.err());
             let epochs = recipe.train.epochs as f64;
             let weights = (1..=recipe.train.epochs).map(|epoch| loss.weight.value(epoch as f64, epochs));

@@ -84,6 +84,9 @@ impl Plan {
     /// Whatever is wrong with the recipe or the files it names, with the dotted key and the nearest valid name.
     pub fn new(recipe: Recipe, options: PlanOptions) -> Result<Self> {
         check_numbers(&recipe)?;
+        if !recipe.generations.is_empty() {
+            return Err(fail("generations", "a plan is of one generation; `Recipe::generations` takes them apart"));
+        }
         let opened = recipe.device.open()?;
         let data = PlannedData::open(&recipe.data, recipe.seed)?;
         let (network, student) = build_network(&recipe.student.network, "student.network", &data)?;

@@ -43,6 +43,7 @@ impl Recipe {
         }
         let losses = items(&mut tree, "losses")?;
         let teachers = items(&mut tree, "teachers")?;
+        let generations = items(&mut tree, "generations")?;
         let peers = items(&mut tree, "peers")?;
         let views = items(&mut tree, "views")?;
         check_sections(&tree)?;
@@ -53,6 +54,7 @@ impl Recipe {
             data: required(&mut tree, "data")?,
             student: required(&mut tree, "student")?,
             teachers: teachers.unwrap_or_default(),
+            generations: generations.unwrap_or_default(),
             peers: peers.unwrap_or_default(),
             views: views.unwrap_or_default(),
             train: required(&mut tree, "train")?,
@@ -84,8 +86,20 @@ impl Recipe {
     }
 }
 
-const SECTIONS: [&str; 11] =
-    ["name", "seed", "device", "data", "student", "teachers", "peers", "views", "train", "losses", "export"];
+const SECTIONS: [&str; 12] = [
+    "name",
+    "seed",
+    "device",
+    "data",
+    "student",
+    "teachers",
+    "generations",
+    "peers",
+    "views",
+    "train",
+    "losses",
+    "export",
+];
 
 fn check_sections(tree: &Table) -> Result<()> {
     match tree.keys().find(|key| !SECTIONS.contains(&key.as_str())) {

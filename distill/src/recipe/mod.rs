@@ -6,6 +6,7 @@
 
 mod cast;
 mod error;
+mod generations;
 mod load;
 mod paths;
 
@@ -22,6 +23,7 @@ use crate::losses::LossSpec;
 use crate::optim::OptimiserSpec;
 
 pub use cast::{CLEAN, Climb, Names, PeerSection, STUDENT, ViewKind, ViewSection};
+pub use generations::GenerationSection;
 
 /// A training run as written down: data, student, teachers, losses, schedule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,6 +44,9 @@ pub struct Recipe {
     /// Networks to learn from; none for plain training.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub teachers: Vec<TeacherSection>,
+    /// Networks that are trained one after the other before the student, each the teacher of the next.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub generations: Vec<GenerationSection>,
     /// Networks that learn beside the student and are never exported.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<PeerSection>,

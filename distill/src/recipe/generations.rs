@@ -1,0 +1,156 @@
+//! Chains of runs: each generation learns from the one before it. Born-again networks (Furlanello et al. 2018, arXiv
+//! 1805.04770) repeat the student; teacher assistants (Mirzadeh et al. 2020, arXiv 1902.03393) stand between teacher and
+//! student in size; sequential FEED (Park and Kwak 2019, arXiv 1909.10754) is the former with a feature loss.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{NetworkSection, Recipe, TeacherSection, TeacherSource};
+use crate::error::{Error, Result};
+use crate::losses::Teachers;
+
+/// `[[generations]]`: a network that is trained before the student, with the student's data, schedule and losses, and then
+/// teaches the next one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenerationSection {
+    /// Name, unique among the generations; its run directory is the student's with `-NAME` behind it.
+    pub name: String,
+    /// The network; the student's if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkSection>,
+}
+
+impl Recipe {
+    /// The recipes of all generations in their order, the student's last, each with its run directory. A recipe without
+    /// generations is its own only one.
+    ///
+    /// Every generation learns from the one before it, whose last or best weights (`export.weights`) take the place of the
+    /// recipe's only teacher and its name. If the recipe has no teacher, the first generation learns without the losses that
+    /// need one, and the others call their teacher `teacher`. Seeds go up by one from generation to generation, so that
+    /// networks of equal shape start apart; the student has the recipe's own.
+    ///
+    /// # Errors
+    /// More than one teacher, or a first generation that would have no loss left.
+    pub fn generations(&self, directory: &Path) -> Result<Vec<(Self, PathBuf)>> {
+        let fail = |problem: &str| Error::Recipe { key: "generations".to_owned(), problem: problem.to_owned() };
+        if self.generations.is_empty() {
+            return Ok(vec![(self.clone(), directory.to_owned())]);
+        }
+        if self.teachers.len() > 1 {
+            return Err(fail("each generation learns from the one before it: the recipe may have one teacher at most"));
+        }
+        let mut names = BTreeSet::new();
+        let plain =
+            |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+        if let Some(odd) = self.generations.iter().find(|own| !plain(&own.name) || !names.insert(&own.name)) {
+            return Err(fail(&format!("the name `{}`: expected letters, digits, `-` and `_`, each once", odd.name)));
+        }
+        let directory =
+            std::path::absolute(directory).map_err(|source| Error::Io { path: directory.to_owned(), source })?;
+        let mut all: Vec<(Self, PathBuf)> = Vec::with_capacity(self.generations.len() + 1);
+        let sections = self.generations.iter().map(Some).chain([None]);
+        for (i, section) in sections.enumerate() {
+            let mut recipe = Self { generations: Vec::new(), ..self.clone() };
+            let mut place = directory.clone();
+            if let Some(section) = section {
+                recipe.name = format!("{}-{}", self.name, section.name);
+                recipe.seed = self.seed.wrapping_add(i as u64 + 1);
+                place.as_mut_os_string().push(format!("-{}", section.name));
+                if let Some(network) = &section.network {
+                    recipe.student.network = network.clone();
+                    recipe.student.init = None;
+                }
+            }
+            match all.last() {
+                Some((_, before)) => recipe.teachers = vec![self.taught_by(before)],
+                None if self.teachers.is_empty() => {
+                    recipe.losses.retain(|loss| loss.loss.entry().teachers == Teachers::None);
+                }
+                None => {}
+            }
+            if recipe.losses.is_empty() {
+                return Err(fail("the first generation has no teacher and no loss that goes without one"));
+            }
+            all.push((recipe, place));
+        }
+        Ok(all)
+    }
+
+    /// The run before as the teacher of the next one.
+    fn taught_by(&self, run: &Path) -> TeacherSection {
+        let from = TeacherSource::Run { path: run.to_owned(), checkpoint: Some(self.export.weights) };
+        match self.teachers.first() {
+            Some(teacher) => TeacherSection { from, ..teacher.clone() },
+            None => TeacherSection { name: "teacher".to_owned(), from, bn: super::TeacherNorm::default() },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECIPE: &str = r#"
+        name = "again"
+        seed = 5
+        [data]
+        source = { kind = "idx", root = "nowhere" }
+        validation = 0.1
+        preprocessing = { channels = 1, mean = [0.0], std = [1.0] }
+        [student]
+        network = { name = "resnet8" }
+        [[generations]]
+        name = "big"
+        network = { name = "resnet20" }
+        [[generations]]
+        name = "same"
+        [train]
+        epochs = 2
+        batch = 6
+        learning_rate = 0.1
+        optimiser = { kind = "sgd" }
+        [[losses]]
+        name = "ce"
+        weight = 1.0
+        loss = { kind = "cross-entropy" }
+        [[losses]]
+        name = "kd"
+        weight = 1.0
+        loss = { kind = "kd", temperature = 1.0 }
+    "#;
+
+    #[test]
+    fn each_generation_is_taught_by_the_one_before() {
+        let recipe = Recipe::parse(RECIPE, &[]).unwrap();
+        let all = recipe.generations(Path::new("/runs/again")).unwrap();
+        let facts = |(recipe, place): &(Recipe, PathBuf)| {
+            let teacher = recipe.teachers.first().map(|teacher| match &teacher.from {
+                TeacherSource::Run { path, .. } => path.display().to_string(),
+                other => format!("{other:?}"),
+            });
+            (
+                recipe.student.network.name.clone(),
+                recipe.seed,
+                recipe.losses.len(),
+                place.display().to_string(),
+                teacher,
+            )
+        };
+        let big = ("resnet20".to_owned(), 6, 1, "/runs/again-big".to_owned(), None);
+        let same = ("resnet8".to_owned(), 7, 2, "/runs/again-same".to_owned(), Some("/runs/again-big".to_owned()));
+        let last = ("resnet8".to_owned(), 5, 2, "/runs/again".to_owned(), Some("/runs/again-same".to_owned()));
+        assert_eq!(all.iter().map(facts).collect::<Vec<_>>(), [big, same, last]);
+        assert!(all.iter().all(|(recipe, _)| recipe.generations.is_empty()));
+    }
+
+    #[test]
+    fn a_first_generation_needs_something_to_learn_from() {
+        let mut recipe = Recipe::parse(RECIPE, &[]).unwrap();
+        recipe.losses.remove(0);
+        let message = recipe.generations(Path::new("/runs/again")).unwrap_err().to_string();
+        assert!(message.contains("no loss that goes without one"), "{message}");
+    }
+}
