@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use attar_distill::network::profile::{Pass, Spent};
 use attar_distill::run::Part;
 use attar_distill::run::bench::{self, Case, Round, Trainer};
 use attar_distill::{DeviceChoice, Precision};
@@ -70,6 +71,9 @@ pub(crate) struct Args {
     /// Write weights and batches to this safetensors file before the first step, for another program to start from.
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
+    /// One more round that tells what each kind of operation took.
+    #[arg(long)]
+    profile: bool,
     /// Print JSON, with the loss of every step.
     #[arg(long)]
     json: bool,
@@ -97,10 +101,41 @@ struct Report {
     /// Milliseconds a step, by part; of the best round, on CUDA of one more.
     #[serde(serialize_with = "as_object")]
     split_ms: Vec<(&'static str, f64)>,
+    /// What each kind of operation took, the longest first, where it was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    profile: Vec<Operation>,
     /// Most resident memory above what there was before the networks were built.
     peak_memory_bytes: Option<u64>,
     /// Of every step from the first, warm-up included.
     losses: Vec<f64>,
+}
+
+/// The operations of one kind in one pass, a step.
+#[derive(Debug, Serialize)]
+struct Operation {
+    /// `eval` (a teacher), `forward` or `backward`.
+    pass: &'static str,
+    kind: String,
+    calls: f64,
+    ms: f64,
+    /// Bytes of the values or gradients made.
+    bytes: f64,
+    /// 10^9 floating-point operations a second, where there are products.
+    gflops: Option<f64>,
+}
+
+impl Operation {
+    fn of(((pass, kind), spent): ((Pass, String), Spent), steps: usize) -> Self {
+        let (seconds, steps) = (spent.time.as_secs_f64(), steps as f64);
+        Self {
+            pass: pass.name(),
+            kind,
+            calls: spent.calls as f64 / steps,
+            ms: seconds * 1e3 / steps,
+            bytes: spent.bytes as f64 / steps,
+            gflops: (spent.flops > 0.0).then(|| spent.flops / seconds / 1e9),
+        }
+    }
 }
 
 /// Pairs as an object, in their order.
@@ -173,6 +208,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         trainer.wait_for_parts();
         split = trainer.round(args.steps)?.split;
     }
+    let mut profile = Vec::new();
+    if args.profile {
+        let spent = trainer.profile(args.steps)?.1;
+        profile = spent.into_iter().map(|spent| Operation::of(spent, args.steps)).collect();
+        profile.sort_by(|a, b| b.ms.total_cmp(&a.ms));
+    }
     times.sort_by(f64::total_cmp);
     let (best, median) = (times[0], median(&times));
     let report = Report {
@@ -188,6 +229,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         images_per_second: Rate { best: args.batch as f64 / best, median: args.batch as f64 / median },
         step_ms: Rate { best: best * 1e3, median: median * 1e3 },
         split_ms: Part::ALL.map(|part| (part.name(), split.of(part).as_secs_f64() * 1e3 / args.steps as f64)).to_vec(),
+        profile,
         peak_memory_bytes,
         losses,
     };
@@ -228,7 +270,29 @@ impl Report {
         let memory = self.peak_memory_bytes.map_or("not measured here".to_owned(), |b| table::si(b as f64) + "B");
         let rates = table::render(&["", "best", "median"], &rates);
         let parts = table::render(&["part", "ms a step", "share"], &parts);
-        format!("{head}{rates}\n{parts}\npeak memory  {memory}\n")
+        format!("{head}{rates}\n{parts}{}\npeak memory  {memory}\n", self.operations())
+    }
+
+    /// The table of operations, if they were profiled.
+    fn operations(&self) -> String {
+        if self.profile.is_empty() {
+            return String::new();
+        }
+        let total: f64 = self.profile.iter().map(|operation| operation.ms).sum();
+        let row = |o: &Operation| {
+            vec![
+                o.kind.clone(),
+                o.pass.to_owned(),
+                format!("{:.0}", o.calls),
+                format!("{:.2}", o.ms),
+                format!("{:.1} %", 100.0 * o.ms / total),
+                table::si(o.bytes) + "B",
+                o.gflops.map_or(String::new(), |rate| format!("{rate:.1}")),
+            ]
+        };
+        let rows: Vec<Vec<String>> = self.profile.iter().map(row).collect();
+        let head = ["operation", "pass", "calls", "ms a step", "share", "makes", "GFLOP/s"];
+        format!("\nby operation, {total:.2} ms a step\n{}", table::render(&head, &rows))
     }
 }
 

@@ -9,6 +9,7 @@ use candle_core::Tensor;
 use super::Gradients;
 use super::forward::at;
 use super::plan::Step;
+use super::profile::{self, Pass};
 use super::tape::{Saved, Tape};
 use crate::error::Result;
 use crate::ops;
@@ -42,7 +43,9 @@ pub(super) fn run(
     for (step, saved) in plan.steps.iter().zip(saved).rev() {
         let Some(dy) = grads[step.output.index()].take() else { continue };
         let mut pass = StepBackward { graph, params, step, batch, trains: &trains, wants, found: &mut found };
+        let begun = profile::start();
         let dxs = pass.run(saved, &dy).map_err(|error| at(graph, step.node, error))?;
+        profile::stop(begun, Pass::Backward, graph.node(step.node), dxs.iter().flatten())?;
         for (id, dx) in step.inputs(graph).zip(dxs) {
             if let (Some(dx), true) = (dx, trains[id.index()]) {
                 add_to(&mut grads[id.index()], dx)?;

@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Outputs;
 use super::plan::{Plan, Step};
+use super::profile::{self, Pass as Way};
 use super::tape::Saved;
 use crate::error::{Error, Result};
 use crate::ops::{self, BatchStats};
@@ -44,7 +45,10 @@ pub(super) fn run(
     values[graph.input().index()] = Some(x);
     for step in &plan.steps {
         let inputs = step.inputs(graph).map(|id| value(graph, &values, id)).collect::<Result<Vec<_>>>()?;
+        let begun = profile::start();
         let (y, keeps) = apply(graph, params, step, &inputs, &mut mode).map_err(|error| at(graph, step.node, error))?;
+        let way = if let Mode::Train { .. } = mode { Way::Forward } else { Way::Eval };
+        profile::stop(begun, way, graph.node(step.node), [&y])?;
         drop(inputs);
         if let (Saved::Norm { stats, .. }, Mode::Train { .. }) = (&keeps, &mode) {
             statistics.push((step.node, stats.clone()));

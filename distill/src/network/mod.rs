@@ -3,6 +3,7 @@
 mod backward;
 mod forward;
 mod plan;
+pub mod profile;
 mod tape;
 
 use std::collections::BTreeMap;

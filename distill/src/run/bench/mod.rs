@@ -23,6 +23,7 @@ use crate::losses::channel::ChannelSpec;
 use crate::losses::cross_entropy::CrossEntropySpec;
 use crate::losses::kd::{Denominator, Gate, KdSpec};
 use crate::network::Network;
+use crate::network::profile::{Profile, profiled};
 use crate::optim::OptimiserSpec;
 use crate::params::Params;
 use crate::plan::{Cast, PlannedLoss, Source, available_threads};
@@ -172,21 +173,35 @@ impl Trainer {
     /// A loss that is not finite, or a device that failed.
     pub fn round(&mut self, steps: usize) -> Result<Round> {
         let Self { learner, batches, pool, done, .. } = self;
-        pool.install(|| {
-            let begun = Instant::now();
-            let mut split = Split::default();
-            let mut losses = Vec::with_capacity(steps);
-            for _ in 0..steps {
-                let at = Position { epoch: 1, step: *done, steps_per_epoch: usize::MAX };
-                let outcome = learner.step(std::slice::from_ref(&batches[*done % batches.len()]), at)?;
-                split += outcome.split;
-                losses.push(outcome.loss);
-                *done += 1;
-            }
-            learner.device.synchronize()?;
-            Ok(Round { time: begun.elapsed(), split, losses })
-        })
+        pool.install(|| take(learner, batches, done, steps))
     }
+
+    /// As [`Trainer::round`], and what each kind of operation took in it; slower, for every operation is waited for.
+    ///
+    /// # Errors
+    /// As [`Trainer::round`].
+    pub fn profile(&mut self, steps: usize) -> Result<(Round, Profile)> {
+        // `profiled` watches the thread that the round runs on, which is one of the pool's.
+        let Self { learner, batches, pool, done, .. } = self;
+        let (round, profile) = pool.install(|| profiled(|| take(learner, batches, done, steps)));
+        Ok((round?, profile))
+    }
+}
+
+/// Takes steps through the batches.
+fn take(learner: &mut Learner, batches: &[Batch], done: &mut usize, steps: usize) -> Result<Round> {
+    let begun = Instant::now();
+    let mut split = Split::default();
+    let mut losses = Vec::with_capacity(steps);
+    for _ in 0..steps {
+        let at = Position { epoch: 1, step: *done, steps_per_epoch: usize::MAX };
+        let outcome = learner.step(std::slice::from_ref(&batches[*done % batches.len()]), at)?;
+        split += outcome.split;
+        losses.push(outcome.loss);
+        *done += 1;
+    }
+    learner.device.synchronize()?;
+    Ok(Round { time: begun.elapsed(), split, losses })
 }
 
 fn fail(key: &str, problem: &str) -> Error {
