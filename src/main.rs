@@ -39,6 +39,7 @@ enum Verb {
         after_help = "Examples:\n  attar distill demo/distilled.toml\n  attar distill recipes/cd-gkd-edt-cifar100.toml --set device=cuda --out runs/x\n  attar distill demo/distilled.toml --resume"
     )]
     Distill(verbs::train::Args),
+    Labels(verbs::labels::Args),
     Export(verbs::export::Args),
     Verify(verbs::verify::Args),
     Bench(verbs::bench::Args),
@@ -76,6 +77,7 @@ fn run(verb: &Verb) -> Result<ExitCode> {
         Verb::Doctor(args) => return verbs::doctor::run(args),
         Verb::Train(args) => verbs::train::run(args, Kind::Alone)?,
         Verb::Distill(args) => verbs::train::run(args, Kind::Taught)?,
+        Verb::Labels(args) => verbs::labels::run(args)?,
         Verb::Export(args) => verbs::export::run(args)?,
         Verb::Bench(args) => verbs::bench::run(args)?,
         Verb::BenchTrain(args) => verbs::bench_train::run(args)?,

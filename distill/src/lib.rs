@@ -7,6 +7,7 @@ mod error;
 mod files;
 mod hash;
 pub mod knots;
+pub mod labels;
 pub mod losses;
 pub mod network;
 mod ops;

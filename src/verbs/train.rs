@@ -98,9 +98,7 @@ pub(crate) fn options() -> PlanOptions {
 
 /// Runs or resumes a plan with progress, and draws its report.
 pub(crate) fn carry_out(plan: Plan, directory: &Path, resume: bool) -> Result<Receipt> {
-    if let Some(note) = &plan.device_note {
-        eprintln!("{note}");
-    }
+    plan.notes().for_each(|note| eprintln!("{note}"));
     let mut progress = Progress::new(plan.recipe.train.epochs, plan.steps_per_epoch);
     let receipt = match resume {
         true => run::resume(plan, directory, &mut progress)?,

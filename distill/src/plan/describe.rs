@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Plan, Source};
+use super::{Gives, Plan, Source};
 use crate::device;
 
 /// A plan in words and numbers.
@@ -116,8 +116,8 @@ impl Description {
             role: teacher.name.clone(),
             network: teacher.graph.name().to_owned(),
             input: teacher.graph.input_shape().to_vec(),
-            parameters: teacher.has_taps.then(|| teacher.graph.parameter_count()),
-            macs: teacher.has_taps.then(|| teacher.graph.macs()),
+            parameters: (teacher.gives == Gives::All).then(|| teacher.graph.parameter_count()),
+            macs: (teacher.gives == Gives::All).then(|| teacher.graph.macs()),
             renormalised: teacher.renormalise.is_some(),
         });
         Self {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use attar_models::{Graph, nearest};
 
+use super::Gives;
 use crate::error::{Error, Result};
 use crate::knots::Knots;
 use crate::losses::{Loss, Param, Site, Taps, Teachers};
@@ -41,8 +42,8 @@ pub(crate) enum Source {
 pub(crate) struct Cast {
     /// The student, then the peers.
     pub(crate) students: Vec<(String, Graph)>,
-    /// Name, network, and whether it has taps.
-    pub(crate) teachers: Vec<(String, Graph, bool)>,
+    /// Name, network, and what they can be asked for.
+    pub(crate) teachers: Vec<(String, Graph, Gives)>,
     /// `clean`, then the others.
     pub(crate) views: Vec<String>,
     /// Images in the training set.
@@ -53,7 +54,7 @@ pub(crate) struct Cast {
 impl Cast {
     /// A student and teachers, nothing else: what most recipes have.
     pub(crate) fn plain(student: &Graph, teachers: &[Graph], samples: usize, seed: u64) -> Self {
-        let named = |(i, graph): (usize, &Graph)| (format!("teacher{}", i + 1), graph.clone(), true);
+        let named = |(i, graph): (usize, &Graph)| (format!("teacher{}", i + 1), graph.clone(), Gives::All);
         Self {
             students: vec![(STUDENT.to_owned(), student.clone())],
             teachers: teachers.iter().enumerate().map(named).collect(),
@@ -79,9 +80,9 @@ impl Cast {
             samples: self.samples,
             seed: self.seed,
         };
-        let loss = section.loss.build(&site)?;
+        let loss = section.loss.build(&site).map_err(|error| self.mention_logits_only(error, &teachers))?;
         let (taps, params) = (loss.taps(), loss.params());
-        self.check_taps(section, &taps, &teachers)?;
+        self.check_gives(section, &taps, &teachers, &views)?;
         check_names(section, &taps, &params)?;
         Ok(PlannedLoss {
             name: section.name.clone(),
@@ -141,14 +142,33 @@ impl Cast {
         names.iter().map(find).collect()
     }
 
-    fn check_taps(&self, section: &LossSection, taps: &Taps, teachers: &[Source]) -> Result<()> {
-        let read = taps.teachers.iter().zip(teachers).filter(|(nodes, _)| !nodes.is_empty());
-        for (_, source) in read {
-            if let Source::Teacher(i) = source
-                && !self.teachers[*i].2
-            {
-                let problem = "reads inside the teacher; an ONNX file gives only logits".to_owned();
-                return Err(Error::Recipe { key: format!("losses.{}", section.name), problem });
+    /// Adds to an error about taps that a teacher has none.
+    fn mention_logits_only(&self, error: Error, teachers: &[Source]) -> Error {
+        let has_none = |source: &&Source| matches!(source, Source::Teacher(i) if self.teachers[*i].2 != Gives::All);
+        match (error, teachers.iter().find(has_none)) {
+            (Error::Recipe { key, problem }, Some(Source::Teacher(i))) => {
+                let name = &self.teachers[*i].0;
+                let problem = format!("{problem}\n  note: `{name}` (an ONNX file or stored answers) gives only logits");
+                Error::Recipe { key, problem }
+            }
+            (error, _) => error,
+        }
+    }
+
+    /// Checks that the teachers can give what a loss reads.
+    fn check_gives(&self, section: &LossSection, taps: &Taps, teachers: &[Source], views: &[usize]) -> Result<()> {
+        let fail =
+            |problem: &str| Err(Error::Recipe { key: format!("losses.{}", section.name), problem: problem.to_owned() });
+        for (t, source) in teachers.iter().enumerate() {
+            let Source::Teacher(i) = source else { continue };
+            let reads_inside = taps.teachers.get(t).is_some_and(|nodes| !nodes.is_empty());
+            match self.teachers[*i].2 {
+                Gives::All => {}
+                _ if reads_inside => {
+                    return fail("reads inside the teacher; an ONNX file or stored answers give only logits");
+                }
+                Gives::StoredLogits if views != [0] => return fail("stored answers are to the plain view only"),
+                Gives::Logits | Gives::StoredLogits => {}
             }
         }
         Ok(())
@@ -168,9 +188,10 @@ fn check_names(section: &LossSection, taps: &Taps, params: &[Param]) -> Result<(
     }
 }
 
-/// Where the parameters of a connector live: `losses.<loss>.<connector>.`.
+/// Where the parameters of a connector live: `losses.<loss>.<connector>.`. Dots in its name become dashes, or those of
+/// `layer1.0` would lie among those of `layer1`.
 pub(crate) fn prefix(loss: &str, connector: &str) -> String {
-    format!("losses.{loss}.{connector}.")
+    format!("losses.{loss}.{}.", connector.replace('.', "-"))
 }
 
 fn find<'a>(

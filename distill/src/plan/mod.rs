@@ -13,6 +13,7 @@ use candle_core::Device;
 use crate::checkpoint::Failpoint;
 use crate::error::{Error, Result};
 use crate::hash::file_sha256;
+use crate::labels::Asked;
 use crate::params::Params;
 use crate::recipe::{CLEAN, NetworkSection, PeerSection, Recipe, STUDENT, TeacherNorm};
 use crate::teacher::OpenOnnx;
@@ -21,7 +22,8 @@ pub use data::PlannedData;
 pub use describe::Description;
 pub(crate) use losses::{Cast, PlannedLoss, Source, prefix};
 pub use teachers::PlannedTeacher;
-pub(crate) use teachers::Renormalise;
+use teachers::Question;
+pub(crate) use teachers::{Gives, Renormalise};
 pub(crate) use views::PlannedView;
 
 /// What a plan is given from outside.
@@ -92,10 +94,11 @@ impl Plan {
         let (network, student) = build_network(&recipe.student.network, "student.network", &data)?;
         let params = initial_params(&recipe, &student, &opened.device)?;
         let init_sha256 = recipe.student.init.as_deref().map(file_sha256).transpose()?;
+        let question = Question { asked: Asked::of(&data, recipe.seed), epochs: recipe.train.epochs };
         let mut teachers = Vec::with_capacity(recipe.teachers.len());
         for section in &recipe.teachers {
             let key = format!("teachers.{}", section.name);
-            teachers.push(PlannedTeacher::load(section, &key, &data, options.onnx.as_ref())?);
+            teachers.push(PlannedTeacher::load(section, &key, &data, &question, options.onnx.as_ref())?);
         }
         let peer = |section: &PeerSection| {
             let (_, graph) = build_network(&section.network, &format!("peers.{}.network", section.name), &data)?;
@@ -124,6 +127,12 @@ impl Plan {
             failpoint: options.failpoint,
             recipe,
         })
+    }
+
+    /// What people should know before it runs.
+    pub fn notes(&self) -> impl Iterator<Item = &str> {
+        let teachers = self.teachers.iter().filter_map(|teacher| teacher.note.as_deref());
+        self.device_note.as_deref().into_iter().chain(teachers)
     }
 
     /// What would be run, for people ([`Display`](std::fmt::Display)) and programs (`serde`).
@@ -261,7 +270,7 @@ fn cast(
 ) -> Cast {
     let mut cast = Cast::plain(student, &[], data.train.len(), recipe.seed);
     cast.students.extend(peers.iter().map(|peer| (peer.name.clone(), peer.graph.clone())));
-    cast.teachers.extend(teachers.iter().map(|t| (t.name.clone(), t.graph.clone(), t.has_taps)));
+    cast.teachers.extend(teachers.iter().map(|t| (t.name.clone(), t.graph.clone(), t.gives)));
     cast.views.extend(recipe.views.iter().map(|view| view.name.clone()));
     cast
 }

@@ -10,6 +10,7 @@ use candle_core::{Device, Tensor};
 use super::data::PlannedData;
 use crate::error::{Error, Result};
 use crate::hash::file_sha256;
+use crate::labels::{Asked, Store};
 use crate::recipe::{TeacherNorm, TeacherSection, TeacherSource};
 use crate::teacher::{OpenOnnx, Teacher, ZooTeacher, logits_only};
 
@@ -25,11 +26,23 @@ pub struct PlannedTeacher {
     pub bn: TeacherNorm,
     /// Numbers from its card, e.g. `test_top1`.
     pub(crate) stated: BTreeMap<String, f64>,
-    /// Whether it has taps.
-    pub(crate) has_taps: bool,
+    pub(crate) gives: Gives,
+    /// What people should know of it before a run.
+    pub(crate) note: Option<String>,
     /// From the student's normalisation to its own, where they differ.
     pub(crate) renormalise: Option<Renormalise>,
     kind: Kind,
+}
+
+/// What a teacher can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gives {
+    /// Logits, taps and gradients.
+    All,
+    /// Logits of any batch.
+    Logits,
+    /// Logits of training images in the plain view.
+    StoredLogits,
 }
 
 enum Kind {
@@ -70,15 +83,23 @@ impl Renormalise {
     }
 }
 
+/// What a run asks of stored answers.
+pub(super) struct Question {
+    pub(super) asked: Asked,
+    pub(super) epochs: usize,
+}
+
 impl PlannedTeacher {
     pub(super) fn load(
         section: &TeacherSection,
         key: &str,
         data: &PlannedData,
+        question: &Question,
         onnx: Option<&OpenOnnx>,
     ) -> Result<Self> {
         let fail = |problem: String| Error::Recipe { key: key.to_owned(), problem };
         let found = match &section.from {
+            TeacherSource::Stored { path } => return Self::stored(section, path, data, question, onnx, &fail),
             TeacherSource::Onnx { path, preprocessing } => open_onnx(path, preprocessing, section, onnx, &fail)?,
             from => open_zoo(from, data, &fail)?,
         };
@@ -95,9 +116,40 @@ impl PlannedTeacher {
             weights_sha256: file_sha256(&found.file)?,
             bn: section.bn,
             stated: found.stated,
-            has_taps: matches!(found.kind, Kind::Zoo(_)),
+            gives: if matches!(found.kind, Kind::Zoo(_)) { Gives::All } else { Gives::Logits },
+            note: None,
             renormalise,
             kind: found.kind,
+        })
+    }
+
+    /// A teacher whose answers are stored: they must be to the run's own question, and some are asked again.
+    fn stored(
+        section: &TeacherSection,
+        path: &Path,
+        data: &PlannedData,
+        question: &Question,
+        onnx: Option<&OpenOnnx>,
+        fail: &dyn Fn(String) -> Error,
+    ) -> Result<Self> {
+        if section.bn == TeacherNorm::Batch {
+            return Err(fail("`bn = \"batch\"` needs the norms; stored answers have none".to_owned()));
+        }
+        let mut store = Store::open(path)?;
+        store.fits(&question.asked, question.epochs).map_err(fail)?;
+        let key = format!("teachers.{}", section.name);
+        let note = store.check(path, data, |behind| Self::load(behind, &key, data, question, onnx))?;
+        let manifest = &store.manifest;
+        Ok(Self {
+            name: section.name.clone(),
+            graph: logits_only(&manifest.network, data.input, manifest.asked.classes)?,
+            weights_sha256: manifest.weights_sha256.clone(),
+            bn: TeacherNorm::Running,
+            stated: BTreeMap::new(),
+            gives: Gives::StoredLogits,
+            note,
+            renormalise: None,
+            kind: Kind::Ready(Box::new(store)),
         })
     }
 
@@ -186,7 +238,9 @@ fn locate(from: &TeacherSource, data: &PlannedData, fail: &dyn Fn(String) -> Err
                 "weights need `card`, or `network` and `preprocessing`; mean and std are never guessed".to_owned(),
             )),
         },
-        TeacherSource::Onnx { path, .. } => Err(fail(format!("{} is not a file of weights", path.display()))),
+        TeacherSource::Onnx { path, .. } | TeacherSource::Stored { path } => {
+            Err(fail(format!("{} is not a file of weights", path.display())))
+        }
     }
 }
 

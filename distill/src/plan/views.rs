@@ -2,6 +2,7 @@
 
 use attar_data::Pipeline;
 
+use super::Gives;
 use super::losses::{Cast, Source};
 use crate::error::{Error, Result};
 use crate::recipe::{ViewKind, ViewSection};
@@ -50,9 +51,9 @@ impl PlannedView {
                 let unknown = || fail("against", format!("unknown name `{against}`\n  known: {}", known.join(", ")));
                 asks = Some(cast.source(against).ok_or_else(unknown)?);
                 if let Some(Source::Teacher(i)) = asks
-                    && !cast.teachers[i].2
+                    && cast.teachers[i].2 != Gives::All
                 {
-                    return Err(fail("against", "an ONNX file has no gradient to attack it with".to_owned()));
+                    return Err(fail("against", "an ONNX file or stored answers have no gradient".to_owned()));
                 }
             }
             ViewKind::Extracurricular { teacher, from, to, candidates } => {
@@ -62,19 +63,23 @@ impl PlannedView {
                 if *candidates == 0 {
                     return Err(fail("candidates", "0, expected at least 1".to_owned()));
                 }
-                asks = Some(match (teacher, cast.teachers.len()) {
+                let chooser = match (teacher, cast.teachers.len()) {
                     (Some(name), _) => {
                         let known: Vec<&str> = cast.teachers.iter().map(|(name, ..)| name.as_str()).collect();
                         let position = known.iter().position(|known| known == name);
                         let unknown =
                             || fail("teacher", format!("unknown name `{name}`\n  known: {}", known.join(", ")));
-                        Source::Teacher(position.ok_or_else(unknown)?)
+                        position.ok_or_else(unknown)?
                     }
-                    (None, 1) => Source::Teacher(0),
+                    (None, 1) => 0,
                     (None, count) => {
                         return Err(fail("teacher", format!("the recipe has {count} teachers: say which one chooses")));
                     }
-                });
+                };
+                if cast.teachers[chooser].2 == Gives::StoredLogits {
+                    return Err(fail("teacher", "stored answers are to training images, not to others".to_owned()));
+                }
+                asks = Some(Source::Teacher(chooser));
             }
         }
         Ok(Self { name: section.name.clone(), kind: section.kind.clone(), asks })

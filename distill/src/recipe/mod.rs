@@ -180,6 +180,11 @@ pub enum TeacherSource {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         preprocessing: Option<Preprocessing>,
     },
+    /// Its answers to these very training images, written down by `attar labels`: logits only, and no teacher runs.
+    Stored {
+        /// The directory.
+        path: PathBuf,
+    },
     /// An ONNX file: logits only.
     Onnx {
         /// The file.

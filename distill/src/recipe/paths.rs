@@ -31,16 +31,27 @@ impl Recipe {
         if let Some(init) = &mut self.student.init {
             change(init);
         }
-        for teacher in &mut self.teachers {
-            match &mut teacher.from {
-                TeacherSource::Run { path, .. } | TeacherSource::Bundle { path } | TeacherSource::Onnx { path, .. } => {
-                    change(path);
-                }
-                TeacherSource::Weights { path, card, .. } => {
-                    change(path);
-                    if let Some(card) = card {
-                        change(card);
-                    }
+        self.teachers.iter_mut().for_each(|teacher| teacher.from.each_path(&mut change));
+    }
+}
+
+impl TeacherSource {
+    /// The same source, its relative paths taken as relative to `directory`.
+    pub(crate) fn resolved(&self, directory: &Path) -> Self {
+        let mut from = self.clone();
+        from.each_path(&mut |path| *path = normalise(&directory.join(&path)));
+        from
+    }
+
+    fn each_path(&mut self, change: &mut impl FnMut(&mut PathBuf)) {
+        match self {
+            Self::Run { path, .. } | Self::Bundle { path } | Self::Onnx { path, .. } | Self::Stored { path } => {
+                change(path);
+            }
+            Self::Weights { path, card, .. } => {
+                change(path);
+                if let Some(card) = card {
+                    change(card);
                 }
             }
         }

@@ -19,7 +19,7 @@ use crate::plan::{Plan, PlannedData};
 use crate::recipe::Recipe;
 
 /// Version of this program as receipts state it.
-pub(super) const PROGRAM: &str = concat!("attar ", env!("CARGO_PKG_VERSION"));
+pub(crate) const PROGRAM: &str = concat!("attar ", env!("CARGO_PKG_VERSION"));
 
 pub(super) fn start(plan: Plan, directory: &Path, observer: &mut dyn Observer) -> Result<Receipt> {
     let directory = absolute(directory)?;
@@ -154,7 +154,7 @@ impl Run<'_> {
     }
 }
 
-pub(super) fn pool(threads: usize) -> Result<ThreadPool> {
+pub(crate) fn pool(threads: usize) -> Result<ThreadPool> {
     ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| Error::Device {
         device: "cpu".to_owned(),
         problem: format!("cannot start {threads} threads: {error}"),

@@ -77,7 +77,7 @@ impl Evaluation<'_> {
 }
 
 /// The pixels of a batch as a tensor `[N, C, H, W]`.
-pub(super) fn input(batch: &Batch, device: &Device) -> Result<Tensor> {
+pub(crate) fn input(batch: &Batch, device: &Device) -> Result<Tensor> {
     Ok(Tensor::from_slice(&batch.pixels, batch.shape.as_slice(), device)?)
 }
 

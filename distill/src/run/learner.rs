@@ -13,7 +13,7 @@ use crate::optim::{Ema, Optimiser};
 use crate::params::Params;
 use crate::plan::{PlannedLoss, PlannedTeacher, PlannedView, Renormalise, Source, prefix};
 use crate::recipe::TrainSection;
-use crate::teacher::Teacher;
+use crate::teacher::{Question, Teacher};
 
 /// The state of training that steps change.
 pub(super) struct Learner {
@@ -84,10 +84,13 @@ pub(super) struct RunningTeacher {
 
 impl RunningTeacher {
     /// Answers to a batch as the student sees it.
-    pub(super) fn outputs(&mut self, input: &Tensor, taps: &[NodeId]) -> Result<crate::network::Outputs> {
+    pub(super) fn outputs(&mut self, question: &Question<'_>, taps: &[NodeId]) -> Result<crate::network::Outputs> {
         match &self.renormalise {
-            None => self.teacher.outputs(input, taps),
-            Some(how) => self.teacher.outputs(&how.apply(input)?, taps),
+            None => self.teacher.outputs(question, taps),
+            Some(how) => {
+                let pixels = how.apply(question.pixels)?;
+                self.teacher.outputs(&Question { pixels: &pixels, ..*question }, taps)
+            }
         }
     }
 

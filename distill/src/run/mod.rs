@@ -31,9 +31,11 @@ use crate::error::Result;
 use crate::plan::{Plan, PlannedData};
 use crate::recipe::Recipe;
 
-pub(crate) use evaluate::percent;
+pub(crate) use begin::{PROGRAM, pool};
+pub(crate) use evaluate::{input, percent};
 pub use events::{Event, LOG_EVERY, Observer, Silent};
 pub use metrics::Row;
+pub(crate) use prefetch::{How, Prefetch, batches};
 pub use receipt::{Receipt, Sizes, TeacherReceipt};
 pub use split::{Part, Split};
 

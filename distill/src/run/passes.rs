@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::losses::{Step, View};
 use crate::network::{Network, Outputs, Tape};
 use crate::plan::{PlannedLoss, Source, prefix};
+use crate::teacher::{Question, Samples};
 
 /// One student's pass over one view.
 pub(super) struct Pass {
@@ -71,7 +72,12 @@ pub(super) fn views_of(losses: &[&PlannedLoss]) -> BTreeSet<usize> {
 
 impl Learner {
     /// The teachers' answers to every view in which an active loss asks them.
-    pub(super) fn ask_teachers(&mut self, active: &[usize], looks: &BTreeMap<usize, Look>) -> Result<TeacherAnswers> {
+    pub(super) fn ask_teachers(
+        &mut self,
+        active: &[usize],
+        looks: &BTreeMap<usize, Look>,
+        epoch: usize,
+    ) -> Result<TeacherAnswers> {
         let mut answers = BTreeMap::new();
         for (view, look) in looks {
             let losses = || active.iter().map(|i| &self.losses[*i]).filter(|loss| loss.views.contains(view));
@@ -80,7 +86,8 @@ impl Learner {
                 asked.into_iter().map(|source| (source, taps_of(losses(), source))).collect();
             for (source, nodes) in asked {
                 if let Source::Teacher(i) = source {
-                    let outputs = self.teachers[i].outputs(&look.x, &nodes)?;
+                    let samples = (*view == 0).then_some(Samples { epoch, ids: &look.ids });
+                    let outputs = self.teachers[i].outputs(&Question { pixels: &look.x, samples }, &nodes)?;
                     answers.insert((*view, source), Answer { nodes, outputs });
                 }
             }

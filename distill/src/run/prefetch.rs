@@ -14,7 +14,7 @@ const WAITING: usize = 2;
 
 /// How images become batches.
 #[derive(Debug, Clone)]
-pub(super) enum How {
+pub(crate) enum How {
     /// Augmented, once a pipeline, each keyed by its seed and the epoch.
     Train { pipelines: Vec<(Pipeline, u64)>, epoch: u64 },
     /// As on the device.
@@ -23,14 +23,14 @@ pub(super) enum How {
 
 /// Batches under way.
 #[derive(Debug)]
-pub(super) struct Prefetch {
+pub(crate) struct Prefetch {
     batches: Receiver<attar_data::Result<Vec<Batch>>>,
 }
 
 impl Prefetch {
     /// Starts making the batches whose images `indices` names. The pool must not be the one that the consumer runs in:
     /// a consumer that waits for a batch is a worker lost, and with one worker nobody would be left to make it.
-    pub(super) fn start(dataset: Arc<dyn Dataset>, indices: Vec<Vec<u32>>, how: How, pool: Arc<ThreadPool>) -> Self {
+    pub(crate) fn start(dataset: Arc<dyn Dataset>, indices: Vec<Vec<u32>>, how: How, pool: Arc<ThreadPool>) -> Self {
         let (sender, batches) = sync_channel(WAITING);
         std::thread::spawn(move || {
             for ids in indices {
@@ -50,7 +50,7 @@ impl Prefetch {
     }
 
     /// The next images, as each pipeline makes them; call it once for each batch that was asked for.
-    pub(super) fn next(&self) -> Result<Vec<Batch>> {
+    pub(crate) fn next(&self) -> Result<Vec<Batch>> {
         match self.batches.recv() {
             Ok(batches) => Ok(batches?),
             Err(_) => Err(Error::Format {
@@ -62,6 +62,6 @@ impl Prefetch {
 }
 
 /// `ids` cut into batches of `size`, the last one smaller if need be.
-pub(super) fn batches(ids: &[u32], size: usize) -> Vec<Vec<u32>> {
+pub(crate) fn batches(ids: &[u32], size: usize) -> Vec<Vec<u32>> {
     ids.chunks(size.max(1)).map(<[u32]>::to_vec).collect()
 }

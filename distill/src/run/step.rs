@@ -123,7 +123,7 @@ impl Learner {
         let views = views_of(&active.iter().map(|i| &self.losses[*i]).collect::<Vec<_>>());
         let looks = self.look(batches, &views, at)?;
         self.watch.lap(Part::Data)?;
-        let answers = self.ask_teachers(&active, &looks)?;
+        let answers = self.ask_teachers(&active, &looks, at.epoch)?;
         self.watch.lap(Part::Teacher)?;
         let passes = self.ask_students(&active, &looks, &mut generator(self.seed, at, "dropout"))?;
         let stage = self.stage(&active, looks, &passes, &answers)?;
@@ -165,5 +165,7 @@ fn diverged(at: Position, what: String) -> Error {
     Error::Diverged { epoch: at.epoch, step: at.step + 1, what }
 }
 
+#[cfg(test)]
+mod learning;
 #[cfg(test)]
 mod tests;

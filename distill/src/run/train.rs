@@ -18,6 +18,7 @@ use crate::checkpoint::{Best, Checkpoint, Exact, Sums};
 use crate::error::Result;
 use crate::network::Network;
 use crate::recipe::ViewKind;
+use crate::teacher::Question;
 
 impl Run<'_> {
     /// Trains to the last epoch.
@@ -33,11 +34,12 @@ impl Run<'_> {
         for i in 0..self.learner.teachers.len() {
             let name = self.learner.teachers[i].name.clone();
             let mut top1 = None;
-            if !self.setup.data.validation.is_empty() {
+            if !(self.setup.data.validation.is_empty() || self.learner.teachers[i].teacher.only_samples()) {
                 self.observer.event(&Event::Preparing { what: format!("checking teacher `{name}`") });
                 let teacher = &mut self.learner.teachers[i];
                 let evaluation = evaluation(&self.setup, &self.setup.data.validation);
-                let scores = evaluation.run(|x| Ok(teacher.outputs(x, &[])?.logits), |_, _| ())?;
+                let scores = evaluation
+                    .run(|x| Ok(teacher.outputs(&Question { pixels: x, samples: None }, &[])?.logits), |_, _| ())?;
                 self.state.teacher_top1.insert(name.clone(), Exact(scores.top1()));
                 top1 = Some(scores.top1());
             }

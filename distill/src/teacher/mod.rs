@@ -1,6 +1,7 @@
 //! Teachers: a batch in, logits and taps out; the trainer cannot tell one kind from another.
 
 mod onnx;
+mod stored;
 mod zoo;
 
 use attar_models::{Graph, NodeId};
@@ -12,13 +13,36 @@ use crate::network::Outputs;
 pub use onnx::{Answer, OnnxTeacher, OpenOnnx};
 pub(crate) use zoo::ZooTeacher;
 
+/// What a teacher is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The batch, `[N, C, H, W]`.
+    pub pixels: &'a Tensor,
+    /// Which training images these are, where they are that, as the plain view shows them.
+    pub samples: Option<Samples<'a>>,
+}
+
+/// Training images as augmented at an epoch.
+#[derive(Debug, Clone, Copy)]
+pub struct Samples<'a> {
+    /// Epoch, from 1.
+    pub epoch: usize,
+    /// Index of each image in the training set.
+    pub ids: &'a [u32],
+}
+
 /// A frozen network that a student learns from.
 pub trait Teacher: Send {
-    /// Logits `[N, K]` and the named taps, in the order asked for, of a batch `[N, C, H, W]`.
+    /// Logits `[N, K]` and the named taps, in the order asked for.
     ///
     /// # Errors
     /// A batch that does not fit, or a device that failed.
-    fn outputs(&mut self, input: &Tensor, taps: &[NodeId]) -> Result<Outputs>;
+    fn outputs(&mut self, question: &Question<'_>, taps: &[NodeId]) -> Result<Outputs>;
+
+    /// Whether it answers only where a question says which training images it is about.
+    fn only_samples(&self) -> bool {
+        false
+    }
 
     /// Gradient `[N, C, H, W]` in the batch of something whose gradient in the logits is `slope` of the logits: what an
     /// attack on the teacher climbs.

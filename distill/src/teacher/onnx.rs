@@ -6,7 +6,7 @@ use std::path::Path;
 use attar_models::NodeId;
 use candle_core::{Device, Tensor};
 
-use super::Teacher;
+use super::{Question, Teacher};
 use crate::error::{Error, Result};
 use crate::network::Outputs;
 
@@ -33,7 +33,8 @@ impl fmt::Debug for OnnxTeacher {
 }
 
 impl Teacher for OnnxTeacher {
-    fn outputs(&mut self, input: &Tensor, _: &[NodeId]) -> Result<Outputs> {
+    fn outputs(&mut self, question: &Question<'_>, _: &[NodeId]) -> Result<Outputs> {
+        let input = question.pixels;
         let n = input.dim(0)?;
         let images = input.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
         let logits = (self.answer)(&images, n).map_err(|problem| Error::Teacher { problem })?;
@@ -54,9 +55,13 @@ mod tests {
         };
         let mut teacher = OnnxTeacher { answer: Box::new(answer), input: [1, 1, 1], classes: 2 };
         let two = Tensor::from_vec(vec![1f32, 3.0], (2, 1, 1, 1), &Device::Cpu)?;
-        assert_eq!(teacher.outputs(&two, &[])?.logits.to_vec2::<f32>()?, [[1.0, -1.0], [3.0, -3.0]]);
+        assert_eq!(
+            teacher.outputs(&Question { pixels: &two, samples: None }, &[])?.logits.to_vec2::<f32>()?,
+            [[1.0, -1.0], [3.0, -3.0]]
+        );
         let one = two.narrow(0, 0, 1)?;
-        let message = teacher.outputs(&one, &[]).map(|_| ()).unwrap_err().to_string();
+        let message =
+            teacher.outputs(&Question { pixels: &one, samples: None }, &[]).map(|_| ()).unwrap_err().to_string();
         assert!(message.contains("only two"), "{message}");
         Ok(())
     }

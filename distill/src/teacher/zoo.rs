@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::Teacher;
+use super::{Question, Teacher};
 use crate::error::Result;
 use crate::network::{Network, Outputs};
 use crate::recipe::TeacherNorm;
@@ -47,7 +47,8 @@ fn is_normed(graph: &Graph, tap: NodeId) -> bool {
 }
 
 impl Teacher for ZooTeacher {
-    fn outputs(&mut self, input: &Tensor, taps: &[NodeId]) -> Result<Outputs> {
+    fn outputs(&mut self, question: &Question<'_>, taps: &[NodeId]) -> Result<Outputs> {
+        let input = question.pixels;
         match self.norm {
             TeacherNorm::Running => self.network.eval(input, taps),
             TeacherNorm::Batch => {
@@ -85,7 +86,7 @@ mod tests {
         let mut teacher = ZooTeacher::new(&graph, &weights, norm, &taps, &Device::Cpu).unwrap();
         let pixels = (0..4 * 144).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
         let input = Tensor::from_vec(pixels, (4, 1, 12, 12), &Device::Cpu).unwrap();
-        let outputs = teacher.outputs(&input, &taps).unwrap();
+        let outputs = teacher.outputs(&Question { pixels: &input, samples: None }, &taps).unwrap();
         let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let is_folded = teacher.network.params().len() < weights.0.len();
         (flat(&outputs.logits), flat(&outputs.taps[0]), is_folded)

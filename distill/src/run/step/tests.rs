@@ -9,7 +9,7 @@ use candle_core::Device;
 use super::*;
 use crate::network::Network;
 use crate::params::Params;
-use crate::plan::{Cast, PlannedLoss, PlannedView, Source};
+use crate::plan::{Cast, Gives, PlannedLoss, PlannedView, Source};
 use crate::recipe::{Recipe, TeacherNorm};
 use crate::run::learner::{Parts, RunningTeacher, Student, taps_of};
 use crate::run::views::Look;
@@ -87,7 +87,7 @@ fn graph(name: &str) -> Graph {
 fn learner(recipe: &Recipe) -> Learner {
     let (student, teacher) = (graph("resnet8"), graph("resnet14"));
     let mut cast = Cast::plain(&student, &[], 6, recipe.seed);
-    cast.teachers.push(("t".to_owned(), teacher.clone(), true));
+    cast.teachers.push(("t".to_owned(), teacher.clone(), Gives::All));
     cast.students.extend(recipe.peers.iter().map(|peer| (peer.name.clone(), graph(&peer.network.name))));
     cast.views.extend(recipe.views.iter().map(|view| view.name.clone()));
     let losses: Vec<PlannedLoss> = recipe.losses.iter().map(|section| cast.fit(section).unwrap()).collect();

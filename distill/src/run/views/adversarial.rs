@@ -12,6 +12,9 @@ use crate::plan::Source;
 use crate::recipe::Climb;
 use crate::run::learner::Learner;
 
+/// Answers with d loss / d pixels at some pixels, given how d loss / d logits follows from logits.
+type Gradient<'a> = dyn FnMut(&Tensor, &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> + 'a;
+
 /// How images are attacked; pixel values are shares of their range.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::run) struct Attack {
@@ -53,15 +56,14 @@ impl Bounds {
 }
 
 impl Attack {
-    /// Pixels within `epsilon` of `x` that raise the loss. `gradient` answers with d loss / d pixels at some pixels, given
-    /// how d loss / d logits follows from logits.
+    /// Pixels within `epsilon` of `x` that raise the loss.
     pub(in crate::run) fn run(
         &self,
         x: &Tensor,
         targets: &Tensor,
         bounds: &Bounds,
         rng: &mut ChaCha8Rng,
-        gradient: &mut dyn FnMut(&Tensor, &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor>,
+        gradient: &mut Gradient<'_>,
     ) -> Result<Tensor> {
         let x = x.contiguous()?;
         let radius = (&bounds.range * self.epsilon)?;
@@ -87,11 +89,7 @@ impl Attack {
     }
 
     /// The network's probabilities at `x`.
-    fn answer(
-        &self,
-        x: &Tensor,
-        gradient: &mut dyn FnMut(&Tensor, &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor>,
-    ) -> Result<Tensor> {
+    fn answer(&self, x: &Tensor, gradient: &mut Gradient<'_>) -> Result<Tensor> {
         let answer = std::cell::RefCell::new(None);
         gradient(x, &|logits| {
             *answer.borrow_mut() = Some(softmax(logits)?);

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::losses::log_softmax;
 use crate::plan::Source;
 use crate::run::learner::Learner;
+use crate::teacher::Question;
 
 impl Learner {
     /// As many samples as the batch has, the most uncertain of `candidates` times as many. `x_a + l (x_b - x_a)` with `l`
@@ -34,7 +35,7 @@ impl Learner {
             ids: drawn.iter().flat_map(|look| look.ids.clone()).collect(),
         };
         let (Some(Source::Teacher(i)), 2..) = (teacher, candidates) else { return Ok(all) };
-        let uncertainty = entropy(&self.teachers[i].outputs(&all.x, &[])?.logits)?;
+        let uncertainty = entropy(&self.teachers[i].outputs(&Question { pixels: &all.x, samples: None }, &[])?.logits)?;
         all.permuted(&most(&uncertainty, clean.len()))
     }
 }

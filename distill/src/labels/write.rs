@@ -1,0 +1,133 @@
+//! Writes a store of soft labels: a teacher asked for every epoch's images, epoch by epoch, going on where it stopped.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::live::Live;
+use super::record::encode;
+use super::{Asked, MANIFEST, Manifest, VERSION, epoch_file};
+use crate::error::{Error, Result};
+use crate::files::{io, replace};
+use crate::hash::sha256;
+use crate::plan::{Plan, PlannedTeacher};
+use crate::recipe::{Recipe, TeacherNorm, TeacherSource};
+use crate::run::{How, PROGRAM, Prefetch, batches, input, pool};
+
+/// How far the writing is: epochs that are done, of how many, images of the one under way, of how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    /// Epochs that are complete.
+    pub epochs: usize,
+    /// Epochs asked for.
+    pub of_epochs: usize,
+    /// Images of the epoch under way that are done.
+    pub images: usize,
+    /// Images of an epoch.
+    pub of_images: usize,
+}
+
+/// Writes the answers of the plan's only teacher to its first `epochs` epochs into `directory`, the `top` likeliest classes
+/// of each image (all if `None`). What is there of the same teacher and question is kept.
+///
+/// # Errors
+/// Another number of teachers than one, one whose answers depend on the company of an image (`bn = "batch"`), a directory
+/// with other answers, an image that cannot be read, a full disk.
+pub fn write(
+    plan: Plan,
+    directory: &Path,
+    epochs: usize,
+    top: Option<usize>,
+    mut tell: impl FnMut(Told) + Send,
+) -> Result<Manifest> {
+    let (recipe, data, device) = (plan.recipe, plan.data, plan.device);
+    let [teacher] = <[PlannedTeacher; 1]>::try_from(plan.teachers).map_err(|teachers| {
+        fail("teachers", format!("{}, expected the one whose answers are to be stored", teachers.len()))
+    })?;
+    let asked = Asked::of(&data, recipe.seed);
+    let top = top.unwrap_or(asked.classes).min(asked.classes);
+    let mut manifest = begin(directory, &recipe, &teacher, asked, top)?;
+    let (workers, loaders) = (pool(plan.threads)?, Arc::new(pool(plan.threads)?));
+    let mut teacher = Live::start(teacher, &device)?;
+    workers.install(|| {
+        while manifest.epochs.len() < epochs {
+            let epoch = manifest.epochs.len() + 1;
+            let order: Vec<u32> = (0..data.train.len() as u32).collect();
+            let pipelines = vec![(data.pipeline.clone(), recipe.seed)];
+            let parts = batches(&order, recipe.train.batch);
+            let count = parts.len();
+            let how = How::Train { pipelines, epoch: epoch as u64 };
+            let prefetch = Prefetch::start(Arc::clone(&data.train), parts, how, Arc::clone(&loaders));
+            let mut bytes = Vec::new();
+            let mut images = 0;
+            for _ in 0..count {
+                for batch in prefetch.next()? {
+                    for row in teacher.answer(&input(&batch, &device)?)? {
+                        encode(&row, top, &mut bytes);
+                    }
+                    images += batch.ids.len();
+                }
+                let epochs_done = manifest.epochs.len();
+                tell(Told { epochs: epochs_done, of_epochs: epochs, images, of_images: data.train.len() });
+            }
+            replace(&directory.join(epoch_file(epoch)), &bytes)?;
+            manifest.epochs.push(sha256(&bytes));
+            save(&manifest, directory)?;
+        }
+        Ok(manifest)
+    })
+}
+
+/// The manifest to go on with: a new one, or that of the directory if it holds answers of the same teacher to the same
+/// question.
+fn begin(directory: &Path, recipe: &Recipe, teacher: &PlannedTeacher, asked: Asked, top: usize) -> Result<Manifest> {
+    if teacher.bn == TeacherNorm::Batch {
+        let problem = "with bn = \"batch\" an answer depends on the batch around it and cannot be stored";
+        return Err(fail("teachers.bn", problem.to_owned()));
+    }
+    if asked.classes > usize::from(u16::MAX) {
+        return Err(fail("data", format!("{} classes, at most {} can be stored", asked.classes, u16::MAX)));
+    }
+    if top == 0 {
+        return Err(fail("top", "0, expected at least 1".to_owned()));
+    }
+    std::fs::create_dir_all(directory).map_err(|source| io(directory, source))?;
+    let absolute = std::path::absolute(directory).map_err(|source| io(directory, source))?;
+    let from = recipe.relative_to(&absolute).teachers.into_iter().next().map(|section| section.from);
+    let Some(from) = from.filter(|from| !matches!(from, TeacherSource::Stored { .. })) else {
+        return Err(fail("teachers", "stored answers cannot be stored again".to_owned()));
+    };
+    let fresh = Manifest {
+        version: VERSION,
+        program: PROGRAM.to_owned(),
+        teacher: teacher.name.clone(),
+        network: teacher.graph.name().to_owned(),
+        weights_sha256: teacher.weights_sha256.clone(),
+        from,
+        asked,
+        top,
+        epochs: Vec::new(),
+    };
+    if !directory.join(MANIFEST).exists() {
+        save(&fresh, directory)?;
+        return Ok(fresh);
+    }
+    let there = super::Store::open(directory)?.manifest;
+    let same =
+        |a: &Manifest, b: &Manifest| (&a.weights_sha256, &a.asked, a.top) == (&b.weights_sha256, &b.asked, b.top);
+    if same(&there, &fresh) {
+        return Ok(there);
+    }
+    let problem = "holds the answers of another teacher, or to another question\n  hint: choose another directory";
+    Err(Error::Format { path: directory.to_owned(), problem: problem.to_owned() })
+}
+
+fn save(manifest: &Manifest, directory: &Path) -> Result<()> {
+    let path = directory.join(MANIFEST);
+    let text = serde_json::to_vec_pretty(manifest)
+        .map_err(|error| Error::Format { path: path.clone(), problem: error.to_string() })?;
+    replace(&path, &text)
+}
+
+fn fail(key: &str, problem: String) -> Error {
+    Error::Recipe { key: key.to_owned(), problem }
+}

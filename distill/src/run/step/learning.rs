@@ -1,0 +1,163 @@
+//! Every loss teaches: thirty steps on 64 synthetic images bring it below 0.8 of where it began.
+
+use std::sync::OnceLock;
+
+use attar_models::zoo::{NetworkSpec, build};
+use attar_models::{Graph, Weights};
+use candle_core::Device;
+
+use super::*;
+use crate::losses::{Teachers, catalog};
+use crate::network::Network;
+use crate::params::Params;
+use crate::plan::{Cast, Gives, PlannedLoss, Source};
+use crate::recipe::{Recipe, TeacherNorm};
+use crate::run::learner::{Parts, RunningTeacher, taps_of};
+use crate::teacher::ZooTeacher;
+
+/// Classes, and edge of the images.
+const CLASSES: usize = 4;
+const SIZE: usize = 8;
+const STEPS: usize = 30;
+
+/// How a loss is tried.
+struct Case {
+    kind: &'static str,
+    /// Its settings.
+    settings: &'static str,
+    /// Whether cross-entropy stands beside it, for it has no minimum that is worth reaching of its own.
+    with_ce: bool,
+    weight: f64,
+}
+
+const fn alone(kind: &'static str, settings: &'static str) -> Case {
+    Case { kind, settings, with_ce: false, weight: 1.0 }
+}
+
+impl Case {
+    const fn weight(self, weight: f64) -> Self {
+        Self { weight, ..self }
+    }
+
+    const fn beside_ce(self) -> Self {
+        Self { with_ce: true, ..self }
+    }
+}
+
+/// One for each kind of loss there is.
+const CASES: &[Case] = &[alone("cross-entropy", ""), alone("kd", "temperature = 2.0"), alone("channel", "")];
+
+#[test]
+fn every_loss_learns() {
+    let missing: Vec<&str> =
+        catalog().iter().map(|entry| entry.kind).filter(|kind| !CASES.iter().any(|case| case.kind == *kind)).collect();
+    assert!(missing.is_empty(), "without a learning test: {missing:?}");
+    let mut lazy = Vec::new();
+    for case in CASES {
+        let (first, last) = learn(case);
+        if !(last < 0.8 * first) {
+            lazy.push(format!("{} {}: {first} -> {last}", case.kind, case.settings));
+        }
+    }
+    assert!(lazy.is_empty(), "{lazy:#?}");
+}
+
+/// The loss at the first and at the last step.
+fn learn(case: &Case) -> (f64, f64) {
+    let entry = catalog().iter().find(|entry| entry.kind == case.kind).unwrap();
+    let teachers: &[u64] = match entry.teachers {
+        Teachers::None => &[],
+        Teachers::One => &[1],
+        Teachers::Many => &[1, 2],
+    };
+    let mut losses = format!(
+        "[[losses]]\nname = \"own\"\nweight = {}\n[losses.loss]\nkind = \"{}\"\n{}\n",
+        case.weight, case.kind, case.settings
+    );
+    if case.with_ce {
+        losses += "[[losses]]\nname = \"ce\"\nweight = 1.0\n[losses.loss]\nkind = \"cross-entropy\"\n";
+    }
+    let mut learner = learner(&losses, teachers);
+    let values: Vec<f64> = steps(&mut learner).map(|outcome| outcome.terms["own"]).collect();
+    (values[0], values[STEPS - 1])
+}
+
+/// Thirty steps, each an epoch of its own.
+fn steps(learner: &mut Learner) -> impl Iterator<Item = Outcome> + '_ {
+    (1..=STEPS).map(|epoch| learner.step(&[batch()], Position { epoch, step: 0, steps_per_epoch: 1 }).unwrap())
+}
+
+fn recipe(losses: &str) -> Recipe {
+    let text = format!(
+        r#"
+        name = "x"
+        seed = 3
+        [data]
+        source = {{ kind = "idx", root = "nowhere" }}
+        validation = 0.1
+        preprocessing = {{ channels = 1, mean = [0.0], std = [1.0] }}
+        [student]
+        network = {{ name = "resnet8" }}
+        [train]
+        epochs = {STEPS}
+        batch = 64
+        learning_rate = 0.05
+        optimiser = {{ kind = "sgd", momentum = 0.9 }}
+        {losses}
+        "#
+    );
+    Recipe::parse(&text, &[]).unwrap()
+}
+
+fn graph(name: &str) -> Graph {
+    build(&NetworkSpec::new(name, CLASSES, [1, SIZE, SIZE])).unwrap()
+}
+
+fn learner(losses: &str, teachers: &[u64]) -> Learner {
+    let recipe = recipe(losses);
+    let (student, teacher) = (graph("resnet8"), graph("resnet14"));
+    let mut cast = Cast::plain(&student, &[], 64, recipe.seed);
+    cast.teachers.extend(teachers.iter().map(|seed| (format!("t{seed}"), teacher.clone(), Gives::All)));
+    let losses: Vec<PlannedLoss> = recipe.losses.iter().map(|section| cast.fit(section).unwrap()).collect();
+    let taps: Vec<_> = (0..teachers.len()).map(|i| taps_of(&losses, Source::Teacher(i))).collect();
+    let params = Params::init(&student, recipe.seed, "", &Device::Cpu).unwrap();
+    let network = Network::new(student, params, &Device::Cpu).unwrap();
+    let parts = Parts::plain(network, losses, recipe.data.preprocessing.clone());
+    let mut learner = Learner::new(&recipe.train, recipe.seed, parts).unwrap();
+    for (seed, taps) in teachers.iter().zip(&taps) {
+        let zoo = ZooTeacher::new(&teacher, trained(*seed), TeacherNorm::Running, taps, &Device::Cpu).unwrap();
+        let name = format!("t{seed}");
+        learner.teachers.push(RunningTeacher { name, teacher: Box::new(zoo), renormalise: None });
+    }
+    learner
+}
+
+/// Weights of a teacher that has seen the images.
+fn trained(seed: u64) -> &'static Weights {
+    static TRAINED: [OnceLock<Weights>; 2] = [const { OnceLock::new() }; 2];
+    TRAINED[seed as usize - 1].get_or_init(|| {
+        let recipe = recipe("[[losses]]\nname = \"ce\"\nweight = 1.0\nloss = { kind = \"cross-entropy\" }");
+        let graph = graph("resnet14");
+        let cast = Cast::plain(&graph, &[], 64, seed);
+        let losses = recipe.losses.iter().map(|section| cast.fit(section).unwrap()).collect();
+        let params = Params::init(&graph, 100 + seed, "", &Device::Cpu).unwrap();
+        let network = Network::new(graph, params, &Device::Cpu).unwrap();
+        let parts = Parts::plain(network, losses, recipe.data.preprocessing.clone());
+        let mut learner = Learner::new(&recipe.train, seed, parts).unwrap();
+        let last = steps(&mut learner).last().unwrap();
+        assert!(last.correct >= 60, "the teacher of the tests got {} of 64", last.correct);
+        learner.student().params().to_weights().unwrap()
+    })
+}
+
+/// A bright bar in one of four places, in noise.
+fn batch() -> Batch {
+    let mut pixels = Vec::with_capacity(64 * SIZE * SIZE);
+    for i in 0..64usize {
+        let noise = |at: usize| ((i * 7919 + at * 104_729) % 1013) as f32 / 1013.0 - 0.5;
+        let bar = |at: usize| if at / (2 * SIZE) == i % CLASSES { 1.0 } else { 0.0 };
+        pixels.extend((0..SIZE * SIZE).map(|at| noise(at) + bar(at)));
+    }
+    let labels = (0..64).map(|i| (i % CLASSES) as u32).collect();
+    Batch { pixels, shape: [64, 1, SIZE, SIZE], labels, ids: (0..64).collect() }
+}
