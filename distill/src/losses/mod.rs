@@ -3,15 +3,23 @@
 //! A new loss is one file here (its mathematics, its settings, its [`Entry`]), one line in the registry below, and one
 //! PyTorch fixture.
 
+pub mod at;
 mod catalog;
 pub mod channel;
 pub mod cross_entropy;
 pub mod kd;
+pub mod maps;
+pub mod nst;
+pub mod pkt;
+pub mod rkd;
 mod site;
 mod softmax;
+pub mod sp;
 mod step;
 #[cfg(test)]
 mod tests;
+pub mod vid;
+pub mod wkd_f;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -4,3 +4,4 @@
 
 mod classic;
 mod common;
+mod features;
