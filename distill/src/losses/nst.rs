@@ -11,9 +11,31 @@
 //! each axis goes to its smaller size; a channel that is 0 everywhere has no gradient.
 
 use candle_core::{D, Tensor};
+use serde::{Deserialize, Serialize};
 
 use super::maps::{common_size, unit_rows};
+use super::pairs::{self, Pairs};
+use super::{Basis, Entry, Loss, Site, Spec, Step, Taps, Teachers, setting};
 use crate::error::Result;
+
+/// Settings of [`nst`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NstSpec {
+    /// Which maps of the student follow which of the teacher.
+    #[serde(default = "Pairs::stages")]
+    pub pairs: Pairs,
+    /// Degree of the kernel, from 1.
+    #[serde(default = "two")]
+    pub degree: u32,
+    /// Offset of the kernel.
+    #[serde(default)]
+    pub offset: f64,
+}
+
+fn two() -> u32 {
+    2
+}
 
 /// Squared maximum mean discrepancy between the channels of two maps `[N, C, H, W]`, whose channels and sizes may
 /// differ, with the kernel `(a . b + offset)^degree`. The teacher is a constant.
@@ -32,4 +54,45 @@ pub fn nst(student: &Tensor, teacher: &Tensor, degree: u32, offset: f64) -> Resu
         Ok(power.mean_all()?)
     };
     Ok(((kernel(&t, &t)? + kernel(&s, &s)?)? - (kernel(&s, &t)? * 2.0)?)?)
+}
+impl Spec for NstSpec {
+    const ENTRY: Entry = Entry {
+        kind: "nst",
+        summary: "The student's channels respond to the same regions as the teacher's, at the end of every stage: squared \
+                  maximum mean discrepancy of channel maps with a polynomial kernel.",
+        paper: "Huang and Wang 2017, arXiv 1707.01219 (NST)",
+        basis: Basis::AuthorsCode,
+        teachers: Teachers::One,
+        settings: &[
+            setting("pairs", pairs::VALUES, Some("stages"), "which map follows which"),
+            setting("degree", "1 to 8", Some("2"), "degree of the kernel; 1 is the linear one"),
+            setting("offset", "at least 0", Some("0"), "offset of the kernel"),
+        ],
+    };
+
+    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
+        if !(1..=8).contains(&self.degree) {
+            return Err(site.error("degree", format!("{} is not a degree from 1 to 8", self.degree)));
+        }
+        site.at_least_zero("offset", self.offset)?;
+        let taps = self.pairs.taps(site, |pair| pair.maps(site).map(|_| None))?;
+        Ok(Box::new(Nst { taps, spec: self.clone() }))
+    }
+}
+
+#[derive(Debug)]
+struct Nst {
+    taps: Taps,
+    spec: NstSpec,
+}
+
+impl Loss for Nst {
+    fn taps(&self) -> Taps {
+        self.taps.clone()
+    }
+
+    fn loss(&self, step: &Step<'_>) -> Result<Tensor> {
+        let NstSpec { degree, offset, .. } = self.spec;
+        pairs::sum(step, |_, student, teacher| nst(student, teacher, degree, offset))
+    }
 }

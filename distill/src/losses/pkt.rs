@@ -10,9 +10,21 @@
 //! that rounding made negative counts as 0.
 
 use candle_core::{D, Tensor};
+use serde::{Deserialize, Serialize};
 
 use super::maps::rows;
+use super::pairs::{self, Pairs};
+use super::{Basis, Entry, Loss, Site, Spec, Step, Taps, Teachers, setting};
 use crate::error::Result;
+
+/// Settings of [`pkt`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PktSpec {
+    /// Which features of the student follow which of the teacher.
+    #[serde(default = "Pairs::penultimate")]
+    pub pairs: Pairs,
+}
 
 /// Keeps lengths from being divided by 0 and logarithms finite.
 const EPS: f64 = 1e-7;
@@ -36,4 +48,33 @@ fn neighbours(features: &Tensor) -> Result<Tensor> {
     let units = features.broadcast_div(&(lengths + EPS)?)?;
     let similar = units.matmul(&units.t()?)?.affine(0.5, 0.5)?.maximum(0.0)?;
     Ok(similar.broadcast_div(&similar.sum_keepdim(D::Minus1)?)?)
+}
+impl Spec for PktSpec {
+    const ENTRY: Entry = Entry {
+        kind: "pkt",
+        summary: "Who is whose neighbour in the batch follows the teacher: KL(teacher || student) of similarities as probabilities.",
+        paper: "Passalis and Tefas 2018, arXiv 1803.10837 (PKT)",
+        basis: Basis::AuthorsCode,
+        teachers: Teachers::One,
+        settings: &[setting("pairs", pairs::VALUES, Some("penultimate"), "which features follow which")],
+    };
+
+    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
+        Ok(Box::new(Pkt { taps: self.pairs.taps(site, |_| Ok(None))? }))
+    }
+}
+
+#[derive(Debug)]
+struct Pkt {
+    taps: Taps,
+}
+
+impl Loss for Pkt {
+    fn taps(&self) -> Taps {
+        self.taps.clone()
+    }
+
+    fn loss(&self, step: &Step<'_>) -> Result<Tensor> {
+        pairs::sum(step, |_, student, teacher| pkt(student, teacher))
+    }
 }

@@ -11,9 +11,35 @@
 //! batch of one has no relations and gives 0 (theirs: NaN).
 
 use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
 
 use super::maps::{rows, unit_rows};
+use super::pairs::{self, Pairs};
+use super::{Basis, Entry, Loss, Site, Spec, Step, Taps, Teachers, setting};
 use crate::error::Result;
+
+/// Settings of [`rkd`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RkdSpec {
+    /// Which features of the student follow which of the teacher.
+    #[serde(default = "Pairs::penultimate")]
+    pub pairs: Pairs,
+    /// Weight of the distances.
+    #[serde(default = "distance")]
+    pub distance: f64,
+    /// Weight of the angles.
+    #[serde(default = "angle")]
+    pub angle: f64,
+}
+
+fn distance() -> f64 {
+    25.0
+}
+
+fn angle() -> f64 {
+    50.0
+}
 
 /// `distance * mean_ij h(d_s, d_t) + angle * mean_ijk h(cos_s, cos_t)` with the Huber loss `h`, for features `[N, ...]`
 /// of any shapes; `distance` and `angle` are the two weights. The teacher is a constant. Memory grows as `N^2 F + N^3`.
@@ -22,9 +48,11 @@ use crate::error::Result;
 /// Batch sizes that differ, or a device that failed.
 pub fn rkd(student: &Tensor, teacher: &Tensor, distance: f64, angle: f64) -> Result<Tensor> {
     let (student, teacher) = (directions(student)?, directions(&teacher.detach())?);
-    let distances = huber(&distances(&student)?, &distances(&teacher)?)?;
-    let angles = huber(&cosines(&student)?, &cosines(&teacher)?)?;
-    Ok(((distances * distance)? + (angles * angle)?)?)
+    let loss = (huber(&distances(&student)?, &distances(&teacher)?)? * distance)?;
+    if angle == 0.0 {
+        return Ok(loss);
+    }
+    Ok((loss + (huber(&cosines(&student)?, &cosines(&teacher)?)? * angle)?)?)
 }
 
 /// `[N, ...] -> [N, N, F]`: at `i, j` what leads from sample `i` to sample `j`.
@@ -55,4 +83,41 @@ fn huber(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let x = (a - b)?;
     let slope = x.detach().clamp(-1.0, 1.0)?; // its own gradient cancels
     Ok((&slope * (&x - (&slope * 0.5)?)?)?.mean_all()?)
+}
+impl Spec for RkdSpec {
+    const ENTRY: Entry = Entry {
+        kind: "rkd",
+        summary: "Distances between samples, and angles among three of them, follow the teacher's: Huber loss.",
+        paper: "Park et al. 2019, arXiv 1904.05068 (RKD)",
+        basis: Basis::AuthorsCode,
+        teachers: Teachers::One,
+        settings: &[
+            setting("pairs", pairs::VALUES, Some("penultimate"), "which features follow which"),
+            setting("distance", "at least 0", Some("25"), "weight of the distances"),
+            setting("angle", "at least 0", Some("50"), "weight of the angles; 0 saves their time and memory"),
+        ],
+    };
+
+    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
+        site.at_least_zero("distance", self.distance)?;
+        site.at_least_zero("angle", self.angle)?;
+        Ok(Box::new(Rkd { taps: self.pairs.taps(site, |_| Ok(None))?, spec: self.clone() }))
+    }
+}
+
+#[derive(Debug)]
+struct Rkd {
+    taps: Taps,
+    spec: RkdSpec,
+}
+
+impl Loss for Rkd {
+    fn taps(&self) -> Taps {
+        self.taps.clone()
+    }
+
+    fn loss(&self, step: &Step<'_>) -> Result<Tensor> {
+        let RkdSpec { distance, angle, .. } = self.spec;
+        pairs::sum(step, |_, student, teacher| rkd(student, teacher, distance, angle))
+    }
 }

@@ -11,9 +11,53 @@
 //! the size of the map, because statistics over positions do not need equal sizes.
 
 use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
 
 use super::maps::{adaptive_avg_pool, windows};
+use super::pairs::{self, Pairs};
+use super::regressor::{bottleneck, conv_norm};
+use super::{Basis, Entry, Loss, Site, Spec, Step, Taps, Teachers, setting};
 use crate::error::Result;
+
+/// Settings of [`wkd_f`] and of the projector before it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WkdFSpec {
+    /// Which maps of the student follow which of the teacher.
+    #[serde(default = "Pairs::last")]
+    pub pairs: Pairs,
+    /// Weight of the means beside the standard deviations.
+    #[serde(default = "two")]
+    pub ratio: f64,
+    /// Cells along each axis of the map.
+    #[serde(default = "one")]
+    pub grid: usize,
+    /// What stands between the student's map and the loss.
+    #[serde(default)]
+    pub projector: Projector,
+}
+
+fn two() -> f64 {
+    2.0
+}
+
+fn one() -> usize {
+    1
+}
+
+/// The trained network between the student's map and the loss; each ends in batch norm and ReLU.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Projector {
+    /// One 1x1 convolution: the authors' choice for CIFAR-100.
+    #[default]
+    Conv,
+    /// 1x1 to 256 channels, 3x3, 1x1: the authors' choice for ImageNet.
+    Bottleneck,
+}
+
+/// Channels inside [`Projector::Bottleneck`].
+const HIDDEN: usize = 256;
 
 /// Added to variances.
 const EPS: f64 = 1e-5;
@@ -45,4 +89,57 @@ fn statistics(map: &Tensor, grid: usize) -> Result<(Tensor, Tensor)> {
     let bessel = Tensor::from_vec(bessel, (grid, grid), map.device())?.to_dtype(map.dtype())?;
     let deviation = (biased.broadcast_mul(&bessel)?.maximum(0.0)? + EPS)?.sqrt()?;
     Ok((mean.broadcast_add(&centre)?, deviation))
+}
+impl Spec for WkdFSpec {
+    const ENTRY: Entry = Entry {
+        kind: "wkd-f",
+        summary: "Mean and spread of every channel follow the teacher's, at the end of the last stage: squared Wasserstein \
+                  distance of Gaussians.",
+        paper: "Lv et al. 2024, arXiv 2412.08139 (WKD-F)",
+        basis: Basis::AuthorsCode,
+        teachers: Teachers::One,
+        settings: &[
+            setting("pairs", pairs::VALUES, Some("last"), "which map follows which"),
+            setting("ratio", "at least 0", Some("2"), "weight of the means beside the standard deviations"),
+            setting("grid", "1 or more", Some("1"), "statistics in grid x grid cells of the map; 4 on ImageNet"),
+            setting("projector", "conv | bottleneck", Some("conv"), "the trained network on the student's map"),
+        ],
+    };
+
+    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
+        site.at_least_zero("ratio", self.ratio)?;
+        let taps = self.pairs.taps(site, |pair| {
+            let (own, other) = pair.maps(site)?;
+            let [_, height, width] = own;
+            let smallest = [height, width, other[1], other[2]].into_iter().min().unwrap_or_default();
+            if !(1..=smallest).contains(&self.grid) {
+                let problem = format!("{} is not a number of cells along {smallest} positions", self.grid);
+                return Err(site.error("grid", problem));
+            }
+            let to = other[0];
+            let graph = match self.projector {
+                Projector::Conv => conv_norm(&pair.name, own, [to, height, width], true)?,
+                Projector::Bottleneck => bottleneck(&pair.name, own, HIDDEN, to)?,
+            };
+            Ok(Some(graph))
+        })?;
+        Ok(Box::new(WkdF { taps, spec: self.clone() }))
+    }
+}
+
+#[derive(Debug)]
+struct WkdF {
+    taps: Taps,
+    spec: WkdFSpec,
+}
+
+impl Loss for WkdF {
+    fn taps(&self) -> Taps {
+        self.taps.clone()
+    }
+
+    fn loss(&self, step: &Step<'_>) -> Result<Tensor> {
+        let WkdFSpec { ratio, grid, .. } = self.spec;
+        pairs::sum(step, |_, student, teacher| wkd_f(student, teacher, ratio, grid))
+    }
 }

@@ -5,3 +5,4 @@
 mod classic;
 mod common;
 mod features;
+mod features_built;
