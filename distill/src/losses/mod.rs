@@ -3,15 +3,26 @@
 //! A new loss is one file here (its mathematics, its settings, its [`Entry`]), one line in the registry below, and one
 //! PyTorch fixture.
 
+pub mod at;
 mod catalog;
 pub mod channel;
 pub mod cross_entropy;
+pub mod fitnets;
 pub mod kd;
+pub mod maps;
+pub mod nst;
+mod pairs;
+pub mod pkt;
+mod regressor;
+pub mod rkd;
 mod site;
 mod softmax;
+pub mod sp;
 mod step;
 #[cfg(test)]
 mod tests;
+pub mod vid;
+pub mod wkd_f;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,13 +32,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 
+pub use at::AtSpec;
 pub use catalog::{Basis, Entry, Setting, Teachers};
 pub use channel::ChannelSpec;
 pub use cross_entropy::CrossEntropySpec;
+pub use fitnets::FitnetsSpec;
 pub use kd::KdSpec;
+pub use nst::NstSpec;
+pub use pairs::{Pairs, Rule};
+pub use pkt::PktSpec;
+pub use rkd::RkdSpec;
 pub use site::Site;
 pub use softmax::log_softmax;
+pub use sp::SpSpec;
 pub use step::{Connector, Init, Param, Step, Tap, Taps, View};
+pub use vid::VidSpec;
+pub use wkd_f::WkdFSpec;
 
 use catalog::setting;
 
@@ -127,4 +147,20 @@ registry! {
     Kd(KdSpec),
     /// Against the teacher's mean activation of each channel; see [`channel`].
     Channel(ChannelSpec),
+    /// A middle map, through a trained regressor, against the teacher's; see [`fitnets`].
+    Fitnets(FitnetsSpec),
+    /// Against the teacher's attention maps; see [`at`].
+    At(AtSpec),
+    /// Against the teacher's similarities of samples; see [`sp`].
+    Sp(SpSpec),
+    /// Against the teacher's distances and angles of samples; see [`rkd`].
+    Rkd(RkdSpec),
+    /// Against the teacher's neighbourhoods of samples; see [`pkt`].
+    Pkt(PktSpec),
+    /// Against the teacher's channel maps as a distribution; see [`nst`].
+    Nst(NstSpec),
+    /// Telling the teacher's maps, with a variance a channel; see [`vid`].
+    Vid(VidSpec),
+    /// Against mean and spread of the teacher's channels; see [`wkd_f`].
+    WkdF(WkdFSpec),
 }

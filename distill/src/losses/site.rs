@@ -72,6 +72,14 @@ impl<'a> Site<'a> {
         Err(self.error(setting, format!("{value} is not a {}, expected a finite number above 0", words(setting))))
     }
 
+    /// Checks that a setting is finite and not below 0.
+    pub(super) fn at_least_zero(&self, setting: &str, value: f64) -> Result<()> {
+        if value.is_finite() && value >= 0.0 {
+            return Ok(());
+        }
+        Err(self.error(setting, format!("{value} does not fit, expected a finite number, 0 or above")))
+    }
+
     /// Checks what every loss of a kind needs.
     pub(super) fn check(&self, entry: &Entry) -> Result<()> {
         self.check_teachers(entry.teachers)

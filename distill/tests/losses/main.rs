@@ -4,3 +4,5 @@
 
 mod classic;
 mod common;
+mod features;
+mod features_built;

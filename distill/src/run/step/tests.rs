@@ -6,6 +6,8 @@ use attar_models::zoo::{NetworkSpec, build};
 use attar_models::{Graph, generated};
 use candle_core::Device;
 
+mod features;
+
 use super::*;
 use crate::network::Network;
 use crate::params::Params;

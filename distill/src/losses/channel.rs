@@ -1,24 +1,21 @@
 //! Channel distillation (CD: Zhou et al. 2020, arXiv 2006.01683): at the end of each stage, the student's mean activation
 //! of every channel follows the teacher's. Written from the authors' published behaviour; each of its quirks is a setting.
 
-mod pairs;
-
-use attar_models::{Graph, GraphBuilder, Node, NodeId, Op, op::Conv2d};
+use attar_models::{Graph, GraphBuilder, Node, Op, op::Conv2d};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Basis, Connector, Entry, Loss, Site, Spec, Step, Tap, Taps, Teachers, setting};
+use super::pairs::{self, Pair, Pairs};
+use super::{Basis, Entry, Loss, Site, Spec, Step, Taps, Teachers, setting};
 use crate::error::Result;
 use crate::ops::global_avg_pool;
-
-pub use pairs::Pairs;
 
 /// Settings of [`channel`] and of the connectors before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChannelSpec {
     /// Which taps of the student follow which of the teacher.
-    #[serde(default)]
+    #[serde(default = "Pairs::stages")]
     pub pairs: Pairs,
     /// How the terms of the pairs make one number.
     #[serde(default)]
@@ -34,7 +31,7 @@ pub struct ChannelSpec {
 /// The authors' settings.
 impl Default for ChannelSpec {
     fn default() -> Self {
-        Self { pairs: Pairs::default(), layers: Layers::default(), connector: Connect::default(), relu: yes() }
+        Self { pairs: Pairs::stages(), layers: Layers::default(), connector: Connect::default(), relu: yes() }
     }
 }
 
@@ -102,7 +99,7 @@ impl Spec for ChannelSpec {
         basis: Basis::AuthorsCode,
         teachers: Teachers::One,
         settings: &[
-            setting("pairs", "stages | [[student tap, teacher tap], ...]", Some("stages"), "what follows what"),
+            setting("pairs", pairs::VALUES, Some("stages"), "what follows what"),
             setting("layers", "sum | mean", Some("sum"), "how the stages' terms make one number"),
             setting(
                 "connector",
@@ -115,25 +112,15 @@ impl Spec for ChannelSpec {
     };
 
     fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
-        let (student, teacher) = (site.student, site.teacher()?);
-        let (mut own_taps, mut other_taps) = (Vec::new(), Vec::new());
-        let mut names: Vec<String> = Vec::new();
-        for (name, own, other) in self.pairs.resolve(site, student, teacher)? {
-            let taken = names.iter().filter(|taken| **taken == name).count();
-            let unique = if taken == 0 { name.clone() } else { format!("{name}-{}", taken + 1) };
-            names.push(name);
-            own_taps.push(self.tap(site, unique, (student, own), (teacher, other))?);
-            other_taps.push(other);
-        }
-        let taps = Taps { student: own_taps, teachers: vec![other_taps] };
+        let taps = self.pairs.taps(site, |pair| self.connector(site, pair))?;
         Ok(Box::new(Channel { taps, layers: self.layers }))
     }
 }
 
 impl ChannelSpec {
-    /// The student's side of a pair, with the connector that the settings ask for.
-    fn tap(&self, site: &Site<'_>, name: String, student: (&Graph, NodeId), teacher: (&Graph, NodeId)) -> Result<Tap> {
-        let (own, other) = (student.0.node(student.1), teacher.0.node(teacher.1));
+    /// The connector that the settings ask for on the student's side of a pair.
+    fn connector(&self, site: &Site<'_>, pair: &Pair) -> Result<Option<Graph>> {
+        let (own, other) = (site.student.node(pair.student), site.teacher()?.node(pair.teacher));
         let channels = |node: &Node| node.shape.first().copied().unwrap_or_default();
         let (from, to) = (channels(own), channels(other));
         let connect = match self.connector {
@@ -152,7 +139,7 @@ impl ChannelSpec {
         };
         let [_, height, width] = own.shape[..] else {
             if !connect {
-                return Ok(Tap { node: student.1, connector: None }); // as many numbers as channels already
+                return Ok(None); // as many numbers as channels already
             }
             let problem = format!(
                 "a connector needs a tap of shape [C, H, W], `{}` of the student has {:?}",
@@ -160,8 +147,7 @@ impl ChannelSpec {
             );
             return Err(site.error("connector", problem));
         };
-        let graph = connector(&name, [from, height, width], connect.then_some(to), self.relu)?;
-        Ok(Tap { node: student.1, connector: Some(Connector { name, graph }) })
+        Ok(Some(connector(&pair.name, [from, height, width], connect.then_some(to), self.relu)?))
     }
 }
 
