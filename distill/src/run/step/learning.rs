@@ -45,7 +45,19 @@ impl Case {
 }
 
 /// One for each kind of loss there is.
-const CASES: &[Case] = &[alone("cross-entropy", ""), alone("kd", "temperature = 2.0"), alone("channel", "")];
+const CASES: &[Case] = &[
+    alone("cross-entropy", ""),
+    alone("kd", "temperature = 2.0"),
+    alone("channel", ""),
+    alone("fitnets", ""),
+    alone("at", "").weight(100.0),
+    alone("sp", "").weight(100.0),
+    alone("rkd", ""),
+    alone("pkt", "").weight(1000.0),
+    alone("nst", "").weight(10.0),
+    alone("vid", ""),
+    alone("wkd-f", "").weight(0.05),
+];
 
 #[test]
 fn every_loss_learns() {
@@ -55,6 +67,7 @@ fn every_loss_learns() {
     let mut lazy = Vec::new();
     for case in CASES {
         let (first, last) = learn(case);
+        println!("{:<14} {:<24} {first:>10.4} -> {last:>10.4}", case.kind, case.settings);
         if !(last < 0.8 * first) {
             lazy.push(format!("{} {}: {first} -> {last}", case.kind, case.settings));
         }
