@@ -19,7 +19,7 @@ fn recipes(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-fn shipped() -> Vec<PathBuf> {
+pub(crate) fn shipped() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
     recipes(&root.join("recipes"), &mut found);

@@ -10,7 +10,7 @@ use super::error::{explain, join, suggest};
 use crate::error::{Error, Result};
 
 impl Recipe {
-    /// Reads the recipe at `path`, applies `overrides` (`train.epochs=5`; the value is TOML, or a bare string where it
+    /// Reads the recipe at `path`, puts it on top of the file that its `base` names, applies `overrides` (`train.epochs=5`; the value is TOML, or a bare string where it
     /// is not), and resolves relative paths against the recipe's directory.
     ///
     /// # Errors
@@ -19,10 +19,7 @@ impl Recipe {
         let text = std::fs::read_to_string(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
         let absolute = std::path::absolute(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
         let directory = absolute.parent().unwrap_or(Path::new("/"));
-        let tree = text.parse::<Table>().map_err(|error| Error::Format {
-            path: path.to_owned(),
-            problem: format!("not TOML: {}", error.to_string().trim_end()),
-        })?;
+        let tree = on_base(read_table(&text, path)?, directory, MOST_BASES)?;
         let mut recipe = Self::from_table(tree, overrides)?;
         recipe.resolve_paths(directory);
         Ok(recipe)
@@ -137,6 +134,47 @@ fn items<T: DeserializeOwned>(tree: &mut Table, key: &str) -> Result<Option<Vec<
     values.into_iter().enumerate().map(read).collect::<Result<Vec<T>>>().map(Some)
 }
 
+/// Bases of bases, at most.
+const MOST_BASES: usize = 8;
+
+fn read_table(text: &str, path: &Path) -> Result<Table> {
+    text.parse::<Table>().map_err(|error| Error::Format {
+        path: path.to_owned(),
+        problem: format!("not TOML: {}", error.to_string().trim_end()),
+    })
+}
+
+/// A recipe laid over the file that its key `base` names, which lies beside it and may have a base itself: tables are
+/// merged key by key, everything else (lists too) is replaced.
+fn on_base(mut over: Table, directory: &Path, depth: usize) -> Result<Table> {
+    let fail = |problem: String| Error::Recipe { key: "base".to_owned(), problem };
+    let Some(base) = over.remove("base") else { return Ok(over) };
+    let Some(name) = base.as_str() else { return Err(fail(format!("{base}, expected the name of a file"))) };
+    // Elsewhere, its relative paths would mean other places than those of the recipe.
+    if Path::new(name).file_name() != Some(name.as_ref()) {
+        return Err(fail(format!("`{name}`, expected the name of a file in the recipe's own directory")));
+    }
+    if depth == 0 {
+        return Err(fail(format!("more than {MOST_BASES} files deep; do they name each other?")));
+    }
+    let path = directory.join(name);
+    let text = std::fs::read_to_string(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+    let mut under = on_base(read_table(&text, &path)?, directory, depth - 1)?;
+    merge(&mut under, over);
+    Ok(under)
+}
+
+fn merge(under: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (under.get_mut(&key), value) {
+            (Some(Value::Table(under)), Value::Table(over)) => merge(under, over),
+            (_, value) => {
+                under.insert(key, value);
+            }
+        }
+    }
+}
+
 /// Applies one override `dotted.key=value` to the tree. Items of `losses` and `teachers` are addressed by name or
 /// position.
 fn set(tree: &mut Table, text: &str) -> Result<()> {
@@ -211,6 +249,51 @@ fn compare(key: &str, before: Option<&Value>, after: Option<&Value>, found: &mut
         (a, b) => {
             let text = |value: Option<&Value>| value.map_or_else(|| "absent".to_owned(), ToString::to_string);
             found.push(format!("{key}: {} -> {}", text(a), text(b)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recipe_lies_over_its_base() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let base = r#"
+            name = "base"
+            [data]
+            source = { kind = "idx", root = "images" }
+            validation = 0.1
+            preprocessing = { channels = 1, mean = [0.0], std = [1.0] }
+            [student]
+            network = { name = "resnet8" }
+            [train]
+            epochs = 2
+            batch = 6
+            learning_rate = 0.1
+            optimiser = { kind = "sgd" }
+            [[losses]]
+            name = "ce"
+            weight = 1.0
+            loss = { kind = "cross-entropy" }
+        "#;
+        write("common.base", base);
+        let over = "base = \"common.base\"\nname = \"over\"\n[train]\nepochs = 5\n[[losses]]\nname = \"smooth\"\nweight = 1.0\nloss = { kind = \"cross-entropy\", label_smoothing = 0.1 }";
+        write("over.toml", over);
+        let recipe = Recipe::load(&folder.path().join("over.toml"), &["train.batch=7".to_owned()]).unwrap();
+        assert_eq!((recipe.name.as_str(), recipe.train.epochs, recipe.train.batch), ("over", 5, 7));
+        assert_eq!(recipe.losses.iter().map(|loss| loss.name.as_str()).collect::<Vec<_>>(), ["smooth"]);
+        for (name, text, expected) in [
+            ("far.toml", "base = \"../common.base\"", "in the recipe's own directory"),
+            ("self.toml", "base = \"self.toml\"", "do they name each other?"),
+            ("gone.toml", "base = \"nothing\"", "nothing"),
+            ("odd.toml", "base = 3", "expected the name of a file"),
+        ] {
+            write(name, text);
+            let message = Recipe::load(&folder.path().join(name), &[]).unwrap_err().to_string();
+            assert!(message.contains(expected), "{name}: {message}");
         }
     }
 }
