@@ -8,6 +8,7 @@ mod files;
 mod hash;
 pub mod knots;
 pub mod losses;
+pub mod measures;
 pub mod network;
 mod ops;
 pub mod optim;

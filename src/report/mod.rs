@@ -2,6 +2,7 @@
 
 mod chart;
 mod confusion;
+pub(crate) mod measures;
 mod metrics;
 pub(crate) mod run;
 

@@ -106,6 +106,7 @@ pub(crate) fn carry_out(plan: Plan, directory: &Path, resume: bool) -> Result<Re
         true => run::resume(plan, directory, &mut progress)?,
         false => run::start(plan, directory, &mut progress)?,
     };
+    report::measures::lines(&receipt).iter().for_each(|line| eprintln!("{line}"));
     let alone = report::run::Extras { certificate: None, comparison: None, images: report::Images::Withheld };
     report::run::write(directory, &alone)?;
     Ok(receipt)

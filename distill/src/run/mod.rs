@@ -8,6 +8,7 @@ pub mod bench;
 mod evaluate;
 mod events;
 mod finish;
+mod judge;
 mod learner;
 mod metrics;
 mod mixed;
@@ -31,8 +32,8 @@ use crate::error::Result;
 use crate::plan::{Plan, PlannedData};
 use crate::recipe::Recipe;
 
-pub(crate) use evaluate::percent;
 pub use events::{Event, LOG_EVERY, Observer, Silent};
+pub use judge::{TeacherMeasures, TestMeasures};
 pub use metrics::Row;
 pub use receipt::{Receipt, Sizes, TeacherReceipt};
 pub use split::{Part, Split};
