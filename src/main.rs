@@ -36,7 +36,7 @@ enum Verb {
     Train(verbs::train::Args),
     /// Trains a student with its teachers: recipe to run directory.
     #[command(
-        after_help = "Examples:\n  attar distill demo/distilled.toml\n  attar distill recipes/cd-gkd-edt-cifar100.toml --set device=cuda --out runs/x\n  attar distill demo/distilled.toml --resume"
+        after_help = "Examples:\n  attar distill demo/distilled.toml\n  attar distill recipes/cd-gkd-edt-cifar100.toml --set device=cuda --out runs/x\n  attar distill demo/distilled.toml --resume\n  attar distill --explain channel"
     )]
     Distill(verbs::train::Args),
     Export(verbs::export::Args),
@@ -45,6 +45,7 @@ enum Verb {
     BenchTrain(verbs::bench_train::Args),
     Predict(verbs::predict::Args),
     Models(verbs::models::Args),
+    Losses(verbs::losses::Args),
     Data(verbs::data::Args),
     Doctor(verbs::doctor::Args),
 }
@@ -81,6 +82,7 @@ fn run(verb: &Verb) -> Result<ExitCode> {
         Verb::BenchTrain(args) => verbs::bench_train::run(args)?,
         Verb::Predict(args) => verbs::predict::run(args)?,
         Verb::Models(args) => verbs::models::run(args)?,
+        Verb::Losses(args) => verbs::losses::run(args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

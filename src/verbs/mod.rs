@@ -8,6 +8,7 @@ pub(crate) mod data;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod export;
+pub(crate) mod losses;
 pub(crate) mod models;
 pub(crate) mod predict;
 pub(crate) mod train;
