@@ -39,6 +39,7 @@ enum Verb {
         after_help = "Examples:\n  attar distill demo/distilled.toml\n  attar distill recipes/cd-gkd-edt-cifar100.toml --set device=cuda --out runs/x\n  attar distill demo/distilled.toml --resume\n  attar distill --explain channel"
     )]
     Distill(verbs::train::Args),
+    Compare(verbs::compare::Args),
     Export(verbs::export::Args),
     Verify(verbs::verify::Args),
     Bench(verbs::bench::Args),
@@ -72,6 +73,7 @@ fn told(error: &anyhow::Error) -> String {
 fn run(verb: &Verb) -> Result<ExitCode> {
     match verb {
         Verb::Demo(args) => return verbs::demo::run(args),
+        Verb::Compare(args) => return verbs::compare::run(args),
         Verb::Verify(args) => return verbs::verify::run(args),
         Verb::Data(args) => return verbs::data::run(args),
         Verb::Doctor(args) => return verbs::doctor::run(args),

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Write};
 
 pub(crate) mod bench;
 pub(crate) mod bench_train;
+pub(crate) mod compare;
 pub(crate) mod data;
 pub(crate) mod demo;
 pub(crate) mod doctor;

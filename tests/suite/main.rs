@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod cli;
+mod compare;
 mod parity;
 mod pipeline;
 mod recipes;
