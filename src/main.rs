@@ -36,16 +36,18 @@ enum Verb {
     Train(verbs::train::Args),
     /// Trains a student with its teachers: recipe to run directory.
     #[command(
-        after_help = "Examples:\n  attar distill demo/distilled.toml\n  attar distill recipes/cd-gkd-edt-cifar100.toml --set device=cuda --out runs/x\n  attar distill demo/distilled.toml --resume"
+        after_help = "Examples:\n  attar distill demo/distilled.toml\n  attar distill recipes/cd-gkd-edt-cifar100.toml --set device=cuda --out runs/x\n  attar distill demo/distilled.toml --resume\n  attar distill --explain channel"
     )]
     Distill(verbs::train::Args),
     Labels(verbs::labels::Args),
+    Compare(verbs::compare::Args),
     Export(verbs::export::Args),
     Verify(verbs::verify::Args),
     Bench(verbs::bench::Args),
     BenchTrain(verbs::bench_train::Args),
     Predict(verbs::predict::Args),
     Models(verbs::models::Args),
+    Losses(verbs::losses::Args),
     Data(verbs::data::Args),
     Doctor(verbs::doctor::Args),
 }
@@ -72,6 +74,7 @@ fn told(error: &anyhow::Error) -> String {
 fn run(verb: &Verb) -> Result<ExitCode> {
     match verb {
         Verb::Demo(args) => return verbs::demo::run(args),
+        Verb::Compare(args) => return verbs::compare::run(args),
         Verb::Verify(args) => return verbs::verify::run(args),
         Verb::Data(args) => return verbs::data::run(args),
         Verb::Doctor(args) => return verbs::doctor::run(args),
@@ -83,6 +86,7 @@ fn run(verb: &Verb) -> Result<ExitCode> {
         Verb::BenchTrain(args) => verbs::bench_train::run(args)?,
         Verb::Predict(args) => verbs::predict::run(args)?,
         Verb::Models(args) => verbs::models::run(args)?,
+        Verb::Losses(args) => verbs::losses::run(args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

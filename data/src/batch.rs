@@ -29,7 +29,7 @@ impl Pipeline {
     /// [`Error::Setting`] naming the setting.
     pub fn check(&self) -> Result<()> {
         self.preprocessing.check()?;
-        self.augment.iter().try_for_each(Augment::check)
+        self.augment.iter().try_for_each(|augment| augment.check(self.preprocessing.channels))
     }
 
     fn apply(&self, image: &Image, stream: &mut Stream) -> Result<Image> {
@@ -39,7 +39,7 @@ impl Pipeline {
         } else {
             preprocess_image(image, &self.preprocessing)?
         };
-        self.augment.iter().try_fold(image, |image, augment| augment.apply(image, stream))
+        self.augment.iter().try_fold(image, |image, augment| augment.apply(image, &self.preprocessing, stream))
     }
 }
 

@@ -37,6 +37,12 @@ impl Stream {
         ((u128::from(self.0.next_u64()) * u128::from(n)) >> 64) as u64
     }
 
+    /// From the standard normal distribution, by Box and Muller's transform.
+    pub(crate) fn normal(&mut self) -> f64 {
+        let (radius, angle) = ((-2.0 * (1.0 - self.unit()).ln()).sqrt(), std::f64::consts::TAU * self.unit());
+        radius * angle.cos()
+    }
+
     /// Fisher-Yates, from the last place down.
     pub(crate) fn shuffle(&mut self, items: &mut [u32]) {
         for last in (1..items.len()).rev() {
@@ -77,5 +83,14 @@ mod tests {
         }
         assert!(seen.iter().all(|&count| (850..1150).contains(&count)), "{seen:?}");
         assert_eq!(stream.below(0), 0);
+    }
+
+    #[test]
+    fn normal_draws_have_their_moments() {
+        let mut stream = Stream::new(*b"test    ", 1, 0, 0);
+        let draws: Vec<f64> = (0..20_000).map(|_| stream.normal()).collect();
+        let moment = |power| draws.iter().map(|v| v.powi(power)).sum::<f64>() / draws.len() as f64;
+        assert!(moment(1).abs() < 0.03 && (moment(2) - 1.0).abs() < 0.05 && moment(3).abs() < 0.1);
+        assert!((moment(4) - 3.0).abs() < 0.25, "{}", moment(4));
     }
 }

@@ -60,6 +60,12 @@ pub enum Error {
         /// What its runtime said.
         problem: String,
     },
+    /// A network's answer that cannot be judged: logits that are not finite or too few, a label that it does not know.
+    #[error("answers: {problem}")]
+    Answer {
+        /// Which image, and what is wrong.
+        problem: String,
+    },
     /// A device that this machine or this build does not have.
     #[error("device `{device}`: {problem}")]
     Device {

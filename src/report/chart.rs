@@ -71,7 +71,7 @@ fn range(series: &[Series]) -> Option<Range> {
 }
 
 /// About five round numbers that cover `low..high`.
-fn ticks(low: f64, high: f64) -> Vec<f64> {
+pub(super) fn ticks(low: f64, high: f64) -> Vec<f64> {
     let (low, high) =
         if low == high { (low - 0.5 * low.abs().max(1e-3), high + 0.5 * high.abs().max(1e-3)) } else { (low, high) };
     let rough = (high - low) / 4.0;
@@ -145,7 +145,7 @@ fn legend(svg: &mut String, series: &[Series]) {
     svg.push_str("</div>");
 }
 
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     match value.abs() {
         v if v != 0.0 && !(1e-3..1e5).contains(&v) => format!("{value:.0e}"),
         v if v >= 100.0 || value.fract() == 0.0 => format!("{value:.0}"),
@@ -153,7 +153,7 @@ fn number(value: f64) -> String {
     }
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     attar_infer::report::html::escape(text)
 }
 

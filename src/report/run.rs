@@ -10,7 +10,7 @@ use attar_infer::report::{certificate_section, html};
 
 use super::chart::{self, Series, line_chart};
 use super::metrics::Metrics;
-use super::{Images, confusion};
+use super::{Images, confusion, measures};
 use crate::table::si;
 
 /// What a report shows beside the run itself.
@@ -30,6 +30,7 @@ pub(crate) fn write(run: &Path, extras: &Extras<'_>) -> Result<()> {
     let metrics = Metrics::read(&run.join("metrics.csv"))?;
     let mut body = format!("<style>{}{}</style>", chart::CSS, confusion::CSS);
     body.push_str(&headline(&receipt));
+    body.push_str(&measures::section(&receipt));
     body.push_str(extras.comparison.as_deref().unwrap_or_default());
     if let Some(certificate) = extras.certificate {
         body.push_str(&certificate_section(certificate, extras.images == Images::Shown));

@@ -4,11 +4,13 @@ use std::io::{ErrorKind, Write};
 
 pub(crate) mod bench;
 pub(crate) mod bench_train;
+pub(crate) mod compare;
 pub(crate) mod data;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod export;
 pub(crate) mod labels;
+pub(crate) mod losses;
 pub(crate) mod models;
 pub(crate) mod predict;
 pub(crate) mod train;

@@ -15,7 +15,8 @@ use crate::report;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The recipe (TOML).
-    recipe: PathBuf,
+    #[arg(required_unless_present = "explain")]
+    recipe: Option<PathBuf>,
     /// Change a setting of the recipe, dotted: `train.epochs=5`. May be given several times.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -28,6 +29,9 @@ pub(crate) struct Args {
     /// Go on in the run directory from its last checkpoint, with the same bits as if it had never stopped.
     #[arg(long)]
     resume: bool,
+    /// Print what a kind of loss does, its paper and its settings, and stop.
+    #[arg(long, value_name = "KIND", conflicts_with = "recipe")]
+    explain: Option<String>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -43,13 +47,17 @@ pub(crate) enum Kind {
 }
 
 pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
-    let recipe = Recipe::load(&args.recipe, &args.set)?;
+    if let Some(kind) = &args.explain {
+        return super::losses::explain(kind, args.json);
+    }
+    let Some(path) = &args.recipe else { bail!("no recipe is named") };
+    let recipe = Recipe::load(path, &args.set)?;
     let labels_only = recipe.losses.iter().all(|loss| matches!(loss.loss, LossSpec::CrossEntropy(_)));
     let alone = labels_only && recipe.teachers.is_empty() && recipe.generations.is_empty();
     match kind {
-        Kind::Taught if alone => bail!("{} learns from labels alone\n  hint: use `attar train`", args.recipe.display()),
+        Kind::Taught if alone => bail!("{} learns from labels alone\n  hint: use `attar train`", path.display()),
         Kind::Alone if !alone => {
-            bail!("{} asks for more than labels\n  hint: use `attar distill`", args.recipe.display())
+            bail!("{} asks for more than labels\n  hint: use `attar distill`", path.display())
         }
         _ => {}
     }
@@ -104,6 +112,7 @@ pub(crate) fn carry_out(plan: Plan, directory: &Path, resume: bool) -> Result<Re
         true => run::resume(plan, directory, &mut progress)?,
         false => run::start(plan, directory, &mut progress)?,
     };
+    report::measures::lines(&receipt).iter().for_each(|line| eprintln!("{line}"));
     let alone = report::run::Extras { certificate: None, comparison: None, images: report::Images::Withheld };
     report::run::write(directory, &alone)?;
     Ok(receipt)

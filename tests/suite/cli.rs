@@ -6,11 +6,11 @@ use crate::support::scene::scene;
 
 #[test]
 fn every_verb_has_help_with_examples() {
-    let verbs = ["demo", "train", "distill", "export", "verify", "bench", "bench-train", "predict", "models", "doctor"];
-    let verbs = verbs.map(|verb| vec![verb]);
+    let training = ["demo", "train", "distill", "compare", "export", "verify", "bench", "bench-train"];
+    let verbs = training.into_iter().chain(["predict", "models", "losses", "doctor"]).map(|verb| vec![verb]);
     let data = ["info", "check", "fetch"].map(|action| vec!["data", action]);
     let overview = scene().attar(&["--help"]).ok().out;
-    for verb in verbs.into_iter().chain(data) {
+    for verb in verbs.chain(data) {
         assert!(overview.contains(&format!("  {} ", verb[0])), "--help does not list {}", verb[0]);
         let help = scene().attar(&[&verb[..], &["--help"]].concat()).ok().out;
         assert!(help.contains("Examples:") && help.contains(&format!("attar {}", verb.join(" "))), "{verb:?}:\n{help}");
@@ -30,6 +30,11 @@ fn json_is_all_of_stdout_and_progress_is_on_stderr() {
     assert!(zoo.as_array().unwrap().iter().any(|row| row["name"] == "resnet20" && row["parameters"] == 278_324));
     let one = json(&["models", "resnet8", "--classes", "100", "--input", "3x32x32"]);
     assert_eq!((&one["summary"]["classes"], &one["stages"][0]), (&100.into(), &"layer1".into()));
+    let losses = json(&["losses"]);
+    let kinds = losses.as_array().unwrap().iter().map(|loss| loss["kind"].as_str().unwrap());
+    assert!(kinds.clone().any(|kind| kind == "channel") && kinds.count() >= 3);
+    let kd = json(&["distill", "--explain", "kd"]);
+    assert_eq!((&kd["teachers"], &kd["settings"][0]["name"]), (&"one".into(), &"temperature".into()));
     let doctor = json(&["doctor"]);
     assert!(doctor["engines"].as_array().unwrap().iter().any(|engine| engine["engine"] == "tract"));
     let info = json(&["data", "info", "idx:data"]);
@@ -53,6 +58,17 @@ fn json_is_all_of_stdout_and_progress_is_on_stderr() {
 }
 
 #[test]
+fn losses_are_explained_with_paper_and_settings() {
+    let scene = scene();
+    let all = scene.attar(&["losses"]).ok().out;
+    for part in ["cross-entropy", "arXiv 1503.02531", "temperature", "no teacher", "--explain KIND"] {
+        assert!(all.contains(part), "no `{part}` in\n{all}");
+    }
+    let one = scene.attar(&["distill", "--explain", "kd"]).ok().out;
+    assert!(one.starts_with("kd\n") && one.contains("teacher-right") && !one.contains("channel"), "{one}");
+}
+
+#[test]
 fn every_operation_of_training_is_checked_on_the_device() {
     let checked = scene().attar(&["doctor", "--ops", "--json"]).ok();
     let rows = checked.json();
@@ -72,6 +88,7 @@ fn a_wrong_name_is_answered_by_the_near_one() {
     set("student.network.name=resnet9").fails(&["student.network", "did you mean `resnet8`?"]);
     set("device=gpu").fails(&["device", "cpu", "cuda"]);
     set("data.source.kind=idxx").fails(&["data.source", "did you mean `idx`?"]);
+    scene.attar(&["distill", "--explain", "chanel"]).fails(&["loss", "chanel", "did you mean `channel`?"]);
     scene.attar(&["models", "mobilenet_v3"]).fails(&["did you mean `mobilenet_v2`?"]);
     scene.attar(&["data", "info", "idxs:data"]).fails(&["did you mean `idx`?"]);
     scene.attar(&["data", "fetch", "fashion_mnist"]).fails(&["did you mean `fashion-mnist`?"]);

@@ -71,7 +71,7 @@ pub struct Best {
 impl Best {
     /// Accuracy in percent.
     pub fn percent(&self) -> f64 {
-        crate::run::percent(self.correct, self.of)
+        crate::measures::percent(self.correct, self.of)
     }
 }
 

@@ -9,6 +9,7 @@ use rayon::ThreadPool;
 
 use super::prefetch::{How, Prefetch, batches};
 use crate::error::Result;
+use crate::measures::{argmax, log_sum_exp, percent};
 
 /// What to evaluate on, and how.
 pub(super) struct Evaluation<'a> {
@@ -42,18 +43,13 @@ impl Scores {
     }
 }
 
-/// `part` of `whole` in percent; 0 of nothing.
-pub(crate) fn percent(part: usize, whole: usize) -> f64 {
-    100.0 * part as f64 / whole.max(1) as f64
-}
-
 impl Evaluation<'_> {
     /// Runs `forward` (batch `[N, C, H, W]` to logits `[N, K]`) over the split in its own order. `each` is called with every
-    /// batch and its logits, row by row.
+    /// batch, its images as a tensor, and its logits row by row.
     pub(super) fn run(
         &self,
         mut forward: impl FnMut(&Tensor) -> Result<Tensor>,
-        mut each: impl FnMut(&Batch, &[Vec<f32>]),
+        mut each: impl FnMut(&Batch, &Tensor, &[Vec<f32>]) -> Result<()>,
     ) -> Result<Scores> {
         let ids: Vec<u32> = (0..self.dataset.len() as u32).collect();
         let batches = batches(&ids, self.batch);
@@ -63,13 +59,14 @@ impl Evaluation<'_> {
         let mut scores = Scores::default();
         for _ in 0..count {
             for batch in prefetch.next()? {
-                let logits = forward(&input(&batch, self.device)?)?.to_vec2::<f32>()?;
+                let images = input(&batch, self.device)?;
+                let logits = forward(&images)?.to_vec2::<f32>()?;
                 for (row, label) in logits.iter().zip(&batch.labels) {
                     scores.correct += usize::from(argmax(row) == *label as usize);
                     scores.loss += log_sum_exp(row) - row.get(*label as usize).map_or(f64::NAN, |z| f64::from(*z));
                 }
                 scores.images += batch.labels.len();
-                each(&batch, &logits);
+                each(&batch, &images, &logits)?;
             }
         }
         Ok(scores)
@@ -79,32 +76,4 @@ impl Evaluation<'_> {
 /// The pixels of a batch as a tensor `[N, C, H, W]`.
 pub(crate) fn input(batch: &Batch, device: &Device) -> Result<Tensor> {
     Ok(Tensor::from_slice(&batch.pixels, batch.shape.as_slice(), device)?)
-}
-
-/// Index of the largest element, the first of equal ones.
-pub(super) fn argmax(row: &[f32]) -> usize {
-    let mut best = 0;
-    for (i, value) in row.iter().enumerate() {
-        if *value > row[best] {
-            best = i;
-        }
-    }
-    best
-}
-
-/// `ln Σ exp(z)`, shifted so that nothing overflows.
-pub(super) fn log_sum_exp(row: &[f32]) -> f64 {
-    let shift = row.iter().fold(f64::NEG_INFINITY, |max, z| max.max(f64::from(*z)));
-    shift + row.iter().map(|z| (f64::from(*z) - shift).exp()).sum::<f64>().ln()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_of_equal_logits_wins_and_large_ones_do_not_overflow() {
-        assert_eq!(argmax(&[1.0, 3.0, 3.0]), 1);
-        assert!((log_sum_exp(&[1000.0, 1000.0]) - (1000.0 + 2f64.ln())).abs() < 1e-9);
-    }
 }

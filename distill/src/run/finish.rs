@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::events::Event;
+use super::judge::{Judge, TestMeasures};
 use super::receipt::{Measured, Receipt};
 use super::reference::{self, Predictions};
 use super::train::{evaluation, logits};
@@ -29,7 +30,8 @@ impl Run<'_> {
             Which::Last => (&last_network, &best_network),
         };
         let weights_sha256 = file_sha256(&self.setup.store.model(which.as_str()))?;
-        let (val_exported, test_exported) = self.write_reference(exported, &weights_sha256)?;
+        let (val_exported, measures) = self.write_reference(exported, &weights_sha256)?;
+        let test_exported = measures.student.top1;
         let (val_other, test_other) = match best.epoch == epochs {
             true => (val_exported, test_exported),
             false => (self.validation_top1(other)?, self.evaluate(other, "test")?.top1()),
@@ -44,6 +46,7 @@ impl Run<'_> {
             val_best,
             test_last,
             test_best,
+            measures,
             exported: which,
             exported_epoch: if which == Which::Best { best.epoch } else { epochs },
             weights_sha256,
@@ -77,8 +80,8 @@ impl Run<'_> {
         Ok(Some(self.evaluate(network, "validation")?.top1()))
     }
 
-    /// Golden files and predictions of the exported weights; accuracy on validation and test.
-    fn write_reference(&mut self, network: &Network, weights_sha256: &str) -> Result<(Option<f64>, f64)> {
+    /// Golden files and predictions of the exported weights; accuracy on validation, all measures on test.
+    fn write_reference(&mut self, network: &Network, weights_sha256: &str) -> Result<(Option<f64>, TestMeasures)> {
         self.observer.event(&Event::Preparing { what: "writing reference answers".to_owned() });
         let (setup, data) = (&self.setup, &self.setup.data);
         let directory = reference::directory(&setup.directory)?;
@@ -87,12 +90,17 @@ impl Run<'_> {
         let mut predictions = Predictions::default();
         let mut val = None;
         if !data.validation.is_empty() {
-            let scores = predictions.collect(&evaluation(setup, &data.validation), 0, logits(network))?;
+            let scores =
+                predictions.collect(&evaluation(setup, &data.validation), 0, logits(network), |_, _, _| Ok(()))?;
             val = Some(scores.top1());
         }
-        let test = predictions.collect(&evaluation(setup, &data.test), 1, logits(network))?;
+        let teachers = &mut self.learner.teachers;
+        let mut judge = Judge::new(data.classes().len(), teachers.len());
+        predictions.collect(&evaluation(setup, &data.test), 1, logits(network), |batch, input, rows| {
+            judge.add(input, &batch.labels, rows, teachers)
+        })?;
         predictions.write(&directory, weights_sha256)?;
-        Ok((val, test.top1()))
+        Ok((val, judge.measures(setup.recipe.export.weights, data.classes(), &self.learner.teachers)?))
     }
 
     fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {

@@ -8,6 +8,7 @@ pub mod bench;
 mod evaluate;
 mod events;
 mod finish;
+mod judge;
 mod learner;
 mod metrics;
 mod mixed;
@@ -32,8 +33,9 @@ use crate::plan::{Plan, PlannedData};
 use crate::recipe::Recipe;
 
 pub(crate) use begin::{PROGRAM, pool};
-pub(crate) use evaluate::{input, percent};
+pub(crate) use evaluate::input;
 pub use events::{Event, LOG_EVERY, Observer, Silent};
+pub use judge::{TeacherMeasures, TestMeasures};
 pub use metrics::Row;
 pub(crate) use prefetch::{How, Prefetch, batches};
 pub use receipt::{Receipt, Sizes, TeacherReceipt};

@@ -7,6 +7,7 @@ use attar_models::zoo::NetworkSpec;
 use attar_models::{Card, Preprocessing};
 use serde::{Deserialize, Serialize};
 
+use super::TestMeasures;
 use super::begin::PROGRAM;
 use crate::checkpoint::State;
 use crate::device;
@@ -100,6 +101,9 @@ pub struct Receipt {
     /// Highest test accuracy after any epoch: the rule of the authors of channel distillation, who choose by the images
     /// that they are judged by. For comparison with their tables only; nothing here is chosen by it.
     pub test_top1_best_on_test: Option<f64>,
+    /// What the exported weights are worth on the test images, and how like their teachers; absent from receipts of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measures: Option<TestMeasures>,
     /// Which weights leave the run.
     pub exported: Which,
     /// sha256 of their `model.safetensors`.
@@ -158,6 +162,7 @@ pub(super) struct Measured {
     pub(super) val_best: Option<f64>,
     pub(super) test_last: f64,
     pub(super) test_best: f64,
+    pub(super) measures: TestMeasures,
     pub(super) exported: Which,
     pub(super) exported_epoch: usize,
     pub(super) weights_sha256: String,
@@ -190,6 +195,7 @@ impl Facts {
             test_top1_last: measured.test_last,
             test_top1_best: measured.test_best,
             test_top1_best_on_test: state.best_on_test.map(|best| best.percent()),
+            measures: Some(measured.measures.clone()),
             exported: measured.exported,
             weights_sha256: measured.weights_sha256.clone(),
             wall_seconds: state.seconds,

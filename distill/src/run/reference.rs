@@ -6,15 +6,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use attar_data::{Image, preprocess};
+use attar_data::{Batch, Image, preprocess};
 use candle_core::{Device, Tensor};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::evaluate::{Evaluation, Scores, argmax, log_sum_exp};
+use super::evaluate::{Evaluation, Scores};
 use super::mixed::MixedFile;
 use crate::error::Result;
 use crate::files::io;
+use crate::measures::{argmax, log_sum_exp};
 use crate::plan::PlannedData;
 
 /// Images in a golden file.
@@ -122,16 +123,19 @@ pub(super) struct Predictions {
 }
 
 impl Predictions {
-    /// Evaluates on a split and keeps every answer. `split` is 0 for validation, 1 for test.
+    /// Evaluates on a split and keeps every answer. `split` is 0 for validation, 1 for test. `also` sees every batch, its
+    /// images as a tensor, and its answers row by row.
     pub(super) fn collect(
         &mut self,
         evaluation: &Evaluation<'_>,
         split: u8,
         forward: impl FnMut(&Tensor) -> Result<Tensor>,
+        mut also: impl FnMut(&Batch, &Tensor, &[Vec<f32>]) -> Result<()>,
     ) -> Result<Scores> {
-        let scores = evaluation.run(forward, |batch, logits| {
+        let scores = evaluation.run(forward, |batch, input, logits| {
             self.labels.extend(&batch.labels);
             logits.iter().for_each(|row| self.add(row, split));
+            also(batch, input, logits)
         })?;
         for i in 0..evaluation.dataset.len() {
             self.hashes.extend(evaluation.dataset.image(i)?.sha256());

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use attar_data::Batch;
 use candle_core::Tensor;
 
-use super::evaluate::argmax;
 use super::learner::Learner;
 use super::passes::{Stage, views_of};
 use super::split::{Part, Split};
 use super::views::generator;
 use crate::error::{Error, Result};
+use crate::measures::argmax;
 use crate::optim::clip_global_norm;
 
 /// Where in the run a step is.

@@ -16,6 +16,7 @@ use super::step::{Outcome, Position};
 use super::views::view_seed;
 use crate::checkpoint::{Best, Checkpoint, Exact, Sums};
 use crate::error::Result;
+use crate::measures::percent;
 use crate::network::Network;
 use crate::recipe::ViewKind;
 use crate::teacher::Question;
@@ -38,8 +39,10 @@ impl Run<'_> {
                 self.observer.event(&Event::Preparing { what: format!("checking teacher `{name}`") });
                 let teacher = &mut self.learner.teachers[i];
                 let evaluation = evaluation(&self.setup, &self.setup.data.validation);
-                let scores = evaluation
-                    .run(|x| Ok(teacher.outputs(&Question { pixels: x, samples: None }, &[])?.logits), |_, _| ())?;
+                let scores = evaluation.run(
+                    |x| Ok(teacher.outputs(&Question { pixels: x, samples: None }, &[])?.logits),
+                    |_, _, _| Ok(()),
+                )?;
                 self.state.teacher_top1.insert(name.clone(), Exact(scores.top1()));
                 top1 = Some(scores.top1());
             }
@@ -138,7 +141,7 @@ impl Run<'_> {
             step: epoch * self.setup.steps_per_epoch,
             lr: last.lr,
             train_loss: sums.loss.0 / sums.images as f64,
-            train_top1: super::percent(sums.correct, sums.images),
+            train_top1: percent(sums.correct, sums.images),
             val_loss: val.map(Scores::mean_loss),
             val_top1: val.map(Scores::top1),
             seconds,
@@ -170,9 +173,10 @@ impl Run<'_> {
         let dataset = if split == "test" { &data.test } else { &data.validation };
         let (of, mut done) = (dataset.len(), 0);
         let observer = &mut *self.observer;
-        evaluation(&self.setup, dataset).run(logits(network), |batch, _| {
+        evaluation(&self.setup, dataset).run(logits(network), |batch, _, _| {
             done += batch.labels.len();
             observer.event(&Event::Evaluated { split, done, of });
+            Ok(())
         })
     }
 }

@@ -1,7 +1,7 @@
 //! What comes out of a run, and what happens when numbers run away.
 
 use attar_distill::Error;
-use attar_distill::run::{self, Event, Observer};
+use attar_distill::run::{self, Event, Observer, Receipt};
 use attar_models::{Card, read};
 
 use super::scene::Scene;
@@ -28,6 +28,20 @@ fn a_run_leaves_everything_that_the_other_rooms_read() {
     assert!(receipt.test_top1_best_on_test.unwrap() >= receipt.test_top1_best);
     assert_eq!((receipt.data.sizes.test, receipt.averaged), (30, true));
     assert!(receipt.teachers[0].val_top1.is_some() && receipt.teachers[0].stated.contains_key("test_top1"));
+
+    let measures = receipt.measures.as_ref().unwrap();
+    let (student, teacher) = (&measures.student, &measures.teachers["big"]);
+    assert_eq!((measures.weights, student.images, student.top5), (receipt.exported, 30, 100.0));
+    assert_eq!(student.top1, receipt.test_top1_best);
+    assert_eq!(student.per_class.len(), 3);
+    assert!(student.per_class[student.worst_class].unwrap() <= student.top1);
+    assert!(["top", "middle", "bottom"].contains(&measures.worst_class.as_str()));
+    assert!(student.nll > 0.0 && (0.0..=1.0).contains(&student.ece) && (0.0..=1.0).contains(&student.aurc));
+    assert_eq!(teacher.top1, receipt.teachers[0].stated["test_top1"], "it answers as on its own card");
+    assert!((0.0..=100.0).contains(&teacher.likeness.agreement) && teacher.likeness.kl > 0.0);
+    let read: Receipt = serde_json::from_slice(&std::fs::read(run.join("receipt.json")).unwrap()).unwrap();
+    let read = read.measures.unwrap();
+    assert!(read.student.per_class.len() == 3 && read.teachers.contains_key("big"));
 
     let card = Card::from_json(&std::fs::read_to_string(run.join("card.json")).unwrap(), &run).unwrap();
     assert_eq!((card.labels[1].as_str(), card.network.input), ("middle", [1, 12, 12]));
@@ -66,6 +80,13 @@ fn a_run_leaves_everything_that_the_other_rooms_read() {
     assert!(matches!(watching.0.last(), Some(Event::Finished { .. })));
     assert_eq!(watching.0.iter().filter(|event| matches!(event, Event::Epoch(_))).count(), 3);
     assert!(std::fs::read_to_string(run.join("events.jsonl")).unwrap().lines().count() > 3);
+}
+
+#[test]
+fn receipts_without_measures_still_read() {
+    let old = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo/teacher.receipt.json");
+    let old: Receipt = serde_json::from_slice(&std::fs::read(old).unwrap()).unwrap();
+    assert_eq!((old.name.as_str(), old.measures), ("teacher", None));
 }
 
 #[test]

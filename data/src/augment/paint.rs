@@ -1,0 +1,51 @@
+//! What is painted where an augmentation leaves nothing of the image.
+
+use attar_models::Preprocessing;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::random::Stream;
+
+/// A colour, or what stands for one: `"black"`, `"mean"`, `"noise"` or `{ colour = [124, 116, 104] }`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Paint {
+    /// Pixel value 0 before normalisation.
+    Black,
+    /// The preprocessing's mean, rounded to a pixel: nearly 0 for the network.
+    Mean,
+    /// Every value drawn anew from the normal distribution with the preprocessing's mean and standard deviation, rounded and
+    /// clipped to a pixel.
+    Noise,
+    /// These pixel values, one a channel or one for all.
+    Colour(Vec<u8>),
+}
+
+impl Paint {
+    /// Checks that a colour fits images of so many channels.
+    pub(super) fn check(&self, setting: &'static str, channels: usize) -> Result<()> {
+        match self {
+            Self::Colour(values) if values.len() != 1 && values.len() != channels => {
+                let problem = format!("a colour of {} values, expected 1 or {channels}, one a channel", values.len());
+                Err(Error::setting(setting, problem))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// One pixel, a value a channel.
+    pub(super) fn pixel(&self, how: &Preprocessing, stream: &mut Stream) -> Vec<u8> {
+        let to_pixel = |value: f64| (255.0 * value).round() as u8;
+        match self {
+            Self::Black => vec![0; how.channels],
+            Self::Mean => how.mean.iter().map(|mean| to_pixel(f64::from(*mean))).collect(),
+            Self::Noise => {
+                let mut drawn = |(mean, std): (&f32, &f32)| f64::from(*mean) + f64::from(*std) * stream.normal();
+                how.mean.iter().zip(&how.std).map(|of| to_pixel(drawn(of))).collect()
+            }
+            Self::Colour(values) => {
+                (0..how.channels).filter_map(|c| values.get(c).or(values.first()).copied()).collect()
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Random erasing: a random rectangle is painted over (Zhong et al. 2020, arXiv 1708.04896).
+//!
+//! Size, shape and place are drawn as by torchvision's `RandomErasing`. Deviation: torchvision erases the normalised input, this
+//! the pixels before normalisation, so what is painted is rounded to 1/255, and noise is clipped to what a pixel can show.
+
+use attar_models::Preprocessing;
+use serde::{Deserialize, Serialize};
+
+use super::{Paint, check_p, check_range};
+use crate::error::Result;
+use crate::image::Image;
+use crate::random::Stream;
+
+/// Settings of random erasing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RandomErasing {
+    /// How often, 0 to 1.
+    #[serde(default = "super::half")]
+    pub p: f64,
+    /// Share of the image's area, least and most.
+    #[serde(default = "usual_scale")]
+    pub scale: [f64; 2],
+    /// Height over width, least and most.
+    #[serde(default = "usual_ratio")]
+    pub ratio: [f64; 2],
+    /// What is painted; the mean is torchvision's default, the 0 of a normalised input.
+    #[serde(default = "mean")]
+    pub value: Paint,
+}
+
+fn usual_scale() -> [f64; 2] {
+    [0.02, 0.33]
+}
+
+fn usual_ratio() -> [f64; 2] {
+    [0.3, 3.3]
+}
+
+fn mean() -> Paint {
+    Paint::Mean
+}
+
+impl Default for RandomErasing {
+    fn default() -> Self {
+        Self { p: 0.5, scale: usual_scale(), ratio: usual_ratio(), value: mean() }
+    }
+}
+
+impl RandomErasing {
+    pub(super) fn check(&self, channels: usize) -> Result<()> {
+        check_p(self.p)?;
+        check_range("augment.scale", self.scale, 1.0)?;
+        check_range("augment.ratio", self.ratio, 1e6)?;
+        self.value.check("augment.value", channels)
+    }
+
+    pub(super) fn apply(&self, image: Image, how: &Preprocessing, stream: &mut Stream) -> Image {
+        if stream.unit() >= self.p {
+            return image;
+        }
+        let part = erased(image.height(), image.width(), self.scale, self.ratio, stream);
+        let Some([top, left, height, width]) = part.map(|part| part.map(|size| size as usize)) else { return image };
+        let (row, channels) = (image.width() as usize, usize::from(image.channels()));
+        let colour = match self.value {
+            Paint::Noise => None,
+            _ => Some(self.value.pixel(how, stream)),
+        };
+        image.map_pixels(|pixels| {
+            for y in top..top + height {
+                let start = (y * row + left) * channels;
+                for pixel in pixels[start..start + width * channels].chunks_exact_mut(channels) {
+                    match &colour {
+                        Some(colour) => pixel.copy_from_slice(colour),
+                        None => pixel.copy_from_slice(&self.value.pixel(how, stream)),
+                    }
+                }
+            }
+        })
+    }
+}
+
+/// `[top, left, height, width]` of a rectangle that is smaller than the image both ways; `None` when ten tries found none.
+pub(super) fn erased(
+    height: u32,
+    width: u32,
+    scale: [f64; 2],
+    ratio: [f64; 2],
+    stream: &mut Stream,
+) -> Option<[u32; 4]> {
+    let area = f64::from(height) * f64::from(width);
+    for _ in 0..10 {
+        let target = area * stream.between(scale[0], scale[1]);
+        let shape = stream.between(ratio[0].ln(), ratio[1].ln()).exp();
+        let h = (target * shape).sqrt().round_ties_even() as u32;
+        let w = (target / shape).sqrt().round_ties_even() as u32;
+        if h < height && w < width {
+            let top = stream.below(u64::from(height - h) + 1) as u32;
+            let left = stream.below(u64::from(width - w) + 1) as u32;
+            return Some([top, left, h, w]);
+        }
+    }
+    None
+}

@@ -1,0 +1,217 @@
+//! What many runs of a recipe come to: means and deviations over seeds, and paired differences to another recipe.
+
+use attar_infer::parity::interval::{Counts, Interval, score_interval};
+use serde::Serialize;
+
+use super::runs::{Outcome, Run};
+
+/// Mean and, of two or more values, their standard deviation (divided by n - 1).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(super) struct Spread {
+    pub(super) mean: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sd: Option<f64>,
+}
+
+impl Spread {
+    /// `None` of nothing.
+    pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let values: Vec<f64> = values.into_iter().collect();
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        let sd = (values.len() > 1).then(|| (squares / (n - 1.0)).sqrt());
+        (!values.is_empty()).then_some(Self { mean, sd })
+    }
+}
+
+/// What the runs of a recipe come to. Accuracies in percent.
+#[derive(Debug, Serialize)]
+pub(super) struct Summary {
+    /// Runs that are done, one a seed.
+    pub(super) runs: usize,
+    /// Test accuracy after the last epoch.
+    pub(super) last: Option<Spread>,
+    /// Test accuracy of the best epoch by validation.
+    pub(super) best: Option<Spread>,
+    /// Of the exported weights.
+    pub(super) nll: Option<Spread>,
+    /// Of the exported weights.
+    pub(super) ece: Option<Spread>,
+    /// Decisions that equal the teacher's, in percent; the mean over the teachers where there are several.
+    pub(super) agreement: Option<Spread>,
+    /// Seconds a step.
+    pub(super) seconds_per_step: Option<Spread>,
+    /// The most of any run.
+    pub(super) peak_memory_bytes: Option<u64>,
+    /// This recipe less the one that it is compared with.
+    pub(super) against: Option<Against>,
+}
+
+/// Differences to another recipe, seed by seed.
+#[derive(Debug, Serialize)]
+pub(super) struct Against {
+    /// Points of test accuracy after the last epoch.
+    pub(super) last: Option<Spread>,
+    /// Points of test accuracy of the best epoch.
+    pub(super) best: Option<Spread>,
+    /// Time of a step in units of the other's, the mean over the seeds.
+    pub(super) step_ratio: Option<f64>,
+    /// Whether both times were taken in one process, for every seed.
+    pub(super) same_process: bool,
+    pub(super) seeds: Vec<Pair>,
+}
+
+/// Two runs of the same seed.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Pair {
+    pub(super) seed: u64,
+    pub(super) last: f64,
+    pub(super) best: f64,
+    /// The exported weights, image by image.
+    pub(super) images: Option<Images>,
+}
+
+/// The exported weights of two runs on the same test images; points of accuracy.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Images {
+    /// Images that only this recipe gets right.
+    pub(super) gained: usize,
+    /// Images that only the other one gets right.
+    pub(super) lost: usize,
+    pub(super) difference: f64,
+    /// Tango's 95 % interval of the difference: what other test images would have given, not what other seeds would.
+    pub(super) interval: [f64; 2],
+}
+
+impl Summary {
+    pub(super) fn of(runs: &[Run], other: Option<&[Run]>) -> Self {
+        let outcomes = || runs.iter().filter_map(|run| run.outcome.as_ref());
+        let spread = |value: &dyn Fn(&Outcome) -> Option<f64>| Spread::of(outcomes().filter_map(value));
+        let measured = |value: fn(&attar_distill::measures::Measures) -> f64| {
+            spread(&|outcome| outcome.measures.as_ref().map(|measures| value(&measures.student)))
+        };
+        Self {
+            runs: outcomes().count(),
+            last: spread(&|outcome| Some(outcome.test_top1_last)),
+            best: spread(&|outcome| Some(outcome.test_top1_best)),
+            nll: measured(|student| student.nll),
+            ece: measured(|student| student.ece),
+            agreement: spread(&agreement),
+            seconds_per_step: spread(&|outcome| outcome.seconds_per_step),
+            peak_memory_bytes: outcomes().filter_map(|outcome| outcome.cost?.peak_memory_bytes).max(),
+            against: other.and_then(|other| Against::of(runs, other)),
+        }
+    }
+}
+
+fn agreement(outcome: &Outcome) -> Option<f64> {
+    let teachers = &outcome.measures.as_ref()?.teachers;
+    Spread::of(teachers.values().map(|teacher| teacher.likeness.agreement)).map(|spread| spread.mean)
+}
+
+impl Against {
+    /// `None` where no seed was done by both.
+    fn of(runs: &[Run], others: &[Run]) -> Option<Self> {
+        let mut pairs: Vec<(u64, &Outcome, &Outcome)> = Vec::new();
+        for run in runs {
+            let other = others.iter().find(|other| other.seed == run.seed).and_then(|other| other.outcome.as_ref());
+            if let (Some(own), Some(other)) = (&run.outcome, other) {
+                pairs.push((run.seed, own, other));
+            }
+        }
+        let seeds: Vec<Pair> = pairs.iter().map(|(seed, own, other)| Pair::of(*seed, own, other)).collect();
+        let ratio = |(_, own, other): &(u64, &Outcome, &Outcome)| Some(own.seconds_per_step? / other.seconds_per_step?);
+        let process = |outcome: &Outcome| outcome.cost.map(|cost| cost.process);
+        let together = |(_, own, other): &(u64, &Outcome, &Outcome)| {
+            process(own).is_some_and(|process_of_own| process(other) == Some(process_of_own))
+        };
+        (!pairs.is_empty()).then(|| Self {
+            last: Spread::of(seeds.iter().map(|pair| pair.last)),
+            best: Spread::of(seeds.iter().map(|pair| pair.best)),
+            step_ratio: Spread::of(pairs.iter().filter_map(ratio)).map(|spread| spread.mean),
+            same_process: pairs.iter().all(together),
+            seeds,
+        })
+    }
+}
+
+impl Pair {
+    fn of(seed: u64, own: &Outcome, other: &Outcome) -> Self {
+        let same = own.test_images == other.test_images && own.right.len() == other.right.len();
+        Self {
+            seed,
+            last: own.test_top1_last - other.test_top1_last,
+            best: own.test_top1_best - other.test_top1_best,
+            images: same.then(|| Images::of(&own.right, &other.right)),
+        }
+    }
+}
+
+impl Images {
+    fn of(own: &[bool], other: &[bool]) -> Self {
+        let count = |a: bool, b: bool| own.iter().zip(other).filter(|pair| (*pair.0, *pair.1) == (a, b)).count();
+        let (gained, lost) = (count(true, false), count(false, true));
+        let counts = Counts { gained: gained as f64, lost: lost as f64, n: own.len() as f64 };
+        let Interval { low, high } = score_interval(&counts);
+        Self { gained, lost, difference: 100.0 * counts.difference(), interval: [100.0 * low, 100.0 * high] }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verbs::compare::runs::Cost;
+
+    fn run(seed: u64, last: f64, right: &[bool], process: u64) -> Run {
+        let outcome = Outcome {
+            test_top1_last: last,
+            test_top1_best: last + 1.0,
+            best_epoch: 1,
+            exported: "last",
+            measures: None,
+            seconds_per_step: Some(last / 100.0),
+            cost: Some(Cost { process, peak_memory_bytes: Some(seed + 7) }),
+            test_images: "hash".to_owned(),
+            right: right.to_vec(),
+        };
+        Run { seed, directory: "x".into(), failure: None, outcome: Some(outcome) }
+    }
+
+    fn failed(seed: u64) -> Run {
+        Run { seed, directory: "x".into(), failure: Some("it diverged".to_owned()), outcome: None }
+    }
+
+    #[test]
+    fn means_and_deviations_by_hand() {
+        assert_eq!(Spread::of([]), None);
+        assert_eq!(Spread::of([3.0]), Some(Spread { mean: 3.0, sd: None }));
+        assert_eq!(Spread::of([1.0, 3.0]), Some(Spread { mean: 2.0, sd: Some(2f64.sqrt()) }));
+    }
+
+    #[test]
+    fn differences_are_taken_seed_by_seed() {
+        let (yes, no) = (true, false);
+        let own = [run(0, 50.0, &[yes, yes, no, yes], 1), run(1, 70.0, &[yes; 4], 1), failed(2)];
+        let other = [run(0, 40.0, &[yes, no, yes, no], 1), run(1, 66.0, &[yes; 4], 2), run(2, 10.0, &[no; 4], 1)];
+        let summary = Summary::of(&own, Some(&other));
+        assert_eq!((summary.runs, summary.peak_memory_bytes), (2, Some(8)));
+        assert_eq!(summary.last.unwrap().mean, 60.0);
+        let against = summary.against.unwrap();
+        assert_eq!(against.last, Spread::of([10.0, 4.0]));
+        let ratio = (50.0 / 40.0 + 70.0 / 66.0) / 2.0;
+        assert!((against.step_ratio.unwrap() - ratio).abs() < 1e-12 && !against.same_process);
+        let images = against.seeds[0].images.unwrap();
+        assert_eq!((images.gained, images.lost, images.difference), (2, 1, 25.0));
+        assert!(images.interval[0] < 25.0 && images.interval[1] > 25.0);
+        assert!(Summary::of(&own[2..], Some(&other)).against.is_none());
+    }
+
+    #[test]
+    fn other_test_images_are_not_paired() {
+        let (own, mut other) = (run(0, 50.0, &[true], 1), run(0, 40.0, &[true], 1));
+        other.outcome.as_mut().unwrap().test_images = "another".to_owned();
+        let against = Summary::of(&[own], Some(&[other])).against.unwrap();
+        assert!(against.seeds[0].images.is_none() && against.same_process);
+    }
+}
