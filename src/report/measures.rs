@@ -23,6 +23,7 @@ pub(crate) fn lines(receipt: &Receipt) -> Vec<String> {
             teacher.top1, teacher.likeness.agreement, teacher.likeness.kl
         )
     }));
+    lines.extend(measures.robustness.iter().map(|(name, top1)| format!("under attack `{name}`: {top1:.2} %")));
     lines
 }
 
@@ -46,6 +47,9 @@ pub(crate) fn section(receipt: &Receipt) -> String {
         rows.push(row(&format!("teacher {name}: same decision"), format!("{:.2} %", teacher.likeness.agreement)));
         rows.push(row(&format!("teacher {name}: KL(teacher || student)"), format!("{:.4}", teacher.likeness.kl)));
     }
+    rows.extend(
+        measures.robustness.iter().map(|(name, top1)| row(&format!("under attack {name}"), format!("{top1:.2} %"))),
+    );
     let title = format!("The exported weights ({}) on the test images", measures.weights.as_str());
     format!("<h2>{}</h2>{}", html::escape(&title), html::table(&["", ""], &rows))
 }

@@ -190,6 +190,14 @@ fn check_numbers(recipe: &Recipe) -> Result<()> {
     unique("losses", recipe.losses.iter().map(|loss| loss.name.as_str()), good)?;
     let views = recipe.views.iter().map(|view| view.name.as_str());
     unique("views", std::iter::once(CLEAN).chain(views), good)?;
+    for attack in &recipe.robustness {
+        let (epsilon, step) = (attack.epsilon, attack.step);
+        if !(epsilon > 0.0 && epsilon <= 1.0 && step > 0.0 && step <= 1.0 && attack.steps > 0) {
+            let problem = "expected epsilon and step above 0, of the range of pixels 0 to 1, and at least one step";
+            return Err(fail(&format!("robustness.{}", attack.name), problem));
+        }
+    }
+    unique("robustness", recipe.robustness.iter().map(|attack| attack.name.as_str()), good)?;
     // A loss may name any of them as its teacher.
     let teachers = recipe.teachers.iter().map(|teacher| teacher.name.as_str());
     let peers = recipe.peers.iter().map(|peer| peer.name.as_str());

@@ -126,6 +126,26 @@ pub enum ViewKind {
     },
 }
 
+/// `[[robustness]]`: an attack that the exported weights meet on the test images at the end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RobustnessSection {
+    /// Name, unique, e.g. `pgd-20`.
+    pub name: String,
+    /// Largest change of a pixel, of its range 0 to 1.
+    #[serde(default = "eight")]
+    pub epsilon: f64,
+    /// Change a step.
+    #[serde(default = "two")]
+    pub step: f64,
+    /// Number of steps; one step of `epsilon` without a random start is FGSM.
+    #[serde(default = "ten")]
+    pub steps: usize,
+    /// Start at a random place within `epsilon`.
+    #[serde(default = "yes")]
+    pub random_start: bool,
+}
+
 /// What an adversarial view climbs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

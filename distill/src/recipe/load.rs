@@ -43,6 +43,7 @@ impl Recipe {
         let generations = items(&mut tree, "generations")?;
         let peers = items(&mut tree, "peers")?;
         let views = items(&mut tree, "views")?;
+        let robustness = items(&mut tree, "robustness")?;
         check_sections(&tree)?;
         Ok(Self {
             name: required(&mut tree, "name")?,
@@ -57,6 +58,7 @@ impl Recipe {
             train: required(&mut tree, "train")?,
             losses: losses.ok_or_else(|| missing("losses"))?,
             export: optional(&mut tree, "export")?.unwrap_or_default(),
+            robustness: robustness.unwrap_or_default(),
         })
     }
 
@@ -83,7 +85,7 @@ impl Recipe {
     }
 }
 
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 13] = [
     "name",
     "seed",
     "device",
@@ -96,6 +98,7 @@ const SECTIONS: [&str; 12] = [
     "train",
     "losses",
     "export",
+    "robustness",
 ];
 
 fn check_sections(tree: &Table) -> Result<()> {

@@ -22,7 +22,7 @@ use crate::knots::Knots;
 use crate::losses::LossSpec;
 use crate::optim::OptimiserSpec;
 
-pub use cast::{CLEAN, Climb, Names, PeerSection, STUDENT, ViewKind, ViewSection};
+pub use cast::{CLEAN, Climb, Names, PeerSection, RobustnessSection, STUDENT, ViewKind, ViewSection};
 pub use generations::GenerationSection;
 
 /// A training run as written down: data, student, teachers, losses, schedule.
@@ -60,6 +60,9 @@ pub struct Recipe {
     /// Which weights leave the run.
     #[serde(default)]
     pub export: ExportSection,
+    /// Attacks that the exported weights meet at the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub robustness: Vec<RobustnessSection>,
 }
 
 /// `[data]`: images, labels, and how pixels become the network's input.

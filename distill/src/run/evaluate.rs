@@ -8,6 +8,7 @@ use candle_core::{Device, Tensor};
 use rayon::ThreadPool;
 
 use super::prefetch::{How, Prefetch, batches};
+use super::views::Look;
 use crate::error::Result;
 use crate::measures::{argmax, log_sum_exp, percent};
 
@@ -37,6 +38,15 @@ impl Scores {
         percent(self.correct, self.images)
     }
 
+    /// Takes the logits of some images, row by row, and their labels.
+    fn add(&mut self, logits: &[Vec<f32>], labels: &[u32]) {
+        for (row, label) in logits.iter().zip(labels) {
+            self.correct += usize::from(argmax(row) == *label as usize);
+            self.loss += log_sum_exp(row) - row.get(*label as usize).map_or(f64::NAN, |z| f64::from(*z));
+        }
+        self.images += labels.len();
+    }
+
     /// Mean cross-entropy.
     pub(super) fn mean_loss(&self) -> f64 {
         self.loss / self.images.max(1) as f64
@@ -51,6 +61,30 @@ impl Evaluation<'_> {
         mut forward: impl FnMut(&Tensor) -> Result<Tensor>,
         mut each: impl FnMut(&Batch, &Tensor, &[Vec<f32>]) -> Result<()>,
     ) -> Result<Scores> {
+        self.batches(|batch, scores| {
+            let images = input(batch, self.device)?;
+            let logits = forward(&images)?.to_vec2::<f32>()?;
+            scores.add(&logits, &batch.labels);
+            each(batch, &images, &logits)
+        })
+    }
+
+    /// As [`Evaluation::run`], on images that `change` has made of those of the split.
+    pub(super) fn run_changed(
+        &self,
+        mut change: impl FnMut(&Look) -> Result<Tensor>,
+        mut forward: impl FnMut(&Tensor) -> Result<Tensor>,
+    ) -> Result<Scores> {
+        let classes = self.dataset.classes().len();
+        self.batches(|batch, scores| {
+            let images = change(&Look::plain(batch, classes, self.device)?)?;
+            scores.add(&forward(&images)?.to_vec2::<f32>()?, &batch.labels);
+            Ok(())
+        })
+    }
+
+    /// Calls `each` with every batch of the split in its own order.
+    fn batches(&self, mut each: impl FnMut(&Batch, &mut Scores) -> Result<()>) -> Result<Scores> {
         let ids: Vec<u32> = (0..self.dataset.len() as u32).collect();
         let batches = batches(&ids, self.batch);
         let count = batches.len();
@@ -59,14 +93,7 @@ impl Evaluation<'_> {
         let mut scores = Scores::default();
         for _ in 0..count {
             for batch in prefetch.next()? {
-                let images = input(&batch, self.device)?;
-                let logits = forward(&images)?.to_vec2::<f32>()?;
-                for (row, label) in logits.iter().zip(&batch.labels) {
-                    scores.correct += usize::from(argmax(row) == *label as usize);
-                    scores.loss += log_sum_exp(row) - row.get(*label as usize).map_or(f64::NAN, |z| f64::from(*z));
-                }
-                scores.images += batch.labels.len();
-                each(&batch, &images, &logits)?;
+                each(&batch, &mut scores)?;
             }
         }
         Ok(scores)

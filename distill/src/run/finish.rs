@@ -6,6 +6,7 @@ use super::events::Event;
 use super::judge::{Judge, TestMeasures};
 use super::receipt::{Measured, Receipt};
 use super::reference::{self, Predictions};
+use super::robustness::robustness;
 use super::train::{evaluation, logits};
 use super::{Run, metrics};
 use crate::checkpoint::Best;
@@ -100,7 +101,13 @@ impl Run<'_> {
             judge.add(input, &batch.labels, rows, teachers)
         })?;
         predictions.write(&directory, weights_sha256)?;
-        Ok((val, judge.measures(setup.recipe.export.weights, data.classes(), &self.learner.teachers)?))
+        let mut measures = judge.measures(setup.recipe.export.weights, data.classes(), &self.learner.teachers)?;
+        if !setup.recipe.robustness.is_empty() {
+            self.observer.event(&Event::Preparing { what: "attacking the exported weights".to_owned() });
+            let evaluation = evaluation(setup, &data.test);
+            measures.robustness = robustness(&setup.recipe.robustness, network, &evaluation, setup.recipe.seed)?;
+        }
+        Ok((val, measures))
     }
 
     fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {

@@ -22,6 +22,9 @@ pub struct TestMeasures {
     pub worst_class: String,
     /// The teachers on the same images, by name; those whose answers are stored are not asked.
     pub teachers: BTreeMap<String, TeacherMeasures>,
+    /// Accuracy under the recipe's attacks by their names, in percent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub robustness: BTreeMap<String, f64>,
 }
 
 /// A teacher on the test images, as it answered the student: with its own preprocessing and the statistics that the recipe gives
@@ -96,6 +99,6 @@ impl Judge {
         };
         let teachers = self.teachers.iter().zip(teachers).filter_map(of).collect();
         let worst_class = classes.get(student.worst_class).cloned().unwrap_or_default();
-        Ok(TestMeasures { weights, student, worst_class, teachers })
+        Ok(TestMeasures { weights, student, worst_class, teachers, robustness: BTreeMap::new() })
     }
 }

@@ -16,6 +16,7 @@ mod passes;
 mod prefetch;
 mod receipt;
 mod reference;
+mod robustness;
 mod split;
 mod step;
 mod train;
