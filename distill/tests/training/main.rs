@@ -6,6 +6,7 @@
 
 mod labels;
 mod learn;
+mod logits;
 mod resume;
 mod scene;
 mod wrong;
