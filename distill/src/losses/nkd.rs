@@ -65,8 +65,13 @@ impl Spec for NkdSpec {
         basis: Basis::AuthorsCode,
         teachers: Teachers::One,
         settings: &[
-            setting("temperature", "above 0", Some("1"), "softens the probabilities of the other classes"),
-            setting("gamma", "0 or above", Some("1.5"), "weight of the other classes"),
+            setting(
+                "temperature",
+                "above 0",
+                Some("1"),
+                "softens the probabilities of the other classes; the authors' CIFAR-100: 3",
+            ),
+            setting("gamma", "0 or above", Some("1.5"), "weight of the other classes; the authors' CIFAR-100: 3.5"),
             STANDARDISE,
         ],
     };

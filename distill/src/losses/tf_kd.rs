@@ -1,6 +1,6 @@
 //! Teacher-free distillation (Tf-KD with a teacher made by hand: Yuan et al. 2020, arXiv 1909.11723): a teacher that is
 //! always right and knows nothing of the other classes. The other half of the paper, a student taught by a trained
-//! network like itself, is [`kd`](super::kd) with that network as teacher.
+//! network like itself, is `kd` with that network as teacher.
 //!
 //! `KL(u || softmax(z_s))`, mean over the samples, with `u = softmax(h / T)` and `h` the probability `right` at the
 //! label and `(1 - right) / (K - 1)` elsewhere. As in the authors' code, the temperature divides these probabilities,
