@@ -7,12 +7,20 @@ pub mod at;
 mod catalog;
 pub mod channel;
 pub mod cross_entropy;
+pub mod dist;
+pub mod dkd;
+pub mod dtd;
 pub mod fitnets;
 pub mod kd;
+pub mod logits;
 pub mod maps;
+pub mod meal;
+pub mod mlkd;
+pub mod nkd;
 pub mod nst;
 mod pairs;
 pub mod pkt;
+pub mod ps_kd;
 mod regressor;
 pub mod rkd;
 mod site;
@@ -21,11 +29,15 @@ pub mod sp;
 mod step;
 #[cfg(test)]
 mod tests;
+pub mod tf_kd;
+pub mod ttm;
 pub mod vid;
 pub mod wkd_f;
+pub mod wkd_l;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -36,18 +48,28 @@ pub use at::AtSpec;
 pub use catalog::{Basis, Entry, Setting, Teachers};
 pub use channel::ChannelSpec;
 pub use cross_entropy::CrossEntropySpec;
+pub use dist::DistSpec;
+pub use dkd::DkdSpec;
+pub use dtd::DtdSpec;
 pub use fitnets::FitnetsSpec;
 pub use kd::KdSpec;
+pub use meal::MealSpec;
+pub use mlkd::MlkdSpec;
+pub use nkd::NkdSpec;
 pub use nst::NstSpec;
 pub use pairs::{Pairs, Rule};
 pub use pkt::PktSpec;
+pub use ps_kd::PsKdSpec;
 pub use rkd::RkdSpec;
 pub use site::Site;
 pub use softmax::log_softmax;
 pub use sp::SpSpec;
 pub use step::{Connector, Init, Param, Step, Tap, Taps, View};
+pub use tf_kd::TfKdSpec;
+pub use ttm::TtmSpec;
 pub use vid::VidSpec;
 pub use wkd_f::WkdFSpec;
+pub use wkd_l::WkdLSpec;
 
 use catalog::setting;
 
@@ -105,6 +127,11 @@ trait Spec {
 
     /// Checks the settings against the networks and builds the loss.
     fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>>;
+
+    /// The files that it reads, which a recipe may name relative to its own place.
+    fn files(&mut self) -> Vec<&mut PathBuf> {
+        Vec::new()
+    }
 }
 
 /// Makes the enum of all kinds of loss and what depends on the list.
@@ -130,6 +157,11 @@ macro_rules! registry {
             pub fn entry(&self) -> &'static Entry {
                 match self { $(Self::$kind(_) => &<$spec as Spec>::ENTRY,)* }
             }
+
+            /// The files that it reads.
+            pub(crate) fn files(&mut self) -> Vec<&mut PathBuf> {
+                match self { $(Self::$kind(spec) => spec.files(),)* }
+            }
         }
 
         /// All kinds of loss.
@@ -143,8 +175,28 @@ macro_rules! registry {
 registry! {
     /// Against the labels; see [`cross_entropy`].
     CrossEntropy(CrossEntropySpec),
-    /// Against the teacher's softened probabilities, optionally only where it is right; see [`kd`].
+    /// Against the teacher's softened probabilities, as they are or repaired where the teacher is wrong; see [`kd`].
     Kd(KdSpec),
+    /// KD with a temperature for each sample; see [`dtd`].
+    Dtd(DtdSpec),
+    /// KD with apart weights for the right class and for the others; see [`dkd`].
+    Dkd(DkdSpec),
+    /// The label as far as the teacher trusts it, and the other classes; see [`nkd`].
+    Nkd(NkdSpec),
+    /// KD that softens the teacher alone; see [`ttm`].
+    Ttm(TtmSpec),
+    /// Correlation with the teacher's probabilities; see [`dist`].
+    Dist(DistSpec),
+    /// Earth moved from the student's probabilities to the teacher's; see [`wkd_l`].
+    WkdL(WkdLSpec),
+    /// Samples, batches and classes at several temperatures; see [`mlkd`].
+    Mlkd(MlkdSpec),
+    /// Against the labels and the student's own past; see [`ps_kd`].
+    PsKd(PsKdSpec),
+    /// Against a teacher made by hand of the label; see [`tf_kd`].
+    TfKd(TfKdSpec),
+    /// Against the mean of several teachers; see [`meal`].
+    Meal(MealSpec),
     /// Against the teacher's mean activation of each channel; see [`channel`].
     Channel(ChannelSpec),
     /// A middle map, through a trained regressor, against the teacher's; see [`fitnets`].

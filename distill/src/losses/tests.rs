@@ -116,16 +116,19 @@ fn what_does_not_fit_is_told_at_build_time() {
 #[test]
 fn what_is_written_wrongly_is_told_with_the_valid_names() {
     for (text, expected) in [
-        ("kind = \"kl\"", "unknown variant `kl`, expected one of `cross-entropy`, `kd`, `channel`"),
+        ("kind = \"kl\"", "unknown variant `kl`, expected one of `cross-entropy`, `kd`, "),
         ("kind = \"kd\"", "missing field `temperature`"),
         (
             "kind = \"kd\"\ntemperature = 4\ngates = \"none\"",
-            "unknown field `gates`, expected one of `temperature`, `gate`",
+            "unknown field `gates`, expected one of `temperature`, `gate`, `wrong`",
         ),
-        (
-            "kind = \"kd\"\ntemperature = 4\ngate = \"right\"",
-            "unknown variant `right`, expected `none` or `teacher-right`",
-        ),
+        ("kind = \"kd\"\ntemperature = 4\ngate = \"right\"", "unknown variant `right`, expected one of "),
+        ("kind = \"kd\"\ntemperature = 4\nstandardise = 2", "expected true, false or { std ="),
+        ("kind = \"dtd\"\ndynamic = { by = \"flow\" }", "unknown variant `flow`, expected `flsw` or `cwsm`"),
+        ("kind = \"dtd\"\ndynamic = { by = \"cwsm\", gamma = 2 }", "unknown field `gamma`"),
+        ("kind = \"wkd-l\"", "missing field `cost`"),
+        ("kind = \"wkd-l\"\ncost = { file = \"x\" }", "expected \"equal\" or { file, tensor, holds"),
+        ("kind = \"meal\"\ndiscriminator = { game = \"fair\" }", "expected `adversarial` or `joint`"),
         ("kind = \"channel\"\npairs = \"layers\"", "unknown variant `layers`, expected one of `stages`, `middle`"),
         ("kind = \"channel\"\npairs = 1", "expected a rule such as \"stages\", or a list of pairs"),
         ("kind = \"channel\"\npairs = [[\"layer1\"]]", "[\"layer1\"] is not a pair"),
@@ -141,6 +144,13 @@ fn a_resolved_loss_reads_back_equal_with_its_defaults_spelled_out() {
     for (text, spelled) in [
         ("kind = \"cross-entropy\"", "label_smoothing = 0.0"),
         ("kind = \"kd\"\ntemperature = 1", "denominator = \"correct\""),
+        ("kind = \"kd\"\ntemperature = 1\ngate = \"teacher-right\"", "wrong = \"drop\""),
+        ("kind = \"kd\"\ntemperature = 1\nstandardise = true", "standardise = true"),
+        ("kind = \"kd\"\ntemperature = 1\nstandardise = { std = \"population\" }", "eps = 0.0000001"),
+        ("kind = \"dtd\"\ndynamic = { by = \"cwsm\", beta = 2 }", "least = 1.0"),
+        ("kind = \"wkd-l\"\ncost = \"equal\"", "cost = \"equal\""),
+        ("kind = \"wkd-l\"\ncost = { file = \"a.pth\", tensor = \"fc.weight\", holds = \"prototypes\" }", "fc.weight"),
+        ("kind = \"meal\"\ndiscriminator = { game = \"joint\" }", "weight = 1.0"),
         ("kind = \"channel\"", "connector = \"always\""),
         ("kind = \"channel\"\npairs = [[\"layer1\", \"layer2.conv\"]]", "[\"layer1\", \"layer2.conv\"]"),
     ] {
@@ -153,7 +163,13 @@ fn a_resolved_loss_reads_back_equal_with_its_defaults_spelled_out() {
 #[test]
 fn the_catalog_names_every_setting_and_its_default() {
     for entry in catalog() {
-        let needed = if entry.kind == "kd" { "temperature = 1" } else { "" };
+        let needed = match entry.kind {
+            "kd" => "temperature = 1",
+            "ttm" => "gamma = 0.2",
+            "wkd-l" => "cost = \"equal\"",
+            "meal" => "discriminator = { game = \"joint\" }",
+            _ => "",
+        };
         let text = format!("kind = \"{}\"\n{needed}", entry.kind);
         let table: toml::Table = toml::to_string(&spec(&text)).unwrap().parse().unwrap();
         assert_eq!(table["kind"].as_str(), Some(entry.kind));

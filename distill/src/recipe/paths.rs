@@ -31,6 +31,7 @@ impl Recipe {
         if let Some(init) = &mut self.student.init {
             change(init);
         }
+        self.losses.iter_mut().flat_map(|loss| loss.loss.files()).for_each(&mut change);
         self.teachers.iter_mut().for_each(|teacher| teacher.from.each_path(&mut change));
     }
 }
@@ -94,5 +95,16 @@ mod tests {
         assert_eq!(there, Path::new("../../data/fashion"));
         assert_eq!(normalise(&Path::new("/home/me/runs/x").join(there)), Path::new("/home/me/data/fashion"));
         assert_eq!(relative(Path::new("/usr/share/data"), Path::new("/home/me")), Path::new("/usr/share/data"));
+    }
+
+    #[test]
+    fn the_file_of_a_loss_is_a_path_too() {
+        let mut recipe = Recipe::parse(include_str!("../../../recipes/cifar100/kd.toml"), &[]).unwrap();
+        let cost = "{ file = \"../teachers/r.pth\", tensor = \"fc.weight\", holds = \"prototypes\" }";
+        recipe.losses[0].loss = toml::from_str(&format!("kind = \"wkd-l\"\ncost = {cost}")).unwrap();
+        recipe.resolve_paths(Path::new("/home/me/recipes"));
+        assert_eq!(recipe.losses[0].loss.files(), [Path::new("/home/me/teachers/r.pth")]);
+        let mut moved = recipe.relative_to(Path::new("/home/me/runs/x"));
+        assert_eq!(moved.losses[0].loss.files(), [Path::new("../../teachers/r.pth")]);
     }
 }

@@ -1,10 +1,11 @@
 //! Cross-entropy, KD, GKD and CD.
 
-use attar_distill::losses::channel::{Layers, channel};
-use attar_distill::losses::cross_entropy::cross_entropy;
-use attar_distill::losses::kd::{Denominator, guided_kd, kd};
 use std::collections::BTreeMap;
 
+use attar_distill::losses::channel::{Layers, channel};
+use attar_distill::losses::cross_entropy::cross_entropy;
+use attar_distill::losses::kd::{kd, repaired_kd};
+use attar_distill::losses::logits::{Denominator, Repair, Wrong};
 use attar_distill::losses::{LossSpec, Site, Step, View, log_softmax};
 use attar_distill::{Network, Outputs, Params, Result};
 use attar_models::{Graph, GraphBuilder, Op};
@@ -38,6 +39,18 @@ fn kd_is_pytorchs() {
         let temperature = settings["temperature"].as_f64().unwrap();
         against_pytorch(&case, &tensors, "logits", |z, input| kd(z, &input("teacher"), temperature));
     }
+}
+
+/// GKD: KD without the samples that the teacher classifies wrongly.
+fn guided_kd(
+    student: &Tensor,
+    teacher: &Tensor,
+    labels: &Tensor,
+    temperature: f64,
+    denominator: Denominator,
+) -> Result<Tensor> {
+    let repair = Repair { wrong: Wrong::Drop, denominator, ..Repair::default() };
+    repaired_kd(student, teacher, labels, temperature, &repair)
 }
 
 #[test]

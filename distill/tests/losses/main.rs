@@ -6,3 +6,5 @@ mod classic;
 mod common;
 mod features;
 mod features_built;
+mod logits;
+mod logits_objects;

@@ -7,6 +7,7 @@
 mod cast;
 mod labels;
 mod learn;
+mod logits;
 mod resume;
 mod scene;
 mod wrong;

@@ -21,7 +21,8 @@ use crate::error::{Error, Result};
 use crate::losses::LossSpec;
 use crate::losses::channel::ChannelSpec;
 use crate::losses::cross_entropy::CrossEntropySpec;
-use crate::losses::kd::{Denominator, Gate, KdSpec};
+use crate::losses::kd::KdSpec;
+use crate::losses::logits::Wrong;
 use crate::network::Network;
 use crate::network::profile::{Profile, profiled};
 use crate::optim::OptimiserSpec;
@@ -231,7 +232,7 @@ fn train(case: &Case) -> TrainSection {
 
 /// CE; with a teacher CD and GKD too, called `ce`, `cd` and `gkd`.
 fn losses(student: &Graph, teacher: Option<&Graph>) -> Result<Vec<PlannedLoss>> {
-    let gkd = KdSpec { temperature: 1.0, gate: Gate::TeacherRight, denominator: Denominator::Correct };
+    let gkd = KdSpec { wrong: Wrong::Drop, ..KdSpec::at(1.0) };
     let mut specs = vec![("ce", 1.0, LossSpec::CrossEntropy(CrossEntropySpec::default()))];
     if teacher.is_some() {
         specs.push(("cd", 6.0, LossSpec::Channel(ChannelSpec::default())));

@@ -57,6 +57,19 @@ const CASES: &[Case] = &[
     alone("nst", "").weight(10.0),
     alone("vid", ""),
     alone("wkd-f", "").weight(0.05),
+    alone("kd", "temperature = 2.0\nwrong = \"swap\"\nstandardise = true"),
+    alone("dtd", "temperature = 1.5\ndynamic = { by = \"flsw\", beta = 0.5 }\nwrong = \"smooth\""),
+    alone("dkd", "").weight(0.1),
+    alone("nkd", ""),
+    alone("ttm", "gamma = 0.5\nweighted = true"),
+    alone("dist", ""),
+    alone("wkd-l", "cost = \"equal\"").weight(0.1),
+    alone("mlkd", "").weight(0.1),
+    alone("ps-kd", ""),
+    alone("tf-kd", "temperature = 0.3"),
+    alone("meal", ""),
+    alone("meal", "discriminator = { game = \"joint\" }"),
+    alone("meal", "discriminator = { game = \"adversarial\", weight = 0.1 }"),
 ];
 
 #[test]
