@@ -2,25 +2,15 @@
 
 /// Lays out `rows` under `header`, every column as wide as its widest cell.
 pub(crate) fn render(header: &[&str], rows: &[Vec<String>]) -> String {
-    lay_out(header, rows, 1)
-}
-
-/// As [`render`], but for words: every column to the left.
-pub(crate) fn left(header: &[&str], rows: &[Vec<String>]) -> String {
-    lay_out(header, rows, header.len())
-}
-
-/// The first `to_the_left` columns to the left, the others to the right.
-fn lay_out(header: &[&str], rows: &[Vec<String>], to_the_left: usize) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.chain([header[column].chars().count()]).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..header.len()).map(width).collect();
     let line = |cells: Vec<&str>| {
-        let pad = |(at, cell): (usize, &&str)| match at < to_the_left {
-            true => format!("{cell:<w$}", w = widths[at]),
-            false => format!("{cell:>w$}", w = widths[at]),
+        let pad = |(at, cell): (usize, &&str)| match at {
+            0 => format!("{cell:<w$}", w = widths[at]),
+            _ => format!("{cell:>w$}", w = widths[at]),
         };
         cells.iter().enumerate().map(pad).collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
@@ -48,7 +38,6 @@ mod tests {
         let text =
             render(&["name", "n"], &[vec!["a".to_owned(), "10".to_owned()], vec!["long".to_owned(), "5".to_owned()]]);
         assert_eq!(text, "name   n\n────  ──\na     10\nlong   5\n");
-        assert_eq!(left(&["name", "n"], &[vec!["a".to_owned(), "10".to_owned()]]), "name  n\n────  ──\na     10\n");
     }
 
     #[test]

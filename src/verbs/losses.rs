@@ -5,7 +5,9 @@ use attar_distill::losses::{Basis, Entry, Setting, Teachers, catalog};
 use attar_models::Error;
 
 use super::print;
-use crate::table;
+
+/// Characters that fit most terminals.
+const WIDTH: usize = 100;
 
 /// Lists the losses that recipes are made of: what each asks of the student, its paper, its settings and their defaults.
 #[derive(Debug, clap::Args)]
@@ -44,14 +46,42 @@ fn text(entry: &Entry) -> String {
         Teachers::One => "one teacher",
         Teachers::Many => "one teacher or more",
     };
-    let mut text = format!("{}\n  {}\n  {}; {basis}; {teachers}\n", entry.kind, entry.summary, entry.paper);
-    if !entry.settings.is_empty() {
-        let row = |setting: &Setting| {
-            [setting.name, setting.default.unwrap_or("-"), setting.values, setting.summary].map(str::to_owned).to_vec()
-        };
-        let rows: Vec<Vec<String>> = entry.settings.iter().map(row).collect();
-        let settings = table::left(&["setting", "default", "values", "what it does"], &rows);
-        settings.lines().for_each(|line| text.push_str(&format!("    {line}\n")));
+    let mut lines = vec![entry.kind.to_owned()];
+    lines.extend(wrapped(entry.summary, 2));
+    lines.extend(wrapped(&format!("{}; {basis}; {teachers}", entry.paper), 2));
+    for Setting { name, values, default, summary } in entry.settings {
+        let default = default.map(|default| format!(" = {default}")).unwrap_or_default();
+        lines.extend(wrapped(&format!("{name}{default}: {values}"), 4));
+        lines.extend(wrapped(summary, 8));
     }
-    text
+    lines.join("\n") + "\n"
+}
+
+/// Words in lines of at most [`WIDTH`] characters, all indented.
+fn wrapped(text: &str, indent: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(format!("{:indent$}{word}", "")),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_break_between_words() {
+        let lines = wrapped(&"word ".repeat(50), 4);
+        assert!(
+            lines.len() > 2 && lines.iter().all(|line| line.chars().count() <= WIDTH && line.starts_with("    word"))
+        );
+        assert_eq!(wrapped("short", 2), ["  short"]);
+    }
 }
