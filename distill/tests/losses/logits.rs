@@ -7,14 +7,14 @@ use attar_distill::losses::dkd::dkd;
 use attar_distill::losses::dtd::{Dynamic, dtd, temperatures};
 use attar_distill::losses::kd::{kd, repaired_kd};
 use attar_distill::losses::logits::{Repair, Spread, Standardise, Wrong, standardise};
-use attar_distill::losses::meal::{Game, Layer, meal, play};
+use attar_distill::losses::meal::{Game, Layer, discriminate, meal, play, told_apart};
 use attar_distill::losses::mlkd::{MlkdSpec, batch_level, class_level, mlkd};
 use attar_distill::losses::nkd::nkd;
 use attar_distill::losses::ps_kd::{progressive, share};
 use attar_distill::losses::tf_kd::tf_kd;
 use attar_distill::losses::ttm::ttm;
 use attar_distill::losses::wkd_l::{Holds, distances, sharpened, transport};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -271,4 +271,39 @@ fn temperatures_keep_their_mean_and_their_bound_and_carry_no_gradient() {
     let z = candle_core::Var::from_tensor(&z).unwrap();
     let tau = temperatures(&z, &t, 4.0, Dynamic::default()).unwrap();
     assert!(tau.sum_all().unwrap().backward().unwrap().get(&z).is_none());
+}
+
+/// One player of the adversarial game learns for thirty steps while the other stands still, and gets better at it.
+#[test]
+fn each_player_of_the_adversarial_game_improves_while_the_other_stands_still() {
+    let (student, teacher) = (noise(&[6, 4], 1.0), noise(&[6, 4], 2.0));
+    let mut layers: Vec<Var> = [([5, 4].as_slice(), 3.0), (&[5], 4.0), (&[2, 5], 5.0), (&[2], 6.0)]
+        .into_iter()
+        .map(|(shape, salt)| Var::from_tensor(&(noise(shape, salt) * 0.3).unwrap()).unwrap())
+        .collect();
+    let pairs = |layers: &[Var]| -> Vec<Layer> {
+        layers.chunks(2).map(|pair| (pair[0].as_tensor().clone(), pair[1].as_tensor().clone())).collect()
+    };
+    let told = |logits: &Tensor, layers: &[Var], is_teacher| {
+        number(&told_apart(&discriminate(logits, &pairs(layers), false).unwrap(), is_teacher).unwrap())
+    };
+    let descend =
+        |var: &Var, grad: &Tensor| Var::from_tensor(&(var.as_tensor() - (grad * 0.5).unwrap()).unwrap()).unwrap();
+
+    let apart = |layers: &[Var]| told(&student, layers, false) + told(&teacher, layers, true);
+    let start = apart(&layers);
+    for _ in 0..30 {
+        let grads = play(Game::Adversarial, &student, &teacher, &pairs(&layers)).unwrap().backward().unwrap();
+        layers = layers.iter().map(|var| descend(var, grads.get(var).unwrap())).collect();
+    }
+    assert!(apart(&layers) < 0.8 * start, "the discriminator: {start} -> {}", apart(&layers));
+
+    let mut own = Var::from_tensor(&student).unwrap();
+    let start = told(&own, &layers, true);
+    for _ in 0..30 {
+        let grads = play(Game::Adversarial, &own, &teacher, &pairs(&layers)).unwrap().backward().unwrap();
+        own = descend(&own, grads.get(&own).unwrap());
+    }
+    let end = told(&own, &layers, true);
+    assert!(end < 0.8 * start, "the student: {start} -> {end}");
 }
