@@ -7,6 +7,7 @@ pub mod at;
 mod catalog;
 pub mod channel;
 pub mod cross_entropy;
+pub mod differentiable;
 pub mod dist;
 pub mod dkd;
 pub mod dtd;
