@@ -6,11 +6,14 @@
 pub mod at;
 mod catalog;
 pub mod channel;
+pub mod contrast;
+pub mod crd;
 pub mod cross_entropy;
 pub mod differentiable;
 pub mod dist;
 pub mod dkd;
 pub mod dtd;
+mod embedding;
 pub mod fitnets;
 pub mod kd;
 pub mod logits;
@@ -48,10 +51,12 @@ use crate::error::Result;
 pub use at::AtSpec;
 pub use catalog::{Basis, Entry, Setting, Teachers};
 pub use channel::ChannelSpec;
+pub use crd::CrdSpec;
 pub use cross_entropy::CrossEntropySpec;
 pub use dist::DistSpec;
 pub use dkd::DkdSpec;
 pub use dtd::DtdSpec;
+pub use embedding::embed;
 pub use fitnets::FitnetsSpec;
 pub use kd::KdSpec;
 pub use meal::MealSpec;
@@ -216,4 +221,6 @@ registry! {
     Vid(VidSpec),
     /// Against mean and spread of the teacher's channels; see [`wkd_f`].
     WkdF(WkdFSpec),
+    /// Against the teacher's embedding of each image, apart from those of others; see [`crd`].
+    Crd(CrdSpec),
 }

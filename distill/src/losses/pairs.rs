@@ -90,6 +90,15 @@ impl Pairs {
         Ok(own.iter().zip(&other).enumerate().map(pair).collect())
     }
 
+    /// The pair of a loss that compares two features.
+    pub(super) fn only(&self, site: &Site<'_>) -> Result<Pair> {
+        let pairs = self.resolve(site)?;
+        let count = pairs.len();
+        <[Pair; 1]>::try_from(pairs)
+            .map(|[pair]| pair)
+            .map_err(|_| site.error("pairs", format!("this loss compares one pair, the recipe names {count}")))
+    }
+
     /// The taps of these pairs, with the connectors that `connect` makes for the student's side.
     pub(super) fn taps(
         &self,
