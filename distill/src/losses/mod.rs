@@ -26,6 +26,7 @@ mod pairs;
 pub mod pkt;
 pub mod ps_kd;
 mod regressor;
+pub mod review;
 pub mod rkd;
 mod site;
 mod softmax;
@@ -66,6 +67,7 @@ pub use nst::NstSpec;
 pub use pairs::{Pairs, Rule};
 pub use pkt::PktSpec;
 pub use ps_kd::PsKdSpec;
+pub use review::ReviewKdSpec;
 pub use rkd::RkdSpec;
 pub use site::Site;
 pub use softmax::log_softmax;
@@ -221,6 +223,9 @@ registry! {
     Vid(VidSpec),
     /// Against mean and spread of the teacher's channels; see [`wkd_f`].
     WkdF(WkdFSpec),
+    /// Against the teacher's stages, the student's fused from deep to shallow; see [`review`].
+    #[serde(rename = "reviewkd")]
+    ReviewKd(ReviewKdSpec),
     /// Against the teacher's embedding of each image, apart from those of others; see [`crd`].
     Crd(CrdSpec),
 }

@@ -11,3 +11,4 @@ mod features_built;
 mod leaves;
 mod logits;
 mod logits_objects;
+mod review;

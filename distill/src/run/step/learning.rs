@@ -70,6 +70,7 @@ const CASES: &[Case] = &[
     alone("meal", ""),
     alone("meal", "discriminator = { game = \"joint\" }"),
     alone("meal", "discriminator = { game = \"adversarial\", weight = 0.1 }"),
+    alone("reviewkd", ""),
     alone("crd", "dim = 16\nnegatives = 16").weight(0.1),
     alone("crd", "dim = 16\nin_batch = true"),
 ];
