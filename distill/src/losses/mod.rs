@@ -14,6 +14,7 @@ pub mod dist;
 pub mod dkd;
 pub mod dtd;
 mod embedding;
+pub mod feed;
 pub mod fitnets;
 pub mod kd;
 pub mod logits;
@@ -58,6 +59,7 @@ pub use dist::DistSpec;
 pub use dkd::DkdSpec;
 pub use dtd::DtdSpec;
 pub use embedding::embed;
+pub use feed::FeedSpec;
 pub use fitnets::FitnetsSpec;
 pub use kd::KdSpec;
 pub use meal::MealSpec;
@@ -228,4 +230,6 @@ registry! {
     ReviewKd(ReviewKdSpec),
     /// Against the teacher's embedding of each image, apart from those of others; see [`crd`].
     Crd(CrdSpec),
+    /// Against the maps of several teachers, each through a transform of its own; see [`feed`].
+    Feed(FeedSpec),
 }

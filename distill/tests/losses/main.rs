@@ -8,6 +8,7 @@ mod classic;
 mod common;
 mod features;
 mod features_built;
+mod feed;
 mod leaves;
 mod logits;
 mod logits_objects;

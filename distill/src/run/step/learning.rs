@@ -73,6 +73,7 @@ const CASES: &[Case] = &[
     alone("reviewkd", ""),
     alone("crd", "dim = 16\nnegatives = 16").weight(0.1),
     alone("crd", "dim = 16\nin_batch = true"),
+    alone("feed", "").weight(100.0),
 ];
 
 #[test]
