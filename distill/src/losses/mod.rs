@@ -16,6 +16,7 @@ pub mod dtd;
 mod embedding;
 pub mod feed;
 pub mod fitnets;
+pub mod gacd;
 pub mod kd;
 pub mod logits;
 pub mod maps;
@@ -61,6 +62,7 @@ pub use dtd::DtdSpec;
 pub use embedding::embed;
 pub use feed::FeedSpec;
 pub use fitnets::FitnetsSpec;
+pub use gacd::GacdSpec;
 pub use kd::KdSpec;
 pub use meal::MealSpec;
 pub use mlkd::MlkdSpec;
@@ -232,4 +234,6 @@ registry! {
     Crd(CrdSpec),
     /// Against the maps of several teachers, each through a transform of its own; see [`feed`].
     Feed(FeedSpec),
+    /// Around a robust teacher's feature as anchor, against other images; see [`gacd`].
+    Gacd(GacdSpec),
 }

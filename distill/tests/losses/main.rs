@@ -9,6 +9,7 @@ mod common;
 mod features;
 mod features_built;
 mod feed;
+mod gacd;
 mod leaves;
 mod logits;
 mod logits_objects;

@@ -74,6 +74,7 @@ const CASES: &[Case] = &[
     alone("crd", "dim = 16\nnegatives = 16").weight(0.1),
     alone("crd", "dim = 16\nin_batch = true"),
     alone("feed", "").weight(100.0),
+    alone("gacd", "dim = 16\nqueue = 0"),
 ];
 
 #[test]
