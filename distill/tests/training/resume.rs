@@ -10,7 +10,7 @@ use std::sync::Arc;
 use attar_distill::checkpoint::Failpoint;
 use attar_distill::run::{self, Silent};
 
-use super::scene::Scene;
+use super::scene::{ADAPTERS, STUDENT, Scene};
 
 /// Tells the victim, which is this very test binary, where its scene is, which run, and where to wait for its end.
 const VICTIM: &str = "ATTAR_TEST_VICTIM";
@@ -162,6 +162,18 @@ fn a_killed_run_ends_with_the_same_bits_wherever_it_was_killed() {
         assert!(receipt.resumed <= kills.len());
         assert_equal(name, &whole, &contents(&scene.run(name)));
     }
+}
+
+/// What losses train and remember is as much a part of a run as the student.
+#[test]
+fn trained_adapters_and_memory_banks_survive() {
+    let scene = Scene::new();
+    let (plain, _) = STUDENT.split_once("[[losses]]").unwrap();
+    std::fs::write(scene.root().join("student.toml"), format!("{plain}{ADAPTERS}")).unwrap();
+    scene.start("student", "whole", &[]).unwrap();
+    kill_at(&scene, "killed", "step 3+5");
+    scene.resume("student", "killed", &[]).unwrap();
+    assert_equal("killed", &contents(&scene.run("whole")), &contents(&scene.run("killed")));
 }
 
 #[test]

@@ -113,6 +113,34 @@ weight = { at = [[1, 6.0], [3, 5.4]] }
 loss = { kind = "channel" }
 "#;
 
+/// Losses that train layers of their own and remember images.
+pub(crate) const ADAPTERS: &str = r#"
+[[losses]]
+name = "ce"
+weight = 1.0
+loss = { kind = "cross-entropy" }
+
+[[losses]]
+name = "review"
+weight = { at = [[1, 0.0], [3, 1.0]], join = "linear" }
+loss = { kind = "reviewkd" }
+
+[[losses]]
+name = "crd"
+weight = 0.1
+loss = { kind = "crd", dim = 8, negatives = 16 }
+
+[[losses]]
+name = "feed"
+weight = 10.0
+loss = { kind = "feed" }
+
+[[losses]]
+name = "gacd"
+weight = { at = [[1, 0.0], [2, 0.1]] }
+loss = { kind = "gacd", dim = 8, queue = 20 }
+"#;
+
 /// A directory with data, recipes and a trained teacher.
 pub(crate) struct Scene {
     _keep: Option<tempfile::TempDir>,
