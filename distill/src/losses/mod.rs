@@ -26,6 +26,7 @@ pub mod nkd;
 pub mod nst;
 mod pairs;
 pub mod pkt;
+pub mod pld;
 pub mod ps_kd;
 mod regressor;
 pub mod review;
@@ -203,6 +204,8 @@ registry! {
     WkdL(WkdLSpec),
     /// Samples, batches and classes at several temperatures; see [`mlkd`].
     Mlkd(MlkdSpec),
+    /// Against the teacher's ranking of the classes, the label first; see [`pld`].
+    Pld(pld::PldSpec),
     /// Against the labels and the student's own past; see [`ps_kd`].
     PsKd(PsKdSpec),
     /// Against a teacher made by hand of the label; see [`tf_kd`].

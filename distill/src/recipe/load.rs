@@ -148,7 +148,7 @@ fn read_table(text: &str, path: &Path) -> Result<Table> {
 }
 
 /// A recipe laid over the file that its key `base` names, which lies beside it and may have a base itself: tables are
-/// merged key by key, everything else (lists too) is replaced.
+/// merged key by key unless their `kind`s differ, everything else (lists too) is replaced.
 fn on_base(mut over: Table, directory: &Path, depth: usize) -> Result<Table> {
     let fail = |problem: String| Error::Recipe { key: "base".to_owned(), problem };
     let Some(base) = over.remove("base") else { return Ok(over) };
@@ -168,6 +168,11 @@ fn on_base(mut over: Table, directory: &Path, depth: usize) -> Result<Table> {
 }
 
 fn merge(under: &mut Table, over: Table) {
+    // Of another kind, what the base says of its own kind means nothing.
+    if over.get("kind").is_some_and(|kind| under.get("kind").is_some_and(|other| other != kind)) {
+        *under = over;
+        return;
+    }
     for (key, value) in over {
         match (under.get_mut(&key), value) {
             (Some(Value::Table(under)), Value::Table(over)) => merge(under, over),
@@ -276,14 +281,14 @@ mod tests {
             epochs = 2
             batch = 6
             learning_rate = 0.1
-            optimiser = { kind = "sgd" }
+            optimiser = { kind = "sgd", momentum = 0.9 }
             [[losses]]
             name = "ce"
             weight = 1.0
             loss = { kind = "cross-entropy" }
         "#;
         write("common.base", base);
-        let over = "base = \"common.base\"\nname = \"over\"\n[train]\nepochs = 5\n[[losses]]\nname = \"smooth\"\nweight = 1.0\nloss = { kind = \"cross-entropy\", label_smoothing = 0.1 }";
+        let over = "base = \"common.base\"\nname = \"over\"\n[train]\nepochs = 5\noptimiser = { kind = \"adamw\" }\n[[losses]]\nname = \"smooth\"\nweight = 1.0\nloss = { kind = \"cross-entropy\", label_smoothing = 0.1 }";
         write("over.toml", over);
         let recipe = Recipe::load(&folder.path().join("over.toml"), &["train.batch=7".to_owned()]).unwrap();
         assert_eq!((recipe.name.as_str(), recipe.train.epochs, recipe.train.batch), ("over", 5, 7));

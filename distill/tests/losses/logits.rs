@@ -288,13 +288,13 @@ fn each_player_of_the_adversarial_game_improves_while_the_other_stands_still() {
         number(&told_apart(&discriminate(logits, &pairs(layers), false).unwrap(), is_teacher).unwrap())
     };
     let descend =
-        |var: &Var, grad: &Tensor| Var::from_tensor(&(var.as_tensor() - (grad * 0.5).unwrap()).unwrap()).unwrap();
+        |var: &Var, grad: &Tensor| Var::from_tensor(&(var.as_tensor() - (grad * by).unwrap()).unwrap()).unwrap();
 
     let apart = |layers: &[Var]| told(&student, layers, false) + told(&teacher, layers, true);
     let start = apart(&layers);
     for _ in 0..30 {
         let grads = play(Game::Adversarial, &student, &teacher, &pairs(&layers)).unwrap().backward().unwrap();
-        layers = layers.iter().map(|var| descend(var, grads.get(var).unwrap())).collect();
+        layers = layers.iter().map(|var| descend(var, grads.get(var).unwrap(), 0.5)).collect();
     }
     assert!(apart(&layers) < 0.8 * start, "the discriminator: {start} -> {}", apart(&layers));
 
@@ -302,7 +302,7 @@ fn each_player_of_the_adversarial_game_improves_while_the_other_stands_still() {
     let start = told(&own, &layers, true);
     for _ in 0..30 {
         let grads = play(Game::Adversarial, &own, &teacher, &pairs(&layers)).unwrap().backward().unwrap();
-        own = descend(&own, grads.get(&own).unwrap());
+        own = descend(&own, grads.get(&own).unwrap(), 5.0);
     }
     let end = told(&own, &layers, true);
     assert!(end < 0.8 * start, "the student: {start} -> {end}");

@@ -13,4 +13,5 @@ mod gacd;
 mod leaves;
 mod logits;
 mod logits_objects;
+mod pld;
 mod review;

@@ -25,22 +25,16 @@ struct Case {
     kind: &'static str,
     /// Its settings.
     settings: &'static str,
-    /// Whether cross-entropy stands beside it, for it has no minimum that is worth reaching of its own.
-    with_ce: bool,
     weight: f64,
 }
 
 const fn alone(kind: &'static str, settings: &'static str) -> Case {
-    Case { kind, settings, with_ce: false, weight: 1.0 }
+    Case { kind, settings, weight: 1.0 }
 }
 
 impl Case {
     const fn weight(self, weight: f64) -> Self {
         Self { weight, ..self }
-    }
-
-    const fn beside_ce(self) -> Self {
-        Self { with_ce: true, ..self }
     }
 }
 
@@ -65,6 +59,7 @@ const CASES: &[Case] = &[
     alone("dist", ""),
     alone("wkd-l", "cost = \"equal\"").weight(0.1),
     alone("mlkd", "").weight(0.1),
+    alone("pld", ""),
     alone("ps-kd", ""),
     alone("tf-kd", "temperature = 0.3"),
     alone("meal", ""),
@@ -101,13 +96,10 @@ fn learn(case: &Case) -> (f64, f64) {
         Teachers::One => &[1],
         Teachers::Many => &[1, 2],
     };
-    let mut losses = format!(
+    let losses = format!(
         "[[losses]]\nname = \"own\"\nweight = {}\n[losses.loss]\nkind = \"{}\"\n{}\n",
         case.weight, case.kind, case.settings
     );
-    if case.with_ce {
-        losses += "[[losses]]\nname = \"ce\"\nweight = 1.0\n[losses.loss]\nkind = \"cross-entropy\"\n";
-    }
     let mut learner = learner(&losses, teachers);
     let values: Vec<f64> = steps(&mut learner).map(|outcome| outcome.terms["own"]).collect();
     (values[0], values[STEPS - 1])
