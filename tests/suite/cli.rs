@@ -65,7 +65,12 @@ fn losses_are_explained_with_paper_and_settings() {
         assert!(all.contains(part), "no `{part}` in\n{all}");
     }
     let one = scene.attar(&["distill", "--explain", "kd"]).ok().out;
-    assert!(one.starts_with("kd\n") && one.contains("teacher-right") && !one.contains("channel"), "{one}");
+    assert!(
+        one.starts_with("kd\n")
+            && one.contains("wrong = keep: keep | drop | swap | smooth")
+            && !one.contains("channel"),
+        "{one}"
+    );
 }
 
 #[test]

@@ -29,6 +29,11 @@ fn sources() -> Vec<(PathBuf, String)> {
     found
 }
 
+/// Text for a cell of a table.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
 /// The page of a loss.
 fn page(entry: &Entry, sources: &[(PathBuf, String)]) -> String {
     let states = format!("kind: \"{}\",", entry.kind);
@@ -67,7 +72,6 @@ fn page(entry: &Entry, sources: &[(PathBuf, String)]) -> String {
         page += "| setting | values | default | |\n|---|---|---|---|\n";
     }
     for setting in entry.settings {
-        let cell = |text: &str| text.replace('|', "\\|");
         let default = setting.default.unwrap_or("");
         let _ = writeln!(
             page,
@@ -106,7 +110,13 @@ fn every_loss_has_its_page_and_a_recipe() {
         assert!(!recipes(entry.kind).is_empty(), "no shipped recipe uses `{}`", entry.kind);
         pages.push((folder.join(format!("{}.md", entry.kind)), page(entry, &sources)));
         let reading = if entry.basis == Basis::Reading { " (our reading)" } else { "" };
-        let _ = writeln!(index, "| [`{0}`]({0}.md){reading} | {1} | {2} |", entry.kind, entry.summary, entry.paper);
+        let _ = writeln!(
+            index,
+            "| [`{0}`]({0}.md){reading} | {1} | {2} |",
+            entry.kind,
+            cell(entry.summary),
+            cell(entry.paper)
+        );
     }
     pages.push((folder.join("README.md"), index));
     for (path, expected) in &pages {

@@ -287,8 +287,9 @@ fn each_player_of_the_adversarial_game_improves_while_the_other_stands_still() {
     let told = |logits: &Tensor, layers: &[Var], is_teacher| {
         number(&told_apart(&discriminate(logits, &pairs(layers), false).unwrap(), is_teacher).unwrap())
     };
-    let descend =
-        |var: &Var, grad: &Tensor| Var::from_tensor(&(var.as_tensor() - (grad * by).unwrap()).unwrap()).unwrap();
+    let descend = |var: &Var, grad: &Tensor, by: f64| {
+        Var::from_tensor(&(var.as_tensor() - (grad * by).unwrap()).unwrap()).unwrap()
+    };
 
     let apart = |layers: &[Var]| told(&student, layers, false) + told(&teacher, layers, true);
     let start = apart(&layers);
