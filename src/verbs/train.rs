@@ -52,8 +52,7 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
     }
     let Some(path) = &args.recipe else { bail!("no recipe is named") };
     let recipe = Recipe::load(path, &args.set)?;
-    let labels_only = recipe.losses.iter().all(|loss| matches!(loss.loss, LossSpec::CrossEntropy(_)));
-    let alone = labels_only && recipe.teachers.is_empty() && recipe.generations.is_empty();
+    let alone = is_alone(&recipe);
     match kind {
         Kind::Taught if alone => bail!("{} learns from labels alone\n  hint: use `attar train`", path.display()),
         Kind::Alone if !alone => {
@@ -78,6 +77,12 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
         true => serde_json::to_string_pretty(&receipt)?,
         false => directory.display().to_string(),
     })
+}
+
+/// Whether a student learns from labels alone.
+pub(crate) fn is_alone(recipe: &Recipe) -> bool {
+    let labels_only = recipe.losses.iter().all(|loss| matches!(loss.loss, LossSpec::CrossEntropy(_)));
+    labels_only && recipe.teachers.is_empty() && recipe.generations.is_empty()
 }
 
 /// The plan of the first generation; those behind it wait for its weights.

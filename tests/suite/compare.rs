@@ -89,11 +89,7 @@ fn two_recipes_and_two_seeds_make_one_table() {
     let again = bench.compare(&recipes).ok();
     assert_eq!(again.err.matches("done already").count(), 3, "{}", again.err);
     assert!(again.err.contains("going on after epoch"), "{}", again.err);
-    assert!(
-        again.out.contains("2 of 2") && again.out.contains("* steps timed in different processes"),
-        "{}",
-        again.out
-    );
+    assert!(again.out.contains("2 of 2") && again.out.contains("* steps timed by different calls"), "{}", again.out);
     let later: Value = serde_json::from_str(&out("compare.json")).unwrap();
     assert_eq!(method(&later, "ce")["summary"]["last"], ce["summary"]["last"]);
 

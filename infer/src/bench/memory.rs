@@ -16,6 +16,11 @@ pub fn peak_since(before: Before) -> Option<u64> {
     status("VmHWM:").map(|peak| peak.saturating_sub(before.0))
 }
 
+/// The most resident bytes of another process so far, while it lives.
+pub fn peak_of(process: u32) -> Option<u64> {
+    bytes(&std::fs::read_to_string(format!("/proc/{process}/status")).ok()?, "VmHWM:")
+}
+
 fn status(key: &str) -> Option<u64> {
     bytes(&std::fs::read_to_string("/proc/self/status").ok()?, key)
 }

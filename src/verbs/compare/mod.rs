@@ -23,7 +23,7 @@ use summary::Summary;
 /// same; then the exit code is 2. Data, student, epochs and batch must be the same in all recipes.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Columns: accuracies are in percent, mean ± standard deviation over the seeds, after the last epoch and of the best epoch by\nvalidation; differences to the recipe compared with are taken seed by seed. NLL, ECE and the share of decisions that equal\nthe teacher's are those of the exported weights. `step` is the time of a step, evaluations included, in units of the other\nrecipe's; with a * it was taken in another process, perhaps on a busier machine.\n\nExamples:\n  attar compare recipes/fashion-mnist/*.toml --seeds 3 --out runs/compare\n  attar compare recipes/fashion-mnist/*.toml --against alone --set train.epochs=2 --seeds 1 --out runs/short"
+    after_help = "Columns: accuracies are in percent, mean ± standard deviation over the seeds, after the last epoch and of the best epoch by\nvalidation; differences to the recipe compared with are taken seed by seed. NLL, ECE and the share of decisions that equal\nthe teacher's are those of the exported weights. `step` is the time of a step, evaluations included, in units of the other\nrecipe's; with a * it was taken by another call, perhaps on a busier machine.\n`memory` is the most that the process that trained held.\n\nExamples:\n  attar compare recipes/fashion-mnist/*.toml --seeds 3 --out runs/compare\n  attar compare recipes/fashion-mnist/*.toml --against alone --set train.epochs=2 --seeds 1 --out runs/short"
 )]
 pub(crate) struct Args {
     /// Recipes; each is called by the name of its file.

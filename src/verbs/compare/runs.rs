@@ -1,8 +1,9 @@
 //! One recipe trained with one seed: done already, gone on with, or begun; and what came of it.
 
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::LazyLock;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use attar_distill::run::{Receipt, TestMeasures};
@@ -48,12 +49,12 @@ pub(super) struct Outcome {
     pub(super) right: Vec<bool>,
 }
 
-/// `cost.json`, which is left in a run directory: what only the process that trained can tell.
+/// `cost.json`, which is left in a run directory: what only who watched the training can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) struct Cost {
-    /// The process that finished the training, by the milliseconds since 1970 at which it began to.
+    /// The comparison that had it trained, by the milliseconds since 1970 at which it began to.
     pub(super) process: u64,
-    /// Most resident memory above what there was before the run.
+    /// Most resident memory of the process that trained it.
     pub(super) peak_memory_bytes: Option<u64>,
 }
 
@@ -84,7 +85,7 @@ fn train_one(contender: &Contender, seed: u64, directory: &Path, args: &Args) ->
                 eprintln!("done already: {}", directory.display());
                 receipt
             }
-            None => train_here(recipe, &directory)?,
+            None => train_there(recipe, &directory)?,
         };
         last = Some((receipt, directory));
     }
@@ -108,16 +109,42 @@ fn finished(recipe: &Recipe, directory: &Path) -> Result<Option<Receipt>> {
     read_receipt(directory).map(Some)
 }
 
-fn train_here(recipe: Recipe, directory: &Path) -> Result<Receipt> {
-    let before = memory::start();
-    let begun = directory.join("recipe.toml").is_file();
-    let receipt = train::carry_out(Plan::new(recipe, train::options())?, directory, begun)?;
-    let cost = Cost { process: *PROCESS, peak_memory_bytes: before.and_then(memory::peak_since) };
+/// Trains in a process of its own, so that its memory is its own; what a plan finds wrong is told here.
+fn train_there(recipe: Recipe, directory: &Path) -> Result<Receipt> {
+    let verb = if train::is_alone(&recipe) { "train" } else { "distill" };
+    let text = recipe.to_toml()?;
+    Plan::new(recipe, train::options())?;
+    let mut file = directory.as_os_str().to_owned();
+    file.push(".toml");
+    std::fs::create_dir_all(directory.parent().unwrap_or(Path::new(".")))?;
+    std::fs::write(&file, text)?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg(verb).arg(&file).arg("--out").arg(directory).stdout(Stdio::null());
+    if directory.join("recipe.toml").is_file() {
+        command.arg("--resume");
+    }
+    let (status, peak_memory_bytes) = watch(command.spawn()?)?;
+    if !status.success() {
+        bail!("`attar {verb} {}` ended with {status}; what it said is above", Path::new(&file).display());
+    }
+    let cost = Cost { process: *PROCESS, peak_memory_bytes };
     std::fs::write(directory.join(COST), serde_json::to_vec(&cost)?)?;
-    Ok(receipt)
+    read_receipt(directory)
 }
 
-/// This process.
+/// Waits for a process and tells the most memory it was seen to hold.
+fn watch(mut child: Child) -> Result<(ExitStatus, Option<u64>)> {
+    let mut peak = None;
+    loop {
+        peak = peak.max(memory::peak_of(child.id()));
+        match child.try_wait()? {
+            Some(status) => return Ok((status, peak)),
+            None => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+/// This comparison.
 static PROCESS: LazyLock<u64> =
     LazyLock::new(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64));
 

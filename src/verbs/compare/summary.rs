@@ -57,7 +57,7 @@ pub(super) struct Against {
     pub(super) best: Option<Spread>,
     /// Time of a step in units of the other's, the mean over the seeds.
     pub(super) step_ratio: Option<f64>,
-    /// Whether both times were taken in one process, for every seed.
+    /// Whether both times were taken by one comparison, for every seed.
     pub(super) same_process: bool,
     pub(super) seeds: Vec<Pair>,
 }

@@ -147,7 +147,7 @@ impl Comparison {
         remarks.extend(self.notes.iter().map(|line| format!("also different: {line}")));
         let against = |method: &Method| method.summary.against.as_ref().is_some_and(|against| !against.same_process);
         if self.methods.iter().any(against) {
-            remarks.push("* steps timed in different processes".to_owned());
+            remarks.push("* steps timed by different calls".to_owned());
         }
         remarks
     }

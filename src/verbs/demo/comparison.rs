@@ -34,7 +34,8 @@ impl Contender {
 #[derive(Debug, Serialize)]
 pub(super) struct Comparison {
     rows: Vec<Row>,
-    students: Pair,
+    /// The last student against each of the others.
+    pairs: Vec<Pair>,
     test_images: usize,
 }
 
@@ -55,34 +56,39 @@ struct Row {
     latency_ms: f64,
 }
 
-/// The taught student against the one alone, paired on the same test images; points of accuracy.
+/// One student against another, paired on the same test images; points of accuracy.
 #[derive(Debug, Serialize)]
 struct Pair {
+    title: &'static str,
+    against: &'static str,
     gained: usize,
     lost: usize,
     difference: f64,
     interval: [f64; 2],
 }
 
+/// A contender's title, and whether it was right about each test image.
+type Answers<'a> = (&'static str, &'a [bool]);
+
 impl Comparison {
-    /// Measures all contenders, the last two being the student alone and taught.
+    /// Measures all contenders: the teacher first, then the students, the last of which is compared with the others.
     pub(super) fn of(contenders: &[Contender], test: &dyn Dataset, engines: &EngineArgs) -> Result<Self> {
         let hashes = attar_data::pixel_hashes(test)?;
         let answers: Vec<Vec<bool>> = contenders.iter().map(|one| right(one, test, &hashes)).collect::<Result<_>>()?;
         let rows =
             contenders.iter().zip(&answers).map(|(one, right)| row(one, right, engines)).collect::<Result<_>>()?;
-        let [.., alone, taught] = &answers[..] else { anyhow::bail!("two students are compared") };
-        Ok(Self { rows, students: Pair::of(alone, taught), test_images: test.len() })
+        let titles = contenders.iter().map(|one| one.title);
+        let named: Vec<Answers<'_>> = titles.zip(answers.iter().map(Vec::as_slice)).collect();
+        let [_, others @ .., taught] = &named[..] else { anyhow::bail!("a teacher and students are compared") };
+        let pairs = others.iter().map(|other| Pair::of(*taught, *other)).collect();
+        Ok(Self { rows, pairs, test_images: test.len() })
     }
 
     /// The table as a section of a page.
     pub(super) fn html(&self) -> String {
         let cells: Vec<Vec<String>> = self.rows.iter().map(Row::cells).collect();
-        format!(
-            "<h2>Side by side</h2>{}<p>{}</p>",
-            html::table(&HEADER, &cells),
-            html::escape(&self.students.to_string())
-        )
+        let pairs = self.pairs.iter().map(|pair| format!("<p>{}</p>", html::escape(&pair.to_string())));
+        format!("<h2>Side by side</h2>{}{}", html::table(&HEADER, &cells), pairs.collect::<String>())
     }
 
     /// Everything a reader needs to check the table: numbers, seed, how settings were chosen, the verdict.
@@ -157,12 +163,19 @@ fn wilson(hits: usize, n: usize) -> [f64; 2] {
 }
 
 impl Pair {
-    fn of(alone: &[bool], taught: &[bool]) -> Self {
+    fn of((title, taught): Answers<'_>, (against, alone): Answers<'_>) -> Self {
         let count = |a: bool, b: bool| alone.iter().zip(taught).filter(|pair| (*pair.0, *pair.1) == (a, b)).count();
         let (gained, lost) = (count(false, true), count(true, false));
         let counts = Counts { gained: gained as f64, lost: lost as f64, n: alone.len() as f64 };
         let Interval { low, high } = score_interval(&counts);
-        Self { gained, lost, difference: 100.0 * counts.difference(), interval: [100.0 * low, 100.0 * high] }
+        Self {
+            title,
+            against,
+            gained,
+            lost,
+            difference: 100.0 * counts.difference(),
+            interval: [100.0 * low, 100.0 * high],
+        }
     }
 }
 
@@ -171,12 +184,12 @@ impl Display for Pair {
         let [low, high] = self.interval;
         write!(
             f,
-            "taught minus alone: {:+.2} points of test accuracy, 95 % interval [{low:+.2}, {high:+.2}] (paired: {} gained, {} lost): ",
-            self.difference, self.gained, self.lost
+            "{} minus {}: {:+.2} points of test accuracy, 95 % interval [{low:+.2}, {high:+.2}] (paired: {} gained, {} lost): ",
+            self.title, self.against, self.difference, self.gained, self.lost
         )?;
         f.write_str(match (low > 0.0, high < 0.0) {
-            (true, _) => "the taught student is better",
-            (_, true) => "the taught student is worse",
+            (true, _) => "the former is better",
+            (_, true) => "the former is worse",
             _ => "on these images the two are not distinguishable",
         })
     }
@@ -209,7 +222,7 @@ impl Display for Comparison {
             "\n{} test images; accuracy of the best epoch by validation, with its 95 % interval",
             self.test_images
         )?;
-        writeln!(f, "{}", self.students)
+        self.pairs.iter().try_for_each(|pair| writeln!(f, "{pair}"))
     }
 }
 

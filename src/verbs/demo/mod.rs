@@ -1,7 +1,7 @@
 //! `attar demo`: the whole pipeline on the small data set that ships with the source.
 //!
-//! A student is trained twice from the same weights on the same batches, alone and taught; both are exported, the taught
-//! one is verified on the test images, and one table says what came of it.
+//! A student is trained three times from the same weights on the same batches: alone, taught by classic KD, and taught by
+//! CD + GKD + EDT; all are exported, the last is verified on the test images, and one table says what came of it.
 
 mod comparison;
 
@@ -27,10 +27,10 @@ pub(crate) struct Args {
     /// Where to put runs, bundles and reports; the first free of runs/demo, runs/demo-2, ... without it.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Seed of both students' runs.
+    /// Seed of the students' runs.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Change a setting of both students' recipes, dotted: `train.epochs=2`.
+    /// Change a setting of all students' recipes, dotted: `train.epochs=2`.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Print JSON.
@@ -40,8 +40,9 @@ pub(crate) struct Args {
     engines: EngineArgs,
 }
 
-/// The two students: name, whose recipe is `NAME.toml`, and what the table calls it.
-const STUDENTS: [(&str, &str); 2] = [("baseline", "student alone"), ("distilled", "student taught")];
+/// The students: name, whose recipe is `NAME.toml`, and what the table calls it. The last is the one that is verified.
+const STUDENTS: [(&str, &str); 3] =
+    [("baseline", "student alone"), ("kd", "student by KD"), ("distilled", "student by CD + GKD + EDT")];
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let started = Instant::now();
@@ -52,17 +53,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let mut contenders = vec![Contender::new("teacher", &demo.join("teacher"), None)];
     for (at, (name, title)) in STUDENTS.into_iter().enumerate() {
-        eprintln!("\n[{}/4] {title}", at + 1);
+        eprintln!("\n[{}/5] {title}", at + 1);
         let (run, bundle) = (out.join(name), out.join(format!("{name}-bundle")));
         learn(&demo, name, &run, args)?;
         export::export(&run, &bundle, &attar_export::bundle::Options::default(), &args.engines)?;
         contenders.push(Contender::new(title, &bundle, Some(&run)));
     }
-    eprintln!("\n[3/4] verifying the taught student on the test images");
+    eprintln!("\n[4/5] verifying the student taught by CD + GKD + EDT on the test images");
     let taught = out.join("distilled-bundle");
     let test = test_images(&demo)?;
     let certificate = certify(&taught, &*test, &args.engines)?;
-    eprintln!("[4/4] measuring");
+    eprintln!("[5/5] measuring");
     let comparison = Comparison::of(&contenders, &*test, &args.engines)?;
 
     let extras = report::run::Extras {
