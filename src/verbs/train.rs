@@ -65,18 +65,43 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
     if args.dry_run {
         return dry_run(generations, args.json);
     }
-    let is_chain = generations.len() > 1;
+    if let (false, Some((_, taken))) =
+        (args.resume, generations.iter().find(|(_, place)| place.join("recipe.toml").exists()))
+    {
+        bail!("{}: exists already\n  hint: go on with --resume, or choose another name", taken.display());
+    }
+    let count = generations.len();
     let mut receipt = None;
-    for (recipe, directory) in generations {
-        // A chain goes on where it stopped: what is done is looked at again, what was not begun begins.
-        let begun = directory.join("recipe.toml").is_file();
-        let resume = args.resume && (begun || !is_chain);
+    for (i, (recipe, directory)) in generations.into_iter().enumerate() {
+        let is_last = i + 1 == count;
+        if let (true, false, Some(done)) = (args.resume, is_last, finished(&recipe, &directory)?) {
+            receipt = Some(done);
+            continue;
+        }
+        // A chain goes on where it stopped: what was not begun begins, but for the first, which somebody resumes.
+        let resume = args.resume && (i == 0 || directory.join("recipe.toml").is_file());
         receipt = Some(carry_out(Plan::new(recipe, options())?, &directory, resume)?);
     }
     super::print(&match args.json {
         true => serde_json::to_string_pretty(&receipt)?,
         false => directory.display().to_string(),
     })
+}
+
+/// The receipt of a run that this recipe has finished; none where it has not, an error where another recipe has.
+pub(crate) fn finished(recipe: &Recipe, directory: &Path) -> Result<Option<Receipt>> {
+    if !directory.join("receipt.json").is_file() {
+        return Ok(None);
+    }
+    let differences = Recipe::load(&directory.join("recipe.toml"), &[])?.differences(recipe)?;
+    if !differences.is_empty() {
+        bail!(
+            "{} was trained by another recipe:\n  {}\n  hint: choose another --out",
+            directory.display(),
+            differences.join("\n  ")
+        );
+    }
+    report::run::read_receipt(directory).map(Some)
 }
 
 /// Whether a student learns from labels alone.

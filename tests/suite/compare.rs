@@ -62,7 +62,7 @@ fn two_recipes_and_two_seeds_make_one_table() {
     assert!(kd["summary"]["against"].is_null() && kd["summary"]["agreement"]["mean"].is_f64());
     assert!(ce["summary"]["agreement"].is_null(), "no teacher to be like");
     let against = &ce["summary"]["against"];
-    assert_eq!(against["same_process"], true);
+    assert_eq!(against["same_call"], true);
     let number = |value: &Value| value.as_f64().unwrap();
     for seed in 0..2 {
         let (own, other) = (&ce["runs"][seed]["outcome"], &kd["runs"][seed]["outcome"]);

@@ -1,11 +1,12 @@
 //! The teacher behind a store, asked itself: to write its answers down, and to check some of them when they are used.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use attar_data::train_batch;
 use candle_core::{Device, Tensor};
 
-use super::record::{decode, encode};
+use super::record::log_softmax;
 use super::store::Store;
 use crate::error::{Error, Result};
 use crate::plan::{PlannedData, PlannedTeacher, Renormalise};
@@ -16,7 +17,26 @@ use crate::teacher::{Question, Teacher};
 /// Training images that are asked again.
 const SAMPLES: usize = 32;
 /// Largest difference of a probability that rounding explains: half precision keeps log-probabilities to about 1e-3.
-const TOLERANCE: f32 = 5e-3;
+const TOLERANCE: f64 = 5e-3;
+
+/// Whether an error says that a file is not there.
+fn is_absent(error: &Error) -> bool {
+    match error {
+        Error::Io { source, .. } | Error::Model(attar_models::Error::Io { source, .. }) => {
+            source.kind() == ErrorKind::NotFound
+        }
+        _ => false,
+    }
+}
+
+/// Largest difference of a probability over the classes that were kept, which are the likeliest: at the border of the rest
+/// rounding may have kept another one.
+fn difference(again: &[f64], stored: &[f32], top: usize) -> f64 {
+    let mut kept: Vec<usize> = (0..stored.len()).collect();
+    kept.sort_by(|a, b| stored[*b].total_cmp(&stored[*a]));
+    kept.truncate(top);
+    kept.into_iter().map(|k| (again[k].exp() - f64::from(stored[k]).exp()).abs()).fold(0.0, f64::max)
+}
 
 /// A teacher that answers.
 pub(super) struct Live {
@@ -56,9 +76,12 @@ impl Store {
         let manifest = self.manifest.clone();
         let from = manifest.from.resolved(directory);
         let section = TeacherSection { name: manifest.teacher, from, bn: crate::recipe::TeacherNorm::Running };
-        let Ok(teacher) = load(&section) else {
-            let note = "the weights behind its stored answers are not where they were: taken on trust";
-            return Ok(Some(format!("teacher `{}`: {note}", section.name)));
+        let teacher = match load(&section) {
+            Err(error) if is_absent(&error) => {
+                let note = "the weights behind its stored answers are not where they were: taken on trust";
+                return Ok(Some(format!("teacher `{}`: {note}", section.name)));
+            }
+            loaded => loaded?,
         };
         let fail = |problem: String| Error::Format { path: directory.to_owned(), problem };
         if teacher.weights_sha256 != manifest.weights_sha256 {
@@ -69,13 +92,9 @@ impl Store {
         let batch = train_batch(data.train.as_ref(), &ids, &data.pipeline, manifest.asked.seed, 1)?;
         let mut live = Live::start(teacher, &Device::Cpu)?;
         let stored = self.rows(1, &ids)?;
-        for (row, stored) in
-            live.answer(&input(&batch, &Device::Cpu)?)?.iter().zip(stored.chunks(manifest.asked.classes))
-        {
-            let mut record = Vec::new();
-            encode(row, manifest.top, &mut record);
-            let again = decode(&record, row.len(), manifest.top).unwrap_or_default();
-            let most = again.iter().zip(stored).map(|(a, b)| (a.exp() - b.exp()).abs()).fold(0.0, f32::max);
+        let again = live.answer(&input(&batch, &Device::Cpu)?)?;
+        for (row, stored) in again.iter().zip(stored.chunks(manifest.asked.classes)) {
+            let most = difference(&log_softmax(row), stored, manifest.top);
             if most > TOLERANCE {
                 return Err(fail(format!(
                     "asked again, the teacher answers otherwise: a probability differs by {most:.3}\n  hint: images or program have changed; write the answers again with `attar labels` into another directory"

@@ -53,7 +53,8 @@ pub struct Manifest {
     pub epochs: Vec<String>,
 }
 
-/// What determines every pixel that the teacher saw, but for the files of the data set.
+/// What determines every pixel that the teacher saw, but for the images themselves: of those it knows how many there are and
+/// their labels, and the teacher is asked again for some.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {

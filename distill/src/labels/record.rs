@@ -45,7 +45,8 @@ pub(super) fn decode(record: &[u8], classes: usize, top: usize) -> Option<Vec<f3
     Some(row)
 }
 
-fn log_softmax(logits: &[f32]) -> Vec<f64> {
+/// Logarithms of the probabilities.
+pub(super) fn log_softmax(logits: &[f32]) -> Vec<f64> {
     let shift = logits.iter().fold(f64::NEG_INFINITY, |most, z| most.max(f64::from(*z)));
     let sum = shift + logits.iter().map(|z| (f64::from(*z) - shift).exp()).sum::<f64>().ln();
     logits.iter().map(|z| f64::from(*z) - sum).collect()

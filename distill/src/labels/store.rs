@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use super::record::{decode, size};
 use super::{Asked, MANIFEST, Manifest, VERSION, epoch_file};
 use crate::error::{Error, Result};
-use crate::hash::sha256;
+use crate::hash::{file_sha256, sha256};
+use crate::recipe::TeacherSource;
 
 /// A store and the epoch that is being read.
 #[derive(Debug)]
@@ -27,10 +28,26 @@ impl Store {
             let problem = format!("version {}, this program reads version {VERSION}", manifest.version);
             return Err(Error::Format { path, problem });
         }
+        if matches!(manifest.from, TeacherSource::Stored { .. }) {
+            return Err(Error::Format { path, problem: "holds answers of stored answers".to_owned() });
+        }
         if manifest.top == 0 || manifest.asked.classes > usize::from(u16::MAX) {
             return Err(Error::Format { path, problem: "keeps no class, or too many to number".to_owned() });
         }
         Ok(Self { directory: directory.to_owned(), manifest, open: None })
+    }
+
+    /// What the answers are, in one hash: another number of classes kept, or other answers of the same teacher, differ.
+    pub(crate) fn answers_sha256(&self) -> String {
+        sha256(format!("{} {}", self.manifest.top, self.manifest.epochs.join(" ")).as_bytes())
+    }
+
+    /// How many epochs from the first are there as they were written.
+    pub(super) fn intact(&self) -> usize {
+        let is_intact = |(i, sha256): (usize, &String)| {
+            file_sha256(&self.directory.join(epoch_file(i + 1))).is_ok_and(|own| own == *sha256)
+        };
+        self.manifest.epochs.iter().enumerate().map_while(|epoch| is_intact(epoch).then_some(())).count()
     }
 
     /// Checks that the store answers what a run of so many epochs asks; the problem in words if not.
@@ -73,8 +90,7 @@ impl Store {
             let bytes = std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
             let expected = epoch.checked_sub(1).and_then(|i| self.manifest.epochs.get(i));
             if expected != Some(&sha256(&bytes)) {
-                let problem =
-                    "is not the file that store.json lists\n  hint: delete it and write it again with `attar labels`";
+                let problem = "is not the file that store.json lists\n  hint: `attar labels` writes it again";
                 return Err(Error::Format { path, problem: problem.to_owned() });
             }
             self.open = Some((epoch, bytes));

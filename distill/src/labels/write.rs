@@ -111,10 +111,13 @@ fn begin(directory: &Path, recipe: &Recipe, teacher: &PlannedTeacher, asked: Ask
         save(&fresh, directory)?;
         return Ok(fresh);
     }
-    let there = super::Store::open(directory)?.manifest;
+    let store = super::Store::open(directory)?;
+    let intact = store.intact();
+    let mut there = store.manifest;
     let same =
         |a: &Manifest, b: &Manifest| (&a.weights_sha256, &a.asked, a.top) == (&b.weights_sha256, &b.asked, b.top);
     if same(&there, &fresh) {
+        there.epochs.truncate(intact);
         return Ok(there);
     }
     let problem = "holds the answers of another teacher, or to another question\n  hint: choose another directory";

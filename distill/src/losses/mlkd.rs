@@ -12,6 +12,8 @@
 //! temperature on read the weak view. As in the code of LSKD, standardisation stands in front of the instance level
 //! only.
 
+use std::ops::RangeInclusive;
+
 use candle_core::{D, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -198,6 +200,10 @@ struct Mlkd {
 }
 
 impl Loss for Mlkd {
+    fn views(&self) -> RangeInclusive<usize> {
+        if self.spec.quirks { 2..=2 } else { 1..=2 }
+    }
+
     fn loss(&self, step: &Step<'_>) -> Result<Tensor> {
         let mut views = Vec::with_capacity(step.views.len());
         for view in step.views {

@@ -45,6 +45,7 @@ pub mod wkd_l;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use candle_core::Tensor;
@@ -91,6 +92,11 @@ pub trait Loss: fmt::Debug + Send {
     /// The nodes it reads; [`View`] hands their outputs over in this order.
     fn taps(&self) -> Taps {
         Taps::default()
+    }
+
+    /// How many views of a batch it reads.
+    fn views(&self) -> RangeInclusive<usize> {
+        1..=1
     }
 
     /// What it trains itself.

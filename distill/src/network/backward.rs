@@ -45,7 +45,7 @@ pub(super) fn run(
         let mut pass = StepBackward { graph, params, step, batch, trains: &trains, wants, found: &mut found };
         let begun = profile::start();
         let dxs = pass.run(saved, &dy).map_err(|error| at(graph, step.node, error))?;
-        profile::stop(begun, Pass::Backward, graph.node(step.node), dxs.iter().flatten())?;
+        profile::stop(begun, Pass::Backward, graph.node(step.node), &dy, dxs.iter().flatten())?;
         for (id, dx) in step.inputs(graph).zip(dxs) {
             if let (Some(dx), true) = (dx, trains[id.index()]) {
                 add_to(&mut grads[id.index()], dx)?;

@@ -48,7 +48,7 @@ pub(super) fn run(
         let begun = profile::start();
         let (y, keeps) = apply(graph, params, step, &inputs, &mut mode).map_err(|error| at(graph, step.node, error))?;
         let way = if let Mode::Train { .. } = mode { Way::Forward } else { Way::Eval };
-        profile::stop(begun, way, graph.node(step.node), [&y])?;
+        profile::stop(begun, way, graph.node(step.node), &y, [&y])?;
         drop(inputs);
         if let (Saved::Norm { stats, .. }, Mode::Train { .. }) = (&keeps, &mode) {
             statistics.push((step.node, stats.clone()));

@@ -65,22 +65,20 @@ pub(super) fn start() -> Option<Instant> {
     CURRENT.with_borrow(Option::is_some).then(Instant::now)
 }
 
-/// Books what a step made since `begun`.
+/// Books what a step made of `input` (a batch of values, or of gradients) since `begun`.
 pub(super) fn stop<'a>(
     begun: Option<Instant>,
     pass: Pass,
     node: &Node,
+    input: &Tensor,
     made: impl IntoIterator<Item = &'a Tensor>,
 ) -> Result<()> {
     let Some(begun) = begun else { return Ok(()) };
-    let mut bytes = 0;
-    let mut batch = 0;
-    for tensor in made {
-        tensor.device().synchronize()?;
-        bytes += tensor.elem_count() * tensor.dtype().size_in_bytes();
-        batch = batch.max(tensor.dims().first().copied().unwrap_or_default());
-    }
-    let products = if pass == Pass::Backward { 2.0 } else { 1.0 };
+    input.device().synchronize()?;
+    let bytes: usize = made.into_iter().map(|tensor| tensor.elem_count() * tensor.dtype().size_in_bytes()).sum();
+    let batch = input.dims().first().copied().unwrap_or_default();
+    // Backward: that of the weight, and that of the input where it is wanted.
+    let products = if pass == Pass::Backward && bytes > 0 { 2.0 } else { 1.0 };
     let time = begun.elapsed();
     CURRENT.with_borrow_mut(|current| {
         let Some(profile) = current else { return };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use attar_data::{Dataset, Image, Pipeline, eval_batch, hold_out, train_batch};
 
 use crate::error::{Error, Result};
-use crate::recipe::DataSection;
+use crate::recipe::{DataSection, ViewKind, ViewSection};
 
 /// Some images of another data set, in a given order.
 pub(crate) struct Subset {
@@ -102,6 +102,21 @@ impl PlannedData {
             pipeline,
             input,
         })
+    }
+
+    /// Checks that a view that augments another way comes out in the network's shape.
+    pub(super) fn check_view(&self, section: &ViewSection, seed: u64) -> Result<()> {
+        let ViewKind::Augmented { augment, .. } = &section.kind else { return Ok(()) };
+        let key = format!("views.{}.augment", section.name);
+        let pipeline = Pipeline { augment: augment.clone(), ..self.pipeline.clone() };
+        let batch = train_batch(self.pool.as_ref(), &[0], &pipeline, seed, 0);
+        let [_, channels, height, width] = batch.map_err(|error| fail(&key, error.to_string()))?.shape;
+        match [channels, height, width] == self.input {
+            true => Ok(()),
+            false => {
+                Err(fail(&key, format!("comes out as {height}x{width}, the plain view as {:?}", &self.input[1..])))
+            }
+        }
     }
 
     /// Class names in the order of the labels.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{Gives, Plan, Source};
 use crate::device;
+use crate::recipe::{CLEAN, STUDENT};
 
 /// A plan in words and numbers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -39,6 +40,8 @@ pub struct Description {
     pub student: NetworkDescription,
     /// The teachers.
     pub teachers: Vec<NetworkDescription>,
+    /// Networks that learn along.
+    pub peers: Vec<NetworkDescription>,
     /// The losses.
     pub losses: Vec<LossDescription>,
     /// Learning rate and weights at the epochs where one of them changes (or a sample of those).
@@ -67,6 +70,12 @@ pub struct NetworkDescription {
 pub struct LossDescription {
     /// Its name.
     pub name: String,
+    /// Who learns from it.
+    pub student: String,
+    /// From whom.
+    pub teachers: Vec<String>,
+    /// On which views of the batch.
+    pub views: Vec<String>,
     /// Nodes of the student that it reads.
     pub student_taps: Vec<TapDescription>,
     /// Nodes of the teacher that it reads.
@@ -120,6 +129,14 @@ impl Description {
             macs: (teacher.gives == Gives::All).then(|| teacher.graph.macs()),
             renormalised: teacher.renormalise.is_some(),
         });
+        let peers = plan.peers.iter().map(|peer| NetworkDescription {
+            role: peer.name.clone(),
+            network: peer.graph.name().to_owned(),
+            input: peer.graph.input_shape().to_vec(),
+            parameters: Some(peer.graph.parameter_count()),
+            macs: Some(peer.graph.macs()),
+            renormalised: false,
+        });
         Self {
             name: recipe.name.clone(),
             device: device::name(&plan.device).to_owned(),
@@ -135,6 +152,7 @@ impl Description {
             steps_per_epoch: plan.steps_per_epoch,
             student,
             teachers: teachers.collect(),
+            peers: peers.collect(),
             losses: losses(plan),
             schedule: schedule(plan),
         }
@@ -162,8 +180,17 @@ fn losses(plan: &Plan) -> Vec<LossDescription> {
             })
         });
         let connectors = loss.taps.student.iter().filter_map(|tap| tap.connector.as_ref());
+        let name = |source: &Source| match source {
+            Source::Teacher(i) => plan.teachers[*i].name.clone(),
+            Source::Student(0) => STUDENT.to_owned(),
+            Source::Student(i) => plan.peers[i - 1].name.clone(),
+        };
+        let view = |i: &usize| i.checked_sub(1).map_or(CLEAN.to_owned(), |i| plan.views[i].name.clone());
         LossDescription {
             name: loss.name.clone(),
+            student: name(&Source::Student(loss.student)),
+            teachers: loss.teachers.iter().map(name).collect(),
+            views: loss.views.iter().map(view).collect(),
             student_taps: student.collect(),
             teacher_taps: teacher.collect(),
             parameters: connectors.map(|connector| connector.graph.parameter_count()).sum::<usize>()
@@ -204,7 +231,7 @@ impl fmt::Display for Description {
         writeln!(f, "images     {train} train, {validation} validation, {test} test, {} classes", self.classes)?;
         let (epochs, steps) = (self.epochs, self.steps_per_epoch);
         writeln!(f, "steps      {epochs} epochs x {steps} steps of {} images", self.batch)?;
-        for network in std::iter::once(&self.student).chain(&self.teachers) {
+        for network in std::iter::once(&self.student).chain(&self.teachers).chain(&self.peers) {
             write!(f, "{:<10} {} {:?}", network.role, network.network, network.input)?;
             if let (Some(parameters), Some(macs)) = (network.parameters, network.macs) {
                 write!(f, ", {parameters} parameters, {:.1} M MACs", macs as f64 / 1e6)?;
@@ -213,6 +240,15 @@ impl fmt::Display for Description {
         }
         for loss in &self.losses {
             write!(f, "loss       {}", loss.name)?;
+            if loss.student != STUDENT {
+                write!(f, ", {} learns", loss.student)?;
+            }
+            if !loss.teachers.is_empty() {
+                write!(f, ", from {}", loss.teachers.join(", "))?;
+            }
+            if loss.views != [CLEAN] {
+                write!(f, ", on {}", loss.views.join(", "))?;
+            }
             if loss.parameters > 0 {
                 write!(f, ", trains {} parameters of its own", loss.parameters)?;
             }

@@ -46,6 +46,8 @@ pub(crate) struct Cast {
     pub(crate) teachers: Vec<(String, Graph, Gives)>,
     /// `clean`, then the others.
     pub(crate) views: Vec<String>,
+    /// Those of them in which a sample is of more than one image.
+    pub(crate) mixing: Vec<usize>,
     /// Images in the training set.
     pub(crate) samples: usize,
     pub(crate) seed: u64,
@@ -59,6 +61,7 @@ impl Cast {
             students: vec![(STUDENT.to_owned(), student.clone())],
             teachers: teachers.iter().enumerate().map(named).collect(),
             views: vec![CLEAN.to_owned()],
+            mixing: Vec::new(),
             samples,
             seed,
         }
@@ -84,6 +87,14 @@ impl Cast {
         let (taps, params) = (loss.taps(), loss.params());
         self.check_gives(section, &taps, &teachers, &views)?;
         check_names(section, &taps, &params)?;
+        self.check_views(section, &*loss, &views)?;
+        if teachers.contains(&Source::Student(student)) {
+            return Err(fail(
+                section,
+                "teacher",
+                "a network that learns from its own answers learns nothing".to_owned(),
+            ));
+        }
         Ok(PlannedLoss {
             name: section.name.clone(),
             weight: section.weight.clone(),
@@ -94,6 +105,22 @@ impl Cast {
             teachers,
             views,
         })
+    }
+
+    /// Checks that a loss can read as many views, and of their kind.
+    fn check_views(&self, section: &LossSection, loss: &dyn Loss, views: &[usize]) -> Result<()> {
+        let wanted = loss.views();
+        let distinct: BTreeSet<&usize> = views.iter().collect();
+        if !wanted.contains(&views.len()) || distinct.len() < views.len() {
+            let (least, most) = (wanted.start(), wanted.end());
+            let wanted = if least == most { least.to_string() } else { format!("{least} to {most}") };
+            return Err(fail(section, "view", format!("{} named, this loss reads {wanted}, each once", views.len())));
+        }
+        if views.iter().any(|view| self.mixing.contains(view)) && !loss.state()?.is_empty() {
+            let problem = "this loss remembers each image by its number, and this view mixes images";
+            return Err(fail(section, "view", problem.to_owned()));
+        }
+        Ok(())
     }
 
     /// The network behind a source.
@@ -128,6 +155,9 @@ impl Cast {
                     let unknown = || unknown(section, "teacher", name, self.answering());
                     self.source(name).ok_or_else(unknown)
                 };
+                if names.as_slice().is_empty() {
+                    return Err(fail(section, "teacher", "an empty list, expected a name".to_owned()));
+                }
                 names.as_slice().iter().map(find).collect()
             }
         }
@@ -146,7 +176,7 @@ impl Cast {
     fn mention_logits_only(&self, error: Error, teachers: &[Source]) -> Error {
         let has_none = |source: &&Source| matches!(source, Source::Teacher(i) if self.teachers[*i].2 != Gives::All);
         match (error, teachers.iter().find(has_none)) {
-            (Error::Recipe { key, problem }, Some(Source::Teacher(i))) => {
+            (Error::Recipe { key, problem }, Some(Source::Teacher(i))) if key.ends_with(".pairs") => {
                 let name = &self.teachers[*i].0;
                 let problem = format!("{problem}\n  note: `{name}` (an ONNX file or stored answers) gives only logits");
                 Error::Recipe { key, problem }

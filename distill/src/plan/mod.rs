@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::hash::file_sha256;
 use crate::labels::Asked;
 use crate::params::Params;
-use crate::recipe::{CLEAN, NetworkSection, PeerSection, Recipe, STUDENT, TeacherNorm};
+use crate::recipe::{CLEAN, NetworkSection, PeerSection, Recipe, STUDENT, TeacherNorm, ViewKind, ViewSection};
 use crate::teacher::OpenOnnx;
 
 pub use data::PlannedData;
@@ -90,7 +90,7 @@ impl Plan {
             return Err(fail("generations", "a plan is of one generation; `Recipe::generations` takes them apart"));
         }
         let opened = recipe.device.open()?;
-        let data = PlannedData::open(&recipe.data, recipe.seed)?;
+        let data = PlannedData::open(&recipe.data, recipe.data.split_seed.unwrap_or(recipe.seed))?;
         let (network, student) = build_network(&recipe.student.network, "student.network", &data)?;
         let params = initial_params(&recipe, &student, &opened.device)?;
         let init_sha256 = recipe.student.init.as_deref().map(file_sha256).transpose()?;
@@ -106,10 +106,15 @@ impl Plan {
         };
         let peers = recipe.peers.iter().map(peer).collect::<Result<Vec<_>>>()?;
         let cast = cast(&recipe, &data, &student, &peers, &teachers);
-        let view = |section| PlannedView::check(section, &cast, &data.pipeline);
+        let view = |section: &ViewSection| {
+            let view = PlannedView::check(section, &cast, &data.pipeline)?;
+            data.check_view(section, recipe.seed)?;
+            Ok(view)
+        };
         let views = recipe.views.iter().map(view).collect::<Result<_>>()?;
         let losses = recipe.losses.iter().map(|section| cast.fit(section)).collect::<Result<Vec<_>>>()?;
-        check_last_batch(&recipe, data.train.len(), &student, &losses, &teachers)?;
+        check_cast(&recipe, &losses)?;
+        check_last_batch(&recipe, data.train.len(), &student, &peers, &losses, &teachers)?;
         Ok(Self {
             steps_per_epoch: data.train.len().div_ceil(recipe.train.batch),
             threads: recipe.train.threads.unwrap_or_else(available_threads),
@@ -204,6 +209,24 @@ fn check_numbers(recipe: &Recipe) -> Result<()> {
     unique("teachers", std::iter::once(STUDENT).chain(teachers).chain(peers), good)
 }
 
+/// Everybody that is brought on has a part.
+fn check_cast(recipe: &Recipe, losses: &[PlannedLoss]) -> Result<()> {
+    let learns = |student: usize| losses.iter().any(|loss| loss.student == student);
+    if !learns(0) {
+        return Err(fail("losses", "the student learns from none of them"));
+    }
+    if let Some((_, peer)) = recipe.peers.iter().enumerate().find(|(i, _)| !learns(i + 1)) {
+        return Err(fail(&format!("peers.{}", peer.name), "learns from no loss; name it as the `student` of one"));
+    }
+    let read = |view: usize| losses.iter().any(|loss| loss.views.contains(&view));
+    match recipe.views.iter().enumerate().find(|(i, _)| !read(i + 1)) {
+        None => Ok(()),
+        Some((_, view)) => {
+            Err(fail(&format!("views.{}", view.name), "is read by no loss; name it as the `view` of one"))
+        }
+    }
+}
+
 /// More epochs than anybody waits for; the schedule of a plan is laid out epoch by epoch.
 const MOST_EPOCHS: usize = 1_000_000;
 
@@ -213,6 +236,7 @@ fn check_last_batch(
     recipe: &Recipe,
     images: usize,
     student: &Graph,
+    peers: &[PlannedPeer],
     losses: &[PlannedLoss],
     teachers: &[PlannedTeacher],
 ) -> Result<()> {
@@ -227,7 +251,8 @@ fn check_last_batch(
     let taps = losses.iter().flat_map(|loss| &loss.taps.student);
     let connectors = taps.filter_map(|tap| tap.connector.as_ref()).map(|connector| &connector.graph);
     let teachers = teachers.iter().filter(|teacher| teacher.bn == TeacherNorm::Batch).map(|teacher| &teacher.graph);
-    for graph in std::iter::once(student).chain(connectors).chain(teachers) {
+    let peers = peers.iter().map(|peer| &peer.graph);
+    for graph in std::iter::once(student).chain(peers).chain(connectors).chain(teachers) {
         let mut norms = graph.nodes().iter().filter(|node| matches!(node.op, Op::BatchNorm2d { .. }));
         if let Some(node) = norms.find(|node| node.shape.iter().skip(1).product::<usize>() == 1) {
             let problem = format!(
@@ -279,7 +304,12 @@ fn cast(
     let mut cast = Cast::plain(student, &[], data.train.len(), recipe.seed);
     cast.students.extend(peers.iter().map(|peer| (peer.name.clone(), peer.graph.clone())));
     cast.teachers.extend(teachers.iter().map(|t| (t.name.clone(), t.graph.clone(), t.gives)));
-    cast.views.extend(recipe.views.iter().map(|view| view.name.clone()));
+    for (i, view) in recipe.views.iter().enumerate() {
+        cast.views.push(view.name.clone());
+        if matches!(view.kind, ViewKind::Mixup { .. } | ViewKind::Cutmix { .. } | ViewKind::Extracurricular { .. }) {
+            cast.mixing.push(i + 1);
+        }
+    }
     cast
 }
 

@@ -27,6 +27,8 @@ pub struct PlannedTeacher {
     /// Numbers from its card, e.g. `test_top1`.
     pub(crate) stated: BTreeMap<String, f64>,
     pub(crate) gives: Gives,
+    /// Of stored answers, what they are.
+    pub(crate) answers_sha256: Option<String>,
     /// What people should know of it before a run.
     pub(crate) note: Option<String>,
     /// From the student's normalisation to its own, where they differ.
@@ -117,6 +119,7 @@ impl PlannedTeacher {
             bn: section.bn,
             stated: found.stated,
             gives: if matches!(found.kind, Kind::Zoo(_)) { Gives::All } else { Gives::Logits },
+            answers_sha256: None,
             note: None,
             renormalise,
             kind: found.kind,
@@ -147,6 +150,7 @@ impl PlannedTeacher {
             bn: TeacherNorm::Running,
             stated: BTreeMap::new(),
             gives: Gives::StoredLogits,
+            answers_sha256: Some(store.answers_sha256()),
             note,
             renormalise: None,
             kind: Kind::Ready(Box::new(store)),

@@ -5,7 +5,7 @@ use attar_data::Pipeline;
 use super::Gives;
 use super::losses::{Cast, Source};
 use crate::error::{Error, Result};
-use crate::recipe::{ViewKind, ViewSection};
+use crate::recipe::{Climb, ViewKind, ViewSection};
 
 /// A view that can be made.
 #[derive(Debug, Clone)]
@@ -40,7 +40,11 @@ impl PlannedView {
                 positive("alpha", *alpha)?;
                 share("p", *p)?;
             }
-            ViewKind::Adversarial { against, epsilon, step, steps, .. } => {
+            ViewKind::Adversarial { against, climb, epsilon, step, steps, random_start } => {
+                if *climb == Climb::Divergence && !random_start {
+                    let problem = "false, but where it starts the divergence has no slope, and nothing would move";
+                    return Err(fail("random_start", problem.to_owned()));
+                }
                 positive("epsilon", *epsilon)?;
                 share("epsilon", *epsilon)?;
                 positive("step", *step)?;

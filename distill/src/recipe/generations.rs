@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{NetworkSection, Recipe, TeacherSection, TeacherSource};
+use super::paths::normalise;
+use super::{LossSection, NetworkSection, Recipe, STUDENT, TeacherSection, TeacherSource};
 use crate::error::{Error, Result};
 use crate::losses::Teachers;
 
@@ -30,7 +31,7 @@ impl Recipe {
     /// Every generation learns from the one before it, whose last or best weights (`export.weights`) take the place of the
     /// recipe's only teacher and its name. If the recipe has no teacher, the first generation learns without the losses that
     /// need one, and the others call their teacher `teacher`. Seeds go up by one from generation to generation, so that
-    /// networks of equal shape start apart; the student has the recipe's own.
+    /// networks of equal shape start apart; the student has the recipe's own. All split the images as the student does.
     ///
     /// # Errors
     /// More than one teacher, or a first generation that would have no loss left.
@@ -48,12 +49,15 @@ impl Recipe {
         if let Some(odd) = self.generations.iter().find(|own| !plain(&own.name) || !names.insert(&own.name)) {
             return Err(fail(&format!("the name `{}`: expected letters, digits, `-` and `_`, each once", odd.name)));
         }
-        let directory =
-            std::path::absolute(directory).map_err(|source| Error::Io { path: directory.to_owned(), source })?;
+        // Without `..` and a slash at the end: a name is put behind it, and recipes name it.
+        let directory = normalise(
+            &std::path::absolute(directory).map_err(|source| Error::Io { path: directory.to_owned(), source })?,
+        );
         let mut all: Vec<(Self, PathBuf)> = Vec::with_capacity(self.generations.len() + 1);
         let sections = self.generations.iter().map(Some).chain([None]);
         for (i, section) in sections.enumerate() {
             let mut recipe = Self { generations: Vec::new(), ..self.clone() };
+            recipe.data.split_seed = self.data.split_seed.or(Some(self.seed));
             let mut place = directory.clone();
             if let Some(section) = section {
                 recipe.name = format!("{}-{}", self.name, section.name);
@@ -67,7 +71,7 @@ impl Recipe {
             match all.last() {
                 Some((_, before)) => recipe.teachers = vec![self.taught_by(before)],
                 None if self.teachers.is_empty() => {
-                    recipe.losses.retain(|loss| loss.loss.entry().teachers == Teachers::None);
+                    recipe.losses.retain(|loss| self.goes_without_teacher(loss));
                 }
                 None => {}
             }
@@ -77,6 +81,13 @@ impl Recipe {
             all.push((recipe, place));
         }
         Ok(all)
+    }
+
+    /// Whether a loss learns from nobody, or from networks that learn along.
+    fn goes_without_teacher(&self, loss: &LossSection) -> bool {
+        let learns_along = |name: &String| name == STUDENT || self.peers.iter().any(|peer| peer.name == *name);
+        let along = loss.teacher.as_ref().is_some_and(|names| names.as_slice().iter().all(learns_along));
+        loss.loss.entry().teachers == Teachers::None || along
     }
 
     /// The run before as the teacher of the next one.
@@ -143,7 +154,13 @@ mod tests {
         let same = ("resnet8".to_owned(), 7, 2, "/runs/again-same".to_owned(), Some("/runs/again-big".to_owned()));
         let last = ("resnet8".to_owned(), 5, 2, "/runs/again".to_owned(), Some("/runs/again-same".to_owned()));
         assert_eq!(all.iter().map(facts).collect::<Vec<_>>(), [big, same, last]);
-        assert!(all.iter().all(|(recipe, _)| recipe.generations.is_empty()));
+        assert!(all.iter().all(|(recipe, _)| recipe.generations.is_empty() && recipe.data.split_seed == Some(5)));
+        let places = |out: &str| -> Vec<PathBuf> {
+            recipe.generations(Path::new(out)).unwrap().into_iter().map(|(_, place)| place).collect()
+        };
+        for out in ["/runs/again/", "/runs/x/../again"] {
+            assert_eq!(places(out), places("/runs/again"));
+        }
     }
 
     #[test]

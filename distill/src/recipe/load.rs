@@ -105,7 +105,7 @@ fn check_sections(tree: &Table) -> Result<()> {
     match tree.keys().find(|key| !SECTIONS.contains(&key.as_str())) {
         None => Ok(()),
         Some(key) => {
-            let known = SECTIONS.map(str::to_owned);
+            let known: Vec<String> = SECTIONS.into_iter().chain(["base"]).map(str::to_owned).collect();
             Err(Error::Recipe { key: key.clone(), problem: suggest("unknown key", key, &known) })
         }
     }
@@ -148,7 +148,7 @@ fn read_table(text: &str, path: &Path) -> Result<Table> {
 }
 
 /// A recipe laid over the file that its key `base` names, which lies beside it and may have a base itself: tables are
-/// merged key by key unless their `kind`s differ, everything else (lists too) is replaced.
+/// merged key by key, everything else (lists too) is replaced.
 fn on_base(mut over: Table, directory: &Path, depth: usize) -> Result<Table> {
     let fail = |problem: String| Error::Recipe { key: "base".to_owned(), problem };
     let Some(base) = over.remove("base") else { return Ok(over) };
@@ -168,19 +168,20 @@ fn on_base(mut over: Table, directory: &Path, depth: usize) -> Result<Table> {
 }
 
 fn merge(under: &mut Table, over: Table) {
-    // Of another kind, what the base says of its own kind means nothing.
-    if over.get("kind").is_some_and(|kind| under.get("kind").is_some_and(|other| other != kind)) {
-        *under = over;
-        return;
-    }
     for (key, value) in over {
         match (under.get_mut(&key), value) {
-            (Some(Value::Table(under)), Value::Table(over)) => merge(under, over),
+            (Some(Value::Table(under)), Value::Table(over)) if !is_another(under, &over) => merge(under, over),
             (_, value) => {
                 under.insert(key, value);
             }
         }
     }
+}
+
+/// Whether `over` says all by itself: a schedule, or a thing of another kind or name, of which the base's settings are none.
+fn is_another(under: &Table, over: &Table) -> bool {
+    let differs = |key| over.get(key).is_some_and(|own| under.get(key).is_some_and(|other| other != own));
+    over.contains_key("at") || differs("kind") || differs("name")
 }
 
 /// Applies one override `dotted.key=value` to the tree. Items of `losses` and `teachers` are addressed by name or

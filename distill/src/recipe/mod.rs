@@ -79,6 +79,9 @@ pub struct DataSection {
     /// Augmentation of training images, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub augment: Vec<Augment>,
+    /// Seed of the split and of the subsets; the recipe's own if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split_seed: Option<u64>,
     /// Use only this many training images (stratified, seeded, before the validation split); stated in the receipt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_subset: Option<usize>,

@@ -60,7 +60,7 @@ impl TeacherSource {
 }
 
 /// Removes `.` and `name/..` without asking the file system.
-fn normalise(path: &Path) -> PathBuf {
+pub(super) fn normalise(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
     for part in path.components() {
         match part {

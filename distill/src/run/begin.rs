@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::files::{io, replace};
 use crate::hash::{hex, sha256};
 use crate::network::Network;
-use crate::plan::{Plan, PlannedData};
+use crate::plan::{Plan, PlannedData, PlannedTeacher};
 use crate::recipe::Recipe;
 
 /// Version of this program as receipts state it.
@@ -187,9 +187,15 @@ fn fresh_state(plan: &Plan, directory: &Path, data: Data) -> Result<State> {
         recipe_sha256: sha256(recipe.as_bytes()),
         data,
         init_sha256: plan.init_sha256.clone(),
-        teachers: plan.teachers.iter().map(|t| (t.name.clone(), t.weights_sha256.clone())).collect(),
+        teachers: plan.teachers.iter().flat_map(origins).collect(),
         teacher_top1: std::collections::BTreeMap::new(),
     })
+}
+
+/// What a teacher's answers depend on, by name.
+fn origins(teacher: &PlannedTeacher) -> impl Iterator<Item = (String, String)> {
+    let answers = teacher.answers_sha256.clone().map(|answers| (format!("{}, as stored", teacher.name), answers));
+    std::iter::once((teacher.name.clone(), teacher.weights_sha256.clone())).chain(answers)
 }
 
 /// Data, teachers and initial weights must be those of the checkpoint; the recipe has been compared key by key.

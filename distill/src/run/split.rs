@@ -10,7 +10,7 @@ use crate::error::Result;
 /// The parts of a step, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// The batch becomes a tensor on the device.
+    /// The batch becomes a tensor on the device, and its views are made, attacks included.
     Data,
     /// Teachers answer.
     Teacher,

@@ -15,7 +15,9 @@ use crate::recipe::TeacherNorm;
 pub(crate) struct ZooTeacher {
     network: Network,
     norm: TeacherNorm,
-    /// The same network folded, once it has been attacked and is not folded itself.
+    /// As it came: with batch statistics the running ones of `network` drift.
+    original: Network,
+    /// The original folded, once it has been attacked.
     attacked: Option<Network>,
 }
 
@@ -35,7 +37,7 @@ impl ZooTeacher {
         } else {
             Network::from_weights(graph.clone(), weights, device)?
         };
-        Ok(Self { network, norm, attacked: None })
+        Ok(Self { original: network.clone(), network, norm, attacked: None })
     }
 }
 
@@ -52,7 +54,7 @@ impl Teacher for ZooTeacher {
         match self.norm {
             TeacherNorm::Running => self.network.eval(input, taps),
             TeacherNorm::Batch => {
-                // Statistics of the batch; the running ones drift, as in the authors' code, and nothing reads them. No zoo
+                // Statistics of the batch; the running ones drift, as in the authors' code. No zoo
                 // teacher has dropout worth a seed: a fixed one keeps runs equal.
                 let mut rng = ChaCha8Rng::seed_from_u64(0);
                 self.network.batch_stats(input, taps, &mut rng)
@@ -60,14 +62,14 @@ impl Teacher for ZooTeacher {
         }
     }
 
-    /// With running statistics, whatever the recipe says of its norms.
+    /// With the running statistics that it came with, whatever the recipe says of its norms.
     fn input_gradient(&mut self, input: &Tensor, slope: &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
         if self.attacked.is_none() {
-            self.attacked = Some(self.network.folded_copy()?);
+            self.attacked = Some(self.original.folded_copy()?);
         }
         match &self.attacked {
             Some(network) => network.input_gradient(input, slope),
-            None => self.network.input_gradient(input, slope),
+            None => self.original.input_gradient(input, slope),
         }
     }
 }

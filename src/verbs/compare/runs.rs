@@ -53,7 +53,7 @@ pub(super) struct Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) struct Cost {
     /// The comparison that had it trained, by the milliseconds since 1970 at which it began to.
-    pub(super) process: u64,
+    pub(super) call: u64,
     /// Most resident memory of the process that trained it.
     pub(super) peak_memory_bytes: Option<u64>,
 }
@@ -80,7 +80,7 @@ fn train_one(contender: &Contender, seed: u64, directory: &Path, args: &Args) ->
     let recipe = Recipe::load(&contender.path, &settings)?;
     let mut last = None;
     for (recipe, directory) in recipe.generations(directory)? {
-        let receipt = match finished(&recipe, &directory)? {
+        let receipt = match train::finished(&recipe, &directory)? {
             Some(receipt) => {
                 eprintln!("done already: {}", directory.display());
                 receipt
@@ -93,22 +93,6 @@ fn train_one(contender: &Contender, seed: u64, directory: &Path, args: &Args) ->
     outcome(receipt, &directory)
 }
 
-/// The receipt of a run that is done.
-fn finished(recipe: &Recipe, directory: &Path) -> Result<Option<Receipt>> {
-    if !directory.join("receipt.json").is_file() {
-        return Ok(None);
-    }
-    let differences = Recipe::load(&directory.join("recipe.toml"), &[])?.differences(recipe)?;
-    if !differences.is_empty() {
-        bail!(
-            "{} was trained by another recipe:\n  {}\n  hint: choose another --out",
-            directory.display(),
-            differences.join("\n  ")
-        );
-    }
-    read_receipt(directory).map(Some)
-}
-
 /// Trains in a process of its own, so that its memory is its own; what a plan finds wrong is told here.
 fn train_there(recipe: Recipe, directory: &Path) -> Result<Receipt> {
     let verb = if train::is_alone(&recipe) { "train" } else { "distill" };
@@ -118,18 +102,24 @@ fn train_there(recipe: Recipe, directory: &Path) -> Result<Receipt> {
     file.push(".toml");
     std::fs::create_dir_all(directory.parent().unwrap_or(Path::new(".")))?;
     std::fs::write(&file, text)?;
-    let mut command = Command::new(std::env::current_exe()?);
+    let mut command = Command::new(program()?);
     command.arg(verb).arg(&file).arg("--out").arg(directory).stdout(Stdio::null());
     if directory.join("recipe.toml").is_file() {
         command.arg("--resume");
     }
     let (status, peak_memory_bytes) = watch(command.spawn()?)?;
     if !status.success() {
-        bail!("`attar {verb} {}` ended with {status}; what it said is above", Path::new(&file).display());
+        let again = format!("attar {verb} {} --out {}", Path::new(&file).display(), directory.display());
+        bail!("training ended with {status}\n  hint: `{again}` says why");
     }
-    let cost = Cost { process: *PROCESS, peak_memory_bytes };
+    let cost = Cost { call: *CALL, peak_memory_bytes };
     std::fs::write(directory.join(COST), serde_json::to_vec(&cost)?)?;
     read_receipt(directory)
+}
+
+/// This very program, even where another one has been built in its place since.
+fn program() -> Result<PathBuf> {
+    Ok(if cfg!(target_os = "linux") { PathBuf::from("/proc/self/exe") } else { std::env::current_exe()? })
 }
 
 /// Waits for a process and tells the most memory it was seen to hold.
@@ -144,8 +134,8 @@ fn watch(mut child: Child) -> Result<(ExitStatus, Option<u64>)> {
     }
 }
 
-/// This comparison.
-static PROCESS: LazyLock<u64> =
+/// This call of the program.
+static CALL: LazyLock<u64> =
     LazyLock::new(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64));
 
 fn outcome(receipt: Receipt, directory: &Path) -> Result<Outcome> {

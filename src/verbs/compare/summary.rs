@@ -58,7 +58,7 @@ pub(super) struct Against {
     /// Time of a step in units of the other's, the mean over the seeds.
     pub(super) step_ratio: Option<f64>,
     /// Whether both times were taken by one comparison, for every seed.
-    pub(super) same_process: bool,
+    pub(super) same_call: bool,
     pub(super) seeds: Vec<Pair>,
 }
 
@@ -122,7 +122,7 @@ impl Against {
         }
         let seeds: Vec<Pair> = pairs.iter().map(|(seed, own, other)| Pair::of(*seed, own, other)).collect();
         let ratio = |(_, own, other): &(u64, &Outcome, &Outcome)| Some(own.seconds_per_step? / other.seconds_per_step?);
-        let process = |outcome: &Outcome| outcome.cost.map(|cost| cost.process);
+        let process = |outcome: &Outcome| outcome.cost.map(|cost| cost.call);
         let together = |(_, own, other): &(u64, &Outcome, &Outcome)| {
             process(own).is_some_and(|process_of_own| process(other) == Some(process_of_own))
         };
@@ -130,7 +130,7 @@ impl Against {
             last: Spread::of(seeds.iter().map(|pair| pair.last)),
             best: Spread::of(seeds.iter().map(|pair| pair.best)),
             step_ratio: Spread::of(pairs.iter().filter_map(ratio)).map(|spread| spread.mean),
-            same_process: pairs.iter().all(together),
+            same_call: pairs.iter().all(together),
             seeds,
         })
     }
@@ -171,7 +171,7 @@ mod tests {
             exported: "last",
             measures: None,
             seconds_per_step: Some(last / 100.0),
-            cost: Some(Cost { process, peak_memory_bytes: Some(seed + 7) }),
+            cost: Some(Cost { call: process, peak_memory_bytes: Some(seed + 7) }),
             test_images: "hash".to_owned(),
             right: right.to_vec(),
         };
@@ -200,7 +200,7 @@ mod tests {
         let against = summary.against.unwrap();
         assert_eq!(against.last, Spread::of([10.0, 4.0]));
         let ratio = (50.0 / 40.0 + 70.0 / 66.0) / 2.0;
-        assert!((against.step_ratio.unwrap() - ratio).abs() < 1e-12 && !against.same_process);
+        assert!((against.step_ratio.unwrap() - ratio).abs() < 1e-12 && !against.same_call);
         let images = against.seeds[0].images.unwrap();
         assert_eq!((images.gained, images.lost, images.difference), (2, 1, 25.0));
         assert!(images.interval[0] < 25.0 && images.interval[1] > 25.0);
@@ -212,6 +212,6 @@ mod tests {
         let (own, mut other) = (run(0, 50.0, &[true], 1), run(0, 40.0, &[true], 1));
         other.outcome.as_mut().unwrap().test_images = "another".to_owned();
         let against = Summary::of(&[own], Some(&[other])).against.unwrap();
-        assert!(against.seeds[0].images.is_none() && against.same_process);
+        assert!(against.seeds[0].images.is_none() && against.same_call);
     }
 }

@@ -96,7 +96,7 @@ impl Comparison {
             None if method.name == self.against => "1".to_owned(),
             None => absent(),
             Some(against) => against.step_ratio.map_or_else(absent, |ratio| {
-                let elsewhere = if against.same_process { "" } else { "*" };
+                let elsewhere = if against.same_call { "" } else { "*" };
                 format!("{ratio:.2}{elsewhere}")
             }),
         };
@@ -145,7 +145,7 @@ impl Comparison {
         }
         remarks.extend(self.unequal.iter().map(|line| format!("NOT EQUAL: {line}")));
         remarks.extend(self.notes.iter().map(|line| format!("also different: {line}")));
-        let against = |method: &Method| method.summary.against.as_ref().is_some_and(|against| !against.same_process);
+        let against = |method: &Method| method.summary.against.as_ref().is_some_and(|against| !against.same_call);
         if self.methods.iter().any(against) {
             remarks.push("* steps timed by different calls".to_owned());
         }
