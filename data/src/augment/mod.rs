@@ -1,7 +1,7 @@
 //! Augmentation: random changes to training images that keep their class.
 //!
 //! Everything here changes 8-bit pixels, before they are normalised, with the arithmetic of PIL, so that what torchvision does
-//! to a PIL image comes out bit for bit. The random draws have torchvision's distributions, not its numbers.
+//! to a PIL image comes out bit for bit; but for random erasing, which torchvision does to the normalised input. The random draws have torchvision's distributions, not its numbers.
 
 mod affine;
 mod colour_jitter;

@@ -1,4 +1,7 @@
 //! Cross-entropy with the labels, optionally smoothed (Szegedy et al. 2016, arXiv 1512.00567, §7; PyTorch's definition).
+//!
+//! `L = -(1 / N) sum_n sum_k t'_nk log softmax(z_n)_k` with `t' = (1 - s) t + s / K`, `t` the targets (one-hot, or mixed where
+//! the view mixes samples) and `s` the smoothing.
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};

@@ -52,7 +52,11 @@ pub fn dist(student: &Tensor, teacher: &Tensor, temperature: f64, beta: f64, gam
 
 /// Pearson's correlation of each row of two `[R, L]`, `[R]`.
 fn correlation(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let centre = |x: &Tensor| x.broadcast_sub(&x.mean_keepdim(D::Minus1)?);
+    // Less the first, so that the mean of equal numbers is exactly theirs.
+    let centre = |x: &Tensor| {
+        let x = x.broadcast_sub(&x.detach().narrow(D::Minus1, 0, 1)?)?;
+        x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)
+    };
     let (a, b) = (centre(a)?, centre(b)?);
     let norms = (norm(&a)? * norm(&b)?)?;
     Ok(((a * b)?.sum(D::Minus1)? / (norms + 1e-8)?)?)

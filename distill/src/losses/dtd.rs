@@ -8,6 +8,8 @@
 //! The paper's text could not be opened; this is how TextBrewer restates it, teachers repaired by a swap before the
 //! temperatures are drawn included. Ours are the lower bound `least` (their `tau` falls below 0 for a large `beta`)
 //! and, under `wrong = "drop"`, a mean of `w` over all samples.
+//!
+//! With `standardise` the angle of FLSW is between standardised logits too, where LSKD does not go: our reading.
 
 use candle_core::{D, Tensor};
 use serde::{Deserialize, Serialize};

@@ -6,13 +6,13 @@
 //! see [`gacd`]. It reads one view: with `view = "NAME"` of an adversarial one both networks see the attacked images.
 //!
 //! A reading: only the abstract was at hand (anchor, contrast, sample-reweighted estimation). Open points are settings: where
-//! negatives come from (`queue` past student features beside the batch), whether the teacher's feature is embedded as CRD does
+//! negatives come from (`queue` past student features of other images beside the batch), whether the teacher's feature is embedded as CRD does
 //! or stays fixed (`anchor`), whether and how samples are weighed (`weighting`, `denominator`). The companion cross-entropy
 //! is a loss of its own in the recipe.
 
 use std::collections::BTreeMap;
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::contrast::info_nce;
@@ -153,7 +153,7 @@ impl Spec for GacdSpec {
         site.same_classes()?;
         let dim = (self.anchor == Anchor::Embedded).then_some(self.dim);
         let embedding = Embedding::new(site, &self.pairs, dim)?;
-        Ok(Box::new(Gacd { spec: self.clone(), embedding, queue: None }))
+        Ok(Box::new(Gacd { spec: self.clone(), embedding, queue: None, ids: Vec::new() }))
     }
 }
 
@@ -163,6 +163,22 @@ struct Gacd {
     embedding: Embedding,
     /// Past features of the student, oldest first; at most `spec.queue`.
     queue: Option<Tensor>,
+    /// Of which training images they are.
+    ids: Vec<u32>,
+}
+
+impl Gacd {
+    /// Past features of other images than those of the batch, on the batch's device.
+    fn others(&self, batch: &[u32], device: &Device) -> Result<Option<Tensor>> {
+        let Some(queue) = &self.queue else { return Ok(None) };
+        let is_other = |(at, id): (usize, &u32)| (!batch.contains(id)).then_some(at as u32);
+        let others: Vec<u32> = self.ids.iter().enumerate().filter_map(is_other).collect();
+        if others.is_empty() {
+            return Ok(None);
+        }
+        let count = others.len();
+        Ok(Some(queue.to_device(device)?.index_select(&Tensor::from_vec(others, count, device)?, 0)?))
+    }
 }
 
 impl Loss for Gacd {
@@ -181,7 +197,7 @@ impl Loss for Gacd {
             Weighting::TeacherProbability => trust(&view.teacher()?.logits, view.labels)?,
             Weighting::None => Tensor::ones(student.dim(0)?, student.dtype(), student.device())?,
         };
-        let queue = self.queue.as_ref().map(|queue| queue.to_device(student.device())).transpose()?;
+        let queue = self.others(view.ids, student.device())?;
         gacd(&student, &teacher, queue.as_ref(), &weights, self.spec.temperature, self.spec.denominator)
     }
 
@@ -196,25 +212,39 @@ impl Loss for Gacd {
         };
         let kept = all.dim(0)?.min(self.spec.queue);
         self.queue = Some(all.narrow(0, all.dim(0)? - kept, kept)?.contiguous()?);
+        self.ids.extend(step.view()?.ids);
+        self.ids.drain(..self.ids.len().saturating_sub(kept));
         Ok(())
     }
 
     fn state(&self) -> Result<BTreeMap<String, Tensor>> {
-        Ok(self.queue.iter().map(|queue| ("queue".to_owned(), queue.clone())).collect())
+        let Some(queue) = &self.queue else { return Ok(BTreeMap::new()) };
+        // A float alone holds 24 bits exactly: halves of the numbers.
+        let halves: Vec<f32> = self.ids.iter().flat_map(|id| [(id >> 16) as f32, (id & 0xFFFF) as f32]).collect();
+        let ids = Tensor::from_vec(halves, (self.ids.len(), 2), &Device::Cpu)?;
+        Ok(BTreeMap::from([("queue".to_owned(), queue.clone()), ("ids".to_owned(), ids)]))
     }
 
     fn load(&mut self, mut state: BTreeMap<String, Tensor>) -> Result<()> {
-        let queue = state.remove("queue");
-        let fits = |queue: &Tensor| {
-            let width = queue.dims().get(1).copied();
-            queue.rank() == 2 && width == Some(self.embedding.width()) && queue.dtype() == DType::F32
+        let (queue, ids) = (state.remove("queue"), state.remove("ids"));
+        let fits = match (&queue, &ids) {
+            (None, None) => true,
+            (Some(queue), Some(ids)) => {
+                let kept = queue.dims().first().copied().unwrap_or_default();
+                queue.dims() == [kept, self.embedding.width()] && queue.dtype() == DType::F32 && ids.dims() == [kept, 2]
+            }
+            _ => false,
         };
-        if !queue.as_ref().is_none_or(fits) || !state.is_empty() {
-            let found: Vec<&Tensor> = queue.iter().chain(state.values()).collect();
+        if !fits || !state.is_empty() {
+            let found: Vec<&Tensor> = queue.iter().chain(&ids).chain(state.values()).collect();
             let shapes: Vec<&[usize]> = found.iter().map(|tensor| tensor.dims()).collect();
             let width = self.embedding.width();
-            return Err(unknown(format!("GACD's memory is a `queue` [Q, {width}], found {shapes:?}")));
+            return Err(unknown(format!(
+                "GACD's memory is a `queue` [Q, {width}] and its `ids` [Q, 2], found {shapes:?}"
+            )));
         }
+        let rows = ids.map(|ids| ids.to_vec2::<f32>()).transpose()?.unwrap_or_default();
+        self.ids = rows.iter().map(|half| ((half[0] as u32) << 16) | half[1] as u32).collect();
         self.queue = queue;
         Ok(())
     }

@@ -99,6 +99,11 @@ pub trait Loss: fmt::Debug + Send {
         1..=1
     }
 
+    /// Whether it remembers training images by their numbers, so that a view that mixes images is none for it.
+    fn remembers_images(&self) -> bool {
+        false
+    }
+
     /// What it trains itself.
     fn params(&self) -> Vec<Param> {
         Vec::new()

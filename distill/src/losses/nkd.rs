@@ -4,6 +4,8 @@
 //! `-(1 / N) sum_n [ p_t,y log p_s,y + gamma T^2 sum_k q_t,k log q_s,k ]` with `p` the softmax at temperature 1 and `q`
 //! the softmax at `T` over the `K - 1` classes beside the label. It stands beside the ordinary cross-entropy.
 //! Deviations from the authors' code: none.
+//!
+//! With `standardise` the label's term reads standardised logits too, where LSKD does not go: our reading.
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};

@@ -43,9 +43,11 @@ pub fn pkt(student: &Tensor, teacher: &Tensor) -> Result<Tensor> {
 /// `[N, ...] -> [N, N]`, rows adding up to 1.
 fn neighbours(features: &Tensor) -> Result<Tensor> {
     let features = rows(features)?;
-    // The square root's gradient at 0 is infinite.
-    let lengths = features.sqr()?.sum_keepdim(D::Minus1)?.maximum(1e-24)?.sqrt()?;
-    let units = features.broadcast_div(&(lengths + EPS)?)?;
+    // The square root's gradient at 0 is infinite, and a row of zeros divided by next to nothing has one of 1e7.
+    let squares = features.sqr()?.sum_keepdim(D::Minus1)?;
+    let is_some = squares.detach().gt(0.0)?.to_dtype(features.dtype())?;
+    let lengths = (squares.maximum(1e-24)?.sqrt()? + EPS)?;
+    let units = features.broadcast_mul(&is_some.div(&lengths)?)?;
     let similar = units.matmul(&units.t()?)?.affine(0.5, 0.5)?.maximum(0.0)?;
     Ok(similar.broadcast_div(&similar.sum_keepdim(D::Minus1)?)?)
 }

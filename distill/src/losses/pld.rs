@@ -6,8 +6,8 @@
 //! ImageNet, 4 on CIFAR. Convex in the student's logits. A teacher that is sure of the label makes it cross-entropy, so that it
 //! needs none beside it.
 //!
-//! From the paper's text; where the student's logits lie further than 69 below the largest of their row, their sum counts as
-//! that far, so that no logarithm is taken of nothing.
+//! From the paper's text; where the student's logits from a place on all lie further than 69 below the largest of their row,
+//! that place costs nothing, so that no logarithm is taken of nothing.
 
 use candle_core::{D, Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -34,12 +34,16 @@ fn one() -> f64 {
 /// # Errors
 /// Shapes that differ, a label that is no class, or a device that failed.
 pub fn pld(student: &Tensor, teacher: &Tensor, labels: &Tensor, temperature: f64) -> Result<Tensor> {
+    let suffixes = &from_here_on(student)?;
     let teacher = teacher.detach();
     let order = ranking(&teacher, labels)?;
     let weights = log_softmax(&(teacher / temperature)?)?.exp()?.contiguous()?.gather(&order, D::Minus1)?;
     let shifted = student.broadcast_sub(&student.detach().max_keepdim(D::Minus1)?)?;
     let ranked = shifted.contiguous()?.gather(&order, D::Minus1)?;
-    let rest = ranked.exp()?.matmul(&from_here_on(&ranked)?)?.maximum(1e-30)?.log()?;
+    let sums = ranked.exp()?.matmul(suffixes)?;
+    // Of a far last class the sum is its own exponential, so that its place costs nothing.
+    let is_far = sums.detach().le(1e-30)?;
+    let rest = is_far.where_cond(&ranked, &sums.maximum(1e-30)?.log()?)?;
     Ok((weights * (rest - ranked)?)?.sum(D::Minus1)?.mean_all()?)
 }
 

@@ -112,6 +112,10 @@ fn problem(what: String) -> crate::Error {
 }
 
 impl Loss for PsKd {
+    fn remembers_images(&self) -> bool {
+        true
+    }
+
     fn loss(&self, step: &Step<'_>) -> Result<Tensor> {
         let view = step.view()?;
         let logits = &view.student.logits;

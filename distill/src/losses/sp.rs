@@ -5,8 +5,8 @@
 //! `||G_s - G_t||_F^2 / N^2`. Numbers of features may differ, so it needs no connector. The usual weight is 3000, on
 //! the last feature map.
 //!
-//! Deviation from the benchmark code (RepDistiller, mdistiller): a sample whose features are all 0 has no gradient;
-//! theirs is multiplied by 1e12 there.
+//! Deviation from the benchmark code (RepDistiller, mdistiller): the row of a sample whose features are all 0 gives no
+//! gradient; theirs multiplies it by 1e12.
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};

@@ -22,7 +22,7 @@ pub struct TfKdSpec {
     /// Divides the made-up teacher's probabilities before its softmax.
     #[serde(default = "twenty")]
     pub temperature: f64,
-    /// Probability that the made-up teacher gives to the label, in `(0, 1]`.
+    /// Probability that the made-up teacher gives to the label, in `(1 / K, 1]`.
     #[serde(default = "nearly_one")]
     pub right: f64,
 }
@@ -63,7 +63,12 @@ impl Spec for TfKdSpec {
                 Some("20"),
                 "softens the made-up teacher, not the student; the authors': 10 to 40",
             ),
-            setting("right", "above 0, to 1", Some("0.99"), "probability that the made-up teacher gives to the label"),
+            setting(
+                "right",
+                "above 1/K, to 1",
+                Some("0.99"),
+                "probability that the made-up teacher gives to the label",
+            ),
         ],
     };
 
@@ -71,6 +76,11 @@ impl Spec for TfKdSpec {
         site.positive("temperature", self.temperature)?;
         if !(self.right > 0.0 && self.right <= 1.0) {
             return Err(site.error("right", format!("{} is not in (0, 1]", self.right)));
+        }
+        let classes: usize = site.student.output_shape().iter().product();
+        if self.right * classes as f64 <= 1.0 {
+            let problem = format!("{} is not above 1/{classes}: such a teacher is not right", self.right);
+            return Err(site.error("right", problem));
         }
         Ok(Box::new(TfKd { spec: self.clone() }))
     }

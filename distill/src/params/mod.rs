@@ -51,7 +51,7 @@ impl Params {
     }
 
     /// What a loss trains itself, under `losses.<loss>.<name>`; each tensor has its own generator, keyed as by
-    /// [`Params::init`]. To an optimiser they are weights.
+    /// [`Params::init`]. To an optimiser matrices are weights and vectors biases.
     ///
     /// # Errors
     /// When the device fails.
@@ -61,7 +61,9 @@ impl Params {
             let name = format!("losses.{loss}.{}", param.name);
             let values = init::own_values(param, seed, &name);
             let tensor = Tensor::from_vec(values, param.shape.as_slice(), device)?;
-            own.0.insert(name, (tensor, Role::Weight));
+            // Scales, shifts and biases are vectors; some optimisers spare them from weight decay.
+            let role = if param.shape.len() < 2 { Role::Bias } else { Role::Weight };
+            own.0.insert(name, (tensor, role));
         }
         Ok(own)
     }

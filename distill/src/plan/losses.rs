@@ -113,10 +113,10 @@ impl Cast {
         let distinct: BTreeSet<&usize> = views.iter().collect();
         if !wanted.contains(&views.len()) || distinct.len() < views.len() {
             let (least, most) = (wanted.start(), wanted.end());
-            let wanted = if least == most { least.to_string() } else { format!("{least} to {most}") };
+            let wanted = if least == most { least.to_string() } else { format!("{least} or more") };
             return Err(fail(section, "view", format!("{} named, this loss reads {wanted}, each once", views.len())));
         }
-        if views.iter().any(|view| self.mixing.contains(view)) && !loss.state()?.is_empty() {
+        if views.iter().any(|view| self.mixing.contains(view)) && loss.remembers_images() {
             let problem = "this loss remembers each image by its number, and this view mixes images";
             return Err(fail(section, "view", problem.to_owned()));
         }

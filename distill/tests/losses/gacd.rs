@@ -76,6 +76,10 @@ fn the_queue_holds_past_features_and_is_resumed() {
     let value = |scene: &mut Scene| number(&scene.step(&answers, 2.0, |loss, step| loss.loss(step)).unwrap());
     assert_eq!(value(&mut resumed), value(&mut unbroken));
     assert!(value(&mut scene("dim = 5\nqueue = 0")) < value(&mut unbroken), "fewer to tell apart");
+    // Past features of the batch's own images are no negatives, and there are no others.
+    let own = unbroken.answers(&[0, 4, 8], 3.0);
+    let value = |scene: &mut Scene| number(&scene.step(&own, 2.0, |loss, step| loss.loss(step)).unwrap());
+    assert_eq!(value(&mut scene("dim = 5\nqueue = 0")), value(&mut unbroken));
     let message = scene("dim = 6").loss.load(unbroken.loss.state().unwrap()).unwrap_err().to_string();
     assert!(message.contains("`queue` [Q, 6]"), "{message}");
 }

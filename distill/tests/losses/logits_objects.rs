@@ -15,7 +15,9 @@ use candle_core::{DType, Device, Tensor, Var};
 use crate::common::{close, noise, number, numbers};
 
 /// One of each loss, and of each setting that changes what it computes.
-const ALL: [&str; 22] = [
+const ALL: [&str; 24] = [
+    "kind = \"cross-entropy\"",
+    "kind = \"pld\"",
     "kind = \"kd\"\ntemperature = 2",
     "kind = \"kd\"\ntemperature = 2\ngate = \"teacher-right\"",
     "kind = \"kd\"\ntemperature = 2\nwrong = \"drop\"\ndenominator = \"batch\"",
@@ -125,12 +127,14 @@ fn at_the_edges_values_and_gradients_stay_finite_and_gradients_moderate() {
     let flat = Tensor::full(0.1_f32, (3, 3), &Device::Cpu).unwrap();
     let plain = f32s(&noise(&[3, 3], 1.0));
     let (one, two) = (f32s(&noise(&[1, 3], 2.0)), f32s(&noise(&[4, 2], 3.0)));
-    let scenes: [(&str, &Tensor, &Tensor, &[u32]); 7] = [
+    let (wide, varied) = (Tensor::full(0.1_f32, (6, 10), &Device::Cpu).unwrap(), f32s(&noise(&[6, 10], 4.0)));
+    let scenes: [(&str, &Tensor, &Tensor, &[u32]); 8] = [
         ("extreme", &extreme, &contrary, &[1, 0, 0]),
         ("extreme and right", &extreme, &extreme, &[0, 1, 2]),
         ("a flat student", &flat, &plain, &[0, 1, 2]),
         ("a flat teacher", &plain, &flat, &[0, 1, 2]),
         ("both flat", &flat, &flat, &[0, 1, 2]),
+        ("a flat student of ten classes", &wide, &varied, &[0, 1, 2, 3, 4, 9]),
         ("one sample", &one, &one, &[1]),
         ("two classes", &two, &two, &[0, 1, 0, 1]),
     ];
@@ -148,7 +152,10 @@ fn at_the_edges_values_and_gradients_stay_finite_and_gradients_moderate() {
 fn a_student_that_answers_as_its_teacher_has_nothing_to_learn() {
     let z = noise(&[4, 5], 1.0);
     for text in ALL {
-        if ["ps-kd", "tf-kd", "game", "smooth", "swap", "nkd", "wkd-l", "ttm"].iter().any(|word| text.contains(word)) {
+        if ["ps-kd", "tf-kd", "game", "smooth", "swap", "nkd", "wkd-l", "ttm", "pld", "cross"]
+            .iter()
+            .any(|word| text.contains(word))
+        {
             continue; // they want something else of the student too
         }
         let (_, gradient) = at(text, &z, &z, &[0, 1, 2, 3]);
@@ -353,6 +360,7 @@ fn settings_out_of_range_are_told() {
         ("kind = \"mlkd\"\ntemperatures = []", "losses.x.loss.temperatures: the list is empty"),
         ("kind = \"mlkd\"\ntemperatures = [1, 0]", "losses.x.loss.temperatures"),
         ("kind = \"tf-kd\"\nright = 1.5", "losses.x.loss.right: 1.5 is not in (0, 1]"),
+        ("kind = \"tf-kd\"\nright = 0.2", "losses.x.loss.right: 0.2 is not above 1/4"),
         ("kind = \"ps-kd\"\nalpha = 2", "losses.x.loss.alpha: 2 is not in [0, 1]"),
         ("kind = \"meal\"\ndiscriminator = { game = \"joint\", hidden = [0] }", "losses.x.loss.discriminator.hidden"),
     ] {
@@ -362,5 +370,19 @@ fn settings_out_of_range_are_told() {
     for kind in ["dkd", "nkd"] {
         let message = build(&format!("kind = \"{kind}\""), 1).unwrap_err().to_string();
         assert!(message.contains("a single class"), "{message}");
+    }
+}
+
+/// A loss of logits that is forgotten here has not been seen at its edges.
+#[test]
+fn every_loss_of_logits_is_among_them() {
+    for entry in attar_distill::losses::catalog() {
+        let listed = |text: &&str| text.lines().any(|line| line == format!("kind = \"{}\"", entry.kind));
+        let spec = toml::from_str::<LossSpec>(&format!("kind = \"{}\"", entry.kind));
+        // Those that read features cannot be built on a network without stages, or name taps.
+        let Some(loss) = spec.ok().and_then(|_| build(&format!("kind = \"{}\"", entry.kind), 4).ok()) else { continue };
+        if loss.taps().student.is_empty() {
+            assert!(ALL.iter().any(|text| listed(&text)), "{}", entry.kind);
+        }
     }
 }

@@ -7,7 +7,8 @@
 //! with weight 0.8.
 //!
 //! Written from the authors' code; deviations: negatives are drawn independently (the authors' loader draws without
-//! replacement where it can); images whose label has not been met yet count as another class, in the first epoch; the
+//! replacement where it can); images whose label has not been met yet count as another class, in the first epoch; where 64 draws
+//! find no image of another class, one of the same class stands in; the
 //! logarithms are computed directly, so that small temperatures do not overflow. `in_batch` replaces banks and `Z` by
 //! InfoNCE over the batch, in both directions.
 
@@ -79,7 +80,12 @@ impl Spec for CrdSpec {
         teachers: Teachers::One,
         settings: &[
             setting("dim", "1 or more", Some("128"), "numbers in an embedding"),
-            setting("negatives", "1 or more", Some("16384"), "other images that each anchor is compared with"),
+            setting(
+                "negatives",
+                "1 or more",
+                Some("16384"),
+                "other images that each anchor is compared with; unused with in_batch",
+            ),
             setting(
                 "exclude",
                 "class | image",
@@ -87,7 +93,12 @@ impl Spec for CrdSpec {
                 "what is no negative: the anchor's class, or the image itself",
             ),
             setting("temperature", "above 0", Some("0.07"), "divides similarities"),
-            setting("momentum", "0 to 1", Some("0.5"), "share of the old vector in a bank's new one"),
+            setting(
+                "momentum",
+                "0 to 1",
+                Some("0.5"),
+                "share of the old vector in a bank's new one; unused with in_batch",
+            ),
             setting(
                 "in_batch",
                 "true | false",
@@ -146,6 +157,10 @@ pub fn in_batch(student: &Tensor, teacher: &Tensor, temperature: f64) -> Result<
 }
 
 impl Loss for InBatch {
+    fn remembers_images(&self) -> bool {
+        true
+    }
+
     fn taps(&self) -> Taps {
         self.embedding.taps()
     }

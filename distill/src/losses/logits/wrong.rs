@@ -19,12 +19,20 @@ pub(in crate::losses) const WRONG: Setting = setting(
     "wrong",
     "keep | drop | swap | smooth",
     Some("keep"),
-    "samples that the teacher classifies wrongly: kept, dropped (GKD), the values of its top class and the label swapped (KA), or a smoothed label in place of its answer (KA)",
+    "samples that the teacher classifies wrongly: kept, dropped (GKD), the values of its top class and the label swapped (KA, our reading), or a smoothed label in place of its answer (KA, our reading)",
 );
-pub(in crate::losses) const DENOMINATOR: Setting =
-    setting("denominator", "correct | batch", Some("correct"), "what a sum without dropped samples is divided by");
-pub(in crate::losses) const EPSILON: Setting =
-    setting("epsilon", "between 0 and 1", Some("0.1"), "share of the other classes in a smoothed label");
+pub(in crate::losses) const DENOMINATOR: Setting = setting(
+    "denominator",
+    "correct | batch",
+    Some("correct"),
+    "what a sum without dropped samples is divided by; unused unless wrong = drop",
+);
+pub(in crate::losses) const EPSILON: Setting = setting(
+    "epsilon",
+    "between 0 and 1",
+    Some("0.1"),
+    "share of the other classes in a smoothed label; unused unless wrong = smooth",
+);
 
 /// What becomes of a sample whose label is not the teacher's top class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

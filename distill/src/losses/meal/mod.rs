@@ -53,7 +53,7 @@ impl Spec for MealSpec {
             "discriminator",
             "{ game = \"adversarial\" | \"joint\", weight, hidden = [widths] }",
             None,
-            "a small network that learns to tell the student's logits from the teachers' mean; adversarial: the student fools it, joint: the student helps it, as in the authors' code; weight 1 and widths of K/8 and K/64, at least 8, if not said otherwise",
+            "a small network that learns to tell the student's logits from the teachers' mean; adversarial (our reading): the student fools it, joint: the student helps it, as in the authors' code; weight 1 and widths of K/8 and K/64, at least 8, if not said otherwise",
         )],
     };
 

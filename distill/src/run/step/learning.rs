@@ -101,7 +101,12 @@ fn learn(case: &Case) -> (f64, f64) {
         case.weight, case.kind, case.settings
     );
     let mut learner = learner(&losses, teachers);
+    let first_layer = |learner: &Learner| learner.student().params().get("conv1.weight").unwrap().clone();
+    let before = first_layer(&learner);
     let values: Vec<f64> = steps(&mut learner).map(|outcome| outcome.terms["own"]).collect();
+    // There is no weight decay: what connectors learn on their own would leave the student as it was.
+    let moved = (first_layer(&learner) - before).unwrap().abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
+    assert!(moved > 0.0, "{}: the student stands still", case.kind);
     (values[0], values[STEPS - 1])
 }
 
