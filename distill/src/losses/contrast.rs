@@ -3,6 +3,7 @@
 use candle_core::{D, Tensor};
 
 use super::log_softmax;
+use super::softmax::softplus;
 use crate::error::Result;
 
 /// InfoNCE (van den Oord et al. 2018, arXiv 1807.03748) of each anchor, `[N]`:
@@ -52,10 +53,4 @@ pub fn log_partition(scores: &Tensor, samples: usize) -> Result<f64> {
     let most = scores.max(0)?.to_scalar::<f64>()?;
     let mean = (scores - most)?.exp()?.mean(D::Minus1)?.to_scalar::<f64>()?;
     Ok(most + mean.ln() + (samples as f64).ln())
-}
-
-/// `log (1 + exp(x))`. What is taken out before the exponential is a constant of the gradient, because it cancels.
-fn softplus(x: &Tensor) -> Result<Tensor> {
-    let most = x.detach().relu()?;
-    Ok((&most + (most.neg()?.exp()? + (x - &most)?.exp()?)?.log()?)?)
 }

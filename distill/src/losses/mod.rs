@@ -53,37 +53,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 
-pub use at::AtSpec;
 pub use catalog::{Basis, Entry, Setting, Teachers};
-pub use channel::ChannelSpec;
-pub use crd::CrdSpec;
-pub use cross_entropy::CrossEntropySpec;
-pub use dist::DistSpec;
-pub use dkd::DkdSpec;
-pub use dtd::DtdSpec;
 pub use embedding::embed;
-pub use feed::FeedSpec;
-pub use fitnets::FitnetsSpec;
-pub use gacd::GacdSpec;
-pub use kd::KdSpec;
-pub use meal::MealSpec;
-pub use mlkd::MlkdSpec;
-pub use nkd::NkdSpec;
-pub use nst::NstSpec;
 pub use pairs::{Pairs, Rule};
-pub use pkt::PktSpec;
-pub use ps_kd::PsKdSpec;
-pub use review::ReviewKdSpec;
-pub use rkd::RkdSpec;
 pub use site::Site;
 pub use softmax::log_softmax;
-pub use sp::SpSpec;
 pub use step::{Connector, Init, Param, Step, Tap, Taps, View};
-pub use tf_kd::TfKdSpec;
-pub use ttm::TtmSpec;
-pub use vid::VidSpec;
-pub use wkd_f::WkdFSpec;
-pub use wkd_l::WkdLSpec;
 
 use catalog::setting;
 
@@ -198,56 +173,56 @@ macro_rules! registry {
 
 registry! {
     /// Against the labels; see [`cross_entropy`].
-    CrossEntropy(CrossEntropySpec),
+    CrossEntropy(cross_entropy::CrossEntropySpec),
     /// Against the teacher's softened probabilities, as they are or repaired where the teacher is wrong; see [`kd`].
-    Kd(KdSpec),
+    Kd(kd::KdSpec),
     /// KD with a temperature for each sample; see [`dtd`].
-    Dtd(DtdSpec),
+    Dtd(dtd::DtdSpec),
     /// KD with apart weights for the right class and for the others; see [`dkd`].
-    Dkd(DkdSpec),
+    Dkd(dkd::DkdSpec),
     /// The label as far as the teacher trusts it, and the other classes; see [`nkd`].
-    Nkd(NkdSpec),
+    Nkd(nkd::NkdSpec),
     /// KD that softens the teacher alone; see [`ttm`].
-    Ttm(TtmSpec),
+    Ttm(ttm::TtmSpec),
     /// Correlation with the teacher's probabilities; see [`dist`].
-    Dist(DistSpec),
+    Dist(dist::DistSpec),
     /// Earth moved from the student's probabilities to the teacher's; see [`wkd_l`].
-    WkdL(WkdLSpec),
+    WkdL(wkd_l::WkdLSpec),
     /// Samples, batches and classes at several temperatures; see [`mlkd`].
-    Mlkd(MlkdSpec),
+    Mlkd(mlkd::MlkdSpec),
     /// Against the teacher's ranking of the classes, the label first; see [`pld`].
     Pld(pld::PldSpec),
     /// Against the labels and the student's own past; see [`ps_kd`].
-    PsKd(PsKdSpec),
+    PsKd(ps_kd::PsKdSpec),
     /// Against a teacher made by hand of the label; see [`tf_kd`].
-    TfKd(TfKdSpec),
+    TfKd(tf_kd::TfKdSpec),
     /// Against the mean of several teachers; see [`meal`].
-    Meal(MealSpec),
+    Meal(meal::MealSpec),
     /// Against the teacher's mean activation of each channel; see [`channel`].
-    Channel(ChannelSpec),
+    Channel(channel::ChannelSpec),
     /// A middle map, through a trained regressor, against the teacher's; see [`fitnets`].
-    Fitnets(FitnetsSpec),
+    Fitnets(fitnets::FitnetsSpec),
     /// Against the teacher's attention maps; see [`at`].
-    At(AtSpec),
+    At(at::AtSpec),
     /// Against the teacher's similarities of samples; see [`sp`].
-    Sp(SpSpec),
+    Sp(sp::SpSpec),
     /// Against the teacher's distances and angles of samples; see [`rkd`].
-    Rkd(RkdSpec),
+    Rkd(rkd::RkdSpec),
     /// Against the teacher's neighbourhoods of samples; see [`pkt`].
-    Pkt(PktSpec),
+    Pkt(pkt::PktSpec),
     /// Against the teacher's channel maps as a distribution; see [`nst`].
-    Nst(NstSpec),
+    Nst(nst::NstSpec),
     /// Telling the teacher's maps, with a variance a channel; see [`vid`].
-    Vid(VidSpec),
+    Vid(vid::VidSpec),
     /// Against mean and spread of the teacher's channels; see [`wkd_f`].
-    WkdF(WkdFSpec),
+    WkdF(wkd_f::WkdFSpec),
     /// Against the teacher's stages, the student's fused from deep to shallow; see [`review`].
     #[serde(rename = "reviewkd")]
-    ReviewKd(ReviewKdSpec),
+    ReviewKd(review::ReviewKdSpec),
     /// Against the teacher's embedding of each image, apart from those of others; see [`crd`].
-    Crd(CrdSpec),
+    Crd(crd::CrdSpec),
     /// Against the maps of several teachers, each through a transform of its own; see [`feed`].
-    Feed(FeedSpec),
+    Feed(feed::FeedSpec),
     /// Around a robust teacher's feature as anchor, against other images; see [`gacd`].
-    Gacd(GacdSpec),
+    Gacd(gacd::GacdSpec),
 }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::maps::common_size;
 use super::pairs::{self, Pair, Pairs};
 use super::regressor::three_convs;
+use super::softmax::softplus;
 use super::{Basis, Entry, Init, Loss, Param, Site, Spec, Step, Taps, Teachers, setting};
 use crate::error::Result;
 
@@ -50,12 +51,6 @@ pub fn vid(predicted: &Tensor, teacher: &Tensor, scale: &Tensor) -> Result<Tenso
     Ok(((errors.div(&variance)? + variance.log()?)?.mean_all()? * 0.5)?)
 }
 
-/// `log(1 + exp(x))` without overflow; its gradient is the sigmoid.
-fn softplus(x: &Tensor) -> Result<Tensor> {
-    let shift = x.detach().maximum(0.0)?;
-    let sum = ((x - &shift)?.exp()? + shift.neg()?.exp()?)?;
-    Ok((shift + sum.log()?)?)
-}
 impl Spec for VidSpec {
     const ENTRY: Entry = Entry {
         kind: "vid",

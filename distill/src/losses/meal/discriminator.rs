@@ -5,6 +5,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::losses::softmax::softplus;
 use crate::losses::{Init, Param, Site, Step};
 
 /// Settings of the discriminator.
@@ -64,9 +65,7 @@ pub fn discriminate(logits: &Tensor, layers: &[Layer], rectified: bool) -> Resul
 pub fn told_apart(outputs: &Tensor, is_teacher: bool) -> Result<Tensor> {
     let mark: [f64; 2] = if is_teacher { [0.0, 1.0] } else { [1.0, 0.0] };
     let mark = Tensor::new(&[mark], outputs.device())?.to_dtype(outputs.dtype())?;
-    // log(1 + exp(x)) - x mark, with the exponential of what is never positive.
-    let softplus = (outputs.relu()? + (outputs.abs()?.neg()?.exp()? + 1.0)?.log()?)?;
-    Ok((softplus - outputs.broadcast_mul(&mark)?)?.mean_all()?)
+    Ok((softplus(outputs)? - outputs.broadcast_mul(&mark)?)?.mean_all()?)
 }
 
 impl DiscriminatorSpec {
