@@ -1,8 +1,10 @@
-//! Prints GFLOP/s of convolution shapes in their three directions: `cargo run --release --example conv_speed`.
+//! Prints GFLOP/s of convolution shapes in their three directions, on `f32` images and on `bf16` ones:
+//! `cargo run --release -p attar-kernels --example conv_speed`.
 
 use std::time::Instant;
 
-use attar_kernels::{ConvShape, ShapeError, Tail, conv2d, conv2d_input_grad, conv2d_weight_grad};
+use attar_kernels::{ConvShape, ShapeError, Tail, Value, conv2d, conv2d_input_grad, conv2d_weight_grad, convert};
+use half::bf16;
 
 /// Name; channels in and out, size of the square input, kernel, stride, groups. Batch 64.
 const SHAPES: [(&str, [usize; 6]); 14] = [
@@ -23,7 +25,12 @@ const SHAPES: [(&str, [usize; 6]); 14] = [
 ];
 
 fn main() -> Result<(), ShapeError> {
-    println!("{:<20} {:>8} {:>8} {:>8}   GFLOP/s, {} threads", "", "forward", "dx", "dw", rayon_threads());
+    table::<f32>("f32")?;
+    table::<bf16>("bf16")
+}
+
+fn table<T: Value>(stored: &str) -> Result<(), ShapeError> {
+    println!("{stored:<20} {:>8} {:>8} {:>8}   GFLOP/s, {} threads", "forward", "dx", "dw", rayon_threads());
     let mut totals = [0.0; 3];
     for (name, [in_channels, out_channels, size, kernel, stride, groups]) in SHAPES {
         let shape = ConvShape {
@@ -39,7 +46,7 @@ fn main() -> Result<(), ShapeError> {
             groups,
         }
         .checked()?;
-        let seconds = measure(&shape);
+        let seconds = measure::<T>(&shape);
         let gflops = seconds.map(|seconds| 2.0 * shape.macs() as f64 / seconds / 1e9);
         println!("{name:<20} {:>8.1} {:>8.1} {:>8.1}", gflops[0], gflops[1], gflops[2]);
         // ResNet-20 runs the first convolution of a stage once and the others 6 and 5 times.
@@ -56,9 +63,14 @@ fn main() -> Result<(), ShapeError> {
 }
 
 /// Seconds for forward, input gradient and weight gradient: the best of several runs.
-fn measure(shape: &ConvShape) -> [f64; 3] {
+fn measure<T: Value>(shape: &ConvShape) -> [f64; 3] {
     let ramp = |len: usize| (0..len).map(|i| (i % 251) as f32 / 251.0 - 0.5).collect::<Vec<f32>>();
-    let (x, weight, dy) = (ramp(shape.input_len()), ramp(shape.weight_len()), ramp(shape.output_len()));
+    let stored = |len: usize| {
+        let mut values = vec![T::default(); len];
+        convert(&ramp(len), &mut values);
+        values
+    };
+    let (x, weight, dy) = (stored(shape.input_len()), ramp(shape.weight_len()), stored(shape.output_len()));
     let (mut y, mut dx, mut dweight) = (dy.clone(), x.clone(), weight.clone());
     [
         best_of(|| conv2d(shape, &x, &weight, Tail::default(), &mut y)),

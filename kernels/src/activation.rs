@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use crate::simd::vectorised;
+use crate::value::Value;
 
 /// Values that one task handles.
 const TASK: usize = 1 << 14;
@@ -50,18 +51,15 @@ impl Activation {
 
 /// Which gradients pass an activation: those where its output `y` was not clamped.
 #[derive(Debug, Clone, Copy)]
-pub struct Mask<'a> {
+pub struct Mask<'a, T = f32> {
     /// The activation.
     pub activation: Activation,
     /// Its output.
-    pub y: &'a [f32],
+    pub y: &'a [T],
 }
 
-/// `y = activation(x)`, elementwise.
-///
-/// # Panics
-/// If the lengths differ.
-pub fn activate(activation: Activation, x: &[f32], y: &mut [f32]) {
+/// [`crate::activate`].
+pub(crate) fn activate<T: Value>(activation: Activation, x: &[T], y: &mut [T]) {
     assert_eq!(x.len(), y.len(), "input and output of an activation");
     y.par_chunks_mut(TASK).zip(x.par_chunks(TASK)).for_each(|(y, x)| match activation {
         Activation::Relu => vectorised(
@@ -75,11 +73,8 @@ pub fn activate(activation: Activation, x: &[f32], y: &mut [f32]) {
     });
 }
 
-/// `dx` from `dy` and the activation's output (its input will do as well: both are clamped at the same places).
-///
-/// # Panics
-/// If the lengths differ.
-pub fn activate_backward(mask: Mask<'_>, dy: &[f32], dx: &mut [f32]) {
+/// [`crate::activate_backward`].
+pub(crate) fn activate_backward<T: Value>(mask: Mask<'_, T>, dy: &[T], dx: &mut [T]) {
     assert_eq!(mask.y.len(), dy.len(), "output and output gradient of an activation");
     assert_eq!(dy.len(), dx.len(), "gradients of an activation");
     let chunks = mask.y.par_chunks(TASK).zip(dy.par_chunks(TASK));
@@ -95,11 +90,8 @@ pub fn activate_backward(mask: Mask<'_>, dy: &[f32], dx: &mut [f32]) {
     });
 }
 
-/// `y = a + b`, elementwise.
-///
-/// # Panics
-/// If the lengths differ.
-pub fn add(a: &[f32], b: &[f32], y: &mut [f32]) {
+/// [`crate::add`].
+pub(crate) fn add<T: Value>(a: &[T], b: &[T], y: &mut [T]) {
     assert_eq!(a.len(), b.len(), "the terms of a sum");
     assert_eq!(a.len(), y.len(), "a sum and its terms");
     y.par_chunks_mut(TASK).zip(a.par_chunks(TASK).zip(b.par_chunks(TASK))).for_each(|(y, (a, b))| {
@@ -111,15 +103,15 @@ pub fn add(a: &[f32], b: &[f32], y: &mut [f32]) {
 }
 
 #[inline(always)]
-fn map(x: &[f32], y: &mut [f32], f: impl Fn(f32) -> f32) {
+fn map<T: Value>(x: &[T], y: &mut [T], f: impl Fn(f32) -> f32) {
     for (y, &x) in y.iter_mut().zip(x) {
-        *y = f(x);
+        *y = T::rounded(f(x.float()));
     }
 }
 
 #[inline(always)]
-pub(crate) fn zip(a: &[f32], b: &[f32], y: &mut [f32], f: impl Fn(f32, f32) -> f32) {
+fn zip<T: Value>(a: &[T], b: &[T], y: &mut [T], f: impl Fn(f32, f32) -> f32) {
     for (y, (&a, &b)) in y.iter_mut().zip(a.iter().zip(b)) {
-        *y = f(a, b);
+        *y = T::rounded(f(a.float(), b.float()));
     }
 }

@@ -4,6 +4,7 @@ mod depthwise;
 mod direct;
 mod direct_weight;
 mod pad;
+mod slab;
 mod sweep;
 mod winograd;
 
@@ -11,24 +12,28 @@ use std::ops::Range;
 
 use crate::activation::Activation;
 use crate::shape::ConvShape;
+use crate::value::Value;
 use sweep::Sweeps;
 
 /// What follows a convolution in the same pass: `activation(y + bias + residual)`.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Tail<'a> {
+#[derive(Debug, Clone, Copy)]
+pub struct Tail<'a, T = f32> {
     /// One value an output channel, `[O]`.
     pub bias: Option<&'a [f32]>,
     /// Added before the activation, `[N, out_h, out_w, O]`.
-    pub residual: Option<&'a [f32]>,
+    pub residual: Option<&'a [T]>,
     /// Applied last.
     pub activation: Option<Activation>,
 }
 
-/// `y [N, out_h, out_w, O] = x [N, H, W, C] ⋆ weight [O, C / groups, kh, kw]` (cross-correlation), then `tail`.
-///
-/// # Panics
-/// If a slice does not fit `shape`.
-pub fn conv2d(shape: &ConvShape, x: &[f32], weight: &[f32], tail: Tail<'_>, y: &mut [f32]) {
+impl<T> Default for Tail<'_, T> {
+    fn default() -> Self {
+        Self { bias: None, residual: None, activation: None }
+    }
+}
+
+/// [`crate::conv2d`].
+pub(crate) fn conv2d<T: Value>(shape: &ConvShape, x: &[T], weight: &[f32], tail: Tail<'_, T>, y: &mut [T]) {
     assert_fits(shape, x, weight, y);
     assert!(tail.bias.is_none_or(|bias| bias.len() == shape.out_channels), "bias of {shape:?}");
     assert!(tail.residual.is_none_or(|residual| residual.len() == y.len()), "residual of {shape:?}");
@@ -47,11 +52,8 @@ pub fn conv2d(shape: &ConvShape, x: &[f32], weight: &[f32], tail: Tail<'_>, y: &
     }
 }
 
-/// The gradient `dx [N, H, W, C]` of the input, from the gradient `dy [N, out_h, out_w, O]` of the output.
-///
-/// # Panics
-/// If a slice does not fit `shape`.
-pub fn conv2d_input_grad(shape: &ConvShape, dy: &[f32], weight: &[f32], dx: &mut [f32]) {
+/// [`crate::conv2d_input_grad`].
+pub(crate) fn conv2d_input_grad<T: Value>(shape: &ConvShape, dy: &[T], weight: &[f32], dx: &mut [T]) {
     assert_fits(shape, dx, weight, dy);
     if shape.is_depthwise() && shape.groups > 1 {
         depthwise::input_grad(shape, dy, weight, dx);
@@ -70,12 +72,8 @@ pub fn conv2d_input_grad(shape: &ConvShape, dy: &[f32], weight: &[f32], dx: &mut
     }
 }
 
-/// The gradient `dweight [O, C / groups, kh, kw]` of the weight, from the input and the gradient of the output.
-/// The gradient of a bias is [`crate::channel_sums`] of `dy`.
-///
-/// # Panics
-/// If a slice does not fit `shape`.
-pub fn conv2d_weight_grad(shape: &ConvShape, x: &[f32], dy: &[f32], dweight: &mut [f32]) {
+/// [`crate::conv2d_weight_grad`].
+pub(crate) fn conv2d_weight_grad<T: Value>(shape: &ConvShape, x: &[T], dy: &[T], dweight: &mut [f32]) {
     assert_fits(shape, x, dweight, dy);
     if shape.is_depthwise() && shape.groups > 1 {
         depthwise::weight_grad(shape, x, dy, dweight);
@@ -119,7 +117,7 @@ fn split_rows(rows: usize, values: usize, most: usize) -> Vec<Range<usize>> {
     (0..strips).map(|i| i * rows / strips..(i + 1) * rows / strips).collect()
 }
 
-fn assert_fits(shape: &ConvShape, x: &[f32], weight: &[f32], y: &[f32]) {
+fn assert_fits<T>(shape: &ConvShape, x: &[T], weight: &[f32], y: &[T]) {
     shape.assert_valid();
     assert_eq!(x.len(), shape.input_len(), "input of {shape:?}");
     assert_eq!(weight.len(), shape.weight_len(), "weight of {shape:?}");

@@ -1,8 +1,11 @@
-//! What a CPU does: convolution, batch norm, pooling and linear layers on plain `f32` slices, forward and backward.
+//! What a CPU does: convolution, batch norm, pooling and linear layers on plain slices, forward and backward.
 //!
 //! * Layout is `[N, H, W, C]`, channels last, row-major, one contiguous slice a tensor. So a 1x1 convolution is a matrix
 //!   product of the tensor as it lies there, and what is done per channel runs along vectors however small the image;
 //!   no tensor is padded in memory. Weights are as PyTorch stores them: `[O, C / groups, kh, kw]`, `[O, F]`.
+//! * Images are `f32`, or `bf16` in half the memory ([`Value`]); weights, their gradients, statistics and all sums are
+//!   `f32`. Where the machine multiplies pairs of `bf16` in one instruction, convolutions do so and their weights are
+//!   rounded to `bf16`, too; elsewhere, and where Winograd's transforms would lose digits, products are `f32`.
 //! * Shapes are plain structs ([`ConvShape`], [`NormShape`], [`PoolShape`], [`LinearShape`]); build one, call its
 //!   `checked()` once, then pass it to kernels.
 //! * Outputs are overwritten, never added to. Gradients are those of PyTorch, ties and edges included.
@@ -13,27 +16,29 @@
 //!   and panics at entry; nothing that a file or a user contains can get that far.
 
 mod activation;
+mod api;
 mod conv;
 mod error;
 mod linear;
 mod norm;
+mod pairs;
 mod pool;
 mod rows;
 mod shape;
 mod simd;
 mod sums;
 mod tile;
+mod value;
 
-pub use activation::{Activation, Mask, activate, activate_backward, add};
-pub use conv::{Tail, conv2d, conv2d_input_grad, conv2d_weight_grad};
+pub use activation::{Activation, Mask};
+pub use api::{
+    activate, activate_backward, add, avg_pool2d, avg_pool2d_backward, batch_norm_apply, batch_norm_backward,
+    batch_norm_eval, batch_norm_eval_backward, batch_norm_train, batch_stats, channel_sums, conv2d, conv2d_input_grad,
+    conv2d_weight_grad, global_avg_pool, global_avg_pool_backward, max_pool2d, max_pool2d_backward,
+};
+pub use conv::Tail;
 pub use error::{Result, ShapeError};
 pub use linear::{linear, linear_input_grad, linear_weight_grad};
-pub use norm::{
-    BatchStats, Clamp, NormGrads, SavedStats, batch_norm_apply, batch_norm_backward, batch_norm_eval,
-    batch_norm_eval_backward, batch_norm_train, batch_stats,
-};
-pub use pool::{
-    avg_pool2d, avg_pool2d_backward, global_avg_pool, global_avg_pool_backward, max_pool2d, max_pool2d_backward,
-};
+pub use norm::{BatchStats, Clamp, NormGrads, SavedStats};
 pub use shape::{ConvShape, LinearShape, NormShape, PoolShape};
-pub use sums::channel_sums;
+pub use value::{Value, convert};

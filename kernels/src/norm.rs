@@ -9,9 +9,11 @@ mod stats;
 use crate::rows::Rows;
 use crate::shape::NormShape;
 
-pub use backward::{Clamp, NormGrads, batch_norm_backward, batch_norm_eval_backward};
-pub use forward::{batch_norm_apply, batch_norm_eval, batch_norm_train};
-pub use stats::{BatchStats, SavedStats, batch_stats};
+pub use backward::{Clamp, NormGrads};
+pub(crate) use backward::{batch_norm_backward, batch_norm_eval_backward};
+pub(crate) use forward::{batch_norm_apply, batch_norm_eval, batch_norm_train};
+pub(crate) use stats::batch_stats;
+pub use stats::{BatchStats, SavedStats};
 
 /// What is done to each column of long rows: `(x - mean) * scale + bias`.
 ///
@@ -37,7 +39,7 @@ fn affine(x: f32, mean: f32, scale: f32, bias: f32) -> f32 {
     (x - mean) * scale + bias
 }
 
-fn assert_values(shape: &NormShape, what: &str, values: &[f32]) {
+fn assert_values<T>(shape: &NormShape, what: &str, values: &[T]) {
     assert_eq!(values.len(), shape.len(), "{what} of {shape:?}");
 }
 

@@ -6,18 +6,15 @@ use std::ops::Range;
 use crate::shape::{NormShape, PoolShape};
 use crate::simd::{vectorised, with_scratch};
 use crate::sums::add_rows;
+use crate::value::{Value, round};
 
 /// Input values that one task handles, at least.
 const TASK: usize = 1 << 13;
 /// Pixels that are added up in `f32` before their sum moves on to `f64`.
 const RUN: usize = 32;
 
-/// `y [N, out_h, out_w, C]` = the largest value of each window, and where it was: `argmax` is a pixel of the image,
-/// `row * W + column`. Padding never wins. Of equal values the first wins, as in PyTorch; NaN always wins.
-///
-/// # Panics
-/// If a slice does not fit `shape`.
-pub fn max_pool2d(shape: &PoolShape, x: &[f32], y: &mut [f32], argmax: &mut [u32]) {
+/// [`crate::max_pool2d`].
+pub(crate) fn max_pool2d<T: Value>(shape: &PoolShape, x: &[T], y: &mut [T], argmax: &mut [u32]) {
     assert_fits(shape, x, y);
     assert_eq!(argmax.len(), y.len(), "argmax of {shape:?}");
     let (image, row) = (shape.in_h * shape.in_w * shape.channels, shape.out_w() * shape.channels);
@@ -40,7 +37,7 @@ pub fn max_pool2d(shape: &PoolShape, x: &[f32], y: &mut [f32], argmax: &mut [u32
 }
 
 #[inline(always)]
-fn largest(x: &[f32], pixels: impl Iterator<Item = usize>, y: &mut [f32], argmax: &mut [u32]) {
+fn largest<T: Value>(x: &[T], pixels: impl Iterator<Item = usize>, y: &mut [T], argmax: &mut [u32]) {
     let channels = y.len();
     let mut first = true;
     for pixel in pixels {
@@ -52,34 +49,28 @@ fn largest(x: &[f32], pixels: impl Iterator<Item = usize>, y: &mut [f32], argmax
             continue;
         }
         for ((best, best_at), &x) in y.iter_mut().zip(argmax.iter_mut()).zip(x) {
-            let wins = x > *best || x.is_nan();
+            let wins = x.float() > best.float() || x.float().is_nan();
             *best_at = if wins { at } else { *best_at };
             *best = if wins { x } else { *best };
         }
     }
 }
 
-/// `dx`: each gradient of `dy` goes to where its maximum was.
-///
-/// # Panics
-/// If a slice does not fit `shape`, or an index of `argmax` lies outside of the image.
-pub fn max_pool2d_backward(shape: &PoolShape, dy: &[f32], argmax: &[u32], dx: &mut [f32]) {
+/// [`crate::max_pool2d_backward`].
+pub(crate) fn max_pool2d_backward<T: Value>(shape: &PoolShape, dy: &[T], argmax: &[u32], dx: &mut [T]) {
     assert_eq!(argmax.len(), dy.len(), "argmax of {shape:?}");
     for_images(shape, dy, dx, |from, dy, dx| {
         let channels = shape.channels;
         for (dy, at) in dy.chunks_exact(channels).zip(argmax[from..].chunks_exact(channels)) {
             for (channel, (&dy, &at)) in dy.iter().zip(at).enumerate() {
-                dx[at as usize * channels + channel] += dy;
+                dx[at as usize * channels + channel] += dy.float();
             }
         }
     });
 }
 
-/// `y [N, out_h, out_w, C]` = the mean of each window; padding counts as zeros (`count_include_pad=True`).
-///
-/// # Panics
-/// If a slice does not fit `shape`.
-pub fn avg_pool2d(shape: &PoolShape, x: &[f32], y: &mut [f32]) {
+/// [`crate::avg_pool2d`].
+pub(crate) fn avg_pool2d<T: Value>(shape: &PoolShape, x: &[T], y: &mut [T]) {
     assert_fits(shape, x, y);
     let (image, row) = (shape.in_h * shape.in_w * shape.channels, shape.out_w() * shape.channels);
     let area = (shape.kernel[0] * shape.kernel[1]) as f32;
@@ -87,30 +78,29 @@ pub fn avg_pool2d(shape: &PoolShape, x: &[f32], y: &mut [f32]) {
     rows.enumerate().for_each(|(i, y)| {
         let (n, rows) = (i / shape.out_h(), window(shape, 0, i % shape.out_h()));
         let x = &x[n * image..][..image];
-        for (column, y) in y.chunks_exact_mut(shape.channels).enumerate() {
-            let pixels = pixels_of(shape, rows.clone(), window(shape, 1, column));
-            vectorised(
-                #[inline(always)]
-                || mean(x, pixels, area, y),
-            );
-        }
+        with_scratch(shape.channels, |sums| {
+            for (column, y) in y.chunks_exact_mut(shape.channels).enumerate() {
+                let pixels = pixels_of(shape, rows.clone(), window(shape, 1, column));
+                vectorised(
+                    #[inline(always)]
+                    || mean(x, pixels, area, sums, y),
+                );
+            }
+        });
     });
 }
 
 #[inline(always)]
-fn mean(x: &[f32], pixels: impl Iterator<Item = usize>, area: f32, y: &mut [f32]) {
-    y.fill(0.0);
+fn mean<T: Value>(x: &[T], pixels: impl Iterator<Item = usize>, area: f32, sums: &mut [f32], y: &mut [T]) {
+    sums.fill(0.0);
     for pixel in pixels {
-        add_rows(&x[pixel * y.len()..][..y.len()], y);
+        add_rows(&x[pixel * y.len()..][..y.len()], sums);
     }
-    y.iter_mut().for_each(|y| *y /= area);
+    y.iter_mut().zip(sums).for_each(|(y, sum)| *y = T::rounded(*sum / area));
 }
 
-/// `dx`: each gradient of `dy` is spread evenly over its window.
-///
-/// # Panics
-/// If a slice does not fit `shape`.
-pub fn avg_pool2d_backward(shape: &PoolShape, dy: &[f32], dx: &mut [f32]) {
+/// [`crate::avg_pool2d_backward`].
+pub(crate) fn avg_pool2d_backward<T: Value>(shape: &PoolShape, dy: &[T], dx: &mut [T]) {
     let area = (shape.kernel[0] * shape.kernel[1]) as f32;
     for_images(shape, dy, dx, |_, dy, dx| {
         let mut dy = dy.chunks_exact(shape.channels);
@@ -128,17 +118,14 @@ pub fn avg_pool2d_backward(shape: &PoolShape, dy: &[f32], dx: &mut [f32]) {
 }
 
 #[inline(always)]
-fn spread(dy: &[f32], area: f32, pixels: impl Iterator<Item = usize>, dx: &mut [f32]) {
+fn spread<T: Value>(dy: &[T], area: f32, pixels: impl Iterator<Item = usize>, dx: &mut [f32]) {
     for pixel in pixels {
-        dx[pixel * dy.len()..].iter_mut().zip(dy).for_each(|(dx, &dy)| *dx += dy / area);
+        dx[pixel * dy.len()..].iter_mut().zip(dy).for_each(|(dx, &dy)| *dx += dy.float() / area);
     }
 }
 
-/// `y [N, C]` = the mean of each channel's image in `x [N, positions, C]`.
-///
-/// # Panics
-/// If a slice does not fit `shape`.
-pub fn global_avg_pool(shape: &NormShape, x: &[f32], y: &mut [f32]) {
+/// [`crate::global_avg_pool`].
+pub(crate) fn global_avg_pool<T: Value>(shape: &NormShape, x: &[T], y: &mut [f32]) {
     assert_fits_global(shape, x, y);
     let NormShape { channels, positions, .. } = *shape;
     let images = x.par_chunks_exact(positions * channels).with_min_len(TASK.div_ceil(positions * channels));
@@ -155,7 +142,7 @@ pub fn global_avg_pool(shape: &NormShape, x: &[f32], y: &mut [f32]) {
 }
 
 #[inline(always)]
-fn add_image(x: &[f32], sums: &mut [f32], totals: &mut [f64]) {
+fn add_image<T: Value>(x: &[T], sums: &mut [f32], totals: &mut [f64]) {
     for run in x.chunks(RUN * sums.len()) {
         sums.fill(0.0);
         add_rows(run, sums);
@@ -163,17 +150,14 @@ fn add_image(x: &[f32], sums: &mut [f32], totals: &mut [f64]) {
     }
 }
 
-/// `dx [N, positions, C]`: each gradient of `dy [N, C]` is spread evenly over its image.
-///
-/// # Panics
-/// If a slice does not fit `shape`.
-pub fn global_avg_pool_backward(shape: &NormShape, dy: &[f32], dx: &mut [f32]) {
+/// [`crate::global_avg_pool_backward`].
+pub(crate) fn global_avg_pool_backward<T: Value>(shape: &NormShape, dy: &[f32], dx: &mut [T]) {
     assert_fits_global(shape, dx, dy);
     let NormShape { channels, positions, .. } = *shape;
     let images = dx.par_chunks_exact_mut(positions * channels).with_min_len(TASK.div_ceil(positions * channels));
     images.zip(dy.par_chunks_exact(channels)).for_each(|(dx, dy)| {
         let (first, others) = dx.split_at_mut(channels);
-        first.iter_mut().zip(dy).for_each(|(dx, dy)| *dx = dy / positions as f32);
+        first.iter_mut().zip(dy).for_each(|(dx, dy)| *dx = T::rounded(dy / positions as f32));
         others.chunks_exact_mut(channels).for_each(|dx| dx.copy_from_slice(first));
     });
 }
@@ -192,15 +176,25 @@ fn pixels_of(shape: &PoolShape, rows: Range<usize>, columns: Range<usize>) -> im
     rows.flat_map(move |row| columns.clone().map(move |column| row * width + column))
 }
 
-/// Calls `work(start of dy, dy, dx)` for every image, with `dx` zero.
-fn for_images(shape: &PoolShape, dy: &[f32], dx: &mut [f32], work: impl Fn(usize, &[f32], &mut [f32]) + Sync) {
+/// Calls `work(start of dy, dy, sums)` for every image, with sums that are zero, and rounds them to `dx`.
+fn for_images<T: Value>(shape: &PoolShape, dy: &[T], dx: &mut [T], work: impl Fn(usize, &[T], &mut [f32]) + Sync) {
     assert_fits(shape, dx, dy);
     let inputs = shape.in_h * shape.in_w * shape.channels;
     let outputs = shape.out_h() * shape.out_w() * shape.channels;
     let images = dx.par_chunks_exact_mut(inputs).zip(dy.par_chunks_exact(outputs));
-    images.with_min_len(TASK.div_ceil(inputs)).enumerate().for_each(|(n, (dx, dy))| {
-        dx.fill(0.0);
-        work(n * outputs, dy, dx);
+    images.with_min_len(TASK.div_ceil(inputs)).enumerate().for_each(|(n, (dx, dy))| match T::as_floats_mut(dx) {
+        Some(dx) => {
+            dx.fill(0.0);
+            work(n * outputs, dy, dx);
+        }
+        None => with_scratch(inputs, |sums| {
+            sums.fill(0.0);
+            work(n * outputs, dy, sums);
+            vectorised(
+                #[inline(always)]
+                || round(sums, dx),
+            );
+        }),
     });
 }
 
@@ -209,13 +203,13 @@ fn outputs_of_a_task(shape: &PoolShape) -> usize {
     TASK.div_ceil(shape.stride[0] * shape.stride[1])
 }
 
-fn assert_fits(shape: &PoolShape, x: &[f32], y: &[f32]) {
+fn assert_fits<T>(shape: &PoolShape, x: &[T], y: &[T]) {
     shape.assert_valid();
     assert_eq!(x.len(), shape.input_len(), "input of {shape:?}");
     assert_eq!(y.len(), shape.output_len(), "output of {shape:?}");
 }
 
-fn assert_fits_global(shape: &NormShape, x: &[f32], y: &[f32]) {
+fn assert_fits_global<T>(shape: &NormShape, x: &[T], y: &[f32]) {
     shape.assert_valid();
     assert_eq!(x.len(), shape.len(), "images of {shape:?}");
     assert_eq!(y.len(), shape.batch * shape.channels, "means of {shape:?}");

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use crate::shape::NormShape;
 use crate::simd::vectorised;
+use crate::value::Value;
 
 /// Values of a long row, at least: what a loop over it costs at its ends does not matter any more.
 const ROW: usize = 256;
@@ -27,7 +28,7 @@ pub(crate) const STACK: usize = 4;
 
 /// `N` rows of equal length.
 #[inline(always)]
-pub(crate) fn stacked<const N: usize>(values: &[f32]) -> [&[f32]; N] {
+pub(crate) fn stacked<T, const N: usize>(values: &[T]) -> [&[T]; N] {
     let len = values.len() / N;
     std::array::from_fn(|i| &values[i * len..][..len])
 }
@@ -58,7 +59,7 @@ impl Rows {
     }
 
     /// Calls `work(range, values)` for every task's part of the tensor, in parallel. A part begins with a long row.
-    pub(crate) fn for_parts(&self, values: &mut [f32], work: impl Fn(Range<usize>, &mut [f32]) + Sync) {
+    pub(crate) fn for_parts<T: Value>(&self, values: &mut [T], work: impl Fn(Range<usize>, &mut [T]) + Sync) {
         let task = self.width * TASK.div_ceil(self.width);
         values.par_chunks_mut(task).enumerate().for_each(|(i, values)| {
             let start = i * task;
@@ -69,18 +70,18 @@ impl Rows {
     /// Sums `K` terms of every value over each channel. `add(range, sums)` adds the terms of a few long rows of the
     /// tensor to the columns of `K` long rows of sums; all ranges together are the tensor.
     pub(crate) fn sums<const K: usize>(&self, add: impl Fn(Range<usize>, [&mut [f32]; K]) + Sync) -> [Vec<f64>; K] {
-        self.sums_and_values(None, |range, sums, _| add(range, sums))
+        self.sums_and_values(None::<&mut [f32]>, |range, sums, _| add(range, sums))
     }
 
     /// The same, while `add` also writes the range's part of `values`, if there are any.
-    pub(crate) fn sums_and_values<const K: usize>(
+    pub(crate) fn sums_and_values<T: Value, const K: usize>(
         &self,
-        values: Option<&mut [f32]>,
-        add: impl Fn(Range<usize>, [&mut [f32]; K], Option<&mut [f32]>) + Sync,
+        values: Option<&mut [T]>,
+        add: impl Fn(Range<usize>, [&mut [f32]; K], Option<&mut [T]>) + Sync,
     ) -> [Vec<f64>; K] {
         let run = RUN * self.width;
         let part = run * PART.max(self.len.div_ceil(PARTS)).div_ceil(run);
-        let sums = self.sum_parts(part, 0..self.len, values, &|range: Range<usize>, mut values: Option<&mut [f32]>| {
+        let sums = self.sum_parts(part, 0..self.len, values, &|range: Range<usize>, mut values: Option<&mut [T]>| {
             let mut lanes = [(); K].map(|()| vec![0.0f32; self.width]);
             let mut totals = [(); K].map(|()| vec![0.0f64; self.width]);
             for start in range.clone().step_by(run) {
@@ -98,12 +99,12 @@ impl Rows {
     }
 
     /// Adds what `sum` says of every part of a range, halving the range: the order depends on its length alone.
-    fn sum_parts<const K: usize>(
+    fn sum_parts<T: Value, const K: usize>(
         &self,
         part: usize,
         range: Range<usize>,
-        values: Option<&mut [f32]>,
-        sum: &(impl Fn(Range<usize>, Option<&mut [f32]>) -> [Vec<f64>; K] + Sync),
+        values: Option<&mut [T]>,
+        sum: &(impl Fn(Range<usize>, Option<&mut [T]>) -> [Vec<f64>; K] + Sync),
     ) -> [Vec<f64>; K] {
         if range.len() <= part {
             return sum(range, values);
@@ -125,13 +126,13 @@ impl Rows {
     }
 
     /// The mean of each channel over a few long rows from all over the tensor.
-    pub(crate) fn rough_means(&self, values: &[f32]) -> Vec<f32> {
+    pub(crate) fn rough_means<T: Value>(&self, values: &[T]) -> Vec<f32> {
         let mut totals = vec![0.0f64; self.width];
         let mut seen = 0;
         let step = self.len.div_ceil(self.width).div_ceil(RUN / 2).max(1);
         for row in values.chunks(self.width).step_by(step) {
             seen += row.len() / self.channels;
-            totals.iter_mut().zip(row).for_each(|(total, &x)| *total += f64::from(x));
+            totals.iter_mut().zip(row).for_each(|(total, x)| *total += f64::from(x.float()));
         }
         self.per_channel(&totals).into_iter().map(|total| (total / seen as f64) as f32).collect()
     }

@@ -3,12 +3,10 @@
 use crate::rows::Rows;
 use crate::shape::NormShape;
 use crate::simd::vectorised;
+use crate::value::Value;
 
-/// Sums `x [N, positions, C]` over samples and positions: the gradient of a bias, `out [C]`.
-///
-/// # Panics
-/// If a slice does not fit `shape`.
-pub fn channel_sums(shape: &NormShape, x: &[f32], out: &mut [f32]) {
+/// [`crate::channel_sums`].
+pub(crate) fn channel_sums<T: Value>(shape: &NormShape, x: &[T], out: &mut [f32]) {
     shape.assert_valid();
     assert_eq!(x.len(), shape.len(), "x of {shape:?}");
     assert_eq!(out.len(), shape.channels, "sums of {shape:?}");
@@ -23,8 +21,8 @@ pub fn channel_sums(shape: &NormShape, x: &[f32], out: &mut [f32]) {
 
 /// Adds up rows as long as `sums`; the last may be shorter.
 #[inline(always)]
-pub(crate) fn add_rows(x: &[f32], sums: &mut [f32]) {
+pub(crate) fn add_rows<T: Value>(x: &[T], sums: &mut [f32]) {
     for row in x.chunks(sums.len()) {
-        sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+        sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x.float());
     }
 }

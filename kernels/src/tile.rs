@@ -5,12 +5,16 @@
 //! The left operand is read one value at a time and spread over a vector, so it may lie in any order: pixels of an image
 //! (`row` is the step from pixel to pixel, a run the channels under some taps), rows of a matrix, or columns of one. The
 //! right operand is a panel of at most [`PANEL`] vectors, read vector by vector.
+//!
+//! Operands are words of 32 bits. [`Floats`] multiplies them as they are; for [`Pairs`](crate::pairs::Pairs) each is two
+//! `bf16` that are neighbours in the sum, and one instruction adds both products in `f32`.
 #![allow(unsafe_code)] // loads and stores through pointers; `multiply` checks every extent against its slice first
 
-use pulp::{MemMask, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
 use crate::activation::Activation;
 use crate::simd::with_simd;
+use crate::value::{Part, Value};
 
 /// Vectors of a panel at most.
 const PANEL: usize = 4;
@@ -49,23 +53,67 @@ mod columns {
     pub(super) const PART: u8 = 2;
 }
 
+/// How the words of both operands are multiplied and summed.
+pub(crate) trait Multiply: Copy + Sync {
+    /// Values in a word.
+    const VALUES: usize;
+
+    /// The word of `value(0)` and so on.
+    fn word(self, value: impl Fn(usize) -> f32) -> f32;
+
+    /// `sum + a b`, lane by lane.
+    fn add<S: Simd>(self, simd: S, a: S::f32s, b: S::f32s, sum: S::f32s) -> S::f32s;
+
+    /// Runs `work` compiled for the instructions that [`Multiply::add`] needs.
+    fn vectorise<S: Simd>(self, simd: S, work: impl WithSimd<Output = ()>);
+}
+
+/// Words are `f32`.
+#[derive(Clone, Copy)]
+pub(crate) struct Floats;
+
+impl Multiply for Floats {
+    const VALUES: usize = 1;
+
+    #[inline(always)]
+    fn word(self, value: impl Fn(usize) -> f32) -> f32 {
+        value(0)
+    }
+
+    #[inline(always)]
+    fn add<S: Simd>(self, simd: S, a: S::f32s, b: S::f32s, sum: S::f32s) -> S::f32s {
+        simd.mul_add_f32s(a, b, sum)
+    }
+
+    #[inline(always)]
+    fn vectorise<S: Simd>(self, simd: S, work: impl WithSimd<Output = ()>) {
+        simd.vectorize(work);
+    }
+}
+
 /// Where the product goes.
-pub(crate) struct Out<'a> {
-    pub(crate) data: &'a mut [f32],
+pub(crate) struct Out<'a, T> {
+    pub(crate) data: &'a mut [T],
     /// Step from one row to the next.
     pub(crate) row: usize,
 }
 
 /// What the sums start from and what happens to them at the end.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Ends<'a> {
+#[derive(Clone, Copy)]
+pub(crate) struct Ends<'a, T> {
     /// Whether the product is added to what `out` holds.
     pub(crate) accumulate: bool,
     /// One value a column.
     pub(crate) bias: Option<&'a [f32]>,
     /// Added before the activation; laid out as `out`.
-    pub(crate) residual: Option<&'a [f32]>,
+    pub(crate) residual: Option<&'a [T]>,
     pub(crate) activation: Option<Activation>,
+}
+
+impl<T> Default for Ends<'_, T> {
+    fn default() -> Self {
+        Self { accumulate: false, bias: None, residual: None, activation: None }
+    }
 }
 
 /// The widths of the panels that `columns` are cut into, widest first.
@@ -103,25 +151,34 @@ pub(crate) fn panel_list(columns: usize) -> Vec<(usize, usize)> {
 /// # Panics
 /// If an operand does not fit its slice.
 #[inline(always)]
-pub(crate) fn multiply<S: Simd>(simd: S, rows: usize, left: Left<'_>, right: Right<'_>, out: Out<'_>, ends: Ends<'_>) {
+pub(crate) fn multiply<S: Simd, M: Multiply, T: Value>(
+    simd: S,
+    words: M,
+    rows: usize,
+    left: Left<'_>,
+    right: Right<'_>,
+    out: Out<'_, T>,
+    ends: Ends<'_, T>,
+) {
     // A function of its own, so that the tiles are compiled once a SIMD level and not at every call.
-    simd.vectorize(Product { rows, left, right, out, ends });
+    words.vectorise(simd, Product { words, rows, left, right, out, ends });
 }
 
-struct Product<'a> {
+struct Product<'a, M, T> {
+    words: M,
     rows: usize,
     left: Left<'a>,
     right: Right<'a>,
-    out: Out<'a>,
-    ends: Ends<'a>,
+    out: Out<'a, T>,
+    ends: Ends<'a, T>,
 }
 
-impl WithSimd for Product<'_> {
+impl<M: Multiply, T: Value> WithSimd for Product<'_, M, T> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { rows, left, right, out, ends } = self;
+        let Self { words, rows, left, right, out, ends } = self;
         if rows == 0 {
             return;
         }
@@ -136,21 +193,22 @@ impl WithSimd for Product<'_> {
             columns::PART
         };
         let mut tile = Tile {
+            words,
             left: left.data.as_ptr(),
             out: out.data.as_mut_ptr(),
-            residual: ends.residual.map(<[f32]>::as_ptr),
+            residual: ends.residual.map(<[T]>::as_ptr),
             operands: (left, right, out.row),
             ends,
-            last: simd.mask_between_m32s(0, (right.width - (vectors - 1) * S::F32_LANES) as u32).mask(),
+            last: Part::new(simd, right.width - (vectors - 1) * S::F32_LANES),
         };
         let mut rest = rows;
         while rest > 0 {
             // SAFETY: `check` proved all extents for `rows` rows, and the tiles cover these rows once.
             let done = unsafe {
                 match there {
-                    columns::FULL => some_rows::<S, { columns::FULL }>(simd, &tile, vectors, rest),
-                    columns::PADDED => some_rows::<S, { columns::PADDED }>(simd, &tile, vectors, rest),
-                    _ => some_rows::<S, { columns::PART }>(simd, &tile, vectors, rest),
+                    columns::FULL => some_rows::<S, M, T, { columns::FULL }>(simd, &tile, vectors, rest),
+                    columns::PADDED => some_rows::<S, M, T, { columns::PADDED }>(simd, &tile, vectors, rest),
+                    _ => some_rows::<S, M, T, { columns::PART }>(simd, &tile, vectors, rest),
                 }
             };
             tile.left = tile.left.wrapping_add(done * left.row);
@@ -161,7 +219,7 @@ impl WithSimd for Product<'_> {
     }
 }
 
-fn check(rows: usize, left: &Left<'_>, right: &Right<'_>, out: &Out<'_>, ends: &Ends<'_>) {
+fn check<T>(rows: usize, left: &Left<'_>, right: &Right<'_>, out: &Out<'_, T>, ends: &Ends<'_, T>) {
     let furthest = left.runs.iter().max();
     let inner = left.runs.len() * left.run;
     assert!(right.width > 0 && out.row >= right.width, "a panel of {} columns, rows {} apart", right.width, out.row);
@@ -179,14 +237,15 @@ fn check(rows: usize, left: &Left<'_>, right: &Right<'_>, out: &Out<'_>, ends: &
 }
 
 /// Some rows of a product, checked.
-struct Tile<'a, S: Simd> {
+struct Tile<'a, S: Simd, M, T> {
+    words: M,
     left: *const f32,
-    out: *mut f32,
-    residual: Option<*const f32>,
+    out: *mut T,
+    residual: Option<*const T>,
     operands: (Left<'a>, Right<'a>, usize),
-    ends: Ends<'a>,
+    ends: Ends<'a, T>,
     /// The columns of the last vector that are there.
-    last: S::m32s,
+    last: Part<S>,
 }
 
 // Tile heights: as many sums as registers allow, and enough of them to hide the latency of an addition.
@@ -200,13 +259,18 @@ fn height(rows: usize, tallest: usize) -> usize {
 /// # Safety
 /// As [`compute`].
 #[inline(always)]
-unsafe fn some_rows<S: Simd, const THERE: u8>(simd: S, tile: &Tile<'_, S>, vectors: usize, rows: usize) -> usize {
+unsafe fn some_rows<S: Simd, M: Multiply, T: Value, const THERE: u8>(
+    simd: S,
+    tile: &Tile<'_, S, M, T>,
+    vectors: usize,
+    rows: usize,
+) -> usize {
     // SAFETY: passed on from the caller.
     unsafe {
         match vectors {
-            1 => narrow::<S, THERE>(simd, tile, rows),
-            2 => middle::<S, THERE>(simd, tile, rows),
-            _ => wide::<S, THERE>(simd, tile, rows),
+            1 => narrow::<S, M, T, THERE>(simd, tile, rows),
+            2 => middle::<S, M, T, THERE>(simd, tile, rows),
+            _ => wide::<S, M, T, THERE>(simd, tile, rows),
         }
     }
 }
@@ -214,16 +278,20 @@ unsafe fn some_rows<S: Simd, const THERE: u8>(simd: S, tile: &Tile<'_, S>, vecto
 /// # Safety
 /// As [`compute`].
 #[inline(always)]
-unsafe fn wide<S: Simd, const THERE: u8>(simd: S, tile: &Tile<'_, S>, rows: usize) -> usize {
+unsafe fn wide<S: Simd, M: Multiply, T: Value, const THERE: u8>(
+    simd: S,
+    tile: &Tile<'_, S, M, T>,
+    rows: usize,
+) -> usize {
     // SAFETY: passed on from the caller.
     unsafe {
         match height(rows, 6) {
-            1 => compute::<S, 1, 4, THERE>(simd, tile),
-            2 => compute::<S, 2, 4, THERE>(simd, tile),
-            3 => compute::<S, 3, 4, THERE>(simd, tile),
-            4 => compute::<S, 4, 4, THERE>(simd, tile),
-            5 => compute::<S, 5, 4, THERE>(simd, tile),
-            _ => compute::<S, 6, 4, THERE>(simd, tile),
+            1 => compute::<S, M, T, 1, 4, THERE>(simd, tile),
+            2 => compute::<S, M, T, 2, 4, THERE>(simd, tile),
+            3 => compute::<S, M, T, 3, 4, THERE>(simd, tile),
+            4 => compute::<S, M, T, 4, 4, THERE>(simd, tile),
+            5 => compute::<S, M, T, 5, 4, THERE>(simd, tile),
+            _ => compute::<S, M, T, 6, 4, THERE>(simd, tile),
         }
     }
 }
@@ -231,16 +299,20 @@ unsafe fn wide<S: Simd, const THERE: u8>(simd: S, tile: &Tile<'_, S>, rows: usiz
 /// # Safety
 /// As [`compute`].
 #[inline(always)]
-unsafe fn middle<S: Simd, const THERE: u8>(simd: S, tile: &Tile<'_, S>, rows: usize) -> usize {
+unsafe fn middle<S: Simd, M: Multiply, T: Value, const THERE: u8>(
+    simd: S,
+    tile: &Tile<'_, S, M, T>,
+    rows: usize,
+) -> usize {
     // SAFETY: passed on from the caller.
     unsafe {
         match height(rows, if S::REGISTER_COUNT >= 32 { 8 } else { 6 }) {
-            1 => compute::<S, 1, 2, THERE>(simd, tile),
-            2 => compute::<S, 2, 2, THERE>(simd, tile),
-            3 => compute::<S, 3, 2, THERE>(simd, tile),
-            4 | 5 => compute::<S, 4, 2, THERE>(simd, tile),
-            6 | 7 => compute::<S, 6, 2, THERE>(simd, tile),
-            _ => compute::<S, 8, 2, THERE>(simd, tile),
+            1 => compute::<S, M, T, 1, 2, THERE>(simd, tile),
+            2 => compute::<S, M, T, 2, 2, THERE>(simd, tile),
+            3 => compute::<S, M, T, 3, 2, THERE>(simd, tile),
+            4 | 5 => compute::<S, M, T, 4, 2, THERE>(simd, tile),
+            6 | 7 => compute::<S, M, T, 6, 2, THERE>(simd, tile),
+            _ => compute::<S, M, T, 8, 2, THERE>(simd, tile),
         }
     }
 }
@@ -248,14 +320,18 @@ unsafe fn middle<S: Simd, const THERE: u8>(simd: S, tile: &Tile<'_, S>, rows: us
 /// # Safety
 /// As [`compute`].
 #[inline(always)]
-unsafe fn narrow<S: Simd, const THERE: u8>(simd: S, tile: &Tile<'_, S>, rows: usize) -> usize {
+unsafe fn narrow<S: Simd, M: Multiply, T: Value, const THERE: u8>(
+    simd: S,
+    tile: &Tile<'_, S, M, T>,
+    rows: usize,
+) -> usize {
     // SAFETY: passed on from the caller.
     unsafe {
         match rows {
-            1 => compute::<S, 1, 1, THERE>(simd, tile),
-            2 | 3 => compute::<S, 2, 1, THERE>(simd, tile),
-            4..8 => compute::<S, 4, 1, THERE>(simd, tile),
-            _ => compute::<S, 8, 1, THERE>(simd, tile),
+            1 => compute::<S, M, T, 1, 1, THERE>(simd, tile),
+            2 | 3 => compute::<S, M, T, 2, 1, THERE>(simd, tile),
+            4..8 => compute::<S, M, T, 4, 1, THERE>(simd, tile),
+            _ => compute::<S, M, T, 8, 1, THERE>(simd, tile),
         }
     }
 }
@@ -265,9 +341,9 @@ unsafe fn narrow<S: Simd, const THERE: u8>(simd: S, tile: &Tile<'_, S>, rows: us
 /// # Safety
 /// The operands of `tile` must hold `ROWS` rows, as [`check`] asks.
 #[inline(always)]
-unsafe fn compute<S: Simd, const ROWS: usize, const VECTORS: usize, const THERE: u8>(
+unsafe fn compute<S: Simd, M: Multiply, T: Value, const ROWS: usize, const VECTORS: usize, const THERE: u8>(
     simd: S,
-    tile: &Tile<'_, S>,
+    tile: &Tile<'_, S, M, T>,
 ) -> usize {
     let (left, right, out_row) = tile.operands;
     let lanes = S::F32_LANES;
@@ -275,18 +351,11 @@ unsafe fn compute<S: Simd, const ROWS: usize, const VECTORS: usize, const THERE:
     // SAFETY: all pointers below stay inside of what `check` proved: row `i < ROWS`, run and column of the left operand,
     // and of each vector of `right`, `out`, `bias` and `residual` only the columns below `width` (`last` masks the rest).
     unsafe {
-        let load = |at: *const f32, vector: usize| {
-            if masked(vector) {
-                simd.mask_load_ptr_f32s(MemMask::new(tile.last), at)
-            } else {
-                at.cast::<S::f32s>().read_unaligned()
-            }
-        };
         let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
         if tile.ends.accumulate {
             for (i, sums) in sums.iter_mut().enumerate() {
                 for (j, sum) in sums.iter_mut().enumerate() {
-                    *sum = load(tile.out.add(i * out_row + j * lanes), j);
+                    *sum = load(simd, tile, masked(j), tile.out.add(i * out_row + j * lanes));
                 }
             }
         }
@@ -299,13 +368,13 @@ unsafe fn compute<S: Simd, const ROWS: usize, const VECTORS: usize, const THERE:
                     *column = if THERE == columns::PADDED {
                         right_at.add(j * lanes).cast::<S::f32s>().read_unaligned()
                     } else {
-                        load(right_at.add(j * lanes), j)
+                        load(simd, tile, masked(j), right_at.add(j * lanes))
                     };
                 }
                 for (i, sums) in sums.iter_mut().enumerate() {
-                    let value = simd.splat_f32s(*left_at.add(i * left.row));
+                    let value = simd.splat_f32s(left_at.add(i * left.row).read());
                     for (sum, column) in sums.iter_mut().zip(columns) {
-                        *sum = simd.mul_add_f32s(value, column, *sum);
+                        *sum = tile.words.add(simd, value, column, *sum);
                     }
                 }
                 left_at = left_at.wrapping_add(left.column);
@@ -315,22 +384,32 @@ unsafe fn compute<S: Simd, const ROWS: usize, const VECTORS: usize, const THERE:
         for (i, sums) in sums.into_iter().enumerate() {
             for (j, mut sum) in sums.into_iter().enumerate() {
                 if let Some(bias) = tile.ends.bias {
-                    sum = simd.add_f32s(sum, load(bias.as_ptr().add(j * lanes), j));
+                    sum = simd.add_f32s(sum, load(simd, tile, masked(j), bias.as_ptr().add(j * lanes)));
                 }
                 if let Some(residual) = tile.residual {
-                    sum = simd.add_f32s(sum, load(residual.add(i * out_row + j * lanes), j));
+                    sum = simd.add_f32s(sum, load(simd, tile, masked(j), residual.add(i * out_row + j * lanes)));
                 }
                 let sum = activated(simd, tile.ends.activation, sum);
                 let to = tile.out.add(i * out_row + j * lanes);
                 if masked(j) {
-                    simd.mask_store_ptr_f32s(MemMask::new(tile.last), to, sum);
+                    T::store_part(simd, to, sum, tile.last);
                 } else {
-                    to.cast::<S::f32s>().write_unaligned(sum);
+                    T::store(simd, to, sum);
                 }
             }
         }
     }
     ROWS
+}
+
+/// A vector, or what is there of the last one.
+///
+/// # Safety
+/// It must be there.
+#[inline(always)]
+unsafe fn load<S: Simd, M, T, V: Value>(simd: S, tile: &Tile<'_, S, M, T>, masked: bool, at: *const V) -> S::f32s {
+    // SAFETY: passed on from the caller.
+    unsafe { if masked { V::load_part(simd, at, tile.last) } else { V::load(simd, at) } }
 }
 
 /// [`Activation::apply`] on a vector; NaN stays NaN.

@@ -17,6 +17,7 @@ use self::sweep::Sweep;
 use crate::activation::Activation;
 use crate::shape::ConvShape;
 use crate::simd::with_simd;
+use crate::value::Value;
 
 pub(super) use self::weight::weight_grad;
 
@@ -24,13 +25,13 @@ pub(super) use self::weight::weight_grad;
 const TASK: usize = 1 << 13;
 
 /// `y = activation(x ⋆ weight + bias)`: `x [N, H, W, C]`, `weight [C, 1, kh, kw]`, `bias [C]`, `y [N, out_h, out_w, C]`.
-pub(super) fn forward(
+pub(super) fn forward<T: Value>(
     shape: &ConvShape,
-    x: &[f32],
+    x: &[T],
     weight: &[f32],
     bias: Option<&[f32]>,
     activation: Option<Activation>,
-    y: &mut [f32],
+    y: &mut [T],
 ) {
     let [vertical, horizontal] = [0, 1].map(|axis| vec![Axis::of_outputs(shape, axis)]);
     let plan = Plan { vertical: &vertical, horizontal: &horizontal, out_h: shape.out_h(), activation };
@@ -38,7 +39,7 @@ pub(super) fn forward(
 }
 
 /// `dx [N, H, W, C]` from `dy [N, out_h, out_w, C]`.
-pub(super) fn input_grad(shape: &ConvShape, dy: &[f32], weight: &[f32], dx: &mut [f32]) {
+pub(super) fn input_grad<T: Value>(shape: &ConvShape, dy: &[T], weight: &[f32], dx: &mut [T]) {
     let [vertical, horizontal] = [0, 1].map(|axis| Axis::of_inputs(shape, axis));
     let plan = Plan { vertical: &vertical, horizontal: &horizontal, out_h: shape.in_h, activation: None };
     correlate(shape, &plan, dy, weight, None, dx);
@@ -53,7 +54,14 @@ struct Plan<'a> {
     activation: Option<Activation>,
 }
 
-fn correlate(shape: &ConvShape, plan: &Plan<'_>, x: &[f32], weight: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+fn correlate<T: Value>(
+    shape: &ConvShape,
+    plan: &Plan<'_>,
+    x: &[T],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    y: &mut [T],
+) {
     let channels = shape.in_channels;
     let row_len = y.len() / (shape.batch * plan.out_h);
     let image_len = x.len() / shape.batch;
@@ -65,7 +73,7 @@ fn correlate(shape: &ConvShape, plan: &Plan<'_>, x: &[f32], weight: &[f32], bias
         let vertical = &plan.vertical[row % plan.vertical.len()];
         let (taps_len, line_len) = (shape.kernel[1] * channels, image_len / vertical.inputs);
         let lines = vertical.products(row / plan.vertical.len());
-        let lines: Vec<(&[f32], &[f32])> = lines
+        let lines: Vec<(&[f32], &[T])> = lines
             .map(|(tap, input)| (&taps[tap * taps_len..][..taps_len], &x[input * line_len..][..line_len]))
             .collect();
         for (first, axis) in plan.horizontal.iter().enumerate() {

@@ -8,16 +8,17 @@ use crate::activation::{Activation, Mask};
 use crate::rows::{Rows, STACK, stacked};
 use crate::shape::NormShape;
 use crate::simd::vectorised;
+use crate::value::Value;
 
 /// How backward learns where the fused activation clamped, so that no gradient passes there.
 #[derive(Debug, Clone, Copy)]
-pub enum Clamp<'a> {
+pub enum Clamp<'a, T = f32> {
     /// From the activation's output. The only way where a residual was added before the activation.
     Output {
         /// The activation.
         activation: Activation,
         /// Its output, `[N, positions, C]`.
-        y: &'a [f32],
+        y: &'a [T],
     },
     /// From the norm's input, by the arithmetic of the forward pass to the last bit: the output need not be kept.
     Recomputed {
@@ -28,61 +29,50 @@ pub enum Clamp<'a> {
     },
 }
 
-impl<'a> From<Mask<'a>> for Clamp<'a> {
-    fn from(Mask { activation, y }: Mask<'a>) -> Self {
+impl<'a, T> From<Mask<'a, T>> for Clamp<'a, T> {
+    fn from(Mask { activation, y }: Mask<'a, T>) -> Self {
         Self::Output { activation, y }
     }
 }
 
 /// Where backward leaves its gradients.
 #[derive(Debug)]
-pub struct NormGrads<'a> {
+pub struct NormGrads<'a, T = f32> {
     /// Of the input, `[N, positions, C]`.
-    pub dx: &'a mut [f32],
+    pub dx: &'a mut [T],
     /// Of the scale, `[C]`.
     pub dweight: &'a mut [f32],
     /// Of the shift, `[C]`.
     pub dbias: &'a mut [f32],
     /// Of the added residual, `[N, positions, C]`, if there was one: `dy` where the activation let it pass.
-    pub dresidual: Option<&'a mut [f32]>,
+    pub dresidual: Option<&'a mut [T]>,
 }
 
-/// Gradients of [`crate::batch_norm_train`] from the gradient `dy [N, positions, C]` of its output.
-///
-/// `clamp` tells of the fused activation, if there was one and `dy` has not passed it yet. `x` is the norm's input,
-/// `stats` what the forward pass saved.
-///
-/// # Panics
-/// If a slice does not fit `shape`, or if a residual's gradient is wanted of an activation recomputed without it.
-pub fn batch_norm_backward(
+/// [`crate::batch_norm_backward`].
+pub(crate) fn batch_norm_backward<T: Value>(
     shape: &NormShape,
-    x: &[f32],
+    x: &[T],
     weight: &[f32],
     stats: SavedStats<'_>,
-    clamp: Option<Clamp<'_>>,
-    dy: &[f32],
-    grads: NormGrads<'_>,
+    clamp: Option<Clamp<'_, T>>,
+    dy: &[T],
+    grads: NormGrads<'_, T>,
 ) {
     backward(shape, x, weight, stats, clamp, dy, grads, true);
 }
 
-/// Gradients of [`crate::batch_norm_eval`], whose statistics are constants, from the gradient `dy` of its output.
-///
-/// Operands as for [`batch_norm_backward`]; `running_mean` and `running_var` are `[C]`.
-///
-/// # Panics
-/// As [`batch_norm_backward`].
+/// [`crate::batch_norm_eval_backward`].
 #[allow(clippy::too_many_arguments)] // the operands of one fused kernel
-pub fn batch_norm_eval_backward(
+pub(crate) fn batch_norm_eval_backward<T: Value>(
     shape: &NormShape,
-    x: &[f32],
+    x: &[T],
     weight: &[f32],
     running_mean: &[f32],
     running_var: &[f32],
     eps: f64,
-    clamp: Option<Clamp<'_>>,
-    dy: &[f32],
-    grads: NormGrads<'_>,
+    clamp: Option<Clamp<'_, T>>,
+    dy: &[T],
+    grads: NormGrads<'_, T>,
 ) {
     let stats = SavedStats { mean: running_mean, inv_std: &inv_std(running_var, eps) };
     backward(shape, x, weight, stats, clamp, dy, grads, false);
@@ -90,19 +80,19 @@ pub fn batch_norm_eval_backward(
 
 /// With `of_batch`, the statistics are functions of `x`, else constants.
 #[allow(clippy::too_many_arguments)] // the operands of one fused kernel
-fn backward(
+fn backward<T: Value>(
     shape: &NormShape,
-    x: &[f32],
+    x: &[T],
     weight: &[f32],
     stats: SavedStats<'_>,
-    clamp: Option<Clamp<'_>>,
-    dy: &[f32],
-    grads: NormGrads<'_>,
+    clamp: Option<Clamp<'_, T>>,
+    dy: &[T],
+    grads: NormGrads<'_, T>,
     of_batch: bool,
 ) {
     shape.assert_valid();
     let NormGrads { dx, dweight, dbias, mut dresidual } = grads;
-    for (what, values) in [("x", x), ("dy", dy), ("dx", dx)] {
+    for (what, values) in [("x", x), ("dy", dy), ("dx", &*dx)] {
         assert_values(shape, what, values);
     }
     assert_channels(shape, "dweight", dweight);
@@ -151,22 +141,22 @@ fn backward(
 
 /// What both passes read.
 #[derive(Clone, Copy)]
-struct Operands<'a> {
+struct Operands<'a, T> {
     columns: &'a Affine,
-    x: &'a [f32],
-    dy: &'a [f32],
-    clamp: Option<Clamp<'a>>,
+    x: &'a [T],
+    dy: &'a [T],
+    clamp: Option<Clamp<'a, T>>,
 }
 
 /// A loop over long rows. `gate(normed, y, dy)` is the gradient that passes the activation: it looks at the value
 /// before the activation or at the one after it.
-trait Pass {
-    fn run(self, columns: &Affine, x: &[f32], y: &[f32], dy: &[f32], gate: impl Fn(f32, f32, f32) -> f32 + Copy);
+trait Pass<T> {
+    fn run(self, columns: &Affine, x: &[T], y: &[T], dy: &[T], gate: impl Fn(f32, f32, f32) -> f32 + Copy);
 }
 
-impl Operands<'_> {
+impl<T: Value> Operands<'_, T> {
     /// Runs a pass over a part of the tensor, in a loop for each clamp, so that none asks which it is per value.
-    fn run(&self, range: Range<usize>, pass: impl Pass) {
+    fn run(&self, range: Range<usize>, pass: impl Pass<T>) {
         use Activation::{Relu, Relu6};
         let (columns, x, dy) = (self.columns, &self.x[range.clone()], &self.dy[range.clone()]);
         vectorised(
@@ -192,21 +182,21 @@ impl Operands<'_> {
 }
 
 /// Adds `dy` and `dy * (x - mean)` to each column's sums; writes the masked `dy` if it is wanted.
-struct Reduce<'a> {
+struct Reduce<'a, T> {
     sums: &'a mut [f32],
     dots: &'a mut [f32],
-    masked: Option<&'a mut [f32]>,
+    masked: Option<&'a mut [T]>,
 }
 
-impl Pass for Reduce<'_> {
+impl<T: Value> Pass<T> for Reduce<'_, T> {
     #[inline(always)]
-    fn run(self, columns: &Affine, x: &[f32], y: &[f32], dy: &[f32], gate: impl Fn(f32, f32, f32) -> f32 + Copy) {
+    fn run(self, columns: &Affine, x: &[T], y: &[T], dy: &[T], gate: impl Fn(f32, f32, f32) -> f32 + Copy) {
         let Self { sums, dots, masked } = self;
         let width = sums.len();
         let Some(masked) = masked else {
             let whole = x.len() / (STACK * width) * (STACK * width);
             for start in (0..whole).step_by(STACK * width) {
-                let [x, y, dy] = [x, y, dy].map(|values| stacked::<STACK>(&values[start..][..STACK * width]));
+                let [x, y, dy] = [x, y, dy].map(|values| stacked::<T, STACK>(&values[start..][..STACK * width]));
                 reduce(columns, x, y, dy, sums, dots, gate, |_, _| ());
             }
             let rest = x[whole..].chunks(width).zip(y[whole..].chunks(width)).zip(dy[whole..].chunks(width));
@@ -216,18 +206,18 @@ impl Pass for Reduce<'_> {
         let rows = x.chunks(width).zip(y.chunks(width)).zip(dy.chunks(width));
         for (((x, y), dy), masked) in rows.zip(masked.chunks_mut(width)) {
             let masked = &mut masked[..x.len()];
-            reduce(columns, [x], [y], [dy], sums, dots, gate, |i, dy| masked[i] = dy);
+            reduce(columns, [x], [y], [dy], sums, dots, gate, |i, dy| masked[i] = T::rounded(dy));
         }
     }
 }
 
 #[inline(always)]
 #[allow(clippy::too_many_arguments)] // slices that walk side by side
-fn reduce<const N: usize>(
+fn reduce<T: Value, const N: usize>(
     columns: &Affine,
-    x: [&[f32]; N],
-    y: [&[f32]; N],
-    dy: [&[f32]; N],
+    x: [&[T]; N],
+    y: [&[T]; N],
+    dy: [&[T]; N],
     sums: &mut [f32],
     dots: &mut [f32],
     gate: impl Fn(f32, f32, f32) -> f32 + Copy,
@@ -240,10 +230,11 @@ fn reduce<const N: usize>(
     for i in 0..len {
         let (mut sum, mut dot) = (sums[i], dots[i]);
         for row in 0..N {
-            let dy = gate(affine(x[row][i], mean[i], scale[i], bias[i]), y[row][i], dy[row][i]);
+            let x = x[row][i].float();
+            let dy = gate(affine(x, mean[i], scale[i], bias[i]), y[row][i].float(), dy[row][i].float());
             write(i, dy);
             sum += dy;
-            dot += dy * (x[row][i] - mean[i]);
+            dot += dy * (x - mean[i]);
         }
         sums[i] = sum;
         dots[i] = dot;
@@ -252,15 +243,15 @@ fn reduce<const N: usize>(
 
 /// `dx = weight * inv_std * (dy - dbias / m - x̂ * dweight / m)` with `m` values per channel, as
 /// `scale * (dy - mean of dy - slope * (x - mean))`.
-struct InputGrad<'a> {
+struct InputGrad<'a, T> {
     dy_mean: &'a [f32],
     slope: &'a [f32],
-    dx: &'a mut [f32],
+    dx: &'a mut [T],
 }
 
-impl Pass for InputGrad<'_> {
+impl<T: Value> Pass<T> for InputGrad<'_, T> {
     #[inline(always)]
-    fn run(self, columns: &Affine, x: &[f32], y: &[f32], dy: &[f32], gate: impl Fn(f32, f32, f32) -> f32 + Copy) {
+    fn run(self, columns: &Affine, x: &[T], y: &[T], dy: &[T], gate: impl Fn(f32, f32, f32) -> f32 + Copy) {
         let width = self.slope.len();
         let rows = x.chunks(width).zip(y.chunks(width)).zip(dy.chunks(width));
         for (((x, y), dy), dx) in rows.zip(self.dx.chunks_mut(width)) {
@@ -269,21 +260,22 @@ impl Pass for InputGrad<'_> {
             let (mean, scale, bias) = (&columns.mean[..len], &columns.scale[..len], &columns.bias[..len]);
             let (dy_mean, slope) = (&self.dy_mean[..len], &self.slope[..len]);
             for i in 0..len {
-                let dy = gate(affine(x[i], mean[i], scale[i], bias[i]), y[i], dy[i]);
-                dx[i] = scale[i] * (dy - dy_mean[i] - slope[i] * (x[i] - mean[i]));
+                let x = x[i].float();
+                let dy = gate(affine(x, mean[i], scale[i], bias[i]), y[i].float(), dy[i].float());
+                dx[i] = T::rounded(scale[i] * (dy - dy_mean[i] - slope[i] * (x - mean[i])));
             }
         }
     }
 }
 
 /// `dx = weight * inv_std * dy`.
-struct EvalInputGrad<'a> {
-    dx: &'a mut [f32],
+struct EvalInputGrad<'a, T> {
+    dx: &'a mut [T],
 }
 
-impl Pass for EvalInputGrad<'_> {
+impl<T: Value> Pass<T> for EvalInputGrad<'_, T> {
     #[inline(always)]
-    fn run(self, columns: &Affine, x: &[f32], y: &[f32], dy: &[f32], gate: impl Fn(f32, f32, f32) -> f32 + Copy) {
+    fn run(self, columns: &Affine, x: &[T], y: &[T], dy: &[T], gate: impl Fn(f32, f32, f32) -> f32 + Copy) {
         let width = columns.mean.len();
         let rows = x.chunks(width).zip(y.chunks(width)).zip(dy.chunks(width));
         for (((x, y), dy), dx) in rows.zip(self.dx.chunks_mut(width)) {
@@ -291,7 +283,8 @@ impl Pass for EvalInputGrad<'_> {
             let (y, dy, dx) = (&y[..len], &dy[..len], &mut dx[..len]);
             let (mean, scale, bias) = (&columns.mean[..len], &columns.scale[..len], &columns.bias[..len]);
             for i in 0..len {
-                dx[i] = scale[i] * gate(affine(x[i], mean[i], scale[i], bias[i]), y[i], dy[i]);
+                let normed = affine(x[i].float(), mean[i], scale[i], bias[i]);
+                dx[i] = T::rounded(scale[i] * gate(normed, y[i].float(), dy[i].float()));
             }
         }
     }

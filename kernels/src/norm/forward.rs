@@ -6,27 +6,19 @@ use crate::error::Result;
 use crate::rows::Rows;
 use crate::shape::NormShape;
 use crate::simd::vectorised;
+use crate::value::Value;
 
-/// `y = activation(weight * (x - mean) / sqrt(variance + eps) + bias + residual)` with the statistics of this batch:
-/// [`batch_stats`], then [`batch_norm_apply`].
-///
-/// `x`, `residual` and `y` are `[N, positions, C]`, `weight` and `bias` are `[C]`.
-///
-/// # Errors
-/// [`crate::ShapeError::OneValuePerChannel`] when there is one value per channel.
-///
-/// # Panics
-/// If a slice does not fit `shape`.
+/// [`crate::batch_norm_train`].
 #[allow(clippy::too_many_arguments)] // the operands of one fused kernel
-pub fn batch_norm_train(
+pub(crate) fn batch_norm_train<T: Value>(
     shape: &NormShape,
-    x: &[f32],
+    x: &[T],
     weight: &[f32],
     bias: &[f32],
     eps: f64,
-    residual: Option<&[f32]>,
+    residual: Option<&[T]>,
     activation: Option<Activation>,
-    y: &mut [f32],
+    y: &mut [T],
     stats: BatchStats<'_>,
 ) -> Result<()> {
     let BatchStats { mean, inv_std, unbiased_variance } = stats;
@@ -36,24 +28,19 @@ pub fn batch_norm_train(
     Ok(())
 }
 
-/// `y = activation(weight * (x - running_mean) / sqrt(running_var + eps) + bias + residual)`.
-///
-/// `x`, `residual` and `y` are `[N, positions, C]`, the rest `[C]`.
-///
-/// # Panics
-/// If a slice does not fit `shape`.
+/// [`crate::batch_norm_eval`].
 #[allow(clippy::too_many_arguments)] // the operands of one fused kernel
-pub fn batch_norm_eval(
+pub(crate) fn batch_norm_eval<T: Value>(
     shape: &NormShape,
-    x: &[f32],
+    x: &[T],
     weight: &[f32],
     bias: &[f32],
     running_mean: &[f32],
     running_var: &[f32],
     eps: f64,
-    residual: Option<&[f32]>,
+    residual: Option<&[T]>,
     activation: Option<Activation>,
-    y: &mut [f32],
+    y: &mut [T],
 ) {
     assert_channels(shape, "running_var", running_var);
     let inv_std = inv_std(running_var, eps);
@@ -66,22 +53,17 @@ pub(super) fn inv_std(variance: &[f32], eps: f64) -> Vec<f32> {
     variance.iter().map(|&variance| (1.0 / (f64::from(variance) + eps).sqrt()) as f32).collect()
 }
 
-/// `y = activation(weight * (x - mean) * inv_std + bias + residual)` with statistics that are known.
-///
-/// `x`, `residual` and `y` are `[N, positions, C]`, the rest `[C]`.
-///
-/// # Panics
-/// If a slice does not fit `shape`.
+/// [`crate::batch_norm_apply`].
 #[allow(clippy::too_many_arguments)] // the operands of one fused kernel
-pub fn batch_norm_apply(
+pub(crate) fn batch_norm_apply<T: Value>(
     shape: &NormShape,
-    x: &[f32],
+    x: &[T],
     weight: &[f32],
     bias: &[f32],
     stats: SavedStats<'_>,
-    residual: Option<&[f32]>,
+    residual: Option<&[T]>,
     activation: Option<Activation>,
-    y: &mut [f32],
+    y: &mut [T],
 ) {
     shape.assert_valid();
     assert_values(shape, "x", x);
@@ -106,7 +88,7 @@ pub fn batch_norm_apply(
 }
 
 #[inline(always)]
-fn apply_rows(columns: &Affine, x: &[f32], residual: Option<&[f32]>, y: &mut [f32], f: impl Fn(f32) -> f32) {
+fn apply_rows<T: Value>(columns: &Affine, x: &[T], residual: Option<&[T]>, y: &mut [T], f: impl Fn(f32) -> f32) {
     let Affine { mean, scale, bias } = columns;
     let width = mean.len();
     match residual {
@@ -114,7 +96,7 @@ fn apply_rows(columns: &Affine, x: &[f32], residual: Option<&[f32]>, y: &mut [f3
             for (y, x) in y.chunks_mut(width).zip(x.chunks(width)) {
                 let columns = mean.iter().zip(scale.iter().zip(bias));
                 for ((y, &x), (&mean, (&scale, &bias))) in y.iter_mut().zip(x).zip(columns) {
-                    *y = f(affine(x, mean, scale, bias));
+                    *y = T::rounded(f(affine(x.float(), mean, scale, bias)));
                 }
             }
         }
@@ -122,7 +104,7 @@ fn apply_rows(columns: &Affine, x: &[f32], residual: Option<&[f32]>, y: &mut [f3
             for ((y, x), residual) in y.chunks_mut(width).zip(x.chunks(width)).zip(residual.chunks(width)) {
                 let columns = mean.iter().zip(scale.iter().zip(bias));
                 for (((y, &x), &residual), (&mean, (&scale, &bias))) in y.iter_mut().zip(x).zip(residual).zip(columns) {
-                    *y = f(affine(x, mean, scale, bias) + residual);
+                    *y = T::rounded(f(affine(x.float(), mean, scale, bias) + residual.float()));
                 }
             }
         }

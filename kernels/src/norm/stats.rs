@@ -5,6 +5,7 @@ use crate::error::{Result, ShapeError};
 use crate::rows::{Rows, STACK, stacked};
 use crate::shape::NormShape;
 use crate::simd::vectorised;
+use crate::value::Value;
 
 /// Where [`batch_stats`] leaves the statistics of the batch; each slice is `[C]`.
 #[derive(Debug)]
@@ -26,17 +27,8 @@ pub struct SavedStats<'a> {
     pub inv_std: &'a [f32],
 }
 
-/// Mean and variance of each channel of `x [N, positions, C]`.
-///
-/// Values are taken relative to a rough mean, that of a few rows from all over the batch, so that one pass is enough and
-/// a mean far from zero costs no digits.
-///
-/// # Errors
-/// [`ShapeError::OneValuePerChannel`] when there is one value per channel: it has no variance (PyTorch refuses it too).
-///
-/// # Panics
-/// If a slice does not fit `shape`.
-pub fn batch_stats(shape: &NormShape, x: &[f32], eps: f64, stats: BatchStats<'_>) -> Result<()> {
+/// [`crate::batch_stats`].
+pub(crate) fn batch_stats<T: Value>(shape: &NormShape, x: &[T], eps: f64, stats: BatchStats<'_>) -> Result<()> {
     shape.assert_valid();
     assert_values(shape, "x", x);
     let BatchStats { mean, inv_std, unbiased_variance } = stats;
@@ -71,12 +63,12 @@ pub fn batch_stats(shape: &NormShape, x: &[f32], eps: f64, stats: BatchStats<'_>
 
 /// Adds `x - centre` and its square to the columns of `sums` and `squares`.
 #[inline(always)]
-fn add_moments(x: &[f32], centre: &[f32], sums: &mut [f32], squares: &mut [f32]) {
+fn add_moments<T: Value>(x: &[T], centre: &[f32], sums: &mut [f32], squares: &mut [f32]) {
     let width = sums.len();
     let stacks = x.chunks_exact(STACK * width);
     let rest = stacks.remainder();
     for stack in stacks {
-        let rows = stacked::<STACK>(stack);
+        let rows = stacked::<T, STACK>(stack);
         add_moments_of(rows, centre, sums, squares);
     }
     for row in rest.chunks(width) {
@@ -85,14 +77,19 @@ fn add_moments(x: &[f32], centre: &[f32], sums: &mut [f32], squares: &mut [f32])
 }
 
 #[inline(always)]
-fn add_moments_of<const N: usize>(rows: [&[f32]; N], centre: &[f32], sums: &mut [f32], squares: &mut [f32]) {
+fn add_moments_of<T: Value, const N: usize>(
+    rows: [&[T]; N],
+    centre: &[f32],
+    sums: &mut [f32],
+    squares: &mut [f32],
+) {
     let len = rows[0].len();
     let rows = rows.map(|row| &row[..len]);
     let (centre, sums, squares) = (&centre[..len], &mut sums[..len], &mut squares[..len]);
     for i in 0..len {
         let (mut sum, mut square) = (sums[i], squares[i]);
         for row in rows {
-            let x = row[i] - centre[i];
+            let x = row[i].float() - centre[i];
             sum += x;
             square += x * x;
         }

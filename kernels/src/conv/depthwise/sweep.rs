@@ -6,25 +6,26 @@ use pulp::{Simd, WithSimd};
 use super::axis::Axis;
 use super::vector::{Block, full, rest};
 use crate::activation::Activation;
+use crate::value::Value;
 
 /// Pixels of a tile.
 const TILE: usize = 4;
 
 /// Writes a row of outputs: `t` of the axis to pixel `first + t * step` of `y`.
-pub(super) struct Sweep<'a> {
+pub(super) struct Sweep<'a, T> {
     pub(super) channels: usize,
     /// Every row of taps, `[kw, C]`, that meets the image, with the row of inputs that it meets.
-    pub(super) lines: &'a [(&'a [f32], &'a [f32])],
+    pub(super) lines: &'a [(&'a [f32], &'a [T])],
     pub(super) bias: Option<&'a [f32]>,
     pub(super) activation: Option<Activation>,
     pub(super) axis: &'a Axis,
     pub(super) first: usize,
     pub(super) step: usize,
     /// A row of outputs.
-    pub(super) y: &'a mut [f32],
+    pub(super) y: &'a mut [T],
 }
 
-impl WithSimd for Sweep<'_> {
+impl<T: Value> WithSimd for Sweep<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -50,7 +51,7 @@ impl WithSimd for Sweep<'_> {
     }
 }
 
-impl Sweep<'_> {
+impl<T: Value> Sweep<'_, T> {
     /// Any kernel, pixel by pixel.
     #[inline(always)]
     fn pixels<S: Simd>(mut self, simd: S) {

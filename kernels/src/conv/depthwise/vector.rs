@@ -1,9 +1,10 @@
 //! Vectors along channels: as long as the machine's, the last of a pixel filled with zeros.
 #![allow(unsafe_code)] // loads and stores through pointers, which `pulp` has no safe and quick way for
 
-use pulp::{MemMask, Simd};
+use pulp::Simd;
 
 use crate::activation::Activation;
+use crate::value::{Part, Value};
 
 /// The channels of a vector: all of them if it is `FULL`.
 #[derive(Clone, Copy)]
@@ -38,14 +39,14 @@ impl<S: Simd, const FULL: bool> Block<S, FULL> {
     /// # Safety
     /// `values` has all channels of the pixel.
     #[inline(always)]
-    pub(super) unsafe fn load(self, values: &[f32], pixel: usize) -> S::f32s {
+    pub(super) unsafe fn load<T: Value>(self, values: &[T], pixel: usize) -> S::f32s {
         let at = pixel + self.first;
         debug_assert!(at + self.len <= values.len(), "{at} + {} in {}", self.len, values.len());
         // SAFETY: the caller says that the pixel is inside, the block is inside of the pixel, and the mask leaves out
         // what is not of the block.
         unsafe {
             let from = values.as_ptr().add(at);
-            if FULL { from.cast::<S::f32s>().read_unaligned() } else { self.simd.mask_load_ptr_f32s(self.mask(), from) }
+            if FULL { T::load(self.simd, from) } else { T::load_part(self.simd, from, self.part()) }
         }
     }
 
@@ -54,23 +55,23 @@ impl<S: Simd, const FULL: bool> Block<S, FULL> {
     /// # Safety
     /// `values` has all channels of the pixel.
     #[inline(always)]
-    pub(super) unsafe fn store(self, values: &mut [f32], pixel: usize, vector: S::f32s) {
+    pub(super) unsafe fn store<T: Value>(self, values: &mut [T], pixel: usize, vector: S::f32s) {
         let at = pixel + self.first;
         debug_assert!(at + self.len <= values.len(), "{at} + {} in {}", self.len, values.len());
         // SAFETY: as for `load`.
         unsafe {
             let to = values.as_mut_ptr().add(at);
             if FULL {
-                to.cast::<S::f32s>().write_unaligned(vector);
+                T::store(self.simd, to, vector);
             } else {
-                self.simd.mask_store_ptr_f32s(self.mask(), to, vector);
+                T::store_part(self.simd, to, vector, self.part());
             }
         }
     }
 
     #[inline(always)]
-    fn mask(self) -> MemMask<S::m32s> {
-        self.simd.mask_between_m32s(0, self.len as u32)
+    fn part(self) -> Part<S> {
+        Part::new(self.simd, self.len)
     }
 
     /// As [`Activation::apply`].

@@ -10,6 +10,7 @@ use super::vector::{Block, full, rest};
 use crate::shape::ConvShape;
 use crate::simd::vectorised;
 use crate::simd::with_simd;
+use crate::value::Value;
 
 /// Pixels of a tile.
 const TILE: usize = 4;
@@ -19,7 +20,7 @@ const RUN: usize = 512;
 const PARTS: usize = 64;
 
 /// `dweight [C, 1, kh, kw]` from `x [N, H, W, C]` and `dy [N, out_h, out_w, C]`.
-pub(in super::super) fn weight_grad(shape: &ConvShape, x: &[f32], dy: &[f32], dweight: &mut [f32]) {
+pub(in super::super) fn weight_grad<T: Value>(shape: &ConvShape, x: &[T], dy: &[T], dweight: &mut [f32]) {
     let [vertical, horizontal] = [0, 1].map(|axis| Axis::of_outputs(shape, axis));
     let rows = shape.batch * shape.out_h();
     let part = rows.div_ceil(PARTS).max((RUN / 4).div_ceil(shape.out_w()));
@@ -31,15 +32,15 @@ pub(in super::super) fn weight_grad(shape: &ConvShape, x: &[f32], dy: &[f32], dw
     }
 }
 
-struct Reduction<'a> {
+struct Reduction<'a, T> {
     shape: &'a ConvShape,
     vertical: Axis,
     horizontal: Axis,
-    x: &'a [f32],
-    dy: &'a [f32],
+    x: &'a [T],
+    dy: &'a [T],
 }
 
-impl Reduction<'_> {
+impl<T: Value> Reduction<'_, T> {
     /// Sums `[kh, kw, C]` over rows of `dy`, halving the range: the order depends on its length alone.
     fn parts(&self, part: usize, rows: Range<usize>) -> Vec<f64> {
         if rows.len() <= part {
@@ -84,16 +85,16 @@ impl Reduction<'_> {
 }
 
 /// Adds the products of a row of `dy` with the inputs that its taps see to `sums [kh, kw, C]`.
-struct Row<'a> {
+struct Row<'a, T> {
     axis: &'a Axis,
     channels: usize,
     /// Where the sums of a row of taps begin, and the row of inputs that these taps see.
-    lines: &'a [(usize, &'a [f32])],
-    dy: &'a [f32],
+    lines: &'a [(usize, &'a [T])],
+    dy: &'a [T],
     sums: &'a mut [f32],
 }
 
-impl WithSimd for Row<'_> {
+impl<T: Value> WithSimd for Row<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -113,7 +114,7 @@ impl WithSimd for Row<'_> {
     }
 }
 
-impl Row<'_> {
+impl<T: Value> Row<'_, T> {
     /// Any kernel, pixel by pixel.
     #[inline(always)]
     fn pixels<S: Simd>(mut self, simd: S) {

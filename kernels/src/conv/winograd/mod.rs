@@ -17,7 +17,8 @@ use super::Tail;
 use super::sweep::{Image, images};
 use crate::shape::ConvShape;
 use crate::simd::{Scratch, vectorised, with_simd};
-use crate::tile::{Ends, Left, Out, Right, multiply, panel_list};
+use crate::tile::{Ends, Floats, Left, Out, Right, multiply, panel_list};
+use crate::value::Value;
 pub(super) use weight_grad::weight_grad;
 
 /// Points at which the polynomials of a tile are evaluated.
@@ -48,9 +49,9 @@ pub(super) fn fits(shape: &ConvShape) -> bool {
 }
 
 /// How images are cut into tiles. The last tile of a row or column may reach over the edge.
-struct Tiling {
+struct Tiling<T> {
     /// As many as the input has channels: a pixel outside of it.
-    zeros: Vec<f32>,
+    zeros: Vec<T>,
     input: Image,
     output: Image,
     padding: [usize; 2],
@@ -60,12 +61,12 @@ struct Tiling {
     tiles: usize,
 }
 
-impl Tiling {
+impl<T: Value> Tiling<T> {
     fn new(shape: &ConvShape) -> Self {
         let [input, output] = images(shape);
         let count = output.size.map(|size| size.div_ceil(TILE));
         let tiles = shape.batch * count[0] * count[1];
-        Self { zeros: vec![0.0; input.channels], input, output, padding: shape.padding, count, tiles }
+        Self { zeros: vec![T::default(); input.channels], input, output, padding: shape.padding, count, tiles }
     }
 
     /// Image, and the first output row and column, of a tile.
@@ -82,13 +83,13 @@ impl Tiling {
 }
 
 /// `y = activation(x ⋆ weight + bias + residual)`. `index([i, j], [in, out])` is where the weight lies.
-pub(super) fn forward(
+pub(super) fn forward<T: Value>(
     shape: &ConvShape,
-    x: &[f32],
+    x: &[T],
     weight: &[f32],
     index: impl Fn([usize; 2], [usize; 2]) -> usize + Sync,
-    tail: Tail<'_>,
-    y: &mut [f32],
+    tail: Tail<'_, T>,
+    y: &mut [T],
 ) {
     let tiling = Tiling::new(shape);
     let weights = Weights::new(tiling.input.channels, tiling.output.channels, weight, index);
@@ -106,11 +107,11 @@ pub(super) fn forward(
 }
 
 /// The output in blocks: the tiles of each, where it begins, and its memory.
-struct Blocks<'a>(Vec<(std::ops::Range<usize>, usize, &'a mut [f32])>);
+struct Blocks<'a, T>(Vec<(std::ops::Range<usize>, usize, &'a mut [T])>);
 
-impl<'a> Blocks<'a> {
+impl<'a, T: Value> Blocks<'a, T> {
     /// Blocks of about `rows` rows of tiles each.
-    fn new(tiling: &Tiling, rows: usize, mut y: &'a mut [f32]) -> Self {
+    fn new(tiling: &Tiling<T>, rows: usize, mut y: &'a mut [T]) -> Self {
         let [per_image, columns] = tiling.count;
         let row = tiling.output.size[1] * tiling.output.channels;
         let mut blocks = Vec::new();
@@ -181,16 +182,16 @@ impl Weights {
 }
 
 /// Some tiles, from input to output.
-struct Group<'a> {
-    tiling: &'a Tiling,
+struct Group<'a, T> {
+    tiling: &'a Tiling<T>,
     weights: &'a Weights,
-    x: &'a [f32],
-    tail: Tail<'a>,
+    x: &'a [T],
+    tail: Tail<'a, T>,
     tiles: std::ops::Range<usize>,
-    y: &'a mut [f32],
+    y: &'a mut [T],
 }
 
-impl WithSimd for Group<'_> {
+impl<T: Value> WithSimd for Group<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -216,7 +217,7 @@ impl WithSimd for Group<'_> {
                     let left = Left { data: &v[p * from..], row: inputs, column: 1, runs: &[0], run: inputs };
                     let right = Right { data, row: width, width };
                     let out = Out { data: &mut m[p * to + column..], row: outputs };
-                    multiply(simd, count, left, right, out, Ends::default());
+                    multiply(simd, Floats, count, left, right, out, Ends::default());
                 }
             }
             for i in 0..count {

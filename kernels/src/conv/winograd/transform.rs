@@ -10,6 +10,7 @@ use pulp::Simd;
 use super::{CHANNELS, POINTS, TILE, Tiling};
 use crate::conv::Tail;
 use crate::tile::activated;
+use crate::value::Value;
 
 /// Pixels that a tile reads along each axis.
 const WINDOW: usize = 6;
@@ -17,10 +18,10 @@ const WINDOW: usize = 6;
 /// Writes `Bᵀ d B` of a tile: value `c` of point `p` goes to `v[p * point + c - channels.start]`. Pixels outside of the
 /// image are zero.
 #[inline(always)]
-pub(super) fn input<S: Simd>(
+pub(super) fn input<S: Simd, T: Value>(
     simd: S,
-    tiling: &Tiling,
-    x: &[f32],
+    tiling: &Tiling<T>,
+    x: &[T],
     tile: usize,
     channels: Range<usize>,
     v: &mut [f32],
@@ -48,7 +49,7 @@ pub(super) fn input<S: Simd>(
             for i in 0..WINDOW {
                 // SAFETY: at each pointer lie the `all` channels of a pixel, or as many zeros, and `c + LANES <= all`:
                 // channels come in multiples of `CHANNELS`, which is a multiple of the lanes.
-                values[i] = unsafe { pixels[i * WINDOW + j].add(c).cast::<S::f32s>().read_unaligned() };
+                values[i] = unsafe { T::load(simd, pixels[i * WINDOW + j].add(c)) };
             }
             half[j] = evaluate(simd, values);
         }
@@ -70,9 +71,9 @@ pub(super) fn input<S: Simd>(
 /// # Safety
 /// They must be there.
 #[inline(always)]
-unsafe fn load<S: Simd>(_: S, from: &[f32], at: usize) -> S::f32s {
+unsafe fn load<S: Simd, T: Value>(simd: S, from: &[T], at: usize) -> S::f32s {
     // SAFETY: passed on from the caller.
-    unsafe { from.as_ptr().add(at).cast::<S::f32s>().read_unaligned() }
+    unsafe { T::load(simd, from.as_ptr().add(at)) }
 }
 
 /// Element `i` of every column. (`array::map` would not be inlined.)
@@ -120,15 +121,15 @@ fn evaluate<S: Simd>(simd: S, d: [S::f32s; WINDOW]) -> [S::f32s; WINDOW] {
 /// output. Value `c` of point `p` lies at `m[p * point + c]`.
 #[allow(clippy::too_many_arguments)] // the operands of one transform
 #[inline(always)]
-pub(super) fn output<S: Simd>(
+pub(super) fn output<S: Simd, T: Value>(
     simd: S,
-    tiling: &Tiling,
+    tiling: &Tiling<T>,
     m: &[f32],
     point: usize,
-    tail: Tail<'_>,
+    tail: Tail<'_, T>,
     tile: usize,
     begin: usize,
-    y: &mut [f32],
+    y: &mut [T],
 ) {
     let (image, first) = tiling.place(tile);
     let ([height, width], channels) = (tiling.output.size, tiling.output.channels);
@@ -165,7 +166,7 @@ pub(super) fn output<S: Simd>(
                         pixel = simd.add_f32s(pixel, load(simd, residual, at));
                     }
                     let pixel = activated(simd, tail.activation, pixel);
-                    y.as_mut_ptr().add(at).cast::<S::f32s>().write_unaligned(pixel);
+                    T::store(simd, y.as_mut_ptr().add(at), pixel);
                 }
             }
         }
@@ -187,10 +188,10 @@ fn interpolate<S: Simd>(simd: S, m: [S::f32s; WINDOW]) -> [S::f32s; TILE] {
 
 /// Writes `A dy Aᵀ` of a tile: value `c` of point `p` goes to `v[p * point + c - channels.start]`. Pixels outside of the image are zero.
 #[inline(always)]
-pub(super) fn output_grad<S: Simd>(
+pub(super) fn output_grad<S: Simd, T: Value>(
     simd: S,
-    tiling: &Tiling,
-    dy: &[f32],
+    tiling: &Tiling<T>,
+    dy: &[T],
     tile: usize,
     channels: Range<usize>,
     v: &mut [f32],

@@ -8,7 +8,8 @@ use rayon::prelude::*;
 use super::{CHANNELS, GAP, POINTS, Tiling, transform};
 use crate::shape::ConvShape;
 use crate::simd::{Scratch, vectorised, with_simd};
-use crate::tile::{Ends, Left, Out, Right, multiply, panels};
+use crate::tile::{Ends, Floats, Left, Out, Right, multiply, panels};
+use crate::value::Value;
 
 /// Channels of a task, of inputs and of outputs, at most. A task transforms only its own.
 const BLOCK: usize = 64;
@@ -21,7 +22,7 @@ const MEMORY: usize = 1 << 22;
 const GROUP: usize = 32;
 
 /// `dweight [O, C, 3, 3]`.
-pub(in crate::conv) fn weight_grad(shape: &ConvShape, x: &[f32], dy: &[f32], dweight: &mut [f32]) {
+pub(in crate::conv) fn weight_grad<T: Value>(shape: &ConvShape, x: &[T], dy: &[T], dweight: &mut [f32]) {
     let tiling = Tiling::new(shape);
     let (inputs, outputs) = (tiling.input.channels, tiling.output.channels);
     let blocks = blocks(inputs, outputs);
@@ -97,16 +98,16 @@ fn blocks(inputs: usize, outputs: usize) -> Vec<Block> {
 }
 
 /// One block over some tiles.
-struct Task<'a> {
-    tiling: &'a Tiling,
-    x: &'a [f32],
-    dy: &'a [f32],
+struct Task<'a, T> {
+    tiling: &'a Tiling<T>,
+    x: &'a [T],
+    dy: &'a [T],
     block: &'a Block,
     tiles: Range<usize>,
     u: &'a mut [f32],
 }
 
-impl WithSimd for Task<'_> {
+impl<T: Value> WithSimd for Task<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -130,6 +131,7 @@ impl WithSimd for Task<'_> {
                     let out = Out { data: &mut u[column..], row: outputs };
                     multiply(
                         simd,
+                        Floats,
                         inputs,
                         left,
                         right,

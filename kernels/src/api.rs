@@ -1,0 +1,240 @@
+//! What this crate computes, on images of either type.
+//!
+//! The functions here are generic and short: they call what was compiled in this crate for each type, so that whoever uses
+//! them does not compile all kernels again, for every SIMD level.
+
+use half::bf16;
+
+use crate::activation::{Activation, Mask};
+use crate::conv::Tail;
+use crate::error::Result;
+use crate::norm::{BatchStats, Clamp, NormGrads, SavedStats};
+use crate::shape::{ConvShape, NormShape, PoolShape};
+use crate::value::Value;
+use crate::{activation, conv, norm, pool, sums};
+
+/// Defines for each function of the list its public form, and a trait through which that reaches the compiled ones. `T` is
+/// what images are stored as.
+macro_rules! functions {
+    ($($(#[$doc:meta])* fn $module:ident::$name:ident($($arg:ident: $type:ty),* $(,)?) $(-> $result:ty)?;)*) => {
+        /// The functions for images of `T`. Nobody outside of this crate can name it.
+        #[allow(missing_docs, clippy::missing_errors_doc, clippy::too_many_arguments)] // said at the public functions
+        pub trait Compiled<T> {
+            $(fn $name($($arg: $type),*) $(-> $result)?;)*
+        }
+
+        functions!(@compile f32s, f32, $(($module::$name, ($($arg: $type),*) $(-> $result)?))*);
+        functions!(@compile bf16s, bf16, $(($module::$name, ($($arg: $type),*) $(-> $result)?))*);
+
+        $(
+            $(#[$doc])*
+            #[allow(clippy::too_many_arguments)] // the operands of one fused kernel
+            pub fn $name<T: Value>($($arg: $type),*) $(-> $result)? {
+                <T as Compiled<T>>::$name($($arg),*)
+            }
+        )*
+    };
+    (@compile $here:ident, $stored:ty,
+     $(($module:ident::$name:ident, ($($arg:ident: $type:ty),*) $(-> $result:ty)?))*) => {
+        mod $here {
+            use super::*;
+
+            type T = $stored;
+
+            impl Compiled<T> for T {
+                $(
+                    fn $name($($arg: $type),*) $(-> $result)? {
+                        $module::$name::<T>($($arg),*)
+                    }
+                )*
+            }
+        }
+    };
+}
+
+functions! {
+    /// `y [N, out_h, out_w, O] = x [N, H, W, C] ⋆ weight [O, C / groups, kh, kw]` (cross-correlation), then `tail`.
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`.
+    fn conv::conv2d(shape: &ConvShape, x: &[T], weight: &[f32], tail: Tail<'_, T>, y: &mut [T]);
+
+    /// The gradient `dx [N, H, W, C]` of the input, from the gradient `dy [N, out_h, out_w, O]` of the output.
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`.
+    fn conv::conv2d_input_grad(shape: &ConvShape, dy: &[T], weight: &[f32], dx: &mut [T]);
+
+    /// The gradient `dweight [O, C / groups, kh, kw]` of the weight, from the input and the gradient of the output.
+    /// The gradient of a bias is [`crate::channel_sums`] of `dy`.
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`.
+    fn conv::conv2d_weight_grad(shape: &ConvShape, x: &[T], dy: &[T], dweight: &mut [f32]);
+
+    /// Mean and variance of each channel of `x [N, positions, C]`.
+    ///
+    /// Values are taken relative to a rough mean, that of a few rows from all over the batch, so that one pass is enough and
+    /// a mean far from zero costs no digits.
+    ///
+    /// # Errors
+    /// [`crate::ShapeError::OneValuePerChannel`] when there is one value per channel: it has no variance (PyTorch refuses it too).
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`.
+    fn norm::batch_stats(shape: &NormShape, x: &[T], eps: f64, stats: BatchStats<'_>) -> Result<()>;
+
+    /// `y = activation(weight * (x - mean) / sqrt(variance + eps) + bias + residual)` with the statistics of this batch:
+    /// [`batch_stats`], then [`batch_norm_apply`].
+    ///
+    /// `x`, `residual` and `y` are `[N, positions, C]`, `weight` and `bias` are `[C]`.
+    ///
+    /// # Errors
+    /// [`crate::ShapeError::OneValuePerChannel`] when there is one value per channel.
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`.
+    fn norm::batch_norm_train(
+        shape: &NormShape,
+        x: &[T],
+        weight: &[f32],
+        bias: &[f32],
+        eps: f64,
+        residual: Option<&[T]>,
+        activation: Option<Activation>,
+        y: &mut [T],
+        stats: BatchStats<'_>,
+    ) -> Result<()>;
+
+    /// `y = activation(weight * (x - running_mean) / sqrt(running_var + eps) + bias + residual)`.
+    ///
+    /// `x`, `residual` and `y` are `[N, positions, C]`, the rest `[C]`.
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`.
+    fn norm::batch_norm_eval(
+        shape: &NormShape,
+        x: &[T],
+        weight: &[f32],
+        bias: &[f32],
+        running_mean: &[f32],
+        running_var: &[f32],
+        eps: f64,
+        residual: Option<&[T]>,
+        activation: Option<Activation>,
+        y: &mut [T],
+    );
+
+    /// `y = activation(weight * (x - mean) * inv_std + bias + residual)` with statistics that are known.
+    ///
+    /// `x`, `residual` and `y` are `[N, positions, C]`, the rest `[C]`.
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`.
+    fn norm::batch_norm_apply(
+        shape: &NormShape,
+        x: &[T],
+        weight: &[f32],
+        bias: &[f32],
+        stats: SavedStats<'_>,
+        residual: Option<&[T]>,
+        activation: Option<Activation>,
+        y: &mut [T],
+    );
+
+    /// Gradients of [`crate::batch_norm_train`] from the gradient `dy [N, positions, C]` of its output.
+    ///
+    /// `clamp` tells of the fused activation, if there was one and `dy` has not passed it yet. `x` is the norm's input,
+    /// `stats` what the forward pass saved.
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`, or if a residual's gradient is wanted of an activation recomputed without it.
+    fn norm::batch_norm_backward(
+        shape: &NormShape,
+        x: &[T],
+        weight: &[f32],
+        stats: SavedStats<'_>,
+        clamp: Option<Clamp<'_, T>>,
+        dy: &[T],
+        grads: NormGrads<'_, T>,
+    );
+
+    /// Gradients of [`crate::batch_norm_eval`], whose statistics are constants, from the gradient `dy` of its output.
+    ///
+    /// Operands as for [`batch_norm_backward`]; `running_mean` and `running_var` are `[C]`.
+    ///
+    /// # Panics
+    /// As [`batch_norm_backward`].
+    fn norm::batch_norm_eval_backward(
+        shape: &NormShape,
+        x: &[T],
+        weight: &[f32],
+        running_mean: &[f32],
+        running_var: &[f32],
+        eps: f64,
+        clamp: Option<Clamp<'_, T>>,
+        dy: &[T],
+        grads: NormGrads<'_, T>,
+    );
+
+    /// Sums `x [N, positions, C]` over samples and positions: the gradient of a bias, `out [C]`.
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`.
+    fn sums::channel_sums(shape: &NormShape, x: &[T], out: &mut [f32]);
+
+    /// `y = activation(x)`, elementwise.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    fn activation::activate(activation: Activation, x: &[T], y: &mut [T]);
+
+    /// `dx` from `dy` and the activation's output (its input will do as well: both are clamped at the same places).
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    fn activation::activate_backward(mask: Mask<'_, T>, dy: &[T], dx: &mut [T]);
+
+    /// `y = a + b`, elementwise.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    fn activation::add(a: &[T], b: &[T], y: &mut [T]);
+
+    /// `y [N, out_h, out_w, C]` = the largest value of each window, and where it was: `argmax` is a pixel of the image,
+    /// `row * W + column`. Padding never wins. Of equal values the first wins, as in PyTorch; NaN always wins.
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`.
+    fn pool::max_pool2d(shape: &PoolShape, x: &[T], y: &mut [T], argmax: &mut [u32]);
+
+    /// `dx`: each gradient of `dy` goes to where its maximum was.
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`, or an index of `argmax` lies outside of the image.
+    fn pool::max_pool2d_backward(shape: &PoolShape, dy: &[T], argmax: &[u32], dx: &mut [T]);
+
+    /// `y [N, out_h, out_w, C]` = the mean of each window; padding counts as zeros (`count_include_pad=True`).
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`.
+    fn pool::avg_pool2d(shape: &PoolShape, x: &[T], y: &mut [T]);
+
+    /// `dx`: each gradient of `dy` is spread evenly over its window.
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`.
+    fn pool::avg_pool2d_backward(shape: &PoolShape, dy: &[T], dx: &mut [T]);
+
+    /// `y [N, C]` = the mean of each channel's image in `x [N, positions, C]`.
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`.
+    fn pool::global_avg_pool(shape: &NormShape, x: &[T], y: &mut [f32]);
+
+    /// `dx [N, positions, C]`: each gradient of `dy [N, C]` is spread evenly over its image.
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`.
+    fn pool::global_avg_pool_backward(shape: &NormShape, dy: &[f32], dx: &mut [T]);
+}

@@ -1,0 +1,247 @@
+//! What a value of an image is stored as: `f32`, or `bf16` in half the memory. Arithmetic is `f32` with both.
+#![allow(unsafe_code)] // vector loads and stores through pointers, whose extents the callers have checked
+
+use half::bf16;
+use pulp::{MemMask, Simd};
+use rayon::prelude::*;
+
+use crate::api::Compiled;
+use crate::simd::vectorised;
+
+/// Lanes of the longest vector.
+const LONGEST: usize = 16;
+
+/// A value of an image, as stored: `f32`, or `bf16`, which keeps 8 bits of its mantissa.
+pub trait Value: Lanes + Compiled<Self> {
+    /// The nearest value, ties to even; NaN stays NaN.
+    fn rounded(x: f32) -> Self;
+
+    /// The same number.
+    fn float(self) -> f32;
+}
+
+/// What the kernels need besides. Nobody outside of this crate can name it, so the two types below are all there are.
+pub trait Lanes: Copy + Default + Send + Sync + 'static {
+    /// Which of the two they are.
+    fn stored(values: &[Self]) -> Stored<'_>;
+
+    /// As `f32`, if that is what they are.
+    fn as_floats_mut(values: &mut [Self]) -> Option<&mut [f32]>;
+
+    /// A vector of values.
+    ///
+    /// # Safety
+    /// At `from` lie as many as a vector has lanes.
+    unsafe fn load<S: Simd>(simd: S, from: *const Self) -> S::f32s;
+
+    /// A part of a vector of values; the other lanes are zero.
+    ///
+    /// # Safety
+    /// At `from` lie as many values as the part has.
+    unsafe fn load_part<S: Simd>(simd: S, from: *const Self, part: Part<S>) -> S::f32s;
+
+    /// Writes a vector of values.
+    ///
+    /// # Safety
+    /// As for [`Lanes::load`].
+    unsafe fn store<S: Simd>(simd: S, to: *mut Self, values: S::f32s);
+
+    /// Writes a part of a vector of values.
+    ///
+    /// # Safety
+    /// As for [`Lanes::load_part`].
+    unsafe fn store_part<S: Simd>(simd: S, to: *mut Self, values: S::f32s, part: Part<S>);
+}
+
+/// Values whose type is known.
+#[derive(Debug, Clone, Copy)]
+pub enum Stored<'a> {
+    Floats(&'a [f32]),
+    Narrow(&'a [bf16]),
+}
+
+/// The first lanes of a vector.
+#[allow(missing_debug_implementations)] // nobody outside of this crate sees one
+#[derive(Clone, Copy)]
+pub struct Part<S: Simd> {
+    pub(crate) len: usize,
+    pub(crate) mask: MemMask<S::m32s>,
+}
+
+impl<S: Simd> Part<S> {
+    #[inline(always)]
+    pub(crate) fn new(simd: S, len: usize) -> Self {
+        Self { len, mask: simd.mask_between_m32s(0, len as u32) }
+    }
+}
+
+impl Value for f32 {
+    #[inline(always)]
+    fn rounded(x: f32) -> Self {
+        x
+    }
+
+    #[inline(always)]
+    fn float(self) -> f32 {
+        self
+    }
+}
+
+impl Lanes for f32 {
+    #[inline(always)]
+    fn stored(values: &[Self]) -> Stored<'_> {
+        Stored::Floats(values)
+    }
+
+    #[inline(always)]
+    fn as_floats_mut(values: &mut [Self]) -> Option<&mut [f32]> {
+        Some(values)
+    }
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(_: S, from: *const Self) -> S::f32s {
+        // SAFETY: passed on from the caller.
+        unsafe { from.cast::<S::f32s>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn load_part<S: Simd>(simd: S, from: *const Self, part: Part<S>) -> S::f32s {
+        // SAFETY: passed on from the caller; the mask leaves out what is not there.
+        unsafe { simd.mask_load_ptr_f32s(part.mask, from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store<S: Simd>(_: S, to: *mut Self, values: S::f32s) {
+        // SAFETY: passed on from the caller.
+        unsafe { to.cast::<S::f32s>().write_unaligned(values) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_part<S: Simd>(simd: S, to: *mut Self, values: S::f32s, part: Part<S>) {
+        // SAFETY: passed on from the caller; the mask leaves out what is not there.
+        unsafe { simd.mask_store_ptr_f32s(part.mask, to, values) }
+    }
+}
+
+impl Value for bf16 {
+    #[inline(always)]
+    fn rounded(x: f32) -> Self {
+        // Without branches, so that loops over it become vector instructions (`bf16::from_f32` has some).
+        let bits = x.to_bits();
+        let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
+        let quiet = bits | 0x0040_0000;
+        Self::from_bits(((if x.is_nan() { quiet } else { nearest }) >> 16) as u16)
+    }
+
+    #[inline(always)]
+    fn float(self) -> f32 {
+        f32::from_bits(u32::from(self.to_bits()) << 16)
+    }
+}
+
+impl Lanes for bf16 {
+    #[inline(always)]
+    fn stored(values: &[Self]) -> Stored<'_> {
+        Stored::Narrow(values)
+    }
+
+    #[inline(always)]
+    fn as_floats_mut(_: &mut [Self]) -> Option<&mut [f32]> {
+        None
+    }
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(_: S, from: *const Self) -> S::f32s {
+        let mut lanes = [0.0f32; LONGEST];
+        for (i, lane) in lanes.iter_mut().enumerate().take(S::F32_LANES) {
+            // SAFETY: the caller says that the vector's values are there.
+            *lane = unsafe { *from.add(i) }.float();
+        }
+        // SAFETY: a vector is its lanes, and no vector is longer than the array.
+        unsafe { lanes.as_ptr().cast::<S::f32s>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn load_part<S: Simd>(_: S, from: *const Self, part: Part<S>) -> S::f32s {
+        let mut lanes = [0.0f32; LONGEST];
+        for (i, lane) in lanes.iter_mut().enumerate().take(part.len) {
+            // SAFETY: the caller says that these values are there.
+            *lane = unsafe { *from.add(i) }.float();
+        }
+        // SAFETY: as in `load`.
+        unsafe { lanes.as_ptr().cast::<S::f32s>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store<S: Simd>(_: S, to: *mut Self, values: S::f32s) {
+        let mut lanes = [0.0f32; LONGEST];
+        // SAFETY: as in `load`; the caller says that there is room for a vector's values.
+        unsafe {
+            lanes.as_mut_ptr().cast::<S::f32s>().write_unaligned(values);
+            for (i, lane) in lanes.iter().enumerate().take(S::F32_LANES) {
+                *to.add(i) = Self::rounded(*lane);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_part<S: Simd>(_: S, to: *mut Self, values: S::f32s, part: Part<S>) {
+        let mut lanes = [0.0f32; LONGEST];
+        // SAFETY: as in `store`, for the values of the part.
+        unsafe {
+            lanes.as_mut_ptr().cast::<S::f32s>().write_unaligned(values);
+            for (i, lane) in lanes.iter().enumerate().take(part.len) {
+                *to.add(i) = Self::rounded(*lane);
+            }
+        }
+    }
+}
+
+/// Values of one type as values of the other.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn convert<T: Value, U: Value>(from: &[T], to: &mut [U]) {
+    /// Values that one task handles.
+    const TASK: usize = 1 << 14;
+    assert_eq!(from.len(), to.len(), "values and what they become");
+    to.par_chunks_mut(TASK).zip(from.par_chunks(TASK)).for_each(|(to, from)| {
+        vectorised(
+            #[inline(always)]
+            || to.iter_mut().zip(from).for_each(|(to, from)| *to = U::rounded(from.float())),
+        );
+    });
+}
+
+/// Values as `f32`, in a loop that becomes vector instructions where it is inlined.
+#[inline(always)]
+pub(crate) fn floats<T: Value>(from: &[T], to: &mut [f32]) {
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = from.float());
+}
+
+/// `f32` as values, likewise.
+#[inline(always)]
+pub(crate) fn round<T: Value>(from: &[f32], to: &mut [T]) {
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = T::rounded(*from));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounding_is_that_of_half() {
+        let mut bits = 1u32;
+        let mut special = [0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN_POSITIVE, 1e-45].to_vec();
+        for _ in 0..100_000 {
+            bits = bits.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            special.push(f32::from_bits(bits));
+            special.push(f32::from_bits(bits & 0xffff_8000)); // ties
+        }
+        for x in special {
+            let (ours, half) = (<bf16 as Value>::rounded(x), bf16::from_f32(x));
+            assert!(ours.to_bits() == half.to_bits() || x.is_nan() && ours.is_nan(), "{x:e}: {ours:?}, {half:?}");
+            assert!(ours.float().to_bits() == half.to_f32().to_bits() || x.is_nan());
+        }
+    }
+}
