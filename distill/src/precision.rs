@@ -17,11 +17,18 @@ pub enum Precision {
     F32,
     /// Operands rounded to 11 bits of mantissa, products summed in `f32`: NVIDIA's tensor cores on `f32` tensors.
     Tf32,
-    /// Operands and activations as `bfloat16` (8 bits of mantissa), products summed in `f32`; master weights in `f32`.
+    /// Images between operations, and their gradients, as `bfloat16` (8 bits of mantissa) in half the memory; products
+    /// summed in `f32`. Weights and evaluation stay `f32`. Quick where the processor multiplies pairs of `bfloat16`
+    /// (AVX512-BF16) or on CUDA's tensor cores; elsewhere it saves memory only.
     Bf16,
 }
 
 impl Precision {
+    /// Whether a recipe need not say it.
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// As written on a command line and in a recipe.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -34,15 +41,22 @@ impl Precision {
     /// Lets training on `device` compute like this from now on, in the whole process.
     ///
     /// # Errors
-    /// [`Error::Device`] when it cannot, with what to do instead.
+    /// As [`Precision::check`].
     pub fn choose(self, device: &Device) -> Result<()> {
+        self.check(device)?;
+        ops::allow_tf32(self == Self::Tf32);
+        Ok(())
+    }
+
+    /// Whether `device` can compute like this.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when it cannot, with what to do instead.
+    pub fn check(self, device: &Device) -> Result<()> {
         let problem = match (self, device.is_cpu()) {
-            (Self::F32, _) | (Self::Tf32, false) => {
-                ops::allow_tf32(self == Self::Tf32);
-                return Ok(());
-            }
+            (Self::Bf16, _) if device.is_metal() => "only CPU and CUDA kernels compute in it",
+            (Self::F32 | Self::Bf16, _) | (Self::Tf32, false) => return Ok(()),
             (Self::Tf32, true) => "tf32 is a format of CUDA's tensor cores, no processor has it",
-            (Self::Bf16, _) => "training in this precision is not there yet",
         };
         Err(Error::Device {
             device: device::name(device).to_owned(),
@@ -57,8 +71,9 @@ mod tests {
 
     #[test]
     fn what_a_device_cannot_do_is_an_error_with_a_hint() {
-        Precision::F32.choose(&Device::Cpu).unwrap();
-        let message = Precision::Tf32.choose(&Device::Cpu).unwrap_err().to_string();
+        Precision::F32.check(&Device::Cpu).unwrap();
+        Precision::Bf16.check(&Device::Cpu).unwrap();
+        let message = Precision::Tf32.check(&Device::Cpu).unwrap_err().to_string();
         assert!(message.starts_with("device `cpu`: precision `tf32`") && message.contains("hint:"), "{message}");
     }
 

@@ -1,4 +1,5 @@
 //! What a value of an image is stored as: `f32`, or `bf16` in half the memory. Arithmetic is `f32` with both.
+#![allow(clippy::needless_range_loop)] // iterators over lanes are not always unrolled, and that costs much
 #![allow(unsafe_code)] // vector loads and stores through pointers, whose extents the callers have checked
 
 use half::bf16;
@@ -64,8 +65,8 @@ pub enum Stored<'a> {
 #[allow(missing_debug_implementations)] // nobody outside of this crate sees one
 #[derive(Clone, Copy)]
 pub struct Part<S: Simd> {
-    pub(crate) len: usize,
-    pub(crate) mask: MemMask<S::m32s>,
+    len: usize,
+    mask: MemMask<S::m32s>,
 }
 
 impl<S: Simd> Part<S> {
@@ -152,49 +153,76 @@ impl Lanes for bf16 {
 
     #[inline(always)]
     unsafe fn load<S: Simd>(_: S, from: *const Self) -> S::f32s {
-        let mut lanes = [0.0f32; LONGEST];
-        for (i, lane) in lanes.iter_mut().enumerate().take(S::F32_LANES) {
-            // SAFETY: the caller says that the vector's values are there.
-            *lane = unsafe { *from.add(i) }.float();
-        }
-        // SAFETY: a vector is its lanes, and no vector is longer than the array.
-        unsafe { lanes.as_ptr().cast::<S::f32s>().read_unaligned() }
+        let mut values = [Self::ZERO; LONGEST];
+        // SAFETY: the caller says that the vector's values are there, and no vector is longer than the array.
+        unsafe { std::ptr::copy_nonoverlapping(from, values.as_mut_ptr(), S::F32_LANES) };
+        widened::<S>(&values)
     }
 
     #[inline(always)]
     unsafe fn load_part<S: Simd>(_: S, from: *const Self, part: Part<S>) -> S::f32s {
-        let mut lanes = [0.0f32; LONGEST];
-        for (i, lane) in lanes.iter_mut().enumerate().take(part.len) {
-            // SAFETY: the caller says that these values are there.
-            *lane = unsafe { *from.add(i) }.float();
-        }
-        // SAFETY: as in `load`.
-        unsafe { lanes.as_ptr().cast::<S::f32s>().read_unaligned() }
+        let mut values = [Self::ZERO; LONGEST];
+        // SAFETY: the caller says that the part's values are there.
+        unsafe { copy_part::<S>(from, values.as_mut_ptr(), part.len) };
+        widened::<S>(&values)
     }
 
     #[inline(always)]
     unsafe fn store<S: Simd>(_: S, to: *mut Self, values: S::f32s) {
-        let mut lanes = [0.0f32; LONGEST];
-        // SAFETY: as in `load`; the caller says that there is room for a vector's values.
-        unsafe {
-            lanes.as_mut_ptr().cast::<S::f32s>().write_unaligned(values);
-            for (i, lane) in lanes.iter().enumerate().take(S::F32_LANES) {
-                *to.add(i) = Self::rounded(*lane);
-            }
-        }
+        let narrow = narrowed::<S>(values);
+        // SAFETY: the caller says that there is room for a vector's values.
+        unsafe { std::ptr::copy_nonoverlapping(narrow.as_ptr(), to, S::F32_LANES) };
     }
 
     #[inline(always)]
     unsafe fn store_part<S: Simd>(_: S, to: *mut Self, values: S::f32s, part: Part<S>) {
-        let mut lanes = [0.0f32; LONGEST];
-        // SAFETY: as in `store`, for the values of the part.
-        unsafe {
-            lanes.as_mut_ptr().cast::<S::f32s>().write_unaligned(values);
-            for (i, lane) in lanes.iter().enumerate().take(part.len) {
-                *to.add(i) = Self::rounded(*lane);
-            }
-        }
+        let narrow = narrowed::<S>(values);
+        // SAFETY: the caller says that there is room for the part's values.
+        unsafe { copy_part::<S>(narrow.as_ptr(), to, part.len) };
     }
+}
+
+/// Copies the first `len` of a vector's lanes.
+///
+/// # Safety
+/// There are as many at both places.
+#[inline(always)]
+unsafe fn copy_part<S: Simd>(from: *const bf16, to: *mut bf16, len: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if S::F32_LANES == LONGEST {
+        use std::arch::x86_64::{_mm256_mask_storeu_epi16, _mm256_maskz_loadu_epi16};
+        let mask = ((1u32 << len) - 1) as u16;
+        // SAFETY: vectors are this long with AVX-512 only, at the level that has these instructions too; the mask leaves
+        // out what is not there.
+        unsafe { _mm256_mask_storeu_epi16(to.cast(), mask, _mm256_maskz_loadu_epi16(mask, from.cast())) };
+        return;
+    }
+    // SAFETY: passed on from the caller.
+    unsafe { std::ptr::copy_nonoverlapping(from, to, len) };
+}
+
+/// The first values as a vector. Loops over arrays of fixed length become vector instructions.
+#[inline(always)]
+fn widened<S: Simd>(values: &[bf16]) -> S::f32s {
+    let mut lanes = [0.0f32; LONGEST];
+    for i in 0..S::F32_LANES {
+        lanes[i] = values[i].float();
+    }
+    // SAFETY: a vector is its lanes, and no vector is longer than the array.
+    unsafe { lanes.as_ptr().cast::<S::f32s>().read_unaligned() }
+}
+
+/// A vector's values, and zeros behind them.
+#[inline(always)]
+fn narrowed<S: Simd>(values: S::f32s) -> [bf16; LONGEST] {
+    let mut lanes = [0.0f32; LONGEST];
+    // SAFETY: as in `widened`.
+    unsafe { lanes.as_mut_ptr().cast::<S::f32s>().write_unaligned(values) };
+    let mut narrow = [bf16::ZERO; LONGEST];
+    for i in 0..S::F32_LANES {
+        narrow[i] = bf16::rounded(lanes[i]);
+    }
+    narrow
 }
 
 /// Values of one type as values of the other.

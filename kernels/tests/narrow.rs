@@ -6,8 +6,8 @@ mod common;
 
 use attar_kernels::{
     Activation, BatchStats, Clamp, ConvShape, Mask, NormGrads, NormShape, PoolShape, SavedStats, Tail, Value, activate,
-    activate_backward, add, avg_pool2d, avg_pool2d_backward, batch_norm_backward, batch_norm_train, channel_sums, conv2d,
-    conv2d_input_grad, conv2d_weight_grad, convert, global_avg_pool, global_avg_pool_backward, max_pool2d,
+    activate_backward, add, avg_pool2d, avg_pool2d_backward, batch_norm_backward, batch_norm_train, channel_sums,
+    conv2d, conv2d_input_grad, conv2d_weight_grad, convert, global_avg_pool, global_avg_pool_backward, max_pool2d,
     max_pool2d_backward,
 };
 use common::values;

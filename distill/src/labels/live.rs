@@ -10,6 +10,7 @@ use super::record::log_softmax;
 use super::store::Store;
 use crate::error::{Error, Result};
 use crate::plan::{PlannedData, PlannedTeacher, Renormalise};
+use crate::precision::Precision;
 use crate::recipe::TeacherSection;
 use crate::run::input;
 use crate::teacher::{Question, Teacher};
@@ -47,7 +48,7 @@ pub(super) struct Live {
 impl Live {
     pub(super) fn start(teacher: PlannedTeacher, device: &Device) -> Result<Self> {
         let renormalise = teacher.renormalise.clone();
-        Ok(Self { teacher: teacher.start(&[], device)?, renormalise })
+        Ok(Self { teacher: teacher.start(&[], Precision::F32, device)?, renormalise })
     }
 
     /// Logits of a batch as the student sees it, row by row.

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use attar_kernels::Activation;
 use attar_models::{Graph, NodeId, Op};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use super::Gradients;
 use super::forward::at;
 use super::plan::Step;
 use super::profile::{self, Pass};
-use super::tape::{Saved, Tape};
+use super::tape::{Saved, Tape, as_stored};
 use crate::error::Result;
 use crate::ops;
 use crate::params::Params;
@@ -31,11 +31,11 @@ pub(super) fn run(
     grads_out: Vec<(NodeId, Tensor)>,
     wants: Wants,
 ) -> Result<Gradients> {
-    let Tape { plan, saved, batch } = tape;
+    let Tape { plan, saved, batch, stored } = tape;
     let mut grads: Vec<Option<Tensor>> = vec![None; graph.nodes().len()];
     for (id, grad) in grads_out {
         check(graph, plan.makes(id) || id == graph.input(), batch, id, &grad)?;
-        add_to(&mut grads[id.index()], grad.detach())?;
+        add_to(&mut grads[id.index()], as_stored(grad.detach(), stored)?)?;
     }
     let wants_input = wants != Wants::Params;
     let trains = trains(graph, wants_input);
@@ -48,11 +48,12 @@ pub(super) fn run(
         profile::stop(begun, Pass::Backward, graph.node(step.node), &dy, dxs.iter().flatten())?;
         for (id, dx) in step.inputs(graph).zip(dxs) {
             if let (Some(dx), true) = (dx, trains[id.index()]) {
-                add_to(&mut grads[id.index()], dx)?;
+                add_to(&mut grads[id.index()], as_stored(dx, stored)?)?;
             }
         }
     }
     let input = grads[graph.input().index()].take().filter(|_| wants_input);
+    let input = input.map(|grad| ops::convert(&grad, DType::F32)).transpose()?;
     Ok(Gradients { params: found, input })
 }
 

@@ -2,13 +2,13 @@
 
 use attar_kernels::Activation;
 use attar_models::{Graph, NodeId, Op};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use rand_chacha::ChaCha8Rng;
 
 use super::Outputs;
 use super::plan::{Plan, Step};
 use super::profile::{self, Pass as Way};
-use super::tape::Saved;
+use super::tape::{Saved, as_stored};
 use crate::error::{Error, Result};
 use crate::ops::{self, BatchStats};
 use crate::params::Params;
@@ -30,23 +30,26 @@ pub(super) struct Pass {
     pub(super) statistics: Vec<(NodeId, BatchStats)>,
 }
 
-/// Runs `plan`, which was made for `taps`.
+/// Runs `plan`, which was made for `taps`, with images stored as `stored`.
+#[allow(clippy::too_many_arguments)] // a network's parts and what is asked of it
 pub(super) fn run(
     graph: &Graph,
     params: &Params,
     plan: &Plan,
     taps: &[NodeId],
     x: Tensor,
+    stored: DType,
     mut mode: Mode<'_>,
 ) -> Result<Pass> {
     let mut values: Vec<Option<Tensor>> = vec![None; graph.nodes().len()];
     let mut saved = Vec::new();
     let mut statistics = Vec::new();
-    values[graph.input().index()] = Some(x);
+    values[graph.input().index()] = Some(as_stored(x, stored)?);
     for step in &plan.steps {
         let inputs = step.inputs(graph).map(|id| value(graph, &values, id)).collect::<Result<Vec<_>>>()?;
         let begun = profile::start();
         let (y, keeps) = apply(graph, params, step, &inputs, &mut mode).map_err(|error| at(graph, step.node, error))?;
+        let y = as_stored(y, stored)?;
         let way = if let Mode::Train { .. } = mode { Way::Forward } else { Way::Eval };
         profile::stop(begun, way, graph.node(step.node), &y, [&y])?;
         drop(inputs);
@@ -61,8 +64,9 @@ pub(super) fn run(
             values[id.index()] = None;
         }
     }
-    let logits = value(graph, &values, graph.output())?;
-    let taps = taps.iter().map(|id| value(graph, &values, *id)).collect::<Result<_>>()?;
+    let out = |id: NodeId| ops::convert(&value(graph, &values, id)?, DType::F32);
+    let logits = out(graph.output())?;
+    let taps = taps.iter().map(|id| out(*id)).collect::<Result<_>>()?;
     Ok(Pass { outputs: Outputs { logits, taps }, saved, statistics })
 }
 
@@ -142,7 +146,7 @@ fn apply(
         Op::Flatten => (x.flatten_from(1)?, Saved::Nothing),
         Op::Dropout { p } => match mode {
             Mode::Train { rng, .. } if *p > 0.0 => {
-                let mask = ops::dropout_mask(x.dims(), *p, rng, x.device())?;
+                let mask = ops::dropout_mask(x.dims(), *p, rng, x.device())?.to_dtype(x.dtype())?;
                 ((x * &mask)?, Saved::Mask(mask))
             }
             _ => (x.clone(), Saved::Nothing),

@@ -14,6 +14,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::error::{Error, Result};
 use crate::params::Params;
+use crate::precision::Precision;
 use backward::Wants;
 use forward::Mode;
 use plan::{Fuse, Plan};
@@ -26,6 +27,8 @@ pub struct Network {
     params: Params,
     device: Device,
     folded: Option<Folded>,
+    /// What images are stored as between operations.
+    stored: DType,
 }
 
 /// The same network with batch norms folded into convolutions; it is what runs when it is there, on parameters of its
@@ -78,7 +81,7 @@ impl Network {
             let problem = format!("`{}` has no parameter of this name", graph.name());
             return Err(attar_models::Error::Node { node: name.to_owned(), problem }.into());
         }
-        Ok(Self { graph, params, device: device.clone(), folded: None })
+        Ok(Self { graph, params, device: device.clone(), folded: None, stored: DType::F32 })
     }
 
     /// A network with weights as they are.
@@ -99,7 +102,17 @@ impl Network {
         let (small, weights) = attar_models::fold::fold_batch_norm(&graph, weights)?;
         let params = Params::from_weights(&small, &weights, device)?;
         let ids = folded_ids(&graph, &small);
-        Ok(Self { graph, params, device: device.clone(), folded: Some(Folded { graph: small, ids }) })
+        let folded = Some(Folded { graph: small, ids });
+        Ok(Self { graph, params, device: device.clone(), folded, stored: DType::F32 })
+    }
+
+    /// Lets the images between its operations be stored as `precision` says, which decides what their products are formed
+    /// of. What goes in and comes out stays `f32`, and so do parameters and their gradients.
+    pub fn set_precision(&mut self, precision: Precision) {
+        self.stored = match precision {
+            Precision::F32 | Precision::Tf32 => DType::F32,
+            Precision::Bf16 => DType::BF16,
+        };
     }
 
     /// The graph: node ids in this interface are ids of this graph.
@@ -135,12 +148,12 @@ impl Network {
         let pass = match &self.folded {
             None => {
                 let plan = Plan::new(&self.graph, taps, Fuse::NormsAndConvolutions);
-                forward::run(&self.graph, &self.params, &plan, taps, x, Mode::Eval { keep: false })?
+                forward::run(&self.graph, &self.params, &plan, taps, x, self.stored, Mode::Eval { keep: false })?
             }
             Some(folded) => {
                 let taps = taps.iter().map(|tap| self.folded_tap(folded, *tap)).collect::<Result<Vec<_>>>()?;
                 let plan = Plan::new(&folded.graph, &taps, Fuse::NormsAndConvolutions);
-                forward::run(&folded.graph, &self.params, &plan, &taps, x, Mode::Eval { keep: false })?
+                forward::run(&folded.graph, &self.params, &plan, &taps, x, self.stored, Mode::Eval { keep: false })?
             }
         };
         Ok(pass.outputs)
@@ -156,9 +169,10 @@ impl Network {
         let x = self.input(x)?;
         let batch = x.dims()[0];
         let plan = Plan::new(&self.graph, taps, Fuse::Norms);
-        let pass = forward::run(&self.graph, &self.params, &plan, taps, x, Mode::Train { rng, keep: true })?;
+        let mode = Mode::Train { rng, keep: true };
+        let pass = forward::run(&self.graph, &self.params, &plan, taps, x, self.stored, mode)?;
         forward::follow(&self.graph, &mut self.params, &pass.statistics)?;
-        Ok((pass.outputs, Tape { plan, saved: pass.saved, batch }))
+        Ok((pass.outputs, Tape { plan, saved: pass.saved, batch, stored: self.stored }))
     }
 
     /// A forward pass exactly as PyTorch's `train()` mode does it (batch statistics, running statistics updated,
@@ -170,7 +184,8 @@ impl Network {
         self.refuse_folded("it has no batch norms to take batch statistics in")?;
         let x = self.input(x)?;
         let plan = Plan::new(&self.graph, taps, Fuse::Norms);
-        let pass = forward::run(&self.graph, &self.params, &plan, taps, x, Mode::Train { rng, keep: false })?;
+        let mode = Mode::Train { rng, keep: false };
+        let pass = forward::run(&self.graph, &self.params, &plan, taps, x, self.stored, mode)?;
         forward::follow(&self.graph, &mut self.params, &pass.statistics)?;
         Ok(pass.outputs)
     }
@@ -199,9 +214,9 @@ impl Network {
         let x = self.input(x)?;
         let batch = x.dims()[0];
         let plan = Plan::new(graph, &[], Fuse::Norms);
-        let pass = forward::run(graph, &self.params, &plan, &[], x, Mode::Eval { keep: true })?;
+        let pass = forward::run(graph, &self.params, &plan, &[], x, self.stored, Mode::Eval { keep: true })?;
         let ends = vec![(graph.output(), slope(&pass.outputs.logits)?)];
-        let tape = Tape { plan, saved: pass.saved, batch };
+        let tape = Tape { plan, saved: pass.saved, batch, stored: self.stored };
         let found = backward::run(graph, &self.params, tape, ends, Wants::Input)?;
         found.input.ok_or_else(|| candle_core::Error::Msg("no gradient reaches the pixels".to_owned()).into())
     }

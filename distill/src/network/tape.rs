@@ -1,9 +1,10 @@
 //! What a training pass keeps for its backward pass: per step, the tensors its gradient reads and nothing else.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use super::plan::Plan;
-use crate::ops::BatchStats;
+use crate::error::Result;
+use crate::ops::{self, BatchStats};
 
 /// A training pass, to be consumed by [`Network::backward`](super::Network::backward).
 #[derive(Debug)]
@@ -13,6 +14,13 @@ pub struct Tape {
     pub(super) saved: Vec<Saved>,
     /// Samples in the batch.
     pub(super) batch: usize,
+    /// What images were stored as, and their gradients will be.
+    pub(super) stored: DType,
+}
+
+/// As values of a pass are stored: images as `images`, everything else as `f32`.
+pub(super) fn as_stored(x: Tensor, images: DType) -> Result<Tensor> {
+    ops::convert(&x, if x.rank() == 4 { images } else { DType::F32 })
 }
 
 /// What one step keeps.

@@ -1,56 +1,75 @@
 //! The operations on the CPU: `attar-kernels` on the storage of the tensors.
 //!
 //! Kernels read and write images channels last. A tensor keeps the shape `[N, C, H, W]`; what comes from here is stored
-//! channels last and seen through a permutation, and costs no copy when it is given back.
+//! channels last and seen through a permutation, and costs no copy when it is given back. `T` is what images are stored as.
 
 use attar_kernels as kernels;
 use attar_kernels::{
-    Activation, Clamp, ConvShape, LinearShape, Mask, NormShape, PoolShape, SavedStats, Tail as ConvTail,
+    Activation, Clamp, ConvShape, LinearShape, Mask, NormShape, PoolShape, SavedStats, Tail as ConvTail, Value,
 };
-use candle_core::{CpuStorage, Device, Storage, StorageRef, Tensor, WithDType};
+use candle_core::{CpuStorage, DType, Device, Storage, StorageRef, Tensor, WithDType};
+use half::bf16;
 
 use super::{Affine, BatchStats, NormGrads, Tail};
 use crate::error::Result;
 
-pub(super) fn conv2d(shape: &ConvShape, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    conv2d_with_tail(shape, x, weight, bias, Tail::default())
+/// A type that images are stored as.
+pub(super) trait Stored: Value + WithDType {}
+impl<T: Value + WithDType> Stored for T {}
+
+/// Memory for a result.
+fn zeros<T: Value>(len: usize) -> Vec<T> {
+    vec![T::default(); len]
 }
 
-pub(super) fn conv2d_with_tail(
+pub(super) fn conv2d<T: Stored>(
+    shape: &ConvShape,
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+) -> Result<Tensor> {
+    conv2d_with_tail::<T>(shape, x, weight, bias, Tail::default())
+}
+
+pub(super) fn conv2d_with_tail<T: Stored>(
     shape: &ConvShape,
     x: &Tensor,
     weight: &Tensor,
     bias: Option<&Tensor>,
     tail: Tail<'_>,
 ) -> Result<Tensor> {
-    let mut y = vec![0.0; shape.output_len()];
-    let residual = tail.residual.map(image).transpose()?;
-    with([&image(x)?, weight], [bias, residual.as_ref()], |[x, weight], [bias, residual]| {
+    let mut y = zeros::<T>(shape.output_len());
+    let (bias, residual) = (bias.map(Contiguous::of).transpose()?, tail.residual.map(image).transpose()?);
+    let bias = bias.as_ref().map(Contiguous::read);
+    let bias = bias.as_ref().map(Read::slice).transpose()?;
+    with([&image(x)?], [residual.as_ref()], [weight], |[x], [residual], [weight]| {
         kernels::conv2d(shape, x, weight, ConvTail { bias, residual, activation: tail.activation }, &mut y);
     })?;
     channels_first(y, &[shape.batch, shape.out_channels, shape.out_h(), shape.out_w()])
 }
 
-pub(super) fn conv2d_input_grad(shape: &ConvShape, dy: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    let mut dx = vec![0.0; shape.input_len()];
-    with([&image(dy)?, weight], [], |[dy, weight], []| kernels::conv2d_input_grad(shape, dy, weight, &mut dx))?;
+pub(super) fn conv2d_input_grad<T: Stored>(shape: &ConvShape, dy: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    let mut dx = zeros::<T>(shape.input_len());
+    with([&image(dy)?], [], [weight], |[dy], [], [weight]| kernels::conv2d_input_grad(shape, dy, weight, &mut dx))?;
     channels_first(dx, &[shape.batch, shape.in_channels, shape.in_h, shape.in_w])
 }
 
-pub(super) fn conv2d_weight_grad(shape: &ConvShape, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+pub(super) fn conv2d_weight_grad<T: Stored>(shape: &ConvShape, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
     let mut dweight = vec![0.0; shape.weight_len()];
-    with([&image(x)?, &image(dy)?], [], |[x, dy], []| kernels::conv2d_weight_grad(shape, x, dy, &mut dweight))?;
+    with::<T, 2, 0, 0, _>([&image(x)?, &image(dy)?], [], [], |[x, dy], [], []| {
+        kernels::conv2d_weight_grad(shape, x, dy, &mut dweight);
+    })?;
     let [kh, kw] = shape.kernel;
     tensor(dweight, &[shape.out_channels, shape.in_channels / shape.groups, kh, kw])
 }
 
-pub(super) fn channel_sums(shape: &NormShape, x: &Tensor) -> Result<Tensor> {
+pub(super) fn channel_sums<T: Stored>(shape: &NormShape, x: &Tensor) -> Result<Tensor> {
     let mut sums = vec![0.0; shape.channels];
-    with([&image(x)?], [], |[x], []| kernels::channel_sums(shape, x, &mut sums))?;
+    with::<T, 1, 0, 0, _>([&image(x)?], [], [], |[x], [], []| kernels::channel_sums(shape, x, &mut sums))?;
     tensor(sums, &[shape.channels])
 }
 
-pub(super) fn batch_norm_train(
+pub(super) fn batch_norm_train<T: Stored>(
     shape: &NormShape,
     x: &Tensor,
     affine: Affine<'_>,
@@ -59,9 +78,10 @@ pub(super) fn batch_norm_train(
 ) -> Result<(Tensor, BatchStats)> {
     let channels = || vec![0.0; shape.channels];
     let (mut mean, mut inv_std, mut unbiased_variance) = (channels(), channels(), channels());
-    let mut y = vec![0.0; shape.len()];
+    let mut y = zeros::<T>(shape.len());
     let residual = tail.residual.map(image).transpose()?;
-    with([&image(x)?, affine.weight, affine.bias], [residual.as_ref()], |[x, weight, bias], [residual]| {
+    let params = [affine.weight, affine.bias];
+    with([&image(x)?], [residual.as_ref()], params, |[x], [residual], [weight, bias]| {
         let stats =
             kernels::BatchStats { mean: &mut mean, inv_std: &mut inv_std, unbiased_variance: &mut unbiased_variance };
         kernels::batch_norm_train(shape, x, weight, bias, eps, residual, tail.activation, &mut y, stats)
@@ -73,7 +93,7 @@ pub(super) fn batch_norm_train(
     Ok((channels_first(y, x.dims())?, stats))
 }
 
-pub(super) fn batch_norm_eval(
+pub(super) fn batch_norm_eval<T: Stored>(
     shape: &NormShape,
     x: &Tensor,
     affine: Affine<'_>,
@@ -81,16 +101,16 @@ pub(super) fn batch_norm_eval(
     eps: f64,
     tail: Tail<'_>,
 ) -> Result<Tensor> {
-    let mut y = vec![0.0; shape.len()];
-    let (x_last, residual) = (image(x)?, tail.residual.map(image).transpose()?);
-    let operands = [&x_last, affine.weight, affine.bias, mean, variance];
-    with(operands, [residual.as_ref()], |[x, w, b, mean, variance], [residual]| {
+    let mut y = zeros::<T>(shape.len());
+    let residual = tail.residual.map(image).transpose()?;
+    let params = [affine.weight, affine.bias, mean, variance];
+    with([&image(x)?], [residual.as_ref()], params, |[x], [residual], [w, b, mean, variance]| {
         kernels::batch_norm_eval(shape, x, w, b, mean, variance, eps, residual, tail.activation, &mut y);
     })?;
     channels_first(y, x.dims())
 }
 
-pub(super) fn batch_norm_backward(
+pub(super) fn batch_norm_backward<T: Stored>(
     shape: &NormShape,
     x: &Tensor,
     weight: &Tensor,
@@ -99,11 +119,11 @@ pub(super) fn batch_norm_backward(
     dy: &Tensor,
     wants_residual: bool,
 ) -> Result<NormGrads> {
-    let (mut dx, mut dresidual) = (vec![0.0; shape.len()], wants_residual.then(|| vec![0.0; shape.len()]));
+    let (mut dx, mut dresidual) = (zeros::<T>(shape.len()), wants_residual.then(|| zeros::<T>(shape.len())));
     let (mut dweight, mut dbias) = (vec![0.0; shape.channels], vec![0.0; shape.channels]);
     let y = activated.map(|(y, _)| image(y)).transpose()?;
-    let operands = [&image(x)?, weight, &stats.mean, &stats.inv_std, &image(dy)?];
-    with(operands, [y.as_ref()], |[x, weight, mean, inv_std, dy], [y]| {
+    let params = [weight, &stats.mean, &stats.inv_std];
+    with([&image(x)?, &image(dy)?], [y.as_ref()], params, |[x, dy], [y], [weight, mean, inv_std]| {
         let clamp = activated.zip(y).map(|((_, activation), y)| Clamp::Output { activation, y });
         let grads = kernels::NormGrads {
             dx: &mut dx,
@@ -121,82 +141,96 @@ pub(super) fn batch_norm_backward(
     })
 }
 
-pub(super) fn activate(activation: Activation, x: &Tensor) -> Result<Tensor> {
-    let mut y = vec![0.0; x.elem_count()];
-    with([&image(x)?], [], |[x], []| kernels::activate(activation, x, &mut y))?;
+pub(super) fn activate<T: Stored>(activation: Activation, x: &Tensor) -> Result<Tensor> {
+    let mut y = zeros::<T>(x.elem_count());
+    with([&image(x)?], [], [], |[x], [], []| kernels::activate(activation, x, &mut y))?;
     channels_first(y, x.dims())
 }
 
-pub(super) fn activate_backward(activation: Activation, y: &Tensor, dy: &Tensor) -> Result<Tensor> {
-    let mut dx = vec![0.0; y.elem_count()];
-    with([&image(y)?, &image(dy)?], [], |[y, dy], []| {
+pub(super) fn activate_backward<T: Stored>(activation: Activation, y: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    let mut dx = zeros::<T>(y.elem_count());
+    with([&image(y)?, &image(dy)?], [], [], |[y, dy], [], []| {
         kernels::activate_backward(Mask { activation, y }, dy, &mut dx);
     })?;
     channels_first(dx, y.dims())
 }
 
-pub(super) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let mut y = vec![0.0; a.elem_count()];
-    with([&image(a)?, &image(b)?], [], |[a, b], []| kernels::add(a, b, &mut y))?;
+pub(super) fn add<T: Stored>(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let mut y = zeros::<T>(a.elem_count());
+    with([&image(a)?, &image(b)?], [], [], |[a, b], [], []| kernels::add(a, b, &mut y))?;
     channels_first(y, a.dims())
 }
 
-pub(super) fn max_pool2d(shape: &PoolShape, x: &Tensor) -> Result<(Tensor, Tensor)> {
-    let (mut y, mut argmax) = (vec![0.0; shape.output_len()], vec![0u32; shape.output_len()]);
-    with([&image(x)?], [], |[x], []| kernels::max_pool2d(shape, x, &mut y, &mut argmax))?;
+pub(super) fn max_pool2d<T: Stored>(shape: &PoolShape, x: &Tensor) -> Result<(Tensor, Tensor)> {
+    let (mut y, mut argmax) = (zeros::<T>(shape.output_len()), vec![0u32; shape.output_len()]);
+    with([&image(x)?], [], [], |[x], [], []| kernels::max_pool2d(shape, x, &mut y, &mut argmax))?;
     let dims = [shape.batch, shape.channels, shape.out_h(), shape.out_w()];
     Ok((channels_first(y, &dims)?, channels_first(argmax, &dims)?))
 }
 
-pub(super) fn max_pool2d_backward(shape: &PoolShape, dy: &Tensor, argmax: &Tensor) -> Result<Tensor> {
-    let mut dx = vec![0.0; shape.input_len()];
+pub(super) fn max_pool2d_backward<T: Stored>(shape: &PoolShape, dy: &Tensor, argmax: &Tensor) -> Result<Tensor> {
+    let mut dx = zeros::<T>(shape.input_len());
     let argmax = Contiguous::of(&image(argmax)?)?;
     let argmax = argmax.read();
     let argmax = argmax.slice::<u32>()?;
-    with([&image(dy)?], [], |[dy], []| kernels::max_pool2d_backward(shape, dy, argmax, &mut dx))?;
+    with([&image(dy)?], [], [], |[dy], [], []| kernels::max_pool2d_backward(shape, dy, argmax, &mut dx))?;
     channels_first(dx, &[shape.batch, shape.channels, shape.in_h, shape.in_w])
 }
 
-pub(super) fn avg_pool2d(shape: &PoolShape, x: &Tensor) -> Result<Tensor> {
-    let mut y = vec![0.0; shape.output_len()];
-    with([&image(x)?], [], |[x], []| kernels::avg_pool2d(shape, x, &mut y))?;
+pub(super) fn avg_pool2d<T: Stored>(shape: &PoolShape, x: &Tensor) -> Result<Tensor> {
+    let mut y = zeros::<T>(shape.output_len());
+    with([&image(x)?], [], [], |[x], [], []| kernels::avg_pool2d(shape, x, &mut y))?;
     channels_first(y, &[shape.batch, shape.channels, shape.out_h(), shape.out_w()])
 }
 
-pub(super) fn avg_pool2d_backward(shape: &PoolShape, dy: &Tensor) -> Result<Tensor> {
-    let mut dx = vec![0.0; shape.input_len()];
-    with([&image(dy)?], [], |[dy], []| kernels::avg_pool2d_backward(shape, dy, &mut dx))?;
+pub(super) fn avg_pool2d_backward<T: Stored>(shape: &PoolShape, dy: &Tensor) -> Result<Tensor> {
+    let mut dx = zeros::<T>(shape.input_len());
+    with([&image(dy)?], [], [], |[dy], [], []| kernels::avg_pool2d_backward(shape, dy, &mut dx))?;
     channels_first(dx, &[shape.batch, shape.channels, shape.in_h, shape.in_w])
 }
 
-pub(super) fn global_avg_pool(shape: &NormShape, x: &Tensor) -> Result<Tensor> {
+pub(super) fn global_avg_pool<T: Stored>(shape: &NormShape, x: &Tensor) -> Result<Tensor> {
     let mut y = vec![0.0; shape.batch * shape.channels];
-    with([&image(x)?], [], |[x], []| kernels::global_avg_pool(shape, x, &mut y))?;
+    with::<T, 1, 0, 0, _>([&image(x)?], [], [], |[x], [], []| kernels::global_avg_pool(shape, x, &mut y))?;
     tensor(y, &[shape.batch, shape.channels])
 }
 
 pub(super) fn global_avg_pool_backward(shape: &NormShape, dy: &Tensor) -> Result<Tensor> {
     let mut dx = vec![0.0; shape.len()];
-    with([dy], [], |[dy], []| kernels::global_avg_pool_backward(shape, dy, &mut dx))?;
+    with::<f32, 1, 0, 0, _>([dy], [], [], |[dy], [], []| kernels::global_avg_pool_backward(shape, dy, &mut dx))?;
     channels_first(dx, &[shape.batch, shape.channels, shape.positions])
 }
 
 pub(super) fn linear(shape: &LinearShape, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let mut y = vec![0.0; shape.batch * shape.out_features];
-    with([x, weight], [bias], |[x, weight], [bias]| kernels::linear(shape, x, weight, bias, &mut y))?;
+    with([x, weight], [bias], [], |[x, weight], [bias], []| kernels::linear(shape, x, weight, bias, &mut y))?;
     tensor(y, &[shape.batch, shape.out_features])
 }
 
 pub(super) fn linear_input_grad(shape: &LinearShape, dy: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let mut dx = vec![0.0; shape.batch * shape.in_features];
-    with([dy, weight], [], |[dy, weight], []| kernels::linear_input_grad(shape, dy, weight, &mut dx))?;
+    with([dy, weight], [], [], |[dy, weight], [], []| kernels::linear_input_grad(shape, dy, weight, &mut dx))?;
     tensor(dx, &[shape.batch, shape.in_features])
 }
 
 pub(super) fn linear_weight_grad(shape: &LinearShape, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
     let mut dweight = vec![0.0; shape.out_features * shape.in_features];
-    with([x, dy], [], |[x, dy], []| kernels::linear_weight_grad(shape, x, dy, &mut dweight))?;
+    with([x, dy], [], [], |[x, dy], [], []| kernels::linear_weight_grad(shape, x, dy, &mut dweight))?;
     tensor(dweight, &[shape.out_features, shape.in_features])
+}
+
+/// Values of one type as values of another, in the order in which they are stored.
+pub(super) fn convert(x: &Tensor, to: DType) -> Result<Tensor> {
+    fn converted<T: Stored, U: Stored>(x: &Tensor) -> Result<Tensor> {
+        let mut y = zeros::<U>(x.elem_count());
+        with::<T, 1, 0, 0, _>([&image(x)?], [], [], |[x], [], []| kernels::convert(x, &mut y))?;
+        channels_first(y, x.dims())
+    }
+    match (x.dtype(), to) {
+        (DType::F32, DType::BF16) => converted::<f32, bf16>(x),
+        (DType::BF16, DType::F32) => converted::<bf16, f32>(x),
+        _ => Ok(x.to_dtype(to)?),
+    }
 }
 
 fn tensor<T: WithDType>(values: Vec<T>, shape: &[usize]) -> Result<Tensor> {
@@ -224,24 +258,29 @@ fn channels_first<T: WithDType>(values: Vec<T>, shape: &[usize]) -> Result<Tenso
     Ok(tensor(values, &stored)?.permute(first)?)
 }
 
-/// Calls `f` with the elements of the tensors, those that must be there and those that may.
-fn with<const N: usize, const M: usize, R>(
-    tensors: [&Tensor; N],
+/// Calls `f` with the elements of images, those that must be there and those that may, and of parameters.
+fn with<T: Stored, const N: usize, const M: usize, const P: usize, R>(
+    images: [&Tensor; N],
     optional: [Option<&Tensor>; M],
-    f: impl FnOnce([&[f32]; N], [Option<&[f32]>; M]) -> R,
+    params: [&Tensor; P],
+    f: impl FnOnce([&[T]; N], [Option<&[T]>; M], [&[f32]; P]) -> R,
 ) -> Result<R> {
-    let tensors = tensors.iter().map(|x| Contiguous::of(x)).collect::<Result<Vec<_>>>()?;
+    let in_order = |tensors: &[&Tensor]| tensors.iter().map(|x| Contiguous::of(x)).collect::<Result<Vec<_>>>();
+    let (images, params) = (in_order(&images)?, in_order(&params)?);
     let optional = optional.iter().map(|x| x.map(Contiguous::of).transpose()).collect::<Result<Vec<_>>>()?;
-    let tensors: Vec<Read<'_>> = tensors.iter().map(Contiguous::read).collect();
+    let [images, params] = [&images, &params].map(|tensors| tensors.iter().map(Contiguous::read).collect::<Vec<_>>());
     let optional: Vec<Option<Read<'_>>> = optional.iter().map(|x| x.as_ref().map(Contiguous::read)).collect();
-    let (mut required, mut maybe) = ([[].as_slice(); N], [None; M]);
-    for (slice, read) in required.iter_mut().zip(&tensors) {
+    let (mut required, mut maybe, mut floats) = ([[].as_slice(); N], [None; M], [[].as_slice(); P]);
+    for (slice, read) in required.iter_mut().zip(&images) {
         *slice = read.slice()?;
     }
     for (slice, read) in maybe.iter_mut().zip(&optional) {
         *slice = read.as_ref().map(Read::slice).transpose()?;
     }
-    Ok(f(required, maybe))
+    for (slice, read) in floats.iter_mut().zip(&params) {
+        *slice = read.slice()?;
+    }
+    Ok(f(required, maybe, floats))
 }
 
 /// A tensor whose elements lie in order; the tensor itself if they do already.

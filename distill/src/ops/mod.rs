@@ -1,6 +1,7 @@
 //! Operations on Candle tensors, forward and backward: kernels on the CPU, cuDNN and kernels of our own on CUDA.
 //!
-//! All tensors are `f32` (on CUDA images may be `bf16`; [`composed`] takes `f64`), images `[N, C, H, W]`. Nothing here is recorded by Candle's autograd.
+//! All tensors are `f32` (images may be `bf16`; [`composed`] takes `f64`), images `[N, C, H, W]`. Nothing here is recorded by
+//! Candle's autograd.
 
 pub(crate) mod augment;
 mod backend;
@@ -12,6 +13,7 @@ mod portable;
 use attar_kernels::{Activation, ConvShape, LinearShape, NormShape, PoolShape, ShapeError};
 use attar_models::op::{Conv2d, Pool2d};
 use candle_core::{DType, Device, Tensor};
+use half::bf16;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
@@ -19,11 +21,20 @@ use crate::error::{Error, Result};
 
 pub(crate) use backend::{Backend, composed};
 
-/// Calls the operation that the device of `x` has.
+/// Calls the operation that the device of `x` has; on the CPU, the one for what images are stored as unless it is for `f32`.
 macro_rules! dispatch {
-    ($x:expr, $name:ident($($argument:expr),* $(,)?)) => {
+    ($x:expr, f32 $name:ident($($argument:expr),* $(,)?)) => {
         match Backend::of($x.device()) {
             Backend::Cpu => cpu::$name($($argument),*),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda => cuda::$name($($argument),*),
+            Backend::Composed => portable::$name($($argument),*),
+        }
+    };
+    ($x:expr, $name:ident($($argument:expr),* $(,)?)) => {
+        match Backend::of($x.device()) {
+            Backend::Cpu if $x.dtype() == DType::BF16 => cpu::$name::<bf16>($($argument),*),
+            Backend::Cpu => cpu::$name::<f32>($($argument),*),
             #[cfg(feature = "cuda")]
             Backend::Cuda => cuda::$name($($argument),*),
             Backend::Composed => portable::$name($($argument),*),
@@ -73,7 +84,10 @@ pub(crate) fn conv2d(
 ) -> Result<Tensor> {
     let shape = conv_shape(conv, x.dims())?;
     if let Backend::Cpu = Backend::of(x.device()) {
-        return cpu::conv2d_with_tail(&shape, floats(x)?, floats(weight)?, bias, tail);
+        return match x.dtype() {
+            DType::BF16 => cpu::conv2d_with_tail::<bf16>(&shape, x, floats(weight)?, bias, tail),
+            _ => cpu::conv2d_with_tail::<f32>(&shape, floats(x)?, floats(weight)?, bias, tail),
+        };
     }
     let mut y = dispatch!(x, conv2d(&shape, floats(x)?, floats(weight)?, bias))?;
     if let Some(residual) = tail.residual {
@@ -193,7 +207,7 @@ pub(crate) fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
 /// Gradient of [`global_avg_pool`].
 pub(crate) fn global_avg_pool_backward(dy: &Tensor, x_shape: &[usize]) -> Result<Tensor> {
     let shape = norm_shape(x_shape)?;
-    let dx = dispatch!(dy, global_avg_pool_backward(&shape, floats(dy)?))?;
+    let dx = dispatch!(dy, f32 global_avg_pool_backward(&shape, floats(dy)?))?;
     if let (&[n, c, h, w], false) = (x_shape, dx.is_contiguous()) {
         return Ok(dx.transpose(1, 2)?.reshape((n, h, w, c))?.permute((0, 3, 1, 2))?); // stays channels last
     }
@@ -203,20 +217,20 @@ pub(crate) fn global_avg_pool_backward(dy: &Tensor, x_shape: &[usize]) -> Result
 /// `[N, F] -> [N, O]`: `x weightᵀ + bias`.
 pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let shape = linear_shape(x.dims()[0], weight)?;
-    dispatch!(x, linear(&shape, floats(x)?, floats(weight)?, bias))
+    dispatch!(x, f32 linear(&shape, floats(x)?, floats(weight)?, bias))
 }
 
 /// Gradient of [`linear`]'s input.
 pub(crate) fn linear_input_grad(dy: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let shape = linear_shape(dy.dims()[0], weight)?;
-    dispatch!(dy, linear_input_grad(&shape, floats(dy)?, floats(weight)?))
+    dispatch!(dy, f32 linear_input_grad(&shape, floats(dy)?, floats(weight)?))
 }
 
 /// Gradient of [`linear`]'s weight.
 pub(crate) fn linear_weight_grad(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
     let ((batch, in_features), (_, out_features)) = (x.dims2()?, dy.dims2()?);
     let shape = LinearShape { batch, in_features, out_features }.checked().map_err(|error| refused(&error))?;
-    dispatch!(x, linear_weight_grad(&shape, floats(x)?, floats(dy)?))
+    dispatch!(x, f32 linear_weight_grad(&shape, floats(x)?, floats(dy)?))
 }
 
 /// Every `stride`-th row and column, from the first.
@@ -235,6 +249,15 @@ pub(crate) fn subsample_backward(dy: &Tensor, stride: usize, x_shape: &[usize]) 
 /// Zero channels before and after.
 pub(crate) fn pad_channels(x: &Tensor, before: usize, after: usize) -> Result<Tensor> {
     Ok(floats(x)?.pad_with_zeros(1, before, after)?)
+}
+
+/// The same values stored as another type, rounded to nearest.
+pub(crate) fn convert(x: &Tensor, to: DType) -> Result<Tensor> {
+    match Backend::of(x.device()) {
+        _ if x.dtype() == to => Ok(x.clone()),
+        Backend::Cpu => cpu::convert(x, to),
+        _ => Ok(x.to_dtype(to)?),
+    }
 }
 
 /// Lets the products of the CUDA operations round their operands to TF32, in the whole process; nothing on the CPU.
@@ -258,8 +281,8 @@ pub(crate) fn dropout_mask(shape: &[usize], p: f64, rng: &mut ChaCha8Rng, device
 fn floats(x: &Tensor) -> Result<&Tensor> {
     match x.dtype() {
         DType::F32 => Ok(x),
-        // On CUDA images may be stored so.
-        DType::BF16 if x.device().is_cuda() => Ok(x),
+        // Images may be stored so, where kernels of ours compute.
+        DType::BF16 if Backend::of(x.device()) != Backend::Composed => Ok(x),
         // Candle's own operations know it: what tests compare with.
         DType::F64 if Backend::of(x.device()) == Backend::Composed => Ok(x),
         other => Err(candle_core::Error::Msg(format!("computes in F32, was given {other:?}")).into()),

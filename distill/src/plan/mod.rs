@@ -90,6 +90,7 @@ impl Plan {
             return Err(fail("generations", "a plan is of one generation; `Recipe::generations` takes them apart"));
         }
         let opened = recipe.device.open()?;
+        recipe.train.precision.check(&opened.device)?;
         let data = PlannedData::open(&recipe.data, recipe.data.split_seed.unwrap_or(recipe.seed))?;
         let (network, student) = build_network(&recipe.student.network, "student.network", &data)?;
         let params = initial_params(&recipe, &student, &opened.device)?;

@@ -11,6 +11,7 @@ use super::data::PlannedData;
 use crate::error::{Error, Result};
 use crate::hash::file_sha256;
 use crate::labels::{Asked, Store};
+use crate::precision::Precision;
 use crate::recipe::{TeacherNorm, TeacherSection, TeacherSource};
 use crate::teacher::{OpenOnnx, Teacher, ZooTeacher, logits_only};
 
@@ -157,10 +158,12 @@ impl PlannedTeacher {
         })
     }
 
-    /// The teacher ready to answer, asked for these taps only.
-    pub(crate) fn start(self, taps: &[NodeId], device: &Device) -> Result<Box<dyn Teacher>> {
+    /// The teacher ready to answer, asked for these taps only. A network of the zoo computes in `precision`.
+    pub(crate) fn start(self, taps: &[NodeId], precision: Precision, device: &Device) -> Result<Box<dyn Teacher>> {
         match self.kind {
-            Kind::Zoo(weights) => Ok(Box::new(ZooTeacher::new(&self.graph, &weights, self.bn, taps, device)?)),
+            Kind::Zoo(weights) => {
+                Ok(Box::new(ZooTeacher::new(&self.graph, &weights, self.bn, taps, precision, device)?))
+            }
             Kind::Ready(teacher) => Ok(teacher),
         }
     }

@@ -21,6 +21,7 @@ use crate::device::DeviceChoice;
 use crate::knots::Knots;
 use crate::losses::LossSpec;
 use crate::optim::OptimiserSpec;
+use crate::precision::Precision;
 
 pub use cast::{CLEAN, Climb, Names, PeerSection, RobustnessSection, STUDENT, ViewKind, ViewSection};
 pub use generations::GenerationSection;
@@ -251,6 +252,9 @@ pub struct TrainSection {
     /// and exported. It starts lower, `(1 + n) / (10 + n)` after `n` steps, so that the initial weights are forgotten.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ema: Option<f64>,
+    /// What a step computes in: `f32`, `bf16`, or on CUDA `tf32`. Evaluation and what is exported are `f32` in any case.
+    #[serde(default, skip_serializing_if = "Precision::is_default")]
+    pub precision: Precision,
     /// Threads to compute with; all of them if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,

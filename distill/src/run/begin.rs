@@ -68,6 +68,7 @@ fn go(
         // Without a word in the recipe, go on with as many threads as before: other counts may give other bits.
         plan.threads = checkpoint.state.threads;
     }
+    plan.recipe.train.precision.choose(&plan.device)?;
     let (workers, loaders) = (pool(plan.threads)?, Arc::new(pool(plan.threads)?));
     observer.event(&Event::Preparing { what: "hashing the images".to_owned() });
     let data = loaders.install(|| fingerprints(&plan.data))?;

@@ -12,6 +12,7 @@ use crate::network::Network;
 use crate::optim::{Ema, Optimiser};
 use crate::params::Params;
 use crate::plan::{PlannedLoss, PlannedTeacher, PlannedView, Renormalise, Source, prefix};
+use crate::precision::Precision;
 use crate::recipe::TrainSection;
 use crate::teacher::{Question, Teacher};
 
@@ -110,7 +111,8 @@ impl RunningTeacher {
 impl Learner {
     /// Everything at its start: students as given, fresh connectors and parameters of losses.
     pub(super) fn new(train: &TrainSection, seed: u64, parts: Parts) -> Result<Self> {
-        let Parts { students, losses, teachers, views, preprocessing } = parts;
+        let Parts { mut students, losses, teachers, views, preprocessing } = parts;
+        students.iter_mut().for_each(|student| student.network.set_precision(train.precision));
         let Some(student) = students.first() else {
             return Err(candle_core::Error::Msg("a learner without a student".to_owned()).into());
         };
@@ -121,14 +123,16 @@ impl Learner {
             for connector in loss.taps.student.iter().filter_map(|tap| tap.connector.as_ref()) {
                 let prefix = prefix(&loss.name, &connector.name);
                 let params = Params::init(&connector.graph, seed, &prefix, &device)?;
-                connectors.insert(prefix, Network::new(connector.graph.clone(), params, &device)?);
+                let mut network = Network::new(connector.graph.clone(), params, &device)?;
+                network.set_precision(train.precision);
+                connectors.insert(prefix, network);
             }
             own.merge("", Params::of_loss(&loss.name, &loss.params, seed, &device)?)?;
         }
         let mut running = Vec::with_capacity(teachers.len());
         for (i, teacher) in teachers.into_iter().enumerate() {
             let (name, renormalise) = (teacher.name.clone(), teacher.renormalise.clone());
-            let teacher = teacher.start(&taps_of(&losses, Source::Teacher(i)), &device)?;
+            let teacher = teacher.start(&taps_of(&losses, Source::Teacher(i)), train.precision, &device)?;
             running.push(RunningTeacher { name, teacher, renormalise });
         }
         Ok(Self {
@@ -175,9 +179,10 @@ impl Learner {
         names.iter().try_for_each(|name| self.own.set(name, all.get(name)?.clone()))
     }
 
-    /// The student as it is evaluated: averaged, where an average is kept.
+    /// The student as it is evaluated: in `f32`, as it will be exported, and averaged where an average is kept.
     pub(super) fn evaluated(&self) -> Result<Network> {
         let mut network = self.student().clone();
+        network.set_precision(Precision::F32);
         if let Some(ema) = &self.ema {
             put(&mut network, "", ema.params())?;
         }

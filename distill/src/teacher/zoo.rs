@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use super::{Question, Teacher};
 use crate::error::Result;
 use crate::network::{Network, Outputs};
+use crate::precision::Precision;
 use crate::recipe::TeacherNorm;
 
 /// A zoo network with its weights.
@@ -29,15 +30,18 @@ impl ZooTeacher {
         weights: &Weights,
         norm: TeacherNorm,
         taps: &[NodeId],
+        precision: Precision,
         device: &Device,
     ) -> Result<Self> {
         let folds = norm == TeacherNorm::Running && !taps.iter().any(|tap| is_normed(graph, *tap));
-        let network = if folds {
+        let mut network = if folds {
             Network::folded(graph.clone(), weights, device)?
         } else {
             Network::from_weights(graph.clone(), weights, device)?
         };
-        Ok(Self { original: network.clone(), network, norm, attacked: None })
+        let original = network.clone();
+        network.set_precision(precision);
+        Ok(Self { original, network, norm, attacked: None })
     }
 }
 
@@ -85,7 +89,7 @@ mod tests {
         let graph = build(&NetworkSpec::new("resnet8", 3, [1, 12, 12])).unwrap();
         let weights = generated::weights(&graph, 1);
         let taps = [graph.tap(tap).unwrap()];
-        let mut teacher = ZooTeacher::new(&graph, &weights, norm, &taps, &Device::Cpu).unwrap();
+        let mut teacher = ZooTeacher::new(&graph, &weights, norm, &taps, Precision::F32, &Device::Cpu).unwrap();
         let pixels = (0..4 * 144).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
         let input = Tensor::from_vec(pixels, (4, 1, 12, 12), &Device::Cpu).unwrap();
         let outputs = teacher.outputs(&Question { pixels: &input, samples: None }, &taps).unwrap();

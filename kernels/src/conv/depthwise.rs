@@ -54,14 +54,7 @@ struct Plan<'a> {
     activation: Option<Activation>,
 }
 
-fn correlate<T: Value>(
-    shape: &ConvShape,
-    plan: &Plan<'_>,
-    x: &[T],
-    weight: &[f32],
-    bias: Option<&[f32]>,
-    y: &mut [T],
-) {
+fn correlate<T: Value>(shape: &ConvShape, plan: &Plan<'_>, x: &[T], weight: &[f32], bias: Option<&[f32]>, y: &mut [T]) {
     let channels = shape.in_channels;
     let row_len = y.len() / (shape.batch * plan.out_h);
     let image_len = x.len() / shape.batch;

@@ -233,9 +233,8 @@ impl<M: Multiply, T: Value> Strip<'_, M, T> {
 fn runs<M: Multiply>(sweeps: &Sweeps, sweep: &Sweep, first_channel: usize, pitch: usize) -> (Vec<usize>, usize) {
     let words = |values: usize| values / M::VALUES;
     let inputs = words(sweeps.group_channels()[0]);
-    let at = |tap: &super::sweep::Tap| {
-        tap.source[0] * pitch + words(tap.source[1] * sweeps.source.channels + first_channel)
-    };
+    let at =
+        |tap: &super::sweep::Tap| tap.source[0] * pitch + words(tap.source[1] * sweeps.source.channels + first_channel);
     let starts: Vec<usize> = sweep.taps.iter().map(at).collect();
     let in_a_row = sweep.taps.iter().take_while(|tap| tap.source[0] == sweep.taps[0].source[0]).count();
     let joins = |row: &[usize]| row.windows(2).all(|pair| pair[1] == pair[0] + inputs);

@@ -77,12 +77,7 @@ fn add_moments<T: Value>(x: &[T], centre: &[f32], sums: &mut [f32], squares: &mu
 }
 
 #[inline(always)]
-fn add_moments_of<T: Value, const N: usize>(
-    rows: [&[T]; N],
-    centre: &[f32],
-    sums: &mut [f32],
-    squares: &mut [f32],
-) {
+fn add_moments_of<T: Value, const N: usize>(rows: [&[T]; N], centre: &[f32], sums: &mut [f32], squares: &mut [f32]) {
     let len = rows[0].len();
     let rows = rows.map(|row| &row[..len]);
     let (centre, sums, squares) = (&centre[..len], &mut sums[..len], &mut squares[..len]);

@@ -121,6 +121,7 @@ impl Trainer {
         if let Some(init) = init {
             for (prefix, network) in &mut learner.connectors {
                 *network = Network::from_weights(network.graph().clone(), &init.under(prefix), &case.device)?;
+                network.set_precision(case.precision);
             }
         }
         let teacher_weights = teacher.as_ref().map(|graph| match init {
@@ -128,7 +129,8 @@ impl Trainer {
             None => generated::weights(graph, SEED),
         });
         if let (Some(graph), Some(weights)) = (&teacher, &teacher_weights) {
-            let teacher = Box::new(ZooTeacher::new(graph, weights, TeacherNorm::Running, &taps, &case.device)?);
+            let teacher =
+                Box::new(ZooTeacher::new(graph, weights, TeacherNorm::Running, &taps, case.precision, &case.device)?);
             learner.teachers.push(RunningTeacher { name: "teacher".to_owned(), teacher, renormalise: None });
         }
         Ok(Self { learner, teacher: teacher_weights, batches, pool, done: 0 })
@@ -223,6 +225,7 @@ fn train(case: &Case) -> TrainSection {
         },
         clip: None,
         ema: None,
+        precision: case.precision,
         threads: case.threads,
         eval_every: 1,
         checkpoint_every_steps: None,

@@ -153,7 +153,8 @@ fn learner(losses: &str, teachers: &[u64]) -> Learner {
     let parts = Parts::plain(network, losses, recipe.data.preprocessing.clone());
     let mut learner = Learner::new(&recipe.train, recipe.seed, parts).unwrap();
     for (seed, taps) in teachers.iter().zip(&taps) {
-        let zoo = ZooTeacher::new(&teacher, trained(*seed), TeacherNorm::Running, taps, &Device::Cpu).unwrap();
+        let zoo = ZooTeacher::new(&teacher, trained(*seed), TeacherNorm::Running, taps, Precision::F32, &Device::Cpu)
+            .unwrap();
         let name = format!("t{seed}");
         learner.teachers.push(RunningTeacher { name, teacher: Box::new(zoo), renormalise: None });
     }

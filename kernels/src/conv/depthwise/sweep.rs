@@ -1,4 +1,5 @@
 //! One row of outputs, in tiles of a few pixels that share the inputs they load.
+#![allow(clippy::needless_range_loop)] // closures over vectors and iterators are not always inlined, and that costs much
 #![allow(unsafe_code)] // `Block::load`: the compiler cannot see that the taps of an inner pixel are inside of the row
 
 use pulp::{Simd, WithSimd};
@@ -108,8 +109,11 @@ impl<T: Value> Sweep<'_, T> {
         let start = self.axis.start(t);
         let mut sums = [self.bias(block); TILE];
         for (weights, x) in self.lines {
-            // SAFETY: `with_simd` has seen that the row has these taps.
-            let weights: [S::f32s; K] = std::array::from_fn(|i| unsafe { block.load(weights, taps[i]) });
+            let mut columns = [block.zero(); K];
+            for i in 0..K {
+                // SAFETY: `with_simd` has seen that the row has these taps.
+                columns[i] = unsafe { block.load(weights, taps[i]) };
+            }
             for column in 0..(TILE - 1) * N + K {
                 let position = start + column as isize;
                 if !INSIDE && self.axis.input(position).is_none() {
@@ -119,7 +123,7 @@ impl<T: Value> Sweep<'_, T> {
                 let x = unsafe { block.load(x, position as usize * self.channels) };
                 for i in 0..TILE {
                     if column >= i * N && column < i * N + K {
-                        sums[i] = block.simd.mul_add_e_f32s(weights[column - i * N], x, sums[i]);
+                        sums[i] = block.simd.mul_add_e_f32s(columns[column - i * N], x, sums[i]);
                     }
                 }
             }

@@ -1,4 +1,5 @@
 //! The weight gradient: every tap's products with `dy`, a row at a time, summed in an order fixed by the shape.
+#![allow(clippy::needless_range_loop)] // closures over vectors and iterators are not always inlined, and that costs much
 #![allow(unsafe_code)] // `Block::load`: the compiler cannot see that a row's pixels are inside of it
 
 use std::ops::Range;
@@ -167,18 +168,19 @@ impl<T: Value> Row<'_, T> {
         t: usize,
     ) {
         let (start, channels) = (self.axis.start(t), self.channels);
-        let dy: [S::f32s; TILE] = std::array::from_fn(|i| {
+        let mut dy = [block.zero(); TILE];
+        for i in 0..TILE {
             if INSIDE || t + i < self.axis.outputs {
                 // SAFETY: output `t + i` is in the row of gradients.
-                unsafe { block.load(self.dy, (t + i) * channels) }
-            } else {
-                block.zero()
+                dy[i] = unsafe { block.load(self.dy, (t + i) * channels) };
             }
-        });
+        }
         for (first, x) in self.lines {
-            // SAFETY: `with_simd` has seen that there are sums of every tap.
-            let mut sums: [S::f32s; K] =
-                std::array::from_fn(|tap| unsafe { block.load(self.sums, first + tap * channels) });
+            let mut sums = [block.zero(); K];
+            for tap in 0..K {
+                // SAFETY: `with_simd` has seen that there are sums of every tap.
+                sums[tap] = unsafe { block.load(self.sums, first + tap * channels) };
+            }
             for column in 0..(TILE - 1) * N + K {
                 let position = start + column as isize;
                 if !INSIDE && self.axis.input(position).is_none() {
