@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions, not in what they share
 
-use attar_distill::{Network, Outputs, Params};
+use attar_distill::{Network, Outputs, Params, Precision};
 use attar_models::op::{Conv2d, Pool2d};
 use attar_models::{Graph, GraphBuilder, NodeId, Op};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -298,6 +298,43 @@ fn two_runs_give_the_same_bits() {
         (grads, network.params().to_weights().unwrap(), values(&network.eval(&x, &[]).unwrap().logits))
     };
     assert_eq!(run(), run());
+}
+
+/// How much of `b` points as `a` does, and its length in units of that of `a`.
+fn likeness(a: &Tensor, b: &Tensor) -> (f64, f64) {
+    let [aa, ab, bb] = [dot(a, a), dot(a, b), dot(b, b)];
+    (ab / (aa * bb).sqrt(), (bb / aa).sqrt())
+}
+
+#[test]
+fn images_stored_as_bf16_give_nearly_the_same_values_and_gradients_and_f32_comes_out() {
+    let x = batch(8, 1);
+    let exact = network(graph(false, 0.3));
+    let mut narrow = exact.clone();
+    narrow.set_precision(Precision::Bf16);
+    let pass = |network: &Network| {
+        let taps = stages(network.graph());
+        let outputs = network.clone().train(&x, &taps, &mut rng()).unwrap().0;
+        let eval = network.eval(&x, &taps).unwrap();
+        let all = [vec![outputs.logits, eval.logits], outputs.taps, eval.taps].concat();
+        let found = gradients(network, &x);
+        (all, found.params.into_iter().chain([("input".to_owned(), found.input.unwrap())]).collect::<Vec<_>>())
+    };
+    let ((values, grads), (narrow_values, narrow_grads)) = (pass(&exact), pass(&narrow));
+    for (value, narrow) in values.iter().zip(&narrow_values) {
+        assert_eq!(narrow.dtype(), DType::F32);
+        let (cosine, length) = likeness(value, narrow);
+        assert!(cosine > 0.9995 && (length - 1.0).abs() < 0.01, "{cosine} {length}");
+        assert!(dot(value, value) != dot(narrow, narrow), "nothing was rounded");
+    }
+    for ((name, grad), (_, narrow)) in grads.iter().zip(&narrow_grads) {
+        assert_eq!(narrow.dtype(), DType::F32);
+        // What a norm makes of a bias before it is rounding and nothing else.
+        if name != "conv1.bias" {
+            let (cosine, length) = likeness(grad, narrow);
+            assert!(cosine > 0.99 && (length - 1.0).abs() < 0.1, "{name}: {cosine} {length}");
+        }
+    }
 }
 
 #[test]

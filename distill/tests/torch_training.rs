@@ -20,6 +20,9 @@ const MULTIPLE: f64 = 3.0;
 /// ... and this share of the loss further: `f32` has 24 bits, and other orders of sums.
 const FLOOR: f64 = 1e-5;
 
+/// Share of the loss that `bf16` may be away.
+const NARROW: f64 = 0.1;
+
 #[derive(Deserialize)]
 struct Curve {
     name: String,
@@ -55,14 +58,15 @@ fn start(case: &Case, batches: &[Batch]) -> Result<Weights, Box<dyn Error>> {
     Ok(start)
 }
 
-fn check(curve: &Curve) -> Result<(), Box<dyn Error>> {
+/// Losses of our steps from the fixture's start.
+fn train(curve: &Curve, precision: Precision) -> Result<Vec<f64>, Box<dyn Error>> {
     let case = Case {
         student: curve.student.clone(),
         teacher: curve.teacher.clone(),
         batch: curve.batch,
         learning_rate: curve.learning_rate,
         device: Device::Cpu,
-        precision: Precision::F32,
+        precision,
         threads: Some(2),
     };
     let mut batches = generate(&case, curve.labels.len())?;
@@ -71,7 +75,11 @@ fn check(curve: &Curve) -> Result<(), Box<dyn Error>> {
     }
     let start = start(&case, &batches)?;
     let mut trainer = Trainer::new(&case, batches, Some(&start))?;
-    let losses = trainer.round(curve.f64.len())?.losses;
+    Ok(trainer.round(curve.f64.len())?.losses)
+}
+
+fn check(curve: &Curve) -> Result<(), Box<dyn Error>> {
+    let losses = train(curve, Precision::F32)?;
     let mut furthest = 0f64;
     for (step, (loss, expected)) in losses.iter().zip(&curve.f64).enumerate() {
         let allowed = MULTIPLE * curve.stray[step] + FLOOR * expected;
@@ -97,4 +105,17 @@ fn losses_follow_pytorch_for_fifty_steps() -> Result<(), Box<dyn Error>> {
         ["resnet8", "mobilenet_v2", "distill"]
     );
     curves.iter().try_for_each(check)
+}
+
+/// With 8 bits of mantissa the curves part, but they lead to the same place.
+#[test]
+fn bf16_losses_stay_near_the_exact_ones() -> Result<(), Box<dyn Error>> {
+    for curve in curves()? {
+        let losses = train(&curve, Precision::Bf16)?;
+        let gaps = losses.iter().zip(&curve.f64).map(|(loss, expected)| (loss - expected).abs() / expected);
+        let furthest = gaps.fold(0f64, f64::max);
+        println!("{}: bf16 at most {:.2} % from the f64 curve", curve.name, 100.0 * furthest);
+        assert!(furthest > 0.0 && furthest <= NARROW, "{}: {furthest} from the f64 curve", curve.name);
+    }
+    Ok(())
 }

@@ -73,6 +73,7 @@ pub fn ops(device: &Device) -> Result<Vec<OpCheck>> {
         checked?;
         windows::bf16(&mut checks)?;
         norms::bf16(&mut checks)?;
+        steps::bf16(&mut checks)?;
     }
     Ok(checks.all)
 }

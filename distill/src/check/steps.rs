@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::network::Network;
 use crate::optim::{Ema, OptimiserSpec, clip_global_norm};
 use crate::params::Params;
+use crate::precision::Precision;
 
 fn graph(name: &str, size: usize, shortcut: Option<Shortcut>) -> Result<Graph> {
     let mut spec = NetworkSpec::new(name, 10, [3, size, size]);
@@ -93,14 +94,22 @@ pub(super) fn networks(checks: &mut Checks<'_>) -> Result<()> {
     for (name, size, shortcut) in cases {
         let graph = graph(name, size, shortcut)?;
         let case = format!("{name} of 4x3x{size}x{size}");
-        checks.compare("network", &case, DEEP, |device| pass(&graph, size, device))?;
+        checks.compare("network", &case, DEEP, |device| pass(&graph, size, Precision::F32, device))?;
     }
     Ok(())
 }
 
+/// With images in `bf16`: on the device under check against the same on the CPU.
+pub(super) fn bf16(checks: &mut Checks<'_>) -> Result<()> {
+    let graph = graph("resnet8", 16, None)?;
+    let pass = |device: &Device| pass(&graph, 16, Precision::Bf16, device);
+    checks.compare("network bf16", "resnet8 of 4x3x16x16", DEEP, pass)
+}
+
 /// A training pass and its gradients, then an evaluation with the running statistics that followed.
-fn pass(graph: &Graph, size: usize, device: &Device) -> Result<Named> {
+fn pass(graph: &Graph, size: usize, precision: Precision, device: &Device) -> Result<Named> {
     let mut network = Network::new(graph.clone(), Params::init(graph, 1, "", device)?, device)?;
+    network.set_precision(precision);
     let x = random(&[4, 3, size, size], 1, device)?;
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let (outputs, tape) = network.train(&x, &[], &mut rng)?;

@@ -1,7 +1,7 @@
 //! What comes out of a run, and what happens when numbers run away.
 
 use attar_distill::Error;
-use attar_distill::run::{self, Event, Observer, Receipt};
+use attar_distill::run::{self, Event, Observer, Receipt, Silent};
 use attar_models::{Card, read};
 
 use super::scene::Scene;
@@ -13,6 +13,23 @@ impl Observer for Watching {
     fn event(&mut self, event: &Event) {
         self.0.push(event.clone());
     }
+}
+
+#[test]
+fn a_run_in_bf16_learns_repeats_itself_and_leaves_f32() {
+    let scene = Scene::new();
+    let weights = |name: &str, precision: &str| {
+        let plan = scene.plan("student", &["train.epochs=3", &format!("train.precision={precision:?}")]).unwrap();
+        let receipt = run::start(plan, &scene.run(name), &mut Silent).unwrap();
+        assert!(receipt.test_top1_best > 60.0, "{precision}: {receipt:#?}");
+        read::safetensors(&scene.run(name).join("checkpoints/last/model.safetensors")).unwrap().weights
+    };
+    let (once, twice, exact) = (weights("once", "bf16"), weights("twice", "bf16"), weights("exact", "f32"));
+    assert!(once == twice && once != exact);
+    let narrow = |value: &f32| value.to_bits() & 0xffff == 0;
+    assert!(!once.0["conv1.weight"].data.iter().all(narrow), "master weights are f32");
+    let recipe = std::fs::read_to_string(scene.run("once").join("recipe.toml")).unwrap();
+    assert!(recipe.contains("precision = \"bf16\""), "{recipe}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::losses::{Teachers, catalog};
 use crate::network::Network;
 use crate::params::Params;
 use crate::plan::{Cast, Gives, PlannedLoss, Source};
+use crate::precision::Precision;
 use crate::recipe::{Recipe, TeacherNorm};
 use crate::run::learner::{Parts, RunningTeacher, taps_of};
 use crate::teacher::ZooTeacher;

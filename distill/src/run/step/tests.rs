@@ -12,6 +12,7 @@ use super::*;
 use crate::network::Network;
 use crate::params::Params;
 use crate::plan::{Cast, Gives, PlannedLoss, PlannedView, Source};
+use crate::precision::Precision;
 use crate::recipe::{Recipe, TeacherNorm};
 use crate::run::learner::{Parts, RunningTeacher, Student, taps_of};
 use crate::run::views::Look;
