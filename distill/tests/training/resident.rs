@@ -28,8 +28,14 @@ name = "mixed"
 kind = "mixup"
 
 [[losses]]
-name = "views-ce"
-view = ["mirrored", "moved"]
+name = "mirrored-ce"
+view = "mirrored"
+weight = 0.5
+loss = { kind = "cross-entropy" }
+
+[[losses]]
+name = "moved-ce"
+view = "moved"
 weight = 0.5
 loss = { kind = "cross-entropy" }
 
