@@ -25,7 +25,7 @@ pub enum Residence {
 }
 
 impl Residence {
-    /// Decides it for a recipe. The device has room and speed to win where it `is_cuda`.
+    /// Decides it for a recipe. Unasked it is the device only where that `is_cuda`: elsewhere there is nothing to win.
     pub(super) fn decide(recipe: &Recipe, data: &PlannedData, is_cuda: bool) -> Result<Self> {
         let choice = recipe.data.resident;
         if choice == Resident::Never || (choice == Resident::Auto && !is_cuda) {

@@ -45,15 +45,15 @@ impl ResidentImages {
             Ok(())
         };
         pixels.par_chunks_exact_mut(channels * height * width).enumerate().try_for_each(one)?;
-        let bytes = pixels.len();
-        let pixels = Tensor::from_vec(pixels, (dataset.len(), height, width, channels), device);
-        let pixels = pixels.map_err(|error| Error::Device {
+        let megabytes = pixels.len() >> 20;
+        let full = |error| Error::Device {
             device: device::name(device).to_owned(),
             problem: format!(
-                "no room for the training images, {} MiB: {error}\n  hint: say `data.resident = \"never\"`",
-                bytes >> 20
+                "{megabytes} MiB of training images: {}\n  hint: `data.resident = \"never\"` leaves them on the host",
+                Error::Tensor(error)
             ),
-        })?;
+        };
+        let pixels = Tensor::from_vec(pixels, (dataset.len(), height, width, channels), device).map_err(full)?;
         Ok(Self { pixels, dataset })
     }
 
