@@ -62,9 +62,7 @@ pub struct Batch {
 /// When there are no indices, an image cannot be read, or images come out in different sizes.
 pub fn train_batch(dataset: &dyn Dataset, indices: &[u32], how: &Pipeline, seed: u64, epoch: u64) -> Result<Batch> {
     how.check()?;
-    batch(dataset, indices, &how.preprocessing, |image, id| {
-        how.apply(image, &mut Stream::new(*b"augment ", seed, epoch, u64::from(id)))
-    })
+    batch(dataset, indices, &how.preprocessing, |image, id| how.apply(image, &mut Stream::of_sample(seed, epoch, id)))
 }
 
 /// The images at `indices` as [`preprocess`](crate::preprocess()) makes them.

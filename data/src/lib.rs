@@ -23,7 +23,7 @@ mod random;
 mod resize;
 mod sampling;
 
-pub use augment::{Augment, ColourJitter, Fill, Paint, RandAugment, RandomErasing, Sampling};
+pub use augment::{Augment, ColourJitter, Draw, Fill, Moves, Paint, RandAugment, RandomErasing, Sampling};
 pub use batch::{Batch, Pipeline, eval_batch, train_batch};
 pub use check::{Corrupt, Duplicate, Report, SplitReport, check};
 pub use dataset::{Dataset, InMemory, Source, Splits};

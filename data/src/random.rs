@@ -22,6 +22,11 @@ impl Stream {
         Self(ChaCha8Rng::from_seed(key))
     }
 
+    /// The stream of the augmentation of one sample.
+    pub(crate) fn of_sample(seed: u64, epoch: u64, sample: u32) -> Self {
+        Self::new(*b"augment ", seed, epoch, u64::from(sample))
+    }
+
     /// Uniform in [0, 1), 53 bits.
     pub(crate) fn unit(&mut self) -> f64 {
         (self.0.next_u64() >> 11) as f64 / (1_u64 << 53) as f64

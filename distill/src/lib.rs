@@ -23,7 +23,6 @@ pub mod teacher;
 pub use device::DeviceChoice;
 pub use error::{Error, Result};
 pub use network::{Gradients, Network, Outputs, Tape};
-pub use ops::augment::{Draw, Normalisation, augment_batch};
 pub use params::Params;
 pub use plan::{Plan, PlanOptions};
 pub use precision::Precision;

@@ -51,7 +51,9 @@ impl Scratch {
     /// Lends `len` floats. Memory is kept between calls, so that hot loops do not allocate.
     pub(crate) fn lend(len: usize) -> Self {
         let mut memory = KEPT.with_borrow_mut(Vec::pop).unwrap_or_default();
-        if memory.len() < len {
+        if cfg!(debug_assertions) {
+            memory = vec![f32::NAN; len]; // what reads before it writes, or beyond its end, is found out
+        } else if memory.len() < len {
             memory = vec![0.0; len];
         }
         Self { memory, len }

@@ -5,6 +5,7 @@ mod cuda;
 mod dist;
 mod onnxruntime;
 mod portable;
+mod sanitize;
 mod stubs;
 mod test;
 mod toolkit;
@@ -32,6 +33,8 @@ enum Chore {
     },
     /// Fetch the pinned ONNX Runtime library into `target/onnxruntime` and print its path.
     FetchOrt,
+    /// Run the kernels' tests under the address sanitizer, at every SIMD level; needs a nightly toolchain.
+    Sanitize,
     /// Type-check the `cuda` and `cudnn` features on a machine without NVIDIA's tools.
     CheckCuda,
     /// Build the stripped edge binary `attar-infer` with fat LTO and print its size.
@@ -49,6 +52,7 @@ fn main() -> anyhow::Result<()> {
     match Args::parse().chore {
         Chore::Test { full, rest } => test::run(full, &rest),
         Chore::FetchOrt => onnxruntime::fetch().map(|path| println!("{}", path.display())),
+        Chore::Sanitize => sanitize::run(),
         Chore::CheckCuda => cuda::check(),
         Chore::Dist { cuda: false, profile } => dist::edge(&profile),
         Chore::Dist { cuda: true, profile } => dist::cuda(&profile),

@@ -6,6 +6,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::{cargo, onnxruntime};
 
+/// SIMD levels below the best one that this machine has, as `ATTAR_SIMD` names them.
+pub(crate) const LOWER_LEVELS: [&str; 2] = ["avx2", "scalar"];
+
 /// Fetches ONNX Runtime, runs all tests, then reports what did not run.
 ///
 /// Tests that lack something append a line `test: what is missing` to the file named by `ATTAR_MISSED_TESTS`.
@@ -40,9 +43,9 @@ pub(crate) fn run(full: bool, rest: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Tests the kernels again at the SIMD levels below the best one that this machine has.
+/// Tests the kernels again at the lower SIMD levels.
 fn lower_simd_levels() -> Result<()> {
-    for level in ["avx2", "scalar"] {
+    for level in LOWER_LEVELS {
         eprintln!("the kernels with ATTAR_SIMD={level}");
         let mut cargo = cargo::command();
         cargo.args(["test", "--release", "--workspace"]).env("ATTAR_SIMD", level);

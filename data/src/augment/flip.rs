@@ -1,6 +1,12 @@
 //! Mirror left to right.
 
 use crate::image::Image;
+use crate::random::Stream;
+
+/// Whether a sample is mirrored.
+pub(super) fn happens(p: f64, stream: &mut Stream) -> bool {
+    stream.unit() < p
+}
 
 /// The image as in a mirror.
 pub(super) fn flip(image: Image) -> Image {

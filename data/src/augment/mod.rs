@@ -7,6 +7,7 @@ mod affine;
 mod colour_jitter;
 mod enhance;
 mod flip;
+mod moves;
 mod pad_crop;
 mod paint;
 mod rand_augment;
@@ -27,6 +28,7 @@ use crate::resize::resize;
 
 pub use affine::Sampling;
 pub use colour_jitter::ColourJitter;
+pub use moves::{Draw, Moves};
 pub use paint::Paint;
 pub use rand_augment::RandAugment;
 pub use random_erasing::RandomErasing;
@@ -143,7 +145,7 @@ impl Augment {
     pub(crate) fn apply(&self, image: Image, how: &Preprocessing, stream: &mut Stream) -> Result<Image> {
         Ok(match self {
             Self::PadCrop { padding, fill } => pad_crop::pad_crop(&image, *padding, *fill, stream)?,
-            Self::Flip { p } => match stream.unit() < *p {
+            Self::Flip { p } => match flip::happens(*p, stream) {
                 true => flip::flip(image),
                 false => image,
             },

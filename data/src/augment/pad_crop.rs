@@ -13,9 +13,13 @@ pub(super) fn pad_crop(image: &Image, padding: u32, fill: Fill, stream: &mut Str
         let problem = format!("{padding}, expected less than both edges of the {width}x{height} image to reflect it");
         return Err(Error::setting("augment.padding", problem));
     }
-    let mut place = || stream.below(2 * u64::from(padding) + 1) as i64 - i64::from(padding);
-    let (top, left) = (place(), place());
+    let [top, left] = place(padding, stream);
     window(image, top, left, fill)
+}
+
+/// First row and column of the crop in the unpadded image.
+pub(super) fn place(padding: u32, stream: &mut Stream) -> [i64; 2] {
+    [(); 2].map(|()| stream.below(2 * u64::from(padding) + 1) as i64 - i64::from(padding))
 }
 
 /// The window of the image's own size at (`top`, `left`) of the padded image; to reflect, both are smaller than the image.

@@ -2,30 +2,12 @@
 //!
 //! What happens to each image is drawn on the host, so that every device makes the same pixels, bit for bit.
 
-use attar_data::Fill;
+use attar_data::{Draw, Fill};
+use attar_models::Preprocessing;
 use candle_core::{Device, Tensor};
 
+use super::cpu::Contiguous;
 use crate::error::Result;
-
-/// What was drawn for one image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Draw {
-    /// First row of the crop in the unpadded image; negative in the padding above.
-    pub top: i32,
-    /// First column of the crop, likewise.
-    pub left: i32,
-    /// Mirror the crop left to right.
-    pub flip: bool,
-}
-
-/// How pixels become the network's input: `(v / 255 - mean) / std` for each channel.
-#[derive(Debug, Clone, Copy)]
-pub struct Normalisation<'a> {
-    /// Mean of each channel.
-    pub mean: &'a [f32],
-    /// Standard deviation of each channel.
-    pub std: &'a [f32],
-}
 
 /// A checked request, as devices take it.
 #[derive(Debug, Clone, Copy)]
@@ -37,21 +19,22 @@ pub(crate) struct Batch<'a> {
     pub(crate) reflect: bool,
 }
 
-/// The images at `indices` of `images` (`u8`, `[.., H, W, C]`), each cropped and mirrored as drawn, normalised: `f32`,
-/// `[N, C, H, W]`, channels last in memory. The same values as `attar_data`'s `pad-crop`, `flip` and normalisation.
+/// The images at `indices` of `images` (`u8`, `[.., H, W, C]`), each cropped and mirrored as drawn, then normalised as `how`
+/// says: `f32`, `[N, C, H, W]`, channels last in memory. The same values as `attar_data`'s `pad-crop`, `flip` and
+/// normalisation.
 ///
 /// # Errors
 /// Images of another type or shape, an index or a crop outside of the (reflected) images, as many draws as indices
 /// missing, or a device that failed.
-pub fn augment_batch(
+pub(crate) fn augment_batch(
     images: &Tensor,
     indices: &[u32],
     draws: &[Draw],
-    normalisation: Normalisation<'_>,
+    how: &Preprocessing,
     fill: Fill,
 ) -> Result<Tensor> {
     let (count, h, w, c) = images.dims4()?;
-    let Normalisation { mean, std } = normalisation;
+    let Preprocessing { mean, std, .. } = how;
     if indices.is_empty() || indices.len() != draws.len() || mean.len() != c || std.len() != c {
         let lengths = (indices.len(), draws.len(), mean.len(), std.len());
         return Err(wrong(&format!("indices, draws, means and deviations of {c} channels number {lengths:?}")));
@@ -76,7 +59,9 @@ pub fn augment_batch(
 
 fn on_host(images: &Tensor, batch: &Batch<'_>) -> Result<Tensor> {
     let (_, h, w, c) = images.dims4()?;
-    let pixels = images.flatten_all()?.to_vec1::<u8>()?;
+    let images = Contiguous::of(images)?;
+    let read = images.read();
+    let pixels = read.slice::<u8>()?;
     let place = |at: usize, start: i32, size: usize| {
         let (at, last) = (at as i64 + i64::from(start), size as i64 - 1);
         let at = if batch.reflect { last - (last - at.abs()).abs() } else { at };
@@ -95,8 +80,7 @@ fn on_host(images: &Tensor, batch: &Batch<'_>) -> Result<Tensor> {
             }
         }
     }
-    let made = Tensor::from_vec(values, (batch.indices.len(), h, w, c), &Device::Cpu)?.to_device(images.device())?;
-    Ok(made.permute((0, 3, 1, 2))?)
+    Ok(Tensor::from_vec(values, (batch.indices.len(), h, w, c), &Device::Cpu)?.permute((0, 3, 1, 2))?)
 }
 
 fn wrong(problem: &str) -> crate::Error {

@@ -284,28 +284,28 @@ fn with<T: Stored, const N: usize, const M: usize, const P: usize, R>(
 }
 
 /// A tensor whose elements lie in order; the tensor itself if they do already.
-struct Contiguous(Tensor);
+pub(super) struct Contiguous(Tensor);
 
 impl Contiguous {
-    fn of(tensor: &Tensor) -> Result<Self> {
+    pub(super) fn of(tensor: &Tensor) -> Result<Self> {
         Ok(Self(tensor.contiguous()?))
     }
 
-    fn read(&self) -> Read<'_> {
+    pub(super) fn read(&self) -> Read<'_> {
         let (storage, layout) = self.0.storage_and_layout();
         Read { storage, start: layout.start_offset(), len: self.0.elem_count() }
     }
 }
 
 /// The storage of a contiguous tensor, held for reading.
-struct Read<'a> {
+pub(super) struct Read<'a> {
     storage: StorageRef<'a>,
     start: usize,
     len: usize,
 }
 
 impl Read<'_> {
-    fn slice<T: WithDType>(&self) -> Result<&[T]> {
+    pub(super) fn slice<T: WithDType>(&self) -> Result<&[T]> {
         let storage: &CpuStorage = match &*self.storage {
             Storage::Cpu(storage) => storage,
             _ => return Err(candle_core::Error::Msg("operands live on different devices".to_owned()).into()),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Gives, Plan, Source};
+use super::{Gives, Plan, Residence, Source};
 use crate::device;
 use crate::recipe::{CLEAN, STUDENT};
 
@@ -24,6 +24,12 @@ pub struct Description {
     pub seed: u64,
     /// Images to learn from.
     pub train_images: usize,
+    /// Bytes that these take on the device, where they live there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resident_bytes: Option<u64>,
+    /// Why they do not, where one may have hoped for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resident_note: Option<String>,
     /// Images to choose by.
     pub validation_images: usize,
     /// Images to be judged by.
@@ -144,6 +150,11 @@ impl Description {
             threads: plan.threads,
             seed: recipe.seed,
             train_images: plan.data.train.len(),
+            resident_bytes: match plan.residence {
+                Residence::Device { bytes } => Some(bytes),
+                Residence::Host { .. } => None,
+            },
+            resident_note: plan.residence.note().map(str::to_owned),
             validation_images: plan.data.validation.len(),
             test_images: plan.data.test.len(),
             classes: plan.data.classes().len(),
@@ -229,6 +240,16 @@ impl fmt::Display for Description {
         }
         let (train, validation, test) = (self.train_images, self.validation_images, self.test_images);
         writeln!(f, "images     {train} train, {validation} validation, {test} test, {} classes", self.classes)?;
+        if let Some(bytes) = self.resident_bytes {
+            writeln!(
+                f,
+                "           those to train on live on the device, in {:.1} MiB",
+                bytes as f64 / f64::from(1 << 20)
+            )?;
+        }
+        if let Some(note) = &self.resident_note {
+            writeln!(f, "           {note}")?;
+        }
         let (epochs, steps) = (self.epochs, self.steps_per_epoch);
         writeln!(f, "steps      {epochs} epochs x {steps} steps of {} images", self.batch)?;
         for network in std::iter::once(&self.student).chain(&self.teachers).chain(&self.peers) {

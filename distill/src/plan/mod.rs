@@ -3,6 +3,7 @@
 mod data;
 mod describe;
 mod losses;
+mod residence;
 mod teachers;
 mod views;
 
@@ -21,6 +22,7 @@ use crate::teacher::OpenOnnx;
 pub use data::PlannedData;
 pub use describe::Description;
 pub(crate) use losses::{Cast, PlannedLoss, Source, prefix};
+pub use residence::Residence;
 pub use teachers::PlannedTeacher;
 use teachers::Question;
 pub(crate) use teachers::{Gives, Renormalise};
@@ -60,6 +62,8 @@ pub struct Plan {
     pub device_note: Option<String>,
     /// Images.
     pub data: PlannedData,
+    /// Where those to learn from live.
+    pub residence: Residence,
     /// The student's network by name.
     pub network: NetworkSpec,
     /// The student's network as a graph.
@@ -119,6 +123,7 @@ impl Plan {
         Ok(Self {
             steps_per_epoch: data.train.len().div_ceil(recipe.train.batch),
             threads: recipe.train.threads.unwrap_or_else(available_threads),
+            residence: Residence::decide(&recipe, &data, opened.device.is_cuda())?,
             device: opened.device,
             device_note: opened.note,
             data,
@@ -138,7 +143,7 @@ impl Plan {
     /// What people should know before it runs.
     pub fn notes(&self) -> impl Iterator<Item = &str> {
         let teachers = self.teachers.iter().filter_map(|teacher| teacher.note.as_deref());
-        self.device_note.as_deref().into_iter().chain(teachers)
+        self.device_note.as_deref().into_iter().chain(self.residence.note()).chain(teachers)
     }
 
     /// What would be run, for people ([`Display`](std::fmt::Display)) and programs (`serde`).

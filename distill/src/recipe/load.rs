@@ -5,8 +5,8 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::Recipe;
 use super::error::{explain, join, suggest};
+use super::{Recipe, Resident};
 use crate::error::{Error, Result};
 
 impl Recipe {
@@ -70,12 +70,14 @@ impl Recipe {
         toml::to_string(self).map_err(|error| Error::Recipe { key: "(file)".to_owned(), problem: error.to_string() })
     }
 
-    /// The dotted keys in which two recipes differ, with both values.
+    /// The dotted keys in which two recipes differ, with both values. `data.resident` is none: it changes no bit of a run.
     ///
     /// # Errors
     /// A number that TOML cannot hold.
     pub fn differences(&self, other: &Self) -> Result<Vec<String>> {
         let tree = |recipe: &Self| -> Result<Value> {
+            let mut recipe = recipe.clone();
+            recipe.data.resident = Resident::default();
             let text = recipe.to_toml()?;
             Ok(Value::Table(text.parse::<Table>().map_err(|error| explain("", &error))?))
         };

@@ -80,6 +80,9 @@ pub struct DataSection {
     /// Augmentation of training images, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub augment: Vec<Augment>,
+    /// Whether the training images live on the device as bytes and are augmented there, to the same bits as on the host.
+    #[serde(default, skip_serializing_if = "Resident::is_auto")]
+    pub resident: Resident,
     /// Seed of the split and of the subsets; the recipe's own if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split_seed: Option<u64>,
@@ -89,6 +92,25 @@ pub struct DataSection {
     /// Use only this many test images (stratified, seeded); stated in the receipt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_subset: Option<usize>,
+}
+
+/// Whether training images live on the device. The same bits come of every answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resident {
+    /// On CUDA, where the augmentation allows it and they take at most 2 GiB.
+    #[default]
+    Auto,
+    /// Batches are made on the host.
+    Never,
+    /// On any device and whatever they take; an error where the augmentation does not allow it.
+    Always,
+}
+
+impl Resident {
+    fn is_auto(&self) -> bool {
+        *self == Self::Auto
+    }
 }
 
 /// `[student]`: the network that learns.

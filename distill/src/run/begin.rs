@@ -9,13 +9,14 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use super::events::{Event, EventLog, Observer};
 use super::learner::{Learner, Parts, Student};
 use super::receipt::{Facts, Receipt};
+use super::resident::ResidentImages;
 use super::{Run, Setup, metrics};
 use crate::checkpoint::{CHECKPOINT_VERSION, Checkpoint, Data, State, Store, Sums};
 use crate::error::{Error, Result};
 use crate::files::{io, replace};
 use crate::hash::{hex, sha256};
 use crate::network::Network;
-use crate::plan::{Plan, PlannedData, PlannedTeacher};
+use crate::plan::{Plan, PlannedData, PlannedTeacher, Residence};
 use crate::recipe::Recipe;
 
 /// Version of this program as receipts state it.
@@ -36,14 +37,15 @@ pub(super) fn start(plan: Plan, directory: &Path, observer: &mut dyn Observer) -
     go(plan, directory, None, observer)
 }
 
-pub(super) fn resume(plan: Plan, directory: &Path, observer: &mut dyn Observer) -> Result<Receipt> {
+pub(super) fn resume(mut plan: Plan, directory: &Path, observer: &mut dyn Observer) -> Result<Receipt> {
     let directory = absolute(directory)?;
     let path = directory.join("recipe.toml");
     if !path.exists() {
         let problem = "holds no run to resume (no recipe.toml)\n  hint: start it without --resume".to_owned();
         return Err(Error::Format { path: directory, problem });
     }
-    let differences = Recipe::load(&path, &[])?.differences(&plan.recipe)?;
+    let written = Recipe::load(&path, &[])?;
+    let differences = written.differences(&plan.recipe)?;
     if !differences.is_empty() {
         let problem = format!(
             "the run was started with another recipe:\n  {}\n  hint: start a new run for a new recipe",
@@ -51,6 +53,8 @@ pub(super) fn resume(plan: Plan, directory: &Path, observer: &mut dyn Observer) 
         );
         return Err(Error::Format { path, problem });
     }
+    // The plan has heeded what is said today of where batches are made; the recipe stays the one that was written down.
+    plan.recipe.data.resident = written.data.resident;
     let store = Store::new(directory.join("checkpoints"), plan.failpoint.clone());
     store.recover("best")?;
     let checkpoint = store.read("last")?;
@@ -114,10 +118,16 @@ fn build<'a>(
         preprocessing: plan.data.pipeline.preprocessing.clone(),
     };
     let learner = Learner::new(&plan.recipe.train, seed, parts)?;
+    let mut resident = None;
+    if let Residence::Device { .. } = plan.residence {
+        observer.event(&Event::Preparing { what: "bringing the training images to the device".to_owned() });
+        resident = Some(Arc::new(loaders.install(|| ResidentImages::load(&plan.data, &plan.device))?));
+    }
     let setup = Setup {
         store: Store::new(directory.join("checkpoints"), plan.failpoint.clone()),
         recipe: plan.recipe,
         data: plan.data,
+        resident,
         device: plan.device,
         steps_per_epoch: plan.steps_per_epoch,
         failpoint: plan.failpoint,

@@ -77,7 +77,7 @@ impl Evaluation<'_> {
     ) -> Result<Scores> {
         let classes = self.dataset.classes().len();
         self.batches(|batch, scores| {
-            let images = change(&Look::plain(batch, classes, self.device)?)?;
+            let images = change(&Look::loaded(batch, classes, self.device)?)?;
             scores.add(&forward(&images)?.to_vec2::<f32>()?, &batch.labels);
             Ok(())
         })

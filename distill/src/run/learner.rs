@@ -157,6 +157,11 @@ impl Learner {
         &self.students[0].network // `new` refuses to be without
     }
 
+    /// What the student tells apart.
+    pub(super) fn classes(&self) -> usize {
+        self.student().graph().output_shape().iter().product()
+    }
+
     /// Everything that learns, under full names; tensors are shared, not copied.
     pub(super) fn gather(&self) -> Result<Params> {
         let mut all = self.own.clone();

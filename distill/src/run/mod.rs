@@ -16,6 +16,7 @@ mod passes;
 mod prefetch;
 mod receipt;
 mod reference;
+mod resident;
 mod robustness;
 mod split;
 mod step;
@@ -44,6 +45,7 @@ pub use split::{Part, Split};
 
 use events::EventLog;
 use learner::Learner;
+use resident::ResidentImages;
 
 /// Carries out a plan in a new run directory.
 ///
@@ -66,6 +68,8 @@ pub fn resume(plan: Plan, directory: &Path, observer: &mut dyn Observer) -> Resu
 struct Setup {
     recipe: Recipe,
     data: PlannedData,
+    /// The training images, where they live on the device.
+    resident: Option<Arc<ResidentImages>>,
     device: Device,
     steps_per_epoch: usize,
     directory: PathBuf,

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use attar_data::Batch;
+use attar_data::{Batch, Pipeline};
 use candle_core::Tensor;
 
 use super::learner::Learner;
 use super::passes::{Stage, views_of};
+use super::resident::ResidentImages;
 use super::split::{Part, Split};
-use super::views::generator;
+use super::views::{Look, generator};
 use crate::error::{Error, Result};
 use crate::measures::argmax;
 use crate::optim::clip_global_norm;
@@ -81,10 +82,30 @@ struct Found {
 }
 
 impl Learner {
-    /// Takes one step: the plain batch, and that of each view that augments another way.
+    /// Takes one step on what the loaders made: the plain batch, and that of each view that augments another way.
     pub(super) fn step(&mut self, batches: &[Batch], at: Position) -> Result<Outcome> {
         self.watch.start();
-        let mut found = self.differentiate(batches, at)?;
+        let load = |batch| Look::loaded(batch, self.classes(), &self.device);
+        let loaded = batches.iter().map(load).collect::<Result<_>>()?;
+        self.learn(loaded, at)
+    }
+
+    /// The same step on images that live on the device.
+    pub(super) fn step_on(
+        &mut self,
+        images: &ResidentImages,
+        ids: &[u32],
+        pipelines: &[(Pipeline, u64)],
+        at: Position,
+    ) -> Result<Outcome> {
+        self.watch.start();
+        let loaded = images.looks(ids, pipelines, at.epoch, self.classes())?;
+        self.learn(loaded, at)
+    }
+
+    fn learn(&mut self, loaded: Vec<Look>, at: Position) -> Result<Outcome> {
+        let images = loaded.first().map_or(0, |look| look.ids.len());
+        let mut found = self.differentiate(loaded, at)?;
         let gradient_norm = clip_global_norm(&mut found.gradients, self.train.clip.unwrap_or(f64::INFINITY))?;
         if !gradient_norm.is_finite() {
             return Err(diverged(at, format!("the gradient norm is {gradient_norm}")));
@@ -103,7 +124,7 @@ impl Learner {
         self.watch.lap(Part::Update)?;
         let name = |i: usize| self.losses[i].name.clone();
         Ok(Outcome {
-            images: batches.first().map_or(0, |batch| batch.labels.len()),
+            images,
             correct: found.correct,
             loss: found.loss,
             terms: found.active.iter().zip(found.terms).map(|(i, term)| (name(*i), term)).collect(),
@@ -115,13 +136,13 @@ impl Learner {
     }
 
     /// Forward through everything that is active, and back. Running statistics follow the batch; no parameter moves.
-    fn differentiate(&mut self, batches: &[Batch], at: Position) -> Result<Found> {
+    fn differentiate(&mut self, loaded: Vec<Look>, at: Position) -> Result<Found> {
         let (time, total) = (at.time(), self.train.epochs as f64);
         let weights: Vec<f64> = self.losses.iter().map(|loss| loss.weight.value(time, total)).collect();
         let active: Vec<usize> = (0..weights.len()).filter(|i| weights[*i] != 0.0).collect();
 
         let views = views_of(&active.iter().map(|i| &self.losses[*i]).collect::<Vec<_>>());
-        let looks = self.look(batches, &views, at)?;
+        let looks = self.look(loaded, &views, at)?;
         self.watch.lap(Part::Data)?;
         let answers = self.ask_teachers(&active, &looks, at.epoch)?;
         self.watch.lap(Part::Teacher)?;

@@ -12,6 +12,7 @@ use super::evaluate::{Evaluation, Scores};
 use super::events::Event;
 use super::metrics::{self, Row};
 use super::prefetch::{How, Prefetch, batches};
+use super::resident::ResidentImages;
 use super::step::{Outcome, Position};
 use super::views::view_seed;
 use crate::checkpoint::{Best, Checkpoint, Exact, Sums};
@@ -20,6 +21,14 @@ use crate::measures::percent;
 use crate::network::Network;
 use crate::recipe::ViewKind;
 use crate::teacher::Question;
+
+/// Where the batches of an epoch come from.
+enum Feed {
+    /// Made by the loaders.
+    Host(Prefetch),
+    /// Made of these images when they are due.
+    Device(Arc<ResidentImages>),
+}
 
 impl Run<'_> {
     /// Trains to the last epoch.
@@ -59,13 +68,16 @@ impl Run<'_> {
         let order = epoch_order(self.setup.data.train.len(), seed, epoch as u64);
         let mut batches = batches(&order, self.setup.recipe.train.batch);
         let rest = batches.split_off(self.state.steps_done);
-        let how = How::Train { pipelines: self.pipelines(), epoch: epoch as u64 };
-        let prefetch = Prefetch::start(Arc::clone(&self.setup.data.train), rest, how, Arc::clone(&self.setup.loaders));
+        let pipelines = self.pipelines();
+        let feed = self.feed(&rest, &pipelines, epoch);
         let before = self.state.sums.seconds;
         let mut last = None;
-        for step in self.state.steps_done..steps_per_epoch {
-            let batches = prefetch.next()?;
-            let outcome = self.learner.step(&batches, Position { epoch, step, steps_per_epoch })?;
+        for (step, ids) in (self.state.steps_done..).zip(&rest) {
+            let at = Position { epoch, step, steps_per_epoch };
+            let outcome = match &feed {
+                Feed::Host(batches) => self.learner.step(&batches.next()?, at)?,
+                Feed::Device(images) => self.learner.step_on(images, ids, &pipelines, at)?,
+            };
             add(&mut self.state.sums, &outcome);
             self.state.steps_done = step + 1;
             self.tell(&Event::Step {
@@ -86,6 +98,16 @@ impl Run<'_> {
         }
         let Some(last) = last else { return Ok(()) };
         self.end_epoch(epoch, &last, before, begun)
+    }
+
+    /// The batches whose images `indices` names.
+    fn feed(&self, indices: &[Vec<u32>], pipelines: &[(Pipeline, u64)], epoch: usize) -> Feed {
+        let setup = &self.setup;
+        if let Some(images) = &setup.resident {
+            return Feed::Device(Arc::clone(images));
+        }
+        let how = How::Train { pipelines: pipelines.to_vec(), epoch: epoch as u64 };
+        Feed::Host(Prefetch::start(Arc::clone(&setup.data.train), indices.to_vec(), how, Arc::clone(&setup.loaders)))
     }
 
     /// How images become batches: the plain view's pipeline, then that of each view that augments another way.

@@ -8,6 +8,7 @@ mod cast;
 mod labels;
 mod learn;
 mod logits;
+mod resident;
 mod resume;
 mod scene;
 mod wrong;

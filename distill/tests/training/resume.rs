@@ -58,7 +58,7 @@ fn kill_at(scene: &Scene, run: &str, place: &str) {
 }
 
 /// Every file of a run as bytes, with wall-clock seconds and the number of resumptions blanked out.
-fn contents(run: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn contents(run: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut pending = vec![run.to_owned()];
     while let Some(directory) = pending.pop() {
@@ -116,7 +116,7 @@ fn blank_json(value: &mut serde_json::Value) {
 }
 
 /// File by file, so that a difference is named and not printed.
-fn assert_equal(name: &str, whole: &BTreeMap<String, Vec<u8>>, resumed: &BTreeMap<String, Vec<u8>>) {
+pub(crate) fn assert_equal(name: &str, whole: &BTreeMap<String, Vec<u8>>, resumed: &BTreeMap<String, Vec<u8>>) {
     let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(whole), names(resumed), "{name}: other files");
     for (file, bytes) in whole {

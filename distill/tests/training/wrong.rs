@@ -25,6 +25,7 @@ fn every_mistake_is_named() {
         (&["student.network.name=resnet9"], &["student.network", "did you mean `resnet8`?"]),
         (&["student.network.classes=10"], &["student.network.classes: 10, but the data has 3"]),
         (&["data.validation=1.5"], &["data.validation"]),
+        (&["data.resident=sometimes"], &["data.resident", "known: auto, never, always"]),
         (&["data.train_subset=1000"], &["data.train_subset: 1000, expected 1 to 66"]),
         (&["data.source.kind=idxx"], &["data.source", "did you mean `idx`?"]),
         (&["losses.cd.weight=-"], &["losses.cd.weight"]),

@@ -116,6 +116,10 @@ fn batch() -> Batch {
     Batch { pixels, shape: [6, 1, 12, 12], labels: vec![0, 1, 2, 0, 1, 2], ids: (0..6).collect() }
 }
 
+fn loaded() -> Vec<Look> {
+    vec![Look::loaded(&batch(), 3, &Device::Cpu).unwrap()]
+}
+
 fn at(epoch: usize) -> Position {
     Position { epoch, step: 0, steps_per_epoch: 10 }
 }
@@ -129,14 +133,14 @@ fn moved(recipe: &Recipe, learner: &Learner, gradients: &BTreeMap<String, Tensor
     }
     let mut other = self::learner(recipe);
     other.scatter(&all).unwrap();
-    other.differentiate(&[batch()], at(1)).unwrap().loss
+    other.differentiate(loaded(), at(1)).unwrap().loss
 }
 
 /// The slope of the loss along its gradient in each group of parameters is the squared length of the gradient.
 fn gradients_tell_slopes(recipe: &Recipe, groups: &[&str]) {
     let mut learner = learner(recipe);
     let start = learner.gather().unwrap();
-    let gradients = learner.differentiate(&[batch()], at(1)).unwrap().gradients;
+    let gradients = learner.differentiate(loaded(), at(1)).unwrap().gradients;
     learner.scatter(&start).unwrap();
     for group in groups {
         let own = gradients.iter().filter(|(name, _)| name.starts_with(group));
@@ -164,7 +168,7 @@ fn views_and_peers_add_their_gradients() {
     recipe.losses.retain(|loss| !loss.name.contains("mutual"));
     gradients_tell_slopes(&recipe, &["", "peers.peer.", "peers.peer.layer1", "layer1", "fc", "losses.cd."]);
     let mut learner = learner(&recipe);
-    let both = learner.differentiate(&[batch()], at(1)).unwrap();
+    let both = learner.differentiate(loaded(), at(1)).unwrap();
     let terms = both.terms.len();
     assert_eq!(terms, 5);
 }
@@ -174,7 +178,7 @@ fn who_teaches_is_a_constant_and_who_learns_moves() {
     let mut recipe = recipe_with(CAST);
     recipe.losses.retain(|loss| loss.name == "peer-mutual");
     let mut learner = learner(&recipe);
-    let gradients = learner.differentiate(&[batch()], at(1)).unwrap().gradients;
+    let gradients = learner.differentiate(loaded(), at(1)).unwrap().gradients;
     let moves = |prefix: &str| {
         let own = gradients.iter().filter(|(name, _)| name.starts_with(prefix));
         own.map(|(_, g)| g.abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap()).sum::<f32>()
@@ -207,8 +211,8 @@ fn every_view_is_made_and_the_same_at_the_same_step() {
     "#;
     let mut learner = learner(&recipe_with(views));
     let used = (0..5).collect();
-    let looks = learner.look(&[batch()], &used, at(1)).unwrap();
-    let again = learner.look(&[batch()], &used, at(1)).unwrap();
+    let looks = learner.look(loaded(), &used, at(1)).unwrap();
+    let again = learner.look(loaded(), &used, at(1)).unwrap();
     let pixels = |look: &Look| look.x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let clean = pixels(&looks[&0]);
     for (i, look) in &looks {
@@ -220,7 +224,7 @@ fn every_view_is_made_and_the_same_at_the_same_step() {
     // Normalised with mean 0 and std 1, and images reach beyond black: moving into the range is no harm.
     assert!(largest(&looks[&3]) <= 1.0 + 1e-6);
     // A box may be empty, but not at every step.
-    let mut cut = |step| pixels(&learner.look(&[batch()], &used, Position { step, ..at(1) }).unwrap()[&1]);
+    let mut cut = |step| pixels(&learner.look(loaded(), &used, Position { step, ..at(1) }).unwrap()[&1]);
     assert!((0..5).any(|step| cut(step) != clean));
 }
 
@@ -236,12 +240,12 @@ fn a_weight_of_zero_switches_a_loss_off() {
         loss.weight = 0.0.into();
     }
     learner.teachers.clear();
-    let found = learner.differentiate(&[batch()], at(1)).unwrap();
+    let found = learner.differentiate(loaded(), at(1)).unwrap();
     assert_eq!(found.terms.len(), 1);
     assert!(found.gradients.keys().all(|name| !name.starts_with("losses.")));
 
     learner.losses[0].weight = 0.0.into();
-    let nothing = learner.differentiate(&[batch()], at(1)).unwrap();
+    let nothing = learner.differentiate(loaded(), at(1)).unwrap();
     let is_zero = |g: &Tensor| g.abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap() == 0.0;
     assert!(nothing.loss == 0.0 && !nothing.gradients.is_empty() && nothing.gradients.values().all(is_zero));
 }

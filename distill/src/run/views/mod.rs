@@ -33,20 +33,25 @@ pub(super) struct Look {
 }
 
 impl Look {
-    /// A batch as it was loaded.
-    pub(super) fn plain(batch: &Batch, classes: usize, device: &Device) -> Result<Self> {
-        let n = batch.labels.len();
+    /// A batch as the loaders made it.
+    pub(super) fn loaded(batch: &Batch, classes: usize, device: &Device) -> Result<Self> {
+        Self::plain(input(batch, device)?, &batch.labels, &batch.ids, classes)
+    }
+
+    /// Samples of one class each.
+    pub(super) fn plain(x: Tensor, labels: &[u32], ids: &[u32], classes: usize) -> Result<Self> {
+        let (n, device) = (labels.len(), x.device().clone());
         let mut targets = vec![0f32; n * classes];
-        for (row, label) in targets.chunks_exact_mut(classes.max(1)).zip(&batch.labels) {
+        for (row, label) in targets.chunks_exact_mut(classes.max(1)).zip(labels) {
             if let Some(target) = row.get_mut(*label as usize) {
                 *target = 1.0;
             }
         }
         Ok(Self {
-            x: input(batch, device)?,
-            labels: Tensor::from_slice(&batch.labels, n, device)?,
-            targets: Tensor::from_vec(targets, (n, classes), device)?,
-            ids: batch.ids.clone(),
+            labels: Tensor::from_slice(labels, n, &device)?,
+            targets: Tensor::from_vec(targets, (n, classes), &device)?,
+            ids: ids.to_vec(),
+            x,
         })
     }
 
@@ -74,20 +79,18 @@ impl Look {
 }
 
 impl Learner {
-    /// The views in `used`, by their position; the plain one is position 0. `batches` holds the plain batch and then that
+    /// The views in `used`, by their position; the plain one is position 0. `loaded` holds the plain batch and then that
     /// of each view that augments another way.
     pub(super) fn look(
         &mut self,
-        batches: &[Batch],
+        loaded: Vec<Look>,
         used: &BTreeSet<usize>,
         at: Position,
     ) -> Result<BTreeMap<usize, Look>> {
-        let classes = self.student().graph().output_shape().iter().product();
-        let device = self.device.clone();
-        let mut loaded = batches.iter();
-        let mut next = || match loaded.next() {
-            Some(batch) => Look::plain(batch, classes, &device),
-            None => Err(candle_core::Error::Msg("a step has fewer batches than views".to_owned()).into()),
+        let mut loaded = loaded.into_iter();
+        let mut next = || -> Result<Look> {
+            let missing = || candle_core::Error::Msg("a step has fewer batches than views".to_owned()).into();
+            loaded.next().ok_or_else(missing)
         };
         let clean = next()?;
         let mut looks = BTreeMap::new();
