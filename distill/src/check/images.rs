@@ -20,7 +20,7 @@ pub(super) fn augmentation(checks: &mut Checks<'_>) -> Result<()> {
     }
     let (mean, std) = (MEAN.to_vec(), STD.to_vec());
     let preprocessing = Preprocessing::normalise(mean, std);
-    let flip = Pipeline { augment: vec![Augment::Flip { p: 1.0 }], preprocessing };
+    let flip = Pipeline::new(vec![Augment::Flip { p: 1.0 }], preprocessing);
     checks.compare("augment", "mirrored by the data's pipeline", 0.0, |device| {
         let made = if device.is_cpu() { by_pipeline(&flip)? } else { mirrored(device)? };
         // On the CPU, its own augmentation beside the pipeline's: their difference is nothing.

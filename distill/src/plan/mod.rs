@@ -3,6 +3,7 @@
 mod data;
 mod describe;
 mod losses;
+mod sight;
 mod teachers;
 mod views;
 
@@ -21,9 +22,10 @@ use crate::teacher::OpenOnnx;
 pub use data::PlannedData;
 pub use describe::Description;
 pub(crate) use losses::{Cast, PlannedLoss, Source, prefix};
+pub(crate) use sight::Sight;
+pub(crate) use teachers::Gives;
 pub use teachers::PlannedTeacher;
 use teachers::Question;
-pub(crate) use teachers::{Gives, Renormalise};
 pub(crate) use views::PlannedView;
 
 /// What a plan is given from outside.
@@ -304,10 +306,14 @@ fn cast(
     let mut cast = Cast::plain(student, &[], data.train.len(), recipe.seed);
     cast.students.extend(peers.iter().map(|peer| (peer.name.clone(), peer.graph.clone())));
     cast.teachers.extend(teachers.iter().map(|t| (t.name.clone(), t.graph.clone(), t.gives)));
+    cast.own_sight = (0..teachers.len()).filter(|i| teachers[*i].sight.own().is_some()).collect();
     for (i, view) in recipe.views.iter().enumerate() {
         cast.views.push(view.name.clone());
         if matches!(view.kind, ViewKind::Mixup { .. } | ViewKind::Cutmix { .. } | ViewKind::Extracurricular { .. }) {
             cast.mixing.push(i + 1);
+        }
+        if matches!(view.kind, ViewKind::Adversarial { .. }) {
+            cast.attacked.push(i + 1);
         }
     }
     cast

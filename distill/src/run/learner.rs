@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::optim::{Ema, Optimiser};
 use crate::params::Params;
-use crate::plan::{PlannedLoss, PlannedTeacher, PlannedView, Renormalise, Source, prefix};
+use crate::plan::{PlannedLoss, PlannedTeacher, PlannedView, Sight, Source, prefix};
 use crate::recipe::TrainSection;
 use crate::teacher::{Question, Teacher};
 
@@ -79,19 +79,14 @@ impl Student {
 pub(super) struct RunningTeacher {
     pub(super) name: String,
     pub(super) teacher: Box<dyn Teacher>,
-    pub(super) renormalise: Option<Renormalise>,
+    pub(super) sight: Sight,
 }
 
 impl RunningTeacher {
-    /// Answers to a batch as the student sees it.
+    /// Answers to a batch as its sight has it loaded: the student's, or its own.
     pub(super) fn outputs(&mut self, question: &Question<'_>, taps: &[NodeId]) -> Result<crate::network::Outputs> {
-        match &self.renormalise {
-            None => self.teacher.outputs(question, taps),
-            Some(how) => {
-                let pixels = how.apply(question.pixels)?;
-                self.teacher.outputs(&Question { pixels: &pixels, ..*question }, taps)
-            }
-        }
+        let pixels = self.sight.apply(question.pixels)?;
+        self.teacher.outputs(&Question { pixels: &pixels, ..*question }, taps)
     }
 
     /// Gradient of something of its logits in the pixels as the student sees them, up to a positive factor a channel.
@@ -100,10 +95,7 @@ impl RunningTeacher {
         input: &Tensor,
         slope: &dyn Fn(&Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
-        match &self.renormalise {
-            None => self.teacher.input_gradient(input, slope),
-            Some(how) => self.teacher.input_gradient(&how.apply(input)?, slope),
-        }
+        self.teacher.input_gradient(&self.sight.apply(input)?, slope)
     }
 }
 
@@ -127,9 +119,9 @@ impl Learner {
         }
         let mut running = Vec::with_capacity(teachers.len());
         for (i, teacher) in teachers.into_iter().enumerate() {
-            let (name, renormalise) = (teacher.name.clone(), teacher.renormalise.clone());
+            let (name, sight) = (teacher.name.clone(), teacher.sight.clone());
             let teacher = teacher.start(&taps_of(&losses, Source::Teacher(i)), &device)?;
-            running.push(RunningTeacher { name, teacher, renormalise });
+            running.push(RunningTeacher { name, teacher, sight });
         }
         Ok(Self {
             optimiser: train.optimiser.build()?,

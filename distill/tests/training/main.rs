@@ -10,4 +10,5 @@ mod learn;
 mod logits;
 mod resume;
 mod scene;
+mod sight;
 mod wrong;

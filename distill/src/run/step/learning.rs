@@ -10,7 +10,7 @@ use super::*;
 use crate::losses::{Teachers, catalog};
 use crate::network::Network;
 use crate::params::Params;
-use crate::plan::{Cast, Gives, PlannedLoss, Source};
+use crate::plan::{Cast, Gives, PlannedLoss, Sight, Source};
 use crate::recipe::{Recipe, TeacherNorm};
 use crate::run::learner::{Parts, RunningTeacher, taps_of};
 use crate::teacher::ZooTeacher;
@@ -155,7 +155,7 @@ fn learner(losses: &str, teachers: &[u64]) -> Learner {
     for (seed, taps) in teachers.iter().zip(&taps) {
         let zoo = ZooTeacher::new(&teacher, trained(*seed), TeacherNorm::Running, taps, &Device::Cpu).unwrap();
         let name = format!("t{seed}");
-        learner.teachers.push(RunningTeacher { name, teacher: Box::new(zoo), renormalise: None });
+        learner.teachers.push(RunningTeacher { name, teacher: Box::new(zoo), sight: Sight::Same });
     }
     learner
 }

@@ -11,7 +11,7 @@ mod features;
 use super::*;
 use crate::network::Network;
 use crate::params::Params;
-use crate::plan::{Cast, Gives, PlannedLoss, PlannedView, Source};
+use crate::plan::{Cast, Gives, PlannedLoss, PlannedView, Sight, Source};
 use crate::recipe::{Recipe, TeacherNorm};
 use crate::run::learner::{Parts, RunningTeacher, Student, taps_of};
 use crate::run::views::Look;
@@ -94,7 +94,7 @@ fn learner(recipe: &Recipe) -> Learner {
     cast.views.extend(recipe.views.iter().map(|view| view.name.clone()));
     let losses: Vec<PlannedLoss> = recipe.losses.iter().map(|section| cast.fit(section).unwrap()).collect();
     let taps = taps_of(&losses, Source::Teacher(0));
-    let pipeline = Pipeline { augment: Vec::new(), preprocessing: recipe.data.preprocessing.clone() };
+    let pipeline = Pipeline::new(Vec::new(), recipe.data.preprocessing.clone());
     let view = |section| PlannedView::check(section, &cast, &pipeline).unwrap();
     let params = Params::init(&student, 1, "", &Device::Cpu).unwrap();
     let network = Network::new(student.clone(), params, &Device::Cpu).unwrap();
@@ -106,7 +106,7 @@ fn learner(recipe: &Recipe) -> Learner {
     let mut learner = Learner::new(&recipe.train, recipe.seed, parts).unwrap();
     let weights = generated::weights(&teacher, 2);
     let zoo = ZooTeacher::new(&teacher, &weights, TeacherNorm::Running, &taps, &Device::Cpu).unwrap();
-    learner.teachers.push(RunningTeacher { name: "t".to_owned(), teacher: Box::new(zoo), renormalise: None });
+    learner.teachers.push(RunningTeacher { name: "t".to_owned(), teacher: Box::new(zoo), sight: Sight::Same });
     learner
 }
 
