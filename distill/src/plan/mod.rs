@@ -7,6 +7,8 @@ mod sight;
 mod teachers;
 mod views;
 
+use std::path::PathBuf;
+
 use attar_models::zoo::{self, NetworkSpec};
 use attar_models::{Graph, Op, read, rename};
 use candle_core::Device;
@@ -16,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::hash::file_sha256;
 use crate::labels::Asked;
 use crate::params::Params;
-use crate::recipe::{CLEAN, NetworkSection, PeerSection, Recipe, STUDENT, TeacherNorm, ViewKind, ViewSection};
+use crate::recipe::{CLEAN, NetworkSection, PeerSection, Recipe, STUDENT, TeacherNorm, Update, ViewKind, ViewSection};
 use crate::teacher::OpenOnnx;
 
 pub use data::PlannedData;
@@ -87,6 +89,30 @@ impl Plan {
     /// # Errors
     /// Whatever is wrong with the recipe or the files it names, with the dotted key and the nearest valid name.
     pub fn new(recipe: Recipe, options: PlanOptions) -> Result<Self> {
+        Self::taught_by(None, recipe, options)
+    }
+
+    /// Checks the generations behind the first one of [`Recipe::generations`] before that has trained, so that a mistake in the
+    /// third is not found after two trainings.
+    ///
+    /// # Errors
+    /// As [`Plan::new`], naming the generation.
+    pub fn check_generations(generations: &[(Recipe, PathBuf)]) -> Result<()> {
+        for pair in generations.windows(2) {
+            let [(before, _), (recipe, _)] = pair else { continue };
+            let plan = Self::taught_by(Some(&before.student.network), recipe.clone(), PlanOptions::default());
+            plan.map_err(|error| match error {
+                Error::Recipe { key, problem } => {
+                    Error::Recipe { key, problem: format!("{problem}\n  in the generation `{}`", recipe.name) }
+                }
+                other => other,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A plan, its only teacher being the network `before`, which has no weights yet, where there is one.
+    fn taught_by(before: Option<&NetworkSection>, recipe: Recipe, options: PlanOptions) -> Result<Self> {
         check_numbers(&recipe)?;
         if !recipe.generations.is_empty() {
             return Err(fail("generations", "a plan is of one generation; `Recipe::generations` takes them apart"));
@@ -100,7 +126,10 @@ impl Plan {
         let mut teachers = Vec::with_capacity(recipe.teachers.len());
         for section in &recipe.teachers {
             let key = format!("teachers.{}", section.name);
-            teachers.push(PlannedTeacher::load(section, &key, &data, &question, options.onnx.as_ref())?);
+            teachers.push(match before {
+                Some(network) => PlannedTeacher::forthcoming(section, build_network(network, "generations", &data)?.1),
+                None => PlannedTeacher::load(section, &key, &data, &question, options.onnx.as_ref())?,
+            });
         }
         let peer = |section: &PeerSection| {
             let (_, graph) = build_network(&section.network, &format!("peers.{}.network", section.name), &data)?;
@@ -180,6 +209,9 @@ fn check_numbers(recipe: &Recipe) -> Result<()> {
             let problem = format!("{weight} would make the loss grow, expected 0 or above");
             return Err(fail(&format!("losses.{}.weight", loss.name), problem));
         }
+    }
+    if train.update == Update::InTurn && recipe.peers.is_empty() {
+        return Err(fail("train.update", "`in-turn`, but the recipe has no [[peers]] to take turns with"));
     }
     if train.clip.is_some_and(|clip| !(clip > 0.0 && clip.is_finite())) {
         return Err(fail("train.clip", "expected a positive gradient norm"));

@@ -95,6 +95,23 @@ impl PlannedTeacher {
         })
     }
 
+    /// The network of the generation before, while it has no weights yet: what a later generation can be checked against. It
+    /// must not be asked anything.
+    pub(super) fn forthcoming(section: &TeacherSection, graph: Graph) -> Self {
+        Self {
+            name: section.name.clone(),
+            graph,
+            weights_sha256: String::new(),
+            bn: section.bn,
+            stated: BTreeMap::new(),
+            gives: Gives::All,
+            answers_sha256: None,
+            note: None,
+            sight: Sight::Same,
+            kind: Kind::Zoo(Weights::default()),
+        }
+    }
+
     /// A teacher whose answers are stored: they must be to the run's own question, and some are asked again.
     fn stored(
         section: &TeacherSection,

@@ -10,5 +10,6 @@ mod learn;
 mod logits;
 mod resume;
 mod scene;
+mod schemes;
 mod sight;
 mod wrong;

@@ -9,50 +9,22 @@ const LARGE: &str = "data.preprocessing.resize={ to = { exact = [24, 24] }, inte
 const FROM_LARGE: &str = "teachers.big.from.path=runs/large";
 
 /// Views of all kinds that the teacher answers to.
-const VIEWS: &str = r#"
-[[views]]
-name = "mixed"
-kind = "mixup"
+const VIEWS: [(&str, &str); 4] = [
+    ("mixed", "kind = \"mixup\""),
+    ("cut", "kind = \"cutmix\""),
+    (
+        "strong",
+        "kind = \"augmented\"\naugment = [{ kind = \"random-resized-crop\", size = 12 }, { kind = \"rand-augment\" }, { kind = \"random-erasing\" }]",
+    ),
+    ("between", "kind = \"extracurricular\"\nteacher = \"big\"\ncandidates = 2"),
+];
 
-[[views]]
-name = "cut"
-kind = "cutmix"
-
-[[views]]
-name = "strong"
-kind = "augmented"
-augment = [{ kind = "random-resized-crop", size = 12 }, { kind = "rand-augment" }, { kind = "random-erasing" }]
-
-[[views]]
-name = "between"
-kind = "extracurricular"
-teacher = "big"
-candidates = 2
-
-[[losses]]
-name = "view-kd"
-view = "mixed"
-weight = 0.5
-loss = { kind = "kd", temperature = 2.0 }
-
-[[losses]]
-name = "cut-kd"
-view = "cut"
-weight = 0.5
-loss = { kind = "kd", temperature = 2.0 }
-
-[[losses]]
-name = "strong-kd"
-view = "strong"
-weight = 0.5
-loss = { kind = "kd", temperature = 2.0 }
-
-[[losses]]
-name = "between-kd"
-view = "between"
-weight = 0.5
-loss = { kind = "kd", temperature = 2.0 }
-"#;
+/// A view, and a loss that follows the teacher in it.
+fn kd_on(view: &str, settings: &str) -> String {
+    format!(
+        "\n[[views]]\nname = \"{view}\"\n{settings}\n[[losses]]\nname = \"{view}-kd\"\nview = \"{view}\"\nteacher = \"big\"\nweight = 0.5\nloss = {{ kind = \"kd\", temperature = 2.0 }}\n"
+    )
+}
 
 /// A scene with a teacher of larger images, and what it came to on the test images.
 fn scene() -> (Scene, f64) {
@@ -64,7 +36,8 @@ fn scene() -> (Scene, f64) {
 #[test]
 fn a_teacher_of_larger_images_teaches_in_every_view_and_is_judged_by_its_own_preprocessing() {
     let (scene, top1) = scene();
-    std::fs::write(scene.root().join("views.toml"), STUDENT.to_owned() + VIEWS).unwrap();
+    let views: String = VIEWS.iter().map(|(view, settings)| kd_on(view, settings)).collect();
+    std::fs::write(scene.root().join("views.toml"), STUDENT.to_owned() + &views).unwrap();
     let overrides = [FROM_LARGE, "train.epochs=2"];
     let description = scene.plan("views", &overrides).unwrap().describe();
     assert_eq!((description.teachers[0].input.as_slice(), description.teachers[0].own_view), (&[1, 24, 24][..], true));
@@ -78,8 +51,7 @@ fn a_teacher_of_larger_images_teaches_in_every_view_and_is_judged_by_its_own_pre
 #[test]
 fn its_stored_answers_teach_as_it_does() {
     let (scene, _) = scene();
-    let end = STUDENT.find("[[losses]]\nname = \"cd\"").unwrap();
-    std::fs::write(scene.root().join("kd.toml"), &STUDENT[..end]).unwrap();
+    scene.write_kd();
     let store = scene.root().join("labels");
     let written = labels::write(scene.plan("kd", &[FROM_LARGE]).unwrap(), &store, 4, None, |_| ()).unwrap();
     assert!(written.teacher_preprocessing.is_some_and(|how| how.resize.is_some()));
@@ -87,10 +59,7 @@ fn its_stored_answers_teach_as_it_does() {
     let stored = "teachers.big.from={ kind = \"stored\", path = \"labels\" }";
     let live = scene.start("kd", "live", &[&alone[..], &[FROM_LARGE]].concat()).unwrap();
     let taught = scene.start("kd", "stored", &[&alone[..], &[stored]].concat()).unwrap();
-    let loss = |run: &str| -> f64 {
-        let text = std::fs::read_to_string(scene.run(run).join("metrics.csv")).unwrap();
-        text.lines().nth(2).unwrap().split(',').nth(3).unwrap().parse().unwrap()
-    };
+    let loss = |run| scene.train_loss(run, 2);
     // Half precision is all that stands between them.
     assert!((loss("live") - loss("stored")).abs() < 0.02 * loss("live").abs(), "{} {}", loss("live"), loss("stored"));
     assert_eq!(taught.teachers[0].weights_sha256, live.teachers[0].weights_sha256);
@@ -107,18 +76,8 @@ fn its_stored_answers_teach_as_it_does() {
 #[test]
 fn what_it_cannot_see_is_refused() {
     let (scene, _) = scene();
-    let attacked = r#"
-        [[views]]
-        name = "attacked"
-        kind = "adversarial"
-        [[losses]]
-        name = "attacked-kd"
-        view = "attacked"
-        teacher = "big"
-        weight = 1.0
-        loss = { kind = "kd", temperature = 2.0 }
-    "#;
-    std::fs::write(scene.root().join("attacked.toml"), STUDENT.to_owned() + attacked).unwrap();
+    let attacked = kd_on("attacked", "kind = \"adversarial\"");
+    std::fs::write(scene.root().join("attacked.toml"), STUDENT.to_owned() + &attacked).unwrap();
     let squeezed = "data.preprocessing.crop=[12, 10]";
     let unsaid = "teachers.big.from={ kind = \"weights\", path = \"runs/large/checkpoints/best/model.safetensors\", network = { name = \"resnet8\", input = [1, 24, 24] }, preprocessing = { channels = 1, mean = [0.3], std = [0.25] } }";
     for (recipe, overrides, expected) in [

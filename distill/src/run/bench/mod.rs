@@ -29,7 +29,7 @@ use crate::optim::OptimiserSpec;
 use crate::params::Params;
 use crate::plan::{Cast, PlannedLoss, Sight, Source, available_threads};
 use crate::precision::Precision;
-use crate::recipe::{LossSection, TeacherNorm, TrainSection};
+use crate::recipe::{LossSection, TeacherNorm, TrainSection, Update};
 use crate::teacher::ZooTeacher;
 
 pub use batches::{generate, save};
@@ -221,6 +221,7 @@ fn train(case: &Case) -> TrainSection {
             weight_decay: 5e-4,
             no_decay_norm_and_bias: false,
         },
+        update: Update::Together,
         clip: None,
         ema: None,
         threads: case.threads,
