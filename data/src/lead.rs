@@ -4,6 +4,7 @@ use attar_models::Preprocessing;
 use attar_models::card::Interpolation;
 
 use crate::augment::Frame;
+use crate::decode::MAX_PIXELS;
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::preprocess::{clamp, preprocessed_size, shown_part};
@@ -46,6 +47,9 @@ impl Lead {
             return Err(Error::setting("preprocessing", problem));
         }
         let ([top, left], [height, width]) = shown_part(&self.preprocessing, image);
+        if height as u64 * width as u64 > MAX_PIXELS {
+            return Err(Error::setting("crop", format!("{width}x{height}, expected at most {MAX_PIXELS} pixels")));
+        }
         let part = image.window(top, left, clamp(width), clamp(height)).with_channels(own.channels);
         Ok((resize(part, size[0], size[1], filter.unwrap_or(Interpolation::Bilinear))?, frame(seen.map(clamp))))
     }
@@ -165,5 +169,8 @@ mod tests {
         let other = Pipeline::new(Vec::new(), plain(3)).followed_by(plain(3), [40, 20]);
         let message = train_batch(&ramps(), &[0], &other, 0, 0).unwrap_err().to_string();
         assert!(message.contains("40x20 is of another shape than the 40x40"), "{message}");
+        let absurd = Preprocessing { crop: Some([1 << 20; 2]), ..plain(3) };
+        let absurd = Pipeline::new(Vec::new(), absurd).followed_by(plain(3), [40; 2]);
+        assert!(train_batch(&ramps(), &[0], &absurd, 0, 0).unwrap_err().to_string().starts_with("crop: "));
     }
 }

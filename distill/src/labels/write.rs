@@ -115,10 +115,11 @@ fn begin(directory: &Path, recipe: &Recipe, teacher: &PlannedTeacher, asked: Ask
     let store = super::Store::open(directory)?;
     let intact = store.intact();
     let mut there = store.manifest;
-    let of = |manifest: &Manifest| {
-        (manifest.weights_sha256.clone(), manifest.teacher_preprocessing.clone(), manifest.asked.clone(), manifest.top)
+    let same = |a: &Manifest, b: &Manifest| {
+        let teacher = (&a.weights_sha256, &a.teacher_preprocessing) == (&b.weights_sha256, &b.teacher_preprocessing);
+        teacher && (&a.asked, a.top) == (&b.asked, b.top)
     };
-    if of(&there) == of(&fresh) {
+    if same(&there, &fresh) {
         there.epochs.truncate(intact);
         return Ok(there);
     }

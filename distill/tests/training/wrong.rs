@@ -43,6 +43,7 @@ fn every_mistake_is_named() {
         (&["data.source.classes=[\"bottom\", \"middle\", \"top\"]"], &["teachers.big", "another order"]),
         (&["data.source.classes=[\"a\", \"b\", \"c\", \"d\"]"], &["teachers.big", "has 3 classes, the data 4"]),
         (&["train.ema=1.0"], &["train.ema"]),
+        (&["train.update=in-turn"], &["train.update: `in-turn`, but the recipe has no [[peers]]"]),
         (&["train.optimiser.momentun=0.9"], &["train.optimiser", "did you mean `momentum`?"]),
         (&["nonsense"], &["KEY=VALUE"]),
     ];
