@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use attar_data::{Batch, Pipeline};
+use candle_core::Tensor;
 
 use super::{Look, view_seed};
 use crate::error::Result;
-use crate::plan::Source;
+use crate::plan::{PlannedLoss, Source};
 use crate::recipe::ViewKind;
 use crate::run::evaluate::input;
 use crate::run::learner::Learner;
@@ -35,7 +36,7 @@ impl Learner {
 
     /// Whether a teacher needs a batch of its own of a view: other views are made of the plain one.
     fn has_own(&self, teacher: usize, view: usize) -> bool {
-        let asks = |loss: &&crate::plan::PlannedLoss| loss.teachers.contains(&Source::Teacher(teacher));
+        let asks = |loss: &&PlannedLoss| loss.teachers.contains(&Source::Teacher(teacher));
         let read = view == 0 || self.losses.iter().filter(asks).any(|loss| loss.views.contains(&view));
         self.teachers[teacher].sight.own().is_some() && read
     }
@@ -51,7 +52,10 @@ impl Learner {
                 }
                 _ => (plain.clone(), self.seed),
             };
-            (load.teacher.map_or_else(|| pipeline.clone(), |i| self.teachers[i].sight.pipeline(&pipeline)), seed)
+            match load.teacher {
+                None => (pipeline, seed),
+                Some(i) => (self.teachers[i].sight.pipeline(&pipeline), seed),
+            }
         };
         self.loads().into_iter().map(pipeline).collect()
     }
@@ -75,7 +79,7 @@ impl Learner {
     }
 
     /// What a teacher sees of a view.
-    pub(in crate::run) fn seen<'a>(&self, teacher: usize, look: &'a Look) -> Result<&'a candle_core::Tensor> {
+    pub(in crate::run) fn seen<'a>(&self, teacher: usize, look: &'a Look) -> Result<&'a Tensor> {
         match self.teachers[teacher].sight.own() {
             None => Ok(&look.x),
             Some(_) => look.own.get(&teacher).ok_or_else(|| lost("a teacher's own batch")),
