@@ -3,10 +3,11 @@
 use attar_models::Preprocessing;
 use rayon::prelude::*;
 
-use crate::augment::Augment;
+use crate::augment::{Augment, Frame};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::image::Image;
+use crate::lead::Lead;
 use crate::preprocess::{normalise, preprocess_image};
 use crate::random::Stream;
 
@@ -18,28 +19,51 @@ use crate::random::Stream;
 pub struct Pipeline {
     /// Random changes, in order.
     pub augment: Vec<Augment>,
-    /// Evaluation preprocessing.
+    /// Evaluation preprocessing of the network that sees the images.
     pub preprocessing: Preprocessing,
+    /// The network whose crops and draws are taken over, where this is a look over its shoulder.
+    pub lead: Option<Lead>,
 }
 
 impl Pipeline {
+    /// Images for the network itself: its own crops and draws.
+    pub fn new(augment: Vec<Augment>, preprocessing: Preprocessing) -> Self {
+        Self { augment, preprocessing, lead: None }
+    }
+
+    /// The same crops under the same draws for another network, which takes `size` (height and width) and has its own
+    /// preprocessing.
+    #[must_use]
+    pub fn followed_by(&self, preprocessing: Preprocessing, size: [usize; 2]) -> Self {
+        let lead = Lead { preprocessing: self.preprocessing.clone(), size };
+        Self { augment: self.augment.clone(), preprocessing, lead: Some(lead) }
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
     /// [`Error::Setting`] naming the setting.
     pub fn check(&self) -> Result<()> {
         self.preprocessing.check()?;
-        self.augment.iter().try_for_each(|augment| augment.check(self.preprocessing.channels))
+        let drawn = self.lead.as_ref().map_or(&self.preprocessing, |lead| &lead.preprocessing);
+        drawn.check()?;
+        self.augment.iter().try_for_each(|augment| augment.check(drawn.channels))
     }
 
     fn apply(&self, image: &Image, stream: &mut Stream) -> Result<Image> {
-        let resizes = self.augment.iter().any(|augment| matches!(augment, Augment::RandomResizedCrop { .. }));
-        let image = if resizes {
-            image.clone().with_channels(self.preprocessing.channels)
-        } else {
-            preprocess_image(image, &self.preprocessing)?
+        let crops = self.augment.iter().any(|augment| matches!(augment, Augment::RandomResizedCrop { .. }));
+        let (image, mut frame) = match &self.lead {
+            Some(lead) => lead.begin(image, &self.preprocessing, crops)?,
+            None => {
+                let image = match crops {
+                    true => image.clone().with_channels(self.preprocessing.channels),
+                    false => preprocess_image(image, &self.preprocessing)?,
+                };
+                let frame = Frame::of(&image, &self.preprocessing);
+                (image, frame)
+            }
         };
-        self.augment.iter().try_fold(image, |image, augment| augment.apply(image, &self.preprocessing, stream))
+        self.augment.iter().try_fold(image, |image, augment| augment.apply(image, &mut frame, stream))
     }
 }
 
@@ -118,10 +142,10 @@ mod tests {
     }
 
     fn pipeline() -> Pipeline {
-        Pipeline {
-            augment: vec![Augment::PadCrop { padding: 2, fill: Fill::Reflect }, Augment::Flip { p: 0.5 }],
-            preprocessing: Preprocessing::normalise(vec![0.5; 3], vec![0.25; 3]),
-        }
+        Pipeline::new(
+            vec![Augment::PadCrop { padding: 2, fill: Fill::Reflect }, Augment::Flip { p: 0.5 }],
+            Preprocessing::normalise(vec![0.5; 3], vec![0.25; 3]),
+        )
     }
 
     #[test]

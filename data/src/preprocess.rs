@@ -48,6 +48,22 @@ pub fn preprocessed_size(how: &Preprocessing, height: u32, width: u32) -> [usize
     how.crop.unwrap_or(resized.map(|size| size as usize))
 }
 
+/// The part of the source that the network sees, `[top, left]` and `[height, width]`, to the nearest pixel of the source. It reaches
+/// beyond the image where a crop is larger than what it crops.
+pub(crate) fn shown_part(how: &Preprocessing, image: &Image) -> ([i64; 2], [usize; 2]) {
+    let source = [image.height(), image.width()];
+    let resized = how.resize.map_or(source, |to| resized(to.to, source[0], source[1]));
+    let edge = |axis: usize| {
+        let crop = how.crop.map_or(resized[axis], |crop| clamp(crop[axis]));
+        let start = corner(resized[axis], crop);
+        let back = |at: i64| (at as f64 * f64::from(source[axis]) / f64::from(resized[axis].max(1))).round() as i64;
+        let (start, end) = (back(start), back(start + i64::from(crop)));
+        (start, usize::try_from(end - start).unwrap_or(0).max(1))
+    };
+    let ((top, height), (left, width)) = (edge(0), edge(1));
+    ([top, left], [height, width])
+}
+
 /// torchvision's rule: the shorter edge becomes `edge`, the longer one `edge * longer / shorter`, rounded down.
 fn resized(to: ResizeTo, height: u32, width: u32) -> [u32; 2] {
     match to {
@@ -61,20 +77,24 @@ fn resized(to: ResizeTo, height: u32, width: u32) -> [u32; 2] {
     }
 }
 
-fn clamp(size: usize) -> u32 {
+/// Where a centre crop begins: (size - crop) / 2 rounded half to even; below 0, the odd pixel at the end, where the crop is the
+/// larger one.
+fn corner(size: u32, crop: u32) -> i64 {
+    match i64::from(size) - i64::from(crop) {
+        missing if missing < 0 => -(-missing / 2),
+        spare => (spare as f64 / 2.0).round_ties_even() as i64,
+    }
+}
+
+pub(crate) fn clamp(size: usize) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)
 }
 
-/// torchvision's centre crop: a smaller image is first padded with zeros, the odd pixel at the bottom and right; then the
-/// corner is (size - crop) / 2 rounded half to even.
+/// torchvision's centre crop: a smaller image is first padded with zeros, the odd pixel at the bottom and right.
 fn centre_crop(image: &Image, height: u32, width: u32) -> Result<Image> {
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
         return Err(Error::setting("crop", format!("{width}x{height}, expected at most {MAX_PIXELS} pixels")));
     }
-    let corner = |size: u32, crop: u32| match i64::from(size) - i64::from(crop) {
-        missing if missing < 0 => -(-missing / 2),
-        spare => (spare as f64 / 2.0).round_ties_even() as i64,
-    };
     Ok(image.window(corner(image.height(), height), corner(image.width(), width), width, height))
 }
 

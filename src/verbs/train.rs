@@ -62,6 +62,7 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
     }
     let directory = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&recipe.name));
     let generations = recipe.generations(&directory)?;
+    Plan::check_generations(&generations)?;
     if args.dry_run {
         return dry_run(generations, args.json);
     }

@@ -179,7 +179,7 @@ fn a_teacher_that_does_not_fit_the_data() {
     let classes = |names: &[String]| format!("data.source.classes=[{}]", names.join(", "));
     plan(&classes(&labels)).fails(&["teachers.big", "has 10 classes, the data 11"]);
     plan(&classes(&labels[..10])).fails(&["teachers.big", "was trained on other classes", "`c0`"]);
-    plan("data.preprocessing.crop=[20, 20]").fails(&["teachers.big", "other pixels", "hint"]);
+    plan("data.preprocessing.crop=[20, 10]").fails(&["teachers.big", "come to it squeezed", "hint"]);
     let bare = "teachers.big.from={ kind = \"weights\", path = \"runs/teacher/checkpoints/best/model.safetensors\" }";
     plan(bare).fails(&["teachers.big", "mean and std are never guessed"]);
     plan("student.network.classes=7").fails(&["student.network.classes: 7, but the data has 10"]);

@@ -156,6 +156,10 @@ fn generations_are_runs_that_teach_each_other() {
     std::fs::write(scene.root().join("chain.toml"), text + chain).unwrap();
     let args = ["distill", "chain.toml", "--out", "runs/chain"];
     scene.attar(&[&args[..], &["--dry-run"]].concat()).ok();
+    // The first generation has no teacher and goes without the loss that is wrong.
+    let wrong = scene.attar(&[&args[..], &["--set", "losses.kd.loss.temperature=-1"]].concat());
+    wrong.fails(&["losses.kd.loss.temperature", "in the generation `alone`"]);
+    assert!(!scene.root().join("runs/chain-first").exists(), "trained before the mistake was found");
     scene.attar(&args).ok();
     let receipt = |run: &str| -> serde_json::Value {
         serde_json::from_slice(&std::fs::read(scene.root().join(run).join("receipt.json")).unwrap()).unwrap()

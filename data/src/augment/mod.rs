@@ -7,6 +7,7 @@ mod affine;
 mod colour_jitter;
 mod enhance;
 mod flip;
+mod frame;
 mod moves;
 mod pad_crop;
 mod paint;
@@ -17,7 +18,6 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use attar_models::Preprocessing;
 use attar_models::card::Interpolation;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,7 @@ use crate::resize::resize;
 
 pub use affine::Sampling;
 pub use colour_jitter::ColourJitter;
+pub(crate) use frame::Frame;
 pub use moves::{Draw, Moves};
 pub use paint::Paint;
 pub use rand_augment::RandAugment;
@@ -141,22 +142,24 @@ impl Augment {
         }
     }
 
-    /// The changed image, which will be normalised as `how` says.
-    pub(crate) fn apply(&self, image: Image, how: &Preprocessing, stream: &mut Stream) -> Result<Image> {
+    /// The changed image. Draws are made in `frame`, which becomes that of the image that is returned.
+    pub(crate) fn apply(&self, image: Image, frame: &mut Frame<'_>, stream: &mut Stream) -> Result<Image> {
         Ok(match self {
-            Self::PadCrop { padding, fill } => pad_crop::pad_crop(&image, *padding, *fill, stream)?,
+            Self::PadCrop { padding, fill } => pad_crop::pad_crop(&image, frame, *padding, *fill, stream)?,
             Self::Flip { p } => match flip::happens(*p, stream) {
                 true => flip::flip(image),
                 false => image,
             },
             Self::RandomResizedCrop { size, scale, ratio, interpolation } => {
-                let [top, left, height, width] =
-                    random_crop::random_part(image.height(), image.width(), *scale, *ratio, stream);
+                let part = random_crop::random_part(frame.height, frame.width, *scale, *ratio, stream);
+                let [top, left, height, width] = frame.part(part, &image);
                 let part = image.window(i64::from(top), i64::from(left), width, height);
-                resize(part, *size, *size, *interpolation)?
+                let ([height, width], own) = frame.resized.unwrap_or(([*size; 2], None));
+                (frame.height, frame.width) = (*size, *size);
+                resize(part, height, width, own.unwrap_or(*interpolation))?
             }
-            Self::RandAugment(settings) => settings.apply(image, how, stream),
-            Self::RandomErasing(settings) => settings.apply(image, how, stream),
+            Self::RandAugment(settings) => settings.apply(image, frame, stream),
+            Self::RandomErasing(settings) => settings.apply(image, frame, stream),
             Self::ColourJitter(settings) => settings.apply(image, stream),
         })
     }

@@ -1,19 +1,25 @@
 //! Pad all sides, then crop the original size somewhere.
 
-use super::Fill;
+use super::{Fill, Frame};
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::random::Stream;
 
-/// The image's own size out of the padded image, at a random place.
-pub(super) fn pad_crop(image: &Image, padding: u32, fill: Fill, stream: &mut Stream) -> Result<Image> {
+/// The image's own size out of the padded image, at a random place. Padding and place are in pixels of the frame.
+pub(super) fn pad_crop(
+    image: &Image,
+    frame: &Frame<'_>,
+    padding: u32,
+    fill: Fill,
+    stream: &mut Stream,
+) -> Result<Image> {
     // By the padding and not by the place drawn, or a recipe would fail in some epochs only.
-    if fill == Fill::Reflect && padding >= image.width().min(image.height()) {
-        let (width, height) = (image.width(), image.height());
+    if fill == Fill::Reflect && padding >= frame.width.min(frame.height) {
+        let (width, height) = (frame.width, frame.height);
         let problem = format!("{padding}, expected less than both edges of the {width}x{height} image to reflect it");
         return Err(Error::setting("augment.padding", problem));
     }
-    let [top, left] = place(padding, stream);
+    let [top, left] = frame.place(place(padding, stream), image);
     window(image, top, left, fill)
 }
 
@@ -30,7 +36,8 @@ fn window(image: &Image, top: i64, left: i64, fill: Fill) -> Result<Image> {
     }
     let reflect = |at: i64, size: u32| {
         let last = i64::from(size) - 1;
-        (last - (last - at.abs()).abs()) as usize
+        // Rounding from a larger frame may name the pixel behind the last one.
+        (last - (last - at.abs()).abs()).abs().min(last) as usize
     };
     let channels = usize::from(image.channels());
     let mut pixels = Vec::with_capacity(image.pixels().len());

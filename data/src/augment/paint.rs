@@ -1,9 +1,10 @@
 //! What is painted where an augmentation leaves nothing of the image.
 
-use attar_models::Preprocessing;
 use serde::{Deserialize, Serialize};
 
+use super::Frame;
 use crate::error::{Error, Result};
+use crate::image::luma;
 use crate::random::Stream;
 
 /// A colour, or what stands for one: `"black"`, `"mean"`, `"noise"` or `{ colour = [124, 116, 104] }`.
@@ -33,10 +34,12 @@ impl Paint {
         }
     }
 
-    /// One pixel, a value a channel.
-    pub(super) fn pixel(&self, how: &Preprocessing, stream: &mut Stream) -> Vec<u8> {
+    /// One pixel for an image of so many channels. Mean and spread are those of the frame's network, whose colour a network
+    /// that follows it is shown too.
+    pub(super) fn pixel(&self, frame: &Frame<'_>, channels: u8, stream: &mut Stream) -> Vec<u8> {
+        let how = frame.how;
         let to_pixel = |value: f64| (255.0 * value).round() as u8;
-        match self {
+        let pixel: Vec<u8> = match self {
             Self::Black => vec![0; how.channels],
             Self::Mean => how.mean.iter().map(|mean| to_pixel(f64::from(*mean))).collect(),
             Self::Noise => {
@@ -46,6 +49,11 @@ impl Paint {
             Self::Colour(values) => {
                 (0..how.channels).filter_map(|c| values.get(c).or(values.first()).copied()).collect()
             }
+        };
+        match (pixel.as_slice(), channels) {
+            ([grey], 3) => vec![*grey; 3],
+            ([_, _, _], 1) => vec![luma(&pixel)],
+            _ => pixel,
         }
     }
 }

@@ -4,10 +4,9 @@
 //! one; `v2` solarises at thresholds that are rounded otherwise). Equal to it bit for bit on the fixtures: every operation at
 //! every strength of both signs, both samplings.
 
-use attar_models::Preprocessing;
 use serde::{Deserialize, Serialize};
 
-use super::{Paint, Sampling, affine, enhance, tables};
+use super::{Frame, Paint, Sampling, affine, enhance, tables};
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::random::Stream;
@@ -118,6 +117,16 @@ impl Operation {
         }
     }
 
+    /// A strength in pixels of the frame in those of the image; any other is what it is.
+    fn scaled(self, strength: f64, frame: &Frame<'_>, image: &Image) -> f64 {
+        let moved = [strength as i64; 2]; // whole pixels of the frame, as a translation is
+        match self {
+            Self::TranslateX => frame.place(moved, image)[1] as f64,
+            Self::TranslateY => frame.place(moved, image)[0] as f64,
+            _ => strength,
+        }
+    }
+
     /// The image after it, `strength` signed.
     pub(super) fn apply(self, image: Image, strength: f64, sampling: Sampling, fill: &[u8]) -> Image {
         match self {
@@ -161,10 +170,11 @@ impl RandAugment {
         self.fill.check("augment.fill", channels)
     }
 
-    pub(super) fn apply(&self, image: Image, how: &Preprocessing, stream: &mut Stream) -> Image {
-        let fill = self.fill.pixel(how, stream);
+    pub(super) fn apply(&self, image: Image, frame: &Frame<'_>, stream: &mut Stream) -> Image {
+        let fill = self.fill.pixel(frame, image.channels(), stream);
         (0..self.ops).fold(image, |image, _| {
-            let (operation, strength) = Operation::draw(self.magnitude, image.height(), image.width(), stream);
+            let (operation, strength) = Operation::draw(self.magnitude, frame.height, frame.width, stream);
+            let strength = operation.scaled(strength, frame, &image);
             operation.apply(image, strength, self.sampling, &fill)
         })
     }

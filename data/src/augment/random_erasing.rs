@@ -3,10 +3,9 @@
 //! Size, shape and place are drawn as by torchvision's `RandomErasing`. Deviation: torchvision erases the normalised input, this
 //! the pixels before normalisation, so what is painted is rounded to 1/255, and noise is clipped to what a pixel can show.
 
-use attar_models::Preprocessing;
 use serde::{Deserialize, Serialize};
 
-use super::{Paint, check_p, check_range};
+use super::{Frame, Paint, check_p, check_range};
 use crate::error::Result;
 use crate::image::Image;
 use crate::random::Stream;
@@ -55,26 +54,27 @@ impl RandomErasing {
         self.value.check("augment.value", channels)
     }
 
-    pub(super) fn apply(&self, image: Image, how: &Preprocessing, stream: &mut Stream) -> Image {
+    pub(super) fn apply(&self, image: Image, frame: &Frame<'_>, stream: &mut Stream) -> Image {
         if stream.unit() >= self.p {
             return image;
         }
-        let part = erased(image.height(), image.width(), self.scale, self.ratio, stream);
-        let Some([top, left, height, width]) = part.map(|part| part.map(|size| size as usize)) else { return image };
-        let (row, channels) = (image.width() as usize, usize::from(image.channels()));
-        let colour = match self.value {
-            Paint::Noise => None,
-            _ => Some(self.value.pixel(how, stream)),
+        let Some(part) = erased(frame.height, frame.width, self.scale, self.ratio, stream) else { return image };
+        let (row, channels) = (image.width() as usize, image.channels());
+        let [top, left, height, width] = frame.part(part, &image).map(|size| size as usize);
+        // Noise has the grain of the frame: one value for each of its pixels, shown wherever that pixel is.
+        let [drawn_height, drawn_width] = match self.value {
+            Paint::Noise => [part[2] as usize, part[3] as usize],
+            _ => [1, 1],
         };
+        let patch: Vec<_> =
+            (0..drawn_height * drawn_width).map(|_| self.value.pixel(frame, channels, stream)).collect();
         image.map_pixels(|pixels| {
-            for y in top..top + height {
-                let start = (y * row + left) * channels;
-                for pixel in pixels[start..start + width * channels].chunks_exact_mut(channels) {
-                    match &colour {
-                        Some(colour) => pixel.copy_from_slice(colour),
-                        None => pixel.copy_from_slice(&self.value.pixel(how, stream)),
-                    }
-                }
+            for y in 0..height {
+                let start = ((top + y) * row + left) * usize::from(channels);
+                let line = &patch[y * drawn_height / height * drawn_width..][..drawn_width];
+                let line_pixels =
+                    pixels[start..start + width * usize::from(channels)].chunks_exact_mut(channels.into());
+                line_pixels.enumerate().for_each(|(x, pixel)| pixel.copy_from_slice(&line[x * drawn_width / width]));
             }
         })
     }

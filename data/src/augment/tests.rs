@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use attar_models::Preprocessing;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -21,7 +22,8 @@ pub(super) fn grey(height: u32, width: u32, pixels: &[u8]) -> Image {
 
 /// Applied to an image that will be normalised with mean 0.5 and standard deviation 0.25.
 pub(super) fn apply(augment: &Augment, image: &Image, stream: &mut Stream) -> Result<Image> {
-    augment.apply(image.clone(), &how(usize::from(image.channels())), stream)
+    let how = how(usize::from(image.channels()));
+    augment.apply(image.clone(), &mut Frame::of(image, &how), stream)
 }
 
 fn how(channels: usize) -> Preprocessing {

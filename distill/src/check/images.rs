@@ -18,7 +18,7 @@ pub(super) fn augmentation(checks: &mut Checks<'_>) -> Result<()> {
         let case = format!("40 images of 9x11x{channels}, {fill:?}");
         checks.compare("augment", &case, 0.0, |device| many(fill, channels, device))?;
     }
-    let flip = Pipeline { augment: vec![Augment::Flip { p: 1.0 }], preprocessing: normalise(3) };
+    let flip = Pipeline::new(vec![Augment::Flip { p: 1.0 }], normalise(3));
     checks.compare("augment", "mirrored by the data's pipeline", 0.0, |device| {
         let made = if device.is_cpu() { by_pipeline(&flip)? } else { mirrored(device)? };
         // On the CPU, its own augmentation beside the pipeline's: their difference is nothing.

@@ -9,7 +9,7 @@ use candle_core::{Device, Tensor};
 use super::record::log_softmax;
 use super::store::Store;
 use crate::error::{Error, Result};
-use crate::plan::{PlannedData, PlannedTeacher, Renormalise};
+use crate::plan::{PlannedData, PlannedTeacher, Sight};
 use crate::precision::Precision;
 use crate::recipe::TeacherSection;
 use crate::run::input;
@@ -42,18 +42,18 @@ fn difference(again: &[f64], stored: &[f32], top: usize) -> f64 {
 /// A teacher that answers.
 pub(super) struct Live {
     teacher: Box<dyn Teacher>,
-    renormalise: Option<Renormalise>,
+    pub(super) sight: Sight,
 }
 
 impl Live {
     pub(super) fn start(teacher: PlannedTeacher, device: &Device) -> Result<Self> {
-        let renormalise = teacher.renormalise.clone();
-        Ok(Self { teacher: teacher.start(&[], Precision::F32, device)?, renormalise })
+        let sight = teacher.sight.clone();
+        Ok(Self { teacher: teacher.start(&[], Precision::F32, device)?, sight })
     }
 
-    /// Logits of a batch as the student sees it, row by row.
+    /// Logits of a batch as its sight has it loaded, row by row.
     pub(super) fn answer(&mut self, pixels: &Tensor) -> Result<Vec<Vec<f32>>> {
-        let pixels = self.renormalise.as_ref().map_or_else(|| Ok(pixels.clone()), |how| how.apply(pixels))?;
+        let pixels = self.sight.apply(pixels)?;
         let rows = self.teacher.outputs(&Question { pixels: &pixels, samples: None }, &[])?.logits.to_vec2::<f32>()?;
         match rows.iter().flatten().all(|value| value.is_finite()) {
             true => Ok(rows),
@@ -89,9 +89,14 @@ impl Store {
             let problem = "the teacher's weights have changed since its answers were stored\n  hint: write them again with `attar labels` into another directory";
             return Err(fail(problem.to_owned()));
         }
+        if teacher.sight.own().map(|own| &own.preprocessing) != manifest.teacher_preprocessing.as_ref() {
+            let problem = "the teacher sees the images another way than when its answers were stored\n  hint: write them again with `attar labels` into another directory";
+            return Err(fail(problem.to_owned()));
+        }
         let ids: Vec<u32> = (0..data.train.len().min(SAMPLES) as u32).collect();
-        let batch = train_batch(data.train.as_ref(), &ids, &data.pipeline, manifest.asked.seed, 1)?;
         let mut live = Live::start(teacher, &Device::Cpu)?;
+        let pipeline = live.sight.pipeline(&data.pipeline);
+        let batch = train_batch(data.train.as_ref(), &ids, &pipeline, manifest.asked.seed, 1)?;
         let stored = self.rows(1, &ids)?;
         let again = live.answer(&input(&batch, &Device::Cpu)?)?;
         for (row, stored) in again.iter().zip(stored.chunks(manifest.asked.classes)) {

@@ -45,6 +45,9 @@ pub struct Manifest {
     pub weights_sha256: String,
     /// Where it came from, relative to the store where that is shorter: asked again for a sample when the store is used.
     pub from: TeacherSource,
+    /// The teacher's own preprocessing, where it sees the student's crops in its own size or by its own filter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher_preprocessing: Option<Preprocessing>,
     /// What was asked.
     pub asked: Asked,
     /// Classes kept of each sample.

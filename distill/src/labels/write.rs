@@ -52,7 +52,7 @@ pub fn write(
         while manifest.epochs.len() < epochs {
             let epoch = manifest.epochs.len() + 1;
             let order: Vec<u32> = (0..data.train.len() as u32).collect();
-            let pipelines = vec![(data.pipeline.clone(), recipe.seed)];
+            let pipelines = vec![(teacher.sight.pipeline(&data.pipeline), recipe.seed)];
             let parts = batches(&order, recipe.train.batch);
             let count = parts.len();
             let how = How::Train { pipelines, epoch: epoch as u64 };
@@ -103,6 +103,7 @@ fn begin(directory: &Path, recipe: &Recipe, teacher: &PlannedTeacher, asked: Ask
         network: teacher.graph.name().to_owned(),
         weights_sha256: teacher.weights_sha256.clone(),
         from,
+        teacher_preprocessing: teacher.sight.own().map(|own| own.preprocessing.clone()),
         asked,
         top,
         epochs: Vec::new(),
@@ -114,8 +115,10 @@ fn begin(directory: &Path, recipe: &Recipe, teacher: &PlannedTeacher, asked: Ask
     let store = super::Store::open(directory)?;
     let intact = store.intact();
     let mut there = store.manifest;
-    let same =
-        |a: &Manifest, b: &Manifest| (&a.weights_sha256, &a.asked, a.top) == (&b.weights_sha256, &b.asked, b.top);
+    let same = |a: &Manifest, b: &Manifest| {
+        let teacher = (&a.weights_sha256, &a.teacher_preprocessing) == (&b.weights_sha256, &b.teacher_preprocessing);
+        teacher && (&a.asked, a.top) == (&b.asked, b.top)
+    };
     if same(&there, &fresh) {
         there.epochs.truncate(intact);
         return Ok(there);

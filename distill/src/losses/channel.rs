@@ -11,6 +11,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::pairs::{self, Pair, Pairs};
+use super::regressor::norm;
 use super::{Basis, Entry, Loss, Site, Spec, Step, Taps, Teachers, setting};
 use crate::error::Result;
 use crate::ops::global_avg_pool;
@@ -163,10 +164,7 @@ fn connector(name: &str, input: [usize; 3], channels: Option<usize>, relu: bool)
     let (mut builder, mut at) = GraphBuilder::new(name, input)?;
     if let Some(channels) = channels {
         at = builder.add("conv", Op::Conv2d(Conv2d::square(input[0], channels, 1, 1, 0)), &[at])?;
-        at = builder.add("bn", Op::BatchNorm2d { channels, eps: 1e-5, momentum: 0.1 }, &[at])?;
-        if relu {
-            at = builder.add("relu", Op::Relu, &[at])?;
-        }
+        at = norm(&mut builder, at, channels, relu)?;
     }
     let mean = builder.add("mean", Op::GlobalAvgPool, &[at])?;
     Ok(builder.finish(mean))

@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use super::contrast::info_nce;
 use super::embedding::Embedding;
-use super::{Basis, Entry, Loss, Pairs, Param, Site, Spec, Step, Taps, Teachers, log_softmax, pairs, setting};
+use super::logits::trust;
+use super::{Basis, Entry, Loss, Pairs, Param, Site, Spec, Step, Taps, Teachers, pairs, setting};
 use crate::error::{Error, Result};
 
 /// Settings of [`gacd`].
@@ -115,14 +116,6 @@ pub fn gacd(
             total.div(&some)?
         }
     })
-}
-
-/// The probability that logits `[N, K]` give to each label, `[N]`; a constant.
-///
-/// # Errors
-/// Shapes that do not fit, or a device that failed.
-pub fn trust(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
-    Ok(log_softmax(&logits.detach())?.gather(&labels.unsqueeze(1)?, 1)?.squeeze(1)?.exp()?)
 }
 
 impl Spec for GacdSpec {

@@ -10,7 +10,7 @@
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::logits::{STANDARDISE, Standardise, at_label, beside_label, cross, several_classes, soften};
+use super::logits::{STANDARDISE, Standardise, at_label, beside_label, cross, several_classes, soften, trust};
 use super::{Basis, Entry, Loss, Site, Spec, Step, Teachers, log_softmax, setting};
 use crate::error::Result;
 
@@ -43,8 +43,7 @@ fn one_and_a_half() -> f64 {
 /// # Errors
 /// Shapes that differ, labels beyond the classes, or a device that failed.
 pub fn trusted_label(student: &Tensor, teacher: &Tensor, labels: &Tensor) -> Result<Tensor> {
-    let trust = at_label(&log_softmax(&teacher.detach())?, labels)?.exp()?;
-    Ok((at_label(&log_softmax(student)?, labels)? * trust)?.mean_all()?.neg()?)
+    Ok((at_label(&log_softmax(student)?, labels)? * trust(teacher, labels)?)?.mean_all()?.neg()?)
 }
 
 /// [`trusted_label`] plus `gamma T^2` times the mean cross-entropy between teacher and student over the classes beside

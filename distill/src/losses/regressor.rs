@@ -54,7 +54,7 @@ pub(super) fn three_convs(name: &str, from: [usize; 3], pool: [usize; 2], channe
 }
 
 /// Batch norm and, if asked for, ReLU.
-fn norm(builder: &mut GraphBuilder, at: NodeId, channels: usize, relu: bool) -> Result<NodeId> {
+pub(super) fn norm(builder: &mut GraphBuilder, at: NodeId, channels: usize, relu: bool) -> Result<NodeId> {
     let norm = builder.add("bn", Op::BatchNorm2d { channels, eps: 1e-5, momentum: 0.1 }, &[at])?;
     if relu { builder.add("relu", Op::Relu, &[norm]) } else { Ok(norm) }
 }

@@ -58,15 +58,15 @@ fn convolutions_and_their_gradients_agree_with_the_kernels() {
         let x = random(&x_shape, 1);
         let weight = random(&conv.weight_shape(), 2);
         let bias = random(&[conv.out_channels], 3);
-        let y = cpu::conv2d(&shape, &x, &weight, Some(&bias)).unwrap();
+        let y = cpu::conv2d::<f32>(&shape, &x, &weight, Some(&bias)).unwrap();
         assert_close(&y, &portable::conv2d(&shape, &x, &weight, Some(&bias)).unwrap(), &what);
         let dy = random(y.dims(), 4);
-        let dx = cpu::conv2d_input_grad(&shape, &dy, &weight).unwrap();
+        let dx = cpu::conv2d_input_grad::<f32>(&shape, &dy, &weight).unwrap();
         assert_close(&dx, &portable::conv2d_input_grad(&shape, &dy, &weight).unwrap(), &what);
-        let dweight = cpu::conv2d_weight_grad(&shape, &x, &dy).unwrap();
+        let dweight = cpu::conv2d_weight_grad::<f32>(&shape, &x, &dy).unwrap();
         assert_close(&dweight, &portable::conv2d_weight_grad(&shape, &x, &dy).unwrap(), &what);
         let sums = norm_shape(dy.dims()).unwrap();
-        let dbias = cpu::channel_sums(&sums, &dy).unwrap();
+        let dbias = cpu::channel_sums::<f32>(&sums, &dy).unwrap();
         assert_close(&dbias, &portable::channel_sums(&sums, &dy).unwrap(), &what);
     }
 }
@@ -84,7 +84,7 @@ fn batch_norms_and_their_gradients_agree_with_the_kernels() {
         for activation in [None, Some(Activation::Relu), Some(Activation::Relu6)] {
             let what = format!("{activation:?}, residual {}", residual.is_some());
             let tail = Tail { residual, activation };
-            let (y, stats) = cpu::batch_norm_train(&shape, &x, affine, 1e-5, tail).unwrap();
+            let (y, stats) = cpu::batch_norm_train::<f32>(&shape, &x, affine, 1e-5, tail).unwrap();
             let (other, others) = portable::batch_norm_train(&shape, &x, affine, 1e-5, tail).unwrap();
             assert_close(&y, &other, &what);
             assert_close(&stats.mean, &others.mean, &what);
@@ -93,7 +93,7 @@ fn batch_norms_and_their_gradients_agree_with_the_kernels() {
 
             let activated = activation.map(|activation| (&y, activation));
             let wants = residual.is_some();
-            let a = cpu::batch_norm_backward(&shape, &x, &weight, &stats, activated, &dy, wants).unwrap();
+            let a = cpu::batch_norm_backward::<f32>(&shape, &x, &weight, &stats, activated, &dy, wants).unwrap();
             let b = portable::batch_norm_backward(&shape, &x, &weight, &stats, activated, &dy, wants).unwrap();
             assert_close(&a.dx, &b.dx, &what);
             assert_close(&a.dweight, &b.dweight, &what);
@@ -103,7 +103,7 @@ fn batch_norms_and_their_gradients_agree_with_the_kernels() {
                 assert_close(&a, &b, &what);
             }
             let running = (&bias, &variance);
-            let a = cpu::batch_norm_eval(&shape, &x, affine, running, 1e-5, tail).unwrap();
+            let a = cpu::batch_norm_eval::<f32>(&shape, &x, affine, running, 1e-5, tail).unwrap();
             assert_close(&a, &portable::batch_norm_eval(&shape, &x, affine, running, 1e-5, tail).unwrap(), &what);
         }
     }
@@ -122,20 +122,20 @@ fn poolings_and_their_gradients_agree_with_the_kernels() {
         let shape = pool_shape(&pool, &x_shape).unwrap();
         // All below zero, so that padding which counted as zero would win; and with ties.
         let x = ((random(&x_shape, 1) * 3.0).unwrap().round().unwrap() - 4.0).unwrap();
-        let (y, argmax) = cpu::max_pool2d(&shape, &x).unwrap();
+        let (y, argmax) = cpu::max_pool2d::<f32>(&shape, &x).unwrap();
         let (other, others) = portable::max_pool2d(&shape, &x).unwrap();
         assert_close(&y, &other, &what);
         let dy = random(y.dims(), 2);
-        let dx = cpu::max_pool2d_backward(&shape, &dy, &argmax).unwrap();
+        let dx = cpu::max_pool2d_backward::<f32>(&shape, &dy, &argmax).unwrap();
         assert_close(&dx, &portable::max_pool2d_backward(&shape, &dy, &others).unwrap(), &what);
 
-        let y = cpu::avg_pool2d(&shape, &x).unwrap();
+        let y = cpu::avg_pool2d::<f32>(&shape, &x).unwrap();
         assert_close(&y, &portable::avg_pool2d(&shape, &x).unwrap(), &what);
-        let dx = cpu::avg_pool2d_backward(&shape, &dy).unwrap();
+        let dx = cpu::avg_pool2d_backward::<f32>(&shape, &dy).unwrap();
         assert_close(&dx, &portable::avg_pool2d_backward(&shape, &dy).unwrap(), &what);
 
         let planes = norm_shape(&x_shape).unwrap();
-        let y = cpu::global_avg_pool(&planes, &x).unwrap();
+        let y = cpu::global_avg_pool::<f32>(&planes, &x).unwrap();
         assert_close(&y, &portable::global_avg_pool(&planes, &x).unwrap(), &what);
         let dx = cpu::global_avg_pool_backward(&planes, &y).unwrap();
         assert_close(&dx, &portable::global_avg_pool_backward(&planes, &y).unwrap(), &what);
@@ -161,10 +161,10 @@ fn linear_layers_and_activations_agree_with_the_kernels() {
         (Activation::Relu6, [0.0, 0.0, 0.5, 5.9, 6.0, 6.0], [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]),
     ];
     for (activation, values, slopes) in expected {
-        let y = cpu::activate(activation, &x).unwrap();
+        let y = cpu::activate::<f32>(activation, &x).unwrap();
         assert_eq!(y.to_vec1::<f32>().unwrap(), values);
         assert_eq!(portable::activate(activation, &x).unwrap().to_vec1::<f32>().unwrap(), values);
-        assert_eq!(cpu::activate_backward(activation, &y, &dy).unwrap().to_vec1::<f32>().unwrap(), slopes);
+        assert_eq!(cpu::activate_backward::<f32>(activation, &y, &dy).unwrap().to_vec1::<f32>().unwrap(), slopes);
         assert_eq!(portable::activate_backward(activation, &y, &dy).unwrap().to_vec1::<f32>().unwrap(), slopes);
     }
 }

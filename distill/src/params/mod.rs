@@ -125,6 +125,16 @@ impl Params {
         self.0.is_empty()
     }
 
+    /// Keeps what `wanted` says of its name.
+    pub(crate) fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
+        self.0.retain(|name, _| wanted(name));
+    }
+
+    /// Replaces values by those of `other`, by name.
+    pub(crate) fn take(&mut self, other: &Self) -> Result<()> {
+        other.iter().try_for_each(|(name, tensor, _)| self.set(name, tensor.clone()))
+    }
+
     /// Plain arrays of everything.
     ///
     /// # Errors

@@ -77,7 +77,7 @@ impl std::fmt::Debug for PlannedData {
 impl PlannedData {
     /// Opens the data and splits it. The split depends on `seed` and the labels only.
     pub(super) fn open(section: &DataSection, seed: u64) -> Result<Self> {
-        let pipeline = Pipeline { augment: section.augment.clone(), preprocessing: section.preprocessing.clone() };
+        let pipeline = Pipeline::new(section.augment.clone(), section.preprocessing.clone());
         pipeline.check().map_err(|error| fail("data", error.to_string()))?;
         if !(0.0..1.0).contains(&section.validation) {
             return Err(fail("data.validation", format!("{}, expected a share in [0, 1)", section.validation)));

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Gives, Plan, Residence, Source};
+use super::{Gives, Plan, Residence, Sight, Source};
 use crate::device;
 use crate::recipe::{CLEAN, STUDENT};
 
@@ -69,6 +69,8 @@ pub struct NetworkDescription {
     pub macs: Option<u64>,
     /// Whether batches are normalised anew for it.
     pub renormalised: bool,
+    /// Whether it sees the same crops in its own size and by its own filter.
+    pub own_view: bool,
 }
 
 /// A loss and what it reads.
@@ -126,6 +128,7 @@ impl Description {
             parameters: Some(plan.student.parameter_count()),
             macs: Some(plan.student.macs()),
             renormalised: false,
+            own_view: false,
         };
         let teachers = plan.teachers.iter().map(|teacher| NetworkDescription {
             role: teacher.name.clone(),
@@ -133,7 +136,8 @@ impl Description {
             input: teacher.graph.input_shape().to_vec(),
             parameters: (teacher.gives == Gives::All).then(|| teacher.graph.parameter_count()),
             macs: (teacher.gives == Gives::All).then(|| teacher.graph.macs()),
-            renormalised: teacher.renormalise.is_some(),
+            renormalised: matches!(teacher.sight, Sight::Renormalised(_)),
+            own_view: teacher.sight.own().is_some(),
         });
         let peers = plan.peers.iter().map(|peer| NetworkDescription {
             role: peer.name.clone(),
@@ -142,6 +146,7 @@ impl Description {
             parameters: Some(peer.graph.parameter_count()),
             macs: Some(peer.graph.macs()),
             renormalised: false,
+            own_view: false,
         });
         Self {
             name: recipe.name.clone(),
@@ -257,7 +262,12 @@ impl fmt::Display for Description {
             if let (Some(parameters), Some(macs)) = (network.parameters, network.macs) {
                 write!(f, ", {parameters} parameters, {:.1} M MACs", macs as f64 / 1e6)?;
             }
-            writeln!(f, "{}", if network.renormalised { ", with its own mean and std" } else { "" })?;
+            let note = match (network.own_view, network.renormalised) {
+                (true, _) => ", sees the same crops in its own way",
+                (_, true) => ", with its own mean and std",
+                _ => "",
+            };
+            writeln!(f, "{note}")?;
         }
         for loss in &self.losses {
             write!(f, "loss       {}", loss.name)?;

@@ -48,6 +48,10 @@ pub(crate) struct Cast {
     pub(crate) views: Vec<String>,
     /// Those of them in which a sample is of more than one image.
     pub(crate) mixing: Vec<usize>,
+    /// Those of them in which an attack has moved the student's pixels.
+    pub(crate) attacked: Vec<usize>,
+    /// Teachers that have batches of their own.
+    pub(crate) own_sight: Vec<usize>,
     /// Images in the training set.
     pub(crate) samples: usize,
     pub(crate) seed: u64,
@@ -62,6 +66,8 @@ impl Cast {
             teachers: teachers.iter().enumerate().map(named).collect(),
             views: vec![CLEAN.to_owned()],
             mixing: Vec::new(),
+            attacked: Vec::new(),
+            own_sight: Vec::new(),
             samples,
             seed,
         }
@@ -191,6 +197,11 @@ impl Cast {
             |problem: &str| Err(Error::Recipe { key: format!("losses.{}", section.name), problem: problem.to_owned() });
         for (t, source) in teachers.iter().enumerate() {
             let Source::Teacher(i) = source else { continue };
+            if self.own_sight.contains(i) && views.iter().any(|view| self.attacked.contains(view)) {
+                return fail(
+                    "an attack moves the student's pixels, and this teacher sees the images in its own size\n  hint: let it teach in another view, or use a teacher of the student's input size",
+                );
+            }
             let reads_inside = taps.teachers.get(t).is_some_and(|nodes| !nodes.is_empty());
             match self.teachers[*i].2 {
                 Gives::All => {}

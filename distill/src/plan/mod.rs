@@ -4,8 +4,11 @@ mod data;
 mod describe;
 mod losses;
 mod residence;
+mod sight;
 mod teachers;
 mod views;
+
+use std::path::PathBuf;
 
 use attar_models::zoo::{self, NetworkSpec};
 use attar_models::{Graph, Op, read, rename};
@@ -16,16 +19,17 @@ use crate::error::{Error, Result};
 use crate::hash::file_sha256;
 use crate::labels::Asked;
 use crate::params::Params;
-use crate::recipe::{CLEAN, NetworkSection, PeerSection, Recipe, STUDENT, TeacherNorm, ViewKind, ViewSection};
+use crate::recipe::{CLEAN, NetworkSection, PeerSection, Recipe, STUDENT, TeacherNorm, Update, ViewKind, ViewSection};
 use crate::teacher::OpenOnnx;
 
 pub use data::PlannedData;
 pub use describe::Description;
 pub(crate) use losses::{Cast, PlannedLoss, Source, prefix};
 pub use residence::Residence;
+pub(crate) use sight::Sight;
+pub(crate) use teachers::Gives;
 pub use teachers::PlannedTeacher;
 use teachers::Question;
-pub(crate) use teachers::{Gives, Renormalise};
 pub(crate) use views::PlannedView;
 
 /// What a plan is given from outside.
@@ -89,6 +93,30 @@ impl Plan {
     /// # Errors
     /// Whatever is wrong with the recipe or the files it names, with the dotted key and the nearest valid name.
     pub fn new(recipe: Recipe, options: PlanOptions) -> Result<Self> {
+        Self::taught_by(None, recipe, options)
+    }
+
+    /// Checks the generations behind the first one of [`Recipe::generations`] before that has trained, so that a mistake in the
+    /// third is not found after two trainings.
+    ///
+    /// # Errors
+    /// As [`Plan::new`], naming the generation.
+    pub fn check_generations(generations: &[(Recipe, PathBuf)]) -> Result<()> {
+        for pair in generations.windows(2) {
+            let [(before, _), (recipe, _)] = pair else { continue };
+            let plan = Self::taught_by(Some(&before.student.network), recipe.clone(), PlanOptions::default());
+            plan.map_err(|error| match error {
+                Error::Recipe { key, problem } => {
+                    Error::Recipe { key, problem: format!("{problem}\n  in the generation `{}`", recipe.name) }
+                }
+                other => other,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A plan, its only teacher being the network `before`, which has no weights yet, where there is one.
+    fn taught_by(before: Option<&NetworkSection>, recipe: Recipe, options: PlanOptions) -> Result<Self> {
         check_numbers(&recipe)?;
         if !recipe.generations.is_empty() {
             return Err(fail("generations", "a plan is of one generation; `Recipe::generations` takes them apart"));
@@ -103,7 +131,10 @@ impl Plan {
         let mut teachers = Vec::with_capacity(recipe.teachers.len());
         for section in &recipe.teachers {
             let key = format!("teachers.{}", section.name);
-            teachers.push(PlannedTeacher::load(section, &key, &data, &question, options.onnx.as_ref())?);
+            teachers.push(match before {
+                Some(network) => PlannedTeacher::forthcoming(section, build_network(network, "generations", &data)?.1),
+                None => PlannedTeacher::load(section, &key, &data, &question, options.onnx.as_ref())?,
+            });
         }
         let peer = |section: &PeerSection| {
             let (_, graph) = build_network(&section.network, &format!("peers.{}.network", section.name), &data)?;
@@ -120,10 +151,12 @@ impl Plan {
         let losses = recipe.losses.iter().map(|section| cast.fit(section)).collect::<Result<Vec<_>>>()?;
         check_cast(&recipe, &losses)?;
         check_last_batch(&recipe, data.train.len(), &student, &peers, &losses, &teachers)?;
+        let apart = teachers.iter().find(|teacher| teacher.sight.own().is_some()).map(|teacher| teacher.name.as_str());
+        let residence = Residence::decide(&recipe, &data, apart, opened.device.is_cuda())?;
         Ok(Self {
             steps_per_epoch: data.train.len().div_ceil(recipe.train.batch),
             threads: recipe.train.threads.unwrap_or_else(available_threads),
-            residence: Residence::decide(&recipe, &data, opened.device.is_cuda())?,
+            residence,
             device: opened.device,
             device_note: opened.note,
             data,
@@ -184,6 +217,9 @@ fn check_numbers(recipe: &Recipe) -> Result<()> {
             let problem = format!("{weight} would make the loss grow, expected 0 or above");
             return Err(fail(&format!("losses.{}.weight", loss.name), problem));
         }
+    }
+    if train.update == Update::InTurn && recipe.peers.is_empty() {
+        return Err(fail("train.update", "`in-turn`, but the recipe has no [[peers]] to take turns with"));
     }
     if train.clip.is_some_and(|clip| !(clip > 0.0 && clip.is_finite())) {
         return Err(fail("train.clip", "expected a positive gradient norm"));
@@ -310,10 +346,14 @@ fn cast(
     let mut cast = Cast::plain(student, &[], data.train.len(), recipe.seed);
     cast.students.extend(peers.iter().map(|peer| (peer.name.clone(), peer.graph.clone())));
     cast.teachers.extend(teachers.iter().map(|t| (t.name.clone(), t.graph.clone(), t.gives)));
+    cast.own_sight = (0..teachers.len()).filter(|i| teachers[*i].sight.own().is_some()).collect();
     for (i, view) in recipe.views.iter().enumerate() {
         cast.views.push(view.name.clone());
         if matches!(view.kind, ViewKind::Mixup { .. } | ViewKind::Cutmix { .. } | ViewKind::Extracurricular { .. }) {
             cast.mixing.push(i + 1);
+        }
+        if matches!(view.kind, ViewKind::Adversarial { .. }) {
+            cast.attacked.push(i + 1);
         }
     }
     cast

@@ -26,13 +26,15 @@ pub enum Residence {
 
 impl Residence {
     /// Decides it for a recipe. Unasked it is the device only where that `is_cuda`: elsewhere there is nothing to win.
-    pub(super) fn decide(recipe: &Recipe, data: &PlannedData, is_cuda: bool) -> Result<Self> {
+    /// `apart` is a teacher that has batches of its own.
+    pub(super) fn decide(recipe: &Recipe, data: &PlannedData, apart: Option<&str>, is_cuda: bool) -> Result<Self> {
         let choice = recipe.data.resident;
         if choice == Resident::Never || (choice == Resident::Auto && !is_cuda) {
             return Ok(Self::Host { note: None });
         }
         let bytes = data.train.len() as u64 * data.input.iter().map(|size| *size as u64).product::<u64>();
-        match (beyond_the_device(recipe), choice) {
+        let own_size = || apart.map(|teacher| format!("teachers.{teacher} sees them made by its own preprocessing"));
+        match (beyond_the_device(recipe).or_else(own_size), choice) {
             (Some(problem), Resident::Always) => {
                 let problem = format!(
                     "\"always\", but {problem}, and only the host can do it\n  hint: leave that out, or say \"auto\""
@@ -82,6 +84,11 @@ mod tests {
 
     /// A recipe for 100 grey images of 8x8, and the data as if they were `size` pixels wide and high.
     fn decide(more: &str, size: usize, is_cuda: bool) -> Result<Residence> {
+        decide_beside(None, more, size, is_cuda)
+    }
+
+    /// With a teacher that has batches of its own.
+    fn decide_beside(teacher: Option<&str>, more: &str, size: usize, is_cuda: bool) -> Result<Residence> {
         let recipe = format!(
             r#"
             name = "x"
@@ -109,10 +116,10 @@ mod tests {
             validation: Arc::clone(&images),
             test: Arc::clone(&images),
             pool: images,
-            pipeline: Pipeline { augment, preprocessing },
+            pipeline: Pipeline::new(augment, preprocessing),
             input: [1, size, size],
         };
-        Residence::decide(&recipe, &data, is_cuda)
+        Residence::decide(&recipe, &data, teacher, is_cuda)
     }
 
     const MOVES: &str = "augment = [{ kind = 'flip' }, { kind = 'pad-crop', padding = 1, fill = 'reflect' }]\n";
@@ -131,6 +138,8 @@ mod tests {
             let note = residence.note().unwrap();
             assert!(note.contains("stay on the host") && note.contains(expected), "{note}");
         }
+        let residence = decide_beside(Some("big"), MOVES, 8, true).unwrap();
+        assert!(residence.note().unwrap().contains("teachers.big sees"));
     }
 
     #[test]

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use attar_models::zoo::{self, NetworkSpec};
 use attar_models::{Card, Graph, NodeId, Preprocessing, Weights, nearest, read, rename};
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 
 use super::data::PlannedData;
+use super::sight::Sight;
 use crate::error::{Error, Result};
 use crate::hash::file_sha256;
 use crate::labels::{Asked, Store};
@@ -32,8 +33,8 @@ pub struct PlannedTeacher {
     pub(crate) answers_sha256: Option<String>,
     /// What people should know of it before a run.
     pub(crate) note: Option<String>,
-    /// From the student's normalisation to its own, where they differ.
-    pub(crate) renormalise: Option<Renormalise>,
+    /// How it sees the student's images.
+    pub(crate) sight: Sight,
     kind: Kind,
 }
 
@@ -59,33 +60,6 @@ impl std::fmt::Debug for PlannedTeacher {
     }
 }
 
-/// `x * scale + shift` a channel: undoes one normalisation and applies another.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Renormalise {
-    scale: Vec<f32>,
-    shift: Vec<f32>,
-}
-
-impl Renormalise {
-    /// `None` when both normalise alike.
-    fn between(student: &Preprocessing, teacher: &Preprocessing) -> Option<Self> {
-        if student.mean == teacher.mean && student.std == teacher.std {
-            return None;
-        }
-        let pairs = || student.std.iter().zip(&teacher.std);
-        let scale = pairs().map(|(s, t)| s / t).collect();
-        let means = student.mean.iter().zip(&teacher.mean);
-        let shift = means.zip(&teacher.std).map(|((s, t), std)| (s - t) / std).collect();
-        Some(Self { scale, shift })
-    }
-
-    /// The batch `[N, C, H, W]` as the teacher wants it.
-    pub(crate) fn apply(&self, input: &Tensor) -> Result<Tensor> {
-        let channels = |values: &[f32]| Tensor::from_slice(values, (1, values.len(), 1, 1), input.device());
-        Ok(input.broadcast_mul(&channels(&self.scale)?)?.broadcast_add(&channels(&self.shift)?)?)
-    }
-}
-
 /// What a run asks of stored answers.
 pub(super) struct Question {
     pub(super) asked: Asked,
@@ -107,12 +81,7 @@ impl PlannedTeacher {
             from => open_zoo(from, data, &fail)?,
         };
         check_labels(&found, data).map_err(&fail)?;
-        let own = &data.pipeline.preprocessing;
-        let renormalise = fit_preprocessing(own, &found.preprocessing).map_err(&fail)?;
-        if found.graph.input_shape() != data.input {
-            let problem = format!("takes {:?}, the student's batches are {:?}", found.graph.input_shape(), data.input);
-            return Err(fail(problem));
-        }
+        let sight = Sight::find(data, &found.preprocessing, found.graph.input_shape()).map_err(&fail)?;
         Ok(Self {
             name: section.name.clone(),
             graph: found.graph,
@@ -122,9 +91,26 @@ impl PlannedTeacher {
             gives: if matches!(found.kind, Kind::Zoo(_)) { Gives::All } else { Gives::Logits },
             answers_sha256: None,
             note: None,
-            renormalise,
+            sight,
             kind: found.kind,
         })
+    }
+
+    /// The network of the generation before, while it has no weights yet: what a later generation can be checked against. It
+    /// must not be asked anything.
+    pub(super) fn forthcoming(section: &TeacherSection, graph: Graph) -> Self {
+        Self {
+            name: section.name.clone(),
+            graph,
+            weights_sha256: String::new(),
+            bn: section.bn,
+            stated: BTreeMap::new(),
+            gives: Gives::All,
+            answers_sha256: None,
+            note: None,
+            sight: Sight::Same,
+            kind: Kind::Zoo(Weights::default()),
+        }
     }
 
     /// A teacher whose answers are stored: they must be to the run's own question, and some are asked again.
@@ -153,7 +139,7 @@ impl PlannedTeacher {
             gives: Gives::StoredLogits,
             answers_sha256: Some(store.answers_sha256()),
             note,
-            renormalise: None,
+            sight: Sight::Same,
             kind: Kind::Ready(Box::new(store)),
         })
     }
@@ -263,27 +249,6 @@ fn read_card(path: &Path) -> Result<Card> {
     Ok(Card::from_json(&text, path)?)
 }
 
-/// How to get from the student's batch to the teacher's, or why that is impossible.
-fn fit_preprocessing(
-    student: &Preprocessing,
-    teacher: &Preprocessing,
-) -> std::result::Result<Option<Renormalise>, String> {
-    let pixels = |p: &Preprocessing| (p.channels, p.resize, p.crop);
-    if pixels(student) == pixels(teacher) {
-        return Ok(Renormalise::between(student, teacher));
-    }
-    let say = |p: &Preprocessing| {
-        let text = |value: Option<serde_json::Value>| value.map_or_else(|| "none".to_owned(), |v| v.to_string());
-        let resize = text(p.resize.and_then(|resize| serde_json::to_value(resize).ok()));
-        format!("{} channels, resize {resize}, crop {}", p.channels, text(p.crop.map(|c| c.to_vec().into())))
-    };
-    Err(format!(
-        "sees other pixels than the student ({}; the student: {})\n  hint: one batch serves both, only mean and std may differ; make `data.preprocessing` agree with the teacher's",
-        say(teacher),
-        say(student)
-    ))
-}
-
 /// Class counts must agree, and names too where both sides have them and mean the same set.
 fn check_labels(found: &Found, data: &PlannedData) -> std::result::Result<(), String> {
     let (own, classes) = (data.classes(), found.graph.output_shape());
@@ -310,33 +275,5 @@ fn check_labels(found: &Found, data: &PlannedData) -> std::result::Result<(), St
             ))
         }
         None => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_batch_normalised_for_the_student_becomes_the_teachers() {
-        let student = Preprocessing::normalise(vec![0.5, 0.4, 0.3], vec![0.2, 0.25, 0.5]);
-        let teacher = Preprocessing::normalise(vec![0.1, 0.2, 0.3], vec![1.0, 0.5, 0.25]);
-        let pixel = 0.7f32;
-        let seen = |p: &Preprocessing| -> Vec<f32> { (0..3).map(|c| (pixel - p.mean[c]) / p.std[c]).collect() };
-        let batch = Tensor::from_vec(seen(&student), (1, 3, 1, 1), &Device::Cpu).unwrap();
-        let how = fit_preprocessing(&student, &teacher).unwrap().unwrap();
-        let got: Vec<f32> = how.apply(&batch).unwrap().flatten_all().unwrap().to_vec1().unwrap();
-        for (got, expected) in got.iter().zip(seen(&teacher)) {
-            assert!((got - expected).abs() < 1e-5, "{got} {expected}");
-        }
-        assert_eq!(fit_preprocessing(&student, &student).unwrap(), None);
-    }
-
-    #[test]
-    fn other_pixels_are_refused() {
-        let grey = Preprocessing::normalise(vec![0.5], vec![0.5]);
-        let colour = Preprocessing::normalise(vec![0.5; 3], vec![0.5; 3]);
-        let message = fit_preprocessing(&grey, &colour).unwrap_err();
-        assert!(message.contains("3 channels") && message.contains("hint"), "{message}");
     }
 }

@@ -59,6 +59,10 @@ impl PlannedView {
                 {
                     return Err(fail("against", "an ONNX file or stored answers have no gradient".to_owned()));
                 }
+                if matches!(asks, Some(Source::Teacher(i)) if cast.own_sight.contains(&i)) {
+                    let problem = "sees the images in its own size, where the student's pixels cannot be moved";
+                    return Err(fail("against", format!("`{against}` {problem}")));
+                }
             }
             ViewKind::Extracurricular { teacher, from, to, candidates } => {
                 if !(from.is_finite() && to.is_finite() && from <= to) {

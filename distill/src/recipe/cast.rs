@@ -22,6 +22,19 @@ pub struct PeerSection {
     pub network: NetworkSection,
 }
 
+/// In what order the student and its peers move in a step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Update {
+    /// All at once, each by what the others answered before the step.
+    #[default]
+    Together,
+    /// One after the other, the student first and then the peers in their order, each by what the others answer once those
+    /// before it have moved (deep mutual learning: Zhang et al. 2018, arXiv 1706.00384, Algorithm 1). Each turn runs the networks
+    /// that it reads again, clips its own gradient and has an optimiser of its own.
+    InTurn,
+}
+
 /// One name or several.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "expected a name or a list of names")]

@@ -104,25 +104,12 @@ impl Recipe {
 mod tests {
     use super::*;
 
-    const RECIPE: &str = r#"
-        name = "again"
-        seed = 5
-        [data]
-        source = { kind = "idx", root = "nowhere" }
-        validation = 0.1
-        preprocessing = { channels = 1, mean = [0.0], std = [1.0] }
-        [student]
-        network = { name = "resnet8" }
+    const CHAIN: &str = r#"
         [[generations]]
         name = "big"
         network = { name = "resnet20" }
         [[generations]]
         name = "same"
-        [train]
-        epochs = 2
-        batch = 6
-        learning_rate = 0.1
-        optimiser = { kind = "sgd" }
         [[losses]]
         name = "ce"
         weight = 1.0
@@ -133,9 +120,13 @@ mod tests {
         loss = { kind = "kd", temperature = 1.0 }
     "#;
 
+    fn recipe() -> Recipe {
+        Recipe::parse(&format!("{}{CHAIN}", crate::recipe::PLAIN), &["seed=5".to_owned()]).unwrap()
+    }
+
     #[test]
     fn each_generation_is_taught_by_the_one_before() {
-        let recipe = Recipe::parse(RECIPE, &[]).unwrap();
+        let recipe = recipe();
         let all = recipe.generations(Path::new("/runs/again")).unwrap();
         let facts = |(recipe, place): &(Recipe, PathBuf)| {
             let teacher = recipe.teachers.first().map(|teacher| match &teacher.from {
@@ -165,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_first_generation_needs_something_to_learn_from() {
-        let mut recipe = Recipe::parse(RECIPE, &[]).unwrap();
+        let mut recipe = recipe();
         recipe.losses.remove(0);
         let message = recipe.generations(Path::new("/runs/again")).unwrap_err().to_string();
         assert!(message.contains("no loss that goes without one"), "{message}");

@@ -272,25 +272,9 @@ mod tests {
     fn a_recipe_lies_over_its_base() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-        let base = r#"
-            name = "base"
-            [data]
-            source = { kind = "idx", root = "images" }
-            validation = 0.1
-            preprocessing = { channels = 1, mean = [0.0], std = [1.0] }
-            [student]
-            network = { name = "resnet8" }
-            [train]
-            epochs = 2
-            batch = 6
-            learning_rate = 0.1
-            optimiser = { kind = "sgd", momentum = 0.9 }
-            [[losses]]
-            name = "ce"
-            weight = 1.0
-            loss = { kind = "cross-entropy" }
-        "#;
-        write("common.base", base);
+        let ce = "[[losses]]\nname = \"ce\"\nweight = 1.0\nloss = { kind = \"cross-entropy\" }";
+        let momentum = crate::recipe::PLAIN.replace("\"sgd\"", "\"sgd\", momentum = 0.9");
+        write("common.base", &format!("{momentum}{ce}"));
         let over = "base = \"common.base\"\nname = \"over\"\n[train]\nepochs = 5\noptimiser = { kind = \"adamw\" }\n[[losses]]\nname = \"smooth\"\nweight = 1.0\nloss = { kind = \"cross-entropy\", label_smoothing = 0.1 }";
         write("over.toml", over);
         let recipe = Recipe::load(&folder.path().join("over.toml"), &["train.batch=7".to_owned()]).unwrap();

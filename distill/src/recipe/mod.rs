@@ -9,6 +9,8 @@ mod error;
 mod generations;
 mod load;
 mod paths;
+#[cfg(test)]
+mod plain;
 
 use std::path::PathBuf;
 
@@ -23,8 +25,10 @@ use crate::losses::LossSpec;
 use crate::optim::OptimiserSpec;
 use crate::precision::Precision;
 
-pub use cast::{CLEAN, Climb, Names, PeerSection, RobustnessSection, STUDENT, ViewKind, ViewSection};
+pub use cast::{CLEAN, Climb, Names, PeerSection, RobustnessSection, STUDENT, Update, ViewKind, ViewSection};
 pub use generations::GenerationSection;
+#[cfg(test)]
+pub(crate) use plain::PLAIN;
 
 /// A training run as written down: data, student, teachers, losses, schedule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -267,6 +271,9 @@ pub struct TrainSection {
     pub learning_rate: Knots,
     /// What turns gradients into steps.
     pub optimiser: OptimiserSpec,
+    /// In what order the student and its peers move in a step.
+    #[serde(default)]
+    pub update: Update,
     /// Largest global gradient norm; gradients above are scaled down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip: Option<f64>,

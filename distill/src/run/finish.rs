@@ -1,7 +1,10 @@
 //! The end of a run: the test split looked at for the first time, reference answers, card and receipt.
 
+use attar_data::eval_batch;
+use attar_models::Preprocessing;
 use serde::Serialize;
 
+use super::evaluate::input;
 use super::events::Event;
 use super::judge::{Judge, TestMeasures};
 use super::receipt::{Measured, Receipt};
@@ -96,9 +99,13 @@ impl Run<'_> {
             val = Some(scores.top1());
         }
         let teachers = &mut self.learner.teachers;
+        let own = |how: &Preprocessing, ids: &[u32]| {
+            let batch = setup.loaders.install(|| eval_batch(data.test.as_ref(), ids, how))?;
+            input(&batch, &setup.device)
+        };
         let mut judge = Judge::new(data.classes().len(), teachers.len());
         predictions.collect(&evaluation(setup, &data.test), 1, logits(network), |batch, input, rows| {
-            judge.add(input, &batch.labels, rows, teachers)
+            judge.add(batch, input, rows, teachers, &own)
         })?;
         predictions.write(&directory, weights_sha256)?;
         let mut measures = judge.measures(setup.recipe.export.weights, data.classes(), &self.learner.teachers)?;

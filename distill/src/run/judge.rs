@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use attar_data::Batch;
+use attar_models::Preprocessing;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -55,20 +57,27 @@ impl Judge {
         Self { teachers: vec![(tally.clone(), Comparison::default()); teachers], student: tally }
     }
 
-    /// Takes the student's answers to a batch `[N, C, H, W]`, row by row, and asks the teachers.
+    /// Takes the student's answers to a batch, row by row, and asks the teachers. `input` (`[N, C, H, W]`) is the batch as the
+    /// student saw it; `own` makes it for a teacher that takes another preprocessing, of the images' indices.
     pub(super) fn add(
         &mut self,
+        batch: &Batch,
         input: &Tensor,
-        labels: &[u32],
         rows: &[Vec<f32>],
         teachers: &mut [RunningTeacher],
+        own: &dyn Fn(&Preprocessing, &[u32]) -> Result<Tensor>,
     ) -> Result<()> {
+        let labels = &batch.labels;
         rows.iter().zip(labels).try_for_each(|(row, label)| self.student.add(row, *label))?;
         for ((tally, comparison), teacher) in self.teachers.iter_mut().zip(teachers) {
             if teacher.teacher.only_samples() {
                 continue; // stored answers know no test images
             }
-            let question = Question { pixels: input, samples: None };
+            let pixels = match teacher.sight.own() {
+                None => input.clone(),
+                Some(taken) => own(&taken.preprocessing, &batch.ids)?,
+            };
+            let question = Question { pixels: &pixels, samples: None };
             let answers = teacher.outputs(&question, &[])?.logits.to_vec2::<f32>()?;
             let named = |error| match error {
                 Error::Answer { problem } => {

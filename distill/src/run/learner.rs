@@ -11,9 +11,9 @@ use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::optim::{Ema, Optimiser};
 use crate::params::Params;
-use crate::plan::{PlannedLoss, PlannedTeacher, PlannedView, Renormalise, Source, prefix};
+use crate::plan::{PlannedLoss, PlannedTeacher, PlannedView, Sight, Source, prefix};
 use crate::precision::Precision;
-use crate::recipe::TrainSection;
+use crate::recipe::{TrainSection, Update};
 use crate::teacher::{Question, Teacher};
 
 /// The state of training that steps change.
@@ -30,7 +30,8 @@ pub(super) struct Learner {
     /// What made pixels into input.
     pub(super) preprocessing: Preprocessing,
     pub(super) teachers: Vec<RunningTeacher>,
-    pub(super) optimiser: Box<dyn Optimiser>,
+    /// One of each turn of a step.
+    pub(super) optimisers: Vec<Box<dyn Optimiser>>,
     pub(super) ema: Option<Ema>,
     pub(super) train: TrainSection,
     pub(super) seed: u64,
@@ -80,19 +81,14 @@ impl Student {
 pub(super) struct RunningTeacher {
     pub(super) name: String,
     pub(super) teacher: Box<dyn Teacher>,
-    pub(super) renormalise: Option<Renormalise>,
+    pub(super) sight: Sight,
 }
 
 impl RunningTeacher {
-    /// Answers to a batch as the student sees it.
+    /// Answers to a batch as its sight has it loaded: the student's, or its own.
     pub(super) fn outputs(&mut self, question: &Question<'_>, taps: &[NodeId]) -> Result<crate::network::Outputs> {
-        match &self.renormalise {
-            None => self.teacher.outputs(question, taps),
-            Some(how) => {
-                let pixels = how.apply(question.pixels)?;
-                self.teacher.outputs(&Question { pixels: &pixels, ..*question }, taps)
-            }
-        }
+        let pixels = self.sight.apply(question.pixels)?;
+        self.teacher.outputs(&Question { pixels: &pixels, ..*question }, taps)
     }
 
     /// Gradient of something of its logits in the pixels as the student sees them, up to a positive factor a channel.
@@ -101,10 +97,7 @@ impl RunningTeacher {
         input: &Tensor,
         slope: &dyn Fn(&Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
-        match &self.renormalise {
-            None => self.teacher.input_gradient(input, slope),
-            Some(how) => self.teacher.input_gradient(&how.apply(input)?, slope),
-        }
+        self.teacher.input_gradient(&self.sight.apply(input)?, slope)
     }
 }
 
@@ -131,12 +124,12 @@ impl Learner {
         }
         let mut running = Vec::with_capacity(teachers.len());
         for (i, teacher) in teachers.into_iter().enumerate() {
-            let (name, renormalise) = (teacher.name.clone(), teacher.renormalise.clone());
+            let (name, sight) = (teacher.name.clone(), teacher.sight.clone());
             let teacher = teacher.start(&taps_of(&losses, Source::Teacher(i)), train.precision, &device)?;
-            running.push(RunningTeacher { name, teacher, renormalise });
+            running.push(RunningTeacher { name, teacher, sight });
         }
         Ok(Self {
-            optimiser: train.optimiser.build()?,
+            optimisers: (0..turns(train, students.len())).map(|_| train.optimiser.build()).collect::<Result<_>>()?,
             ema: train.ema.map(|_| Ema::new(student.network.params())),
             device,
             students,
@@ -172,6 +165,16 @@ impl Learner {
             all.merge(prefix, network.params().clone())?;
         }
         Ok(all)
+    }
+
+    /// The part of what [`Learner::gather`] collected that moves in the turn of a student: itself, and what its losses train.
+    /// All of it if everybody moves at once.
+    pub(super) fn of_turn(&self, mut all: Params, turn: Option<usize>) -> Params {
+        let Some(turn) = turn else { return all };
+        let peer = |name: &str| (1..self.students.len()).find(|i| name.starts_with(&self.students[*i].prefix));
+        let of_loss = |name: &str| self.losses.iter().find(|loss| name.starts_with(&prefix_of_loss(loss)));
+        all.retain(|name| of_loss(name).map_or_else(|| peer(name).unwrap_or(0), |loss| loss.student) == turn);
+        all
     }
 
     /// Puts what [`Learner::gather`] collected back.
@@ -214,9 +217,12 @@ impl Learner {
         for (prefix, network) in &self.connectors {
             add(prefix, network.params().to_weights()?);
         }
-        let (counts, values) = self.optimiser.state()?.into_iter().partition(|(_, t)| t.dtype() == DType::U32);
-        add("optimiser.", to_weights(values)?);
-        add("optimiser-counts.", from_counts(counts)?);
+        for (i, optimiser) in self.optimisers.iter().enumerate() {
+            let (counts, values) = optimiser.state()?.into_iter().partition(|(_, t)| t.dtype() == DType::U32);
+            let [state, numbers] = optimiser_prefixes(i);
+            add(&state, to_weights(values)?);
+            add(&numbers, from_counts(counts)?);
+        }
         Ok((model, trainer))
     }
 
@@ -253,9 +259,13 @@ impl Learner {
             let own = Params::from_weights(&network.graph().clone(), &weights, &self.device)?;
             put(network, "", &own)?;
         }
-        let mut state = to_tensors(checkpoint.trainer.under("optimiser."), &self.device)?;
-        state.extend(to_counts(checkpoint.trainer.under("optimiser-counts."), &self.device)?);
-        self.optimiser.load(state)
+        for (i, optimiser) in self.optimisers.iter_mut().enumerate() {
+            let [state, numbers] = optimiser_prefixes(i);
+            let mut state = to_tensors(checkpoint.trainer.under(&state), &self.device)?;
+            state.extend(to_counts(checkpoint.trainer.under(&numbers), &self.device)?);
+            optimiser.load(state)?;
+        }
+        Ok(())
     }
 
     /// Fails if a parameter or buffer is not finite.
@@ -269,6 +279,25 @@ impl Learner {
         }
         Ok(())
     }
+}
+
+/// Under which everything lies that a loss trains.
+fn prefix_of_loss(loss: &PlannedLoss) -> String {
+    format!("losses.{}.", loss.name)
+}
+
+/// Turns of a step: one for all students, or one for each.
+fn turns(train: &TrainSection, students: usize) -> usize {
+    match train.update {
+        Update::Together => 1,
+        Update::InTurn => students,
+    }
+}
+
+/// Where a checkpoint keeps the averages of the optimiser of a turn, and its counts.
+fn optimiser_prefixes(turn: usize) -> [String; 2] {
+    let name = if turn == 0 { "optimiser".to_owned() } else { format!("optimiser-{turn}") };
+    [format!("{name}."), format!("{name}-counts.")]
 }
 
 /// Where a checkpoint keeps what a loss has gathered.

@@ -87,7 +87,8 @@ impl Learner {
             for (source, nodes) in asked {
                 if let Source::Teacher(i) = source {
                     let samples = (*view == 0).then_some(Samples { epoch, ids: &look.ids });
-                    let outputs = self.teachers[i].outputs(&Question { pixels: &look.x, samples }, &nodes)?;
+                    let pixels = self.seen(i, look)?;
+                    let outputs = self.teachers[i].outputs(&Question { pixels, samples }, &nodes)?;
                     answers.insert((*view, source), Answer { nodes, outputs });
                 }
             }
@@ -334,6 +335,6 @@ fn pick<'a>(nodes: &[NodeId], outputs: &'a Outputs, node: NodeId) -> Result<&'a 
 }
 
 /// Something that planning put in place is not there any more.
-fn lost(what: &str) -> Error {
+pub(super) fn lost(what: &str) -> Error {
     candle_core::Error::Msg(format!("{what} is missing: the plan and the run disagree")).into()
 }

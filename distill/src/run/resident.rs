@@ -96,7 +96,7 @@ mod tests {
             test: Arc::clone(&images),
             pool: images,
             input: [preprocessing.channels, height, width],
-            pipeline: Pipeline { augment: Vec::new(), preprocessing },
+            pipeline: Pipeline::new(Vec::new(), preprocessing),
         }
     }
 

@@ -16,6 +16,7 @@ use super::views::{Look, generator};
 use crate::error::{Error, Result};
 use crate::measures::argmax;
 use crate::optim::clip_global_norm;
+use crate::recipe::Update;
 
 /// Where in the run a step is.
 #[derive(Debug, Clone, Copy)]
@@ -82,12 +83,12 @@ struct Found {
 }
 
 impl Learner {
-    /// Takes one step on what the loaders made: the plain batch, and that of each view that augments another way.
+    /// Takes one step with the batches of [`Learner::loads`], as the loaders made them.
     pub(super) fn step(&mut self, batches: &[Batch], at: Position) -> Result<Outcome> {
         self.watch.start();
         let load = |batch| Look::loaded(batch, self.classes(), &self.device);
-        let loaded = batches.iter().map(load).collect::<Result<_>>()?;
-        self.learn(loaded, at)
+        let loaded: Vec<Look> = batches.iter().map(load).collect::<Result<_>>()?;
+        self.learn(&loaded, at)
     }
 
     /// The same step on images that live on the device.
@@ -100,21 +101,42 @@ impl Learner {
     ) -> Result<Outcome> {
         self.watch.start();
         let loaded = images.looks(ids, pipelines, at.epoch, self.classes())?;
-        self.learn(loaded, at)
+        self.learn(&loaded, at)
     }
 
-    fn learn(&mut self, loaded: Vec<Look>, at: Position) -> Result<Outcome> {
+    /// Once for all students, or in the turn of each.
+    fn learn(&mut self, loaded: &[Look], at: Position) -> Result<Outcome> {
+        let mut outcome = match self.train.update {
+            Update::Together => return self.turn(None, loaded, at),
+            Update::InTurn => self.turn(Some(0), loaded, at)?,
+        };
+        for student in 1..self.students.len() {
+            let turn = self.turn(Some(student), loaded, at)?;
+            outcome.loss += turn.loss;
+            outcome.terms.extend(turn.terms);
+            outcome.gradient_norm = outcome.gradient_norm.hypot(turn.gradient_norm);
+            outcome.split = turn.split;
+        }
+        Ok(outcome)
+    }
+
+    /// Moves one student and what its losses train, or all of them.
+    fn turn(&mut self, turn: Option<usize>, loaded: &[Look], at: Position) -> Result<Outcome> {
         let images = loaded.first().map_or(0, |look| look.ids.len());
-        let mut found = self.differentiate(loaded, at)?;
+        let mut found = self.differentiate(turn, loaded, at)?;
+        let mut all = self.gather()?;
+        let mut moving = self.of_turn(all.clone(), turn);
+        // Who only answered in this turn has zeros there, and keeps still.
+        found.gradients.retain(|name, _| moving.role(name).is_some());
         let gradient_norm = clip_global_norm(&mut found.gradients, self.train.clip.unwrap_or(f64::INFINITY))?;
         if !gradient_norm.is_finite() {
             return Err(diverged(at, format!("the gradient norm is {gradient_norm}")));
         }
         let lr = self.train.learning_rate.value(at.time(), self.train.epochs as f64);
-        let mut all = self.gather()?;
-        self.optimiser.step(&mut all, &found.gradients, lr)?;
+        self.optimisers[turn.unwrap_or(0)].step(&mut moving, &found.gradients, lr)?;
+        all.take(&moving)?;
         self.scatter(&all)?;
-        if let (Some(ema), Some(decay)) = (&mut self.ema, self.train.ema) {
+        if let (Some(ema), Some(decay), None | Some(0)) = (&mut self.ema, self.train.ema, turn) {
             ema.update(self.students[0].network.params(), warmed_up(decay, at))?;
         }
         for (slot, i) in found.active.iter().enumerate() {
@@ -135,11 +157,13 @@ impl Learner {
         })
     }
 
-    /// Forward through everything that is active, and back. Running statistics follow the batch; no parameter moves.
-    fn differentiate(&mut self, loaded: Vec<Look>, at: Position) -> Result<Found> {
+    /// Forward through everything that is active in a turn (all of it if `None`), and back. Running statistics follow the batch;
+    /// no parameter moves.
+    fn differentiate(&mut self, turn: Option<usize>, loaded: &[Look], at: Position) -> Result<Found> {
         let (time, total) = (at.time(), self.train.epochs as f64);
         let weights: Vec<f64> = self.losses.iter().map(|loss| loss.weight.value(time, total)).collect();
-        let active: Vec<usize> = (0..weights.len()).filter(|i| weights[*i] != 0.0).collect();
+        let has_turn = |i: usize| turn.is_none_or(|student| self.losses[i].student == student);
+        let active: Vec<usize> = (0..weights.len()).filter(|i| weights[*i] != 0.0 && has_turn(*i)).collect();
 
         let views = views_of(&active.iter().map(|i| &self.losses[*i]).collect::<Vec<_>>());
         let looks = self.look(loaded, &views, at)?;

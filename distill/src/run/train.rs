@@ -14,12 +14,10 @@ use super::metrics::{self, Row};
 use super::prefetch::{How, Prefetch, batches};
 use super::resident::ResidentImages;
 use super::step::{Outcome, Position};
-use super::views::view_seed;
 use crate::checkpoint::{Best, Checkpoint, Exact, Sums};
 use crate::error::Result;
 use crate::measures::percent;
 use crate::network::Network;
-use crate::recipe::ViewKind;
 use crate::teacher::Question;
 
 /// Where the batches of an epoch come from.
@@ -47,7 +45,11 @@ impl Run<'_> {
             if !(self.setup.data.validation.is_empty() || self.learner.teachers[i].teacher.only_samples()) {
                 self.observer.event(&Event::Preparing { what: format!("checking teacher `{name}`") });
                 let teacher = &mut self.learner.teachers[i];
-                let evaluation = evaluation(&self.setup, &self.setup.data.validation);
+                let mut evaluation = evaluation(&self.setup, &self.setup.data.validation);
+                let own = teacher.sight.own().cloned();
+                if let Some(own) = &own {
+                    evaluation.preprocessing = &own.preprocessing;
+                }
                 let scores = evaluation.run(
                     |x| Ok(teacher.outputs(&Question { pixels: x, samples: None }, &[])?.logits),
                     |_, _, _| Ok(()),
@@ -68,7 +70,7 @@ impl Run<'_> {
         let order = epoch_order(self.setup.data.train.len(), seed, epoch as u64);
         let mut batches = batches(&order, self.setup.recipe.train.batch);
         let rest = batches.split_off(self.state.steps_done);
-        let pipelines = self.pipelines();
+        let pipelines = self.learner.pipelines(&self.setup.data.pipeline);
         let feed = self.feed(&rest, &pipelines, epoch);
         let before = self.state.sums.seconds;
         let mut last = None;
@@ -108,19 +110,6 @@ impl Run<'_> {
         }
         let how = How::Train { pipelines: pipelines.to_vec(), epoch: epoch as u64 };
         Feed::Host(Prefetch::start(Arc::clone(&setup.data.train), indices.to_vec(), how, Arc::clone(&setup.loaders)))
-    }
-
-    /// How images become batches: the plain view's pipeline, then that of each view that augments another way.
-    fn pipelines(&self) -> Vec<(Pipeline, u64)> {
-        let (plain, seed) = (&self.setup.data.pipeline, self.setup.recipe.seed);
-        let mut pipelines = vec![(plain.clone(), seed)];
-        for view in &self.learner.views {
-            if let ViewKind::Augmented { augment, same_draws } = &view.kind {
-                let seed = if *same_draws { seed } else { view_seed(seed, &view.name) };
-                pipelines.push((Pipeline { augment: augment.clone(), ..plain.clone() }, seed));
-            }
-        }
-        pipelines
     }
 
     /// Evaluates, writes the row, keeps the best, and writes the checkpoint.

@@ -123,6 +123,36 @@ fn both_embeddings_learn_and_the_banks_follow() {
     }
 }
 
+/// Whether the loss of an anchor depends on a row of the bank of a network, negatives being drawn so often that none is missed.
+fn depends(scene: &mut Scene, bank: &str, row: usize) -> bool {
+    let anchor = scene.answers(&[0], 2.0);
+    let value = |scene: &mut Scene| number(&scene.step(&anchor, 2.0, |loss, step| loss.loss(step)).unwrap());
+    let before = value(scene);
+    let (kept, mut state) = (scene.loss.state().unwrap(), scene.loss.state().unwrap());
+    let mut rows = state[bank].to_vec2::<f32>().unwrap();
+    rows[row].iter_mut().for_each(|value| *value = -*value);
+    state.insert(bank.to_owned(), Tensor::new(rows, &Device::Cpu).unwrap());
+    scene.loss.load(state).unwrap();
+    let after = value(scene);
+    scene.loss.load(kept).unwrap();
+    assert_eq!(value(scene), before);
+    after != before
+}
+
+/// Classes are the images' numbers modulo 3, and 0 is the anchor.
+#[test]
+fn an_anchor_is_told_apart_from_other_classes_or_from_other_images() {
+    for (exclude, not_compared) in [("class", &[3, 6][..]), ("image", &[])] {
+        let mut scene = scene(&format!("negatives = 300\ntemperature = 1\nexclude = \"{exclude}\""));
+        let all = scene.answers(&(0..SAMPLES as u32).collect::<Vec<_>>(), 1.0);
+        scene.step(&all, 1.0, |loss, step| loss.after(step)).unwrap();
+        for bank in ["student", "teacher"] {
+            let found: Vec<usize> = (0..SAMPLES).filter(|row| !depends(&mut scene, bank, *row)).collect();
+            assert_eq!(found, not_compared, "{exclude}, bank of the {bank}");
+        }
+    }
+}
+
 #[test]
 fn a_resumed_run_is_the_unbroken_run() {
     let mut unbroken = scene("negatives = 4");

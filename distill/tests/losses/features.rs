@@ -3,7 +3,7 @@
 use attar_distill::Result;
 use attar_distill::losses::at::at;
 use attar_distill::losses::maps::{adaptive_avg_pool, unit_rows};
-use attar_distill::losses::nst::nst;
+use attar_distill::losses::nst::{mean_squared_distance, nst, nst_gaussian};
 use attar_distill::losses::pkt::pkt;
 use attar_distill::losses::rkd::rkd;
 use attar_distill::losses::sp::sp;
@@ -48,6 +48,7 @@ fn losses_of_one_pair_are_pytorchs() {
                 let (degree, offset) = (value("degree") as u32, value("offset"));
                 Box::new(move |s, t| nst(s, t, degree, offset))
             }
+            "nst-gaussian" => Box::new(|s, t| nst_gaussian(s, t, None)),
             "wkd-f" => {
                 let (ratio, grid) = (value("ratio"), value("grid") as usize);
                 Box::new(move |s, t| wkd_f(s, t, ratio, grid))
@@ -56,7 +57,7 @@ fn losses_of_one_pair_are_pytorchs() {
             _ => Box::new(pkt),
         }
     };
-    for kind in ["at", "sp", "rkd", "pkt", "nst", "wkd-f"] {
+    for kind in ["at", "sp", "rkd", "pkt", "nst", "nst-gaussian", "wkd-f"] {
         for (case, settings, tensors) in cases("features", kind) {
             let loss = of(&settings);
             against_pytorch(&case, &tensors, "student", |s, input| loss(s, &input("teacher")));
@@ -82,6 +83,7 @@ fn all() -> Vec<(&'static str, FeatureLoss)> {
         ("pkt", Box::new(pkt)),
         ("nst", Box::new(|s, t| nst(s, t, 2, 0.0))),
         ("nst, linear", Box::new(|s, t| nst(s, t, 1, 0.0))),
+        ("nst, gaussian", Box::new(|s, t| nst_gaussian(s, t, None))),
         ("vid", Box::new(|s, t| vid(s, t, &s.detach().mean((0, 2, 3))?))),
         ("wkd-f", Box::new(|s, t| wkd_f(s, t, 2.0, 1))),
         ("wkd-f, cells", Box::new(|s, t| wkd_f(s, t, 2.0, 2))),
@@ -93,12 +95,15 @@ fn gradients_agree_with_finite_differences() {
     let (student, teacher) = (noise(&[3, 2, 3, 2], 1.0), noise(&[3, 2, 2, 4], 2.0));
     let scale = noise(&[2], 3.0);
     for (name, loss) in all() {
-        if name != "vid" {
+        // VID has its own line below; the width of the Gaussian kernel is a constant to the gradient alone.
+        if name != "vid" && name != "nst, gaussian" {
             by_differences(name, &student, |s| loss(s, &teacher));
         }
     }
     by_differences("vid", &student, |s| vid(s, &teacher, &scale));
     by_differences("vid scale", &scale, |scale| vid(&student, &teacher, scale));
+    let variance = mean_squared_distance(&student, &teacher).unwrap();
+    by_differences("nst, gaussian", &student, |s| nst_gaussian(s, &teacher, Some(variance)));
     by_differences("nst, cubic", &student, |s| nst(s, &teacher, 3, 0.5));
     by_differences("at, power 3", &student, |s| at(s, &teacher, 3.0));
 }

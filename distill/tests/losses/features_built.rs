@@ -221,6 +221,11 @@ fn what_does_not_fit_is_told_at_build_time() {
             "losses.x.loss.angle: -1 does not fit, expected a finite number, 0 or above",
         ),
         (kind("nst") + "degree = 0", &teacher, "losses.x.loss.degree: 0 is not a degree from 1 to 8"),
+        (
+            kind("nst") + "kernel = \"gaussian\"\ndegree = 3",
+            &teacher,
+            "losses.x.loss.degree: is of the polynomial kernel",
+        ),
         (kind("nst") + "offset = nan", &teacher, "losses.x.loss.offset: NaN"),
         (kind("vid"), &teacher, "the student's 8x8 map at `layer2.conv` is larger than the teacher's 5x5"),
         (kind("vid") + "variance = 0", &teacher, "losses.x.loss.variance: 0 is not a variance"),

@@ -1,6 +1,7 @@
 //! GACD.
 
-use attar_distill::losses::gacd::{Denominator, gacd, trust};
+use attar_distill::losses::gacd::{Denominator, gacd};
+use attar_distill::losses::logits::trust;
 use attar_distill::losses::maps::unit_rows;
 use candle_core::{DType, Device, Tensor, Var};
 

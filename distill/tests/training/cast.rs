@@ -78,21 +78,26 @@ random_start = false
 fn peers_views_and_attacks_train_and_resume_to_the_same_bits() {
     let scene = Scene::new();
     std::fs::write(scene.root().join("cast.toml"), crate::scene::STUDENT.to_owned() + MORE).unwrap();
-    let short = ["train.epochs=2"];
-    let whole = scene.start("cast", "whole", &short).unwrap();
-    let measures = whole.measures.as_ref().unwrap();
-    assert!(measures.robustness["fgsm"] <= measures.student.top1 + 1e-9, "{measures:?}");
+    let mut weights = Vec::new();
+    for update in ["together", "in-turn"] {
+        let short = ["train.epochs=2", &format!("train.update={update}")];
+        let [first, second] = ["whole", "again"].map(|name| format!("{update}-{name}"));
+        let whole = scene.start("cast", &first, &short).unwrap();
+        let measures = whole.measures.as_ref().unwrap();
+        assert!(measures.robustness["fgsm"] <= measures.student.top1 + 1e-9, "{measures:?}");
 
-    // Stopped where a checkpoint lies inside an epoch, then resumed.
-    let stop = |at: &str| assert!(at != "step 2+4", "stopped by the test");
-    let plan = scene.plan_with("cast", &short, Failpoint(Some(Arc::new(stop)))).unwrap();
-    let run = scene.run("again");
-    let ended = catch_unwind(AssertUnwindSafe(|| run::start(plan, &run, &mut Silent)));
-    assert!(ended.is_err());
-    let resumed = scene.resume("cast", "again", &short).unwrap();
-    assert_eq!(resumed.weights_sha256, whole.weights_sha256);
-    let trainer = |name: &str| std::fs::read(scene.run(name).join("checkpoints/last/trainer.safetensors")).unwrap();
-    assert!(trainer("whole") == trainer("again"), "the peer's weights differ");
+        // Stopped where a checkpoint lies inside an epoch, then resumed.
+        let stop = |at: &str| assert!(at != "step 2+4", "stopped by the test");
+        let plan = scene.plan_with("cast", &short, Failpoint(Some(Arc::new(stop)))).unwrap();
+        let ended = catch_unwind(AssertUnwindSafe(|| run::start(plan, &scene.run(&second), &mut Silent)));
+        assert!(ended.is_err());
+        let resumed = scene.resume("cast", &second, &short).unwrap();
+        assert_eq!(resumed.weights_sha256, whole.weights_sha256);
+        let trainer = |name: &str| std::fs::read(scene.run(name).join("checkpoints/last/trainer.safetensors")).unwrap();
+        assert!(trainer(&first) == trainer(&second), "the peer's weights differ");
+        weights.push(whole.weights_sha256);
+    }
+    assert_ne!(weights[0], weights[1]);
 }
 
 #[test]
@@ -109,6 +114,7 @@ fn a_name_that_nobody_has_is_answered_by_the_near_one() {
         ("views.mixed.name=clean", "used twice"),
         ("peers.peer.name=big", "used twice"),
         ("robustness.fgsm.epsilon=0", "robustness.fgsm"),
+        ("train.update=in_turn", "known: together, in-turn"),
     ] {
         let message = scene.plan("cast", &[setting]).unwrap_err().to_string();
         assert!(message.contains(expected), "{setting}: {message}");

@@ -8,16 +8,10 @@ use crate::scene::Scene;
 /// KD alone, for stored answers have no taps.
 const KD: [&str; 2] = ["losses.gkd.weight=1.0", "losses.gkd.loss.gate=none"];
 
-fn recipe(scene: &Scene) {
-    let text = crate::scene::STUDENT;
-    let end = text.find("[[losses]]\nname = \"cd\"").unwrap();
-    std::fs::write(scene.root().join("kd.toml"), &text[..end]).unwrap();
-}
-
 #[test]
 fn stored_answers_teach_as_the_teacher_does() {
     let scene = Scene::new();
-    recipe(&scene);
+    scene.write_kd();
     let store = scene.root().join("labels");
     let write =
         |epochs, overrides: &[&str]| labels::write(scene.plan("kd", overrides).unwrap(), &store, epochs, None, |_| ());
@@ -32,10 +26,7 @@ fn stored_answers_teach_as_the_teacher_does() {
     let live = scene.start("kd", "live", &KD).unwrap();
     let taught = scene.start("kd", "stored", &[&KD[..], &stored[..]].concat()).unwrap();
     assert_eq!(taught.teachers[0].weights_sha256, live.teachers[0].weights_sha256);
-    let loss = |run: &str| -> f64 {
-        let text = std::fs::read_to_string(scene.run(run).join("metrics.csv")).unwrap();
-        text.lines().nth(4).unwrap().split(',').nth(3).unwrap().parse().unwrap()
-    };
+    let loss = |run| scene.train_loss(run, 4);
     // Half precision is all that stands between them.
     assert!((loss("live") - loss("stored")).abs() < 0.02 * loss("live").abs(), "{} {}", loss("live"), loss("stored"));
     let close = |a: &Receipt, b: &Receipt| (a.test_top1_last - b.test_top1_last).abs() < 15.0;
@@ -45,7 +36,7 @@ fn stored_answers_teach_as_the_teacher_does() {
 #[test]
 fn answers_to_another_question_are_refused() {
     let scene = Scene::new();
-    recipe(&scene);
+    scene.write_kd();
     let store = scene.root().join("labels");
     labels::write(scene.plan("kd", &[]).unwrap(), &store, 1, Some(2), |_| ()).unwrap();
     let stored = "teachers.big.from={ kind = \"stored\", path = \"labels\" }";

@@ -11,4 +11,6 @@ mod logits;
 mod resident;
 mod resume;
 mod scene;
+mod schemes;
+mod sight;
 mod wrong;

@@ -173,6 +173,18 @@ impl Scene {
         self.root.join("runs").join(name)
     }
 
+    /// Writes `kd.toml`: the student's recipe up to the losses that read inside of the teacher.
+    pub(crate) fn write_kd(&self) {
+        let end = STUDENT.find("[[losses]]\nname = \"cd\"").unwrap();
+        std::fs::write(self.root.join("kd.toml"), &STUDENT[..end]).unwrap();
+    }
+
+    /// The mean loss of an epoch, from 1.
+    pub(crate) fn train_loss(&self, run: &str, epoch: usize) -> f64 {
+        let text = std::fs::read_to_string(self.run(run).join("metrics.csv")).unwrap();
+        text.lines().nth(epoch).unwrap().split(',').nth(3).unwrap().parse().unwrap()
+    }
+
     pub(crate) fn recipe(&self, recipe: &str, overrides: &[&str]) -> Result<Recipe> {
         let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_owned()).collect();
         Recipe::load(&self.root.join(format!("{recipe}.toml")), &overrides)

@@ -79,7 +79,9 @@ fn train_one(contender: &Contender, seed: u64, directory: &Path, args: &Args) ->
     settings.push(format!("seed={seed}"));
     let recipe = Recipe::load(&contender.path, &settings)?;
     let mut last = None;
-    for (recipe, directory) in recipe.generations(directory)? {
+    let generations = recipe.generations(directory)?;
+    Plan::check_generations(&generations)?;
+    for (recipe, directory) in generations {
         let receipt = match train::finished(&recipe, &directory)? {
             Some(receipt) => {
                 eprintln!("done already: {}", directory.display());

@@ -75,3 +75,39 @@ pub(super) fn choose(
     }
     chosen
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn negatives_are_drawn_evenly_from_the_images_that_differ() {
+        let ids = [2, 7, 0, 9];
+        let negatives = 3000;
+        // The first anchor differs from the odd ones only, the others from all.
+        let differ = |anchor: usize, other: u32| anchor > 0 || other % 2 == 1;
+        let chosen = choose(&ids, 10, negatives, differ, &mut generator(1, "x", 2.0));
+        assert_eq!(chosen.len(), ids.len() * (1 + negatives));
+        for (anchor, row) in chosen.chunks(1 + negatives).enumerate() {
+            assert_eq!(row[0], ids[anchor], "its own comes first");
+            let mut counts = [0_usize; 10];
+            row[1..].iter().for_each(|id| counts[*id as usize] += 1);
+            let allowed = |id: u32| id != ids[anchor] && differ(anchor, id);
+            let expected = negatives / (0..10).filter(|id| allowed(*id)).count();
+            for (id, count) in counts.iter().enumerate() {
+                match allowed(id as u32) {
+                    true => assert!(count.abs_diff(expected) < expected / 4, "{anchor}: {counts:?}"),
+                    false => assert_eq!(*count, 0, "{anchor}: {counts:?}"),
+                }
+            }
+        }
+        assert_eq!(chosen, choose(&ids, 10, negatives, differ, &mut generator(1, "x", 2.0)));
+        assert_ne!(chosen, choose(&ids, 10, negatives, differ, &mut generator(1, "x", 2.5)));
+    }
+
+    #[test]
+    fn where_nothing_differs_another_image_stands_in() {
+        let chosen = choose(&[1], 3, 50, |_, _| false, &mut generator(1, "x", 2.0));
+        assert!(chosen[1..].iter().all(|id| *id != 1) && chosen.contains(&0) && chosen.contains(&2), "{chosen:?}");
+    }
+}

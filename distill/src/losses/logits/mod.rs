@@ -42,6 +42,14 @@ pub(super) fn at_label(rows: &Tensor, labels: &Tensor) -> Result<Tensor> {
     Ok(rows.contiguous()?.gather(&labels.unsqueeze(1)?.contiguous()?, 1)?.squeeze(1)?)
 }
 
+/// The probability that logits `[N, K]` give to the label of each row, `[N]`; a constant.
+///
+/// # Errors
+/// Shapes that do not fit, or a device that failed.
+pub fn trust(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    Ok(at_label(&log_softmax(&logits.detach())?, labels)?.exp()?)
+}
+
 /// The elements of each row beside the one at its label, in their order: `[N, K]` and `[N]` of `u32` to `[N, K - 1]`.
 pub(super) fn beside_label(rows: &Tensor, labels: &Tensor) -> Result<Tensor> {
     let (samples, classes) = rows.dims2()?;

@@ -10,9 +10,9 @@ use super::*;
 use crate::losses::{Teachers, catalog};
 use crate::network::Network;
 use crate::params::Params;
-use crate::plan::{Cast, Gives, PlannedLoss, Source};
+use crate::plan::{Cast, Gives, PlannedLoss, Sight, Source};
 use crate::precision::Precision;
-use crate::recipe::{Recipe, TeacherNorm};
+use crate::recipe::{PLAIN, Recipe, TeacherNorm};
 use crate::run::learner::{Parts, RunningTeacher, taps_of};
 use crate::teacher::ZooTeacher;
 
@@ -50,6 +50,7 @@ const CASES: &[Case] = &[
     alone("rkd", ""),
     alone("pkt", "").weight(1000.0),
     alone("nst", "").weight(10.0),
+    alone("nst", "kernel = \"gaussian\"").weight(10.0),
     alone("vid", ""),
     alone("wkd-f", "").weight(0.05),
     alone("kd", "temperature = 2.0\nwrong = \"swap\"\nstandardise = true"),
@@ -117,25 +118,10 @@ fn steps(learner: &mut Learner) -> impl Iterator<Item = Outcome> + '_ {
 }
 
 fn recipe(losses: &str) -> Recipe {
-    let text = format!(
-        r#"
-        name = "x"
-        seed = 3
-        [data]
-        source = {{ kind = "idx", root = "nowhere" }}
-        validation = 0.1
-        preprocessing = {{ channels = 1, mean = [0.0], std = [1.0] }}
-        [student]
-        network = {{ name = "resnet8" }}
-        [train]
-        epochs = {STEPS}
-        batch = 64
-        learning_rate = 0.05
-        optimiser = {{ kind = "sgd", momentum = 0.9 }}
-        {losses}
-        "#
-    );
-    Recipe::parse(&text, &[]).unwrap()
+    let settings = ["seed=3", "train.batch=64", "train.learning_rate=0.05", "train.optimiser.momentum=0.9"];
+    let epochs = format!("train.epochs={STEPS}");
+    let settings: Vec<String> = settings.into_iter().map(str::to_owned).chain([epochs]).collect();
+    Recipe::parse(&format!("{PLAIN}{losses}"), &settings).unwrap()
 }
 
 fn graph(name: &str) -> Graph {
@@ -157,7 +143,7 @@ fn learner(losses: &str, teachers: &[u64]) -> Learner {
         let zoo = ZooTeacher::new(&teacher, trained(*seed), TeacherNorm::Running, taps, Precision::F32, &Device::Cpu)
             .unwrap();
         let name = format!("t{seed}");
-        learner.teachers.push(RunningTeacher { name, teacher: Box::new(zoo), renormalise: None });
+        learner.teachers.push(RunningTeacher { name, teacher: Box::new(zoo), sight: Sight::Same });
     }
     learner
 }

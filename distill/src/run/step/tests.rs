@@ -11,9 +11,9 @@ mod features;
 use super::*;
 use crate::network::Network;
 use crate::params::Params;
-use crate::plan::{Cast, Gives, PlannedLoss, PlannedView, Source};
+use crate::plan::{Cast, Gives, PlannedLoss, PlannedView, Sight, Source};
 use crate::precision::Precision;
-use crate::recipe::{Recipe, TeacherNorm};
+use crate::recipe::{PLAIN, Recipe, TeacherNorm, Update};
 use crate::run::learner::{Parts, RunningTeacher, Student, taps_of};
 use crate::run::views::Look;
 use crate::teacher::ZooTeacher;
@@ -58,21 +58,7 @@ const CAST: &str = r#"
 "#;
 
 fn recipe_with(more: &str) -> Recipe {
-    let mut text = r#"
-        name = "x"
-        [data]
-        source = { kind = "idx", root = "nowhere" }
-        validation = 0.1
-        preprocessing = { channels = 1, mean = [0.0], std = [1.0] }
-        [student]
-        network = { name = "resnet8" }
-        [train]
-        epochs = 2
-        batch = 6
-        learning_rate = 0.1
-        optimiser = { kind = "sgd" }
-    "#
-    .to_owned();
+    let mut text = PLAIN.to_owned();
     for (name, weight, loss) in LOSSES {
         text += &format!("\n[[losses]]\nname = \"{name}\"\nweight = {weight}\nloss = {loss}\n");
     }
@@ -95,7 +81,7 @@ fn learner(recipe: &Recipe) -> Learner {
     cast.views.extend(recipe.views.iter().map(|view| view.name.clone()));
     let losses: Vec<PlannedLoss> = recipe.losses.iter().map(|section| cast.fit(section).unwrap()).collect();
     let taps = taps_of(&losses, Source::Teacher(0));
-    let pipeline = Pipeline { augment: Vec::new(), preprocessing: recipe.data.preprocessing.clone() };
+    let pipeline = Pipeline::new(Vec::new(), recipe.data.preprocessing.clone());
     let view = |section| PlannedView::check(section, &cast, &pipeline).unwrap();
     let params = Params::init(&student, 1, "", &Device::Cpu).unwrap();
     let network = Network::new(student.clone(), params, &Device::Cpu).unwrap();
@@ -107,7 +93,7 @@ fn learner(recipe: &Recipe) -> Learner {
     let mut learner = Learner::new(&recipe.train, recipe.seed, parts).unwrap();
     let weights = generated::weights(&teacher, 2);
     let zoo = ZooTeacher::new(&teacher, &weights, TeacherNorm::Running, &taps, Precision::F32, &Device::Cpu).unwrap();
-    learner.teachers.push(RunningTeacher { name: "t".to_owned(), teacher: Box::new(zoo), renormalise: None });
+    learner.teachers.push(RunningTeacher { name: "t".to_owned(), teacher: Box::new(zoo), sight: Sight::Same });
     learner
 }
 
@@ -133,14 +119,14 @@ fn moved(recipe: &Recipe, learner: &Learner, gradients: &BTreeMap<String, Tensor
     }
     let mut other = self::learner(recipe);
     other.scatter(&all).unwrap();
-    other.differentiate(loaded(), at(1)).unwrap().loss
+    other.differentiate(None, &loaded(), at(1)).unwrap().loss
 }
 
 /// The slope of the loss along its gradient in each group of parameters is the squared length of the gradient.
 fn gradients_tell_slopes(recipe: &Recipe, groups: &[&str]) {
     let mut learner = learner(recipe);
     let start = learner.gather().unwrap();
-    let gradients = learner.differentiate(loaded(), at(1)).unwrap().gradients;
+    let gradients = learner.differentiate(None, &loaded(), at(1)).unwrap().gradients;
     learner.scatter(&start).unwrap();
     for group in groups {
         let own = gradients.iter().filter(|(name, _)| name.starts_with(group));
@@ -168,7 +154,7 @@ fn views_and_peers_add_their_gradients() {
     recipe.losses.retain(|loss| !loss.name.contains("mutual"));
     gradients_tell_slopes(&recipe, &["", "peers.peer.", "peers.peer.layer1", "layer1", "fc", "losses.cd."]);
     let mut learner = learner(&recipe);
-    let both = learner.differentiate(loaded(), at(1)).unwrap();
+    let both = learner.differentiate(None, &loaded(), at(1)).unwrap();
     let terms = both.terms.len();
     assert_eq!(terms, 5);
 }
@@ -178,13 +164,45 @@ fn who_teaches_is_a_constant_and_who_learns_moves() {
     let mut recipe = recipe_with(CAST);
     recipe.losses.retain(|loss| loss.name == "peer-mutual");
     let mut learner = learner(&recipe);
-    let gradients = learner.differentiate(loaded(), at(1)).unwrap().gradients;
+    let gradients = learner.differentiate(None, &loaded(), at(1)).unwrap().gradients;
     let moves = |prefix: &str| {
         let own = gradients.iter().filter(|(name, _)| name.starts_with(prefix));
         own.map(|(_, g)| g.abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap()).sum::<f32>()
     };
     assert!(moves("peers.") > 0.0);
     assert_eq!(moves("conv1") + moves("layer") + moves("fc"), 0.0);
+}
+
+/// A step of turns is a step in which only the student moves, and then one in which only the peer does.
+#[test]
+fn in_turn_a_peer_learns_from_the_student_that_has_moved() {
+    let all = |learner: &Learner| {
+        let weights = learner.gather().unwrap().to_weights().unwrap();
+        weights.0.into_iter().map(|(name, array)| (name, array.data)).collect::<BTreeMap<_, _>>()
+    };
+    let recipe = recipe_with(CAST);
+    let mut in_turn = recipe.clone();
+    in_turn.train.update = Update::InTurn;
+    let (mut one, mut other, mut at_once) = (learner(&in_turn), learner(&recipe), learner(&recipe));
+    let outcome = one.step(&[batch()], at(1)).unwrap();
+    let together = at_once.step(&[batch()], at(1)).unwrap();
+    for student in [0, 1] {
+        let mut silenced = Vec::new();
+        for loss in other.losses.iter_mut().filter(|loss| loss.student != student) {
+            silenced.push((loss.name.clone(), std::mem::replace(&mut loss.weight, 0.0.into())));
+        }
+        other.step(&[batch()], at(1)).unwrap();
+        for (name, weight) in silenced {
+            other.losses.iter_mut().find(|loss| loss.name == name).unwrap().weight = weight;
+        }
+    }
+    assert_eq!(all(&one), all(&other));
+    let (one, at_once) = (all(&one), all(&at_once));
+    assert_eq!(one["fc.weight"], at_once["fc.weight"], "the student learns from the peer as it was");
+    assert_ne!(one["peers.peer.fc.weight"], at_once["peers.peer.fc.weight"]);
+    assert_eq!(outcome.terms.keys().collect::<Vec<_>>(), together.terms.keys().collect::<Vec<_>>());
+    assert_eq!((outcome.terms["mutual"], outcome.correct), (together.terms["mutual"], together.correct));
+    assert!(outcome.loss.is_finite() && outcome.gradient_norm > 0.0);
 }
 
 #[test]
@@ -211,8 +229,8 @@ fn every_view_is_made_and_the_same_at_the_same_step() {
     "#;
     let mut learner = learner(&recipe_with(views));
     let used = (0..5).collect();
-    let looks = learner.look(loaded(), &used, at(1)).unwrap();
-    let again = learner.look(loaded(), &used, at(1)).unwrap();
+    let looks = learner.look(&loaded(), &used, at(1)).unwrap();
+    let again = learner.look(&loaded(), &used, at(1)).unwrap();
     let pixels = |look: &Look| look.x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let clean = pixels(&looks[&0]);
     for (i, look) in &looks {
@@ -224,7 +242,7 @@ fn every_view_is_made_and_the_same_at_the_same_step() {
     // Normalised with mean 0 and std 1, and images reach beyond black: moving into the range is no harm.
     assert!(largest(&looks[&3]) <= 1.0 + 1e-6);
     // A box may be empty, but not at every step.
-    let mut cut = |step| pixels(&learner.look(loaded(), &used, Position { step, ..at(1) }).unwrap()[&1]);
+    let mut cut = |step| pixels(&learner.look(&loaded(), &used, Position { step, ..at(1) }).unwrap()[&1]);
     assert!((0..5).any(|step| cut(step) != clean));
 }
 
@@ -240,12 +258,12 @@ fn a_weight_of_zero_switches_a_loss_off() {
         loss.weight = 0.0.into();
     }
     learner.teachers.clear();
-    let found = learner.differentiate(loaded(), at(1)).unwrap();
+    let found = learner.differentiate(None, &loaded(), at(1)).unwrap();
     assert_eq!(found.terms.len(), 1);
     assert!(found.gradients.keys().all(|name| !name.starts_with("losses.")));
 
     learner.losses[0].weight = 0.0.into();
-    let nothing = learner.differentiate(loaded(), at(1)).unwrap();
+    let nothing = learner.differentiate(None, &loaded(), at(1)).unwrap();
     let is_zero = |g: &Tensor| g.abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap() == 0.0;
     assert!(nothing.loss == 0.0 && !nothing.gradients.is_empty() && nothing.gradients.values().all(is_zero));
 }

@@ -2,6 +2,8 @@
 //! sampler is not spelled out where we could read it): points on the line through two images, inside and outside the
 //! segment, of which the teacher keeps those that it is least sure of.
 
+use std::collections::BTreeMap;
+
 use candle_core::{D, Tensor};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -25,31 +27,41 @@ impl Learner {
         candidates: usize,
         rng: &mut ChaCha8Rng,
     ) -> Result<Look> {
-        let bounds = Bounds::of(&self.preprocessing, &self.device)?;
+        let mut bounds = BTreeMap::from([(None, Bounds::of(&self.preprocessing, &self.device)?)]);
+        for i in clean.own.keys() {
+            let own = self.teachers[*i].sight.own().map_or(&self.preprocessing, |own| &own.preprocessing);
+            bounds.insert(Some(*i), Bounds::of(own, &self.device)?);
+        }
         let drawn = (0..candidates).map(|_| candidate(clean, range, &bounds, rng)).collect::<Result<Vec<_>>>()?;
         let cat = |part: &dyn Fn(&Look) -> Tensor| Tensor::cat(&drawn.iter().map(part).collect::<Vec<_>>(), 0);
         let all = Look {
             x: cat(&|look| look.x.clone())?,
+            own: clean.own.keys().map(|i| Ok((*i, cat(&|look| look.own[i].clone())?))).collect::<Result<_>>()?,
             labels: cat(&|look| look.labels.clone())?,
             targets: cat(&|look| look.targets.clone())?,
             ids: drawn.iter().flat_map(|look| look.ids.clone()).collect(),
         };
         let (Some(Source::Teacher(i)), 2..) = (teacher, candidates) else { return Ok(all) };
-        let uncertainty = entropy(&self.teachers[i].outputs(&Question { pixels: &all.x, samples: None }, &[])?.logits)?;
+        let question = Question { pixels: self.seen(i, &all)?, samples: None };
+        let uncertainty = entropy(&self.teachers[i].outputs(&question, &[])?.logits)?;
         all.permuted(&most(&uncertainty, clean.len()))
     }
 }
 
-fn candidate(clean: &Look, range: [f64; 2], bounds: &Bounds, rng: &mut ChaCha8Rng) -> Result<Look> {
+fn candidate(
+    clean: &Look,
+    range: [f64; 2],
+    bounds: &BTreeMap<Option<usize>, Bounds>,
+    rng: &mut ChaCha8Rng,
+) -> Result<Look> {
     let other = clean.permuted(&permutation(clean.len(), rng))?;
     let steps: Vec<f32> =
         (0..clean.len()).map(|_| (range[0] + (range[1] - range[0]) * rng.random::<f64>()) as f32).collect();
     let steps = Tensor::from_vec(steps, (clean.len(), 1), clean.x.device())?;
-    let x = clean.x.contiguous()?;
-    let way = (other.x - &x)?.broadcast_mul(&steps.reshape((clean.len(), 1, 1, 1))?)?;
     let share = steps.clamp(0f32, 1f32)?;
-    let mixed = (&clean.targets + (other.targets - &clean.targets)?.broadcast_mul(&share)?)?;
-    clean.with(bounds.clip(&(x + way)?)?, mixed)
+    let mixed = (&clean.targets + (&other.targets - &clean.targets)?.broadcast_mul(&share)?)?;
+    let steps = steps.reshape((clean.len(), 1, 1, 1))?;
+    clean.combined(&other, mixed, |who, a, b| bounds[&who].clip(&(a + (b - a)?.broadcast_mul(&steps)?)?))
 }
 
 /// Entropy of the probabilities of each row of logits, in nats.

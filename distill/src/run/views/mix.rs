@@ -1,5 +1,7 @@
 //! Mixup (Zhang et al. 2018, arXiv 1710.09412) and CutMix (Yun et al. 2019, arXiv 1905.04899) of a batch with itself.
 
+use std::ops::Range;
+
 use candle_core::Tensor;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -17,11 +19,12 @@ pub(super) fn mixup(clean: &Look, alpha: f64, p: f64, rng: &mut ChaCha8Rng) -> R
     }
     let other = clean.permuted(&order)?;
     let mix = |a: &Tensor, b: &Tensor| -> Result<Tensor> { Ok(((a * share)? + (b * (1.0 - share))?)?) };
-    clean.with(mix(&clean.x.contiguous()?, &other.x)?, mix(&clean.targets, &other.targets)?)
+    clean.combined(&other, mix(&clean.targets, &other.targets)?, |_, a, b| mix(a, b))
 }
 
 /// One box for the batch, of the height and width that `1 - l` of the area asks for, around a uniformly drawn centre and cut
-/// at the edges; targets by the area that is really covered.
+/// at the edges; targets by the area that is really covered. Who sees the images in another size has the box scaled, its edges
+/// to the nearest pixel.
 pub(super) fn cutmix(clean: &Look, alpha: f64, p: f64, rng: &mut ChaCha8Rng) -> Result<Look> {
     let share = beta(alpha, rng);
     let order = permutation(clean.len(), rng);
@@ -30,19 +33,32 @@ pub(super) fn cutmix(clean: &Look, alpha: f64, p: f64, rng: &mut ChaCha8Rng) -> 
     if rng.random::<f64>() >= p {
         return Ok(clean.clone());
     }
-    let inside = |y: usize, x: usize| rows.contains(&y) && columns.contains(&x);
-    let mask: Vec<f32> = (0..height * width).map(|i| f32::from(u8::from(!inside(i / width, i % width)))).collect();
-    let kept = mask.iter().sum::<f32>() / mask.len() as f32;
-    let mask = Tensor::from_vec(mask, (1, 1, height, width), clean.x.device())?;
     let other = clean.permuted(&order)?;
-    let x = (clean.x.contiguous()?.broadcast_mul(&mask)? + other.x.broadcast_mul(&mask.affine(-1.0, 1.0)?)?)?;
-    let kept = f64::from(kept);
-    let targets = ((&clean.targets * kept)? + (other.targets * (1.0 - kept))?)?;
-    clean.with(x, targets)
+    let kept = 1.0 - (rows.len() * columns.len()) as f64 / (height * width) as f64;
+    let targets = ((&clean.targets * kept)? + (&other.targets * (1.0 - kept))?)?;
+    clean.combined(&other, targets, |_, a, b| {
+        let (_, _, own_height, own_width) = a.dims4()?;
+        let mask =
+            outside(&scaled(&rows, height, own_height), &scaled(&columns, width, own_width), own_height, own_width);
+        let mask = Tensor::from_vec(mask, (1, 1, own_height, own_width), a.device())?;
+        Ok((a.broadcast_mul(&mask)? + b.broadcast_mul(&mask.affine(-1.0, 1.0)?)?)?)
+    })
+}
+
+/// 1 outside of the box, 0 inside, row by row.
+fn outside(rows: &Range<usize>, columns: &Range<usize>, height: usize, width: usize) -> Vec<f32> {
+    let inside = |y: usize, x: usize| rows.contains(&y) && columns.contains(&x);
+    (0..height * width).map(|i| f32::from(u8::from(!inside(i / width, i % width)))).collect()
+}
+
+/// A side of the box where `from` pixels are `to`.
+fn scaled(side: &Range<usize>, from: usize, to: usize) -> Range<usize> {
+    let place = |at: usize| (2 * at * to + from) / (2 * from.max(1));
+    place(side.start)..place(side.end)
 }
 
 /// One side of the box: `sqrt(1 - share)` of `size`, around a centre anywhere, cut at the edges.
-fn side(size: usize, share: f64, rng: &mut ChaCha8Rng) -> std::ops::Range<usize> {
+fn side(size: usize, share: f64, rng: &mut ChaCha8Rng) -> Range<usize> {
     let length = (size as f64 * (1.0 - share).sqrt()) as usize;
     let centre = (rng.random::<f64>() * size as f64) as usize;
     let start = centre.saturating_sub(length / 2);
@@ -51,6 +67,8 @@ fn side(size: usize, share: f64, rng: &mut ChaCha8Rng) -> std::ops::Range<usize>
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use candle_core::Device;
     use rand::SeedableRng;
 
@@ -62,6 +80,7 @@ mod tests {
         let mut targets = vec![0f32; 16];
         (0..4).for_each(|i| targets[i * 5] = 1.0);
         Look {
+            own: BTreeMap::new(),
             x: Tensor::from_vec(x, (4, 1, 6, 6), &device).unwrap(),
             labels: Tensor::new(&[0u32, 1, 2, 3], &device).unwrap(),
             targets: Tensor::from_vec(targets, (4, 4), &device).unwrap(),
@@ -88,6 +107,22 @@ mod tests {
             }
         }
         assert!(mixed > 60, "{mixed}");
+    }
+
+    /// Twice as large, every pixel repeated.
+    fn doubled(x: &Tensor) -> Tensor {
+        x.contiguous().unwrap().upsample_nearest2d(12, 12).unwrap()
+    }
+
+    #[test]
+    fn a_teacher_of_larger_images_sees_the_same_mixture() {
+        for seed in 0..10 {
+            for how in [mixup, cutmix] {
+                let clean = Look { own: BTreeMap::from([(1, doubled(&look().x))]), ..look() };
+                let view = how(&clean, 1.0, 1.0, &mut ChaCha8Rng::seed_from_u64(seed)).unwrap();
+                assert!(!differ(&view.own[&1], &doubled(&view.x)));
+            }
+        }
     }
 
     #[test]

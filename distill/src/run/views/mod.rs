@@ -2,6 +2,7 @@
 
 mod adversarial;
 mod extracurricular;
+mod loads;
 mod mix;
 mod random;
 
@@ -12,6 +13,7 @@ use candle_core::{D, Device, Tensor};
 
 use super::evaluate::input;
 use super::learner::Learner;
+use super::passes::lost;
 use super::step::Position;
 use crate::error::Result;
 use crate::recipe::ViewKind;
@@ -24,6 +26,8 @@ pub(super) use random::{generator, view_seed};
 pub(super) struct Look {
     /// Pixels, `[N, C, H, W]`.
     pub(super) x: Tensor,
+    /// What the teachers see instead that have batches of their own, by their position: `[N, C, H, W]` each.
+    pub(super) own: BTreeMap<usize, Tensor>,
     /// Class of each sample, or of the larger part of it, `[N]` of `u32`.
     pub(super) labels: Tensor,
     /// Probability of each class, `[N, K]`.
@@ -48,6 +52,7 @@ impl Look {
             }
         }
         Ok(Self {
+            own: BTreeMap::new(),
             labels: Tensor::from_slice(labels, n, &device)?,
             targets: Tensor::from_vec(targets, (n, classes), &device)?,
             ids: ids.to_vec(),
@@ -60,17 +65,32 @@ impl Look {
         self.ids.len()
     }
 
-    /// The same batch with other pixels and targets; the labels follow the targets.
-    fn with(&self, x: Tensor, targets: Tensor) -> Result<Self> {
-        Ok(Self { labels: targets.argmax(D::Minus1)?, x, targets, ids: self.ids.clone() })
+    /// This batch and `other` made one by `combine`, for the student (`None`) and for every teacher that has pixels of its own,
+    /// with other targets; the labels follow these.
+    fn combined(
+        &self,
+        other: &Self,
+        targets: Tensor,
+        combine: impl Fn(Option<usize>, &Tensor, &Tensor) -> Result<Tensor>,
+    ) -> Result<Self> {
+        let pairs = self.own.iter().filter_map(|(teacher, x)| Some((*teacher, x, other.own.get(teacher)?)));
+        let own = pairs.map(|(teacher, x, other)| Ok((teacher, combine(Some(teacher), &x.contiguous()?, other)?)));
+        Ok(Self {
+            x: combine(None, &self.x.contiguous()?, &other.x)?,
+            own: own.collect::<Result<_>>()?,
+            labels: targets.argmax(D::Minus1)?,
+            targets,
+            ids: self.ids.clone(),
+        })
     }
 
     /// The samples in another order.
     fn permuted(&self, order: &[u32]) -> Result<Self> {
         let index = Tensor::from_slice(order, order.len(), self.x.device())?;
-        let take = |tensor: &Tensor| tensor.contiguous()?.index_select(&index, 0);
+        let take = |tensor: &Tensor| -> Result<Tensor> { Ok(tensor.contiguous()?.index_select(&index, 0)?) };
         Ok(Self {
             x: take(&self.x)?,
+            own: self.own.iter().map(|(teacher, x)| Ok((*teacher, take(x)?))).collect::<Result<_>>()?,
             labels: take(&self.labels)?,
             targets: take(&self.targets)?,
             ids: order.iter().filter_map(|i| self.ids.get(*i as usize).copied()).collect(),
@@ -79,27 +99,22 @@ impl Look {
 }
 
 impl Learner {
-    /// The views in `used`, by their position; the plain one is position 0. `loaded` holds the plain batch and then that
-    /// of each view that augments another way.
+    /// The views in `used`, by their position; the plain one is position 0. `loaded` are those of [`Learner::loads`].
     pub(super) fn look(
         &mut self,
-        loaded: Vec<Look>,
+        loaded: &[Look],
         used: &BTreeSet<usize>,
         at: Position,
     ) -> Result<BTreeMap<usize, Look>> {
-        let mut loaded = loaded.into_iter();
-        let mut next = || -> Result<Look> {
-            let missing = || candle_core::Error::Msg("a step has fewer batches than views".to_owned()).into();
-            loaded.next().ok_or_else(missing)
-        };
-        let clean = next()?;
-        let mut looks = BTreeMap::new();
+        let mut looks = self.loaded(loaded)?;
+        let clean = looks.get(&0).cloned().ok_or_else(|| lost("the plain view"))?;
         for (i, view) in self.views.clone().iter().enumerate() {
             let mut rng = generator(self.seed, at, &view.name);
+            if !used.contains(&(i + 1)) {
+                continue;
+            }
             let look = match &view.kind {
-                // Loaded in any case: the batches come in the order of the views.
-                ViewKind::Augmented { .. } => next()?,
-                _ if !used.contains(&(i + 1)) => continue,
+                ViewKind::Augmented { .. } => continue, // loaded
                 ViewKind::Mixup { alpha, p } => mix::mixup(&clean, *alpha, *p, &mut rng)?,
                 ViewKind::Cutmix { alpha, p } => mix::cutmix(&clean, *alpha, *p, &mut rng)?,
                 ViewKind::Adversarial { epsilon, step, steps, random_start, climb, .. } => {
@@ -111,19 +126,16 @@ impl Learner {
                         climb: *climb,
                     };
                     let x = self.attacked(&attack, view.asks, &clean, &mut rng)?;
-                    Look { x, ..clean.clone() }
+                    // Nobody who has pixels of their own reads it: the plan sees to that.
+                    Look { x, own: BTreeMap::new(), ..clean.clone() }
                 }
                 ViewKind::Extracurricular { from, to, candidates, .. } => {
                     self.extracurricular(&clean, view.asks, [*from, *to], *candidates, &mut rng)?
                 }
             };
-            if used.contains(&(i + 1)) {
-                looks.insert(i + 1, look);
-            }
+            looks.insert(i + 1, look);
         }
-        if used.contains(&0) {
-            looks.insert(0, clean);
-        }
+        looks.retain(|view, _| used.contains(view));
         Ok(looks)
     }
 }
