@@ -53,6 +53,7 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
+    attar_distill::keep_freed_memory();
     match run(&Cli::parse().verb) {
         Ok(code) => code,
         Err(error) => {

@@ -20,6 +20,7 @@ mod api;
 mod conv;
 mod error;
 mod linear;
+mod memory;
 mod norm;
 mod pairs;
 mod pool;
@@ -39,6 +40,7 @@ pub use api::{
 pub use conv::Tail;
 pub use error::{Result, ShapeError};
 pub use linear::{linear, linear_input_grad, linear_weight_grad};
+pub use memory::{keep_freed_memory, unwritten};
 pub use norm::{BatchStats, Clamp, NormGrads, SavedStats};
 pub use shape::{ConvShape, LinearShape, NormShape, PoolShape};
 pub use value::{Value, convert};

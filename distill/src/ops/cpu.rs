@@ -17,11 +17,6 @@ use crate::error::Result;
 pub(super) trait Stored: Value + WithDType {}
 impl<T: Value + WithDType> Stored for T {}
 
-/// Memory for a result.
-fn zeros<T: Value>(len: usize) -> Vec<T> {
-    vec![T::default(); len]
-}
-
 pub(super) fn conv2d<T: Stored>(
     shape: &ConvShape,
     x: &Tensor,
@@ -38,7 +33,7 @@ pub(super) fn conv2d_with_tail<T: Stored>(
     bias: Option<&Tensor>,
     tail: Tail<'_>,
 ) -> Result<Tensor> {
-    let mut y = zeros::<T>(shape.output_len());
+    let mut y = kernels::unwritten::<T>(shape.output_len());
     let (bias, residual) = (bias.map(Contiguous::of).transpose()?, tail.residual.map(image).transpose()?);
     let bias = bias.as_ref().map(Contiguous::read);
     let bias = bias.as_ref().map(Read::slice).transpose()?;
@@ -49,13 +44,13 @@ pub(super) fn conv2d_with_tail<T: Stored>(
 }
 
 pub(super) fn conv2d_input_grad<T: Stored>(shape: &ConvShape, dy: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    let mut dx = zeros::<T>(shape.input_len());
+    let mut dx = kernels::unwritten::<T>(shape.input_len());
     with([&image(dy)?], [], [weight], |[dy], [], [weight]| kernels::conv2d_input_grad(shape, dy, weight, &mut dx))?;
     channels_first(dx, &[shape.batch, shape.in_channels, shape.in_h, shape.in_w])
 }
 
 pub(super) fn conv2d_weight_grad<T: Stored>(shape: &ConvShape, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
-    let mut dweight = vec![0.0; shape.weight_len()];
+    let mut dweight = kernels::unwritten::<f32>(shape.weight_len());
     with::<T, 2, 0, 0, _>([&image(x)?, &image(dy)?], [], [], |[x, dy], [], []| {
         kernels::conv2d_weight_grad(shape, x, dy, &mut dweight);
     })?;
@@ -64,7 +59,7 @@ pub(super) fn conv2d_weight_grad<T: Stored>(shape: &ConvShape, x: &Tensor, dy: &
 }
 
 pub(super) fn channel_sums<T: Stored>(shape: &NormShape, x: &Tensor) -> Result<Tensor> {
-    let mut sums = vec![0.0; shape.channels];
+    let mut sums = kernels::unwritten::<f32>(shape.channels);
     with::<T, 1, 0, 0, _>([&image(x)?], [], [], |[x], [], []| kernels::channel_sums(shape, x, &mut sums))?;
     tensor(sums, &[shape.channels])
 }
@@ -78,7 +73,7 @@ pub(super) fn batch_norm_train<T: Stored>(
 ) -> Result<(Tensor, BatchStats)> {
     let channels = || vec![0.0; shape.channels];
     let (mut mean, mut inv_std, mut unbiased_variance) = (channels(), channels(), channels());
-    let mut y = zeros::<T>(shape.len());
+    let mut y = kernels::unwritten::<T>(shape.len());
     let residual = tail.residual.map(image).transpose()?;
     let params = [affine.weight, affine.bias];
     with([&image(x)?], [residual.as_ref()], params, |[x], [residual], [weight, bias]| {
@@ -101,7 +96,7 @@ pub(super) fn batch_norm_eval<T: Stored>(
     eps: f64,
     tail: Tail<'_>,
 ) -> Result<Tensor> {
-    let mut y = zeros::<T>(shape.len());
+    let mut y = kernels::unwritten::<T>(shape.len());
     let residual = tail.residual.map(image).transpose()?;
     let params = [affine.weight, affine.bias, mean, variance];
     with([&image(x)?], [residual.as_ref()], params, |[x], [residual], [w, b, mean, variance]| {
@@ -119,7 +114,8 @@ pub(super) fn batch_norm_backward<T: Stored>(
     dy: &Tensor,
     wants_residual: bool,
 ) -> Result<NormGrads> {
-    let (mut dx, mut dresidual) = (zeros::<T>(shape.len()), wants_residual.then(|| zeros::<T>(shape.len())));
+    let (mut dx, mut dresidual) =
+        (kernels::unwritten::<T>(shape.len()), wants_residual.then(|| kernels::unwritten::<T>(shape.len())));
     let (mut dweight, mut dbias) = (vec![0.0; shape.channels], vec![0.0; shape.channels]);
     let y = activated.map(|(y, _)| image(y)).transpose()?;
     let params = [weight, &stats.mean, &stats.inv_std];
@@ -142,13 +138,13 @@ pub(super) fn batch_norm_backward<T: Stored>(
 }
 
 pub(super) fn activate<T: Stored>(activation: Activation, x: &Tensor) -> Result<Tensor> {
-    let mut y = zeros::<T>(x.elem_count());
+    let mut y = kernels::unwritten::<T>(x.elem_count());
     with([&image(x)?], [], [], |[x], [], []| kernels::activate(activation, x, &mut y))?;
     channels_first(y, x.dims())
 }
 
 pub(super) fn activate_backward<T: Stored>(activation: Activation, y: &Tensor, dy: &Tensor) -> Result<Tensor> {
-    let mut dx = zeros::<T>(y.elem_count());
+    let mut dx = kernels::unwritten::<T>(y.elem_count());
     with([&image(y)?, &image(dy)?], [], [], |[y, dy], [], []| {
         kernels::activate_backward(Mask { activation, y }, dy, &mut dx);
     })?;
@@ -156,20 +152,20 @@ pub(super) fn activate_backward<T: Stored>(activation: Activation, y: &Tensor, d
 }
 
 pub(super) fn add<T: Stored>(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let mut y = zeros::<T>(a.elem_count());
+    let mut y = kernels::unwritten::<T>(a.elem_count());
     with([&image(a)?, &image(b)?], [], [], |[a, b], [], []| kernels::add(a, b, &mut y))?;
     channels_first(y, a.dims())
 }
 
 pub(super) fn max_pool2d<T: Stored>(shape: &PoolShape, x: &Tensor) -> Result<(Tensor, Tensor)> {
-    let (mut y, mut argmax) = (zeros::<T>(shape.output_len()), vec![0u32; shape.output_len()]);
+    let (mut y, mut argmax) = (kernels::unwritten::<T>(shape.output_len()), vec![0u32; shape.output_len()]);
     with([&image(x)?], [], [], |[x], [], []| kernels::max_pool2d(shape, x, &mut y, &mut argmax))?;
     let dims = [shape.batch, shape.channels, shape.out_h(), shape.out_w()];
     Ok((channels_first(y, &dims)?, channels_first(argmax, &dims)?))
 }
 
 pub(super) fn max_pool2d_backward<T: Stored>(shape: &PoolShape, dy: &Tensor, argmax: &Tensor) -> Result<Tensor> {
-    let mut dx = zeros::<T>(shape.input_len());
+    let mut dx = kernels::unwritten::<T>(shape.input_len());
     let argmax = Contiguous::of(&image(argmax)?)?;
     let argmax = argmax.read();
     let argmax = argmax.slice::<u32>()?;
@@ -178,43 +174,43 @@ pub(super) fn max_pool2d_backward<T: Stored>(shape: &PoolShape, dy: &Tensor, arg
 }
 
 pub(super) fn avg_pool2d<T: Stored>(shape: &PoolShape, x: &Tensor) -> Result<Tensor> {
-    let mut y = zeros::<T>(shape.output_len());
+    let mut y = kernels::unwritten::<T>(shape.output_len());
     with([&image(x)?], [], [], |[x], [], []| kernels::avg_pool2d(shape, x, &mut y))?;
     channels_first(y, &[shape.batch, shape.channels, shape.out_h(), shape.out_w()])
 }
 
 pub(super) fn avg_pool2d_backward<T: Stored>(shape: &PoolShape, dy: &Tensor) -> Result<Tensor> {
-    let mut dx = zeros::<T>(shape.input_len());
+    let mut dx = kernels::unwritten::<T>(shape.input_len());
     with([&image(dy)?], [], [], |[dy], [], []| kernels::avg_pool2d_backward(shape, dy, &mut dx))?;
     channels_first(dx, &[shape.batch, shape.channels, shape.in_h, shape.in_w])
 }
 
 pub(super) fn global_avg_pool<T: Stored>(shape: &NormShape, x: &Tensor) -> Result<Tensor> {
-    let mut y = vec![0.0; shape.batch * shape.channels];
+    let mut y = kernels::unwritten::<f32>(shape.batch * shape.channels);
     with::<T, 1, 0, 0, _>([&image(x)?], [], [], |[x], [], []| kernels::global_avg_pool(shape, x, &mut y))?;
     tensor(y, &[shape.batch, shape.channels])
 }
 
 pub(super) fn global_avg_pool_backward(shape: &NormShape, dy: &Tensor) -> Result<Tensor> {
-    let mut dx = vec![0.0; shape.len()];
+    let mut dx = kernels::unwritten::<f32>(shape.len());
     with::<f32, 1, 0, 0, _>([dy], [], [], |[dy], [], []| kernels::global_avg_pool_backward(shape, dy, &mut dx))?;
     channels_first(dx, &[shape.batch, shape.channels, shape.positions])
 }
 
 pub(super) fn linear(shape: &LinearShape, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let mut y = vec![0.0; shape.batch * shape.out_features];
+    let mut y = kernels::unwritten::<f32>(shape.batch * shape.out_features);
     with([x, weight], [bias], [], |[x, weight], [bias], []| kernels::linear(shape, x, weight, bias, &mut y))?;
     tensor(y, &[shape.batch, shape.out_features])
 }
 
 pub(super) fn linear_input_grad(shape: &LinearShape, dy: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    let mut dx = vec![0.0; shape.batch * shape.in_features];
+    let mut dx = kernels::unwritten::<f32>(shape.batch * shape.in_features);
     with([dy, weight], [], [], |[dy, weight], [], []| kernels::linear_input_grad(shape, dy, weight, &mut dx))?;
     tensor(dx, &[shape.batch, shape.in_features])
 }
 
 pub(super) fn linear_weight_grad(shape: &LinearShape, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
-    let mut dweight = vec![0.0; shape.out_features * shape.in_features];
+    let mut dweight = kernels::unwritten::<f32>(shape.out_features * shape.in_features);
     with([x, dy], [], [], |[x, dy], [], []| kernels::linear_weight_grad(shape, x, dy, &mut dweight))?;
     tensor(dweight, &[shape.out_features, shape.in_features])
 }
@@ -222,7 +218,7 @@ pub(super) fn linear_weight_grad(shape: &LinearShape, x: &Tensor, dy: &Tensor) -
 /// Values of one type as values of another, in the order in which they are stored.
 pub(super) fn convert(x: &Tensor, to: DType) -> Result<Tensor> {
     fn converted<T: Stored, U: Stored>(x: &Tensor) -> Result<Tensor> {
-        let mut y = zeros::<U>(x.elem_count());
+        let mut y = kernels::unwritten::<U>(x.elem_count());
         with::<T, 1, 0, 0, _>([&image(x)?], [], [], |[x], [], []| kernels::convert(x, &mut y))?;
         channels_first(y, x.dims())
     }
