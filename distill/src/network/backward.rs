@@ -35,7 +35,7 @@ pub(super) fn run(
     let mut grads: Vec<Option<Tensor>> = vec![None; graph.nodes().len()];
     for (id, grad) in grads_out {
         check(graph, plan.makes(id) || id == graph.input(), batch, id, &grad)?;
-        add_to(&mut grads[id.index()], as_stored(grad.detach(), stored)?)?;
+        add_to(&mut grads[id.index()], as_stored(&grad.detach(), stored)?)?;
     }
     let wants_input = wants != Wants::Params;
     let trains = trains(graph, wants_input);
@@ -48,7 +48,7 @@ pub(super) fn run(
         profile::stop(begun, Pass::Backward, graph.node(step.node), &dy, dxs.iter().flatten())?;
         for (id, dx) in step.inputs(graph).zip(dxs) {
             if let (Some(dx), true) = (dx, trains[id.index()]) {
-                add_to(&mut grads[id.index()], as_stored(dx, stored)?)?;
+                add_to(&mut grads[id.index()], as_stored(&dx, stored)?)?;
             }
         }
     }

@@ -37,7 +37,7 @@ pub(super) fn run(
     params: &Params,
     plan: &Plan,
     taps: &[NodeId],
-    x: Tensor,
+    x: &Tensor,
     stored: DType,
     mut mode: Mode<'_>,
 ) -> Result<Pass> {
@@ -49,7 +49,7 @@ pub(super) fn run(
         let inputs = step.inputs(graph).map(|id| value(graph, &values, id)).collect::<Result<Vec<_>>>()?;
         let begun = profile::start();
         let (y, keeps) = apply(graph, params, step, &inputs, &mut mode).map_err(|error| at(graph, step.node, error))?;
-        let y = as_stored(y, stored)?;
+        let y = as_stored(&y, stored)?;
         let way = if let Mode::Train { .. } = mode { Way::Forward } else { Way::Eval };
         profile::stop(begun, way, graph.node(step.node), &y, [&y])?;
         drop(inputs);

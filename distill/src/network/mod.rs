@@ -148,12 +148,12 @@ impl Network {
         let pass = match &self.folded {
             None => {
                 let plan = Plan::new(&self.graph, taps, Fuse::NormsAndConvolutions);
-                forward::run(&self.graph, &self.params, &plan, taps, x, self.stored, Mode::Eval { keep: false })?
+                forward::run(&self.graph, &self.params, &plan, taps, &x, self.stored, Mode::Eval { keep: false })?
             }
             Some(folded) => {
                 let taps = taps.iter().map(|tap| self.folded_tap(folded, *tap)).collect::<Result<Vec<_>>>()?;
                 let plan = Plan::new(&folded.graph, &taps, Fuse::NormsAndConvolutions);
-                forward::run(&folded.graph, &self.params, &plan, &taps, x, self.stored, Mode::Eval { keep: false })?
+                forward::run(&folded.graph, &self.params, &plan, &taps, &x, self.stored, Mode::Eval { keep: false })?
             }
         };
         Ok(pass.outputs)
@@ -170,7 +170,7 @@ impl Network {
         let batch = x.dims()[0];
         let plan = Plan::new(&self.graph, taps, Fuse::Norms);
         let mode = Mode::Train { rng, keep: true };
-        let pass = forward::run(&self.graph, &self.params, &plan, taps, x, self.stored, mode)?;
+        let pass = forward::run(&self.graph, &self.params, &plan, taps, &x, self.stored, mode)?;
         forward::follow(&self.graph, &mut self.params, &pass.statistics)?;
         Ok((pass.outputs, Tape { plan, saved: pass.saved, batch, stored: self.stored }))
     }
@@ -185,7 +185,7 @@ impl Network {
         let x = self.input(x)?;
         let plan = Plan::new(&self.graph, taps, Fuse::Norms);
         let mode = Mode::Train { rng, keep: false };
-        let pass = forward::run(&self.graph, &self.params, &plan, taps, x, self.stored, mode)?;
+        let pass = forward::run(&self.graph, &self.params, &plan, taps, &x, self.stored, mode)?;
         forward::follow(&self.graph, &mut self.params, &pass.statistics)?;
         Ok(pass.outputs)
     }
@@ -214,7 +214,7 @@ impl Network {
         let x = self.input(x)?;
         let batch = x.dims()[0];
         let plan = Plan::new(graph, &[], Fuse::Norms);
-        let pass = forward::run(graph, &self.params, &plan, &[], x, self.stored, Mode::Eval { keep: true })?;
+        let pass = forward::run(graph, &self.params, &plan, &[], &x, self.stored, Mode::Eval { keep: true })?;
         let ends = vec![(graph.output(), slope(&pass.outputs.logits)?)];
         let tape = Tape { plan, saved: pass.saved, batch, stored: self.stored };
         let found = backward::run(graph, &self.params, tape, ends, Wants::Input)?;

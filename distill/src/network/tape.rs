@@ -19,8 +19,8 @@ pub struct Tape {
 }
 
 /// As values of a pass are stored: images as `images`, everything else as `f32`.
-pub(super) fn as_stored(x: Tensor, images: DType) -> Result<Tensor> {
-    ops::convert(&x, if x.rank() == 4 { images } else { DType::F32 })
+pub(super) fn as_stored(x: &Tensor, images: DType) -> Result<Tensor> {
+    ops::convert(x, if x.rank() == 4 { images } else { DType::F32 })
 }
 
 /// What one step keeps.
