@@ -7,7 +7,7 @@ use crate::shape::NormShape;
 use crate::simd::vectorised;
 use crate::value::Value;
 
-/// Where [`batch_stats`] leaves the statistics of the batch; each slice is `[C]`.
+/// Where [`crate::batch_stats`] leaves the statistics of the batch; each slice is `[C]`.
 #[derive(Debug)]
 pub struct BatchStats<'a> {
     /// Mean of the batch. Backward needs it, and the running mean follows it.
@@ -18,7 +18,7 @@ pub struct BatchStats<'a> {
     pub unbiased_variance: &'a mut [f32],
 }
 
-/// The statistics that a norm is applied with, as [`batch_stats`] left them; each slice is `[C]`.
+/// The statistics that a norm is applied with, as [`crate::batch_stats`] left them; each slice is `[C]`.
 #[derive(Debug, Clone, Copy)]
 pub struct SavedStats<'a> {
     /// Mean of the batch.
