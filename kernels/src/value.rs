@@ -99,24 +99,28 @@ impl Lanes for f32 {
         Some(values)
     }
 
+    // SAFETY: what the trait asks of the caller.
     #[inline(always)]
     unsafe fn load<S: Simd>(_: S, from: *const Self) -> S::f32s {
         // SAFETY: passed on from the caller.
         unsafe { from.cast::<S::f32s>().read_unaligned() }
     }
 
+    // SAFETY: what the trait asks of the caller.
     #[inline(always)]
     unsafe fn load_part<S: Simd>(simd: S, from: *const Self, part: Part<S>) -> S::f32s {
         // SAFETY: passed on from the caller; the mask leaves out what is not there.
         unsafe { simd.mask_load_ptr_f32s(part.mask, from) }
     }
 
+    // SAFETY: what the trait asks of the caller.
     #[inline(always)]
     unsafe fn store<S: Simd>(_: S, to: *mut Self, values: S::f32s) {
         // SAFETY: passed on from the caller.
         unsafe { to.cast::<S::f32s>().write_unaligned(values) }
     }
 
+    // SAFETY: what the trait asks of the caller.
     #[inline(always)]
     unsafe fn store_part<S: Simd>(simd: S, to: *mut Self, values: S::f32s, part: Part<S>) {
         // SAFETY: passed on from the caller; the mask leaves out what is not there.
@@ -151,6 +155,7 @@ impl Lanes for bf16 {
         None
     }
 
+    // SAFETY: what the trait asks of the caller.
     #[inline(always)]
     unsafe fn load<S: Simd>(_: S, from: *const Self) -> S::f32s {
         let mut values = [Self::ZERO; LONGEST];
@@ -159,6 +164,7 @@ impl Lanes for bf16 {
         widened::<S>(&values)
     }
 
+    // SAFETY: what the trait asks of the caller.
     #[inline(always)]
     unsafe fn load_part<S: Simd>(_: S, from: *const Self, part: Part<S>) -> S::f32s {
         let mut values = [Self::ZERO; LONGEST];
@@ -167,6 +173,7 @@ impl Lanes for bf16 {
         widened::<S>(&values)
     }
 
+    // SAFETY: what the trait asks of the caller.
     #[inline(always)]
     unsafe fn store<S: Simd>(_: S, to: *mut Self, values: S::f32s) {
         let narrow = narrowed::<S>(values);
@@ -174,6 +181,7 @@ impl Lanes for bf16 {
         unsafe { std::ptr::copy_nonoverlapping(narrow.as_ptr(), to, S::F32_LANES) };
     }
 
+    // SAFETY: what the trait asks of the caller.
     #[inline(always)]
     unsafe fn store_part<S: Simd>(_: S, to: *mut Self, values: S::f32s, part: Part<S>) {
         let narrow = narrowed::<S>(values);
