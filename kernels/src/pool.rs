@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::shape::{NormShape, PoolShape};
 use crate::simd::{vectorised, with_scratch};
 use crate::sums::add_rows;
-use crate::value::{Value, round};
+use crate::value::{Value, convert_all};
 
 /// Input values that one task handles, at least.
 const TASK: usize = 1 << 13;
@@ -192,7 +192,7 @@ fn for_images<T: Value>(shape: &PoolShape, dy: &[T], dx: &mut [T], work: impl Fn
             work(n * outputs, dy, sums);
             vectorised(
                 #[inline(always)]
-                || round(sums, dx),
+                || convert_all(sums, dx),
             );
         }),
     });

@@ -244,21 +244,15 @@ pub fn convert<T: Value, U: Value>(from: &[T], to: &mut [U]) {
     to.par_chunks_mut(TASK).zip(from.par_chunks(TASK)).for_each(|(to, from)| {
         vectorised(
             #[inline(always)]
-            || to.iter_mut().zip(from).for_each(|(to, from)| *to = U::rounded(from.float())),
+            || convert_all(from, to),
         );
     });
 }
 
-/// Values as `f32`, in a loop that becomes vector instructions where it is inlined.
+/// [`convert`] on one thread, in a loop that becomes vector instructions where it is inlined.
 #[inline(always)]
-pub(crate) fn floats<T: Value>(from: &[T], to: &mut [f32]) {
-    to.iter_mut().zip(from).for_each(|(to, from)| *to = from.float());
-}
-
-/// `f32` as values, likewise.
-#[inline(always)]
-pub(crate) fn round<T: Value>(from: &[f32], to: &mut [T]) {
-    to.iter_mut().zip(from).for_each(|(to, from)| *to = T::rounded(*from));
+pub(crate) fn convert_all<T: Value, U: Value>(from: &[T], to: &mut [U]) {
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = U::rounded(from.float()));
 }
 
 #[cfg(test)]

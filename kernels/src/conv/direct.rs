@@ -11,7 +11,7 @@ use super::{Tail, split_rows};
 use crate::pairs::{self, Pairs};
 use crate::simd::{Scratch, with_simd};
 use crate::tile::{Ends, Floats, Left, Multiply, Out, Right, multiply, panels};
-use crate::value::{Stored, Value, floats};
+use crate::value::{Stored, Value, convert_all};
 
 /// Values of the padded source that one task reads: they should stay in a core's second-level cache.
 const SOURCE: usize = 1 << 16;
@@ -182,7 +182,7 @@ impl<M: Multiply, T: Value> Strip<'_, M, T> {
             Stored::Narrow(x) if M::VALUES == 2 => {
                 pad(source, x, before, from, width, pairs::values_mut(to), |x, to| to.copy_from_slice(x));
             }
-            Stored::Narrow(x) => pad(source, x, before, from, width, to, floats),
+            Stored::Narrow(x) => pad(source, x, before, from, width, to, convert_all),
         }
     }
 

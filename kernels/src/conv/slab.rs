@@ -14,7 +14,7 @@ use crate::pairs;
 use crate::shape::ConvShape;
 use crate::simd::Scratch;
 use crate::tile::Multiply;
-use crate::value::{Stored, Value, floats};
+use crate::value::{Stored, Value, convert_all};
 
 /// Extents of the padded input.
 pub(super) fn padded(shape: &ConvShape) -> [usize; 2] {
@@ -72,7 +72,7 @@ impl Slab {
             let [_, width] = padded(shape);
             match T::stored(x) {
                 Stored::Narrow(x) if M::VALUES == 2 => self.pairs(shape, x, to),
-                Stored::Narrow(x) => pad(&image, x, shape.padding, self.from, width, to, floats),
+                Stored::Narrow(x) => pad(&image, x, shape.padding, self.from, width, to, convert_all),
                 Stored::Floats(x) => {
                     pad(&image, x, shape.padding, self.from, width, to, |x, to| to.copy_from_slice(x));
                 }
@@ -121,7 +121,7 @@ pub(super) fn grads<'a, M: Multiply, T: Value>(
     };
     if M::VALUES == 1 {
         let memory = memory.insert(Scratch::lend(dy.len()));
-        floats(dy, memory);
+        convert_all(dy, memory);
         return memory;
     }
     let words = image.size[1].div_ceil(2) * channels;
