@@ -81,6 +81,7 @@ mod tests {
     use attar_data::{Dataset, InMemory, Pipeline};
 
     use super::*;
+    use crate::recipe::PLAIN;
 
     /// A recipe for 100 grey images of 8x8, and the data as if they were `size` pixels wide and high.
     fn decide(more: &str, size: usize, is_cuda: bool) -> Result<Residence> {
@@ -89,24 +90,7 @@ mod tests {
 
     /// With a teacher that has batches of its own.
     fn decide_beside(teacher: Option<&str>, more: &str, size: usize, is_cuda: bool) -> Result<Residence> {
-        let recipe = format!(
-            r#"
-            name = "x"
-            losses = []
-            [data]
-            source = {{ kind = "idx", root = "nowhere" }}
-            validation = 0.1
-            preprocessing = {{ channels = 1, mean = [0.0], std = [1.0] }}
-            {more}
-            [student]
-            network = {{ name = "resnet8" }}
-            [train]
-            epochs = 2
-            batch = 6
-            learning_rate = 0.1
-            optimiser = {{ kind = "sgd" }}
-            "#
-        );
+        let recipe = format!("losses = []{}", PLAIN.replace("[student]", &format!("{more}\n[student]")));
         let recipe = Recipe::parse(&recipe, &[])?;
         let images = InMemory::new([8, 8], 1, vec![0; 6400], vec![0; 100], vec!["one".to_owned()], "train")?;
         let images: Arc<dyn Dataset> = Arc::new(images);
