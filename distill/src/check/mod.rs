@@ -4,6 +4,7 @@
 //! composed from Candle's own.
 
 mod images;
+mod logits;
 mod norms;
 mod steps;
 mod windows;
@@ -64,6 +65,7 @@ pub fn ops(device: &Device) -> Result<Vec<OpCheck>> {
     norms::pointwise(&mut checks)?;
     norms::linear(&mut checks)?;
     images::augmentation(&mut checks)?;
+    logits::losses(&mut checks)?;
     steps::optimisers(&mut checks)?;
     steps::networks(&mut checks)?;
     if device.is_cuda() {
@@ -159,9 +161,18 @@ mod tests {
         let checks = ops(&Device::Cpu).unwrap();
         let failed: Vec<&OpCheck> = checks.iter().filter(|check| !check.passes()).collect();
         assert!(failed.is_empty(), "{failed:#?}");
-        for op in
-            ["conv2d y", "conv2d dx", "conv2d dweight", "batch norm dx", "max pool dx", "linear y", "sgd", "adamw"]
-        {
+        for op in [
+            "conv2d y",
+            "conv2d dx",
+            "conv2d dweight",
+            "batch norm dx",
+            "max pool dx",
+            "linear y",
+            "log-softmax dx",
+            "divergence",
+            "sgd",
+            "adamw",
+        ] {
             assert!(checks.iter().any(|check| check.op.starts_with(op)), "{op} was not checked");
         }
     }

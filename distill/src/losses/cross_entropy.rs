@@ -6,7 +6,8 @@
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Basis, Entry, Loss, Site, Spec, Step, Teachers, log_softmax, setting};
+use super::softmax::cross_entropy_rows;
+use super::{Basis, Entry, Loss, Site, Spec, Step, Teachers, setting};
 use crate::error::Result;
 
 /// Settings of [`cross_entropy`].
@@ -24,10 +25,7 @@ pub struct CrossEntropySpec {
 /// # Errors
 /// Shapes that differ, or a device that failed.
 pub fn cross_entropy(logits: &Tensor, targets: &Tensor, label_smoothing: f64) -> Result<Tensor> {
-    let (samples, classes) = logits.dims2()?;
-    let targets = targets.to_dtype(logits.dtype())?.affine(1.0 - label_smoothing, label_smoothing / classes as f64)?;
-    let total = (log_softmax(logits)? * targets)?.sum_all()?;
-    Ok((total * (-1.0 / samples as f64))?)
+    Ok(cross_entropy_rows(&targets.to_dtype(logits.dtype())?, logits, label_smoothing)?.mean_all()?)
 }
 
 impl Spec for CrossEntropySpec {

@@ -10,7 +10,8 @@
 use candle_core::{D, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::logits::{STANDARDISE, Standardise, soften};
+use super::logits::{STANDARDISE, Standardise};
+use super::softmax::soften;
 use super::{Basis, Entry, Loss, Site, Spec, Step, Teachers, setting};
 use crate::error::Result;
 

@@ -13,8 +13,9 @@
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::logits::several_classes;
 use super::logits::{STANDARDISE, Standardise, at_label, beside_label, divergence, log_sum_exp};
-use super::logits::{several_classes, soften};
+use super::softmax::soften;
 use super::{Basis, Entry, Loss, Site, Spec, Step, Teachers, log_softmax, setting};
 use crate::error::Result;
 

@@ -12,7 +12,8 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::logits::{DENOMINATOR, EPSILON, STANDARDISE, WRONG};
-use super::logits::{Denominator, Repair, Standardise, Wrong, divergence, soften, tenth};
+use super::logits::{Denominator, Repair, Standardise, Wrong, tenth};
+use super::softmax::{divergence_from, soften};
 use super::{Basis, Entry, Loss, Site, Spec, Step, Teachers, setting};
 use crate::error::Result;
 
@@ -54,7 +55,7 @@ impl KdSpec {
 /// # Errors
 /// Shapes that differ, or a device that failed.
 pub fn kd(student: &Tensor, teacher: &Tensor, temperature: f64) -> Result<Tensor> {
-    let rows = divergence(&soften(&teacher.detach(), temperature)?, &soften(student, temperature)?)?;
+    let rows = divergence_from(&soften(&teacher.detach(), temperature)?, student, temperature)?;
     Ok((rows.mean_all()? * temperature.powi(2))?)
 }
 
@@ -74,7 +75,7 @@ pub fn repaired_kd(
     repair: &Repair,
 ) -> Result<Tensor> {
     let soft = soften(&repair.logits(teacher, labels)?, temperature)?;
-    let rows = divergence(&repair.targets(soft, teacher, labels)?, &soften(student, temperature)?)?;
+    let rows = divergence_from(&repair.targets(soft, teacher, labels)?, student, temperature)?;
     Ok((repair.mean(&rows, teacher, labels)? * temperature.powi(2))?)
 }
 

@@ -10,7 +10,8 @@
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::logits::{STANDARDISE, Standardise, at_label, beside_label, cross, several_classes, soften, trust};
+use super::logits::{STANDARDISE, Standardise, at_label, beside_label, cross, several_classes, trust};
+use super::softmax::soften;
 use super::{Basis, Entry, Loss, Site, Spec, Step, Teachers, log_softmax, setting};
 use crate::error::Result;
 

@@ -9,7 +9,8 @@
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::logits::{STANDARDISE, Standardise, divergence, log_sum_exp};
+use super::logits::{STANDARDISE, Standardise, log_sum_exp};
+use super::softmax::divergence_from;
 use super::{Basis, Entry, Loss, Site, Spec, Step, Teachers, log_softmax, setting};
 use crate::error::Result;
 
@@ -34,7 +35,7 @@ pub struct TtmSpec {
 /// Shapes that differ, or a device that failed.
 pub fn ttm(student: &Tensor, teacher: &Tensor, gamma: f64, weighted: bool) -> Result<Tensor> {
     let powers = (log_softmax(&teacher.detach())? * gamma)?;
-    let rows = divergence(&log_softmax(&powers)?, &log_softmax(student)?)?;
+    let rows = divergence_from(&log_softmax(&powers)?, student, 1.0)?;
     let rows = if weighted { (rows * log_sum_exp(&powers)?.exp()?)? } else { rows };
     Ok(rows.mean_all()?)
 }

@@ -72,14 +72,22 @@ pub(super) fn run(
 
 /// Lets the running statistics follow the batch: `running += momentum * (batch - running)`, the variance unbiased.
 pub(super) fn follow(graph: &Graph, params: &mut Params, statistics: &[(NodeId, BatchStats)]) -> Result<()> {
-    for (id, stats) in statistics {
-        let node = graph.node(*id);
-        let Op::BatchNorm2d { momentum, .. } = node.op else { continue };
-        for (suffix, batch) in [("running_mean", &stats.mean), ("running_var", &stats.unbiased_variance)] {
-            let name = format!("{}.{suffix}", node.name);
-            let running = params.get(&name)?;
-            let next = (running.affine(1.0 - momentum, 0.0)? + batch.affine(momentum, 0.0)?)?;
-            params.set(&name, next)?;
+    let momentum = |id: NodeId| match graph.node(id).op {
+        Op::BatchNorm2d { momentum, .. } => momentum,
+        _ => 0.0,
+    };
+    // Nearly always one group, and on CUDA one launch.
+    for alike in statistics.chunk_by(|(a, _), (b, _)| momentum(*a) == momentum(*b)) {
+        let mut followed = Vec::with_capacity(2 * alike.len());
+        for (id, stats) in alike {
+            let name = &graph.node(*id).name;
+            followed.push((format!("{name}.running_mean"), &stats.mean));
+            followed.push((format!("{name}.running_var"), &stats.unbiased_variance));
+        }
+        let pairs = followed.iter().map(|(name, batch)| Ok((params.get(name)?, *batch))).collect::<Result<Vec<_>>>()?;
+        let next = ops::mix(&pairs, 1.0 - momentum(alike[0].0))?;
+        for ((name, _), value) in followed.iter().zip(next) {
+            params.set(name, value)?;
         }
     }
     Ok(())

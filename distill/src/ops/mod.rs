@@ -8,7 +8,9 @@ mod backend;
 mod cpu;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
+pub(crate) mod fused;
 mod portable;
+pub(crate) mod softmax;
 
 use attar_kernels::{Activation, ConvShape, LinearShape, NormShape, PoolShape, ShapeError};
 use attar_models::op::{Conv2d, Pool2d};
@@ -257,6 +259,24 @@ pub(crate) fn convert(x: &Tensor, to: DType) -> Result<Tensor> {
         _ if x.dtype() == to => Ok(x.clone()),
         Backend::Cpu => cpu::convert(x, to),
         _ => Ok(x.to_dtype(to)?),
+    }
+}
+
+/// `keep a + (1 - keep) b` of each pair `(a, b)` of equal shapes: what averages over time do at each step.
+pub(crate) fn mix(pairs: &[(&Tensor, &Tensor)], keep: f64) -> Result<Vec<Tensor>> {
+    let Some((first, _)) = pairs.first() else { return Ok(Vec::new()) };
+    let (share, rest) = (keep as f32, (1.0 - keep) as f32);
+    match Backend::of(first.device()) {
+        Backend::Cpu => {
+            let one = |(a, b): &(&Tensor, &Tensor)| {
+                let [mixed] = fused::map([*a, *b], |[a, b]| [share * a + rest * b])?;
+                Ok(mixed)
+            };
+            pairs.iter().map(one).collect()
+        }
+        #[cfg(feature = "cuda")]
+        Backend::Cuda => cuda::mix(pairs, share, rest),
+        Backend::Composed => pairs.iter().map(|(a, b)| Ok(((*a * keep)? + (*b * (1.0 - keep))?)?)).collect(),
     }
 }
 

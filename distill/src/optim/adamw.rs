@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::fused::map;
 use super::{Decay, Optimiser, misfit, pairs, state};
 use crate::error::Result;
 use crate::ops::Backend;
 #[cfg(feature = "cuda")]
 use crate::ops::cuda::AdamwStep;
+use crate::ops::fused::map;
 use crate::params::Params;
 
 /// `w *= 1 - lr decay`; `m = b1 m + (1 - b1) g`; `v = b2 v + (1 - b2) g^2`;

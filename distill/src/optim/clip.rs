@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::fused::{map, slice};
 use crate::error::Result;
 use crate::ops::Backend;
+use crate::ops::fused::{map, slice};
 
 /// Elements summed by one thread in one go; fixed, so that the sum does not depend on the number of threads.
 const CHUNK: usize = 1 << 15;

@@ -61,23 +61,6 @@ pub(super) fn adamw(
     Ok(())
 }
 
-pub(super) fn mix(average: &mut Params, params: &Params, decay: f64) -> Result<()> {
-    let mut names = Vec::new();
-    for (name, value, role) in params.iter() {
-        if role.is_trained() {
-            names.push(name);
-        } else {
-            average.set(name, value.clone())?;
-        }
-    }
-    let pairs = names.iter().map(|name| Ok((average.get(name)?, params.get(name)?))).collect::<Result<Vec<_>>>()?;
-    let next = cuda::mix(&pairs, decay as f32, (1.0 - decay) as f32)?;
-    for (name, value) in names.into_iter().zip(next) {
-        average.set(name, value)?;
-    }
-    Ok(())
-}
-
 pub(super) fn clip(grads: &mut BTreeMap<String, Tensor>, max_norm: f64) -> Result<f64> {
     let all: Vec<&Tensor> = grads.values().collect();
     let norm = cuda::global_norm(&all)?;

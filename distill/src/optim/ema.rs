@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 
-use super::fused::map;
 use super::misfit;
 use crate::error::Result;
-use crate::ops::Backend;
+use crate::ops;
 use crate::params::Params;
 
 /// The average, which starts as the weights themselves.
@@ -27,13 +26,14 @@ impl Ema {
     /// # Errors
     /// Parameters that are not those of the start, or a device that failed.
     pub fn update(&mut self, params: &Params, decay: f64) -> Result<()> {
-        #[cfg(feature = "cuda")]
-        if super::cuda::steps(params) {
-            return super::cuda::mix(&mut self.average, params, decay);
+        let trained: Vec<_> = params.trained().collect();
+        let pairs = trained.iter().map(|(name, value, _)| Ok((self.average.get(name)?, *value)));
+        let mixed = ops::mix(&pairs.collect::<Result<Vec<_>>>()?, decay)?;
+        for ((name, ..), value) in trained.into_iter().zip(mixed) {
+            self.average.set(name, value)?;
         }
-        for (name, value, role) in params.iter() {
-            let next = if role.is_trained() { mix(self.average.get(name)?, value, decay)? } else { value.clone() };
-            self.average.set(name, next)?;
+        for (name, value, _) in params.iter().filter(|(.., role)| !role.is_trained()) {
+            self.average.set(name, value.clone())?;
         }
         Ok(())
     }
@@ -63,13 +63,4 @@ impl Ema {
         self.average = average;
         Ok(())
     }
-}
-
-fn mix(average: &Tensor, value: &Tensor, decay: f64) -> Result<Tensor> {
-    if Backend::of(average.device()) != Backend::Cpu {
-        return Ok(((average * decay)? + (value * (1.0 - decay))?)?);
-    }
-    let (keep, rest) = (decay as f32, (1.0 - decay) as f32);
-    let [mixed] = map([average, value], |[a, w]| [keep * a + rest * w])?;
-    Ok(mixed)
 }

@@ -9,7 +9,6 @@ mod clip;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod ema;
-mod fused;
 mod sgd;
 mod state;
 

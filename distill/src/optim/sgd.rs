@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 
-use super::fused::map;
 use super::{Decay, Optimiser, pairs, state};
 use crate::error::Result;
 use crate::ops::Backend;
 #[cfg(feature = "cuda")]
 use crate::ops::cuda::SgdStep;
+use crate::ops::fused::map;
 use crate::params::Params;
 
 /// `d = g + decay w`; `v = momentum v + d` (at first `v = d`); `w -= lr v`, or `w -= lr (d + momentum v)` with Nesterov.

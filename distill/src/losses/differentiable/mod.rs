@@ -13,7 +13,7 @@ use candle_core::{DType, Tensor};
 use crate::error::{Error, Result};
 use crate::ops::{self, Affine, Tail};
 
-use recorded::Recorded;
+pub(super) use recorded::Recorded;
 
 /// `x ⋆ weight`, without bias: `[N, C, H, W]` and `[C', C, kh, kw]` to `[N, C', H', W']`; stride and zero padding are those
 /// of both axes.

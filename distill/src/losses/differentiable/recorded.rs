@@ -4,7 +4,7 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor};
 
 /// A value, and the function from its gradient to those of its `N` arguments.
-pub(super) struct Recorded<const N: usize> {
+pub(in crate::losses) struct Recorded<const N: usize> {
     name: &'static str,
     value: Tensor,
     backward: Box<Backward<N>>,
@@ -13,7 +13,7 @@ pub(super) struct Recorded<const N: usize> {
 type Backward<const N: usize> = dyn Fn(&Tensor) -> crate::Result<[Tensor; N]> + Send + Sync;
 
 impl<const N: usize> Recorded<N> {
-    pub(super) fn new(
+    pub(in crate::losses) fn new(
         name: &'static str,
         value: Tensor,
         backward: impl Fn(&Tensor) -> crate::Result<[Tensor; N]> + Send + Sync + 'static,

@@ -15,11 +15,6 @@ pub use wrong::{Denominator, Repair, Wrong, smooth, swap};
 pub(super) use standardise::STANDARDISE;
 pub(super) use wrong::{DENOMINATOR, EPSILON, WRONG, tenth};
 
-/// `log softmax(z / T)` of each row, `[N, K]`.
-pub(super) fn soften(logits: &Tensor, temperature: f64) -> Result<Tensor> {
-    log_softmax(&(logits / temperature)?)
-}
-
 /// `KL(p || q)` of each row, from the logarithms of both: two of `[N, K]` to `[N]`.
 pub(super) fn divergence(log_p: &Tensor, log_q: &Tensor) -> Result<Tensor> {
     Ok((log_p.exp()? * (log_p - log_q)?)?.sum(D::Minus1)?)

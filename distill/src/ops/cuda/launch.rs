@@ -20,6 +20,7 @@ pub(super) enum File {
     Multi,
     Norm,
     Pool,
+    Softmax,
 }
 
 impl File {
@@ -32,6 +33,7 @@ impl File {
             Self::Multi => "attar_multi",
             Self::Norm => "attar_norm",
             Self::Pool => "attar_pool",
+            Self::Softmax => "attar_softmax",
         }
     }
 
@@ -44,6 +46,7 @@ impl File {
             Self::Multi => include_str!("kernels/multi.cu"),
             Self::Norm => include_str!("kernels/norm.cu"),
             Self::Pool => include_str!("kernels/pool.cu"),
+            Self::Softmax => include_str!("kernels/softmax.cu"),
         }
     }
 }

@@ -22,6 +22,7 @@ mod multi;
 mod norm;
 mod pool;
 mod precision;
+mod softmax;
 
 pub(super) use augment::augment;
 pub(super) use conv::{conv2d, conv2d_input_grad, conv2d_weight_grad};
@@ -34,3 +35,4 @@ pub(super) use pool::{
     avg_pool2d, avg_pool2d_backward, global_avg_pool, global_avg_pool_backward, max_pool2d, max_pool2d_backward,
 };
 pub(super) use precision::allow_tf32;
+pub(super) use softmax::{cross_entropy, divergence, log_softmax, log_softmax_backward};

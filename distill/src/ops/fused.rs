@@ -8,7 +8,7 @@ use crate::error::Result;
 const CHUNK: usize = 1 << 15;
 
 /// Calls `f` for each element: `IN` values in, `OUT` values out. All tensors are `f32`, on the CPU and of one shape.
-pub(super) fn map<const IN: usize, const OUT: usize>(
+pub(crate) fn map<const IN: usize, const OUT: usize>(
     inputs: [&Tensor; IN],
     f: impl Fn([f32; IN]) -> [f32; OUT] + Sync,
 ) -> Result<[Tensor; OUT]> {
@@ -32,7 +32,7 @@ pub(super) fn map<const IN: usize, const OUT: usize>(
 }
 
 /// The elements of a dense tensor.
-pub(super) fn slice<'a>(storage: &'a Storage, layout: &Layout) -> Result<&'a [f32]> {
+pub(crate) fn slice<'a>(storage: &'a Storage, layout: &Layout) -> Result<&'a [f32]> {
     let (Storage::Cpu(CpuStorage::F32(data)), Some((start, end))) = (storage, layout.contiguous_offsets()) else {
         return Err(Error::Msg("expected dense f32 in main memory".to_owned()).into());
     };
