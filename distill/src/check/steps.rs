@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Checks, DEEP, Named, ROUNDING, random};
+use super::{Checks, DEEP, DEEP_BF16, Named, ROUNDING, random};
 use crate::error::Result;
 use crate::network::Network;
 use crate::optim::{Ema, OptimiserSpec, clip_global_norm};
@@ -103,7 +103,7 @@ pub(super) fn networks(checks: &mut Checks<'_>) -> Result<()> {
 pub(super) fn bf16(checks: &mut Checks<'_>) -> Result<()> {
     let graph = graph("resnet8", 16, None)?;
     let pass = |device: &Device| pass(&graph, 16, Precision::Bf16, device);
-    checks.compare("network bf16", "resnet8 of 4x3x16x16", DEEP, pass)
+    checks.compare("network bf16", "resnet8 of 4x3x16x16", DEEP_BF16, pass)
 }
 
 /// A training pass and its gradients, then an evaluation with the running statistics that followed.

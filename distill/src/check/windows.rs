@@ -1,5 +1,6 @@
 //! Convolutions and pools: shapes that are awkward on purpose, and shapes of real layers.
 
+use attar_kernels::Activation;
 use attar_models::op::{Conv2d, Pool2d};
 use candle_core::Device;
 
@@ -71,12 +72,16 @@ fn directions(conv: &Conv2d, shape: &[usize], device: &Device, narrow: bool) -> 
     let (x, weight) = (stored(&random(shape, 1, device)?, narrow)?, random(&conv.weight_shape(), 2, device)?);
     let bias = random(&[conv.out_channels], 3, device)?;
     let y = ops::conv2d(conv, &x, &weight, Some(&bias), ops::Tail::default())?;
+    let added = stored(&random(y.dims(), 5, device)?, narrow)?;
+    let tail = ops::Tail { residual: Some(&added), activation: Some(Activation::Relu) };
+    let ended = ops::conv2d(conv, &x, &weight, Some(&bias), tail)?;
     let dy = stored(&random(y.dims(), 4, device)?, narrow)?;
     let dx = ops::conv2d_input_grad(conv, &dy, &weight, shape)?;
     let dweight = ops::conv2d_weight_grad(conv, &x, &dy)?;
     // Once more from a weight in the order of memory in which its own gradient came, as after a step.
     let again = ops::conv2d(conv, &x, &dweight, None, ops::Tail::default())?;
-    Ok(vec![("y", y), ("dx", dx), ("dweight", dweight), ("of dweight", again), ("dbias", ops::channel_sums(&dy)?)])
+    let dbias = ops::channel_sums(&dy)?;
+    Ok(vec![("y", y), ("ended", ended), ("dx", dx), ("dweight", dweight), ("of dweight", again), ("dbias", dbias)])
 }
 
 fn told(conv: &Conv2d, [n, c, h, w]: [usize; 4]) -> String {

@@ -12,6 +12,7 @@
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::differentiable::mean_squared;
 use super::maps::{common_size, unit_rows};
 use super::pairs::{self, Pairs};
 use super::{Basis, Entry, Loss, Site, Spec, Step, Taps, Teachers, setting};
@@ -40,8 +41,7 @@ fn two() -> f64 {
 /// Shapes that do not fit, or a device that failed.
 pub fn at(student: &Tensor, teacher: &Tensor, power: f64) -> Result<Tensor> {
     let (student, teacher) = common_size(student, &teacher.detach())?;
-    let difference = (attention(&student, power)? - attention(&teacher, power)?)?;
-    Ok(difference.sqr()?.mean_all()?)
+    mean_squared(&attention(&student, power)?, &attention(&teacher, power)?)
 }
 
 /// `[N, C, H, W] -> [N, H W]`: the mean over channels of `|F|^power`, each row of length 1. An element of zero has no

@@ -10,6 +10,7 @@ use attar_models::{Graph, GraphBuilder, Node, Op, op::Conv2d};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::differentiable::mean_squared;
 use super::pairs::{self, Pair, Pairs};
 use super::regressor::norm;
 use super::{Basis, Entry, Loss, Site, Spec, Step, Taps, Teachers, setting};
@@ -80,15 +81,13 @@ pub fn channel(student: &[Tensor], teacher: &[Tensor], layers: Layers) -> Result
         let message = format!("channel loss over {} student and {} teacher taps", student.len(), teacher.len());
         return Err(candle_core::Error::Msg(message).into());
     }
-    let mut terms = Vec::with_capacity(student.len());
-    for (student, teacher) in student.iter().zip(teacher) {
-        let difference = (channel_means(student)? - channel_means(&teacher.detach())?)?;
-        terms.push(difference.sqr()?.mean_all()?);
+    let mut sum = mean_squared(&channel_means(&student[0])?, &channel_means(&teacher[0])?)?;
+    for (student, teacher) in student.iter().zip(teacher).skip(1) {
+        sum = (sum + mean_squared(&channel_means(student)?, &channel_means(teacher)?)?)?;
     }
-    let terms = Tensor::stack(&terms, 0)?;
     Ok(match layers {
-        Layers::Sum => terms.sum_all()?,
-        Layers::Mean => terms.mean_all()?,
+        Layers::Sum => sum,
+        Layers::Mean => (sum / student.len() as f64)?,
     })
 }
 

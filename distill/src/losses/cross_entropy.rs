@@ -6,7 +6,7 @@
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::softmax::cross_entropy_rows;
+use super::softmax::{Shares, cross_entropy_with};
 use super::{Basis, Entry, Loss, Site, Spec, Step, Teachers, setting};
 use crate::error::Result;
 
@@ -25,7 +25,7 @@ pub struct CrossEntropySpec {
 /// # Errors
 /// Shapes that differ, or a device that failed.
 pub fn cross_entropy(logits: &Tensor, targets: &Tensor, label_smoothing: f64) -> Result<Tensor> {
-    Ok(cross_entropy_rows(&targets.to_dtype(logits.dtype())?, logits, label_smoothing)?.mean_all()?)
+    cross_entropy_with(&targets.to_dtype(logits.dtype())?, logits, label_smoothing, &Shares::mean(logits.dim(0)?))
 }
 
 impl Spec for CrossEntropySpec {

@@ -146,7 +146,7 @@ pub fn dtd(
     let tau = temperatures(student, &repaired, base, dynamic)?.unsqueeze(1)?;
     let soft = log_softmax(&repaired.broadcast_div(&tau)?)?;
     let rows = cross(&repair.targets(soft, teacher, labels)?, &log_softmax(&student.broadcast_div(&tau)?)?)?;
-    repair.mean(&rows, teacher, labels)
+    repair.shares(teacher, labels)?.total(&rows)
 }
 
 impl DtdSpec {

@@ -14,6 +14,7 @@
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::differentiable::mean_squared;
 use super::maps::common_size;
 use super::pairs::{self, Pairs};
 use super::regressor::conv_norm;
@@ -43,7 +44,7 @@ fn yes() -> bool {
 /// Shapes that do not fit, or a device that failed.
 pub fn hint(student: &Tensor, teacher: &Tensor) -> Result<Tensor> {
     let (student, teacher) = common_size(student, &teacher.detach())?;
-    Ok((student - teacher)?.sqr()?.mean_all()?)
+    mean_squared(&student, &teacher)
 }
 
 impl Spec for FitnetsSpec {

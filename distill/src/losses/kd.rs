@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::logits::{DENOMINATOR, EPSILON, STANDARDISE, WRONG};
 use super::logits::{Denominator, Repair, Standardise, Wrong, tenth};
-use super::softmax::{divergence_from, soften};
+use super::softmax::{Shares, divergence_from, soften};
 use super::{Basis, Entry, Loss, Site, Spec, Step, Teachers, setting};
 use crate::error::Result;
 
@@ -55,8 +55,8 @@ impl KdSpec {
 /// # Errors
 /// Shapes that differ, or a device that failed.
 pub fn kd(student: &Tensor, teacher: &Tensor, temperature: f64) -> Result<Tensor> {
-    let rows = divergence_from(&soften(&teacher.detach(), temperature)?, student, temperature)?;
-    Ok((rows.mean_all()? * temperature.powi(2))?)
+    let shares = Shares::mean(student.dim(0)?).times(temperature.powi(2));
+    divergence_from(&soften(&teacher.detach(), temperature)?, student, temperature, &shares)
 }
 
 /// [`kd`] that does not trust a teacher where it is wrong. With [`Wrong::Drop`] it is GKD,
@@ -75,8 +75,8 @@ pub fn repaired_kd(
     repair: &Repair,
 ) -> Result<Tensor> {
     let soft = soften(&repair.logits(teacher, labels)?, temperature)?;
-    let rows = divergence_from(&repair.targets(soft, teacher, labels)?, student, temperature)?;
-    Ok((repair.mean(&rows, teacher, labels)? * temperature.powi(2))?)
+    let shares = repair.shares(teacher, labels)?.times(temperature.powi(2));
+    divergence_from(&repair.targets(soft, teacher, labels)?, student, temperature, &shares)
 }
 
 impl Spec for KdSpec {

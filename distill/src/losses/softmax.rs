@@ -28,21 +28,69 @@ pub(super) fn soften(logits: &Tensor, temperature: f64) -> Result<Tensor> {
     Ok(logits.apply_op1(Recorded::new("log-softmax", value, backward))?)
 }
 
-/// `KL(p || softmax(z / T))` of each row, for constant `p` given by its logarithms: two of `[N, K]` to `[N]`.
-pub(super) fn divergence_from(log_p: &Tensor, logits: &Tensor, temperature: f64) -> Result<Tensor> {
-    rows("divergence", logits, ops::divergence(&log_p.detach(), &logits.detach(), 1.0 / temperature)?)
+/// What each row of a loss counts for in its sum; constants.
+#[derive(Debug, Clone)]
+pub(super) struct Shares {
+    /// Of each row, `[N]`; 1 where there are none.
+    weights: Option<Tensor>,
+    /// Of all rows.
+    factor: f64,
 }
 
-/// `-sum_k t_k log softmax(z)_k` of each row, for constant targets `t = (1 - s) labels + s / K` with smoothing `s`: two of
-/// `[N, K]` to `[N]`.
-pub(super) fn cross_entropy_rows(labels: &Tensor, logits: &Tensor, smoothing: f64) -> Result<Tensor> {
-    rows("cross-entropy", logits, ops::cross_entropy(&labels.detach(), &logits.detach(), smoothing)?)
+impl Shares {
+    /// Of a mean over `rows`.
+    pub(super) fn mean(rows: usize) -> Self {
+        Self { weights: None, factor: 1.0 / rows.max(1) as f64 }
+    }
+
+    /// These, `[N]`, as they are.
+    pub(super) fn of(weights: Tensor) -> Self {
+        Self { weights: Some(weights.detach()), factor: 1.0 }
+    }
+
+    /// Each row also by its own weight, `[N]`.
+    pub(super) fn weighted(self, weights: Tensor) -> Self {
+        Self { factor: self.factor, ..Self::of(weights) }
+    }
+
+    /// All of it `factor` times.
+    pub(super) fn times(self, factor: f64) -> Self {
+        Self { factor: self.factor * factor, ..self }
+    }
+
+    /// The sum of rows `[N]`.
+    pub(super) fn total(&self, rows: &Tensor) -> Result<Tensor> {
+        let sum = match &self.weights {
+            Some(weights) => (rows * weights)?.sum_all()?,
+            None => rows.sum_all()?,
+        };
+        Ok((sum * self.factor)?)
+    }
 }
 
-/// Values `[N]` whose gradient by `logits` is known already.
-fn rows(name: &'static str, logits: &Tensor, [values, gradient]: [Tensor; 2]) -> Result<Tensor> {
-    let backward = move |dy: &Tensor| Ok([gradient.broadcast_mul(&dy.unsqueeze(1)?)?]);
-    Ok(logits.apply_op1(Recorded::new(name, values, backward))?)
+/// The sum by `shares` of `KL(p || softmax(z / T))` of each row, for constant `p` given by its logarithms: from two of `[N, K]`.
+pub(super) fn divergence_from(log_p: &Tensor, logits: &Tensor, temperature: f64, shares: &Shares) -> Result<Tensor> {
+    summed("divergence", logits, ops::divergence(&log_p.detach(), &logits.detach(), 1.0 / temperature)?, shares)
+}
+
+/// The sum by `shares` of `-sum_k t_k log softmax(z)_k` of each row, for constant targets `t = (1 - s) labels + s / K` with
+/// smoothing `s`: from two of `[N, K]`.
+pub(super) fn cross_entropy_with(labels: &Tensor, logits: &Tensor, smoothing: f64, shares: &Shares) -> Result<Tensor> {
+    summed("cross-entropy", logits, ops::cross_entropy(&labels.detach(), &logits.detach(), smoothing)?, shares)
+}
+
+/// The sum of rows whose gradient by `logits` is known already.
+fn summed(name: &'static str, logits: &Tensor, [rows, gradient]: [Tensor; 2], shares: &Shares) -> Result<Tensor> {
+    let value = shares.total(&rows)?;
+    let Shares { weights, factor } = shares.clone();
+    let backward = move |dy: &Tensor| {
+        let slope = (dy * factor)?;
+        Ok([match &weights {
+            Some(weights) => gradient.broadcast_mul(&weights.broadcast_mul(&slope)?.unsqueeze(1)?)?,
+            None => gradient.broadcast_mul(&slope)?,
+        }])
+    };
+    Ok(logits.apply_op1(Recorded::new(name, value, backward))?)
 }
 
 /// `log (1 + exp(x))` of each element, without overflow; its gradient is the sigmoid. What is taken out before the exponential

@@ -11,6 +11,7 @@
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::differentiable::mean_squared;
 use super::maps::{rows, unit_rows};
 use super::pairs::{self, Pairs};
 use super::{Basis, Entry, Loss, Site, Spec, Step, Taps, Teachers, setting};
@@ -31,8 +32,7 @@ pub struct SpSpec {
 /// # Errors
 /// Batch sizes that differ, or a device that failed.
 pub fn sp(student: &Tensor, teacher: &Tensor) -> Result<Tensor> {
-    let difference = (similarities(student)? - similarities(&teacher.detach())?)?;
-    Ok(difference.sqr()?.mean_all()?)
+    mean_squared(&similarities(student)?, &similarities(&teacher.detach())?)
 }
 
 /// `[N, ...] -> [N, N]`.

@@ -12,7 +12,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::logits::smooth;
-use super::softmax::divergence_from;
+use super::softmax::{Shares, divergence_from};
 use super::{Basis, Entry, Loss, Site, Spec, Step, Teachers, setting};
 use crate::error::Result;
 
@@ -47,7 +47,7 @@ pub fn tf_kd(student: &Tensor, labels: &Tensor, temperature: f64, right: f64) ->
     let advantage = (right - (1.0 - right) / others) / temperature;
     let epsilon = (others / (others + advantage.exp())).max(f64::MIN_POSITIVE); // its logarithm is finite
     let targets = smooth(labels, classes, epsilon)?.to_dtype(student.dtype())?;
-    Ok(divergence_from(&targets, student, 1.0)?.mean_all()?)
+    divergence_from(&targets, student, 1.0, &Shares::mean(student.dim(0)?))
 }
 
 impl Spec for TfKdSpec {

@@ -10,7 +10,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::logits::{STANDARDISE, Standardise, log_sum_exp};
-use super::softmax::divergence_from;
+use super::softmax::{Shares, divergence_from};
 use super::{Basis, Entry, Loss, Site, Spec, Step, Teachers, log_softmax, setting};
 use crate::error::Result;
 
@@ -35,9 +35,9 @@ pub struct TtmSpec {
 /// Shapes that differ, or a device that failed.
 pub fn ttm(student: &Tensor, teacher: &Tensor, gamma: f64, weighted: bool) -> Result<Tensor> {
     let powers = (log_softmax(&teacher.detach())? * gamma)?;
-    let rows = divergence_from(&log_softmax(&powers)?, student, 1.0)?;
-    let rows = if weighted { (rows * log_sum_exp(&powers)?.exp()?)? } else { rows };
-    Ok(rows.mean_all()?)
+    let mean = Shares::mean(student.dim(0)?);
+    let shares = if weighted { mean.weighted(log_sum_exp(&powers)?.exp()?) } else { mean };
+    divergence_from(&log_softmax(&powers)?, student, 1.0, &shares)
 }
 
 impl Spec for TtmSpec {

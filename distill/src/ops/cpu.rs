@@ -22,15 +22,6 @@ pub(super) fn conv2d<T: Stored>(
     x: &Tensor,
     weight: &Tensor,
     bias: Option<&Tensor>,
-) -> Result<Tensor> {
-    conv2d_with_tail::<T>(shape, x, weight, bias, Tail::default())
-}
-
-pub(super) fn conv2d_with_tail<T: Stored>(
-    shape: &ConvShape,
-    x: &Tensor,
-    weight: &Tensor,
-    bias: Option<&Tensor>,
     tail: Tail<'_>,
 ) -> Result<Tensor> {
     let mut y = kernels::unwritten::<T>(shape.output_len());

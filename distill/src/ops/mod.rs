@@ -76,7 +76,7 @@ pub(crate) struct NormGrads {
     pub(crate) dresidual: Option<Tensor>,
 }
 
-/// `y = activation(x ⋆ weight + bias + residual)`, in one pass over memory on the CPU.
+/// `y = activation(x ⋆ weight + bias + residual)`; what follows the convolution costs at most one pass over memory.
 pub(crate) fn conv2d(
     conv: &Conv2d,
     x: &Tensor,
@@ -85,19 +85,16 @@ pub(crate) fn conv2d(
     tail: Tail<'_>,
 ) -> Result<Tensor> {
     let shape = conv_shape(conv, x.dims())?;
-    if let Backend::Cpu = Backend::of(x.device()) {
-        return match x.dtype() {
-            DType::BF16 => cpu::conv2d_with_tail::<bf16>(&shape, x, floats(weight)?, bias, tail),
-            _ => cpu::conv2d_with_tail::<f32>(&shape, floats(x)?, floats(weight)?, bias, tail),
-        };
-    }
-    let mut y = dispatch!(x, conv2d(&shape, floats(x)?, floats(weight)?, bias))?;
-    if let Some(residual) = tail.residual {
-        y = add(&y, residual)?;
-    }
-    match tail.activation {
-        Some(activation) => activate(activation, &y),
-        None => Ok(y),
+    dispatch!(x, conv2d(&shape, floats(x)?, floats(weight)?, bias, tail))
+}
+
+/// A convolution's weight in the order of memory in which the device reads it, so that one that never changes is not put in
+/// order at every pass.
+pub(crate) fn in_order(weight: &Tensor) -> Result<Tensor> {
+    match Backend::of(weight.device()) {
+        #[cfg(feature = "cuda")]
+        Backend::Cuda if weight.rank() == 4 => Ok(weight.permute((0, 2, 3, 1))?.contiguous()?.permute((0, 3, 1, 2))?),
+        _ => Ok(weight.clone()),
     }
 }
 

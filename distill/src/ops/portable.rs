@@ -32,17 +32,29 @@ pub(super) fn put(y: &Tensor, dim: usize, start: usize, stride: usize, len: usiz
     Ok(y.narrow(dim, 0, span)?.pad_with_zeros(dim, start, len - start - span)?)
 }
 
-pub(super) fn conv2d(shape: &ConvShape, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+pub(super) fn conv2d(
+    shape: &ConvShape,
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    tail: Tail<'_>,
+) -> Result<Tensor> {
     let square = |pair: [usize; 2]| pair[0] == pair[1];
-    let y = if shape.groups == 1 && square(shape.stride) && square(shape.padding) && square(shape.dilation) {
+    let mut y = if shape.groups == 1 && square(shape.stride) && square(shape.padding) && square(shape.dilation) {
         x.contiguous()?.conv2d(weight, shape.padding[0], shape.stride[0], shape.dilation[0], 1)?
     } else {
         conv2d_by_offsets(shape, x, weight)?
     };
-    Ok(match bias {
-        Some(bias) => y.broadcast_add(&per_channel(bias)?.unsqueeze(D::Minus1)?)?,
-        None => y,
-    })
+    if let Some(bias) = bias {
+        y = y.broadcast_add(&per_channel(bias)?.unsqueeze(D::Minus1)?)?;
+    }
+    if let Some(residual) = tail.residual {
+        y = add(&y, residual)?;
+    }
+    match tail.activation {
+        Some(activation) => activate(activation, &y),
+        None => Ok(y),
+    }
 }
 
 /// One product a kernel offset: `y = Σ W[.., a, b] · x shifted by (a, b)`, group by group in one batched product.

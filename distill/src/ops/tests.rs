@@ -58,8 +58,8 @@ fn convolutions_and_their_gradients_agree_with_the_kernels() {
         let x = random(&x_shape, 1);
         let weight = random(&conv.weight_shape(), 2);
         let bias = random(&[conv.out_channels], 3);
-        let y = cpu::conv2d::<f32>(&shape, &x, &weight, Some(&bias)).unwrap();
-        assert_close(&y, &portable::conv2d(&shape, &x, &weight, Some(&bias)).unwrap(), &what);
+        let y = cpu::conv2d::<f32>(&shape, &x, &weight, Some(&bias), Tail::default()).unwrap();
+        assert_close(&y, &portable::conv2d(&shape, &x, &weight, Some(&bias), Tail::default()).unwrap(), &what);
         let dy = random(y.dims(), 4);
         let dx = cpu::conv2d_input_grad::<f32>(&shape, &dy, &weight).unwrap();
         assert_close(&dx, &portable::conv2d_input_grad(&shape, &dy, &weight).unwrap(), &what);

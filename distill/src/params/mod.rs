@@ -8,6 +8,7 @@ use attar_models::{Array, Graph, Role, Weights};
 use candle_core::{DType, Device, Tensor};
 
 use crate::error::{Error, Result};
+use crate::ops;
 
 /// Named tensors and what each is for. Plain tensors, never Candle `Var`s: the executor owns the backward pass.
 #[derive(Debug, Clone, Default)]
@@ -24,7 +25,7 @@ impl Params {
         for param in graph.params() {
             if let Some(array) = weights.get(&param.name) {
                 let tensor = Tensor::from_slice(&array.data, param.shape.as_slice(), device)?;
-                params.0.insert(param.name, (tensor, param.role));
+                params.0.insert(param.name, (ops::in_order(&tensor)?, param.role));
             }
         }
         Ok(params)

@@ -1,5 +1,6 @@
-//! Convolution, batch norm and resizing for losses that train layers of their own: differentiated by Candle's autograd,
-//! computed forward and backward by the executor's operations.
+//! Pieces of losses that Candle's autograd differentiates in one node: convolution, batch norm and resizing for losses that
+//! train layers of their own, computed forward and backward by the executor's operations; products and squares of which one side
+//! is constant, whose gradient Candle would compute all the same.
 //!
 //! Candle's own convolution is slow backward and wrong for some shapes, its batch norm takes many passes, and its nearest
 //! up-sampling has a wrong gradient. `f32` runs on the executor's kernels; `f64`, which tests compare with, is composed of
@@ -69,6 +70,18 @@ pub fn times_constant(x: &Tensor, constant: &Tensor) -> Result<Tensor> {
     let value = x.detach().matmul(&constant.t()?)?;
     let backward = move |dy: &Tensor| Ok([dy.matmul(&constant)?]);
     Ok(x.apply_op1(Recorded::new("times-constant", value, backward))?)
+}
+
+/// `mean (x - constant)^2` over all elements, of any equal shapes.
+///
+/// # Errors
+/// Shapes or types that differ, or a device that failed.
+pub fn mean_squared(x: &Tensor, constant: &Tensor) -> Result<Tensor> {
+    let difference = (x.detach() - constant.detach())?;
+    let value = difference.sqr()?.mean_all()?;
+    let slope = 2.0 / difference.elem_count().max(1) as f64;
+    let backward = move |dy: &Tensor| Ok([difference.broadcast_mul(&(dy * slope)?)?]);
+    Ok(x.apply_op1(Recorded::new("mean-squared", value, backward))?)
 }
 
 /// Every output takes the input position at `floor(i · input / output)`, as PyTorch's `nearest`; enlarges or reduces each

@@ -13,6 +13,7 @@ use super::label_mask;
 use crate::error::Result;
 use crate::losses::Site;
 use crate::losses::catalog::{Setting, setting};
+use crate::losses::softmax::Shares;
 
 /// The settings of every loss that may distrust its teacher.
 pub(in crate::losses) const WRONG: Setting = setting(
@@ -106,17 +107,17 @@ impl Repair {
         }
     }
 
-    /// The mean of `rows`, `[N]`, over the samples that count.
-    pub(in crate::losses) fn mean(&self, rows: &Tensor, teacher: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    /// What each sample counts for in a mean over those that count.
+    pub(in crate::losses) fn shares(&self, teacher: &Tensor, labels: &Tensor) -> Result<Shares> {
+        let mean = Shares::mean(labels.dim(0)?);
         if self.wrong != Wrong::Drop {
-            return Ok(rows.mean_all()?);
+            return Ok(mean);
         }
-        let right = right(teacher, labels)?.to_dtype(rows.dtype())?;
-        let rows = (rows * &right)?;
-        Ok(match self.denominator {
-            Denominator::Correct => rows.sum_all()?.div(&right.sum_all()?.maximum(1.0)?)?,
-            Denominator::Batch => rows.mean_all()?,
-        })
+        let right = right(teacher, labels)?.to_dtype(teacher.dtype())?;
+        match self.denominator {
+            Denominator::Correct => Ok(Shares::of(right.broadcast_div(&right.sum_all()?.maximum(1.0)?)?)),
+            Denominator::Batch => Ok(mean.weighted(right)),
+        }
     }
 
     pub(in crate::losses) fn check(&self, site: &Site<'_>) -> Result<()> {

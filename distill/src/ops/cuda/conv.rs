@@ -9,10 +9,13 @@ use half::bf16;
 
 #[cfg(feature = "cudnn")]
 use super::cudnn;
+use super::elementwise::{by_four, code};
 use super::launch::{Arg, File, Gpu, Shape, Stored};
 use super::memory::{Buffer, Dense, ImageBuffer, last};
+use super::norm::Rows;
 use super::{depthwise, pool::small};
 use crate::error::Result;
+use crate::ops::Tail;
 
 /// What is computed from what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,23 +45,40 @@ pub(super) struct Job<'a> {
     pub(super) theirs: [u64; 2],
 }
 
-pub(in crate::ops) fn conv2d(shape: &ConvShape, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+pub(in crate::ops) fn conv2d(
+    shape: &ConvShape,
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    tail: Tail<'_>,
+) -> Result<Tensor> {
     let (gpu, stored) = (Gpu::of(x)?, Stored::of(x)?);
     let (x, weight) = (Dense::image(x, stored)?, Weight::new(weight, stored)?);
-    let bias = bias.map(Dense::of).transpose()?;
     let y = ImageBuffer::new(&gpu, stored, shape.output_len())?;
     let (ours, theirs) = ([weight.exact.address, y.address()], [weight.stored(), y.address()]);
     let job = Job { gpu: &gpu, shape, direction: Direction::Forward, stored, image: x.address, ours, theirs };
-    if by_cudnn(&job)? {
-        if let Some(bias) = &bias {
-            let (count, channels) = (shape.output_len(), shape.out_channels as i32);
-            let args = [bias.into(), (&y).into(), (count as u64).into(), channels.into()];
-            gpu.launch_for(stored, File::Elementwise, "add_bias", Shape::items(count), &args)?;
-        }
-    } else {
-        ours_with(&job, bias.as_ref())?;
+    if !by_cudnn(&job)? {
+        ours(&job)?;
     }
+    finish(&job, &y, bias, tail)?;
     y.image(&gpu, &[shape.batch, shape.out_channels, shape.out_h(), shape.out_w()])
+}
+
+/// Bias, residual and activation, in one pass over what the convolution wrote.
+fn finish(job: &Job<'_>, y: &ImageBuffer, bias: Option<&Tensor>, tail: Tail<'_>) -> Result<()> {
+    if bias.is_none() && tail.residual.is_none() && tail.activation.is_none() {
+        return Ok(());
+    }
+    let Job { gpu, shape, stored, .. } = *job;
+    let bias = bias.map(Dense::of).transpose()?;
+    let residual = tail.residual.map(|residual| Dense::image(residual, stored)).transpose()?;
+    let addresses = [y.address(), bias.as_ref().map_or(0, |x| x.address), residual.as_ref().map_or(0, |x| x.address)];
+    let (rows, channels) = (shape.batch * shape.out_h() * shape.out_w(), shape.out_channels);
+    let rows = Rows { rows, channels, four: by_four(channels, &addresses) };
+    let [count, channels] = rows.args();
+    let [y, bias, residual] = addresses.map(Arg::from);
+    let args = [rows.four.into(), bias, residual, code(tail.activation).into(), y, count, channels];
+    gpu.launch_for(stored, File::Elementwise, "finish", rows.each(), &args)
 }
 
 pub(in crate::ops) fn conv2d_input_grad(shape: &ConvShape, dy: &Tensor, weight: &Tensor) -> Result<Tensor> {
@@ -68,7 +88,7 @@ pub(in crate::ops) fn conv2d_input_grad(shape: &ConvShape, dy: &Tensor, weight: 
     let (ours, theirs) = ([weight.exact.address, dx.address()], [weight.stored(), dx.address()]);
     let job = Job { gpu: &gpu, shape, direction: Direction::InputGrad, stored, image: dy.address, ours, theirs };
     if !by_cudnn(&job)? {
-        ours_with(&job, None)?;
+        ours(&job)?;
     }
     dx.image(&gpu, &[shape.batch, shape.in_channels, shape.in_h, shape.in_w])
 }
@@ -93,7 +113,7 @@ pub(in crate::ops) fn conv2d_weight_grad(shape: &ConvShape, x: &Tensor, dy: &Ten
             return Ok(made.to_dtype(DType::F32)?.permute((0, 3, 1, 2))?);
         }
         (true, None) => {}
-        (false, _) => ours_with(&job, None)?,
+        (false, _) => ours(&job)?,
     }
     exact.image(&gpu, &dims)
 }
@@ -133,9 +153,9 @@ fn by_cudnn(_: &Job<'_>) -> Result<bool> {
 }
 
 /// By our own kernels.
-pub(super) fn ours_with(job: &Job<'_>, bias: Option<&Dense>) -> Result<()> {
+pub(super) fn ours(job: &Job<'_>) -> Result<()> {
     if job.shape.in_channels == job.shape.groups {
-        return depthwise::run(job, bias);
+        return depthwise::run(job);
     }
     let Job { gpu, shape, stored, image: a, ours: [b, result], .. } = *job;
     let numbers = numbers(shape)?;
@@ -148,8 +168,7 @@ pub(super) fn ours_with(job: &Job<'_>, bias: Option<&Dense>) -> Result<()> {
     match job.direction {
         Direction::Forward => {
             let grid = tiles(shape.batch * shape.out_h() * shape.out_w(), outputs);
-            let args = [numbers, a.into(), b.into(), Dense::address(bias), result.into()];
-            gpu.launch_for(stored, File::Conv, "conv_forward", grid, &args)
+            gpu.launch_for(stored, File::Conv, "conv_forward", grid, &[numbers, a.into(), b.into(), result.into()])
         }
         Direction::InputGrad => {
             let grid = tiles(shape.batch * shape.in_h * shape.in_w, inputs);

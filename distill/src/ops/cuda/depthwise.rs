@@ -3,11 +3,11 @@
 use super::conv::{Direction, Job, numbers};
 use super::elementwise::by_four;
 use super::launch::{File, Shape};
-use super::memory::{Buffer, Dense};
+use super::memory::Buffer;
 use super::norm::Rows;
 use crate::error::Result;
 
-pub(super) fn run(job: &Job<'_>, bias: Option<&Dense>) -> Result<()> {
+pub(super) fn run(job: &Job<'_>) -> Result<()> {
     let Job { gpu, shape, stored, image: a, ours: [b, result], .. } = *job;
     let numbers = numbers(shape)?;
     // The weight is read one by one, whatever its address.
@@ -17,7 +17,7 @@ pub(super) fn run(job: &Job<'_>, bias: Option<&Dense>) -> Result<()> {
     match job.direction {
         Direction::Forward => {
             let four = four(&[a, result]);
-            let args = [numbers, four.into(), a.into(), b.into(), Dense::address(bias), result.into()];
+            let args = [numbers, four.into(), a.into(), b.into(), result.into()];
             gpu.launch_for(stored, File::Depthwise, "depthwise_forward", items(shape.output_len(), four), &args)
         }
         Direction::InputGrad => {

@@ -44,13 +44,14 @@ impl Rows {
     }
 
     /// For kernels that go over rows.
-    fn each(self) -> Shape {
+    pub(super) fn each(self) -> Shape {
         let ([wide, high], across) = self.threads();
         let down = self.rows.div_ceil(4 * high).clamp(1, (8 * BLOCKS / across).max(1));
         Shape { grid: [across as u32, down as u32, 1], block: [wide as u32, high as u32], shared: 0 }
     }
 
-    fn args(self) -> [Arg; 2] {
+    /// Rows and channels, as kernels take them.
+    pub(super) fn args(self) -> [Arg; 2] {
         [(self.rows as u64).into(), (self.channels as i32).into()]
     }
 }

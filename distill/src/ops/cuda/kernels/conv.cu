@@ -48,7 +48,7 @@ __device__ __forceinline__ void multiply(const float a[16][65], const float b[16
 }
 
 // Rows are output pixels, columns the group's output channels. Grid: (rows, columns, groups); 256 threads.
-extern "C" __global__ void conv_forward(Conv s, const T *x, const float *weight, const float *bias, T *y) {
+extern "C" __global__ void conv_forward(Conv s, const T *x, const float *weight, T *y) {
     __shared__ float a[16][65], b[16][65];
     const int group = blockIdx.z, outputs = s.o / s.groups, inputs = s.c / s.groups, depth = s.kh * s.kw * inputs;
     const u64 pixels = (u64)s.n * s.oh * s.ow, first = (u64)blockIdx.x * 64;
@@ -72,9 +72,7 @@ extern "C" __global__ void conv_forward(Conv s, const T *x, const float *weight,
         for (int j = 0; j < 4; j++) {
             const u64 at = first + line + 16 * i;
             const int channel = filter + lane + 16 * j;
-            if (at >= pixels || channel >= outputs) continue;
-            const float shift = bias ? bias[group * outputs + channel] : 0.0f;
-            put(y, at * s.o + group * outputs + channel, acc[i][j] + shift);
+            if (at < pixels && channel < outputs) put(y, at * s.o + group * outputs + channel, acc[i][j]);
         }
 }
 

@@ -6,14 +6,14 @@ struct Conv {
     int n, c, h, w, o, oh, ow, kh, kw, sh, sw, ph, pw, dh, dw, groups;
 };
 
-template <int V> __device__ void forward(const Conv &s, const T *x, const float *weight, const float *bias, T *y) {
+template <int V> __device__ void forward(const Conv &s, const T *x, const float *weight, T *y) {
     const u64 count = (u64)s.n * s.oh * s.ow * s.o;
     const int taps = s.kh * s.kw, times = s.o / s.c;
     for (u64 i = ((u64)blockIdx.x * blockDim.x + threadIdx.x) * V; i < count; i += (u64)gridDim.x * blockDim.x * V) {
         const int channel = (int)(i % s.o), column = (int)(i / s.o % s.ow), row = (int)(i / s.o / s.ow % s.oh);
         const u64 image = i / s.o / s.ow / s.oh;
         Pack<V> total;
-        for (int v = 0; v < V; v++) total.v[v] = bias ? bias[channel + v] : 0.0f;
+        for (int v = 0; v < V; v++) total.v[v] = 0.0f;
         for (int r = 0; r < s.kh; r++) {
             const int from = row * s.sh - s.ph + r * s.dh;
             if (from < 0 || from >= s.h) continue;
@@ -29,9 +29,9 @@ template <int V> __device__ void forward(const Conv &s, const T *x, const float 
     }
 }
 
-extern "C" __global__ void depthwise_forward(Conv s, int vec, const T *x, const float *weight, const float *bias, T *y) {
-    if (vec) forward<4>(s, x, weight, bias, y);
-    else forward<1>(s, x, weight, bias, y);
+extern "C" __global__ void depthwise_forward(Conv s, int vec, const T *x, const float *weight, T *y) {
+    if (vec) forward<4>(s, x, weight, y);
+    else forward<1>(s, x, weight, y);
 }
 
 template <int V> __device__ void input_grad(const Conv &s, const T *dy, const float *weight, T *dx) {

@@ -1,4 +1,4 @@
-// Activations, their gradients, addition, the bias of a convolution. `vec` says that all addresses and n allow four at once.
+// Activations, their gradients, addition, what ends a convolution. `vec` says that all addresses and sizes allow four at once.
 
 template <int V> __device__ void activate_all(int kind, const T *x, T *y, u64 n) {
     for (u64 i = ((u64)blockIdx.x * blockDim.x + threadIdx.x) * V; i < n; i += (u64)gridDim.x * blockDim.x * V) {
@@ -41,8 +41,26 @@ extern "C" __global__ void add(int vec, const T *a, const T *b, T *y, u64 n) {
     else add_all<1>(a, b, y, n);
 }
 
-// y[row, channel] += bias[channel], in place.
-extern "C" __global__ void add_bias(const float *bias, T *y, u64 n, int channels) {
-    for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (u64)gridDim.x * blockDim.x)
-        put(y, i, get(y, i) + bias[i % channels]);
+// y = activation(y + bias + residual) in place, for y of [rows, channels]; bias and residual may be missing.
+template <int V> __device__ void finish_all(const float *bias, const T *residual, int kind, T *y, u64 rows, int channels) {
+    const int channel = (blockIdx.x * blockDim.x + threadIdx.x) * V;
+    if (channel >= channels) return;
+    Pack<V> shift;
+    for (int v = 0; v < V; v++) shift.v[v] = bias ? bias[channel + v] : 0.0f;
+    for (u64 row = (u64)blockIdx.y * blockDim.y + threadIdx.y; row < rows; row += (u64)gridDim.y * blockDim.y) {
+        const u64 at = row * channels + channel;
+        Pack<V> value = load<V>(y, at);
+        for (int v = 0; v < V; v++) value.v[v] += shift.v[v];
+        if (residual) {
+            const Pack<V> added = load<V>(residual, at);
+            for (int v = 0; v < V; v++) value.v[v] += added.v[v];
+        }
+        for (int v = 0; v < V; v++) value.v[v] = activated(kind, value.v[v]);
+        store<V>(y, at, value);
+    }
+}
+
+extern "C" __global__ void finish(int vec, const float *bias, const T *residual, int kind, T *y, u64 rows, int channels) {
+    if (vec) finish_all<4>(bias, residual, kind, y, rows, channels);
+    else finish_all<1>(bias, residual, kind, y, rows, channels);
 }
