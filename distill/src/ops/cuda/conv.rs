@@ -58,7 +58,7 @@ pub(in crate::ops) fn conv2d(
     let (ours, theirs) = ([weight.exact.address, y.address()], [weight.stored(), y.address()]);
     let job = Job { gpu: &gpu, shape, direction: Direction::Forward, stored, image: x.address, ours, theirs };
     if !by_cudnn(&job)? {
-        ours(&job)?;
+        by_kernels(&job)?;
     }
     finish(&job, &y, bias, tail)?;
     y.image(&gpu, &[shape.batch, shape.out_channels, shape.out_h(), shape.out_w()])
@@ -88,7 +88,7 @@ pub(in crate::ops) fn conv2d_input_grad(shape: &ConvShape, dy: &Tensor, weight: 
     let (ours, theirs) = ([weight.exact.address, dx.address()], [weight.stored(), dx.address()]);
     let job = Job { gpu: &gpu, shape, direction: Direction::InputGrad, stored, image: dy.address, ours, theirs };
     if !by_cudnn(&job)? {
-        ours(&job)?;
+        by_kernels(&job)?;
     }
     dx.image(&gpu, &[shape.batch, shape.in_channels, shape.in_h, shape.in_w])
 }
@@ -113,7 +113,7 @@ pub(in crate::ops) fn conv2d_weight_grad(shape: &ConvShape, x: &Tensor, dy: &Ten
             return Ok(made.to_dtype(DType::F32)?.permute((0, 3, 1, 2))?);
         }
         (true, None) => {}
-        (false, _) => ours(&job)?,
+        (false, _) => by_kernels(&job)?,
     }
     exact.image(&gpu, &dims)
 }
@@ -153,7 +153,7 @@ fn by_cudnn(_: &Job<'_>) -> Result<bool> {
 }
 
 /// By our own kernels.
-pub(super) fn ours(job: &Job<'_>) -> Result<()> {
+pub(super) fn by_kernels(job: &Job<'_>) -> Result<()> {
     if job.shape.in_channels == job.shape.groups {
         return depthwise::run(job);
     }

@@ -13,7 +13,7 @@ use candle_core::cuda_backend::cudarc::driver::sys::CUevent_flags;
 use super::descriptors::Descriptors;
 use super::{Algorithm, Plan};
 use crate::error::Result;
-use crate::ops::cuda::conv::{Direction, Job, ours};
+use crate::ops::cuda::conv::{Direction, Job, by_kernels};
 use crate::ops::cuda::launch::{Stored, failed};
 use crate::ops::cuda::memory::Buffer;
 
@@ -70,12 +70,12 @@ pub(super) fn plan(handle: sys::cudnnHandle_t, job: &Job<'_>, tf32: bool) -> Res
 /// Milliseconds of our own kernel.
 fn time_of_ours(job: &Job<'_>) -> Result<f32> {
     const RUNS: u8 = 3;
-    ours(job)?; // compiles
+    by_kernels(job)?; // compiles
     let timed = |error: DriverError| failed("a measurement", error);
     let stream = &job.gpu.stream;
     let start = stream.record_event(Some(CUevent_flags::CU_EVENT_DEFAULT)).map_err(timed)?;
     for _ in 0..RUNS {
-        ours(job)?;
+        by_kernels(job)?;
     }
     let end = stream.record_event(Some(CUevent_flags::CU_EVENT_DEFAULT)).map_err(timed)?;
     Ok(start.elapsed_ms(&end).map_err(timed)? / f32::from(RUNS))
