@@ -1,6 +1,6 @@
 //! How chores call cargo, and the target folder that they share with it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -15,4 +15,14 @@ pub(crate) fn target_folder() -> Result<PathBuf> {
     let program = std::env::current_exe()?;
     let folder = program.ancestors().nth(2).context("xtask does not run from a target folder")?;
     Ok(folder.to_owned())
+}
+
+/// The folder of the workspace.
+pub(crate) fn root() -> Result<&'static Path> {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in no workspace")
+}
+
+/// Whether what is missing is an error.
+pub(crate) fn in_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| value == "true")
 }

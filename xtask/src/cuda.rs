@@ -1,14 +1,15 @@
 //! Type-checks the CUDA features where no CUDA toolkit is installed.
 //!
 //! Candle's build scripts ask `nvcc` for its version and for PTX. A type check needs neither to be real, so a stand-in
-//! answers: the right version line, empty outputs. What it checks cannot be linked.
+//! answers: the right version line, empty outputs. What it checks cannot be linked. Our own kernels are compiled when a program
+//! runs, so here NVRTC is asked whether they would be.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::cargo;
+use crate::{cargo, nvrtc};
 
 const STAND_IN: &str = r#"#!/bin/bash
 case "$1" in
@@ -61,7 +62,14 @@ pub(crate) fn check() -> Result<()> {
             .context("cargo could not be started")?;
         ensure!(status.success(), "the CUDA features do not type-check: cargo check {what} ({status})");
     }
-    Ok(())
+    match nvrtc::fetch() {
+        Ok(folder) => nvrtc::compile_kernels(&folder),
+        Err(error) if cargo::in_ci() => Err(error.context("CI compiles the kernels")),
+        Err(error) => {
+            eprintln!("NVRTC could not be fetched, the kernels were not compiled: {error:#}");
+            Ok(())
+        }
+    }
 }
 
 fn install_stand_in(bin: &Path) -> Result<()> {

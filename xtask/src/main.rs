@@ -3,12 +3,14 @@
 mod cargo;
 mod cuda;
 mod dist;
+mod nvrtc;
 mod onnxruntime;
 mod portable;
 mod sanitize;
 mod stubs;
 mod test;
 mod toolkit;
+mod wheels;
 
 use clap::{Parser, Subcommand};
 
@@ -35,7 +37,9 @@ enum Chore {
     FetchOrt,
     /// Run the kernels' tests under the address sanitizer, at every SIMD level; needs a nightly toolchain.
     Sanitize,
-    /// Type-check the `cuda` and `cudnn` features on a machine without NVIDIA's tools.
+    /// Fetch NVIDIA's run-time compiler into `target/cuda` and print its folder.
+    FetchNvrtc,
+    /// Type-check the `cuda` and `cudnn` features on a machine without NVIDIA's tools, and compile the kernels with NVRTC.
     CheckCuda,
     /// Build the stripped edge binary `attar-infer` with fat LTO and print its size.
     Dist {
@@ -53,6 +57,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Test { full, rest } => test::run(full, &rest),
         Chore::FetchOrt => onnxruntime::fetch().map(|path| println!("{}", path.display())),
         Chore::Sanitize => sanitize::run(),
+        Chore::FetchNvrtc => nvrtc::fetch().map(|path| println!("{}", path.display())),
         Chore::CheckCuda => cuda::check(),
         Chore::Dist { cuda: false, profile } => dist::edge(&profile),
         Chore::Dist { cuda: true, profile } => dist::cuda(&profile),

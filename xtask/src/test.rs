@@ -13,7 +13,7 @@ pub(crate) const LOWER_LEVELS: [&str; 2] = ["avx2", "scalar"];
 ///
 /// Tests that lack something append a line `test: what is missing` to the file named by `ATTAR_MISSED_TESTS`.
 pub(crate) fn run(full: bool, rest: &[String]) -> Result<()> {
-    let in_ci = std::env::var_os("CI").is_some_and(|v| v == "true");
+    let in_ci = cargo::in_ci();
     let missed_file = tempfile::NamedTempFile::new()?;
     let mut cargo = cargo::command();
     cargo.args(["test", "--release", "--workspace", "--no-fail-fast"]).arg("--").args(rest);

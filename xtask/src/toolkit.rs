@@ -6,9 +6,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
-use crate::cargo;
+use crate::{cargo, wheels};
 
 /// CUDA 13.0 rather than the newest: the PTX of a newer `nvcc` is refused by the 580 drivers that 13.0 works with.
 const WHEELS: &str = "\
@@ -78,21 +78,7 @@ fn from_wheels() -> Result<PathBuf> {
         return Ok(done.join(INSIDE));
     }
     eprintln!("no CUDA toolkit here: making one of NVIDIA's wheels (100 MiB) in {}", done.display());
-    std::fs::create_dir_all(&folder)?;
-    let scratch = tempfile::tempdir_in(&folder)?;
-    let pins = scratch.path().join("requirements.txt");
-    std::fs::write(&pins, WHEELS)?;
-    let status = Command::new("python3")
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-compile"])
-        .args(["--only-binary=:all:", "--require-hashes", "--requirement"])
-        .arg(&pins)
-        .arg("--target")
-        .arg(scratch.path())
-        .status()
-        .context("python3 could not be started\n  hint: install Python with pip, or set CUDA_HOME to a CUDA toolkit")?;
-    if !status.success() {
-        bail!("pip could not install NVIDIA's wheels ({status})\n  hint: set CUDA_HOME to a CUDA toolkit");
-    }
+    let scratch = wheels::install(WHEELS, &folder).context("no CUDA toolkit\n  hint: set CUDA_HOME to one")?;
     let home = scratch.path().join(INSIDE);
     for programs in ["bin", "nvvm/bin"] {
         make_executable(&home.join(programs))?;

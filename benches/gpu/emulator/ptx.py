@@ -1,0 +1,542 @@
+"""PTX to C: a kernel becomes a C function that is one thread of it. The driver beside this file calls it.
+
+    python3 ptx.py MODULE.ptx KERNEL OUT.c      translate one kernel
+    python3 ptx.py MODULE.ptx                   try all kernels, print those that cannot be translated
+
+What compilers make of kernels like Attar's and Candle's is covered; an instruction that is not is an error, never a guess.
+Registers become unsigned integers of their width, and an instruction reads them as the type it names. Pointers are those of the
+process, whatever their state space. Values follow the PTX ISA; `approx` is exact here and `ftz` is ignored.
+"""
+
+import re
+import sys
+
+INTEGERS = {f"{sign}{bits}": f"{c}{bits}_t" for sign, c in (("u", "uint"), ("s", "int"), ("b", "uint")) for bits in (8, 16, 32, 64)}
+FLOATS = {"f32": "float", "f64": "double"}
+NARROW = {"f16", "bf16"}  # computed in float, stored in 16 bits
+C_TYPES = {**INTEGERS, **FLOATS, "pred": "int", "f16": "uint16_t", "bf16": "uint16_t", "bf16x2": "uint32_t", "f16x2": "uint32_t"}
+SPECIAL = {"%tid": "tid", "%ntid": "ntid", "%ctaid": "ctaid", "%nctaid": "nctaid"}
+COMPARE = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "lo": "<", "ls": "<=", "hi": ">", "hs": ">="}
+# The numbers nearest to the ends of each integer type that a double can hold: conversions saturate.
+ENDS = {
+    "s8": (-128, 127), "u8": (0, 255), "s16": (-32768, 32767), "u16": (0, 65535), "s32": (-(2**31), 2**31 - 1), "u32": (0, 2**32 - 1),
+    "s64": (-(2**63), 2**63 - 1024), "u64": (0, 2**64 - 2048),
+}
+
+
+class Unsupported(Exception):
+    pass
+
+
+def bits(kind):
+    return int(re.search(r"\d+", kind).group())
+
+
+def size(kind):
+    return max(bits(kind) // 8, 1)
+
+
+def register(name):
+    return "r_" + re.sub(r"\W", "_", name.lstrip("%"))
+
+
+def split(text):
+    """At commas outside of brackets."""
+    parts, depth, part = [], 0, ""
+    for letter in text:
+        depth += (letter in "{[(") - (letter in "}])")
+        if letter == "," and depth == 0:
+            parts.append(part.strip())
+            part = ""
+        else:
+            part += letter
+    return parts + [part.strip()] if part.strip() else parts
+
+
+class Module:
+    """The kernels of a module, and what stands beside them."""
+
+    HEAD = re.compile(r"\.(entry|func)\s+(?:\([^)]*\)\s*)?([\w$]+)\s*(\([^)]*\))?")
+
+    def __init__(self, text):
+        text = re.sub(r"//[^\n]*|/\*.*?\*/", "", text, flags=re.S)
+        self.kernels, outside, at = {}, [], 0
+        while found := self.HEAD.search(text, at):
+            outside.append(text[at : found.start()])
+            opened = re.compile(r"[{;]").search(text, found.end())
+            at = opened.end()
+            if opened.group() == ";":
+                continue  # a declaration
+            depth = 1
+            while depth:
+                depth += {"{": 1, "}": -1}.get(text[at], 0)
+                at += 1
+            if found.group(1) == "entry":
+                self.kernels[found.group(2)] = (found.group(3) or "", text[opened.end() : at - 1])
+        self.outside = "\n".join(outside + [text[at:]])
+
+
+class Kernel:
+    """One kernel on its way to C."""
+
+    def __init__(self, module, name):
+        if name not in module.kernels:
+            raise Unsupported(f"there is no kernel {name}")
+        parameters, self.body = module.kernels[name]
+        self.parameters = re.findall(r"\.param\s+(?:\.align\s+\d+\s+)?\.\w+\s+([\w$]+)", parameters)
+        self.registers, self.lines, self.declared, self.waits = {}, [], [], False
+        self.shared, self.shared_bytes = self.lay_out_shared(module.outside + self.body)
+        self.data = {}
+        for kind, name, count, values in re.findall(
+            r"\.(?:global|const)\s+(?:\.align\s+\d+\s+)?\.(\w+)\s+([\w$]+)\s*(?:\[(\d+)\])?\s*(?:=\s*(\{[^}]*\}|[^;]*))?;", module.outside
+        ):
+            values = values if values.startswith("{") else f"{{{values or 0}}}"
+            self.data[name] = f"static {C_TYPES[kind]} {self.symbol(name)}[{count or 1}] = {values};"
+        self.local = set()
+
+    @staticmethod
+    def symbol(name):
+        return "s_" + name.replace("$", "_")
+
+    @staticmethod
+    def lay_out_shared(text):
+        """Where each shared array begins; the one whose size the launch says comes last."""
+        places, at, open_ended = {}, 0, None
+        for align, kind, name, count in re.findall(r"\.shared\s+(?:\.align\s+(\d+)\s+)?\.(\w+)\s+([\w$]+)\s*(\[\d*\])?\s*;", text):
+            if count == "[]":
+                open_ended = name
+                continue
+            align = int(align or size(kind))
+            at = -(-at // align) * align
+            places[name] = at
+            at += size(kind) * int(count.strip("[]") or 1)
+        at = -(-at // 16) * 16
+        if open_ended:
+            places[open_ended] = at
+        return places, at
+
+    # Operands
+
+    def read(self, kind, operand):
+        """An operand as a C expression of a type."""
+        if operand.startswith("-%"):
+            return f"(-{self.read(kind, operand[1:])})"
+        if operand.startswith("%") or operand in self.registers:
+            return self.read_register(kind, operand)
+        if found := re.fullmatch(r"0[fF]([0-9A-Fa-f]{8})", operand):
+            return f"as_float(0x{found.group(1)}u)" if kind == "f32" else f"0x{found.group(1)}u"
+        if found := re.fullmatch(r"0[dD]([0-9A-Fa-f]{16})", operand):
+            return f"as_double(0x{found.group(1)}ull)" if kind == "f64" else f"0x{found.group(1)}ull"
+        if re.fullmatch(r"-?(0x[0-9A-Fa-f]+|\d+)U?", operand):
+            number = operand.rstrip("U")
+            return f"(({C_TYPES[kind]}){number}{'ll' if number.startswith('-') else 'ull'})"
+        return self.address_of(operand)
+
+    def read_register(self, kind, operand):
+        if found := re.fullmatch(r"(%\w+)\.([xyz])", operand):
+            return f"(({C_TYPES[kind]})t->{SPECIAL[found.group(1)]}[{'xyz'.index(found.group(2))}])"
+        if operand in ("%laneid", "%warpid"):
+            return f"(({C_TYPES[kind]})t->{operand[1:-2]})"
+        if operand not in self.registers:
+            raise Unsupported(f"register {operand}")
+        name = register(operand)
+        if kind in FLOATS:
+            return f"as_{FLOATS[kind]}({name})"
+        return name if kind == "pred" else f"(({C_TYPES[kind]}){name})"
+
+    def address_of(self, name):
+        if name in self.shared:
+            return f"((uint64_t)(t->shared + {self.shared[name]}))"
+        if name in self.local or name in self.data:
+            return f"((uint64_t){self.symbol(name)})"
+        if name in self.parameters:
+            return f"((uint64_t)parameters[{self.parameters.index(name)}])"
+        raise Unsupported(f"operand {name}")
+
+    def memory(self, operand):
+        """`[base + offset]` as a pointer to bytes."""
+        found = re.fullmatch(r"\[\s*([^+\]]+?)\s*(?:\+\s*(-?\w+))?\s*\]", operand)
+        base, offset = found.group(1), found.group(2) or "0"
+        return f"((char *){self.read('u64', base) if base.startswith('%') else self.address_of(base)} + {offset})"
+
+    def write(self, kind, target, value):
+        if target == "_":
+            return ""
+        if kind in FLOATS:
+            value = f"of_{FLOATS[kind]}({value})"
+        elif kind != "pred":
+            value = f"({C_TYPES[kind]})({value})"
+        return f"{register(target)} = {value};"
+
+    def widened(self, kind, operand):
+        """A 16-bit float as a C float."""
+        return f"of_{kind}({self.read('b16', operand)})"
+
+    # Instructions: each takes the words behind its name and its operands, and is a C statement.
+
+    def do_mov(self, words, a):
+        kind = words[-1]
+        if a[0].startswith("{"):
+            parts = split(a[0][1:-1])
+            width = bits(kind) // len(parts)
+            return " ".join(self.write(f"b{width}", part, f"{self.read(kind, a[1])} >> {width * i}") for i, part in enumerate(parts))
+        if a[1].startswith("{"):
+            parts = split(a[1][1:-1])
+            width = bits(kind) // len(parts)
+            joined = " | ".join(f"((uint64_t){self.read(f'b{width}', part)} << {width * i})" for i, part in enumerate(parts))
+            return self.write(f"b{bits(kind)}", a[0], joined)
+        return self.write(kind, a[0], self.flag(a[1]) if kind == "pred" else self.read(kind, a[1]))
+
+    def do_cvta(self, words, a):
+        return self.write("u64", a[0], self.read("u64", a[1]))
+
+    def do_ld(self, words, a):
+        kind, place = words[-1], self.memory(a[1])
+        targets = split(a[0][1:-1]) if a[0].startswith("{") else [a[0]]
+        return " ".join(self.write(kind, to, f"*({C_TYPES[kind]} *)({place} + {i * size(kind)})") for i, to in enumerate(targets))
+
+    def do_st(self, words, a):
+        kind, place = words[-1], self.memory(a[0])
+        values = split(a[1][1:-1]) if a[1].startswith("{") else [a[1]]
+        return " ".join(f"*({C_TYPES[kind]} *)({place} + {i * size(kind)}) = {self.read(kind, value)};" for i, value in enumerate(values))
+
+    def arithmetic(self, words, a, in_float, in_integers):
+        """A function of the operands in whatever type the instruction names."""
+        kind, inputs = words[-1], a[1:]
+        if kind in FLOATS:
+            return self.write(kind, a[0], in_float(*[self.read(kind, x) for x in inputs]))
+        if kind in NARROW:
+            return self.write("b16", a[0], f"to_{kind}({in_float(*[self.widened(kind, x) for x in inputs])})")
+        if kind == "bf16x2":
+            halves = [in_float(*[f"of_bf16({self.read('b32', x)} >> {shift})" for x in inputs]) for shift in (0, 16)]
+            return self.write("b32", a[0], f"to_bf16({halves[0]}) | (uint32_t)to_bf16({halves[1]}) << 16")
+        if in_integers is None:
+            raise Unsupported(" ".join(words))
+        unsigned = kind.replace("s", "u")  # wraps, where C would not
+        return self.write(unsigned, a[0], in_integers(*[self.read(unsigned, x) for x in inputs]))
+
+    def do_add(self, words, a):
+        return self.arithmetic(words, a, "{} + {}".format, "{} + {}".format)
+
+    def do_sub(self, words, a):
+        return self.arithmetic(words, a, "{} - {}".format, "{} - {}".format)
+
+    def do_mul(self, words, a):
+        kind = words[-1]
+        if "wide" in words:
+            return self.wide(kind, a[0], "({}){} * ({}){}", a[1:])
+        if "hi" in words:
+            big = "__int128" if kind.startswith("s") else "unsigned __int128"
+            return self.write(kind, a[0], f"(({big}){self.read(kind, a[1])} * ({big}){self.read(kind, a[2])}) >> {bits(kind)}")
+        return self.arithmetic(words, a, "{} * {}".format, "{} * {}".format)
+
+    def wide(self, kind, target, form, factors, added=""):
+        double = f"{kind[0]}{2 * bits(kind)}"
+        c = C_TYPES[double]
+        return self.write(double, target, form.format(c, self.read(kind, factors[0]), c, self.read(kind, factors[1])) + added)
+
+    def do_mad(self, words, a):
+        if "wide" in words:
+            kind = words[-1]
+            return self.wide(kind, a[0], "({}){} * ({}){}", a[1:3], f" + {self.read(f'{kind[0]}{2 * bits(kind)}', a[3])}")
+        if "hi" in words:
+            raise Unsupported("mad.hi")
+        return self.arithmetic(words, a, self.fused(words[-1]), "{} * {} + {}".format)
+
+    def do_fma(self, words, a):
+        return self.arithmetic(words, a, self.fused(words[-1]), None)
+
+    @staticmethod
+    def fused(kind):
+        return ("fma({}, {}, {})" if kind == "f64" else "fmaf({}, {}, {})").format
+
+    def do_div(self, words, a):
+        kind = words[-1]
+        if kind in FLOATS:
+            return self.write(kind, a[0], f"{self.read(kind, a[1])} / {self.read(kind, a[2])}")
+        return self.write(kind, a[0], f"{self.read(kind, a[2])} ? {self.read(kind, a[1])} / {self.read(kind, a[2])} : -1")
+
+    def do_rem(self, words, a):
+        kind = words[-1]
+        return self.write(kind, a[0], f"{self.read(kind, a[2])} ? {self.read(kind, a[1])} % {self.read(kind, a[2])} : {self.read(kind, a[1])}")
+
+    def extreme(self, words, a, name, sign):
+        kind = words[-1]
+        if kind in FLOATS or kind in NARROW:
+            nan = "({0} != {0} || {1} != {1}) ? NAN : " if "NaN" in words else ""
+            return self.arithmetic(words, a, (nan + name + ("" if kind == "f64" else "f") + "({0}, {1})").format, None)
+        x, y = self.read(kind, a[1]), self.read(kind, a[2])
+        return self.write(kind, a[0], f"{x} {sign} {y} ? {x} : {y}")
+
+    def do_min(self, words, a):
+        return self.extreme(words, a, "fmin", "<")
+
+    def do_max(self, words, a):
+        return self.extreme(words, a, "fmax", ">")
+
+    def do_abs(self, words, a):
+        kind = words[-1]
+        if kind in INTEGERS:
+            return self.write(kind, a[0], f"{self.read(kind, a[1])} < 0 ? -{self.read(kind, a[1])} : {self.read(kind, a[1])}")
+        return self.arithmetic(words, a, "fabs({})".format, None)
+
+    def do_neg(self, words, a):
+        return self.arithmetic(words, a, "-{}".format, "-{}".format)
+
+    def bitwise(self, words, a, sign):
+        kind = words[-1]
+        read = self.flag if kind == "pred" else lambda x: self.read(kind, x)
+        return self.write(kind, a[0], f"{read(a[1])} {sign} {read(a[2])}")
+
+    def flag(self, operand):
+        return operand if operand in "01" else self.read("pred", operand)
+
+    def do_and(self, words, a):
+        return self.bitwise(words, a, "&")
+
+    def do_or(self, words, a):
+        return self.bitwise(words, a, "|")
+
+    def do_xor(self, words, a):
+        return self.bitwise(words, a, "^")
+
+    def do_not(self, words, a):
+        kind = words[-1]
+        return self.write(kind, a[0], f"{'!' if kind == 'pred' else '~'}{self.read(kind, a[1])}")
+
+    def do_shl(self, words, a):
+        kind = words[-1]
+        by = self.read("u32", a[2])
+        return self.write(kind, a[0], f"{by} >= {bits(kind)} ? 0 : {self.read(f'u{bits(kind)}', a[1])} << {by}")
+
+    def do_shr(self, words, a):
+        kind = words[-1]
+        by, x = self.read("u32", a[2]), self.read(kind, a[1])
+        return self.write(kind, a[0], f"{by} >= {bits(kind)} ? {f'({x} < 0 ? -1 : 0)' if kind.startswith('s') else '0'} : {x} >> {by}")
+
+    def do_prmt(self, words, a):
+        return self.write("b32", a[0], f"permuted({', '.join(self.read('u32', x) for x in a[1:4])})")
+
+    def do_bfe(self, words, a):
+        if words[-1].startswith("s"):
+            raise Unsupported("bfe of a signed number")
+        return self.write(words[-1], a[0], f"extracted({self.read(words[-1], a[1])}, {self.read('u32', a[2])}, {self.read('u32', a[3])})")
+
+    def do_bfi(self, words, a):
+        inputs = [self.read("u64", a[1]), self.read("u64", a[2]), self.read("u32", a[3]), self.read("u32", a[4])]
+        return self.write(words[-1], a[0], f"inserted({', '.join(inputs)})")
+
+    def do_lop3(self, words, a):
+        return self.write("b32", a[0], f"by_table({', '.join(self.read('u32', x) for x in a[1:4])}, {a[4]})")
+
+    def do_shf(self, words, a):
+        left, wraps = int(words[0] == "l"), int("wrap" in words)
+        return self.write("b32", a[0], f"funnel({left}, {wraps}, {', '.join(self.read('u32', x) for x in a[1:4])})")
+
+    def do_clz(self, words, a):
+        width = bits(words[-1])
+        x = self.read(f"u{width}", a[1])
+        return self.write("u32", a[0], f"{x} ? __builtin_clz{'ll' if width == 64 else ''}({x}) : {width}")
+
+    def do_popc(self, words, a):
+        return self.write("u32", a[0], f"__builtin_popcountll({self.read('u' + words[-1][1:], a[1])})")
+
+    def do_setp(self, words, a):
+        found = self.compared(words[0], words[-1], self.any(words[-1], a[1]), self.any(words[-1], a[2]))
+        for word, sign in (("and", "&"), ("or", "|"), ("xor", "^")):
+            if word in words:
+                negated = "!" if a[3].startswith("!") else ""
+                found = f"{found} {sign} ({negated}{self.flag(a[3].lstrip('!'))})"
+        return self.write("pred", a[0].split("|")[0], found)
+
+    def any(self, kind, operand):
+        return self.widened(kind, operand) if kind in NARROW else self.read(kind, operand)
+
+    @staticmethod
+    def compared(how, kind, x, y):
+        floating, unordered = kind in FLOATS or kind in NARROW, f"({x} != {x} || {y} != {y})"
+        if how in ("nan", "num"):
+            return unordered if how == "nan" else f"!{unordered}"
+        if floating and how == "ne":
+            return f"({x} < {y} || {x} > {y})"
+        if floating and how.endswith("u"):
+            return f"({x} {COMPARE[how[:-1]]} {y} || {unordered})"
+        return f"({x} {COMPARE[how]} {y})"
+
+    def do_selp(self, words, a):
+        kind = words[-1]
+        return self.write(kind, a[0], f"{self.read('pred', a[3])} ? {self.read(kind, a[1])} : {self.read(kind, a[2])}")
+
+    def do_cvt(self, words, a):
+        to, source = words[-2:]
+        value = self.any(source, a[1])
+        rounding = next((c for word, c in (("rni", "rint"), ("rzi", "trunc"), ("rmi", "floor"), ("rpi", "ceil")) if word in words), None)
+        if to in INTEGERS and (source in FLOATS or source in NARROW):
+            low, high = ENDS[to]
+            return self.write(to, a[0], f"{value} != {value} ? 0 : ({C_TYPES[to]})fmin(fmax({rounding}({value}), {low}.0), {high}.0)")
+        if "sat" in words and to in INTEGERS:
+            raise Unsupported("cvt.sat of integers")
+        if rounding:
+            value = f"{rounding}({value})"
+        if "sat" in words:
+            value = f"fmin(fmax({value}, 0.0), 1.0)"
+        return self.write("b16", a[0], f"to_{to}({value})") if to in NARROW else self.write(to, a[0], value)
+
+    def function(self, words, a, form):
+        suffix = "f" if words[-1] == "f32" else ""
+        return self.write(words[-1], a[0], form.format(x=self.read(words[-1], a[1]), f=suffix))
+
+    def do_rcp(self, words, a):
+        return self.function(words, a, "1 / {x}")
+
+    def do_sqrt(self, words, a):
+        return self.function(words, a, "sqrt{f}({x})")
+
+    def do_rsqrt(self, words, a):
+        return self.function(words, a, "1 / sqrt{f}({x})")
+
+    def do_ex2(self, words, a):
+        return self.function(words, a, "exp2{f}({x})")
+
+    def do_lg2(self, words, a):
+        return self.function(words, a, "log2{f}({x})")
+
+    def do_sin(self, words, a):
+        return self.function(words, a, "sin{f}({x})")
+
+    def do_cos(self, words, a):
+        return self.function(words, a, "cos{f}({x})")
+
+    def do_tanh(self, words, a):
+        return self.function(words, a, "tanh{f}({x})")
+
+    def do_copysign(self, words, a):
+        return self.arithmetic(words, [a[0], a[2], a[1]], "copysign({}, {})".format, None)
+
+    def do_testp(self, words, a):
+        test = {"infinite": "isinf", "finite": "isfinite", "notanumber": "isnan", "number": "!isnan"}[words[0]]
+        return self.write("pred", a[0], f"{test}({self.read(words[-1], a[1])})")
+
+    def do_atom(self, words, a):
+        """Threads of a block run one at a time, blocks too: what is read and written here is not torn."""
+        kind, place = words[-1], self.memory(a[1])
+        c, value = C_TYPES[kind], self.read(kind, a[2])
+        new = {"add": f"old + {value}", "exch": value, "max": f"old > {value} ? old : {value}", "min": f"old < {value} ? old : {value}"}
+        new |= {"or": f"old | {value}", "and": f"old & {value}"}
+        if "cas" in words:
+            new["cas"] = f"old == {value} ? {self.read(kind, a[3])} : old"
+        how = next(word for word in words if word in new)
+        return f"{c} old = *({c} *){place}; *({c} *){place} = {new[how]}; {self.write(kind, a[0], 'old')}"
+
+    def do_red(self, words, a):
+        return self.do_atom(words, ["_", *a])
+
+    # Control
+
+    def do_bra(self, words, a):
+        return f"goto {self.symbol(a[0])};"
+
+    def do_ret(self, words, a):
+        return "return;"
+
+    do_exit = do_ret
+
+    def do_trap(self, words, a):
+        return "abort();"
+
+    def do_call(self, words, a):
+        """Only a failed assertion calls anything."""
+        if "__assertfail" not in " ".join(a):
+            raise Unsupported(f"call {a}")
+        return "assertion_failed(t);"
+
+    def do_bar(self, words, a):
+        self.waits = True
+        return "wait_for_block(t);"
+
+    do_barrier = do_bar
+
+    def do_shfl(self, words, a):
+        self.waits = True
+        inputs = [self.read("u32", x) for x in a[1:4]]
+        return self.write("b32", a[0].split("|")[0], f"shuffled(t, '{words[1][0]}', {', '.join(inputs)})")
+
+    def do_membar(self, words, a):
+        return ""
+
+    do_fence = do_membar
+
+    # Statements
+
+    def statements(self):
+        """Labels and statements, in order."""
+        text = re.sub(r"([\w$]+):", r"\1:;", self.body)
+        for statement in text.split(";"):
+            statement = " ".join(statement.split()).strip()
+            # Braces open a scope of registers, which have names of their own, or hold one instruction.
+            statement = re.sub(r"^[{}\s]+", "", statement)
+            if statement:
+                yield statement
+
+    def translate(self):
+        for statement in self.statements():
+            if statement.endswith(":"):
+                self.lines.append(f"{self.symbol(statement[:-1])}: ;")
+            elif statement.startswith("."):
+                self.declare(statement)
+            else:
+                self.lines.append(self.instruction(statement))
+
+    def declare(self, statement):
+        if found := re.fullmatch(r"\.reg\s*\.(\w+)\s+(.*)", statement):
+            for name in split(found.group(2)):
+                several = re.fullmatch(r"(%\w+?)<(\d+)>", name)
+                names = [f"{several.group(1)}{i}" for i in range(int(several.group(2)))] if several else [name]
+                self.registers |= dict.fromkeys(names, found.group(1))
+        elif found := re.fullmatch(r"\.local\s+(?:\.align\s+\d+\s+)?\.b8\s+([\w$]+)\[(\d+)\]", statement):
+            self.local.add(found.group(1))
+            self.declared.append(f"char {self.symbol(found.group(1))}[{found.group(2)}] __attribute__((aligned(16)));")
+        elif not statement.startswith((".shared", ".param", ".pragma", ".loc", ".file", ".extern")):
+            raise Unsupported(statement)
+
+    def instruction(self, statement):
+        guard = ""
+        if found := re.fullmatch(r"@(!?)(%\w+)\s+(.*)", statement):
+            guard, statement = f"if ({found.group(1)}{register(found.group(2))}) ", found.group(3)
+        name, _, operands = statement.partition(" ")
+        name, *words = name.replace("::", "_").split(".")
+        if name == "st" and words[0] == "param":
+            return ""  # what an assertion would print
+        method = getattr(self, f"do_{name}", None)
+        if method is None:
+            raise Unsupported(statement)
+        return f"{guard}{{ {method(words, split(operands))} }}"
+
+    def c(self):
+        self.translate()
+        text = "\n".join(self.lines)
+        used = {name: kind for name, kind in self.registers.items() if re.search(rf"\b{register(name)}\b", text)}
+        width = lambda kind: "int" if kind == "pred" else f"uint{bits(kind)}_t"
+        registers = [f"{width(kind)} {register(name)} = 0;" for name, kind in used.items()]
+        data = [line for name, line in self.data.items() if self.symbol(name) in text]
+        facts = f"const int shared_bytes = {self.shared_bytes}, waits = {int(self.waits)};"
+        opening = "void kernel_thread(struct Thread *t, void **parameters) {"
+        return "\n".join(['#include "thread.h"', *data, opening, *registers, *self.declared, text, "}", facts]) + "\n"
+
+
+def main():
+    with open(sys.argv[1]) as file:
+        module = Module(file.read())
+    if len(sys.argv) == 4:
+        with open(sys.argv[3], "w") as out:
+            out.write(Kernel(module, sys.argv[2]).c())
+        return
+    for name in module.kernels:
+        try:
+            Kernel(module, name).c()
+        except (Unsupported, KeyError, AttributeError, TypeError) as error:
+            print(f"{name}: {error!r}")
+
+
+if __name__ == "__main__":
+    main()
