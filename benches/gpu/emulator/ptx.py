@@ -29,11 +29,11 @@ class Unsupported(Exception):
 
 
 def bits(kind):
-    return int(re.search(r"\d+", kind).group())
+    return 1 if kind == "pred" else int(re.search(r"\d+", kind).group())
 
 
 def size(kind):
-    return max(bits(kind) // 8, 1)
+    return bits(kind) // 8
 
 
 def register(name):
@@ -492,7 +492,9 @@ class Kernel:
             for name in split(found.group(2)):
                 several = re.fullmatch(r"(%\w+?)<(\d+)>", name)
                 names = [f"{several.group(1)}{i}" for i in range(int(several.group(2)))] if several else [name]
-                self.registers |= dict.fromkeys(names, found.group(1))
+                kind = found.group(1)
+                for own in names:  # scopes may give one name to several registers: the widest holds them all
+                    self.registers[own] = max(self.registers.get(own, kind), kind, key=bits)
         elif found := re.fullmatch(r"\.local\s+(?:\.align\s+\d+\s+)?\.b8\s+([\w$]+)\[(\d+)\]", statement):
             self.local.add(found.group(1))
             self.declared.append(f"char {self.symbol(found.group(1))}[{found.group(2)}] __attribute__((aligned(16)));")
