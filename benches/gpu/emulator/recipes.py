@@ -8,13 +8,14 @@ the card is not that of the CPU.
 
 import csv
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-# Chains, other teachers, stored answers, and the second, adversarial pass have runs of their own.
-NOT_HERE = {"adversarial-teacher", "born-again", "feed-parallel", "feed-sequential", "gacd", "stored-labels", "teacher-assistant"}
+# Chains of runs, and answers that would have to be stored first.
+NOT_HERE = {"born-again", "feed-sequential", "stored-labels", "teacher-assistant"}
 TOLERANCE = 1e-3  # of the loss after the first step has moved the weights
 SETTINGS = [
     f'data.source={{ kind = "idx", root = "{ROOT}/demo/data" }}',
@@ -31,10 +32,11 @@ SETTINGS = [
 
 def loss(program, recipe, device, out):
     """The mean loss of the steps, or the end of what was said instead."""
-    settings = [*SETTINGS, f"device={device}"]
-    if "teachers = []" not in recipe.read_text():
-        settings.append(f'teachers.teacher.from={{ kind = "bundle", path = "{ROOT}/demo/teacher" }}')
-    verb = "train" if recipe.stem == "alone" else "distill"
+    text, settings = recipe.read_text(), [*SETTINGS, f"device={device}"]
+    teachers = re.findall(r'\[\[teachers\]\]\nname = "([\w-]+)"', text) or ["teacher"]  # that of the base
+    if "teachers = []" not in text:
+        settings += [f'teachers.{name}.from={{ kind = "bundle", path = "{ROOT}/demo/teacher" }}' for name in teachers]
+    verb = "train" if recipe.stem in ("alone", "adversarial-teacher") else "distill"  # from labels alone
     command = [program, verb, str(recipe), *[word for setting in settings for word in ("--set", setting)], "--out", str(out)]
     shutil.rmtree(out, ignore_errors=True)
     done = subprocess.run(command, capture_output=True, text=True)

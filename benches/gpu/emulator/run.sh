@@ -5,7 +5,7 @@
 #
 # Needs a C++ compiler, Python 3 with pip (which brings NVRTC), x86-64 Linux. Written to $OUT
 # (default: target/emulator): ops.txt, ops-own.txt (without cuDNN), recipes.txt. Ends with 0 where everything is as on the CPU.
-# A first run translates some 150 kernels, and takes a quarter of an hour on two cores; $SKIP_RECIPES leaves most of it out.
+# A first run translates some 150 kernels, and takes a quarter of an hour on two cores; $SKIP_RECIPES=1 leaves most of it out.
 set -euo pipefail
 
 program=$(realpath "${1:?the attar program}")
@@ -27,7 +27,6 @@ failed=0
 echo "== operations =="
 EMULATOR_CUDNN=1 "$program" doctor --ops --device cuda >"$out/ops.txt" || failed=1
 EMULATOR_CUDNN=0 "$program" doctor --ops --device cuda >"$out/ops-own.txt" || failed=1
-tail -n 1 "$out/ops.txt" "$out/ops-own.txt"
 if [ -z "${SKIP_RECIPES:-}" ]; then
     echo "== recipes: loss on the CPU, on the card =="
     python3 "$here/recipes.py" "$program" "$out/runs" | tee "$out/recipes.txt" || failed=1
