@@ -38,6 +38,11 @@ struct Block {
 
 thread_local Block block;
 
+[[noreturn]] void fail(const char *what) {
+    fprintf(stderr, "emulator: %s: %s\n", block.kernel->name, what);
+    abort();
+}
+
 void pause_fiber(Fiber *fiber, State state) {
     fiber->state = state;
     switch_stacks(&fiber->stack_pointer, block.scheduler);
@@ -49,28 +54,36 @@ extern "C" void wait_for_block(Thread *t) {
     pause_fiber(reinterpret_cast<Fiber *>(t), State::AtBlockBarrier);
 }
 
-extern "C" uint32_t shuffled(Thread *t, char kind, uint32_t value, uint32_t b, uint32_t c) {
+extern "C" void wait_for_warp(Thread *t) {
+    pause_fiber(reinterpret_cast<Fiber *>(t), State::AtWarpBarrier);
+}
+
+extern "C" uint32_t shuffled(Thread *t, char kind, uint32_t value, uint32_t b, uint32_t c, uint32_t members, int *inside) {
     Fiber *fiber = reinterpret_cast<Fiber *>(t);
     fiber->offered = value;
     pause_fiber(fiber, State::AtWarpBarrier);
-    const int lane = t->lane, segment = c >> 8 & 31, clamp = c & 31;
+    const int lane = t->lane, by = b & 31, segment = c >> 8 & 31, clamp = c & 31;
     const int first = lane & segment, last = first | (clamp & ~segment);
     int from = 0;
-    bool inside = true;
     switch (kind) {
-    case 'u': from = lane - static_cast<int>(b), inside = from >= last; break;
-    case 'd': from = lane + static_cast<int>(b), inside = from <= last; break;
-    case 'b': from = lane ^ static_cast<int>(b), inside = from <= last; break;
-    default: from = first | (static_cast<int>(b) & ~segment), inside = from <= last;
+    case 'u': from = lane - by, *inside = from >= last; break;
+    case 'd': from = lane + by, *inside = from <= last; break;
+    case 'b': from = lane ^ by, *inside = from <= last; break;
+    default: from = first | (by & ~segment), *inside = from <= last;
     }
-    const uint32_t got = block.fibers[t->warp * 32 + (inside ? from : lane)].offered;
+    const size_t source = t->warp * 32 + (*inside ? from : lane);
+    const bool there = source < block.fibers.size() && block.fibers[source].state != State::Done && members >> source % 32 & 1;
+    if (!there) fail("a shuffle reads from a lane that takes no part");
+    const uint32_t got = block.fibers[source].offered;
     pause_fiber(fiber, State::AtWarpBarrier); // nobody may offer anew before all have read
     return got;
 }
 
-extern "C" void assertion_failed(Thread *t) {
-    fprintf(stderr, "emulator: an assertion of a kernel failed in block %u, thread %u\n", t->ctaid[0], t->tid[0]);
-    abort();
+extern "C" void assertion_failed(Thread *) { fail("an assertion failed"); }
+
+extern "C" void misaligned(const void *place, int bytes) {
+    fprintf(stderr, "emulator: %d bytes at %p\n", bytes, place);
+    fail("an access is not aligned");
 }
 
 namespace {
@@ -148,5 +161,6 @@ bool run(const Kernel &kernel, Size grid, Size threads, size_t dynamic, void **p
                 }
                 if (kernel.waits && !run_fibers()) return false;
             }
+    if (!shared.intact()) fail("shared memory was written outside of what the launch has");
     return true;
 }

@@ -71,12 +71,12 @@ void report() {
 void *library(const Module &module, const std::string &name) {
     char hash[17];
     snprintf(hash, sizeof hash, "%016zx", std::hash<std::string>()(module.ptx + name));
-    const std::string base = own_folder() + "/kernels/" + hash, so = base + ".so";
+    const std::string base = KERNELS "/" + std::string(hash), so = base + ".so";
     if (access(so.c_str(), R_OK)) {
         write_file(base + ".ptx", module.ptx);
         // Python and the compiler must not find the libraries of this folder.
         const std::string command = "unset LD_LIBRARY_PATH; python3 " SOURCES "/ptx.py " + base + ".ptx '" + name + "' " + base +
-                                    ".c && cc -O1 -w -fPIC -shared -I " SOURCES " -o " + base + ".part " + base +
+                                    ".c && cc -O1 -w -fno-strict-aliasing -fwrapv -fPIC -shared -I " SOURCES " -o " + base + ".part " + base +
                                     ".c " + own_folder() + "/emulator.so -lm && mv " + base + ".part " + so;
         if (system(command.c_str())) return nullptr;
         unlink((base + ".ptx").c_str());
@@ -148,8 +148,14 @@ int cuMemAlloc_v2(uint64_t *address, size_t bytes) {
 int cuMemAllocAsync(uint64_t *address, size_t bytes, void *) { return cuMemAlloc_v2(address, bytes); }
 int cuMemFree_v2(uint64_t address) {
     const std::lock_guard guard(lock);
-    if (address && !allocations.erase(address)) return complain(INVALID_VALUE, "freed what was not allocated");
-    return SUCCESS;
+    const auto memory = allocations.find(address);
+    if (!address) return SUCCESS;
+    if (memory == allocations.end()) return complain(INVALID_VALUE, "freed what was not allocated");
+    if (!memory->second.intact()) {
+        complain(LAUNCH_FAILED, "a kernel wrote just outside of " + std::to_string(memory->second.bytes) + " bytes");
+        abort();
+    }
+    return allocations.erase(memory), SUCCESS;
 }
 int cuMemFreeAsync(uint64_t address, void *) { return cuMemFree_v2(address); }
 int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes, void *) {
@@ -181,7 +187,9 @@ int cuModuleGetFunction(void **function, void *opened, const char *name) {
         if (!loaded) return complain(INVALID_IMAGE, std::string("cannot translate ") + name);
         const auto number = [&](const char *fact) { return *static_cast<const int *>(dlsym(loaded, fact)); };
         const auto thread = reinterpret_cast<KernelThread>(dlsym(loaded, "kernel_thread"));
-        functions[key] = new Function{name, Kernel{thread, number("shared_bytes"), number("waits") != 0}};
+        auto *made = new Function{name, {}};
+        made->kernel = Kernel{made->name.c_str(), thread, number("shared_bytes"), number("waits") != 0};
+        functions[key] = made;
     }
     return *function = functions[key], SUCCESS;
 }
@@ -191,8 +199,8 @@ int cuLaunchKernel(void *asked, unsigned gx, unsigned gy, unsigned gz, unsigned 
                    void *, void **parameters, void **) {
     Function &function = *static_cast<Function *>(asked);
     const Size grid{gx, gy, gz}, threads{bx, by, bz};
-    const bool fits = gx && gy && gz && gy <= MOST_BLOCKS && gz <= MOST_BLOCKS && threads.count() &&
-                      threads.count() <= MOST_THREADS && function.kernel.shared_bytes + shared <= SHARED;
+    const bool fits = gx && gy && gz && gx <= INT32_MAX && gy <= MOST_BLOCKS && gz <= MOST_BLOCKS && threads.count() &&
+                      threads.count() <= MOST_THREADS && bz <= 64 && function.kernel.shared_bytes + shared <= SHARED;
     if (!fits) return complain(INVALID_VALUE, "a launch of " + function.name + " that no card would take");
     {
         const std::lock_guard guard(lock);

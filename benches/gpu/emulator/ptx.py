@@ -3,9 +3,9 @@
     python3 ptx.py MODULE.ptx KERNEL OUT.c      translate one kernel
     python3 ptx.py MODULE.ptx                   try all kernels, print those that cannot be translated
 
-What compilers make of kernels like Attar's and Candle's is covered; an instruction that is not is an error, never a guess.
-Registers become unsigned integers of their width, and an instruction reads them as the type it names. Pointers are those of the
-process, whatever their state space. Values follow the PTX ISA; `approx` is exact here and `ftz` is ignored.
+What compilers make of kernels like Attar's and Candle's is covered; an instruction or a word of one that is not is an error, never
+a guess. Registers become unsigned integers of their width, and an instruction reads them as the type it names. Pointers are those
+of the process, whatever their state space. Values follow the PTX ISA; `approx` is exact here and `ftz` is ignored.
 """
 
 import re
@@ -17,10 +17,22 @@ NARROW = {"f16", "bf16"}  # computed in float, stored in 16 bits
 C_TYPES = {**INTEGERS, **FLOATS, "pred": "int", "f16": "uint16_t", "bf16": "uint16_t", "bf16x2": "uint32_t", "f16x2": "uint32_t"}
 SPECIAL = {"%tid": "tid", "%ntid": "ntid", "%ctaid": "ctaid", "%nctaid": "nctaid"}
 COMPARE = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "lo": "<", "ls": "<=", "hi": ">", "hs": ">="}
-# The numbers nearest to the ends of each integer type that a double can hold: conversions saturate.
-ENDS = {
-    "s8": (-128, 127), "u8": (0, 255), "s16": (-32768, 32767), "u16": (0, 65535), "s32": (-(2**31), 2**31 - 1), "u32": (0, 2**32 - 1),
-    "s64": (-(2**63), 2**63 - 1024), "u64": (0, 2**64 - 2048),
+SPACES = "global shared local param const"
+# Each instruction: how many operands it has, and the words that it may have beside types.
+KNOWN = {
+    "mov": (2, ""), "cvta": (2, f"to {SPACES}"), "ld": (2, f"{SPACES} v2 v4 nc volatile"), "st": (2, f"{SPACES} v2 v4 volatile"),
+    "add": (3, "rn rz ftz"), "sub": (3, "rn ftz"), "mul": (3, "rn ftz lo hi wide"), "mad": (4, "rn ftz lo wide"),
+    # `rm` is how expf finds the whole part of its argument; to the nearest does as well, because the rest is what is left.
+    "fma": (4, "rn rm ftz"), "div": (3, "rn ftz approx full"), "rem": (3, ""), "min": (3, "ftz NaN"), "max": (3, "ftz NaN"),
+    "abs": (2, "ftz"), "neg": (2, "ftz"), "and": (3, ""), "or": (3, ""), "xor": (3, ""), "not": (2, ""), "shl": (3, ""), "shr": (3, ""),
+    "prmt": (4, ""), "bfe": (4, ""), "bfi": (5, ""), "lop3": (5, ""), "shf": (4, "l r wrap clamp"), "clz": (2, ""), "popc": (2, ""),
+    "setp": (None, "ftz and or xor eq ne lt le gt ge lo ls hi hs equ neu ltu leu gtu geu num nan"), "selp": (4, ""),
+    "cvt": (2, "rn rni rzi rmi rpi ftz sat"), "rcp": (2, "rn approx ftz"), "sqrt": (2, "rn approx ftz"), "rsqrt": (2, "approx ftz"),
+    "ex2": (2, "approx ftz"), "lg2": (2, "approx ftz"), "sin": (2, "approx ftz"), "cos": (2, "approx ftz"), "tanh": (2, "approx"),
+    "copysign": (3, ""), "testp": (2, "infinite finite number notanumber"), "bra": (1, "uni"), "ret": (0, "uni"), "exit": (0, ""),
+    "trap": (0, ""), "call": (None, "uni"), "bar": (1, "sync warp"), "barrier": (1, "sync aligned"), "membar": (0, "gl cta sys"),
+    "fence": (0, "acq_rel sc cta gpu sys"), "shfl": (5, "sync up down bfly idx"),
+    "atom": (None, f"{SPACES} relaxed gpu add exch max min or and cas"), "red": (2, f"{SPACES} relaxed gpu add max min or and"),
 }
 
 
@@ -185,7 +197,7 @@ class Kernel:
             width = bits(kind) // len(parts)
             joined = " | ".join(f"((uint64_t){self.read(f'b{width}', part)} << {width * i})" for i, part in enumerate(parts))
             return self.write(f"b{bits(kind)}", a[0], joined)
-        return self.write(kind, a[0], self.flag(a[1]) if kind == "pred" else self.read(kind, a[1]))
+        return self.write(kind, a[0], f"!!{self.flag(a[1])}" if kind == "pred" else self.read(kind, a[1]))
 
     def do_cvta(self, words, a):
         return self.write("u64", a[0], self.read("u64", a[1]))
@@ -193,33 +205,39 @@ class Kernel:
     def do_ld(self, words, a):
         kind, place = words[-1], self.memory(a[1])
         targets = split(a[0][1:-1]) if a[0].startswith("{") else [a[0]]
-        return " ".join(self.write(kind, to, f"*({C_TYPES[kind]} *)({place} + {i * size(kind)})") for i, to in enumerate(targets))
+        check = f"aligned({place}, {size(kind) * len(targets)}); "
+        return check + " ".join(self.write(kind, to, f"*({C_TYPES[kind]} *)({place} + {i * size(kind)})") for i, to in enumerate(targets))
 
     def do_st(self, words, a):
         kind, place = words[-1], self.memory(a[0])
         values = split(a[1][1:-1]) if a[1].startswith("{") else [a[1]]
-        return " ".join(f"*({C_TYPES[kind]} *)({place} + {i * size(kind)}) = {self.read(kind, value)};" for i, value in enumerate(values))
+        check = f"aligned({place}, {size(kind) * len(values)}); "
+        return check + " ".join(f"*({C_TYPES[kind]} *)({place} + {i * size(kind)}) = {self.read(kind, value)};" for i, value in enumerate(values))
 
-    def arithmetic(self, words, a, in_float, in_integers):
+    def arithmetic(self, words, a, in_float, in_integers=None, in_pairs=False):
         """A function of the operands in whatever type the instruction names."""
         kind, inputs = words[-1], a[1:]
         if kind in FLOATS:
             return self.write(kind, a[0], in_float(*[self.read(kind, x) for x in inputs]))
         if kind in NARROW:
             return self.write("b16", a[0], f"to_{kind}({in_float(*[self.widened(kind, x) for x in inputs])})")
-        if kind == "bf16x2":
+        if kind == "bf16x2" and in_pairs:
             halves = [in_float(*[f"of_bf16({self.read('b32', x)} >> {shift})" for x in inputs]) for shift in (0, 16)]
             return self.write("b32", a[0], f"to_bf16({halves[0]}) | (uint32_t)to_bf16({halves[1]}) << 16")
-        if in_integers is None:
+        if in_integers is None or kind not in INTEGERS:
             raise Unsupported(" ".join(words))
         unsigned = kind.replace("s", "u")  # wraps, where C would not
         return self.write(unsigned, a[0], in_integers(*[self.read(unsigned, x) for x in inputs]))
 
     def do_add(self, words, a):
-        return self.arithmetic(words, a, "{} + {}".format, "{} + {}".format)
+        if "rz" in words:
+            if words[-1] != "f32":
+                raise Unsupported(" ".join(words))
+            return self.write("f32", a[0], f"toward_zero((double){self.read('f32', a[1])} + {self.read('f32', a[2])})")
+        return self.arithmetic(words, a, "{} + {}".format, "{} + {}".format, in_pairs=True)
 
     def do_sub(self, words, a):
-        return self.arithmetic(words, a, "{} - {}".format, "{} - {}".format)
+        return self.arithmetic(words, a, "{} - {}".format, "{} - {}".format, in_pairs=True)
 
     def do_mul(self, words, a):
         kind = words[-1]
@@ -228,7 +246,7 @@ class Kernel:
         if "hi" in words:
             big = "__int128" if kind.startswith("s") else "unsigned __int128"
             return self.write(kind, a[0], f"(({big}){self.read(kind, a[1])} * ({big}){self.read(kind, a[2])}) >> {bits(kind)}")
-        return self.arithmetic(words, a, "{} * {}".format, "{} * {}".format)
+        return self.arithmetic(words, a, "{} * {}".format, "{} * {}".format, in_pairs=True)
 
     def wide(self, kind, target, form, factors, added=""):
         double = f"{kind[0]}{2 * bits(kind)}"
@@ -239,12 +257,10 @@ class Kernel:
         if "wide" in words:
             kind = words[-1]
             return self.wide(kind, a[0], "({}){} * ({}){}", a[1:3], f" + {self.read(f'{kind[0]}{2 * bits(kind)}', a[3])}")
-        if "hi" in words:
-            raise Unsupported("mad.hi")
         return self.arithmetic(words, a, self.fused(words[-1]), "{} * {} + {}".format)
 
     def do_fma(self, words, a):
-        return self.arithmetic(words, a, self.fused(words[-1]), None)
+        return self.arithmetic(words, a, self.fused(words[-1]), in_pairs=True)
 
     @staticmethod
     def fused(kind):
@@ -264,7 +280,7 @@ class Kernel:
         kind = words[-1]
         if kind in FLOATS or kind in NARROW:
             nan = "({0} != {0} || {1} != {1}) ? NAN : " if "NaN" in words else ""
-            return self.arithmetic(words, a, (nan + name + ("" if kind == "f64" else "f") + "({0}, {1})").format, None)
+            return self.arithmetic(words, a, (nan + name + ("" if kind == "f64" else "f") + "({0}, {1})").format)
         x, y = self.read(kind, a[1]), self.read(kind, a[2])
         return self.write(kind, a[0], f"{x} {sign} {y} ? {x} : {y}")
 
@@ -278,7 +294,7 @@ class Kernel:
         kind = words[-1]
         if kind in INTEGERS:
             return self.write(kind, a[0], f"{self.read(kind, a[1])} < 0 ? -{self.read(kind, a[1])} : {self.read(kind, a[1])}")
-        return self.arithmetic(words, a, "fabs({})".format, None)
+        return self.arithmetic(words, a, "fabs({})".format)
 
     def do_neg(self, words, a):
         return self.arithmetic(words, a, "-{}".format, "-{}".format)
@@ -289,7 +305,7 @@ class Kernel:
         return self.write(kind, a[0], f"{read(a[1])} {sign} {read(a[2])}")
 
     def flag(self, operand):
-        return operand if operand in "01" else self.read("pred", operand)
+        return operand if operand in ("0", "1", "-1") else self.read("pred", operand)
 
     def do_and(self, words, a):
         return self.bitwise(words, a, "&")
@@ -347,7 +363,7 @@ class Kernel:
             if word in words:
                 negated = "!" if a[3].startswith("!") else ""
                 found = f"{found} {sign} ({negated}{self.flag(a[3].lstrip('!'))})"
-        return self.write("pred", a[0].split("|")[0], found)
+        return self.write("pred", a[0], found)
 
     def any(self, kind, operand):
         return self.widened(kind, operand) if kind in NARROW else self.read(kind, operand)
@@ -372,8 +388,7 @@ class Kernel:
         value = self.any(source, a[1])
         rounding = next((c for word, c in (("rni", "rint"), ("rzi", "trunc"), ("rmi", "floor"), ("rpi", "ceil")) if word in words), None)
         if to in INTEGERS and (source in FLOATS or source in NARROW):
-            low, high = ENDS[to]
-            return self.write(to, a[0], f"{value} != {value} ? 0 : ({C_TYPES[to]})fmin(fmax({rounding}({value}), {low}.0), {high}.0)")
+            return self.write(to, a[0], self.saturated(to, source, f"{rounding}({value})"))
         if "sat" in words and to in INTEGERS:
             raise Unsupported("cvt.sat of integers")
         if rounding:
@@ -382,7 +397,18 @@ class Kernel:
             value = f"fmin(fmax({value}, 0.0), 1.0)"
         return self.write("b16", a[0], f"to_{to}({value})") if to in NARROW else self.write(to, a[0], value)
 
+    @staticmethod
+    def saturated(to, source, value):
+        """A whole number in a float as an integer: the nearest that there is; NaN has a value of its own."""
+        width, signed = bits(to), to.startswith("s")
+        low, above = (-(2 ** (width - 1)), 2 ** (width - 1)) if signed else (0, 2**width)
+        nan = f"1ull << {width - 1}" if width == 64 or source == "f64" else "0"
+        lowest, highest = (f"INT{width}_MIN", f"INT{width}_MAX") if signed else ("0", f"UINT{width}_MAX")
+        return f"{value} != {value} ? {nan} : {value} < {low}.0 ? {lowest} : {value} >= {above}.0 ? {highest} : ({C_TYPES[to]}){value}"
+
     def function(self, words, a, form):
+        if words[-1] not in FLOATS:
+            raise Unsupported(" ".join(words))
         suffix = "f" if words[-1] == "f32" else ""
         return self.write(words[-1], a[0], form.format(x=self.read(words[-1], a[1]), f=suffix))
 
@@ -411,7 +437,7 @@ class Kernel:
         return self.function(words, a, "tanh{f}({x})")
 
     def do_copysign(self, words, a):
-        return self.arithmetic(words, [a[0], a[2], a[1]], "copysign({}, {})".format, None)
+        return self.arithmetic(words, [a[0], a[2], a[1]], "copysign({}, {})".format)
 
     def do_testp(self, words, a):
         test = {"infinite": "isinf", "finite": "isfinite", "notanumber": "isnan", "number": "!isnan"}[words[0]]
@@ -420,6 +446,8 @@ class Kernel:
     def do_atom(self, words, a):
         """Threads of a block run one at a time, blocks too: what is read and written here is not torn."""
         kind, place = words[-1], self.memory(a[1])
+        if kind in NARROW or kind.endswith("x2"):
+            raise Unsupported(" ".join(words))
         c, value = C_TYPES[kind], self.read(kind, a[2])
         new = {"add": f"old + {value}", "exch": value, "max": f"old > {value} ? old : {value}", "min": f"old < {value} ? old : {value}"}
         new |= {"or": f"old | {value}", "and": f"old & {value}"}
@@ -452,14 +480,20 @@ class Kernel:
 
     def do_bar(self, words, a):
         self.waits = True
+        if "warp" in words:
+            return "wait_for_warp(t);"
+        if a != ["0"]:
+            raise Unsupported(f"barrier {a}")
         return "wait_for_block(t);"
 
     do_barrier = do_bar
 
     def do_shfl(self, words, a):
         self.waits = True
-        inputs = [self.read("u32", x) for x in a[1:4]]
-        return self.write("b32", a[0].split("|")[0], f"shuffled(t, '{words[1][0]}', {', '.join(inputs)})")
+        inputs = ", ".join(self.read("u32", x) for x in a[1:5])
+        target, _, inside = a[0].partition("|")
+        told = self.write("pred", inside, "inside") if inside else ""
+        return f"int inside; {self.write('b32', target, f'shuffled(t, {words[1][0]!r}, {inputs}, &inside)')} {told}"
 
     def do_membar(self, words, a):
         return ""
@@ -509,10 +543,11 @@ class Kernel:
         name, *words = name.replace("::", "_").split(".")
         if name == "st" and words[0] == "param":
             return ""  # what an assertion would print
-        method = getattr(self, f"do_{name}", None)
-        if method is None:
+        operands = split(operands)
+        count, known = KNOWN.get(name, (None, None))
+        if known is None or set(words) - set(C_TYPES) - set(known.split()) or count not in (None, len(operands)):
             raise Unsupported(statement)
-        return f"{guard}{{ {method(words, split(operands))} }}"
+        return f"{guard}{{ {getattr(self, f'do_{name}')(words, operands)} }}"
 
     def c(self):
         self.translate()
@@ -529,15 +564,18 @@ class Kernel:
 def main():
     with open(sys.argv[1]) as file:
         module = Module(file.read())
-    if len(sys.argv) == 4:
-        with open(sys.argv[3], "w") as out:
-            out.write(Kernel(module, sys.argv[2]).c())
-        return
-    for name in module.kernels:
+    asked = sys.argv[2:3] or module.kernels
+    for name in asked:
         try:
-            Kernel(module, name).c()
-        except (Unsupported, KeyError, AttributeError, TypeError) as error:
-            print(f"{name}: {error!r}")
+            text = Kernel(module, name).c()
+        except Unsupported as error:
+            print(f"{name}: not supported: {error}")
+            if len(sys.argv) == 4:
+                sys.exit(1)
+            continue
+        if len(sys.argv) == 4:
+            with open(sys.argv[3], "w") as out:
+                out.write(text)
 
 
 if __name__ == "__main__":

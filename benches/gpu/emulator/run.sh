@@ -11,11 +11,14 @@ set -euo pipefail
 program=$(realpath "${1:?the attar program}")
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 out=${OUT:-$here/../../../target/emulator}
-mkdir -p "$out/lib/kernels"
+mkdir -p "$out/lib"
 out=$(realpath "$out")
+# Kernels translated before are used again unless the translator has changed.
+kernels=$out/kernels-$(cat "$here"/{ptx.py,thread.h,driver.cpp} | sha256sum | cut -c 1-12)
+mkdir -p "$kernels"
 
 # One library under all names, and NVIDIA's compiler.
-c++ -std=c++17 -O1 -Wall -Wextra -shared -fPIC "-DSOURCES=\"$here\"" -o "$out/lib/emulator.so" "$here"/{driver,blocks,blas,cudnn}.cpp -ldl
+c++ -std=c++17 -O1 -Wall -Wextra -shared -fPIC "-DSOURCES=\"$here\"" "-DKERNELS=\"$kernels\"" -o "$out/lib/emulator.so" "$here"/{driver,blocks,blas,cudnn}.cpp -ldl
 for name in libcuda.so.1 libcublas.so.13 libcurand.so.10 libcudnn.so.9; do
     ln -sf emulator.so "$out/lib/$name"
 done

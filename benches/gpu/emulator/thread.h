@@ -21,8 +21,15 @@ extern "C" {
 /* bar.sync: returns when all threads of the block that are still running have come here. */
 void wait_for_block(struct Thread *t);
 
-/* shfl.sync with the lane or distance `b` and the clamp `c` of the instruction; `kind` is u, d, b or i. */
-uint32_t shuffled(struct Thread *t, char kind, uint32_t value, uint32_t b, uint32_t c);
+/* bar.warp.sync: the same for the threads of a warp. */
+void wait_for_warp(struct Thread *t);
+
+/* shfl.sync with the lane or distance `b`, the clamp `c` and the members of the instruction; `kind` is u, d, b or i. `inside` says
+   whether the value is that of another lane. */
+uint32_t shuffled(struct Thread *t, char kind, uint32_t value, uint32_t b, uint32_t c, uint32_t members, int *inside);
+
+/* Ends the program: a card reads and writes words at multiples of their size only. */
+void misaligned(const void *place, int bytes);
 
 void assertion_failed(struct Thread *t);
 
@@ -30,10 +37,20 @@ void assertion_failed(struct Thread *t);
 }
 #endif
 
+static inline void aligned(const void *place, int bytes) {
+    if ((uint64_t)place % bytes) misaligned(place, bytes);
+}
+
 static inline float as_float(uint32_t x) { float y; memcpy(&y, &x, sizeof y); return y; }
 static inline double as_double(uint64_t x) { double y; memcpy(&y, &x, sizeof y); return y; }
 static inline uint32_t of_float(float x) { uint32_t y; memcpy(&y, &x, sizeof y); return y; }
 static inline uint64_t of_double(double x) { uint64_t y; memcpy(&y, &x, sizeof y); return y; }
+
+/* To a float, cut off. */
+static inline float toward_zero(double x) {
+    const float y = (float)x;
+    return fabs(y) > fabs(x) ? nextafterf(y, 0.0f) : y;
+}
 
 static inline float of_bf16(uint16_t x) { return as_float((uint32_t)x << 16); }
 

@@ -81,8 +81,8 @@ pub fn channel(student: &[Tensor], teacher: &[Tensor], layers: Layers) -> Result
         let message = format!("channel loss over {} student and {} teacher taps", student.len(), teacher.len());
         return Err(candle_core::Error::Msg(message).into());
     }
-    let mut sum = mean_squared(&channel_means(&student[0])?, &channel_means(&teacher[0])?)?;
-    for (student, teacher) in student.iter().zip(teacher).skip(1) {
+    let mut sum = Tensor::zeros((), student[0].dtype(), student[0].device())?;
+    for (student, teacher) in student.iter().zip(teacher) {
         sum = (sum + mean_squared(&channel_means(student)?, &channel_means(teacher)?)?)?;
     }
     Ok(match layers {

@@ -1,17 +1,16 @@
-//! What losses of logits are made of: log-softmax, divergence and cross-entropy of rows, softplus.
-//!
-//! Candle's fused softmax silently has no gradient; these have theirs from `ops::softmax`, on CUDA in one launch with the value.
+//! What losses of logits are made of: log-softmax, divergence and cross-entropy of rows, whose gradients are those of
+//! `ops::softmax` (Candle's fused softmax silently has none), and softplus of Candle's operations.
 
 use candle_core::Tensor;
 
 use super::differentiable::Recorded;
 use crate::error::Result;
-use crate::ops::softmax as ops;
+use crate::ops::softmax;
 
-/// `log softmax` over the last axis, in any float type; logits of any finite size give finite results.
+/// `log softmax` over the last axis; logits of any finite size give finite results. `f32`, and on the CPU any float type.
 ///
 /// # Errors
-/// A scalar, or a device that failed.
+/// A scalar, a type that the device does not compute in, or a device that failed.
 pub fn log_softmax(logits: &Tensor) -> Result<Tensor> {
     soften(logits, 1.0)
 }
@@ -19,12 +18,12 @@ pub fn log_softmax(logits: &Tensor) -> Result<Tensor> {
 /// `log softmax(z / T)` over the last axis.
 pub(super) fn soften(logits: &Tensor, temperature: f64) -> Result<Tensor> {
     let scale = 1.0 / temperature;
-    let value = ops::log_softmax(&logits.detach(), scale)?;
+    let value = softmax::log_softmax(&logits.detach(), scale)?;
     if !logits.track_op() {
         return Ok(value);
     }
     let y = value.clone();
-    let backward = move |dy: &Tensor| Ok([ops::log_softmax_backward(&y, dy, scale)?]);
+    let backward = move |dy: &Tensor| Ok([softmax::log_softmax_backward(&y, dy, scale)?]);
     Ok(logits.apply_op1(Recorded::new("log-softmax", value, backward))?)
 }
 
@@ -70,13 +69,13 @@ impl Shares {
 
 /// The sum by `shares` of `KL(p || softmax(z / T))` of each row, for constant `p` given by its logarithms: from two of `[N, K]`.
 pub(super) fn divergence_from(log_p: &Tensor, logits: &Tensor, temperature: f64, shares: &Shares) -> Result<Tensor> {
-    summed("divergence", logits, ops::divergence(&log_p.detach(), &logits.detach(), 1.0 / temperature)?, shares)
+    summed("divergence", logits, softmax::divergence(&log_p.detach(), &logits.detach(), 1.0 / temperature)?, shares)
 }
 
 /// The sum by `shares` of `-sum_k t_k log softmax(z)_k` of each row, for constant targets `t = (1 - s) labels + s / K` with
 /// smoothing `s`: from two of `[N, K]`.
 pub(super) fn cross_entropy_with(labels: &Tensor, logits: &Tensor, smoothing: f64, shares: &Shares) -> Result<Tensor> {
-    summed("cross-entropy", logits, ops::cross_entropy(&labels.detach(), &logits.detach(), smoothing)?, shares)
+    summed("cross-entropy", logits, softmax::cross_entropy(&labels.detach(), &logits.detach(), smoothing)?, shares)
 }
 
 /// The sum of rows whose gradient by `logits` is known already.

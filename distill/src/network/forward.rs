@@ -72,21 +72,18 @@ pub(super) fn run(
 
 /// Lets the running statistics follow the batch: `running += momentum * (batch - running)`, the variance unbiased.
 pub(super) fn follow(graph: &Graph, params: &mut Params, statistics: &[(NodeId, BatchStats)]) -> Result<()> {
-    let momentum = |id: NodeId| match graph.node(id).op {
-        Op::BatchNorm2d { momentum, .. } => momentum,
-        _ => 0.0,
-    };
+    let mut followed = Vec::with_capacity(2 * statistics.len());
+    for (id, stats) in statistics {
+        let node = graph.node(*id);
+        let Op::BatchNorm2d { momentum, .. } = node.op else { continue };
+        followed.push((momentum, format!("{}.running_mean", node.name), &stats.mean));
+        followed.push((momentum, format!("{}.running_var", node.name), &stats.unbiased_variance));
+    }
     // Nearly always one group, and on CUDA one launch.
-    for alike in statistics.chunk_by(|(a, _), (b, _)| momentum(*a) == momentum(*b)) {
-        let mut followed = Vec::with_capacity(2 * alike.len());
-        for (id, stats) in alike {
-            let name = &graph.node(*id).name;
-            followed.push((format!("{name}.running_mean"), &stats.mean));
-            followed.push((format!("{name}.running_var"), &stats.unbiased_variance));
-        }
-        let pairs = followed.iter().map(|(name, batch)| Ok((params.get(name)?, *batch))).collect::<Result<Vec<_>>>()?;
-        let next = ops::mix(&pairs, 1.0 - momentum(alike[0].0))?;
-        for ((name, _), value) in followed.iter().zip(next) {
+    for alike in followed.chunk_by(|(a, ..), (b, ..)| a == b) {
+        let pairs = alike.iter().map(|(_, name, batch)| Ok((params.get(name)?, *batch))).collect::<Result<Vec<_>>>()?;
+        let next = ops::mix(&pairs, 1.0 - alike[0].0)?;
+        for ((_, name, _), value) in alike.iter().zip(next) {
             params.set(name, value)?;
         }
     }

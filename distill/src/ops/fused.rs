@@ -1,4 +1,4 @@
-//! One pass over memory that turns several equally long slices into several new ones.
+//! On the CPU: one pass over memory that turns several equally long tensors into several new ones.
 
 use candle_core::{CpuStorage, Error, Layout, Storage, Tensor};
 

@@ -58,6 +58,20 @@ pub(crate) struct Tail<'a> {
     pub(crate) activation: Option<Activation>,
 }
 
+impl Tail<'_> {
+    /// Kernels read the residual as if it had the shape of what it is added to.
+    fn fits(&self, shape: &[usize]) -> Result<()> {
+        self.residual.map_or(Ok(()), |residual| fits("a residual", residual, shape))
+    }
+}
+
+impl Affine<'_> {
+    fn fits(&self, channels: usize) -> Result<()> {
+        fits("the scale of a norm", self.weight, &[channels])?;
+        fits("the shift of a norm", self.bias, &[channels])
+    }
+}
+
 /// Statistics of a batch, each `[C]`.
 #[derive(Debug, Clone)]
 pub(crate) struct BatchStats {
@@ -76,7 +90,7 @@ pub(crate) struct NormGrads {
     pub(crate) dresidual: Option<Tensor>,
 }
 
-/// `y = activation(x ⋆ weight + bias + residual)`; what follows the convolution costs at most one pass over memory.
+/// `y = activation(x ⋆ weight + bias + residual)`: on the CPU and on CUDA at most one pass over memory after the convolution.
 pub(crate) fn conv2d(
     conv: &Conv2d,
     x: &Tensor,
@@ -85,15 +99,19 @@ pub(crate) fn conv2d(
     tail: Tail<'_>,
 ) -> Result<Tensor> {
     let shape = conv_shape(conv, x.dims())?;
+    if let Some(bias) = bias {
+        fits("a bias", bias, &[shape.out_channels])?;
+    }
+    tail.fits(&[shape.batch, shape.out_channels, shape.out_h(), shape.out_w()])?;
     dispatch!(x, conv2d(&shape, floats(x)?, floats(weight)?, bias, tail))
 }
 
-/// A convolution's weight in the order of memory in which the device reads it, so that one that never changes is not put in
-/// order at every pass.
+/// A parameter in the order of memory in which the device reads it, so that one that never changes is not put in order at every
+/// pass.
 pub(crate) fn in_order(weight: &Tensor) -> Result<Tensor> {
     match Backend::of(weight.device()) {
         #[cfg(feature = "cuda")]
-        Backend::Cuda if weight.rank() == 4 => Ok(weight.permute((0, 2, 3, 1))?.contiguous()?.permute((0, 3, 1, 2))?),
+        Backend::Cuda => cuda::in_order(weight),
         _ => Ok(weight.clone()),
     }
 }
@@ -127,6 +145,8 @@ pub(crate) fn batch_norm_train(
     if shape.values_per_channel() == 1 {
         return Err(refused(&ShapeError::OneValuePerChannel));
     }
+    affine.fits(shape.channels)?;
+    tail.fits(x.dims())?;
     dispatch!(x, batch_norm_train(&shape, floats(x)?, affine, eps, tail))
 }
 
@@ -139,6 +159,8 @@ pub(crate) fn batch_norm_eval(
     tail: Tail<'_>,
 ) -> Result<Tensor> {
     let shape = norm_shape(x.dims())?;
+    affine.fits(shape.channels)?;
+    tail.fits(x.dims())?;
     dispatch!(x, batch_norm_eval(&shape, floats(x)?, affine, running, eps, tail))
 }
 
@@ -262,17 +284,17 @@ pub(crate) fn convert(x: &Tensor, to: DType) -> Result<Tensor> {
 /// `keep a + (1 - keep) b` of each pair `(a, b)` of equal shapes: what averages over time do at each step.
 pub(crate) fn mix(pairs: &[(&Tensor, &Tensor)], keep: f64) -> Result<Vec<Tensor>> {
     let Some((first, _)) = pairs.first() else { return Ok(Vec::new()) };
-    let (share, rest) = (keep as f32, (1.0 - keep) as f32);
+    let (kept, rest) = (keep as f32, (1.0 - keep) as f32);
     match Backend::of(first.device()) {
         Backend::Cpu => {
             let one = |(a, b): &(&Tensor, &Tensor)| {
-                let [mixed] = fused::map([*a, *b], |[a, b]| [share * a + rest * b])?;
+                let [mixed] = fused::map([*a, *b], |[a, b]| [kept * a + rest * b])?;
                 Ok(mixed)
             };
             pairs.iter().map(one).collect()
         }
         #[cfg(feature = "cuda")]
-        Backend::Cuda => cuda::mix(pairs, share, rest),
+        Backend::Cuda => cuda::mix(pairs, kept, rest),
         Backend::Composed => pairs.iter().map(|(a, b)| Ok(((*a * keep)? + (*b * (1.0 - keep))?)?)).collect(),
     }
 }
@@ -304,6 +326,14 @@ fn floats(x: &Tensor) -> Result<&Tensor> {
         DType::F64 if Backend::of(x.device()) == Backend::Composed => Ok(x),
         other => Err(candle_core::Error::Msg(format!("computes in F32, was given {other:?}")).into()),
     }
+}
+
+/// Refuses an operand that is not of the shape that kernels take it for.
+fn fits(what: &str, x: &Tensor, shape: &[usize]) -> Result<()> {
+    if x.dims() == shape {
+        return Ok(());
+    }
+    Err(candle_core::Error::Msg(format!("{what} of shape {:?}, expected {shape:?}", x.dims())).into())
 }
 
 fn refused(error: &ShapeError) -> Error {

@@ -1,6 +1,6 @@
-//! What losses of logits are made of, value and gradient at once: one launch each on CUDA, Candle's operations elsewhere.
+//! What losses of logits are made of, and their gradients: a launch each on CUDA, Candle's operations elsewhere.
 //!
-//! Nothing here is recorded by Candle's autograd. Types are `f32`, and `f64` where Candle's operations compute.
+//! Nothing here is recorded by Candle's autograd. Types are `f32` on CUDA, and any float where Candle's operations compute.
 
 use candle_core::{D, Tensor};
 

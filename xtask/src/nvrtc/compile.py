@@ -1,4 +1,4 @@
-"""Compiles CUDA C with NVRTC, as the program does at run time: python3 - LIBNVRTC PRELUDE FILE..."""
+"""Compiles CUDA C with NVRTC as the program does when it runs, for the oldest cards it is built for: arguments LIBNVRTC PRELUDE FILE..."""
 
 import ctypes
 import pathlib

@@ -60,25 +60,25 @@ pub(in crate::ops) fn conv2d(
     if !by_cudnn(&job)? {
         by_kernels(&job)?;
     }
-    finish(&job, &y, bias, tail)?;
+    add_tail(&job, &y, bias, tail)?;
     y.image(&gpu, &[shape.batch, shape.out_channels, shape.out_h(), shape.out_w()])
 }
 
 /// Bias, residual and activation, in one pass over what the convolution wrote.
-fn finish(job: &Job<'_>, y: &ImageBuffer, bias: Option<&Tensor>, tail: Tail<'_>) -> Result<()> {
+fn add_tail(job: &Job<'_>, y: &ImageBuffer, bias: Option<&Tensor>, tail: Tail<'_>) -> Result<()> {
     if bias.is_none() && tail.residual.is_none() && tail.activation.is_none() {
         return Ok(());
     }
     let Job { gpu, shape, stored, .. } = *job;
     let bias = bias.map(Dense::of).transpose()?;
     let residual = tail.residual.map(|residual| Dense::image(residual, stored)).transpose()?;
-    let addresses = [y.address(), bias.as_ref().map_or(0, |x| x.address), residual.as_ref().map_or(0, |x| x.address)];
+    let residual_address = residual.as_ref().map_or(0, |residual| residual.address);
     let (rows, channels) = (shape.batch * shape.out_h() * shape.out_w(), shape.out_channels);
-    let rows = Rows { rows, channels, four: by_four(channels, &addresses) };
+    let rows = Rows { rows, channels, four: by_four(channels, &[y.address(), residual_address]) };
     let [count, channels] = rows.args();
-    let [y, bias, residual] = addresses.map(Arg::from);
-    let args = [rows.four.into(), bias, residual, code(tail.activation).into(), y, count, channels];
-    gpu.launch_for(stored, File::Elementwise, "finish", rows.each(), &args)
+    let (bias, kind) = (Dense::address(bias.as_ref()), code(tail.activation).into());
+    let args = [rows.four.into(), bias, residual_address.into(), kind, y.into(), count, channels];
+    gpu.launch_for(stored, File::Elementwise, "tail", rows.each(), &args)
 }
 
 pub(in crate::ops) fn conv2d_input_grad(shape: &ConvShape, dy: &Tensor, weight: &Tensor) -> Result<Tensor> {

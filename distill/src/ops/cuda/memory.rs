@@ -80,6 +80,16 @@ pub(super) fn last(x: &Tensor) -> Result<Tensor> {
     })
 }
 
+/// A parameter as [`Dense::channels_last`] finds it without a copy.
+pub(in crate::ops) fn in_order(x: &Tensor) -> Result<Tensor> {
+    let dense = last(x)?.contiguous()?;
+    Ok(match dense.rank() {
+        4 => dense.permute((0, 3, 1, 2))?,
+        3 => dense.transpose(1, 2)?,
+        _ => dense,
+    })
+}
+
 /// Memory that a kernel is about to fill.
 #[derive(Debug)]
 pub(super) struct Buffer<T = f32> {

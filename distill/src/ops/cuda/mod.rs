@@ -29,6 +29,7 @@ pub(super) use conv::{conv2d, conv2d_input_grad, conv2d_weight_grad};
 pub(crate) use device::open;
 pub(super) use elementwise::{activate, activate_backward, add};
 pub(super) use linear::{linear, linear_input_grad, linear_weight_grad};
+pub(super) use memory::in_order;
 pub(crate) use multi::{AdamwStep, SgdStep, Stepped, adamw, mix, norm as global_norm, scale, sgd};
 pub(super) use norm::{batch_norm_backward, batch_norm_eval, batch_norm_train, channel_sums};
 pub(super) use pool::{

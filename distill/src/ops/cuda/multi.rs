@@ -1,4 +1,4 @@
-//! One launch for all parameters: steps of optimisers, averages, scaling, the common norm.
+//! One launch for all parameters: steps of optimisers, averages, running statistics, scaling, the common norm.
 //!
 //! All results of one call lie in one allocation and are views of it. Tensors of rank 4 are weights of convolutions and
 //! are left channels last, which is how the convolutions read them.

@@ -1,6 +1,6 @@
-//! Losses of logits, one launch each: a block a row. What comes in is `[.., K]`.
+//! What losses of logits are made of, a launch each: a block a row. What comes in is `[.., K]` of `f32`.
 
-use candle_core::Tensor;
+use candle_core::{D, Tensor};
 
 use super::launch::{Arg, File, Gpu, Shape};
 use super::memory::{Buffer, Dense};
@@ -8,7 +8,7 @@ use super::pool::small;
 use crate::error::Result;
 
 pub(in crate::ops) fn log_softmax(x: &Tensor, scale: f32) -> Result<Tensor> {
-    let rows = Rows::of(x)?;
+    let rows = LogitRows::of(x)?;
     let dense = Dense::of(x)?;
     let y = Buffer::<f32>::new(&rows.gpu, x.elem_count())?;
     rows.launch("log_softmax", &[(&dense).into(), scale.into(), (&y).into()])?;
@@ -16,7 +16,7 @@ pub(in crate::ops) fn log_softmax(x: &Tensor, scale: f32) -> Result<Tensor> {
 }
 
 pub(in crate::ops) fn log_softmax_backward(y: &Tensor, dy: &Tensor, scale: f32) -> Result<Tensor> {
-    let rows = Rows::of(y)?;
+    let rows = LogitRows::of(y)?;
     let (value, slope) = (Dense::of(y)?, Dense::of(dy)?);
     let dx = Buffer::<f32>::new(&rows.gpu, y.elem_count())?;
     rows.launch("log_softmax_backward", &[(&value).into(), (&slope).into(), scale.into(), (&dx).into()])?;
@@ -33,7 +33,7 @@ pub(in crate::ops) fn cross_entropy(labels: &Tensor, logits: &Tensor, keep: f32,
 
 /// A value a row, and the gradient by `logits`.
 fn loss(kernel: &str, targets: &Tensor, logits: &Tensor, numbers: &[Arg]) -> Result<[Tensor; 2]> {
-    let rows = Rows::of(logits)?;
+    let rows = LogitRows::of(logits)?;
     let (targets, dense) = (Dense::of(targets)?, Dense::of(logits)?);
     let values = Buffer::<f32>::new(&rows.gpu, rows.count)?;
     let gradient = Buffer::<f32>::new(&rows.gpu, logits.elem_count())?;
@@ -43,15 +43,15 @@ fn loss(kernel: &str, targets: &Tensor, logits: &Tensor, numbers: &[Arg]) -> Res
 }
 
 /// The rows of a tensor along its last axis.
-struct Rows {
+struct LogitRows {
     gpu: Gpu,
     count: usize,
     classes: usize,
 }
 
-impl Rows {
+impl LogitRows {
     fn of(x: &Tensor) -> Result<Self> {
-        let classes = x.dims().last().copied().unwrap_or(1);
+        let classes = x.dim(D::Minus1)?;
         Ok(Self { gpu: Gpu::of(x)?, count: x.elem_count() / classes.max(1), classes })
     }
 

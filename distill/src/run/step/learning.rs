@@ -60,7 +60,7 @@ const CASES: &[Case] = &[
     alone("ttm", "gamma = 0.5\nweighted = true"),
     alone("dist", ""),
     alone("wkd-l", "cost = \"equal\"").weight(0.1),
-    alone("mlkd", "").weight(0.02),
+    alone("mlkd", "").weight(0.02), // its five temperatures squared make large steps
     alone("pld", ""),
     alone("ps-kd", ""),
     alone("tf-kd", "temperature = 0.3"),

@@ -42,7 +42,7 @@ extern "C" __global__ void add(int vec, const T *a, const T *b, T *y, u64 n) {
 }
 
 // y = activation(y + bias + residual) in place, for y of [rows, channels]; bias and residual may be missing.
-template <int V> __device__ void finish_all(const float *bias, const T *residual, int kind, T *y, u64 rows, int channels) {
+template <int V> __device__ void tail_all(const float *bias, const T *residual, int kind, T *y, u64 rows, int channels) {
     const int channel = (blockIdx.x * blockDim.x + threadIdx.x) * V;
     if (channel >= channels) return;
     Pack<V> shift;
@@ -60,7 +60,7 @@ template <int V> __device__ void finish_all(const float *bias, const T *residual
     }
 }
 
-extern "C" __global__ void finish(int vec, const float *bias, const T *residual, int kind, T *y, u64 rows, int channels) {
-    if (vec) finish_all<4>(bias, residual, kind, y, rows, channels);
-    else finish_all<1>(bias, residual, kind, y, rows, channels);
+extern "C" __global__ void tail(int vec, const float *bias, const T *residual, int kind, T *y, u64 rows, int channels) {
+    if (vec) tail_all<4>(bias, residual, kind, y, rows, channels);
+    else tail_all<1>(bias, residual, kind, y, rows, channels);
 }

@@ -48,7 +48,7 @@ extern "C" __global__ void multi_adamw(const u64 *table, int tensors, float rest
     }
 }
 
-// Addresses: average, w, new average.
+// Addresses: average, w, new average. An average of weights, or running statistics.
 extern "C" __global__ void multi_mix(const u64 *table, int tensors, float keep, float rest) {
     const Part p = part(table, tensors);
     const float *average = p.at(0), *w = p.at(1);
