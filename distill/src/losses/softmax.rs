@@ -43,12 +43,12 @@ impl Shares {
     }
 
     /// These, `[N]`, as they are.
-    pub(super) fn of(weights: Tensor) -> Self {
+    pub(super) fn of(weights: &Tensor) -> Self {
         Self { weights: Some(weights.detach()), factor: 1.0 }
     }
 
     /// Each row also by its own weight, `[N]`.
-    pub(super) fn weighted(self, weights: Tensor) -> Self {
+    pub(super) fn weighted(self, weights: &Tensor) -> Self {
         Self { factor: self.factor, ..Self::of(weights) }
     }
 

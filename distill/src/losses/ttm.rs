@@ -36,7 +36,7 @@ pub struct TtmSpec {
 pub fn ttm(student: &Tensor, teacher: &Tensor, gamma: f64, weighted: bool) -> Result<Tensor> {
     let powers = (log_softmax(&teacher.detach())? * gamma)?;
     let mean = Shares::mean(student.dim(0)?);
-    let shares = if weighted { mean.weighted(log_sum_exp(&powers)?.exp()?) } else { mean };
+    let shares = if weighted { mean.weighted(&log_sum_exp(&powers)?.exp()?) } else { mean };
     divergence_from(&log_softmax(&powers)?, student, 1.0, &shares)
 }
 

@@ -115,8 +115,8 @@ impl Repair {
         }
         let right = right(teacher, labels)?.to_dtype(teacher.dtype())?;
         match self.denominator {
-            Denominator::Correct => Ok(Shares::of(right.broadcast_div(&right.sum_all()?.maximum(1.0)?)?)),
-            Denominator::Batch => Ok(mean.weighted(right)),
+            Denominator::Correct => Ok(Shares::of(&right.broadcast_div(&right.sum_all()?.maximum(1.0)?)?)),
+            Denominator::Batch => Ok(mean.weighted(&right)),
         }
     }
 
