@@ -1,7 +1,7 @@
 """PTX to C: a kernel becomes a C function that is one thread of it. The driver beside this file calls it.
 
     python3 ptx.py MODULE.ptx KERNEL OUT.c      translate one kernel
-    python3 ptx.py MODULE.ptx                   try all kernels, print those that cannot be translated
+    python3 ptx.py MODULE.ptx ...               try all kernels of all modules, print those that cannot be translated
 
 What compilers make of kernels like Attar's and Candle's is covered; an instruction or a word of one that is not is an error, never
 a guess. Registers become unsigned integers of their width, and an instruction reads them as the type it names. Pointers are those
@@ -561,21 +561,32 @@ class Kernel:
         return "\n".join(['#include "thread.h"', *data, opening, *registers, *self.declared, text, "}", facts]) + "\n"
 
 
+def translated(module, name):
+    """C, or nothing once it is said why not."""
+    try:
+        return Kernel(module, name).c()
+    except Unsupported as error:
+        print(f"{name}: not supported: {error}", file=sys.stderr)
+
+
+def read(file):
+    with open(file) as text:
+        return Module(text.read())
+
+
 def main():
-    with open(sys.argv[1]) as file:
-        module = Module(file.read())
-    asked = sys.argv[2:3] or module.kernels
-    for name in asked:
-        try:
-            text = Kernel(module, name).c()
-        except Unsupported as error:
-            print(f"{name}: not supported: {error}")
-            if len(sys.argv) == 4:
-                sys.exit(1)
-            continue
-        if len(sys.argv) == 4:
-            with open(sys.argv[3], "w") as out:
-                out.write(text)
+    if len(sys.argv) == 4 and not sys.argv[2].endswith(".ptx"):
+        text = translated(read(sys.argv[1]), sys.argv[2])
+        if text is None:
+            sys.exit(1)
+        with open(sys.argv[3], "w") as out:
+            out.write(text)
+        return
+    failed = False
+    for module in map(read, sys.argv[1:]):
+        for name in module.kernels:
+            failed |= translated(module, name) is None
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

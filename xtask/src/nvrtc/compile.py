@@ -1,20 +1,24 @@
-"""Compiles CUDA C with NVRTC as the program does when it runs, for the oldest cards it is built for: arguments LIBNVRTC PRELUDE FILE..."""
+"""Compiles CUDA C with NVRTC as the program does when it runs, for the oldest cards it is built for, to NAME_STORED.ptx in a folder.
+
+Arguments: LIBNVRTC FOLDER PRELUDE FILE...
+"""
 
 import ctypes
 import pathlib
 import sys
 
-library, prelude, *files = sys.argv[1:]
+library, folder, prelude, *files = sys.argv[1:]
 ctypes.CDLL(str(next(pathlib.Path(library).parent.glob("libnvrtc-builtins.so.*"))))  # NVRTC opens it by name
 nvrtc = ctypes.CDLL(library)
 
 
-def log(program):
+def text(program, what):
+    """`ProgramLog` or `PTX` of a program."""
     size = ctypes.c_size_t()
-    nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
-    text = ctypes.create_string_buffer(size.value)
-    nvrtc.nvrtcGetProgramLog(program, text)
-    return text.value.decode()
+    getattr(nvrtc, f"nvrtcGet{what}Size")(program, ctypes.byref(size))
+    buffer = ctypes.create_string_buffer(size.value)
+    getattr(nvrtc, f"nvrtcGet{what}")(program, buffer)
+    return buffer.value.decode()
 
 
 failed = False
@@ -26,5 +30,7 @@ for file in map(pathlib.Path, files):
         nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), file.name.encode(), 0, None, None)
         if nvrtc.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options)):
             failed = True
-            print(f"{file.name} with images in {stored}:\n{log(program)}", file=sys.stderr)
+            print(f"{file.name} with images in {stored}:\n{text(program, 'ProgramLog')}", file=sys.stderr)
+        else:
+            (pathlib.Path(folder) / f"{file.stem}_{stored}.ptx").write_text(text(program, "PTX"))
 sys.exit(failed)

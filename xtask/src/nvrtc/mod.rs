@@ -1,4 +1,5 @@
-//! NVIDIA's run-time compiler: fetched, and asked whether our kernels compile. It needs no GPU.
+//! NVIDIA's run-time compiler: fetched, and asked whether our kernels compile; and whether the emulator knows what they become.
+//! None of it needs a GPU.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,6 +20,9 @@ const LIBRARY: &str = "libnvrtc.so.13";
 /// Our kernels; the prelude is part of each.
 const KERNELS: &str = "distill/src/ops/cuda/kernels";
 
+/// The emulator's translator.
+const TRANSLATOR: &str = "benches/gpu/emulator/ptx.py";
+
 /// The folder with `libnvrtc` and what it opens, under `target/cuda`; fetched if it is not there. x86-64 Linux only.
 pub(crate) fn fetch() -> Result<PathBuf> {
     let folder = cargo::target_folder()?.join("cuda");
@@ -31,25 +35,35 @@ pub(crate) fn fetch() -> Result<PathBuf> {
     Ok(done.join(INSIDE))
 }
 
-/// Compiles every file of kernels, for each type that images are stored in, with the library in this folder.
+/// Compiles every file of kernels, for each type that images are stored in, with the library in this folder, and translates
+/// the outcome to C.
 pub(crate) fn compile_kernels(nvrtc: &Path) -> Result<()> {
     let library = nvrtc.join(LIBRARY);
     let folder = cargo::root()?.join(KERNELS);
-    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
-        .with_context(|| format!("no folder {}", folder.display()))?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<_>>()?;
+    let mut files = list(&folder)?;
     let prelude = folder.join("prelude.cu");
     files.retain(|file| *file != prelude);
-    files.sort();
     ensure!(!files.is_empty(), "no kernels in {}", folder.display());
     eprintln!("compiling {} files of kernels with NVRTC", files.len());
-    let status = Command::new("python3")
-        .args(["-c", include_str!("compile.py")])
-        .args([&library, &prelude])
-        .args(&files)
-        .status()
-        .context("python3 could not be started")?;
-    ensure!(status.success(), "the CUDA kernels do not compile ({status})");
+    let made = tempfile::tempdir()?;
+    let compiler = ["-c", include_str!("compile.py")];
+    python(Command::new("python3").args(compiler).args([&library, made.path(), &prelude]).args(&files))
+        .context("the CUDA kernels do not compile")?;
+    let modules = list(made.path())?;
+    python(Command::new("python3").arg(cargo::root()?.join(TRANSLATOR)).args(modules))
+        .context("the emulator does not know an instruction of the CUDA kernels")
+}
+
+fn python(command: &mut Command) -> Result<()> {
+    let status = command.status().context("python3 could not be started")?;
+    ensure!(status.success(), "python3 ended with {status}");
     Ok(())
+}
+
+/// The files of a folder, in order.
+fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("no folder {}", folder.display()))?;
+    let mut files: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    files.sort();
+    Ok(files)
 }
