@@ -36,6 +36,14 @@ KNOWN = {
 }
 
 
+BITWISE = {"and": "&", "or": "|", "xor": "^"}
+# Of one float; {f} is C's suffix for a function of a float.
+FUNCTIONS = {
+    "rcp": "1 / {x}", "sqrt": "sqrt{f}({x})", "rsqrt": "1 / sqrt{f}({x})", "ex2": "exp2{f}({x})", "lg2": "log2{f}({x})",
+    "sin": "sin{f}({x})", "cos": "cos{f}({x})", "tanh": "tanh{f}({x})",
+}
+
+
 class Unsupported(Exception):
     pass
 
@@ -307,15 +315,6 @@ class Kernel:
     def flag(self, operand):
         return operand if operand in ("0", "1", "-1") else self.read("pred", operand)
 
-    def do_and(self, words, a):
-        return self.bitwise(words, a, "&")
-
-    def do_or(self, words, a):
-        return self.bitwise(words, a, "|")
-
-    def do_xor(self, words, a):
-        return self.bitwise(words, a, "^")
-
     def do_not(self, words, a):
         kind = words[-1]
         return self.write(kind, a[0], f"{'!' if kind == 'pred' else '~'}{self.read(kind, a[1])}")
@@ -359,7 +358,7 @@ class Kernel:
 
     def do_setp(self, words, a):
         found = self.compared(words[0], words[-1], self.any(words[-1], a[1]), self.any(words[-1], a[2]))
-        for word, sign in (("and", "&"), ("or", "|"), ("xor", "^")):
+        for word, sign in BITWISE.items():
             if word in words:
                 negated = "!" if a[3].startswith("!") else ""
                 found = f"{found} {sign} ({negated}{self.flag(a[3].lstrip('!'))})"
@@ -411,30 +410,6 @@ class Kernel:
             raise Unsupported(" ".join(words))
         suffix = "f" if words[-1] == "f32" else ""
         return self.write(words[-1], a[0], form.format(x=self.read(words[-1], a[1]), f=suffix))
-
-    def do_rcp(self, words, a):
-        return self.function(words, a, "1 / {x}")
-
-    def do_sqrt(self, words, a):
-        return self.function(words, a, "sqrt{f}({x})")
-
-    def do_rsqrt(self, words, a):
-        return self.function(words, a, "1 / sqrt{f}({x})")
-
-    def do_ex2(self, words, a):
-        return self.function(words, a, "exp2{f}({x})")
-
-    def do_lg2(self, words, a):
-        return self.function(words, a, "log2{f}({x})")
-
-    def do_sin(self, words, a):
-        return self.function(words, a, "sin{f}({x})")
-
-    def do_cos(self, words, a):
-        return self.function(words, a, "cos{f}({x})")
-
-    def do_tanh(self, words, a):
-        return self.function(words, a, "tanh{f}({x})")
 
     def do_copysign(self, words, a):
         return self.arithmetic(words, [a[0], a[2], a[1]], "copysign({}, {})".format)
@@ -547,7 +522,13 @@ class Kernel:
         count, known = KNOWN.get(name, (None, None))
         if known is None or set(words) - set(C_TYPES) - set(known.split()) or count not in (None, len(operands)):
             raise Unsupported(statement)
-        return f"{guard}{{ {getattr(self, f'do_{name}')(words, operands)} }}"
+        if name in BITWISE:
+            text = self.bitwise(words, operands, BITWISE[name])
+        elif name in FUNCTIONS:
+            text = self.function(words, operands, FUNCTIONS[name])
+        else:
+            text = getattr(self, f"do_{name}")(words, operands)
+        return f"{guard}{{ {text} }}"
 
     def c(self):
         self.translate()
