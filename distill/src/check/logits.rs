@@ -1,4 +1,4 @@
-//! What losses of logits are made of. The CPU has no kernels for it, so there it is only run.
+//! What losses of logits are made of, on CUDA. The CPU composes them, and would be compared with itself.
 
 use candle_core::{Device, Tensor};
 
