@@ -5,6 +5,7 @@ use std::path::Path;
 use attar_distill::Error;
 use attar_distill::teacher::{OnnxTeacher, OpenOnnx};
 use attar_infer::engine;
+use attar_models::files;
 
 use crate::engines::EngineArgs;
 
@@ -15,7 +16,7 @@ pub(crate) fn opener() -> OpenOnnx {
 
 fn open(path: &Path) -> Result<OnnxTeacher, Error> {
     let fail = |problem: String| Error::Format { path: path.to_owned(), problem };
-    let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+    let bytes = files::read(path, files::MOST_BINARY).map_err(|source| Error::Io { path: path.to_owned(), source })?;
     let mut spec = EngineArgs::default().first().map_err(|error| fail(error.to_string()))?;
     spec.threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut engine = engine::open(&spec, &bytes, path).map_err(|error| fail(error.to_string()))?;

@@ -3,6 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
+use attar_models::files;
 use image::codecs::{jpeg::JpegDecoder, png::PngDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, Limits};
@@ -21,7 +22,7 @@ const MAX_ALLOCATION: u64 = 1 << 30;
 /// # Errors
 /// As [`decode`], and when the file cannot be read.
 pub fn decode_file(origin: &Path) -> Result<Image> {
-    let bytes = std::fs::read(origin).map_err(|error| Error::io(origin, error))?;
+    let bytes = files::read(origin, files::MOST_IMAGE).map_err(|error| Error::io(origin, error))?;
     decode(&bytes, origin)
 }
 

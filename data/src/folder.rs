@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use attar_models::files;
+
 use crate::dataset::{Dataset, Splits};
 use crate::decode::decode_file;
 use crate::error::{Error, Result};
@@ -149,7 +151,7 @@ impl Dataset for Folder {
 
     fn encoded(&self, index: usize) -> Result<Vec<u8>> {
         let path = self.path(index)?;
-        std::fs::read(path).map_err(|error| Error::io(path, error))
+        files::read(path, files::MOST_IMAGE).map_err(|error| Error::io(path, error))
     }
 
     fn classes(&self) -> &[String] {

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use attar_models::{Card, Weights, read};
+use attar_models::{Card, Weights, files, read};
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 
@@ -171,7 +171,7 @@ fn metadata(bytes: &[u8], key: &str, path: &Path) -> Result<String> {
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })
+    files::read(path, files::MOST_BINARY).map_err(|source| Error::Io { path: path.to_owned(), source })
 }
 
 /// sha256 in hex.

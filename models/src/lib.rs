@@ -4,7 +4,9 @@
 //! [`zoo`], rewritten by [`fold`], counted, executed, exported and compared by other rooms, all walking the same nodes.
 
 pub mod card;
+pub mod classes;
 mod error;
+pub mod files;
 pub mod fold;
 pub mod generated;
 pub mod graph;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use attar_models::files;
 
 /// The table of a run, column by column.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,7 +15,7 @@ pub(crate) struct Metrics {
 impl Metrics {
     /// Reads the file.
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        let text = files::read_text(path, files::MOST_BINARY).with_context(|| path.display().to_string())?;
         Self::parse(&text).with_context(|| path.display().to_string())
     }
 

@@ -7,6 +7,7 @@ use attar_distill::run::Receipt;
 use attar_infer::Certificate;
 use attar_infer::bundle::Predictions;
 use attar_infer::report::{certificate_section, html};
+use attar_models::files;
 
 use super::chart::{self, Series, line_chart};
 use super::metrics::Metrics;
@@ -37,7 +38,7 @@ pub(crate) fn write(run: &Path, extras: &Extras<'_>) -> Result<()> {
     }
     body.push_str(&curves(&metrics));
     body.push_str(&confusions(run)?);
-    let recipe = std::fs::read_to_string(run.join("recipe.toml")).context("recipe.toml")?;
+    let recipe = files::read_text(&run.join("recipe.toml"), files::MOST_TEXT).context("recipe.toml")?;
     body.push_str(&format!(
         "<details><summary>The resolved recipe</summary><pre>{}</pre></details>",
         html::escape(&recipe)
@@ -50,7 +51,7 @@ pub(crate) fn write(run: &Path, extras: &Extras<'_>) -> Result<()> {
 /// `receipt.json` of a run.
 pub(crate) fn read_receipt(run: &Path) -> Result<Receipt> {
     let path = run.join("receipt.json");
-    let text = std::fs::read(&path).with_context(|| path.display().to_string())?;
+    let text = files::read(&path, files::MOST_TEXT).with_context(|| path.display().to_string())?;
     serde_json::from_slice(&text).with_context(|| path.display().to_string())
 }
 
@@ -111,7 +112,7 @@ fn curves(metrics: &Metrics) -> String {
 
 fn confusions(run: &Path) -> Result<String> {
     let card = run.join("card.json");
-    let text = std::fs::read_to_string(&card).with_context(|| card.display().to_string())?;
+    let text = files::read_text(&card, files::MOST_TEXT).with_context(|| card.display().to_string())?;
     let card = attar_models::Card::from_json(&text, &card)?;
     let predictions = Predictions::read(&run.join("reference").join("predictions.safetensors"))?;
     Ok(confusion::table(&predictions, &card.labels))

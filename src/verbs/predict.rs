@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use attar_infer::{Bundle, Classifier};
+use attar_models::files;
 
 use super::print;
 use crate::engines::EngineArgs;
@@ -34,7 +35,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut classifier = Classifier::open(&bundle, &args.engines.first()?)?;
     let mut all = Vec::new();
     for path in &args.images {
-        let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
+        let bytes = files::read(path, files::MOST_IMAGE).with_context(|| path.display().to_string())?;
         let guesses = classifier.classify(&bytes, path, args.top)?;
         if args.json {
             all.push(serde_json::json!({"image": path, "guesses": guesses}));

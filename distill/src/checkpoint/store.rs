@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use attar_models::{Weights, read, write};
+use attar_models::{Weights, files, read, write};
 
 use super::{CHECKPOINT_VERSION, Checkpoint, State};
 use crate::error::{Error, Result};
@@ -146,7 +146,7 @@ fn position(state: &State) -> String {
 
 fn read_state(directory: &Path) -> Result<State> {
     let path = directory.join(STATE);
-    let bytes = std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+    let bytes = files::read(&path, files::MOST_BINARY).map_err(|source| Error::Io { path: path.clone(), source })?;
     let state: State = serde_json::from_slice(&bytes)
         .map_err(|error| Error::Format { path: path.clone(), problem: format!("not the state of a run: {error}") })?;
     if state.version != CHECKPOINT_VERSION {

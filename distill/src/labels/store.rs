@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use attar_models::files;
+
 use super::record::{decode, size};
 use super::{Asked, MANIFEST, Manifest, VERSION, epoch_file};
 use crate::error::{Error, Result};
@@ -21,7 +23,8 @@ impl Store {
     /// Opens the store in `directory`.
     pub(crate) fn open(directory: &Path) -> Result<Self> {
         let path = directory.join(MANIFEST);
-        let text = std::fs::read_to_string(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+        let text =
+            files::read_text(&path, files::MOST_TEXT).map_err(|source| Error::Io { path: path.clone(), source })?;
         let manifest: Manifest = serde_json::from_str(&text)
             .map_err(|error| Error::Format { path: path.clone(), problem: error.to_string() })?;
         if manifest.version != VERSION {
@@ -87,7 +90,8 @@ impl Store {
     fn epoch(&mut self, epoch: usize) -> Result<&[u8]> {
         if self.open.as_ref().is_none_or(|(open, _)| *open != epoch) {
             let path = self.directory.join(epoch_file(epoch));
-            let bytes = std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+            let bytes =
+                files::read(&path, files::MOST_BINARY).map_err(|source| Error::Io { path: path.clone(), source })?;
             let expected = epoch.checked_sub(1).and_then(|i| self.manifest.epochs.get(i));
             if expected != Some(&sha256(&bytes)) {
                 let problem = "is not the file that store.json lists\n  hint: `attar labels` writes it again";

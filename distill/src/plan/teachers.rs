@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use attar_models::zoo::{self, NetworkSpec};
-use attar_models::{Card, Graph, NodeId, Preprocessing, Weights, nearest, read, rename};
+use attar_models::{Card, Graph, NodeId, Preprocessing, Weights, files, nearest, read, rename};
 use candle_core::Device;
 
 use super::data::PlannedData;
@@ -245,7 +245,8 @@ impl From<Card> for Stated {
 }
 
 fn read_card(path: &Path) -> Result<Card> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+    let text =
+        files::read_text(path, files::MOST_TEXT).map_err(|source| Error::Io { path: path.to_owned(), source })?;
     Ok(Card::from_json(&text, path)?)
 }
 

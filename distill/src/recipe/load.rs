@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use attar_models::files;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
@@ -16,7 +17,8 @@ impl Recipe {
     /// # Errors
     /// A file that cannot be read; [`Error::Recipe`] naming the dotted key and the nearest valid name.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+        let text =
+            files::read_text(path, files::MOST_TEXT).map_err(|source| Error::Io { path: path.to_owned(), source })?;
         let absolute = std::path::absolute(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
         let directory = absolute.parent().unwrap_or(Path::new("/"));
         let tree = on_base(read_table(&text, path)?, directory, MOST_BASES)?;
@@ -163,7 +165,7 @@ fn on_base(mut over: Table, directory: &Path, depth: usize) -> Result<Table> {
         return Err(fail(format!("more than {MOST_BASES} files deep; do they name each other?")));
     }
     let path = directory.join(name);
-    let text = std::fs::read_to_string(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+    let text = files::read_text(&path, files::MOST_TEXT).map_err(|source| Error::Io { path: path.clone(), source })?;
     let mut under = on_base(read_table(&text, &path)?, directory, depth - 1)?;
     merge(&mut under, over);
     Ok(under)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use attar_models::files;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use crate::error::{Error, Result};
@@ -146,7 +147,7 @@ impl Predictions {
     /// # Errors
     /// A file that is missing, damaged, or holds numbers that are not finite.
     pub fn read(path: &Path) -> Result<Self> {
-        Self::parse(path, &std::fs::read(path).map_err(Error::io(path))?)
+        Self::parse(path, &files::read(path, files::MOST_BINARY).map_err(Error::io(path))?)
     }
 
     pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {

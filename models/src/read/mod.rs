@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::weights::Weights;
 
 pub use self::pth::parse as parse_pth;
@@ -59,5 +60,5 @@ pub fn any(path: &Path) -> Result<Loaded> {
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })
+    files::read(path, files::MOST_BINARY).map_err(|source| Error::Io { path: path.to_owned(), source })
 }

@@ -11,6 +11,7 @@ use attar_infer::parity::Runtime;
 use attar_infer::parity::interval::{Counts, Interval, score_interval};
 use attar_infer::report::html;
 use attar_infer::{Bundle, Certificate};
+use attar_models::files;
 use serde::Serialize;
 
 use crate::engines::EngineArgs;
@@ -100,7 +101,7 @@ impl Comparison {
         demo: &Path,
     ) -> Result<serde_json::Value> {
         let search = demo.join("search.json");
-        let text = std::fs::read(&search).with_context(|| search.display().to_string())?;
+        let text = files::read(&search, files::MOST_TEXT).with_context(|| search.display().to_string())?;
         let search: serde_json::Value = serde_json::from_slice(&text).with_context(|| search.display().to_string())?;
         Ok(serde_json::json!({
             "attar": env!("CARGO_PKG_VERSION"),

@@ -1,17 +1,14 @@
 //! `attar-infer predict`: labels for images.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use attar_infer::{Bundle, Classifier, EngineKind, Guess};
+use attar_models::files;
 use clap::Args;
 use serde::Serialize;
 
 use crate::common::{EngineOptions, print};
-
-/// Longest image file, in bytes.
-const MOST_BYTES: u64 = 256 << 20;
 
 /// Labels images
 #[derive(Debug, Args)]
@@ -64,12 +61,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 }
 
 fn read(image: &Path) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if image.as_os_str() == "-" {
-        std::io::stdin().take(MOST_BYTES).read_to_end(&mut bytes).context("standard input")?;
-    } else {
-        let file = std::fs::File::open(image).with_context(|| image.display().to_string())?;
-        file.take(MOST_BYTES).read_to_end(&mut bytes).with_context(|| image.display().to_string())?;
-    }
-    Ok(bytes)
+    let bytes = match image.as_os_str() == "-" {
+        true => files::read_from(std::io::stdin(), files::MOST_IMAGE),
+        false => files::read(image, files::MOST_IMAGE),
+    };
+    bytes.with_context(|| image.display().to_string())
 }
