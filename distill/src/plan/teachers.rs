@@ -8,13 +8,13 @@ use attar_models::{Card, Graph, NodeId, Preprocessing, Weights, files, nearest, 
 use candle_core::Device;
 
 use super::data::PlannedData;
-use super::sight::Sight;
+use super::sight::{Sight, made_by};
 use crate::error::{Error, Result};
 use crate::hash::file_sha256;
 use crate::labels::{Asked, Store};
 use crate::precision::Precision;
 use crate::recipe::{TeacherNorm, TeacherSection, TeacherSource};
-use crate::teacher::{OpenOnnx, Teacher, ZooTeacher, logits_only};
+use crate::teacher::{OnnxRequest, OpenOnnx, Teacher, ZooTeacher, logits_only};
 
 /// A teacher that fits.
 pub struct PlannedTeacher {
@@ -77,7 +77,7 @@ impl PlannedTeacher {
         let fail = |problem: String| Error::Recipe { key: key.to_owned(), problem };
         let found = match &section.from {
             TeacherSource::Stored { path } => return Self::stored(section, path, data, question, onnx, &fail),
-            TeacherSource::Onnx { path, preprocessing } => open_onnx(path, preprocessing, section, onnx, &fail)?,
+            TeacherSource::Onnx { .. } => open_onnx(section, data, onnx, &fail)?,
             from => open_zoo(from, data, &fail)?,
         };
         check_labels(&found, data).map_err(&fail)?;
@@ -166,19 +166,23 @@ struct Found {
 }
 
 fn open_onnx(
-    path: &Path,
-    preprocessing: &Preprocessing,
     section: &TeacherSection,
+    data: &PlannedData,
     onnx: Option<&OpenOnnx>,
     fail: &dyn Fn(String) -> Error,
 ) -> Result<Found> {
+    let TeacherSource::Onnx { path, preprocessing, engine } = &section.from else {
+        return Err(fail("is no ONNX file".to_owned()));
+    };
     let Some(open) = onnx else {
         return Err(fail("this program was built without an engine for ONNX files".to_owned()));
     };
     if section.bn == TeacherNorm::Batch {
         return Err(fail("`bn = \"batch\"` needs the norms; those of an ONNX file are folded".to_owned()));
     }
-    let opened = open(path)?;
+    preprocessing.check().map_err(|error| fail(error.to_string()))?;
+    let input = Some(made_by(preprocessing, data)?);
+    let opened = open(&OnnxRequest { path, engine: engine.as_deref(), input })?;
     Ok(Found {
         graph: logits_only(&section.name, opened.input, opened.classes)?,
         preprocessing: preprocessing.clone(),

@@ -10,7 +10,7 @@ use candle_core::Tensor;
 use crate::error::{Error, Result};
 use crate::network::Outputs;
 
-pub use onnx::{Answer, OnnxTeacher, OpenOnnx};
+pub use onnx::{Answer, Answers, OnnxRequest, OnnxTeacher, OpenOnnx};
 pub(crate) use zoo::ZooTeacher;
 
 /// What a teacher is asked.
