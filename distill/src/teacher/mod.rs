@@ -1,5 +1,6 @@
 //! Teachers: a batch in, logits and taps out; the trainer cannot tell one kind from another.
 
+mod aligned;
 mod onnx;
 mod stored;
 mod zoo;
@@ -10,6 +11,7 @@ use candle_core::Tensor;
 use crate::error::{Error, Result};
 use crate::network::Outputs;
 
+pub(crate) use aligned::Aligned;
 pub use onnx::{Answer, Answers, OnnxRequest, OnnxTeacher, OpenOnnx};
 pub(crate) use zoo::ZooTeacher;
 
