@@ -24,9 +24,11 @@ use crate::recipe::{CLEAN, NetworkSection, PeerSection, Recipe, STUDENT, Teacher
 use crate::teacher::OpenOnnx;
 
 pub use data::PlannedData;
+pub(crate) use data::Subset;
 pub use describe::Description;
-pub(crate) use classes::Logits;
-pub(crate) use losses::{Cast, CastTeacher, PlannedLoss, Source, prefix};
+#[cfg(test)]
+pub(crate) use losses::CastTeacher;
+pub(crate) use losses::{Cast, PlannedLoss, Source, prefix};
 pub use residence::Residence;
 pub(crate) use sight::Sight;
 pub(crate) use teachers::Gives;

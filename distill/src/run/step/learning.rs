@@ -143,7 +143,7 @@ fn learner(losses: &str, teachers: &[u64]) -> Learner {
         let zoo = ZooTeacher::new(&teacher, trained(*seed), TeacherNorm::Running, taps, Precision::F32, &Device::Cpu)
             .unwrap();
         let name = format!("t{seed}");
-        learner.teachers.push(RunningTeacher { name, teacher: Box::new(zoo), sight: Sight::Same });
+        learner.teachers.push(RunningTeacher::plain(name, Box::new(zoo)));
     }
     learner
 }

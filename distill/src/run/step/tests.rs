@@ -93,7 +93,7 @@ fn learner(recipe: &Recipe) -> Learner {
     let mut learner = Learner::new(&recipe.train, recipe.seed, parts).unwrap();
     let weights = generated::weights(&teacher, 2);
     let zoo = ZooTeacher::new(&teacher, &weights, TeacherNorm::Running, &taps, Precision::F32, &Device::Cpu).unwrap();
-    learner.teachers.push(RunningTeacher { name: "t".to_owned(), teacher: Box::new(zoo), sight: Sight::Same });
+    learner.teachers.push(RunningTeacher::plain("t", Box::new(zoo)));
     learner
 }
 
