@@ -44,6 +44,11 @@ pub(crate) struct EngineArgs {
 }
 
 impl EngineArgs {
+    /// The runtime of this name, or the first at hand.
+    pub(crate) fn named(engine: Option<&str>) -> Self {
+        Self { engine: engine.map(str::to_owned).into_iter().collect(), ..Self::default() }
+    }
+
     /// Loads a bundle's models into the runtimes. One that was named must be there; without names, those at hand are used
     /// and the certificate says which were not.
     pub(crate) fn candidates(&self, bundle: &Bundle) -> Result<(Vec<Candidate>, Vec<Skipped>)> {
