@@ -1,20 +1,25 @@
 //! Names in other people's checkpoints to torchvision's: wrapper prefixes, and the dialects of the usual CIFAR
 //! repositories kept as data. A dialect is chosen because afterwards every name and every shape fits, never by guess.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result, edit_distance};
 use crate::graph::Graph;
+use crate::op::Op;
+use crate::strangers;
 use crate::weights::{Array, Weights};
 
 /// Prefixes that wrappers put before every name (DataParallel, Lightning, `torch.compile`).
 const PREFIXES: [&str; 4] = ["module.", "model.", "net.", "_orig_mod."];
 
-/// Counters of PyTorch's batch norms, which no network here has a use for.
-const COUNTER: &str = "num_batches_tracked";
-
 /// Most names an error lists for each side.
 const SHOWN: usize = 12;
+
+/// How many parts of a shared prefix may be taken off.
+const DEEPEST: usize = 8;
+
+/// Beginnings of names that are tried for a hint.
+const MOST_PARTS: usize = 24;
 
 /// One repository's way of naming: runs of dotted parts and what stands for them, applied in order.
 struct Dialect {
@@ -47,35 +52,179 @@ const DIALECTS: [Dialect; 3] = [
     },
 ];
 
+/// What becomes of the last linear layer, whose rows are classes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Head {
+    /// It is taken as it is.
+    #[default]
+    Given,
+    /// It is not taken, whatever its size: weights of other classes.
+    New,
+    /// Those of its `of` rows, in this order.
+    Rows {
+        /// For each class of the network its row in the file.
+        columns: Vec<usize>,
+        /// Rows in the file.
+        of: usize,
+    },
+}
+
+/// Weights that fit a graph.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fitted {
+    /// Under the graph's names; all of them but for `fresh`.
+    pub weights: Weights,
+    /// Names of the parameters that [`Head::New`] leaves to be started anew.
+    pub fresh: Vec<String>,
+    /// What people should know of the way here: a prefix taken off, strangers left out.
+    pub notes: Vec<String>,
+}
+
 /// Weights under the names of `graph`, whatever usual names they came with.
 ///
 /// # Errors
 /// [`Error::Mismatch`] listing the names or shapes without a partner on both sides, the nearest first; or naming an
 /// array that holds a NaN or an infinity.
 pub fn fit(graph: &Graph, weights: Weights) -> Result<Weights> {
+    fit_head(graph, weights, &Head::Given).map(|fitted| fitted.weights)
+}
+
+/// The same where the last layer may be another one. A prefix that all names share is taken off where what is left fits, and
+/// what is known to be no part of a network is left out.
+///
+/// # Errors
+/// As [`fit`].
+pub fn fit_head(graph: &Graph, weights: Weights, head: &Head) -> Result<Fitted> {
+    fit_whole(graph, weights, head, |renamed, prefix| one_part(graph, renamed, prefix, head))
+}
+
+/// `hint` is asked where they do not fit, with the arrays and the prefix that was taken off.
+fn fit_whole(
+    graph: &Graph,
+    weights: Weights,
+    head: &Head,
+    hint: impl Fn(&BTreeMap<String, Array>, &str) -> Option<String>,
+) -> Result<Fitted> {
     let mut arrays = weights.0;
-    arrays.retain(|name, _| name.rsplit('.').next() != Some(COUNTER));
-    let arrays = without_prefixes(arrays);
-    let wanted: BTreeMap<String, Vec<usize>> = graph.params().map(|param| (param.name, param.shape)).collect();
-    let matches = |dialect: &Dialect| {
-        let has = |(name, array): (&String, &Array)| wanted.get(&dialect.translate(name)) == Some(&array.shape);
-        arrays.iter().filter(|entry| has(*entry)).count()
-    };
-    // The first dialect wins a tie, so that a complete miss is reported in the file's own names.
-    let best = DIALECTS.iter().rev().max_by_key(|dialect| matches(dialect));
-    let translated = |name: String| best.map_or_else(|| name.clone(), |dialect| dialect.translate(&name));
-    let before = arrays.len();
-    let renamed: BTreeMap<String, Array> = arrays.into_iter().map(|(name, array)| (translated(name), array)).collect();
+    let mut wanted: BTreeMap<String, Vec<usize>> = graph.params().map(|param| (param.name, param.shape)).collect();
+    let dropped = strangers::take_out(&mut arrays, |name| wanted.contains_key(name));
+    let head_names = last_layer(graph);
+    let mut fresh = Vec::new();
+    match head {
+        Head::Given => {}
+        Head::New => {
+            fresh.clone_from(&head_names);
+            wanted.retain(|name, _| !head_names.contains(name));
+        }
+        Head::Rows { of, .. } => {
+            let shapes = wanted.iter_mut().filter(|(name, _)| head_names.contains(name));
+            shapes.filter_map(|(_, shape)| shape.first_mut()).for_each(|rows| *rows = *of);
+        }
+    }
+    let (prefix, dialect) = reading(&wanted, &arrays);
+    let (prefix, before) = (prefix.to_owned(), arrays.len());
+    let own = |name: &str| dialect.translate(&name[prefix.len()..]);
+    let mut renamed: BTreeMap<String, Array> = arrays.into_iter().map(|(name, array)| (own(&name), array)).collect();
     let fail = |problem: String| Error::Mismatch { network: graph.name().to_owned(), problem };
     if renamed.len() != before {
         return Err(fail("several arrays of the file have the same name in the network".to_owned()));
     }
-    if let Some(problem) = differences(&wanted, &renamed) {
+    if *head == Head::New {
+        renamed.retain(|name, _| wanted.contains_key(name) || !is_head(name, &head_names));
+    }
+    if let Some(mut problem) = differences(&wanted, &renamed, &head_names) {
+        problem += &hint(&renamed, &prefix).unwrap_or_default();
         return Err(fail(problem));
     }
+    if let Head::Rows { columns, .. } = head {
+        renamed.iter_mut().filter(|(name, _)| head_names.contains(name)).for_each(|(_, array)| pick(array, columns));
+    }
     let weights = Weights(renamed);
-    weights.check(graph)?;
-    Ok(weights)
+    weights.check_finite(graph)?;
+    let usual = prefix.split_inclusive('.').all(|part| PREFIXES.contains(&part));
+    let stripped = (!usual).then(|| format!("the names were read without their prefix `{prefix}`"));
+    Ok(Fitted { weights, fresh, notes: stripped.into_iter().chain(strangers::note(&dropped)).collect() })
+}
+
+/// The parameters of the last linear layer.
+fn last_layer(graph: &Graph) -> Vec<String> {
+    let layer = graph.nodes().iter().rev().find(|node| matches!(node.op, Op::Linear { .. }));
+    layer.map(|node| node.params().map(|param| param.name).collect()).unwrap_or_default()
+}
+
+/// How other networks call their last layer: what is left over under such a name goes with it.
+const HEADS: [&str; 8] = ["fc", "classifier", "head", "heads", "linear", "last_linear", "output", "logits"];
+
+fn is_head(name: &str, own: &[String]) -> bool {
+    own.iter().any(|own| own == name) || name.split('.').next().is_some_and(|first| HEADS.contains(&first))
+}
+
+/// The rows of `columns`, in their order.
+fn pick(array: &mut Array, columns: &[usize]) {
+    let width: usize = array.shape.iter().skip(1).product();
+    let rows = columns.iter().filter_map(|row| array.data.get(row * width..(row + 1) * width));
+    array.data = rows.flatten().copied().collect();
+    if let Some(count) = array.shape.first_mut() {
+        *count = columns.len();
+    }
+}
+
+/// The prefix of all names and the dialect under which most arrays find their place: with as little of either as will do, so
+/// that a complete miss is reported in the file's own names.
+fn reading<'a>(
+    wanted: &BTreeMap<String, Vec<usize>>,
+    arrays: &'a BTreeMap<String, Array>,
+) -> (&'a str, &'static Dialect) {
+    let mut found = ("", &DIALECTS[0]);
+    let mut most = None;
+    for prefix in prefixes(arrays) {
+        for dialect in &DIALECTS {
+            let has = |(name, array): &(&String, &Array)| {
+                wanted.get(&dialect.translate(&name[prefix.len()..])) == Some(&array.shape)
+            };
+            let count = arrays.iter().filter(has).count();
+            if most.is_none_or(|most| count > most) {
+                (most, found) = (Some(count), (prefix, dialect));
+            }
+        }
+    }
+    found
+}
+
+/// The prefixes that may be taken off: first all usual ones that every name has, then one part more as long as all share it.
+fn prefixes(arrays: &BTreeMap<String, Array>) -> Vec<&str> {
+    let Some(first) = arrays.keys().next() else { return vec![""] };
+    let shared = |end: &usize| arrays.keys().all(|name| name.len() > *end && name.starts_with(&first[..*end]));
+    let ends: Vec<usize> =
+        first.match_indices('.').map(|(at, _)| at + 1).take_while(|end| shared(end)).take(DEEPEST).collect();
+    let mut usual = 0;
+    while let Some(known) = PREFIXES.iter().find(|known| first[usual..].starts_with(**known)) {
+        if !ends.contains(&(usual + known.len())) {
+            break;
+        }
+        usual += known.len();
+    }
+    let further = ends.iter().filter(|end| **end > usual);
+    std::iter::once(&usual).chain(further).map(|end| &first[..*end]).collect()
+}
+
+/// A hint where a part of the arrays, by the beginning of their names, would fit all by itself.
+fn one_part(graph: &Graph, arrays: &BTreeMap<String, Array>, prefix: &str, head: &Head) -> Option<String> {
+    let starts: BTreeSet<&str> =
+        arrays.keys().flat_map(|name| name.match_indices('.').take(2).map(|(at, _)| &name[..at])).collect();
+    let fits = |start: &&&str| {
+        let inner = format!("{start}.");
+        let part =
+            arrays.iter().filter_map(|(name, array)| Some((name.strip_prefix(&inner)?.to_owned(), array.clone())));
+        let part = Weights(part.collect());
+        part.0.len() * 2 > graph.params().count()
+            && part.0.len() < arrays.len()
+            && fit_whole(graph, part, head, |_, _| None).is_ok()
+    };
+    let found: Vec<&&str> = starts.iter().take(MOST_PARTS).filter(fits).collect();
+    let first = found.first()?;
+    let all = found.iter().map(|start| format!("`{prefix}{start}`")).collect::<Vec<_>>().join(" and ");
+    Some(format!("\n  hint: the arrays under {all} fit by themselves: `key = \"{prefix}{first}\"` takes them"))
 }
 
 impl Dialect {
@@ -91,21 +240,16 @@ impl Dialect {
     }
 }
 
-/// Takes off a prefix as long as all names have it.
-fn without_prefixes(mut arrays: BTreeMap<String, Array>) -> BTreeMap<String, Array> {
-    while let Some(prefix) = PREFIXES.iter().find(|prefix| arrays.keys().all(|name| name.starts_with(**prefix))) {
-        if arrays.is_empty() {
-            break;
-        }
-        arrays = arrays.into_iter().map(|(name, array)| (name[prefix.len()..].to_owned(), array)).collect();
-    }
-    arrays
-}
-
 /// What has no partner, the nearest first; `None` when everything fits.
-fn differences(wanted: &BTreeMap<String, Vec<usize>>, given: &BTreeMap<String, Array>) -> Option<String> {
+fn differences(
+    wanted: &BTreeMap<String, Vec<usize>>,
+    given: &BTreeMap<String, Array>,
+    head: &[String],
+) -> Option<String> {
+    let mut of_head = 0;
     let shapes = wanted.iter().filter_map(|(name, shape)| {
         let array = given.get(name).filter(|array| array.shape != *shape)?;
+        of_head += usize::from(head.contains(name));
         Some(format!("{name} is {:?} in the file, {shape:?} in the network", array.shape))
     });
     let shapes: Vec<String> = shapes.collect();
@@ -118,9 +262,9 @@ fn differences(wanted: &BTreeMap<String, Vec<usize>>, given: &BTreeMap<String, A
     problem += &list("shapes that differ", &shapes);
     problem += &list("only in the network", &nearest_first(&missing, &unknown));
     problem += &list("only in the file", &nearest_first(&unknown, &missing));
-    let only_head = missing.is_empty() && unknown.is_empty() && shapes.len() <= 2;
-    if only_head {
-        problem += "\n  hint: if these are the last layer, the number of classes is another one";
+    if missing.is_empty() && unknown.is_empty() && shapes.len() == of_head {
+        problem += "\n  hint: the last layer is of another number of classes; to fine-tune, let it start anew: \
+                    student.init = { path = \"...\", head = \"new\" }";
     }
     Some(problem)
 }
@@ -239,7 +383,70 @@ mod tests {
         let other = graph(r#"{"name": "resnet20", "classes": 100, "input": [3, 32, 32], "shortcut": "b"}"#);
         let message = fit(&graph(RESNET20_B), generated::weights(&other, 1)).unwrap_err().to_string();
         assert!(message.contains("fc.weight is [100, 64] in the file, [10, 64] in the network"), "{message}");
-        assert!(message.contains("hint: if these are the last layer"), "{message}");
+        assert!(message.contains("head = \"new\""), "{message}");
+    }
+
+    #[test]
+    fn any_prefix_is_taken_off_where_all_that_is_left_fits() {
+        let graph = graph(RESNET20_B);
+        let mut weights = renamed(&graph, |name| format!("module.encoder.backbone.{name}"));
+        let extra = |names: &[&str], weights: &mut Weights| {
+            let counter = Array { shape: vec![], data: vec![7.0] };
+            weights.0.extend(names.iter().map(|name| ((*name).to_owned(), counter.clone())));
+        };
+        extra(&["n_averaged", "criterion.weight", "module.encoder.backbone.conv1.total_ops"], &mut weights);
+        let fitted = fit_head(&graph, weights.clone(), &Head::Given).unwrap();
+        assert_eq!(fitted.weights, generated::weights(&graph, 1));
+        let said = fitted.notes.join("; ");
+        assert!(said.contains("`module.encoder.backbone.`"), "{said}");
+        assert!(said.contains("3 arrays") && said.contains("criterion (1), n_averaged (1), total_ops (1)"), "{said}");
+        // A usual prefix, and counters that every state dictionary has, are not worth a word.
+        let mut usual = renamed(&graph, |name| format!("_orig_mod.module.{name}"));
+        extra(&["_orig_mod.module.bn1.num_batches_tracked"], &mut usual);
+        assert!(fit_head(&graph, usual, &Head::Given).unwrap().notes.is_empty());
+        // What is not known to be a stranger is one.
+        extra(&["module.encoder.normalize.mean"], &mut weights);
+        let message = fit(&graph, weights).unwrap_err().to_string();
+        assert!(message.contains("normalize.mean"), "{message}");
+    }
+
+    #[test]
+    fn of_two_networks_in_one_dictionary_the_key_is_told() {
+        let graph = graph(RESNET20_B);
+        let mut both = renamed(&graph, |name| format!("model.online.{name}"));
+        both.0.extend(renamed(&graph, |name| format!("model.target.{name}")).0);
+        let message = fit(&graph, both).unwrap_err().to_string();
+        assert!(message.contains("`model.online` and `model.target`"), "{message}");
+        assert!(message.contains("key = \"model.online\""), "{message}");
+    }
+
+    #[test]
+    fn a_new_head_leaves_the_old_one_out_whatever_its_size_and_name() {
+        let other = graph(r#"{"name": "resnet20", "classes": 100, "input": [3, 32, 32], "shortcut": "b"}"#);
+        let own = graph(RESNET20_B);
+        for name in ["fc", "head.fc", "linear"] {
+            let weights = renamed(&other, |own| format!("module.{}", own.replace("fc.", &format!("{name}."))));
+            let fitted = fit_head(&own, weights, &Head::New).unwrap();
+            assert_eq!(fitted.fresh, ["fc.weight", "fc.bias"]);
+            assert_eq!(fitted.weights.0.len(), own.params().count() - 2);
+        }
+        let mut lacking = generated::weights(&other, 1);
+        lacking.0.remove("layer2.0.conv1.weight");
+        assert!(fit_head(&own, lacking, &Head::New).unwrap_err().to_string().contains("layer2.0.conv1.weight"));
+    }
+
+    #[test]
+    fn rows_of_the_head_are_taken_in_the_order_of_the_classes() {
+        let (other, own) =
+            (graph(r#"{"name": "resnet20", "classes": 12, "input": [3, 32, 32], "shortcut": "b"}"#), graph(RESNET20_B));
+        let weights = generated::weights(&other, 1);
+        let columns: Vec<usize> = (0..10).map(|class| 11 - class).collect();
+        let head = Head::Rows { columns, of: 12 };
+        let fitted = fit_head(&own, weights.clone(), &head).unwrap().weights;
+        assert_eq!(fitted.0["fc.weight"].shape, [10, 64]);
+        assert_eq!(fitted.0["fc.weight"].data[..64], weights.0["fc.weight"].data[11 * 64..]);
+        assert_eq!(fitted.0["fc.bias"].data[9], weights.0["fc.bias"].data[2]);
+        assert_eq!(fitted.0["conv1.weight"], weights.0["conv1.weight"]);
     }
 
     #[test]
