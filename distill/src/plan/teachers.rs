@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use attar_models::rename::Head;
 use attar_models::zoo::{self, NetworkSpec};
-use attar_models::{Card, Graph, NodeId, Preprocessing, Weights, files, nearest, read, rename};
+use attar_models::{Card, Graph, NodeId, Preprocessing, Weights, files, nearest};
 use candle_core::Device;
 
 use super::data::PlannedData;
@@ -90,7 +91,7 @@ impl PlannedTeacher {
             stated: found.stated,
             gives: if matches!(found.kind, Kind::Zoo(_)) { Gives::All } else { Gives::Logits },
             answers_sha256: None,
-            note: None,
+            note: found.note.map(|note| format!("{key}: {note}")),
             sight,
             kind: found.kind,
         })
@@ -163,6 +164,7 @@ struct Found {
     stated: BTreeMap<String, f64>,
     file: PathBuf,
     kind: Kind,
+    note: Option<String>,
 }
 
 fn open_onnx(
@@ -186,16 +188,25 @@ fn open_onnx(
         stated: BTreeMap::new(),
         file: path.to_owned(),
         kind: Kind::Ready(Box::new(opened)),
+        note: None,
     })
 }
 
 fn open_zoo(from: &TeacherSource, data: &PlannedData, fail: &dyn Fn(String) -> Error) -> Result<Found> {
     let (file, card) = locate(from, data, fail)?;
     let graph = zoo::build(&card.network).map_err(|error| fail(error.to_string()))?;
-    let weights = rename::fit(&graph, read::any(&file)?.weights)?;
-    weights.check(&graph)?;
+    let fitted = super::start::weights(&graph, &file, from.key(), &Head::Given)?;
+    let (weights, note) = (fitted.weights, (!fitted.notes.is_empty()).then(|| fitted.notes.join("; ")));
     let labels = (!card.labels.is_empty()).then_some(card.labels);
-    Ok(Found { graph, preprocessing: card.preprocessing, labels, stated: card.stated, file, kind: Kind::Zoo(weights) })
+    Ok(Found {
+        graph,
+        preprocessing: card.preprocessing,
+        labels,
+        stated: card.stated,
+        file,
+        kind: Kind::Zoo(weights),
+        note,
+    })
 }
 
 /// What is needed of a card, which a recipe may state instead.
@@ -219,7 +230,7 @@ fn locate(from: &TeacherSource, data: &PlannedData, fail: &dyn Fn(String) -> Err
         TeacherSource::Bundle { path } => {
             Ok((path.join("model.safetensors"), read_card(&path.join("config.json"))?.into()))
         }
-        TeacherSource::Weights { path, card, network, preprocessing } => match (card, network, preprocessing) {
+        TeacherSource::Weights { path, card, network, preprocessing, .. } => match (card, network, preprocessing) {
             (Some(card), None, None) => Ok((path.clone(), read_card(card)?.into())),
             (None, Some(network), Some(preprocessing)) => {
                 let network = network.resolve(data.classes().len(), data.input);

@@ -107,7 +107,7 @@ fn loaded() -> Vec<Look> {
 }
 
 fn at(epoch: usize) -> Position {
-    Position { epoch, step: 0, steps_per_epoch: 10 }
+    Position { epoch, step: 0, part: 0, steps_per_epoch: 10 }
 }
 
 /// The loss with every parameter in `group` moved by `by` times its gradient.
