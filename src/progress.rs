@@ -74,6 +74,11 @@ impl Observer for Progress {
                 self.bar.set_position(*done as u64);
             }
             Event::Epoch(row) => self.say(&epoch_line(row, self.epochs)),
+            Event::StoppedEarly { epoch, best_epoch } => {
+                self.say(&format!(
+                    "stopped after epoch {epoch}: none since epoch {best_epoch} was better on validation"
+                ));
+            }
             Event::Finished { best_epoch, test_top1_last, test_top1_best } => {
                 self.bar.finish_and_clear();
                 let seconds = self.started.elapsed().as_secs_f64();

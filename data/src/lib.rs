@@ -34,4 +34,4 @@ pub use fingerprint::{fingerprint, pixel_hashes};
 pub use image::Image;
 pub use lead::Lead;
 pub use preprocess::{preprocess, preprocess_image, preprocessed_size};
-pub use sampling::{epoch_order, hold_out};
+pub use sampling::{balanced_order, epoch_order, hold_out};

@@ -88,6 +88,13 @@ pub enum Event {
         /// Steps of the epoch under way that are complete.
         steps_done: usize,
     },
+    /// The run ends before its last epoch, because the validation accuracy got no better for long.
+    StoppedEarly {
+        /// The epoch after which it ends.
+        epoch: usize,
+        /// Epoch with the highest validation accuracy.
+        best_epoch: usize,
+    },
     /// The run is complete.
     Finished {
         /// Epoch with the highest validation accuracy.

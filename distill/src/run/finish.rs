@@ -58,6 +58,7 @@ impl Run<'_> {
         let setup = &self.setup;
         let averaged = setup.recipe.train.ema.is_some();
         let receipt = setup.facts.receipt(&setup.recipe.name, averaged, &self.state, &measured);
+        let receipt = Receipt { stopped_early: self.stopped_early(), ..receipt };
         self.write_json("card.json", &setup.facts.card(&self.state, &measured))?;
         self.write_json("receipt.json", &receipt)?;
         self.tell(&Event::Finished {

@@ -3,16 +3,19 @@
 //! [`start`] makes a run directory, [`resume`] goes on in one. Same plan, machine and thread count, same bits, whether or
 //! not the program was killed on the way.
 
+mod accumulate;
 mod begin;
 pub mod bench;
 mod evaluate;
 mod events;
 mod finish;
+mod frozen;
 mod judge;
 mod learner;
 mod metrics;
 mod mixed;
 mod passes;
+mod patience;
 mod prefetch;
 mod receipt;
 mod reference;

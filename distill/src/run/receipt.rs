@@ -87,6 +87,10 @@ pub struct Receipt {
     pub teachers: Vec<TeacherReceipt>,
     /// Epochs.
     pub epochs: usize,
+    /// The epoch after which the run ended because the validation accuracy got no better for long (`train.patience`); absent
+    /// where it went on to its last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_early: Option<usize>,
     /// Whether validation and export use an exponential moving average of the weights.
     pub averaged: bool,
     /// Epoch with the highest validation accuracy, the first of equal ones.
@@ -194,6 +198,7 @@ impl Facts {
             macs: self.macs,
             teachers: teachers.collect(),
             epochs: state.epochs_done,
+            stopped_early: None,
             averaged,
             best_epoch: measured.best_epoch,
             val_top1_last: measured.val_last,
