@@ -29,7 +29,7 @@ use crate::optim::OptimiserSpec;
 use crate::params::Params;
 use crate::plan::{Cast, PlannedLoss, Sight, Source, available_threads};
 use crate::precision::Precision;
-use crate::recipe::{LossSection, TeacherNorm, TrainSection, Update};
+use crate::recipe::{LossSection, TeacherNorm, OnDivergence, TrainSection, Update};
 use crate::teacher::ZooTeacher;
 
 pub use batches::{generate, save};
@@ -230,6 +230,7 @@ fn train(case: &Case) -> TrainSection {
         threads: case.threads,
         eval_every: 1,
         checkpoint_every_steps: None,
+        on_divergence: OnDivergence::Stop,
         report_best_on_test: false,
     }
 }
