@@ -6,6 +6,7 @@ mod engines;
 mod onnx_teacher;
 mod progress;
 mod report;
+mod say;
 mod source;
 mod table;
 mod verbs;
@@ -57,7 +58,7 @@ fn main() -> ExitCode {
     match run(&Cli::parse().verb) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {}", told(&error));
+            say::say(format!("error: {}", told(&error)));
             ExitCode::from(2)
         }
     }

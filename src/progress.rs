@@ -6,6 +6,8 @@ use std::time::Instant;
 use attar_distill::run::{Event, Observer, Row};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::say::say;
+
 /// Draws a run's progress.
 #[derive(Debug)]
 pub(crate) struct Progress {
@@ -25,7 +27,7 @@ impl Progress {
     /// A line above the bar, or a plain line.
     fn say(&self, line: &str) {
         if self.bar.is_hidden() {
-            eprintln!("{line}");
+            say(line);
         } else {
             self.bar.println(line);
         }
@@ -53,6 +55,17 @@ impl Observer for Progress {
             Event::Resumed { epochs_done, steps_done } => {
                 self.say(&format!("going on after epoch {epochs_done}, step {steps_done}"));
             }
+            Event::Extended { from, to, epochs_done, .. } => self.say(&format!(
+                "extended from {from} to {to} epochs: the first {epochs_done} were trained under the schedule of {from}; from here on schedules are those of a run of {to} epochs"
+            )),
+            Event::TestImagesChanged { then, now } => self.say(&format!(
+                "WARNING: the test images have changed since the run was started (fingerprint {} then, {} now); it is judged by those of now, and its receipt names both",
+                &then[..then.len().min(12)],
+                &now[..now.len().min(12)]
+            )),
+            Event::RolledBack { epoch, step, what, epochs_done, steps_done, rate } => self.say(&format!(
+                "WARNING: diverged in epoch {epoch}, step {step} ({what}): going back to epoch {epochs_done}, step {steps_done}, and on at {rate} times the learning rate"
+            )),
             Event::Teacher { name, check, .. } => {
                 let Some(check) = check else {
                     return self.say(&format!("teacher {name}: not measured, its logits are of other classes"));

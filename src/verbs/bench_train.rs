@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 
 use super::print;
+use crate::say::say;
 use crate::table;
 
 /// Different batches that the steps walk through.
@@ -176,7 +177,7 @@ impl Args {
         });
         let opened = self.device.open()?;
         if let Some(note) = opened.note {
-            eprintln!("{note}");
+            say(note);
         }
         Ok(Case {
             student,

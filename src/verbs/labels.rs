@@ -7,6 +7,7 @@ use attar_distill::labels::{self, Told};
 use attar_distill::{Plan, Recipe};
 
 use super::train::options;
+use crate::say::say;
 
 /// Writes a teacher's answers to the augmented training images of a recipe, so that students learn from them without it.
 ///
@@ -45,13 +46,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bail!("--epochs 0, expected at least 1");
     }
     let plan = Plan::new(recipe, options())?;
-    plan.notes().for_each(|note| eprintln!("{note}"));
+    plan.notes().for_each(say);
     let mut said = None;
     let manifest = labels::write(plan, &args.out, epochs, args.top, |told: Told| {
         let percent = 100 * told.images / told.of_images.max(1);
         if said != Some((told.epochs, percent / 10)) {
             said = Some((told.epochs, percent / 10));
-            eprintln!("epoch {}/{}: {percent} % of {} images", told.epochs + 1, told.of_epochs, told.of_images);
+            say(format!("epoch {}/{}: {percent} % of {} images", told.epochs + 1, told.of_epochs, told.of_images));
         }
     })?;
     super::print(&match args.json {

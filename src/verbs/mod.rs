@@ -14,6 +14,7 @@ pub(crate) mod losses;
 pub(crate) mod models;
 pub(crate) mod predict;
 pub(crate) mod train;
+mod unfinished;
 pub(crate) mod verify;
 
 /// Prints a result to stdout and ends its line. A reader who has seen enough (`| head`) is no error.

@@ -10,6 +10,7 @@ use attar_distill::{Plan, PlanOptions, Recipe};
 use crate::onnx_teacher;
 use crate::progress::Progress;
 use crate::report;
+use crate::say::say;
 
 /// How a recipe is carried out.
 #[derive(Debug, clap::Args)]
@@ -26,7 +27,8 @@ pub(crate) struct Args {
     /// Print the resolved plan (taps with shapes, parameters, steps, weights over time, device) and stop.
     #[arg(long)]
     dry_run: bool,
-    /// Go on in the run directory from its last checkpoint, with the same bits as if it had never stopped.
+    /// Go on in the run directory from its last checkpoint, with the same bits as if it had never stopped. With a larger
+    /// train.epochs, go on for longer, after the end, too.
     #[arg(long)]
     resume: bool,
     /// Print what a kind of loss does, its paper and its settings, and stop.
@@ -66,10 +68,8 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
     if args.dry_run {
         return dry_run(generations, args.json);
     }
-    if let (false, Some((_, taken))) =
-        (args.resume, generations.iter().find(|(_, place)| place.join("recipe.toml").exists()))
-    {
-        bail!("{}: exists already\n  hint: go on with --resume, or choose another name", taken.display());
+    if !args.resume {
+        generations.iter().try_for_each(|(_, place)| run::free(place))?;
     }
     let count = generations.len();
     let mut receipt = None;
@@ -137,13 +137,13 @@ pub(crate) fn options() -> PlanOptions {
 
 /// Runs or resumes a plan with progress, and draws its report.
 pub(crate) fn carry_out(plan: Plan, directory: &Path, resume: bool) -> Result<Receipt> {
-    plan.notes().for_each(|note| eprintln!("{note}"));
+    plan.notes().for_each(say);
     let mut progress = Progress::new(plan.recipe.train.epochs, plan.steps_per_epoch);
     let receipt = match resume {
         true => run::resume(plan, directory, &mut progress)?,
         false => run::start(plan, directory, &mut progress)?,
     };
-    report::measures::lines(&receipt).iter().for_each(|line| eprintln!("{line}"));
+    report::measures::lines(&receipt).iter().for_each(say);
     let alone = report::run::Extras { certificate: None, comparison: None, images: report::Images::Withheld };
     report::run::write(directory, &alone)?;
     Ok(receipt)

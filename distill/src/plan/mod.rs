@@ -225,6 +225,7 @@ fn check_numbers(recipe: &Recipe) -> Result<()> {
     if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
         return Err(fail(key, "0, expected at least 1"));
     }
+    train.on_divergence.check()?;
     if train.epochs > MOST_EPOCHS {
         return Err(fail("train.epochs", format!("{}, expected at most {MOST_EPOCHS}", train.epochs)));
     }

@@ -261,7 +261,8 @@ fn rehearse(teacher: &mut OnnxTeacher, images: usize, batch: usize) -> std::resu
     let sizes = [Some(whole), Some(images % batch).filter(|rest| *rest > 0 && *rest != whole)];
     for size in sizes.into_iter().flatten() {
         let input = vec![0.0; size * teacher.input.iter().product::<usize>()];
-        let found = (teacher.answer)(&input, size).map_err(|problem| format!("asked for a batch of {size}: {problem}"))?;
+        let found =
+            (teacher.answer)(&input, size).map_err(|problem| format!("asked for a batch of {size}: {problem}"))?;
         if found.len() != size * teacher.classes {
             let expected = size * teacher.classes;
             return Err(format!("answers a batch of {size} with {} numbers, expected {expected}", found.len()));

@@ -5,6 +5,7 @@
 //! [`Plan`](crate::plan::Plan).
 
 mod cast;
+mod divergence;
 mod error;
 mod generations;
 mod load;
@@ -29,6 +30,7 @@ use crate::optim::OptimiserSpec;
 use crate::precision::Precision;
 
 pub use cast::{CLEAN, Climb, Names, PeerSection, RobustnessSection, STUDENT, Update, ViewKind, ViewSection};
+pub use divergence::OnDivergence;
 pub use generations::GenerationSection;
 #[cfg(test)]
 pub(crate) use plain::PLAIN;
@@ -355,6 +357,9 @@ pub struct TrainSection {
     /// Also write a checkpoint every so many steps inside an epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint_every_steps: Option<usize>,
+    /// What to do when a loss, a gradient or a weight is no finite number any more.
+    #[serde(default, skip_serializing_if = "OnDivergence::is_stop")]
+    pub on_divergence: OnDivergence,
     /// Also evaluate on the test split after every epoch and report its best, as the authors of channel distillation
     /// do. Nothing is ever chosen by it.
     #[serde(default)]

@@ -31,8 +31,11 @@ enum Feed {
 impl Run<'_> {
     /// Trains to the last epoch.
     pub(super) fn train(&mut self) -> Result<()> {
+        let start = self.start_to_go_back_to()?;
         while self.state.epochs_done < self.setup.recipe.train.epochs && self.stopped_early().is_none() {
-            self.epoch()?;
+            if let Err(error) = self.epoch() {
+                self.roll_back(error, start.as_ref())?;
+            }
         }
         self.tell_early_end()
     }

@@ -14,6 +14,7 @@ use attar_models::Error;
 use serde::Serialize;
 
 use super::print;
+use crate::say::say;
 use runs::Run;
 use summary::Summary;
 
@@ -103,7 +104,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     for seed in 0..args.seeds {
         for (at, contender) in contenders.iter().enumerate() {
             let number = seed as usize * contenders.len() + at + 1;
-            eprintln!("\n[{number}/{}] {}, seed {seed}", contenders.len() * args.seeds as usize, contender.name);
+            say(format!("\n[{number}/{}] {}, seed {seed}", contenders.len() * args.seeds as usize, contender.name));
             done[at].push(runs::carry_out(contender, seed, args));
         }
         let whole = Comparison::of(&contenders, against, &done, args.seeds, &terms);

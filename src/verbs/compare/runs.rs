@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
-use attar_distill::run::{Receipt, TestMeasures};
+use attar_distill::run::{self, Receipt, TestMeasures};
 use attar_distill::{Plan, Recipe};
 use attar_infer::bench::memory;
 use attar_infer::bundle::{Predictions, Split};
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{Args, Contender};
 use crate::report::Metrics;
 use crate::report::run::read_receipt;
+use crate::say::say;
 use crate::verbs::train;
 
 /// A run and what came of it.
@@ -67,7 +68,7 @@ pub(super) fn carry_out(contender: &Contender, seed: u64, args: &Args) -> Run {
         Ok(outcome) => (Some(outcome), None),
         Err(error) => {
             let problem = crate::told(&error);
-            eprintln!("error: {problem}");
+            say(format!("error: {problem}"));
             (None, Some(problem))
         }
     };
@@ -84,7 +85,7 @@ fn train_one(contender: &Contender, seed: u64, directory: &Path, args: &Args) ->
     for (recipe, directory) in generations {
         let receipt = match train::finished(&recipe, &directory)? {
             Some(receipt) => {
-                eprintln!("done already: {}", directory.display());
+                say(format!("done already: {}", directory.display()));
                 receipt
             }
             None => train_there(recipe, &directory)?,
@@ -106,7 +107,7 @@ fn train_there(recipe: Recipe, directory: &Path) -> Result<Receipt> {
     std::fs::write(&file, text)?;
     let mut command = Command::new(program()?);
     command.arg(verb).arg(&file).arg("--out").arg(directory).stdout(Stdio::null());
-    if directory.join("recipe.toml").is_file() {
+    if run::has_checkpoint(directory) {
         command.arg("--resume");
     }
     let (status, peak_memory_bytes) = watch(command.spawn()?)?;

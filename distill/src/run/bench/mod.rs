@@ -29,7 +29,7 @@ use crate::optim::OptimiserSpec;
 use crate::params::Params;
 use crate::plan::{Cast, PlannedLoss, Source, available_threads};
 use crate::precision::Precision;
-use crate::recipe::{LossSection, TeacherNorm, TrainSection, Update};
+use crate::recipe::{LossSection, OnDivergence, TeacherNorm, TrainSection, Update};
 use crate::teacher::ZooTeacher;
 
 pub use batches::{generate, save};
@@ -234,6 +234,7 @@ fn train(case: &Case) -> TrainSection {
         eval_every: 1,
         patience: None,
         checkpoint_every_steps: None,
+        on_divergence: OnDivergence::Stop,
         report_best_on_test: false,
     }
 }

@@ -47,16 +47,21 @@ pub(crate) fn print(text: &str) -> Result<()> {
     }
 }
 
+/// Says something on stderr, or to nobody: `eprint!` panics where the reader has gone.
+pub(crate) fn say(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
 /// Says on stderr how far the work is: in place on a terminal, elsewhere a line every tenth.
 pub(crate) fn progress(what: &str) -> impl FnMut(usize, usize) {
     let (what, terminal, mut said) = (what.to_owned(), std::io::stderr().is_terminal(), 0);
     move |done, all| {
         let tenth = done * 10 / all.max(1);
         if terminal {
-            eprint!("\r{what}: {done} of {all}{}", if done == all { "\n" } else { "" });
+            say(&format!("\r{what}: {done} of {all}{}", if done == all { "\n" } else { "" }));
         } else if tenth > said {
             said = tenth;
-            eprintln!("{what}: {done} of {all}");
+            say(&format!("{what}: {done} of {all}\n"));
         }
     }
 }

@@ -38,7 +38,7 @@ fn main() -> ExitCode {
         Verb::Doctor(arguments) => doctor::run(&arguments),
     };
     ExitCode::from(done.unwrap_or_else(|error| {
-        eprintln!("error: {}", told(&error));
+        common::say(&format!("error: {}\n", told(&error)));
         ERROR
     }))
 }
