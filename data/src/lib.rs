@@ -19,6 +19,7 @@ mod folder;
 mod idx;
 mod image;
 mod lead;
+pub mod measure;
 mod preprocess;
 mod random;
 mod resize;

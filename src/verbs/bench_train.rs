@@ -170,6 +170,11 @@ impl Args {
         if self.steps == 0 || self.repeats == 0 || self.threads == Some(0) {
             bail!("--steps, --repeats and --threads must be at least 1");
         }
+        let mut named = std::iter::once(&self.model).chain(&self.teacher);
+        let has_stem = |name: &String| zoo::catalog().iter().any(|e| e.name == *name && e.options.contains(&"stem"));
+        if self.stem.is_some() && !named.any(has_stem) {
+            bail!("--stem: {} has no such choice", self.model);
+        }
         let student = NetworkSpec { width: self.width, ..self.spec(&self.model) };
         let teacher = self.teacher.as_ref().map(|name| {
             let (classes, input) = (student.classes, student.input);
@@ -235,7 +240,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         losses,
     };
     print(&match args.json {
-        true => serde_json::to_string_pretty(&report)?,
+        true => super::versioned(&report)?,
         false => report.text(),
     })
 }

@@ -25,9 +25,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Splits, classes and sizes.
-    #[command(
-        after_help = "Examples:\n  attar data info idx:demo/data\n  attar data info cifar100:cifar-100-binary.tar.gz --json"
-    )]
+    #[command(after_help = "Examples:\n  attar data info idx:demo/data\n  attar data info image-folder:photos --json")]
     Info {
         /// `idx:DIR`, `cifar10:PATH`, `cifar100:PATH` or `image-folder:DIR`.
         #[arg(value_parser = source)]
@@ -92,7 +90,7 @@ fn info(source: &Source, json: bool) -> Result<()> {
             })
             .collect();
         let info = serde_json::json!({"train": splits.train.len(), "test": splits.test.len(), "classes": per_class});
-        return print(&serde_json::to_string_pretty(&info)?);
+        return print(&super::versioned(&info)?);
     }
     let rows: Vec<Vec<String>> = classes
         .iter()
@@ -114,7 +112,7 @@ fn info(source: &Source, json: bool) -> Result<()> {
 
 fn check(source: &Source, json: bool) -> Result<ExitCode> {
     let report = attar_data::check(&source.open()?);
-    print(&if json { serde_json::to_string_pretty(&report)? } else { report_text(&report) })?;
+    print(&if json { super::versioned(&report)? } else { report_text(&report) })?;
     Ok(ExitCode::from(u8::from(!report.is_clean())))
 }
 
@@ -164,7 +162,7 @@ fn fetch(known: Known, from: Option<&Path>, into: &Path, json: bool) -> Result<(
     };
     let source = known.source(into);
     if json {
-        return print(&serde_json::to_string_pretty(&serde_json::json!({"files": installed, "source": source}))?);
+        return print(&super::versioned(&serde_json::json!({"files": installed, "source": source}))?);
     }
     let paths: Vec<String> = installed.iter().map(|path| path.display().to_string()).collect();
     print(&format!("{}\nin a recipe:\n[data]\nsource = {}", paths.join("\n"), toml::Value::try_from(&source)?))

@@ -16,7 +16,7 @@ use crate::say::say;
 /// goes on.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Of many classes only the likeliest need be kept (--top): what they leave of the probability is spread over the others.\n\nExamples:\n  attar labels recipes/fashion-mnist/kd.toml --out labels/fashion-mnist\n  attar labels recipes/cifar100/kd.toml --top 10 --out labels/cifar100\n  attar distill recipes/cifar100/kd.toml --set 'teachers.teacher.from={ kind = \"stored\", path = \"../../labels/cifar100\" }'"
+    after_help = "Of many classes only the likeliest need be kept (--top): what they leave of the probability is spread over the others.\n\nExamples:\n  attar labels student.toml --out labels/student\n  attar labels student.toml --top 2 --out labels/top2\n  attar distill student.toml --out runs/by-labels --set 'teachers.teacher.from={ kind = \"stored\", path = \"labels/student\" }'"
 )]
 pub(crate) struct Args {
     /// The recipe (TOML).

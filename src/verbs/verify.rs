@@ -20,7 +20,7 @@ use crate::source::DataArgs;
 /// Exit codes: 0 equivalent, 1 worse, 3 inconclusive or numbers only (no labelled images), 2 any error.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  attar verify bundles/distilled --data idx:demo/data --run runs/distilled\n  attar verify bundles/distilled\n  attar verify bundles/x --data image-folder:photos --margin 1 --engine tract --html parity.html"
+    after_help = "Examples:\n  attar verify bundles/distilled --data image-folder:photos --run runs/distilled\n  attar verify bundles/distilled\n  attar verify bundles/x --data image-folder:photos --margin 1 --engine tract --html parity.html"
 )]
 pub(crate) struct Args {
     /// The bundle directory.

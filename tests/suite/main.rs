@@ -6,7 +6,9 @@
 mod bad_input;
 mod cli;
 mod compare;
+mod help;
 mod methods;
+mod new;
 mod parity;
 mod pipeline;
 mod recipes;

@@ -113,7 +113,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let comparison = comparison.context("nothing was compared")?;
     print(&match args.json {
-        true => serde_json::to_string_pretty(&comparison)?,
+        true => super::versioned(&comparison)?,
         false => comparison.text(),
     })?;
     let failed = done.iter().flatten().any(|run| run.failure.is_some());
@@ -172,7 +172,7 @@ impl Comparison {
             let path = out.join(name);
             std::fs::write(&path, text).with_context(|| path.display().to_string())
         };
-        put("compare.json", serde_json::to_string_pretty(self)? + "\n")?;
+        put("compare.json", super::versioned(self)? + "\n")?;
         put("table.md", self.markdown())?;
         put("table.csv", self.csv())?;
         put("plot.svg", self.plot())

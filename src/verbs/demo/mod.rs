@@ -77,7 +77,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let receipt = comparison.receipt(args.seed, seconds, &certificate, &demo)?;
     std::fs::write(out.join("receipt.json"), serde_json::to_vec_pretty(&receipt)?)?;
     super::print(&match args.json {
-        true => serde_json::to_string_pretty(&receipt)?,
+        true => super::versioned(&receipt)?,
         false => summary(&comparison, &certificate, seconds, &out),
     })?;
     Ok(ExitCode::from(certificate.exit_code()))
