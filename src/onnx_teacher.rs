@@ -5,7 +5,6 @@ use std::path::Path;
 use attar_distill::Error;
 use attar_distill::teacher::{OnnxTeacher, OpenOnnx};
 use attar_infer::engine;
-use attar_models::files;
 
 use crate::engines::EngineArgs;
 
@@ -16,10 +15,9 @@ pub(crate) fn opener() -> OpenOnnx {
 
 fn open(path: &Path) -> Result<OnnxTeacher, Error> {
     let fail = |problem: String| Error::Format { path: path.to_owned(), problem };
-    let bytes = files::read(path, files::MOST_BINARY).map_err(|source| Error::Io { path: path.to_owned(), source })?;
-    let mut spec = EngineArgs::default().first().map_err(|error| fail(error.to_string()))?;
+    let mut spec = EngineArgs::default().first();
     spec.threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut engine = engine::open(&spec, &bytes, path).map_err(|error| fail(error.to_string()))?;
+    let mut engine = engine::open_file(&spec, path, None).map_err(|error| fail(error.to_string()))?.engine;
     let signature = engine.signature();
     Ok(OnnxTeacher {
         answer: Box::new(move |images, n| engine.run(images, n).map_err(|error| error.to_string())),

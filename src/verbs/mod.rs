@@ -1,8 +1,5 @@
-//! One file a verb.
+//! One file a verb; those that `attar-infer` has, too, are in `attar_infer::cli`.
 
-use std::io::{ErrorKind, Write};
-
-pub(crate) mod bench;
 pub(crate) mod bench_train;
 pub(crate) mod compare;
 pub(crate) mod data;
@@ -12,14 +9,7 @@ pub(crate) mod export;
 pub(crate) mod labels;
 pub(crate) mod losses;
 pub(crate) mod models;
-pub(crate) mod predict;
 pub(crate) mod train;
 pub(crate) mod verify;
 
-/// Prints a result to stdout and ends its line. A reader who has seen enough (`| head`) is no error.
-fn print(text: &str) -> anyhow::Result<()> {
-    match writeln!(std::io::stdout(), "{}", text.trim_end()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
-}
+use attar_infer::cli::print;
