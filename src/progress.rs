@@ -53,9 +53,14 @@ impl Observer for Progress {
             Event::Resumed { epochs_done, steps_done } => {
                 self.say(&format!("going on after epoch {epochs_done}, step {steps_done}"));
             }
-            Event::Teacher { name, val_top1 } => {
-                let accuracy = val_top1.map(|v| format!(": {v:.2} % on the images held out")).unwrap_or_default();
-                self.say(&format!("teacher {name}{accuracy}"));
+            Event::Teacher { name, check, .. } => {
+                let Some(check) = check else {
+                    return self.say(&format!("teacher {name}: not measured, its logits are of other classes"));
+                };
+                self.say(&format!("teacher {name}: {:.2} % on {}", check.top1(), check.images_in_words()));
+                if let Some(warning) = &check.warning {
+                    self.say(&format!("WARNING: {warning}"));
+                }
             }
             Event::Step { epoch, step, loss, .. } => {
                 self.bar.set_length(self.steps);

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::run::TeacherCheck;
+
 /// `state.json` of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,6 +46,9 @@ pub struct State {
     pub teachers: BTreeMap<String, String>,
     /// Accuracy of each teacher on the validation split by name, in percent.
     pub teacher_top1: BTreeMap<String, Exact>,
+    /// What each teacher was worth before the first step, by name; absent from checkpoints of before.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub teacher_checks: BTreeMap<String, TeacherCheck>,
 }
 
 /// The data a run was made from.

@@ -1,5 +1,6 @@
 //! The plan: a recipe with every name resolved and everything checked that can be checked before the first batch.
 
+mod classes;
 mod data;
 mod describe;
 mod losses;
@@ -23,7 +24,10 @@ use crate::recipe::{CLEAN, NetworkSection, PeerSection, Recipe, STUDENT, Teacher
 use crate::teacher::OpenOnnx;
 
 pub use data::PlannedData;
+pub(crate) use data::Subset;
 pub use describe::Description;
+#[cfg(test)]
+pub(crate) use losses::CastTeacher;
 pub(crate) use losses::{Cast, PlannedLoss, Source, prefix};
 pub use residence::Residence;
 pub(crate) use sight::Sight;
@@ -127,7 +131,8 @@ impl Plan {
         let (network, student) = build_network(&recipe.student.network, "student.network", &data)?;
         let params = initial_params(&recipe, &student, &opened.device)?;
         let init_sha256 = recipe.student.init.as_deref().map(file_sha256).transpose()?;
-        let question = Question { asked: Asked::of(&data, recipe.seed), epochs: recipe.train.epochs };
+        let (epochs, batch) = (recipe.train.epochs, recipe.train.batch);
+        let question = Question { asked: Asked::of(&data, recipe.seed), epochs, batch };
         let mut teachers = Vec::with_capacity(recipe.teachers.len());
         for section in &recipe.teachers {
             let key = format!("teachers.{}", section.name);
@@ -175,7 +180,7 @@ impl Plan {
 
     /// What people should know before it runs.
     pub fn notes(&self) -> impl Iterator<Item = &str> {
-        let teachers = self.teachers.iter().filter_map(|teacher| teacher.note.as_deref());
+        let teachers = self.teachers.iter().flat_map(|teacher| teacher.notes.iter().map(String::as_str));
         self.device_note.as_deref().into_iter().chain(self.residence.note()).chain(teachers)
     }
 
@@ -345,7 +350,7 @@ fn cast(
 ) -> Cast {
     let mut cast = Cast::plain(student, &[], data.train.len(), recipe.seed);
     cast.students.extend(peers.iter().map(|peer| (peer.name.clone(), peer.graph.clone())));
-    cast.teachers.extend(teachers.iter().map(|t| (t.name.clone(), t.graph.clone(), t.gives)));
+    cast.teachers.extend(teachers.iter().map(PlannedTeacher::cast));
     cast.own_sight = (0..teachers.len()).filter(|i| teachers[*i].sight.own().is_some()).collect();
     for (i, view) in recipe.views.iter().enumerate() {
         cast.views.push(view.name.clone());

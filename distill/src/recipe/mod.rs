@@ -12,6 +12,7 @@ mod paths;
 #[cfg(test)]
 mod plain;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use attar_data::{Augment, Source};
@@ -180,6 +181,19 @@ pub struct TeacherSection {
     /// Statistics its batch norms use.
     #[serde(default)]
     pub bn: TeacherNorm,
+    /// Names of its classes, where it carries none or more of them than the data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<TeacherClasses>,
+    /// Least accuracy before the first step, a share from 0 to 1; a teacher below it is an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_least: Option<f64>,
+}
+
+impl TeacherSection {
+    /// A teacher with nothing but a name and a place.
+    pub fn new(name: impl Into<String>, from: TeacherSource) -> Self {
+        Self { name: name.into(), from, bn: TeacherNorm::default(), classes: None, at_least: None }
+    }
 }
 
 /// Where a teacher comes from. Its preprocessing is always stated, by its card or by the recipe, never guessed.
@@ -224,7 +238,33 @@ pub enum TeacherSource {
         path: PathBuf,
         /// Its preprocessing.
         preprocessing: Preprocessing,
+        /// The runtime that runs it, `tract` or `ort`; the first at hand if left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        engine: Option<String>,
     },
+}
+
+/// The classes of a teacher by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected a list of its class names in the order of its logits, or a table such as { tench = 0 } from the data's class names to its own names or numbers"
+)]
+pub enum TeacherClasses {
+    /// All of its names, in the order of its logits.
+    Names(Vec<String>),
+    /// For each class of the data its name or number (from 0) among the teacher's.
+    Map(BTreeMap<String, TeacherClass>),
+}
+
+/// One class of a teacher.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected the number of one of the teacher's logits, from 0, or the name of a class")]
+pub enum TeacherClass {
+    /// Position among its logits, from 0.
+    Index(usize),
+    /// Its name, of a teacher whose card has names.
+    Name(String),
 }
 
 /// Statistics that a teacher's batch norms use.

@@ -200,6 +200,7 @@ fn fresh_state(plan: &Plan, directory: &Path, data: Data) -> Result<State> {
         init_sha256: plan.init_sha256.clone(),
         teachers: plan.teachers.iter().flat_map(origins).collect(),
         teacher_top1: std::collections::BTreeMap::new(),
+        teacher_checks: std::collections::BTreeMap::new(),
     })
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::metrics::Row;
+use super::teacher_check::TeacherCheck;
 use crate::error::{Error, Result};
 use crate::files::io;
 
@@ -44,12 +45,15 @@ pub enum Event {
         /// Steps of the epoch under way that are complete.
         steps_done: usize,
     },
-    /// A teacher was checked on the validation split before the first step.
+    /// A teacher was measured before the first step.
     Teacher {
         /// Its name.
         name: String,
-        /// Accuracy in percent; absent without a validation split.
+        /// Accuracy on the validation split in percent; absent without one.
         val_top1: Option<f64>,
+        /// What it was measured on, and what is suspicious; absent where its logits are of other classes than the data's.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        check: Option<TeacherCheck>,
     },
     /// A step is done; logged every [`LOG_EVERY`] steps of the run and at the end of an epoch.
     Step {

@@ -20,6 +20,7 @@ mod resident;
 mod robustness;
 mod split;
 mod step;
+mod teacher_check;
 mod train;
 mod views;
 
@@ -42,6 +43,7 @@ pub use metrics::Row;
 pub(crate) use prefetch::{How, Prefetch, batches};
 pub use receipt::{Receipt, Sizes, TeacherReceipt};
 pub use split::{Part, Split};
+pub use teacher_check::{CheckedOn, TeacherCheck};
 
 use events::EventLog;
 use learner::Learner;

@@ -7,7 +7,7 @@ use attar_models::zoo::NetworkSpec;
 use attar_models::{Card, Preprocessing};
 use serde::{Deserialize, Serialize};
 
-use super::TestMeasures;
+use super::{TeacherCheck, TestMeasures};
 use super::begin::PROGRAM;
 use crate::checkpoint::State;
 use crate::device;
@@ -35,6 +35,7 @@ impl Facts {
             weights_sha256: teacher.weights_sha256.clone(),
             bn: teacher.bn,
             val_top1: None,
+            check: None,
             stated: teacher.stated.clone(),
         });
         Self {
@@ -151,6 +152,10 @@ pub struct TeacherReceipt {
     pub bn: TeacherNorm,
     /// Accuracy on the validation split of this run, measured before training.
     pub val_top1: Option<f64>,
+    /// What it was measured on before training, and what was suspicious; absent from receipts of before, and where its logits
+    /// are of other classes than the data's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<TeacherCheck>,
     /// Numbers from its own card, by name.
     pub stated: BTreeMap<String, f64>,
 }
@@ -172,7 +177,8 @@ impl Facts {
     pub(super) fn receipt(&self, name: &str, averaged: bool, state: &State, measured: &Measured) -> Receipt {
         let teachers = self.teachers.iter().map(|teacher| {
             let val_top1 = state.teacher_top1.get(&teacher.name).map(|top1| top1.0);
-            TeacherReceipt { val_top1, ..teacher.clone() }
+            let check = state.teacher_checks.get(&teacher.name).cloned();
+            TeacherReceipt { val_top1, check, ..teacher.clone() }
         });
         Receipt {
             attar: PROGRAM.to_owned(),

@@ -28,6 +28,7 @@ fn checkpoint(epochs_done: usize) -> Checkpoint {
         init_sha256: None,
         teachers: BTreeMap::new(),
         teacher_top1: BTreeMap::new(),
+        teacher_checks: BTreeMap::new(),
     };
     Checkpoint { model: weights.clone(), trainer: weights, state }
 }

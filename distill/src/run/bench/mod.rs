@@ -27,7 +27,7 @@ use crate::network::Network;
 use crate::network::profile::{Profile, profiled};
 use crate::optim::OptimiserSpec;
 use crate::params::Params;
-use crate::plan::{Cast, PlannedLoss, Sight, Source, available_threads};
+use crate::plan::{Cast, PlannedLoss, Source, available_threads};
 use crate::precision::Precision;
 use crate::recipe::{LossSection, TeacherNorm, TrainSection, Update};
 use crate::teacher::ZooTeacher;
@@ -131,7 +131,7 @@ impl Trainer {
         if let (Some(graph), Some(weights)) = (&teacher, &teacher_weights) {
             let teacher =
                 Box::new(ZooTeacher::new(graph, weights, TeacherNorm::Running, &taps, case.precision, &case.device)?);
-            learner.teachers.push(RunningTeacher { name: "teacher".to_owned(), teacher, sight: Sight::Same });
+            learner.teachers.push(RunningTeacher::plain("teacher", teacher));
         }
         Ok(Self { learner, teacher: teacher_weights, batches, pool, done: 0 })
     }
