@@ -6,7 +6,7 @@ use std::time::Instant;
 use attar_distill::run::{Event, Observer, Row};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::say::say;
+use attar_infer::cli::say;
 
 /// Draws a run's progress.
 #[derive(Debug)]

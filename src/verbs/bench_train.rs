@@ -13,8 +13,8 @@ use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 
 use super::print;
-use crate::say::say;
 use crate::table;
+use attar_infer::cli::say;
 
 /// Different batches that the steps walk through.
 const BATCHES: usize = 4;

@@ -9,8 +9,8 @@ use attar_infer::engine::{self, Availability};
 use serde::Serialize;
 
 use super::print;
-use crate::say::say;
 use crate::{engines, table};
+use attar_infer::cli::say;
 
 /// Says what this machine and this build can do: devices, SIMD, threads, runtimes and where they were found.
 ///

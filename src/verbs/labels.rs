@@ -7,7 +7,7 @@ use attar_distill::labels::{self, Told};
 use attar_distill::{Plan, Recipe};
 
 use super::train::options;
-use crate::say::say;
+use attar_infer::cli::say;
 
 /// Writes a teacher's answers to the augmented training images of a recipe, so that students learn from them without it.
 ///

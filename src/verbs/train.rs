@@ -11,8 +11,8 @@ use attar_distill::{Plan, PlanOptions, Recipe};
 use crate::onnx_teacher;
 use crate::progress::Progress;
 use crate::report;
-use crate::say::say;
 use crate::source::source;
+use attar_infer::cli::say;
 
 use super::new::{self, Wishes};
 

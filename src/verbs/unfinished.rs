@@ -8,7 +8,7 @@ use attar_distill::{Plan, Recipe};
 
 use super::train;
 use crate::progress::Progress;
-use crate::say::say;
+use attar_infer::cli::say;
 
 /// The last checkpoint of a run that is not finished, in a folder of its own as a finished run leaves it.
 pub(super) fn leave(directory: &Path) -> Result<tempfile::TempDir> {

@@ -18,7 +18,7 @@ use attar_infer::{Bundle, Certificate};
 use super::{export, train, verify};
 use crate::engines::EngineArgs;
 use crate::report;
-use crate::say::say;
+use attar_infer::cli::say;
 use comparison::{Comparison, Contender};
 
 /// Distils, exports, verifies and compares on a small real data set (Fashion-MNIST, 6,000 + 3,000 images) in a few minutes.
