@@ -6,9 +6,11 @@
 mod bad_input;
 mod cli;
 mod compare;
+mod hints;
 mod methods;
 mod parity;
 mod pipeline;
 mod recipes;
+mod runs;
 mod support;
 mod tidy;

@@ -225,7 +225,11 @@ pub(super) fn absolute(directory: &Path) -> Result<PathBuf> {
 }
 
 fn fingerprints(data: &PlannedData) -> Result<Data> {
-    Ok(Data { train: hex(&fingerprint(data.pool.as_ref())?), test: hex(&fingerprint(data.test.as_ref())?), test_before: Vec::new() })
+    Ok(Data {
+        train: hex(&fingerprint(data.pool.as_ref())?),
+        test: hex(&fingerprint(data.test.as_ref())?),
+        test_before: Vec::new(),
+    })
 }
 
 fn fresh_state(plan: &Plan, directory: &Path, data: Data) -> Result<State> {

@@ -31,14 +31,19 @@ impl Run<'_> {
         };
         let OnDivergence::Rollback { factor, most } = self.setup.recipe.train.on_divergence else {
             let hint = match &saved {
-                Some(_) => "go on from there at half the learning rate with --resume --set train.on_divergence=rollback; or start another run with a lower train.learning_rate or with train.clip, under another name with --out",
-                None => "start it again with a lower train.learning_rate, with train.clip, or with --set train.on_divergence=rollback; the directory may be used again",
+                Some(_) => {
+                    "go on from there at half the learning rate with --resume --set train.on_divergence=rollback; or start another run with a lower train.learning_rate or with train.clip, under another name with --out"
+                }
+                None => {
+                    "start it again with a lower train.learning_rate, with train.clip, or with --set train.on_divergence=rollback; the directory may be used again"
+                }
             };
             return ended(&what).map_err(|error| with_hint(error, hint));
         };
         let before = self.state.rollbacks.len();
         if before >= most {
-            let hint = "start another run with a lower train.learning_rate or with train.clip, under another name with --out";
+            let hint =
+                "start another run with a lower train.learning_rate or with train.clip, under another name with --out";
             return ended(&format!("{what}, after {before} rollbacks (train.on_divergence.most = {most})"))
                 .map_err(|error| with_hint(error, hint));
         }
@@ -46,7 +51,14 @@ impl Run<'_> {
         let state = &mut checkpoint.state;
         let (epochs_done, steps_done) = (state.epochs_done, state.steps_done);
         state.rollbacks.clone_from(&self.state.rollbacks);
-        state.rollbacks.push(Rollback { epoch, step, what: what.clone(), epochs_done, steps_done, factor: Exact(factor) });
+        state.rollbacks.push(Rollback {
+            epoch,
+            step,
+            what: what.clone(),
+            epochs_done,
+            steps_done,
+            factor: Exact(factor),
+        });
         // What this process knows better than the checkpoint.
         (state.resumed, state.data) = (self.state.resumed, self.state.data.clone());
         self.learner.unpack(&checkpoint)?;

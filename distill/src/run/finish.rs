@@ -85,7 +85,11 @@ impl Run<'_> {
     }
 
     /// Golden files and predictions of the exported weights; accuracy on validation, all measures on test.
-    pub(super) fn write_reference(&mut self, network: &Network, weights_sha256: &str) -> Result<(Option<f64>, TestMeasures)> {
+    pub(super) fn write_reference(
+        &mut self,
+        network: &Network,
+        weights_sha256: &str,
+    ) -> Result<(Option<f64>, TestMeasures)> {
         self.observer.event(&Event::Preparing { what: "writing reference answers".to_owned() });
         let (setup, data) = (&self.setup, &self.setup.data);
         let directory = reference::directory(&setup.directory)?;

@@ -43,8 +43,8 @@ use crate::plan::{Plan, PlannedData};
 use crate::recipe::Recipe;
 
 pub(crate) use begin::{PROGRAM, pool};
-pub(crate) use evaluate::input;
 pub use directory::{free, has_checkpoint};
+pub(crate) use evaluate::input;
 pub use events::{Event, LOG_EVERY, Observer, Silent};
 pub use judge::{TeacherMeasures, TestMeasures};
 pub use metrics::Row;

@@ -49,8 +49,7 @@ impl RunState {
             let finished = directory.join("receipt.json").is_file().then_some(Self::Finished);
             return Ok(finished.or(trained.then_some(Self::Interrupted)));
         }
-        let bytes =
-            files::read(&path, files::MOST_TEXT).map_err(|source| Error::Io { path: path.clone(), source })?;
+        let bytes = files::read(&path, files::MOST_TEXT).map_err(|source| Error::Io { path: path.clone(), source })?;
         let file: File = serde_json::from_slice(&bytes).map_err(|error| Error::Format {
             path: path.clone(),
             problem: format!("not the status of a run: {error}"),

@@ -29,7 +29,7 @@ use crate::optim::OptimiserSpec;
 use crate::params::Params;
 use crate::plan::{Cast, PlannedLoss, Sight, Source, available_threads};
 use crate::precision::Precision;
-use crate::recipe::{LossSection, TeacherNorm, OnDivergence, TrainSection, Update};
+use crate::recipe::{LossSection, OnDivergence, TeacherNorm, TrainSection, Update};
 use crate::teacher::ZooTeacher;
 
 pub use batches::{generate, save};
