@@ -34,7 +34,8 @@ pub fn free(directory: &Path) -> Result<()> {
         entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     let has = |name: &str| names.iter().any(|found| found == name);
-    let is_run = has(STATUS) || has(LOCK) || (has("recipe.toml") && has("events.jsonl"));
+    // The lock comes first; runs of before have none. Other names alone may be anybody's.
+    let is_run = has(LOCK) || (has("recipe.toml") && has("events.jsonl"));
     if is_run && has_checkpoint(directory) {
         let state = match RunState::of(directory)? {
             Some(RunState::Finished) => "finished".to_owned(),
