@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use md5::{Digest, Md5};
 
-use crate::dataset::Source;
+use crate::source::Source;
 use crate::error::{Error, Result};
 use crate::idx::FASHION_MNIST_CLASSES;
 

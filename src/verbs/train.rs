@@ -8,8 +8,9 @@ use attar_distill::run::{self, Receipt};
 use attar_distill::{Plan, PlanOptions, Recipe};
 
 use crate::onnx_teacher;
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 use crate::report;
+use crate::source::CacheArgs;
 
 /// How a recipe is carried out.
 #[derive(Debug, clap::Args)]
@@ -35,6 +36,8 @@ pub(crate) struct Args {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 /// Whether a student learns from labels alone.
@@ -64,7 +67,7 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
     let generations = recipe.generations(&directory)?;
     Plan::check_generations(&generations)?;
     if args.dry_run {
-        return dry_run(generations, args.json);
+        return dry_run(generations, args.cache, args.json);
     }
     if let (false, Some((_, taken))) =
         (args.resume, generations.iter().find(|(_, place)| place.join("recipe.toml").exists()))
@@ -81,7 +84,7 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
         }
         // A chain goes on where it stopped: what was not begun begins, but for the first, which somebody resumes.
         let resume = args.resume && (i == 0 || directory.join("recipe.toml").is_file());
-        receipt = Some(carry_out(Plan::new(recipe, options())?, &directory, resume)?);
+        receipt = Some(carry_out(Plan::new(recipe, args.cache.apply(options()))?, &directory, resume)?);
     }
     super::print(&match args.json {
         true => serde_json::to_string_pretty(&receipt)?,
@@ -112,10 +115,10 @@ pub(crate) fn is_alone(recipe: &Recipe) -> bool {
 }
 
 /// The plan of the first generation; those behind it wait for its weights.
-fn dry_run(generations: Vec<(Recipe, PathBuf)>, json: bool) -> Result<()> {
+fn dry_run(generations: Vec<(Recipe, PathBuf)>, cache: CacheArgs, json: bool) -> Result<()> {
     let mut generations = generations.into_iter();
     let Some((first, _)) = generations.next() else { bail!("the recipe has no generation") };
-    let description = Plan::new(first, options())?.describe();
+    let description = Plan::new(first, cache.apply(options()))?.describe();
     if json {
         return super::print(&serde_json::to_string_pretty(&description)?);
     }
@@ -130,9 +133,14 @@ fn dry_run(generations: Vec<(Recipe, PathBuf)>, json: bool) -> Result<()> {
     super::print(&text)
 }
 
-/// What the rooms behind this one may use: ONNX files as teachers, run by an engine.
+/// What the rooms behind this one may use: ONNX files as teachers, run by an engine; hashes of images kept from before.
 pub(crate) fn options() -> PlanOptions {
-    PlanOptions { onnx: Some(onnx_teacher::opener()), ..PlanOptions::default() }
+    PlanOptions {
+        onnx: Some(onnx_teacher::opener()),
+        cache: attar_data::cache_folder(),
+        progress: Some(progress::scanning()),
+        ..PlanOptions::default()
+    }
 }
 
 /// Runs or resumes a plan with progress, and draws its report.

@@ -4,6 +4,7 @@ mod data;
 mod describe;
 mod losses;
 mod residence;
+mod scan;
 mod sight;
 mod teachers;
 mod views;
@@ -22,10 +23,12 @@ use crate::params::Params;
 use crate::recipe::{CLEAN, NetworkSection, PeerSection, Recipe, STUDENT, TeacherNorm, Update, ViewKind, ViewSection};
 use crate::teacher::OpenOnnx;
 
-pub use data::PlannedData;
+pub use data::{Fingerprints, PlannedData};
 pub use describe::Description;
 pub(crate) use losses::{Cast, PlannedLoss, Source, prefix};
 pub use residence::Residence;
+use scan::Look;
+pub use scan::{Hashes, Progress};
 pub(crate) use sight::Sight;
 pub(crate) use teachers::Gives;
 pub use teachers::PlannedTeacher;
@@ -37,6 +40,10 @@ pub(crate) use views::PlannedView;
 pub struct PlanOptions {
     /// Opens ONNX teachers; without it a recipe that names one is refused.
     pub onnx: Option<OpenOnnx>,
+    /// The folder in which the hashes of image files are kept between runs; without it every file is decoded.
+    pub cache: Option<PathBuf>,
+    /// Told how far the look at the images is.
+    pub progress: Option<Progress>,
     /// For tests that kill the program at a chosen place.
     #[doc(hidden)]
     pub failpoint: Failpoint,
@@ -123,7 +130,10 @@ impl Plan {
         }
         let opened = recipe.device.open()?;
         recipe.train.precision.check(&opened.device)?;
-        let data = PlannedData::open(&recipe.data, recipe.data.split_seed.unwrap_or(recipe.seed))?;
+        // The generations behind the first one learn from the same images as it does.
+        let look = Look { cache: options.cache.as_ref(), progress: options.progress.as_ref() };
+        let look = before.is_none().then_some(&look);
+        let data = PlannedData::open(&recipe.data, recipe.data.split_seed.unwrap_or(recipe.seed), look)?;
         let (network, student) = build_network(&recipe.student.network, "student.network", &data)?;
         let params = initial_params(&recipe, &student, &opened.device)?;
         let init_sha256 = recipe.student.init.as_deref().map(file_sha256).transpose()?;
@@ -176,7 +186,8 @@ impl Plan {
     /// What people should know before it runs.
     pub fn notes(&self) -> impl Iterator<Item = &str> {
         let teachers = self.teachers.iter().filter_map(|teacher| teacher.note.as_deref());
-        self.device_note.as_deref().into_iter().chain(self.residence.note()).chain(teachers)
+        let data = self.data.notes.iter().map(String::as_str);
+        self.device_note.as_deref().into_iter().chain(data).chain(self.residence.note()).chain(teachers)
     }
 
     /// What would be run, for people ([`Display`](std::fmt::Display)) and programs (`serde`).

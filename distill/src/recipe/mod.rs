@@ -11,6 +11,7 @@ mod load;
 mod paths;
 #[cfg(test)]
 mod plain;
+mod validation;
 
 use std::path::PathBuf;
 
@@ -27,6 +28,7 @@ use crate::precision::Precision;
 
 pub use cast::{CLEAN, Climb, Names, PeerSection, RobustnessSection, STUDENT, Update, ViewKind, ViewSection};
 pub use generations::GenerationSection;
+pub use validation::Validation;
 #[cfg(test)]
 pub(crate) use plain::PLAIN;
 
@@ -76,9 +78,8 @@ pub struct Recipe {
 pub struct DataSection {
     /// The data set.
     pub source: Source,
-    /// Share of the training images held out for validation (stratified, seeded), in `[0, 1)`. With 0 there is no
-    /// validation and `best` is the last epoch.
-    pub validation: f64,
+    /// Which images the best epoch is chosen by: a share of the training images, or a folder of their own.
+    pub validation: Validation,
     /// Evaluation preprocessing: also what the exported model states.
     pub preprocessing: Preprocessing,
     /// Augmentation of training images, in order.

@@ -74,8 +74,7 @@ fn go(
     }
     plan.recipe.train.precision.choose(&plan.device)?;
     let (workers, loaders) = (pool(plan.threads)?, Arc::new(pool(plan.threads)?));
-    observer.event(&Event::Preparing { what: "hashing the images".to_owned() });
-    let data = loaders.install(|| fingerprints(&plan.data))?;
+    let data = fingerprints(&plan.data)?;
     let fresh = fresh_state(&plan, &directory, data)?;
     if let Some(checkpoint) = checkpoint {
         same_origin(&checkpoint.state, &fresh, &directory)?;

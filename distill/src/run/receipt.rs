@@ -11,7 +11,7 @@ use super::TestMeasures;
 use super::begin::PROGRAM;
 use crate::checkpoint::State;
 use crate::device;
-use crate::plan::Plan;
+use crate::plan::{Hashes, Plan};
 use crate::recipe::{TeacherNorm, Which};
 
 /// What is known before the first step and stated at the end.
@@ -24,6 +24,7 @@ pub(super) struct Facts {
     device: &'static str,
     seed: u64,
     sizes: Sizes,
+    hashes: Hashes,
     teachers: Vec<TeacherReceipt>,
 }
 
@@ -51,6 +52,7 @@ impl Facts {
                 test: plan.data.test.len(),
                 is_subset: plan.recipe.data.train_subset.is_some() || plan.recipe.data.test_subset.is_some(),
             },
+            hashes: plan.data.hashes,
             teachers: teachers.collect(),
         }
     }
@@ -123,6 +125,9 @@ pub struct DataReceipt {
     pub test: String,
     /// How many images.
     pub sizes: Sizes,
+    /// Which hashes of images were read and which made when the run was last begun; absent from receipts of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hashes: Option<Hashes>,
 }
 
 /// Numbers of images.
@@ -181,7 +186,12 @@ impl Facts {
             device: self.device.to_owned(),
             threads: state.threads,
             recipe_sha256: state.recipe_sha256.clone(),
-            data: DataReceipt { train: state.data.train.clone(), test: state.data.test.clone(), sizes: self.sizes },
+            data: DataReceipt {
+                train: state.data.train.clone(),
+                test: state.data.test.clone(),
+                sizes: self.sizes,
+                hashes: Some(self.hashes),
+            },
             network: self.network.clone(),
             init_sha256: state.init_sha256.clone(),
             parameters: self.parameters,

@@ -1,5 +1,6 @@
 //! Reading weights: safetensors and PyTorch checkpoints, told apart by their first bytes, never by executing anything.
 
+mod batch;
 mod legacy;
 mod pickle;
 mod pth;
@@ -12,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::weights::Weights;
 
+pub use self::batch::{PythonBatch, python_batch};
 pub use self::pth::parse as parse_pth;
 pub use self::safetensors::parse as parse_safetensors;
 

@@ -91,7 +91,7 @@ fn open_data(arguments: &Arguments) -> Result<Option<Arc<dyn Dataset>>> {
         Kind::Idx => Source::Idx { root, classes: None },
         Kind::Cifar10 => Source::Cifar10 { root },
         Kind::Cifar100 => Source::Cifar100 { root },
-        Kind::ImageFolder => Source::ImageFolder { root, test: None },
+        Kind::ImageFolder => Source::image_folder(root),
     };
     let splits = source.open()?;
     Ok(Some(match arguments.split {
