@@ -1,7 +1,8 @@
 //! Progress on stderr: a bar on a terminal, plain lines elsewhere.
 
 use std::io::IsTerminal;
-use std::time::Instant;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use attar_distill::run::{Event, Observer, Row};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -39,9 +40,34 @@ pub(crate) fn bar(length: u64) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{prefix:>12} {wide_bar} {pos}/{len} {msg} {eta}");
+    let style = ProgressStyle::with_template("{prefix:>15} {wide_bar} {pos}/{len} {msg} {eta}");
     ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
+
+/// Progress of a look at many images: a bar on a terminal, a line every few seconds elsewhere.
+pub(crate) fn scanning() -> attar_distill::plan::Progress {
+    let bar = bar(0);
+    let said = Mutex::new(Instant::now());
+    Box::new(move |what, done, of| {
+        if !bar.is_hidden() {
+            bar.set_prefix(what.to_owned());
+            bar.set_length(of as u64);
+            bar.set_position(done as u64);
+            if done == of {
+                bar.finish_and_clear();
+            }
+            return;
+        }
+        let Ok(mut last) = said.lock() else { return };
+        if last.elapsed() >= BETWEEN_LINES {
+            *last = Instant::now();
+            attar_infer::cli::say(format_args!("{what}: {done} of {of}"));
+        }
+    })
+}
+
+/// Time between two lines about one long piece of work.
+const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
 impl Observer for Progress {
     fn event(&mut self, event: &Event) {

@@ -7,6 +7,7 @@ use attar_distill::labels::{self, Told};
 use attar_distill::{Plan, Recipe};
 
 use super::train::options;
+use crate::source::CacheArgs;
 use attar_infer::cli::say;
 
 /// Writes a teacher's answers to the augmented training images of a recipe, so that students learn from them without it.
@@ -36,6 +37,8 @@ pub(crate) struct Args {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -45,7 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if epochs == 0 {
         bail!("--epochs 0, expected at least 1");
     }
-    let plan = Plan::new(recipe, options())?;
+    let plan = Plan::new(recipe, args.cache.apply(options()))?;
     plan.notes().for_each(say);
     let mut said = None;
     let manifest = labels::write(plan, &args.out, epochs, args.top, |told: Told| {

@@ -9,9 +9,9 @@ use attar_distill::run::{self, Receipt};
 use attar_distill::{Plan, PlanOptions, Recipe};
 
 use crate::onnx_teacher;
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 use crate::report;
-use crate::source::source;
+use crate::source::{CacheArgs, source};
 use attar_infer::cli::say;
 
 use super::new::{self, Wishes};
@@ -53,6 +53,8 @@ pub(crate) struct Args {
     data: Option<Source>,
     #[command(flatten)]
     wishes: Wishes,
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 /// Whether a student learns from labels alone.
@@ -81,7 +83,7 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
     let generations = recipe.generations(&directory)?;
     Plan::check_generations(&generations)?;
     if args.dry_run {
-        return dry_run(generations, args.json);
+        return dry_run(generations, args.cache, args.json);
     }
     if !args.resume {
         generations.iter().try_for_each(|(_, place)| run::free(place))?;
@@ -96,7 +98,7 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
         }
         // A chain goes on where it stopped: what was not begun begins, but for the first, which somebody resumes.
         let resume = args.resume && (i == 0 || directory.join("recipe.toml").is_file());
-        receipt = Some(carry_out(Plan::new(recipe, options())?, &directory, resume)?);
+        receipt = Some(carry_out(Plan::new(recipe, args.cache.apply(options()))?, &directory, resume)?);
     }
     super::print(&match args.json {
         true => super::versioned(&receipt)?,
@@ -110,7 +112,7 @@ fn recipe(args: &Args) -> Result<(Recipe, PathBuf)> {
         (Some(path), _) => Ok((Recipe::load(path, &args.set)?, path.clone())),
         (None, Some(data)) => {
             let made = new::make(data, &args.wishes)?;
-            made.notes.iter().for_each(|note| eprintln!("{note}"));
+            made.notes.iter().for_each(attar_infer::cli::say);
             Ok((new::read(&made, &args.set)?, PathBuf::from("what the options ask for")))
         }
         (None, None) => bail!("no recipe is named"),
@@ -140,10 +142,10 @@ pub(crate) fn is_alone(recipe: &Recipe) -> bool {
 }
 
 /// The plan of the first generation; those behind it wait for its weights.
-fn dry_run(generations: Vec<(Recipe, PathBuf)>, json: bool) -> Result<()> {
+fn dry_run(generations: Vec<(Recipe, PathBuf)>, cache: CacheArgs, json: bool) -> Result<()> {
     let mut generations = generations.into_iter();
     let Some((first, _)) = generations.next() else { bail!("the recipe has no generation") };
-    let description = Plan::new(first, options())?.describe();
+    let description = Plan::new(first, cache.apply(options()))?.describe();
     if json {
         return super::print(&super::versioned(&description)?);
     }
@@ -158,9 +160,14 @@ fn dry_run(generations: Vec<(Recipe, PathBuf)>, json: bool) -> Result<()> {
     super::print(&text)
 }
 
-/// What the rooms behind this one may use: ONNX files as teachers, run by an engine.
+/// What the rooms behind this one may use: ONNX files as teachers, run by an engine; hashes of images kept from before.
 pub(crate) fn options() -> PlanOptions {
-    PlanOptions { onnx: Some(onnx_teacher::opener()), ..PlanOptions::default() }
+    PlanOptions {
+        onnx: Some(onnx_teacher::opener()),
+        cache: attar_data::cache_folder(),
+        progress: Some(progress::scanning()),
+        ..PlanOptions::default()
+    }
 }
 
 /// Runs or resumes a plan with progress, and draws its report.

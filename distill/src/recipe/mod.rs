@@ -14,6 +14,7 @@ mod paths;
 mod plain;
 mod start;
 mod training;
+mod validation;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -36,6 +37,7 @@ pub use generations::GenerationSection;
 pub(crate) use plain::PLAIN;
 pub use start::{StartHead, StartSection};
 pub use training::{RateFactor, Sampling};
+pub use validation::Validation;
 
 /// A training run as written down: data, student, teachers, losses, schedule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -83,9 +85,8 @@ pub struct Recipe {
 pub struct DataSection {
     /// The data set.
     pub source: Source,
-    /// Share of the training images held out for validation (stratified, seeded), in `[0, 1)`. With 0 there is no
-    /// validation and `best` is the last epoch.
-    pub validation: f64,
+    /// Which images the best epoch is chosen by: a share of the training images, or a folder of their own.
+    pub validation: Validation,
     /// Evaluation preprocessing: also what the exported model states.
     pub preprocessing: Preprocessing,
     /// Augmentation of training images, in order.

@@ -82,20 +82,14 @@ pub(super) struct Begun {
 }
 
 /// Threads, and what the run is made from. `checkpoint` is what it goes on from.
-pub(super) fn prepare(
-    mut plan: Plan,
-    directory: &Path,
-    checkpoint: Option<&Checkpoint>,
-    observer: &mut dyn Observer,
-) -> Result<Begun> {
+pub(super) fn prepare(mut plan: Plan, directory: &Path, checkpoint: Option<&Checkpoint>) -> Result<Begun> {
     if let Some(checkpoint) = checkpoint {
         // Without a word in the recipe, go on with as many threads as before: other counts may give other bits.
         plan.threads = checkpoint.state.threads;
     }
     plan.recipe.train.precision.choose(&plan.device)?;
     let (workers, loaders) = (pool(plan.threads)?, Arc::new(pool(plan.threads)?));
-    observer.event(&Event::Preparing { what: "hashing the images".to_owned() });
-    let data = loaders.install(|| fingerprints(&plan.data))?;
+    let data = fingerprints(&plan.data)?;
     let fresh = fresh_state(&plan, directory, data)?;
     Ok(Begun { plan, loaders, workers, fresh })
 }
@@ -109,7 +103,7 @@ fn go(
     status: &mut StatusFile,
     observer: &mut dyn Observer,
 ) -> Result<Receipt> {
-    let Begun { plan, loaders, workers, fresh } = prepare(plan, &directory, checkpoint.as_ref(), observer)?;
+    let Begun { plan, loaders, workers, fresh } = prepare(plan, &directory, checkpoint.as_ref())?;
     let (mut extended, mut other_test) = (None, None);
     if let Some(checkpoint) = &mut checkpoint {
         same_origin(&checkpoint.state, &fresh, &directory)?;

@@ -35,7 +35,7 @@ pub(super) fn leave(plan: Plan, directory: &Path, place: &Path, observer: &mut d
         return Err(fail("has no checkpoint yet: there is nothing to export\n  hint: go on with the run first"));
     };
     let mut shield = Shield::over(observer);
-    let Begun { plan, loaders, workers, fresh } = begin::prepare(plan, &directory, Some(&checkpoint), &mut shield)?;
+    let Begun { plan, loaders, workers, fresh } = begin::prepare(plan, &directory, Some(&checkpoint))?;
     begin::same_origin(&checkpoint.state, &fresh, &directory)?;
     let mut state = checkpoint.state.clone();
     begin::note_test_images(&mut state, &fresh);

@@ -11,7 +11,7 @@ use super::begin::PROGRAM;
 use super::{TeacherCheck, TestMeasures};
 use crate::checkpoint::{Extended, Rollback, State};
 use crate::device;
-use crate::plan::Plan;
+use crate::plan::{Hashes, Plan};
 use crate::recipe::{TeacherNorm, Which};
 
 /// What is known before the first step and stated at the end.
@@ -24,6 +24,7 @@ pub(super) struct Facts {
     device: &'static str,
     seed: u64,
     sizes: Sizes,
+    hashes: Hashes,
     teachers: Vec<TeacherReceipt>,
 }
 
@@ -52,6 +53,7 @@ impl Facts {
                 test: plan.data.test.len(),
                 is_subset: plan.recipe.data.train_subset.is_some() || plan.recipe.data.test_subset.is_some(),
             },
+            hashes: plan.data.hashes,
             teachers: teachers.collect(),
         }
     }
@@ -147,6 +149,9 @@ pub struct DataReceipt {
     pub test_before: Vec<String>,
     /// How many images.
     pub sizes: Sizes,
+    /// Which hashes of images were read and which made when the run was last begun; absent from receipts of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hashes: Option<Hashes>,
 }
 
 /// Numbers of images.
@@ -216,6 +221,7 @@ impl Facts {
                 test: state.data.test.clone(),
                 test_before: state.data.test_before.clone(),
                 sizes: self.sizes,
+                hashes: Some(self.hashes),
             },
             network: self.network.clone(),
             init_sha256: state.init_sha256.clone(),

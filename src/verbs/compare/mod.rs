@@ -49,6 +49,8 @@ pub(crate) struct Args {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    cache: crate::source::CacheArgs,
 }
 
 /// A recipe to be trained with some seeds.
