@@ -14,6 +14,7 @@ use serde::{Serialize, Serializer};
 
 use super::print;
 use crate::table;
+use attar_infer::cli::say;
 
 /// Different batches that the steps walk through.
 const BATCHES: usize = 4;
@@ -181,7 +182,7 @@ impl Args {
         });
         let opened = self.device.open()?;
         if let Some(note) = opened.note {
-            eprintln!("{note}");
+            say(note);
         }
         Ok(Case {
             student,

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::print;
 use crate::{engines, table};
+use attar_infer::cli::say;
 
 /// Says what this machine and this build can do: devices, SIMD, threads, runtimes and where they were found.
 ///
@@ -105,7 +106,7 @@ impl Row {
 fn ops(args: &Args) -> Result<ExitCode> {
     let opened = args.device.open()?;
     if let Some(note) = &opened.note {
-        eprintln!("{note}");
+        say(note);
     }
     let rows: Vec<Row> = check::ops(&opened.device)?.into_iter().map(Row::from).collect();
     if args.json {
@@ -118,9 +119,9 @@ fn ops(args: &Args) -> Result<ExitCode> {
     let name = attar_distill::device::name(&opened.device);
     for row in &failed {
         let problem = row.error.as_deref().unwrap_or("too far from the reference");
-        eprintln!("FAIL {} ({}): {problem}", row.op, row.case);
+        say(format!("FAIL {} ({}): {problem}", row.op, row.case));
     }
-    eprintln!("{} of {} results on {name} are as they should be", rows.len() - failed.len(), rows.len());
+    say(format!("{} of {} results on {name} are as they should be", rows.len() - failed.len(), rows.len()));
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 

@@ -7,6 +7,8 @@ use attar_distill::labels::{self, Told};
 use attar_distill::{Plan, Recipe};
 
 use super::train::options;
+use crate::source::CacheArgs;
+use attar_infer::cli::say;
 
 /// Writes a teacher's answers to the augmented training images of a recipe, so that students learn from them without it.
 ///
@@ -35,6 +37,8 @@ pub(crate) struct Args {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -44,14 +48,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if epochs == 0 {
         bail!("--epochs 0, expected at least 1");
     }
-    let plan = Plan::new(recipe, options())?;
-    plan.notes().for_each(|note| eprintln!("{note}"));
+    let plan = Plan::new(recipe, args.cache.apply(options()))?;
+    plan.notes().for_each(say);
     let mut said = None;
     let manifest = labels::write(plan, &args.out, epochs, args.top, |told: Told| {
         let percent = 100 * told.images / told.of_images.max(1);
         if said != Some((told.epochs, percent / 10)) {
             said = Some((told.epochs, percent / 10));
-            eprintln!("epoch {}/{}: {percent} % of {} images", told.epochs + 1, told.of_epochs, told.of_images);
+            say(format!("epoch {}/{}: {percent} % of {} images", told.epochs + 1, told.of_epochs, told.of_images));
         }
     })?;
     super::print(&match args.json {

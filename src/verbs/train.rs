@@ -9,9 +9,10 @@ use attar_distill::run::{self, Receipt};
 use attar_distill::{Plan, PlanOptions, Recipe};
 
 use crate::onnx_teacher;
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 use crate::report;
-use crate::source::source;
+use crate::source::{CacheArgs, source};
+use attar_infer::cli::say;
 
 use super::new::{self, Wishes};
 
@@ -30,7 +31,8 @@ pub(crate) struct Args {
     /// Print the resolved plan (taps with shapes, parameters, steps, weights over time, device) and stop.
     #[arg(long)]
     dry_run: bool,
-    /// Go on in the run directory from its last checkpoint, with the same bits as if it had never stopped.
+    /// Go on in the run directory from its last checkpoint, with the same bits as if it had never stopped. With a larger
+    /// train.epochs, go on for longer, after the end, too.
     #[arg(long)]
     resume: bool,
     /// Say what a loss, a method (cd, gkd, edt, ka, lskd) or a topic (schedules, views, teachers, init, ...) is, and stop.
@@ -51,6 +53,8 @@ pub(crate) struct Args {
     data: Option<Source>,
     #[command(flatten)]
     wishes: Wishes,
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 /// Whether a student learns from labels alone.
@@ -79,12 +83,10 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
     let generations = recipe.generations(&directory)?;
     Plan::check_generations(&generations)?;
     if args.dry_run {
-        return dry_run(generations, args.json);
+        return dry_run(generations, args.cache, args.json);
     }
-    if let (false, Some((_, taken))) =
-        (args.resume, generations.iter().find(|(_, place)| place.join("recipe.toml").exists()))
-    {
-        bail!("{}: exists already\n  hint: go on with --resume, or choose another name", taken.display());
+    if !args.resume {
+        generations.iter().try_for_each(|(_, place)| run::free(place))?;
     }
     let count = generations.len();
     let mut receipt = None;
@@ -96,7 +98,7 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
         }
         // A chain goes on where it stopped: what was not begun begins, but for the first, which somebody resumes.
         let resume = args.resume && (i == 0 || directory.join("recipe.toml").is_file());
-        receipt = Some(carry_out(Plan::new(recipe, options())?, &directory, resume)?);
+        receipt = Some(carry_out(Plan::new(recipe, args.cache.apply(options()))?, &directory, resume)?);
     }
     super::print(&match args.json {
         true => super::versioned(&receipt)?,
@@ -115,7 +117,7 @@ fn recipe(args: &Args) -> Result<(Recipe, PathBuf)> {
         (Some(path), _) => Ok((Recipe::load(path, &args.set)?, path.clone())),
         (None, Some(data)) => {
             let made = new::make(data, &args.wishes)?;
-            made.notes.iter().for_each(|note| eprintln!("{note}"));
+            made.notes.iter().for_each(attar_infer::cli::say);
             Ok((new::read(&made, &args.set)?, PathBuf::from("what the options ask for")))
         }
         (None, None) => bail!("no recipe is named"),
@@ -145,10 +147,10 @@ pub(crate) fn is_alone(recipe: &Recipe) -> bool {
 }
 
 /// The plan of the first generation; those behind it wait for its weights.
-fn dry_run(generations: Vec<(Recipe, PathBuf)>, json: bool) -> Result<()> {
+fn dry_run(generations: Vec<(Recipe, PathBuf)>, cache: CacheArgs, json: bool) -> Result<()> {
     let mut generations = generations.into_iter();
     let Some((first, _)) = generations.next() else { bail!("the recipe has no generation") };
-    let description = Plan::new(first, options())?.describe();
+    let description = Plan::new(first, cache.apply(options()))?.describe();
     if json {
         return super::print(&super::versioned(&description)?);
     }
@@ -163,20 +165,25 @@ fn dry_run(generations: Vec<(Recipe, PathBuf)>, json: bool) -> Result<()> {
     super::print(&text)
 }
 
-/// What the rooms behind this one may use: ONNX files as teachers, run by an engine.
+/// What the rooms behind this one may use: ONNX files as teachers, run by an engine; hashes of images kept from before.
 pub(crate) fn options() -> PlanOptions {
-    PlanOptions { onnx: Some(onnx_teacher::opener()), ..PlanOptions::default() }
+    PlanOptions {
+        onnx: Some(onnx_teacher::opener()),
+        cache: attar_data::cache_folder(),
+        progress: Some(progress::scanning()),
+        ..PlanOptions::default()
+    }
 }
 
 /// Runs or resumes a plan with progress, and draws its report.
 pub(crate) fn carry_out(plan: Plan, directory: &Path, resume: bool) -> Result<Receipt> {
-    plan.notes().for_each(|note| eprintln!("{note}"));
+    plan.notes().for_each(say);
     let mut progress = Progress::new(plan.recipe.train.epochs, plan.steps_per_epoch);
     let receipt = match resume {
         true => run::resume(plan, directory, &mut progress)?,
         false => run::start(plan, directory, &mut progress)?,
     };
-    report::measures::lines(&receipt).iter().for_each(|line| eprintln!("{line}"));
+    report::measures::lines(&receipt).iter().for_each(say);
     let alone = report::run::Extras { certificate: None, comparison: None, images: report::Images::Withheld };
     report::run::write(directory, &alone)?;
     Ok(receipt)

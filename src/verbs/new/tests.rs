@@ -28,7 +28,7 @@ fn photos(size: [u32; 2]) -> tempfile::TempDir {
 }
 
 fn made(root: &Path, wishes: &Wishes) -> String {
-    make(&Source::ImageFolder { root: root.to_owned(), test: None }, wishes).unwrap().text
+    make(&Source::image_folder(root.to_owned()), wishes).unwrap().text
 }
 
 fn student(name: &str) -> Wishes {
@@ -108,7 +108,7 @@ fn what_is_missing_is_asked_for() {
     let root = photos([32, 32]);
     std::fs::write(root.path().join("big.pth"), "").unwrap();
     std::fs::write(root.path().join("big.onnx"), "").unwrap();
-    let source = Source::ImageFolder { root: root.path().to_owned(), test: None };
+    let source = Source::image_folder(root.path().to_owned());
     let problem = |wishes: Wishes| make(&source, &wishes).map(|made| made.text).unwrap_err().to_string();
     let taught = |file: &str| Wishes { teacher: Some(root.path().join(file)), ..student("resnet8") };
     assert!(problem(taught("big.pth")).contains("--teacher-network NAME"));
