@@ -109,6 +109,11 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
 /// The recipe that is named, or the one that `attar new` makes of the options, and how messages call it.
 fn recipe(args: &Args) -> Result<(Recipe, PathBuf)> {
     match (&args.recipe, &args.data) {
+        // clap does not ask for --data where it would conflict with the recipe.
+        (Some(path), _) if args.wishes != Wishes::default() => bail!(
+            "--student, --epochs and what goes with them make a recipe of --data; {} is one already\n  hint: --set KEY=VALUE changes it, e.g. --set train.epochs=5",
+            path.display()
+        ),
         (Some(path), _) => Ok((Recipe::load(path, &args.set)?, path.clone())),
         (None, Some(data)) => {
             let made = new::make(data, &args.wishes)?;

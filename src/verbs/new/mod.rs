@@ -58,7 +58,7 @@ pub(crate) struct Args {
 pub(super) const HEADING: &str = "A recipe without writing one";
 
 /// What a recipe is asked to be, beside the data.
-#[derive(Debug, Clone, Default, clap::Args)]
+#[derive(Debug, Clone, Default, PartialEq, clap::Args)]
 #[command(next_help_heading = HEADING)]
 pub(crate) struct Wishes {
     /// The network that learns (`attar models` lists them).
