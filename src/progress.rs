@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use attar_distill::run::{Event, Observer, Row};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use attar_infer::cli::say;
+
 /// Draws a run's progress.
 #[derive(Debug)]
 pub(crate) struct Progress {
@@ -26,7 +28,7 @@ impl Progress {
     /// A line above the bar, or a plain line.
     fn say(&self, line: &str) {
         if self.bar.is_hidden() {
-            eprintln!("{line}");
+            say(line);
         } else {
             self.bar.println(line);
         }
@@ -59,7 +61,7 @@ pub(crate) fn scanning() -> attar_distill::plan::Progress {
         let Ok(mut last) = said.lock() else { return };
         if last.elapsed() >= BETWEEN_LINES {
             *last = Instant::now();
-            eprintln!("{what}: {done} of {of}");
+            attar_infer::cli::say(format_args!("{what}: {done} of {of}"));
         }
     })
 }
@@ -79,9 +81,25 @@ impl Observer for Progress {
             Event::Resumed { epochs_done, steps_done } => {
                 self.say(&format!("going on after epoch {epochs_done}, step {steps_done}"));
             }
-            Event::Teacher { name, val_top1 } => {
-                let accuracy = val_top1.map(|v| format!(": {v:.2} % on the images held out")).unwrap_or_default();
-                self.say(&format!("teacher {name}{accuracy}"));
+            Event::Extended { from, to, epochs_done, .. } => self.say(&format!(
+                "extended from {from} to {to} epochs: the first {epochs_done} were trained under the schedule of {from}; from here on schedules are those of a run of {to} epochs"
+            )),
+            Event::TestImagesChanged { then, now } => self.say(&format!(
+                "WARNING: the test images have changed since the run was started (fingerprint {} then, {} now); it is judged by those of now, and its receipt names both",
+                &then[..then.len().min(12)],
+                &now[..now.len().min(12)]
+            )),
+            Event::RolledBack { epoch, step, what, epochs_done, steps_done, rate } => self.say(&format!(
+                "WARNING: diverged in epoch {epoch}, step {step} ({what}): going back to epoch {epochs_done}, step {steps_done}, and on at {rate} times the learning rate"
+            )),
+            Event::Teacher { name, check, .. } => {
+                let Some(check) = check else {
+                    return self.say(&format!("teacher {name}: not measured, its logits are of other classes"));
+                };
+                self.say(&format!("teacher {name}: {:.2} % on {}", check.top1(), check.images_in_words()));
+                if let Some(warning) = &check.warning {
+                    self.say(&format!("WARNING: {warning}"));
+                }
             }
             Event::Step { epoch, step, loss, .. } => {
                 self.bar.set_length(self.steps);
@@ -95,6 +113,11 @@ impl Observer for Progress {
                 self.bar.set_position(*done as u64);
             }
             Event::Epoch(row) => self.say(&epoch_line(row, self.epochs)),
+            Event::StoppedEarly { epoch, best_epoch } => {
+                self.say(&format!(
+                    "stopped after epoch {epoch}: none since epoch {best_epoch} was better on validation"
+                ));
+            }
             Event::Finished { best_epoch, test_top1_last, test_top1_best } => {
                 self.bar.finish_and_clear();
                 let seconds = self.started.elapsed().as_secs_f64();

@@ -121,7 +121,8 @@ fn read_python(path: &Path, bytes: &[u8], layout: &Layout, pixels: &mut Vec<u8>,
     for (index, label) in given.iter().enumerate() {
         let known = u32::try_from(*label).ok().filter(|label| (*label as usize) < layout.classes);
         let classes = layout.classes;
-        labels.push(known.ok_or_else(|| fail(format!("image {index} has label {label}; {name} has {classes} classes")))?);
+        labels
+            .push(known.ok_or_else(|| fail(format!("image {index} has label {label}; {name} has {classes} classes")))?);
     }
     data.chunks_exact(PIXELS).for_each(|planes| interleave(planes, pixels));
     Ok(())
@@ -246,7 +247,9 @@ mod tests {
             bytes.extend(text("data"));
             bytes.extend(b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01");
             bytes.extend([b'K', labels.len() as u8, b'M', 0x00, 0x0c, 0x86]);
-            bytes.extend(b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89");
+            bytes.extend(
+                b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89",
+            );
             bytes.extend([&b"T"[..], &((labels.len() * PIXELS) as u32).to_le_bytes()].concat());
             labels.iter().for_each(|label| bytes.extend(&record(&[], usize::from(*label))));
             bytes.extend(b"tb");

@@ -94,9 +94,10 @@ pub(crate) fn check_whole(bytes: &[u8], origin: &Path, image: &Image) -> Result<
     let (Ok(ImageFormat::Jpeg), Some(end)) = (image::guess_format(bytes), jpeg_end(bytes)) else { return Ok(()) };
     let Ok(decoder) = JpegDecoder::new(Cursor::new(&bytes[..end])) else { return Ok(()) };
     match read(decoder, origin).and_then(|(orientation, decoded)| finished(orientation, decoded)) {
-        Ok(without) if without != *image => {
-            Err(Error::format(origin, "truncated JPEG: its data ends before its last pixel, though it has an end marker"))
-        }
+        Ok(without) if without != *image => Err(Error::format(
+            origin,
+            "truncated JPEG: its data ends before its last pixel, though it has an end marker",
+        )),
         _ => Ok(()),
     }
 }

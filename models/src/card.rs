@@ -14,6 +14,9 @@ use crate::zoo::{self, NetworkSpec};
 
 pub use size::pair;
 
+/// How `provenance.checkpoint` ends where the run had not ended.
+pub const INTERRUPTED: &str = "interrupted";
+
 /// Version of the card's layout.
 pub const CARD_VERSION: u32 = 1;
 

@@ -24,9 +24,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Splits, classes and sizes.
-    #[command(
-        after_help = "Examples:\n  attar data info idx:demo/data\n  attar data info cifar100:cifar-100-binary.tar.gz --json"
-    )]
+    #[command(after_help = "Examples:\n  attar data info idx:demo/data\n  attar data info image-folder:photos --json")]
     Info {
         /// `idx:DIR`, `cifar10:PATH`, `cifar100:PATH` or `image-folder:DIR`.
         #[arg(value_parser = source)]
@@ -96,7 +94,8 @@ fn info(source: &Source, split: Option<&str>, json: bool) -> Result<()> {
             info.insert(name.clone(), images.len().into());
         }
         let class = |(at, class): (usize, &String)| {
-            let counts = survey.splits.iter().zip(&per_class).map(|((name, _), split)| (name.clone(), of(split, at).into()));
+            let counts =
+                survey.splits.iter().zip(&per_class).map(|((name, _), split)| (name.clone(), of(split, at).into()));
             let class = ("class".to_owned(), class.clone().into());
             serde_json::Value::Object(std::iter::once(class).chain(counts).collect())
         };
@@ -104,7 +103,7 @@ fn info(source: &Source, split: Option<&str>, json: bool) -> Result<()> {
         info.insert("notes".to_owned(), serde_json::to_value(&survey.notes)?);
         info.insert("left_out".to_owned(), serde_json::to_value(&survey.left_out)?);
         info.insert("findings".to_owned(), serde_json::to_value(&survey.findings)?);
-        return print(&serde_json::to_string_pretty(&info)?);
+        return print(&super::versioned(&info)?);
     }
     let row = |(at, class): (usize, &String)| -> Vec<String> {
         std::iter::once(class.clone()).chain(per_class.iter().map(|split| of(split, at).to_string())).collect()
@@ -149,7 +148,7 @@ fn check(source: &Source, split: Option<&str>, cache: CacheArgs, json: bool) -> 
     let progress = progress::scanning();
     let report =
         attar_data::check(&survey, cache.open(source).as_ref(), &|done, of| progress("scanning images", done, of));
-    print(&if json { serde_json::to_string_pretty(&report)? } else { report_text(&report) })?;
+    print(&if json { super::versioned(&report)? } else { report_text(&report) })?;
     Ok(ExitCode::from(u8::from(!report.is_clean())))
 }
 
@@ -207,7 +206,7 @@ fn fetch(known: Known, from: Option<&Path>, into: &Path, json: bool) -> Result<(
     };
     let source = known.source(into);
     if json {
-        return print(&serde_json::to_string_pretty(&serde_json::json!({"files": installed, "source": source}))?);
+        return print(&super::versioned(&serde_json::json!({"files": installed, "source": source}))?);
     }
     let paths: Vec<String> = installed.iter().map(|path| path.display().to_string()).collect();
     print(&format!("{}\nin a recipe:\n[data]\nsource = {}", paths.join("\n"), toml::Value::try_from(&source)?))

@@ -6,9 +6,13 @@
 mod bad_input;
 mod cli;
 mod compare;
+mod help;
+mod hints;
 mod methods;
+mod new;
 mod parity;
 mod pipeline;
 mod recipes;
+mod runs;
 mod support;
 mod tidy;

@@ -37,7 +37,8 @@ pub(super) fn class_folders(directory: &Path, walk: &mut Walk, notes: &mut Vec<S
         };
         let name = clean(&raw).to_owned();
         if name != raw {
-            notes.push(format!("the folder {raw:?} has blanks or a carriage return around its name: taken as `{name}`"));
+            notes
+                .push(format!("the folder {raw:?} has blanks or a carriage return around its name: taken as `{name}`"));
         }
         match seen.insert(composed(&name), raw.clone()) {
             Some(other) => walk.find(&path, format!("a second folder of the class `{name}`, beside {other:?}")),
@@ -73,7 +74,9 @@ pub(super) fn labelled(
         }
     }
     if other_form > 0 {
-        notes.push(format!("{split}: {other_form} class names are in another Unicode form (NFC against NFD): taken as equal"));
+        notes.push(format!(
+            "{split}: {other_form} class names are in another Unicode form (NFC against NFD): taken as equal"
+        ));
     }
     (known, unknown)
 }

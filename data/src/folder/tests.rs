@@ -65,7 +65,13 @@ fn what_does_not_fit_is_a_readable_error() {
         std::fs::write(root.path().join(file), "GIF89a").unwrap();
     }
     let all = problem(root.path(), None);
-    let said = ["4 things", "train/cat/c.gif: PNG, JPEG and WebP are read", "c.bmp", "cat/photo: begins like a GIF", "jpg_large"];
+    let said = [
+        "4 things",
+        "train/cat/c.gif: PNG, JPEG and WebP are read",
+        "c.bmp",
+        "cat/photo: begins like a GIF",
+        "jpg_large",
+    ];
     assert!(said.iter().all(|part| all.contains(part)), "{all}");
     let root = tempfile::tempdir().unwrap();
     assert!(problem(root.path(), None).contains("no folder train; found nothing"));
@@ -129,7 +135,8 @@ fn the_order_of_the_classes_can_be_stated() {
     assert_eq!((splits.train.labels(), splits.test.labels()), (vec![0, 0, 1, 1], vec![0]));
     assert_eq!(splits.train.name(0), "train/dog/a.PNG");
     let message = stated(&["dog", "cow"]).unwrap_err().to_string();
-    let said = ["cat: a class folder that `classes` does not name", "cow: named in `classes`, but there is no such folder"];
+    let said =
+        ["cat: a class folder that `classes` does not name", "cow: named in `classes`, but there is no such folder"];
     assert!(said.iter().all(|part| message.contains(part)), "{message}");
 }
 

@@ -196,7 +196,9 @@ impl Tree<'_> {
             return Ok(("images".to_owned(), self.root.to_owned()));
         }
         let (name, more) = self.test_folder(None)?;
-        notes.extend(more.iter().map(|_| "test and val are both there: test judges (--split val takes the other)".to_owned()));
+        notes.extend(
+            more.iter().map(|_| "test and val are both there: test judges (--split val takes the other)".to_owned()),
+        );
         if !self.root.join(&name).is_dir() && self.root.join("train").is_dir() {
             let problem = "neither test nor val is there\n  hint: `--split train` takes the training images";
             return Err(Error::format(self.root, problem));
@@ -283,7 +285,9 @@ impl Tree<'_> {
             _ => "`attar data check` looks at every file",
         };
         let problem = match findings.as_slice() {
-            [found] => return Err(Error::format(&self.root.join(&found.name), format!("{}\n  hint: {hint}", found.problem))),
+            [found] => {
+                return Err(Error::format(&self.root.join(&found.name), format!("{}\n  hint: {hint}", found.problem)));
+            }
             all => format!("{} things are wrong:{}\n  hint: {hint}", all.len(), Finding::list(all)),
         };
         Err(Error::format(self.root, problem))

@@ -145,7 +145,9 @@ fn begins_like(path: &Path) -> Option<&'static str> {
     let at = |from: usize, expected: &[u8]| head.get(from..).is_some_and(|rest| rest.starts_with(expected));
     let of_brand = |brands: &[&[u8]]| at(4, b"ftyp") && brands.iter().any(|brand| at(8, brand));
     // Two letters would take any text for a bitmap: the reserved bytes and the header's length decide.
-    let bitmap = at(0, b"BM") && at(6, &[0; 4]) && head.get(14).is_some_and(|size| [12, 40, 52, 56, 64, 108, 124].contains(size));
+    let bitmap = at(0, b"BM")
+        && at(6, &[0; 4])
+        && head.get(14).is_some_and(|size| [12, 40, 52, 56, 64, 108, 124].contains(size));
     let found = [
         (at(0, b"\x89PNG\r\n\x1a\n"), "a PNG"),
         (at(0, b"\xff\xd8\xff"), "a JPEG"),

@@ -34,7 +34,8 @@ pub fn cache_folder() -> Option<PathBuf> {
     let stated = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let of_user = || stated("XDG_CACHE_HOME").filter(|path| path.is_absolute());
     let home = || stated("HOME").map(|home| home.join(".cache"));
-    stated("ATTAR_CACHE_DIR").or_else(|| Some(of_user().or_else(home).or_else(|| stated("LOCALAPPDATA"))?.join("attar")))
+    stated("ATTAR_CACHE_DIR")
+        .or_else(|| Some(of_user().or_else(home).or_else(|| stated("LOCALAPPDATA"))?.join("attar")))
 }
 
 /// The entries of one data set.
@@ -54,7 +55,8 @@ pub struct Cache {
 impl Cache {
     /// The cache of the data set at `root`, in `folder`. What cannot be read is empty.
     pub fn open(folder: &Path, root: &Path) -> Self {
-        let name: String = hash(absolute(root).as_os_str().as_encoded_bytes())[..12].iter().map(|b| format!("{b:02x}")).collect();
+        let name: String =
+            hash(absolute(root).as_os_str().as_encoded_bytes())[..12].iter().map(|b| format!("{b:02x}")).collect();
         let path = folder.join("scans").join(name);
         let known = files::read(&path, MOST_BYTES).ok().and_then(entries).unwrap_or_default();
         let today = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| (time.as_secs() / 86_400) as u32);

@@ -11,7 +11,8 @@ fn png(root: &Path, file: &str, value: u8) {
 
 fn photos() -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
-    for (file, value) in [("train/cat/a.png", 1), ("train/cat/b.png", 2), ("train/dog/c.png", 3), ("test/dog/d.png", 4)] {
+    for (file, value) in [("train/cat/a.png", 1), ("train/cat/b.png", 2), ("train/dog/c.png", 3), ("test/dog/d.png", 4)]
+    {
         png(root.path(), file, value);
     }
     root

@@ -109,7 +109,9 @@ fn bad_images(parts: &[Part; 2], scans: &[Scan], pipeline: &Pipeline) -> Vec<Fin
 fn refusal(bad: &[Finding], all: usize, root: &Path) -> String {
     let odd = bad.iter().any(|found| found.problem.starts_with("comes out as"));
     let hint = match odd {
-        true => "set `resize` and `crop` in `data.preprocessing` so that all images get one size, or mend these".to_owned(),
+        true => {
+            "set `resize` and `crop` in `data.preprocessing` so that all images get one size, or mend these".to_owned()
+        }
         false => format!("mend them or move them away; `attar data check image-folder:{}` lists all", root.display()),
     };
     format!("{} of {all} images cannot be used:{}\n  hint: {hint}", bad.len(), Finding::list(bad))

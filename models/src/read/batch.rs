@@ -36,7 +36,8 @@ pub fn python_batch(bytes: &[u8]) -> Result<PythonBatch, String> {
         let Some(key) = arena.name(*key).map(str::to_owned) else { continue };
         match arena.get(*value) {
             Object::Bytes(array) => {
-                let elements = elements(&arena, array, bytes, &mut left).map_err(|problem| format!("`{key}`: {problem}"))?;
+                let elements =
+                    elements(&arena, array, bytes, &mut left).map_err(|problem| format!("`{key}`: {problem}"))?;
                 batch.arrays.insert(key, (array.shape.clone(), elements));
             }
             Object::List(items) | Object::Tuple(items) => {
@@ -106,7 +107,9 @@ mod tests {
         bytes.extend(text("data"));
         bytes.extend(b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01");
         bytes.extend([b'K', shape[0], b'K', shape[1], 0x86]);
-        bytes.extend(b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89");
+        bytes.extend(
+            b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89",
+        );
         bytes.extend([&b"T"[..], &(elements.len() as u32).to_le_bytes(), elements, b"tbu."].concat());
         bytes
     }
@@ -116,7 +119,10 @@ mod tests {
         let whole = pickle(&[1, 200, 255, 0, 128, 9], [2, 3]);
         let batch = python_batch(&whole).unwrap();
         assert_eq!(batch.arrays["data"], (vec![2, 3], vec![1, 200, 255, 0, 128, 9]));
-        assert_eq!((&batch.numbers["labels"], &batch.texts["names"]), (&vec![6, 9], &vec!["cat".to_owned(), "dog".into()]));
+        assert_eq!(
+            (&batch.numbers["labels"], &batch.texts["names"]),
+            (&vec![6, 9], &vec!["cat".to_owned(), "dog".into()])
+        );
         assert_eq!(python_batch(&pickle(b"plain!", [2, 3])).unwrap().arrays["data"].1, b"plain!");
         for length in 0..whole.len() {
             assert!(python_batch(&whole[..length]).is_err());
@@ -126,7 +132,8 @@ mod tests {
 
     #[test]
     fn bytes_of_python_3_are_a_text_of_latin_letters() {
-        let mut bytes = b"\x80\x02}X\x04\x00\x00\x00datacnumpy._core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85".to_vec();
+        let mut bytes =
+            b"\x80\x02}X\x04\x00\x00\x00datacnumpy._core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85".to_vec();
         bytes.extend(b"c_codecs\nencode\nX\x01\x00\x00\x00bX\x06\x00\x00\x00latin1\x86R\x87R(K\x01K\x02\x85");
         bytes.extend(b"cnumpy\ndtype\nX\x02\x00\x00\x00u1\x89\x88\x87R(K\x03X\x01\x00\x00\x00|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89");
         bytes.extend(b"c_codecs\nencode\nX\x03\x00\x00\x00\xc3\xbfaX\x06\x00\x00\x00latin1\x86Rtbs.");

@@ -26,7 +26,10 @@ pub(in crate::read) enum Object {
     Storage(Storage),
     Tensor(Tensor),
     /// A byte string that is no text: where it is in the file.
-    Raw { start: usize, end: usize },
+    Raw {
+        start: usize,
+        end: usize,
+    },
     /// The bytes that a text of Latin letters stands for: the id of the text.
     Latin(Id),
     /// Numpy's unsigned bytes as an element type, where `true`; any other type otherwise.
