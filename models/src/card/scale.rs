@@ -60,7 +60,7 @@ mod tests {
         for (mean, std) in [
             (0.0, 1.0),
             (0.5, 0.5),
-            (0.498, 0.502),       // EfficientNet-Lite: (x - 127) / 128
+            (0.498, 0.502), // EfficientNet-Lite: (x - 127) / 128
             (0.485, 0.229),
             (0.485, 1.0 / 255.0), // Caffe: bytes without their mean
             (0.0, 1.0 / 255.0),   // bytes as they are
