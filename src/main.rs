@@ -54,7 +54,8 @@ enum Verb {
 
 fn main() -> ExitCode {
     attar_distill::keep_freed_memory();
-    match run(&Cli::parse().verb) {
+    let verb = Cli::parse().verb;
+    match attar_distill::check_level().map_err(anyhow::Error::msg).and_then(|()| run(&verb)) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", told(&error));

@@ -29,12 +29,22 @@ pub(crate) struct Args {
     /// Go on in the run directory from its last checkpoint, with the same bits as if it had never stopped.
     #[arg(long)]
     resume: bool,
+    /// Carry out a recipe in which something does nothing (a loss whose weight is 0 in every epoch, a setting that the
+    /// others leave unread, a network that no loss reaches) instead of refusing it: for trials.
+    #[arg(long)]
+    allow_idle: bool,
     /// Print what a kind of loss does, its paper and its settings, and stop.
     #[arg(long, value_name = "KIND", conflicts_with = "recipe")]
     explain: Option<String>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+impl Args {
+    fn options(&self) -> PlanOptions {
+        PlanOptions { allow_idle: self.allow_idle, ..options() }
+    }
 }
 
 /// Whether a student learns from labels alone.
@@ -62,9 +72,9 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
     }
     let directory = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&recipe.name));
     let generations = recipe.generations(&directory)?;
-    Plan::check_generations(&generations)?;
+    Plan::check_generations(&generations, args.allow_idle)?;
     if args.dry_run {
-        return dry_run(generations, args.json);
+        return dry_run(generations, args);
     }
     if let (false, Some((_, taken))) =
         (args.resume, generations.iter().find(|(_, place)| place.join("recipe.toml").exists()))
@@ -81,7 +91,7 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
         }
         // A chain goes on where it stopped: what was not begun begins, but for the first, which somebody resumes.
         let resume = args.resume && (i == 0 || directory.join("recipe.toml").is_file());
-        receipt = Some(carry_out(Plan::new(recipe, options())?, &directory, resume)?);
+        receipt = Some(carry_out(Plan::new(recipe, args.options())?, &directory, resume)?);
     }
     super::print(&match args.json {
         true => serde_json::to_string_pretty(&receipt)?,
@@ -112,11 +122,11 @@ pub(crate) fn is_alone(recipe: &Recipe) -> bool {
 }
 
 /// The plan of the first generation; those behind it wait for its weights.
-fn dry_run(generations: Vec<(Recipe, PathBuf)>, json: bool) -> Result<()> {
+fn dry_run(generations: Vec<(Recipe, PathBuf)>, args: &Args) -> Result<()> {
     let mut generations = generations.into_iter();
     let Some((first, _)) = generations.next() else { bail!("the recipe has no generation") };
-    let description = Plan::new(first, options())?.describe();
-    if json {
+    let description = Plan::new(first, args.options())?.describe();
+    if args.json {
         return super::print(&serde_json::to_string_pretty(&description)?);
     }
     let mut text = description.to_string();

@@ -38,7 +38,12 @@ pub(super) fn find(
         Some(TeacherClasses::Map(map)) => return mapped(data, own, count, map).map(|found| (Ok(found.0), found.1)),
         None => match own {
             Some(names) => align(data, names).map_err(|problem| {
-                format!("was trained on other classes: {problem}\n  hint: {}", how_to_write(data, count))
+                let few = if count < data.len() {
+                    format!("has {count} classes, the data {}; it ", data.len())
+                } else {
+                    String::new()
+                };
+                format!("{few}was trained on other classes: {problem}\n  hint: {}", how_to_write(data, count))
             }),
             None if count == data.len() => return Ok((Ok(Alignment::same(count)), Some(unnamed(data)))),
             None => Err(format!(
@@ -143,7 +148,10 @@ mod tests {
         assert_eq!(found.unwrap().columns, [1, 2, 0]);
         assert!(note.unwrap().contains("another order"));
         let problem = own("ant bee dog").0.unwrap_err();
-        assert!(problem.contains("other classes") && problem.contains("`cat`") && problem.contains("hint:"), "{problem}");
+        assert!(
+            problem.contains("other classes") && problem.contains("`cat`") && problem.contains("hint:"),
+            "{problem}"
+        );
         let stated = TeacherClasses::Names(names("bee cat ant"));
         assert_eq!(find(&data, None, 3, Some(&stated)).unwrap().0.unwrap().columns, [2, 0, 1]);
         assert!(find(&data, None, 4, Some(&stated)).unwrap_err().contains("lists 3 names"));

@@ -49,6 +49,7 @@ impl Recipe {
         check_sections(&tree)?;
         Ok(Self {
             name: required(&mut tree, "name")?,
+            note: optional(&mut tree, "note")?,
             seed: optional(&mut tree, "seed")?.unwrap_or_default(),
             device: optional(&mut tree, "device")?.unwrap_or_default(),
             data: required(&mut tree, "data")?,
@@ -72,7 +73,7 @@ impl Recipe {
         toml::to_string(self).map_err(|error| Error::Recipe { key: "(file)".to_owned(), problem: error.to_string() })
     }
 
-    /// The dotted keys in which two recipes differ, with both values. `data.resident` is none: it changes no bit of a run.
+    /// The dotted keys in which two recipes differ, with both values. `data.resident` and `note` are none: they change no bit of a run.
     ///
     /// # Errors
     /// A number that TOML cannot hold.
@@ -80,6 +81,7 @@ impl Recipe {
         let tree = |recipe: &Self| -> Result<Value> {
             let mut recipe = recipe.clone();
             recipe.data.resident = Resident::default();
+            recipe.note = None;
             let text = recipe.to_toml()?;
             Ok(Value::Table(text.parse::<Table>().map_err(|error| explain("", &error))?))
         };
@@ -89,8 +91,9 @@ impl Recipe {
     }
 }
 
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 14] = [
     "name",
+    "note",
     "seed",
     "device",
     "data",

@@ -55,6 +55,7 @@ pub(super) fn resume(mut plan: Plan, directory: &Path, observer: &mut dyn Observ
     }
     // The plan has heeded what is said today of where batches are made; the recipe stays the one that was written down.
     plan.recipe.data.resident = written.data.resident;
+    plan.recipe.note = written.note;
     let store = Store::new(directory.join("checkpoints"), plan.failpoint.clone());
     store.recover("best")?;
     let checkpoint = store.read("last")?;

@@ -7,8 +7,8 @@ use attar_models::zoo::NetworkSpec;
 use attar_models::{Card, Preprocessing};
 use serde::{Deserialize, Serialize};
 
-use super::{TeacherCheck, TestMeasures};
 use super::begin::PROGRAM;
+use super::{TeacherCheck, TestMeasures};
 use crate::checkpoint::State;
 use crate::device;
 use crate::plan::Plan;
