@@ -16,4 +16,5 @@ mod resume;
 mod scene;
 mod schemes;
 mod sight;
+mod teachers;
 mod wrong;
