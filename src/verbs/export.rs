@@ -156,10 +156,7 @@ fn check(bundle: &Path, engines: &EngineArgs) -> Result<Certificate> {
         if !goldens.within_rounding || goldens.flips > 0 {
             let problem = format!(
                 "{} does not answer like the trained network: largest logit difference {:.2e}, {} of {} goldens flipped; nothing was exported",
-                runtime.engine,
-                goldens.logit_max_diff,
-                goldens.flips,
-                goldens.count
+                runtime.engine, goldens.logit_max_diff, goldens.flips, goldens.count
             );
             return Err(NotSo(problem).into());
         }

@@ -6,6 +6,7 @@
 mod bad_input;
 mod cli;
 mod compare;
+mod exit_codes;
 mod methods;
 mod parity;
 mod pipeline;

@@ -28,7 +28,9 @@ pub struct Args {
 
 /// Commands that work, for `--help`.
 pub fn examples(program: &str) -> String {
-    format!("Examples:\n  {program} selftest bundles/distilled\n  {program} selftest bundles/distilled --engine tract --json")
+    format!(
+        "Examples:\n  {program} selftest bundles/distilled\n  {program} selftest bundles/distilled --engine tract --json"
+    )
 }
 
 /// What was found.

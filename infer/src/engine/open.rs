@@ -6,11 +6,11 @@ use std::path::Path;
 use attar_models::files;
 use sha2::{Digest, Sha256};
 
+use super::onnx::{OnnxFile, external};
 #[cfg(feature = "ort")]
 use super::ort_session;
 #[cfg(feature = "tract")]
 use super::tract;
-use super::onnx::{OnnxFile, external};
 use super::{Engine, EngineKind, EngineSpec, answers};
 use crate::error::{Error, Result};
 
@@ -51,7 +51,10 @@ pub struct Opened {
 
 impl std::fmt::Debug for Opened {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Opened").field("sha256", &self.sha256).field("precision", &self.precision).finish_non_exhaustive()
+        f.debug_struct("Opened")
+            .field("sha256", &self.sha256)
+            .field("precision", &self.precision)
+            .finish_non_exhaustive()
     }
 }
 

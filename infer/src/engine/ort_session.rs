@@ -81,9 +81,8 @@ fn session(
 fn signature(session: &mut Session, size: Option<[usize; 3]>) -> std::result::Result<Signature, String> {
     let input = only("input", session.inputs())?;
     let shape = float_shape("input", input)?;
-    let wrong = || {
-        format!("the input is {shape:?}, expected [N, C, H, W] with C, H and W known (-1 is unknown){FREE_SIZES}")
-    };
+    let wrong =
+        || format!("the input is {shape:?}, expected [N, C, H, W] with C, H and W known (-1 is unknown){FREE_SIZES}");
     let &[n, c, h, w] = &shape[..] else { return Err(wrong()) };
     let known = |at: usize, dim: i64| usize::try_from(dim).ok().or(size.map(|size| size[at])).filter(|dim| *dim > 0);
     let (Some(c), Some(h), Some(w)) = (known(0, c), known(1, h), known(2, w)) else { return Err(wrong()) };
@@ -95,7 +94,9 @@ fn signature(session: &mut Session, size: Option<[usize; 3]>) -> std::result::Re
     let classes = match output[..] {
         [rows, classes] if classes > 0 && (rows == n || rows < 0 || n < 0) => classes as usize,
         // Sizes that the file leaves free may leave its output open, too: one image tells.
-        _ if size.is_some() && output.contains(&-1) => classes_of_an_answer(session, [fixed_batch.unwrap_or(1), c, h, w])?,
+        _ if size.is_some() && output.contains(&-1) => {
+            classes_of_an_answer(session, [fixed_batch.unwrap_or(1), c, h, w])?
+        }
         ref shape => {
             return Err(format!("the output is {shape:?}, expected logits [N, K] with K known (-1 is unknown)"));
         }

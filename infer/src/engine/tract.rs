@@ -133,8 +133,10 @@ fn check_proto(proto: &pb::ModelProto) -> std::result::Result<(), String> {
     let version = own.ok_or("an ONNX file that does not say its operator set")?.version;
     if !OPERATOR_SETS.contains(&version) {
         let (first, last) = (OPERATOR_SETS.start(), OPERATOR_SETS.end());
-        return Err(format!("operator set {version}, expected {first} to {last}\n  hint: export it with \
-             another, `torch.onnx.export(..., opset_version=17)` or, by us, `--opset 17`"));
+        return Err(format!(
+            "operator set {version}, expected {first} to {last}\n  hint: export it with \
+             another, `torch.onnx.export(..., opset_version=17)` or, by us, `--opset 17`"
+        ));
     }
     let dilated = |node: &&pb::NodeProto| {
         let dilates =

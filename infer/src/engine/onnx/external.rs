@@ -90,12 +90,7 @@ impl Message {
 type Replace<'r> = dyn FnMut(&[u8]) -> Result<Option<Vec<u8>>, String> + 'r;
 
 /// The message with its arrays replaced; `None` where none was.
-fn walk(
-    bytes: &[u8],
-    message: Message,
-    deepest: usize,
-    replace: &mut Replace<'_>,
-) -> Result<Option<Vec<u8>>, String> {
+fn walk(bytes: &[u8], message: Message, deepest: usize, replace: &mut Replace<'_>) -> Result<Option<Vec<u8>>, String> {
     if matches!(message, Message::Tensor) {
         return replace(bytes);
     }
@@ -139,7 +134,8 @@ fn whole_tensor(tensor: &[u8], folder: &Path, read: &mut BTreeMap<String, Vec<u8
         .filter_map(|field| field.bytes())
         .map(|entry| (super::text(entry, 1), super::text(entry, 2)))
         .collect();
-    let location = *entries.get("location").ok_or_else(|| format!("`{name}` lies elsewhere, but it is not said where"))?;
+    let location =
+        *entries.get("location").ok_or_else(|| format!("`{name}` lies elsewhere, but it is not said where"))?;
     if !read.contains_key(location) {
         let path = inside(folder, location).map_err(|problem| format!("`{name}` lies in `{location}`: {problem}"))?;
         let bytes = files::read(&path, files::MOST_BINARY).map_err(|error| {

@@ -55,17 +55,8 @@ pub(crate) enum Head {
 }
 
 /// Operations that hand on what they are given: shapes and number formats change, meanings do not.
-const TRANSPARENT: [&str; 9] = [
-    "Identity",
-    "Reshape",
-    "Flatten",
-    "Cast",
-    "Squeeze",
-    "Unsqueeze",
-    "Dropout",
-    "QuantizeLinear",
-    "DequantizeLinear",
-];
+const TRANSPARENT: [&str; 9] =
+    ["Identity", "Reshape", "Flatten", "Cast", "Squeeze", "Unsqueeze", "Dropout", "QuantizeLinear", "DequantizeLinear"];
 
 const LINEAR: [&str; 13] = [
     "Gemm",
