@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use attar_infer::cli::{self, Exit, bench, predict, selftest};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use verbs::train::Kind;
 
@@ -30,14 +30,15 @@ struct Cli {
 enum Verb {
     /// Distils, exports, verifies and compares on a small real data set (Fashion-MNIST, 6,000 + 3,000 images).
     Demo(verbs::demo::Args),
-    /// Trains a network without a teacher: recipe to run directory.
+    New(verbs::new::Args),
+    /// Trains a network without a teacher: recipe, or images and options, to run directory.
     #[command(
-        after_help = "Examples:\n  attar train recipes/teacher.toml\n  attar train recipes/teacher.toml --set train.epochs=5 --dry-run\n  attar train recipes/teacher.toml --resume"
+        after_help = "Examples:\n  attar train teacher.toml\n  attar train teacher.toml --set train.epochs=5 --dry-run\n  attar train teacher.toml --resume\n  attar train --data image-folder:photos --student resnet18 --epochs 20"
     )]
     Train(verbs::train::Args),
-    /// Trains a student with its teachers: recipe to run directory.
+    /// Trains a student with its teachers: recipe, or images and options, to run directory.
     #[command(
-        after_help = "Examples:\n  attar distill demo/distilled.toml\n  attar distill recipes/cd-gkd-edt-cifar100.toml --set device=cuda --out runs/x\n  attar distill demo/distilled.toml --resume\n  attar distill --explain channel"
+        after_help = "Examples:\n  attar distill student.toml\n  attar distill student.toml --set device=cpu --set train.batch=32 --out runs/x\n  attar distill student.toml --resume\n  attar distill --data image-folder:photos --student mobilenet_v2 --width 0.35 --teacher runs/teacher --method cd-gkd-edt\n  attar distill --explain channel\n  attar distill --explain schedules"
     )]
     Distill(verbs::train::Args),
     Labels(verbs::labels::Args),
@@ -56,6 +57,13 @@ enum Verb {
     Losses(verbs::losses::Args),
     Data(verbs::data::Args),
     Doctor(verbs::doctor::Args),
+    Completions(verbs::completions::Args),
+    Man(verbs::man::Args),
+}
+
+/// The command line as `clap` knows it: completions and man pages are made of it.
+fn command_line() -> clap::Command {
+    Cli::command()
 }
 
 /// What its help calls it.
@@ -100,6 +108,9 @@ fn run(verb: &Verb) -> Result<ExitCode> {
         Verb::BenchTrain(args) => verbs::bench_train::run(args)?,
         Verb::Models(args) => verbs::models::run(args)?,
         Verb::Losses(args) => verbs::losses::run(args)?,
+        Verb::New(args) => verbs::new::run(args)?,
+        Verb::Completions(args) => verbs::completions::run(args)?,
+        Verb::Man(args) => verbs::man::run(args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::zoo::{self, NetworkSpec};
 
+/// How `provenance.checkpoint` ends where the run had not ended.
+pub const INTERRUPTED: &str = "interrupted";
+
 /// Version of the card's layout.
 pub const CARD_VERSION: u32 = 1;
 

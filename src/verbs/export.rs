@@ -9,13 +9,14 @@ use attar_infer::cli::{NotSo, Versioned, print};
 use attar_infer::parity;
 use attar_infer::{Bundle, Certificate};
 
+use super::unfinished;
 use crate::engines::EngineArgs;
 use crate::table;
 
 /// Exports a run's weights as a bundle: ONNX, safetensors, preprocessing, goldens, reference predictions.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  attar export runs/distilled\n  attar export runs/distilled --out shoes --opset 18 --goldens synthetic --license apache-2.0"
+    after_help = "Examples:\n  attar export runs/distilled\n  attar export runs/distilled --out shoes --opset 18 --goldens synthetic --license apache-2.0\n  attar export runs/interrupted --unfinished"
 )]
 pub(crate) struct Args {
     /// The run directory.
@@ -30,6 +31,9 @@ pub(crate) struct Args {
     /// was held out), `synthetic` ones, or `none`.
     #[arg(long, default_value = "real", value_parser = goldens)]
     goldens: Goldens,
+    /// Export the last checkpoint of a run that is not finished, marked as such; the run can be resumed afterwards.
+    #[arg(long)]
+    unfinished: bool,
     /// Licence of the weights, as model hubs write it: `apache-2.0`, `cc-by-nc-4.0`, ...
     #[arg(long, value_name = "NAME", visible_alias = "licence", value_parser = license)]
     license: Option<String>,
@@ -58,7 +62,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         None => Path::new("bundles").join(args.run.file_name().context("the run directory has no name")?),
     };
     let options = Options { opset: args.opset, goldens: args.goldens, licence: args.license.clone() };
-    let (summary, certificate) = export(&args.run, &out, &options, &args.engines)?;
+    let left = match args.unfinished {
+        true => Some(unfinished::leave(&args.run)?),
+        false => unfinished::refuse(&args.run).map(|()| None)?,
+    };
+    let run = left.as_ref().map_or(args.run.as_path(), |left| left.path());
+    let (summary, certificate) = export(run, &out, &options, &args.engines)?;
     if args.json {
         let result = serde_json::json!({"bundle": out, "summary": summary, "goldens": certificate});
         return Versioned::new(result).print();

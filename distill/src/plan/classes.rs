@@ -143,7 +143,10 @@ mod tests {
         assert_eq!(found.unwrap().columns, [1, 2, 0]);
         assert!(note.unwrap().contains("another order"));
         let problem = own("ant bee dog").0.unwrap_err();
-        assert!(problem.contains("other classes") && problem.contains("`cat`") && problem.contains("hint:"), "{problem}");
+        assert!(
+            problem.contains("other classes") && problem.contains("`cat`") && problem.contains("hint:"),
+            "{problem}"
+        );
         let stated = TeacherClasses::Names(names("bee cat ant"));
         assert_eq!(find(&data, None, 3, Some(&stated)).unwrap().0.unwrap().columns, [2, 0, 1]);
         assert!(find(&data, None, 4, Some(&stated)).unwrap_err().contains("lists 3 names"));

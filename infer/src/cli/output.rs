@@ -1,5 +1,6 @@
 //! What leaves a verb: a result on stdout, words on stderr. Whoever stops listening ends nothing and causes no panic.
 
+use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write};
 
 use anyhow::Result;
@@ -16,14 +17,16 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
-/// Says a line on stderr, if anybody listens.
-pub fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+/// Says a line on stderr, if anybody listens: a reader that went away, a full disk behind a redirection or a closed terminal
+/// end no work. (`eprintln!` panics there.)
+pub fn say(line: impl Display) {
+    let line = format!("{line}\n"); // in one piece, so that lines of several processes do not mix
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 /// Says on stderr what went wrong, if anybody listens.
 pub fn complain(problem: &str) {
-    say(&format!("error: {problem}"));
+    say(format_args!("error: {problem}"));
 }
 
 /// Says on stderr how far the work is: in place on a terminal, elsewhere a line every tenth.
@@ -36,7 +39,7 @@ pub fn progress(what: &str) -> impl FnMut(usize, usize) + use<> {
             let _ = write!(std::io::stderr(), "\r{what}: {done} of {all}{end}");
         } else if tenth > said {
             said = tenth;
-            say(&format!("{what}: {done} of {all}"));
+            say(format_args!("{what}: {done} of {all}"));
         }
     }
 }

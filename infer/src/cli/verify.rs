@@ -84,7 +84,7 @@ pub fn run(args: &Args, progress: &mut dyn FnMut(usize, usize)) -> Result<Exit> 
 /// # Errors
 /// As [`parity::verify`], and when the data or a model cannot be opened.
 pub fn certify(args: &Args, bundle: &Bundle, progress: &mut dyn FnMut(usize, usize)) -> Result<Certificate> {
-    let data = args.data.open()?;
+    let data = args.data.open_for(bundle.labels())?;
     let (mut candidates, skipped) = args.engines.candidates(bundle, &args.models)?;
     let data: Option<&dyn Dataset> = data.as_deref();
     Ok(parity::verify(bundle, &mut candidates, skipped, data, &args.options(), progress)?)

@@ -15,6 +15,7 @@ use attar_models::Error;
 use serde::Serialize;
 
 use super::print;
+use attar_infer::cli::say;
 use runs::Run;
 use summary::Summary;
 
@@ -48,6 +49,8 @@ pub(crate) struct Args {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    cache: crate::source::CacheArgs,
 }
 
 /// A recipe to be trained with some seeds.
@@ -107,7 +110,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         for (at, contender) in contenders.iter().enumerate() {
             let number = seed as usize * contenders.len() + at + 1;
             let all = contenders.len() * args.seeds as usize;
-            attar_infer::cli::say(&format!("\n[{number}/{all}] {}, seed {seed}", contender.name));
+            say(format!("\n[{number}/{all}] {}, seed {seed}", contender.name));
             done[at].push(runs::carry_out(contender, seed, args));
         }
         let whole = Comparison::of(&contenders, against, &done, args.seeds, &terms);
@@ -116,7 +119,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let comparison = comparison.context("nothing was compared")?;
     print(&match args.json {
-        true => serde_json::to_string_pretty(&comparison)?,
+        true => super::versioned(&comparison)?,
         false => comparison.text(),
     })?;
     let failed = done.iter().flatten().any(|run| run.failure.is_some());
@@ -176,7 +179,7 @@ impl Comparison {
             let path = out.join(name);
             std::fs::write(&path, text).with_context(|| path.display().to_string())
         };
-        put("compare.json", serde_json::to_string_pretty(self)? + "\n")?;
+        put("compare.json", super::versioned(self)? + "\n")?;
         put("table.md", self.markdown())?;
         put("table.csv", self.csv())?;
         put("plot.svg", self.plot())

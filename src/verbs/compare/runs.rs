@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
-use attar_distill::run::{Receipt, TestMeasures};
+use attar_distill::run::{self, Receipt, TestMeasures};
 use attar_distill::{Plan, Recipe};
 use attar_infer::bundle::{Predictions, Split};
 use attar_infer::cli;
@@ -16,6 +16,7 @@ use super::child::{self, Ended};
 use super::{Args, Contender};
 use crate::report::Metrics;
 use crate::report::run::read_receipt;
+use crate::source::CacheArgs;
 use crate::verbs::train;
 
 /// A run and what came of it.
@@ -88,7 +89,7 @@ fn train_one(contender: &Contender, seed: u64, directory: &Path, args: &Args) ->
                 cli::say(&format!("done already: {}", directory.display()));
                 receipt
             }
-            None => train_there(recipe, &directory)?,
+            None => train_there(recipe, &directory, args.cache)?,
         };
         last = Some((receipt, directory));
     }
@@ -97,17 +98,17 @@ fn train_one(contender: &Contender, seed: u64, directory: &Path, args: &Args) ->
 }
 
 /// Trains in a process of its own, so that its memory is its own; what a plan finds wrong is told here.
-fn train_there(recipe: Recipe, directory: &Path) -> Result<Receipt> {
+fn train_there(recipe: Recipe, directory: &Path, cache: CacheArgs) -> Result<Receipt> {
     let verb = if train::is_alone(&recipe) { "train" } else { "distill" };
     let text = recipe.to_toml()?;
-    Plan::new(recipe, train::options())?;
+    Plan::new(recipe, cache.apply(train::options()))?;
     let mut file = directory.as_os_str().to_owned();
     file.push(".toml");
     std::fs::create_dir_all(directory.parent().unwrap_or(Path::new(".")))?;
     std::fs::write(&file, text)?;
     let mut command = Command::new(program()?);
-    command.arg(verb).arg(&file).arg("--out").arg(directory).stdout(Stdio::null());
-    if directory.join("recipe.toml").is_file() {
+    command.arg(verb).arg(&file).arg("--out").arg(directory).args(cache.arguments()).stdout(Stdio::null());
+    if run::has_checkpoint(directory) {
         command.arg("--resume");
     }
     let Ended { status, peak_memory_bytes, error } = child::watch(command)?;

@@ -10,7 +10,7 @@ use super::*;
 use crate::losses::{Teachers, catalog};
 use crate::network::Network;
 use crate::params::Params;
-use crate::plan::{Cast, CastTeacher, PlannedLoss, Sight, Source};
+use crate::plan::{Cast, CastTeacher, PlannedLoss, Source};
 use crate::precision::Precision;
 use crate::recipe::{PLAIN, Recipe, TeacherNorm};
 use crate::run::learner::{Parts, RunningTeacher, taps_of};
@@ -114,7 +114,7 @@ fn learn(case: &Case) -> (f64, f64) {
 
 /// Thirty steps, each an epoch of its own.
 fn steps(learner: &mut Learner) -> impl Iterator<Item = Outcome> + '_ {
-    (1..=STEPS).map(|epoch| learner.step(&[batch()], Position { epoch, step: 0, steps_per_epoch: 1 }).unwrap())
+    (1..=STEPS).map(|epoch| learner.step(&[batch()], Position { epoch, step: 0, part: 0, steps_per_epoch: 1 }).unwrap())
 }
 
 fn recipe(losses: &str) -> Recipe {

@@ -11,7 +11,7 @@ mod features;
 use super::*;
 use crate::network::Network;
 use crate::params::Params;
-use crate::plan::{Cast, CastTeacher, PlannedLoss, PlannedView, Sight, Source};
+use crate::plan::{Cast, CastTeacher, PlannedLoss, PlannedView, Source};
 use crate::precision::Precision;
 use crate::recipe::{PLAIN, Recipe, TeacherNorm, Update};
 use crate::run::learner::{Parts, RunningTeacher, Student, taps_of};
@@ -107,7 +107,7 @@ fn loaded() -> Vec<Look> {
 }
 
 fn at(epoch: usize) -> Position {
-    Position { epoch, step: 0, steps_per_epoch: 10 }
+    Position { epoch, step: 0, part: 0, steps_per_epoch: 10 }
 }
 
 /// The loss with every parameter in `group` moved by `by` times its gradient.

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use attar_data::preprocessed_size;
-use attar_models::classes::natural;
 use attar_models::card::{Interpolation, Preprocessing, Resize, ResizeTo};
+use attar_models::classes::natural;
 use candle_core::Tensor;
 
 use super::interval::wilson;
@@ -228,9 +228,8 @@ fn looks(own: &Preprocessing, size: [usize; 2]) -> Vec<Look> {
         };
         let filter = if interpolation == Interpolation::Bilinear { "bilinear" } else { "bicubic" };
         let crop_written = crop.map(|crop| format!(", crop = {crop:?}")).unwrap_or_default();
-        let hint = format!(
-            "in its preprocessing: resize = {{ to = {written}, interpolation = \"{filter}\" }}{crop_written}"
-        );
+        let hint =
+            format!("in its preprocessing: resize = {{ to = {written}, interpolation = \"{filter}\" }}{crop_written}");
         add(what, hint, Preprocessing { resize, crop, ..own.clone() }, false);
     };
     if let Some(Resize { to, interpolation }) = own.resize {
@@ -273,7 +272,10 @@ mod tests {
         let answered = answered(&[0, 1, 3, 4, 2], 100);
         let cause = best(of_order(&data, &answered), answered.correct(), 100).unwrap();
         assert_eq!(cause.correct, 100);
-        assert!(cause.what.contains("natural order") && cause.hint.contains(r#"["0", "1", "2", "10", "11"]"#), "{cause}");
+        assert!(
+            cause.what.contains("natural order") && cause.hint.contains(r#"["0", "1", "2", "10", "11"]"#),
+            "{cause}"
+        );
     }
 
     #[test]

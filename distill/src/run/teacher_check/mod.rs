@@ -187,7 +187,10 @@ fn suspicion(check: &TeacherCheck, classes: usize, worth: &Worth) -> Option<Stri
     }
     let (name, stated) = worth.stated.as_ref()?;
     (stated - 100.0 * high >= TOO_MUCH).then(|| {
-        format!("its card says {stated:.1} % ({name}), which is far above what these images allow (at most {:.1} %)", 100.0 * high)
+        format!(
+            "its card says {stated:.1} % ({name}), which is far above what these images allow (at most {:.1} %)",
+            100.0 * high
+        )
     })
 }
 
