@@ -78,10 +78,10 @@ fn main() -> ExitCode {
         return Exit::Error.into();
     }
     cli::interrupt::watch(match verb {
-        Verb::Train(_) | Verb::Distill(_) | Verb::Labels(_) => {
+        Verb::Train(_) | Verb::Distill(_) => {
             "interrupted\n  hint: the same command with `--resume` goes on after what is done"
         }
-        Verb::Compare(_) => "interrupted\n  hint: the same command goes on; runs that are done stay",
+        Verb::Compare(_) | Verb::Labels(_) => "interrupted\n  hint: the same command goes on; what is done stays",
         _ => "interrupted",
     });
     run(&verb).unwrap_or_else(|error| {
