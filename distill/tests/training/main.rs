@@ -13,4 +13,5 @@ mod resume;
 mod scene;
 mod schemes;
 mod sight;
+mod tune;
 mod wrong;
