@@ -62,7 +62,7 @@ fn fits(recipe: &Value, classes: i64, size: i64, channels: [usize; 4]) {
     let teacher = [network(&recipe["teachers"][0]["from"]["network"], classes, size)];
     for name in ["ce", "cd", "gkd"] {
         let taps = get::<LossSpec>(&loss(recipe, name)["loss"])
-            .build(&Site { name, student: &student, teachers: &teacher, samples: 1, seed: 0 })
+            .build(&Site { name, student: &student, teachers: &teacher, logits: &[], samples: 1, seed: 0 })
             .unwrap()
             .taps();
         if name != "cd" {

@@ -55,7 +55,8 @@ fn shipped_recipes_build_their_networks_and_losses() {
             let count = loss.teacher.as_ref().map_or(teachers.len().max(1), |names| names.as_slice().len());
             let mut own = teachers.clone();
             own.resize(count, student.clone());
-            let site = Site { name: &loss.name, student: &student, teachers: &own, samples: 1000, seed: 0 };
+            let site =
+                Site { name: &loss.name, student: &student, teachers: &own, logits: &[], samples: 1000, seed: 0 };
             let built = loss.loss.build(&site);
             assert!(built.is_ok(), "{name}: losses.{}: {:?}", loss.name, built.err());
             let epochs = recipe.train.epochs as f64;

@@ -76,7 +76,7 @@ impl Store {
     ) -> Result<Option<String>> {
         let manifest = self.manifest.clone();
         let from = manifest.from.resolved(directory);
-        let section = TeacherSection { name: manifest.teacher, from, bn: crate::recipe::TeacherNorm::Running };
+        let section = TeacherSection::new(manifest.teacher, from);
         let teacher = match load(&section) {
             Err(error) if is_absent(&error) => {
                 let note = "the weights behind its stored answers are not where they were: taken on trust";

@@ -197,6 +197,11 @@ struct Dtd {
 }
 
 impl Loss for Dtd {
+    /// The angle between logits is one of the logits themselves; standardised ones have mean 0 in any case.
+    fn reads_raw_logits(&self) -> bool {
+        matches!(self.spec.dynamic, Dynamic::Flsw { .. }) && !self.spec.standardise.is_on()
+    }
+
     fn loss(&self, step: &Step<'_>) -> Result<Tensor> {
         let (view, spec) = (step.view()?, &self.spec);
         let (student, teacher) = spec.standardise.pair(&view.student.logits, &view.teacher()?.logits)?;

@@ -87,7 +87,7 @@ impl Spec for FeedSpec {
     fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
         let mut taps = Taps::default();
         for (i, teacher) in site.teachers.iter().enumerate() {
-            let site = Site { teachers: std::slice::from_ref(teacher), ..*site };
+            let site = Site { teachers: std::slice::from_ref(teacher), logits: &[], ..*site };
             let pair = self.pairs.only(&site)?;
             let name = format!("teacher{}", i + 1);
             let graph = self.transform(&site, &name, pair.maps(&site)?)?;

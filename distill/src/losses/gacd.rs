@@ -143,7 +143,9 @@ impl Spec for GacdSpec {
 
     fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
         site.positive("temperature", self.temperature)?;
-        site.same_classes()?;
+        if self.weighting == Weighting::TeacherProbability {
+            site.same_classes()?;
+        }
         let dim = (self.anchor == Anchor::Embedded).then_some(self.dim);
         let embedding = Embedding::new(site, &self.pairs, dim)?;
         Ok(Box::new(Gacd { spec: self.clone(), embedding, queue: None, ids: Vec::new() }))

@@ -80,6 +80,12 @@ pub trait Loss: fmt::Debug + Send {
         false
     }
 
+    /// Whether a number added to all of a teacher's logits would change it: such a loss cannot learn of probabilities or
+    /// their logarithms, which are logits but for such a number.
+    fn reads_raw_logits(&self) -> bool {
+        false
+    }
+
     /// What it trains itself.
     fn params(&self) -> Vec<Param> {
         Vec::new()
@@ -132,6 +138,19 @@ trait Spec {
     fn files(&mut self) -> Vec<&mut PathBuf> {
         Vec::new()
     }
+
+    /// The settings that say something which the others leave unread, each with why.
+    fn idle(&self) -> Vec<Idle> {
+        Vec::new()
+    }
+}
+
+/// A setting that is written and not read, and why.
+pub(crate) type Idle = (&'static str, &'static str);
+
+/// Those of some settings that were changed from their defaults.
+fn changed<const N: usize>(settings: [(&'static str, bool); N], why: &'static str) -> Vec<Idle> {
+    settings.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| (name, why)).collect()
 }
 
 /// Makes the enum of all kinds of loss and what depends on the list.
@@ -171,6 +190,11 @@ macro_rules! registry {
             /// The kind, described for people.
             pub fn entry(&self) -> &'static Entry {
                 match self { $(Self::$kind(_) => &<$spec as Spec>::ENTRY,)* }
+            }
+
+            /// The settings that are written and not read.
+            pub(crate) fn idle(&self) -> Vec<Idle> {
+                match self { $(Self::$kind(spec) => spec.idle(),)* }
             }
 
             /// The files that it reads.

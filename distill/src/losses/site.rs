@@ -14,6 +14,9 @@ pub struct Site<'a> {
     pub student: &'a Graph,
     /// The networks that it learns from, in the order in which the recipe names them for this loss.
     pub teachers: &'a [Graph],
+    /// What the logits of each of them are of: so many classes, the student's where the numbers agree; or why they are of
+    /// other classes, in words. Empty where the graphs say it all.
+    pub logits: &'a [std::result::Result<usize, String>],
     /// Images in the training set; sample ids are below it.
     pub samples: usize,
     /// Seed of the run.
@@ -52,6 +55,13 @@ impl<'a> Site<'a> {
     /// Checks that student and teachers know the same number of classes, and says how many.
     pub(super) fn same_classes(&self) -> Result<usize> {
         let student = self.student;
+        let own: usize = student.output_shape().iter().product();
+        if let Some(Err(problem)) = self.logits.iter().find(|logits| logits.is_err()) {
+            return Err(self.error("kind", format!("reads the teacher's logits, and {problem}")));
+        }
+        if self.logits.len() == self.teachers.len() && self.logits.iter().all(|logits| *logits == Ok(own)) {
+            return Ok(own);
+        }
         if let Some(teacher) = self.teachers.iter().find(|teacher| teacher.output_shape() != student.output_shape()) {
             let classes = |graph: &Graph| format!("`{}` answers with {:?} logits", graph.name(), graph.output_shape());
             let problem = format!(
@@ -61,7 +71,7 @@ impl<'a> Site<'a> {
             );
             return Err(self.error("kind", problem));
         }
-        Ok(student.output_shape().iter().product())
+        Ok(own)
     }
 
     /// Checks that a setting is finite and above 0.

@@ -26,7 +26,7 @@ fn spec(text: &str) -> LossSpec {
 
 /// Where the loss `name` stands among these networks.
 fn site<'a>(name: &'a str, student: &'a Graph, teachers: &'a [Graph]) -> Site<'a> {
-    Site { name, student, teachers, samples: 10, seed: 0 }
+    Site { name, student, teachers, logits: &[], samples: 10, seed: 0 }
 }
 
 /// Name, input shape, output shape, number of nodes after the input.

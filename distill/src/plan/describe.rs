@@ -30,6 +30,9 @@ pub struct Description {
     /// Why they do not, where one may have hoped for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resident_note: Option<String>,
+    /// What people should know of the images: what was left out, which folders judge.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub image_notes: Vec<String>,
     /// Images to choose by.
     pub validation_images: usize,
     /// Images to be judged by.
@@ -170,6 +173,7 @@ impl Description {
                 Residence::Host { .. } => None,
             },
             resident_note: plan.residence.note().map(str::to_owned),
+            image_notes: plan.data.notes.clone(),
             validation_images: plan.data.validation.len(),
             test_images: plan.data.test.len(),
             classes: plan.data.classes().len(),
@@ -257,6 +261,7 @@ impl fmt::Display for Description {
         }
         let (train, validation, test) = (self.train_images, self.validation_images, self.test_images);
         writeln!(f, "images     {train} train, {validation} validation, {test} test, {} classes", self.classes)?;
+        self.image_notes.iter().try_for_each(|note| writeln!(f, "           {note}"))?;
         if let Some(bytes) = self.resident_bytes {
             writeln!(
                 f,

@@ -38,12 +38,31 @@ pub(crate) enum Source {
     Student(usize),
 }
 
+/// A teacher that losses may name.
+pub(crate) struct CastTeacher {
+    pub(crate) name: String,
+    pub(crate) graph: Graph,
+    /// What it can be asked for.
+    pub(crate) gives: Gives,
+    /// How many of the data's classes its logits are of, or why they are of others.
+    pub(crate) logits: std::result::Result<usize, String>,
+    /// What its answers are where they are no logits but for a softmax.
+    pub(crate) logarithms: Option<&'static str>,
+}
+
+impl CastTeacher {
+    /// A network of the data's classes.
+    pub(crate) fn whole(name: impl Into<String>, graph: Graph) -> Self {
+        let logits = Ok(graph.output_shape().iter().product());
+        Self { name: name.into(), graph, gives: Gives::All, logits, logarithms: None }
+    }
+}
+
 /// All that losses choose from, by name.
 pub(crate) struct Cast {
     /// The student, then the peers.
     pub(crate) students: Vec<(String, Graph)>,
-    /// Name, network, and what they can be asked for.
-    pub(crate) teachers: Vec<(String, Graph, Gives)>,
+    pub(crate) teachers: Vec<CastTeacher>,
     /// `clean`, then the others.
     pub(crate) views: Vec<String>,
     /// Those of them in which a sample is of more than one image.
@@ -64,7 +83,7 @@ pub(crate) struct Cast {
 impl Cast {
     /// A student and teachers, nothing else: what most recipes have.
     pub(crate) fn plain(student: &Graph, teachers: &[Graph], samples: usize, seed: u64) -> Self {
-        let named = |(i, graph): (usize, &Graph)| (format!("teacher{}", i + 1), graph.clone(), Gives::All);
+        let named = |(i, graph): (usize, &Graph)| CastTeacher::whole(format!("teacher{}", i + 1), graph.clone());
         Self {
             students: vec![(STUDENT.to_owned(), student.clone())],
             teachers: teachers.iter().enumerate().map(named).collect(),
@@ -88,10 +107,12 @@ impl Cast {
         let teachers = self.teachers_of(section)?;
         let views = self.views_of(section)?;
         let graphs: Vec<Graph> = teachers.iter().map(|source| self.graph(*source).clone()).collect();
+        let logits: Vec<_> = teachers.iter().map(|source| self.logits(*source)).collect();
         let site = Site {
             name: &section.name,
             student: &self.students[student].1,
             teachers: &graphs,
+            logits: &logits,
             samples: self.samples,
             seed: self.seed,
         };
@@ -100,6 +121,7 @@ impl Cast {
         let loss = spec.build(&site).map_err(|error| self.mention_logits_only(error, &teachers))?;
         let (taps, params) = (loss.taps(), loss.params());
         self.check_gives(section, &taps, &teachers, &views)?;
+        self.check_logarithms(section, &*loss, &teachers)?;
         check_names(section, &taps, &params)?;
         self.check_views(section, &*loss, &views)?;
         if teachers.contains(&Source::Student(student)) {
@@ -140,20 +162,46 @@ impl Cast {
     /// The network behind a source.
     pub(crate) fn graph(&self, source: Source) -> &Graph {
         match source {
-            Source::Teacher(i) => &self.teachers[i].1,
+            Source::Teacher(i) => &self.teachers[i].graph,
             Source::Student(i) => &self.students[i].1,
+        }
+    }
+
+    /// What the logits of a source are of.
+    fn logits(&self, source: Source) -> std::result::Result<usize, String> {
+        match source {
+            Source::Teacher(i) => self.teachers[i].logits.clone(),
+            Source::Student(i) => Ok(self.students[i].1.output_shape().iter().product()),
+        }
+    }
+
+    /// Checks that a loss which reads logits themselves is given such.
+    fn check_logarithms(&self, section: &LossSection, loss: &dyn Loss, teachers: &[Source]) -> Result<()> {
+        let logarithms = |source: &Source| match source {
+            Source::Teacher(i) => self.teachers[*i].logarithms.map(|what| (&self.teachers[*i].name, what)),
+            Source::Student(_) => None,
+        };
+        match teachers.iter().find_map(logarithms).filter(|_| loss.reads_raw_logits()) {
+            None => Ok(()),
+            Some((name, what)) => Err(Error::Recipe {
+                key: format!("losses.{}", section.name),
+                problem: format!(
+                    "`{}` as set here reads logits themselves and not their softmax, and `{name}` gives {what}\n  hint: use a teacher that answers with logits",
+                    section.loss.entry().kind
+                ),
+            }),
         }
     }
 
     /// The teacher, peer or student called `name`.
     pub(crate) fn source(&self, name: &str) -> Option<Source> {
-        let teacher = self.teachers.iter().position(|(own, ..)| own == name).map(Source::Teacher);
+        let teacher = self.teachers.iter().position(|teacher| teacher.name == name).map(Source::Teacher);
         teacher.or_else(|| self.students.iter().position(|(own, _)| own == name).map(Source::Student))
     }
 
     /// Names of everybody that answers to a batch.
     pub(crate) fn answering(&self) -> impl Iterator<Item = &str> {
-        let teachers = self.teachers.iter().map(|(name, ..)| name.as_str());
+        let teachers = self.teachers.iter().map(|teacher| teacher.name.as_str());
         teachers.chain(self.students.iter().map(|(name, _)| name.as_str()))
     }
 
@@ -188,10 +236,10 @@ impl Cast {
 
     /// Adds to an error about taps that a teacher has none.
     fn mention_logits_only(&self, error: Error, teachers: &[Source]) -> Error {
-        let has_none = |source: &&Source| matches!(source, Source::Teacher(i) if self.teachers[*i].2 != Gives::All);
+        let has_none = |source: &&Source| matches!(source, Source::Teacher(i) if self.teachers[*i].gives != Gives::All);
         match (error, teachers.iter().find(has_none)) {
             (Error::Recipe { key, problem }, Some(Source::Teacher(i))) if key.ends_with(".pairs") => {
-                let name = &self.teachers[*i].0;
+                let name = &self.teachers[*i].name;
                 let problem = format!("{problem}\n  note: `{name}` (an ONNX file or stored answers) gives only logits");
                 Error::Recipe { key, problem }
             }
@@ -211,7 +259,7 @@ impl Cast {
                 );
             }
             let reads_inside = taps.teachers.get(t).is_some_and(|nodes| !nodes.is_empty());
-            match self.teachers[*i].2 {
+            match self.teachers[*i].gives {
                 Gives::All => {}
                 _ if reads_inside => {
                     return fail("reads inside the teacher; an ONNX file or stored answers give only logits");

@@ -1,10 +1,12 @@
 //! The plan: a recipe with every name resolved and everything checked that can be checked before the first batch.
 
+mod classes;
 mod data;
 mod describe;
 mod losses;
 mod moves;
 mod residence;
+mod scan;
 mod sight;
 mod start;
 mod teachers;
@@ -24,11 +26,16 @@ use crate::params::Params;
 use crate::recipe::{CLEAN, NetworkSection, PeerSection, Recipe, STUDENT, TeacherNorm, Update, ViewKind, ViewSection};
 use crate::teacher::OpenOnnx;
 
-pub use data::PlannedData;
+pub(crate) use data::Subset;
+pub use data::{Fingerprints, PlannedData};
 pub use describe::Description;
+#[cfg(test)]
+pub(crate) use losses::CastTeacher;
 pub(crate) use losses::{Cast, PlannedLoss, Source, prefix};
 pub(crate) use moves::Moves;
 pub use residence::Residence;
+use scan::Look;
+pub use scan::{Hashes, Progress};
 pub(crate) use sight::Sight;
 use start::Start;
 pub(crate) use teachers::Gives;
@@ -41,6 +48,10 @@ pub(crate) use views::PlannedView;
 pub struct PlanOptions {
     /// Opens ONNX teachers; without it a recipe that names one is refused.
     pub onnx: Option<OpenOnnx>,
+    /// The folder in which the hashes of image files are kept between runs; without it every file is decoded.
+    pub cache: Option<PathBuf>,
+    /// Told how far the look at the images is.
+    pub progress: Option<Progress>,
     /// For tests that kill the program at a chosen place.
     #[doc(hidden)]
     pub failpoint: Failpoint,
@@ -129,10 +140,14 @@ impl Plan {
         }
         let opened = recipe.device.open()?;
         recipe.train.precision.check(&opened.device)?;
-        let data = PlannedData::open(&recipe.data, recipe.data.split_seed.unwrap_or(recipe.seed))?;
+        // The generations behind the first one learn from the same images as it does.
+        let look = Look { cache: options.cache.as_ref(), progress: options.progress.as_ref() };
+        let look = before.is_none().then_some(&look);
+        let data = PlannedData::open(&recipe.data, recipe.data.split_seed.unwrap_or(recipe.seed), look)?;
         let (network, student) = build_network(&recipe.student.network, "student.network", &data)?;
         let start = Start::of(&recipe, &student, data.classes(), &opened.device)?;
-        let question = Question { asked: Asked::of(&data, recipe.seed), epochs: recipe.train.epochs };
+        let (epochs, batch) = (recipe.train.epochs, recipe.train.batch);
+        let question = Question { asked: Asked::of(&data, recipe.seed), epochs, batch };
         let mut teachers = Vec::with_capacity(recipe.teachers.len());
         for section in &recipe.teachers {
             let key = format!("teachers.{}", section.name);
@@ -188,9 +203,10 @@ impl Plan {
 
     /// What people should know before it runs.
     pub fn notes(&self) -> impl Iterator<Item = &str> {
-        let teachers = self.teachers.iter().filter_map(|teacher| teacher.note.as_deref());
+        let data = self.data.notes.iter().map(String::as_str);
+        let teachers = self.teachers.iter().flat_map(|teacher| teacher.notes.iter().map(String::as_str));
         let own = self.remarks.iter().map(String::as_str);
-        self.device_note.as_deref().into_iter().chain(self.residence.note()).chain(teachers).chain(own)
+        self.device_note.as_deref().into_iter().chain(data).chain(self.residence.note()).chain(teachers).chain(own)
     }
 
     /// What would be run, for people ([`Display`](std::fmt::Display)) and programs (`serde`).
@@ -220,6 +236,7 @@ fn check_numbers(recipe: &Recipe) -> Result<()> {
     if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
         return Err(fail(key, "0, expected at least 1"));
     }
+    train.on_divergence.check()?;
     if train.epochs > MOST_EPOCHS {
         return Err(fail("train.epochs", format!("{}, expected at most {MOST_EPOCHS}", train.epochs)));
     }
@@ -362,7 +379,7 @@ fn cast(
     cast.classes = data.classes().to_vec();
     cast.counts = counts(data);
     cast.students.extend(peers.iter().map(|peer| (peer.name.clone(), peer.graph.clone())));
-    cast.teachers.extend(teachers.iter().map(|t| (t.name.clone(), t.graph.clone(), t.gives)));
+    cast.teachers.extend(teachers.iter().map(PlannedTeacher::cast));
     cast.own_sight = (0..teachers.len()).filter(|i| teachers[*i].sight.own().is_some()).collect();
     for (i, view) in recipe.views.iter().enumerate() {
         cast.views.push(view.name.clone());

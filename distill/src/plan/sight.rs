@@ -26,14 +26,20 @@ pub(crate) struct Own {
     size: [usize; 2],
 }
 
+/// What a preprocessing makes of the images of `data`, `[C, H, W]`.
+pub(super) fn made_by(own: &Preprocessing, data: &PlannedData) -> crate::Result<[usize; 3]> {
+    let image = data.pool.image(0)?;
+    let [height, width] = preprocessed_size(own, image.height(), image.width());
+    Ok([own.channels, height, width])
+}
+
 impl Sight {
     /// How a teacher that takes `input` (`[C, H, W]`) by its own preprocessing sees the images of `data`; the problem in words
     /// where it cannot.
     pub(super) fn find(data: &PlannedData, own: &Preprocessing, input: &[usize]) -> std::result::Result<Self, String> {
         let student = &data.pipeline.preprocessing;
-        let image = data.pool.image(0).map_err(|error| error.to_string())?;
-        let [own_height, own_width] = preprocessed_size(own, image.height(), image.width());
-        let made = [own.channels, own_height, own_width];
+        let made = made_by(own, data).map_err(|error| error.to_string())?;
+        let [_, own_height, own_width] = made;
         if made != *input {
             return Err(format!(
                 "takes {input:?}, and its preprocessing makes {made:?} of these images\n  hint: only its own `resize` and `crop` can say how it sees them; with `kind = \"weights\"` the recipe may state `preprocessing`"

@@ -3,19 +3,22 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use attar_models::classes::Alignment;
 use attar_models::rename::Head;
 use attar_models::zoo::{self, NetworkSpec};
-use attar_models::{Card, Graph, NodeId, Preprocessing, Weights, files, nearest};
+use attar_models::{Card, Graph, NodeId, Preprocessing, Weights, files};
 use candle_core::Device;
 
+use super::classes::{self, Logits};
 use super::data::PlannedData;
-use super::sight::Sight;
+use super::losses::CastTeacher;
+use super::sight::{Sight, made_by};
 use crate::error::{Error, Result};
 use crate::hash::file_sha256;
 use crate::labels::{Asked, Store};
 use crate::precision::Precision;
-use crate::recipe::{TeacherNorm, TeacherSection, TeacherSource};
-use crate::teacher::{OpenOnnx, Teacher, ZooTeacher, logits_only};
+use crate::recipe::{TeacherClasses, TeacherNorm, TeacherSection, TeacherSource};
+use crate::teacher::{Aligned, Answers, OnnxRequest, OnnxTeacher, OpenOnnx, Teacher, ZooTeacher, logits_only};
 
 /// A teacher that fits.
 pub struct PlannedTeacher {
@@ -33,9 +36,17 @@ pub struct PlannedTeacher {
     /// Of stored answers, what they are.
     pub(crate) answers_sha256: Option<String>,
     /// What people should know of it before a run.
-    pub(crate) note: Option<String>,
+    pub(crate) notes: Vec<String>,
     /// How it sees the student's images.
     pub(crate) sight: Sight,
+    /// Its own preprocessing; of stored answers the student's.
+    pub(crate) preprocessing: Preprocessing,
+    /// Which of its logits are the data's classes.
+    pub(crate) logits: Logits,
+    /// What its file gives.
+    pub(crate) answers: Answers,
+    /// Least accuracy before the first step, a share.
+    pub(crate) at_least: Option<f64>,
     kind: Kind,
 }
 
@@ -65,6 +76,8 @@ impl std::fmt::Debug for PlannedTeacher {
 pub(super) struct Question {
     pub(super) asked: Asked,
     pub(super) epochs: usize,
+    /// Images of a step.
+    pub(super) batch: usize,
 }
 
 impl PlannedTeacher {
@@ -78,10 +91,16 @@ impl PlannedTeacher {
         let fail = |problem: String| Error::Recipe { key: key.to_owned(), problem };
         let found = match &section.from {
             TeacherSource::Stored { path } => return Self::stored(section, path, data, question, onnx, &fail),
-            TeacherSource::Onnx { path, preprocessing } => open_onnx(path, preprocessing, section, onnx, &fail)?,
-            from => open_zoo(from, data, &fail)?,
+            TeacherSource::Onnx { .. } => open_onnx(section, data, question.batch, onnx, &fail)?,
+            from => open_zoo(from, section, data, &fail)?,
         };
-        check_labels(&found, data).map_err(&fail)?;
+        let count = found.graph.output_shape().iter().product();
+        let (logits, note) = classes::find(data.classes(), found.labels.as_deref(), count, section.classes.as_ref())
+            .map_err(|problem| Error::Recipe { key: format!("{key}.classes"), problem })?;
+        let named = |what: &str| format!("teacher `{}`: {what}", section.name);
+        let logits = logits.map_err(|problem| named(&problem));
+        let notes = [found.note.clone(), note, found.answers.note().map(str::to_owned)].into_iter().flatten();
+        check_at_least(section, &logits)?;
         let sight = Sight::find(data, &found.preprocessing, found.graph.input_shape()).map_err(&fail)?;
         Ok(Self {
             name: section.name.clone(),
@@ -91,15 +110,37 @@ impl PlannedTeacher {
             stated: found.stated,
             gives: if matches!(found.kind, Kind::Zoo(_)) { Gives::All } else { Gives::Logits },
             answers_sha256: None,
-            note: found.note.map(|note| format!("{key}: {note}")),
+            notes: notes.map(|note| named(&note)).collect(),
             sight,
+            preprocessing: found.preprocessing,
+            logits,
+            answers: found.answers,
+            at_least: section.at_least,
             kind: found.kind,
         })
+    }
+
+    /// How losses see it.
+    pub(super) fn cast(&self) -> CastTeacher {
+        let logarithms = match (self.gives, self.answers) {
+            (Gives::StoredLogits, _) => Some("stored answers, which are log-probabilities"),
+            (_, Answers::Probabilities) => Some("probabilities"),
+            (_, Answers::LogProbabilities) => Some("log-probabilities"),
+            (_, Answers::Logits) => None,
+        };
+        CastTeacher {
+            name: self.name.clone(),
+            graph: self.graph.clone(),
+            gives: self.gives,
+            logits: self.logits.as_ref().map(|alignment| alignment.columns.len()).map_err(Clone::clone),
+            logarithms,
+        }
     }
 
     /// The network of the generation before, while it has no weights yet: what a later generation can be checked against. It
     /// must not be asked anything.
     pub(super) fn forthcoming(section: &TeacherSection, graph: Graph) -> Self {
+        let logits = Ok(Alignment::same(graph.output_shape().iter().product()));
         Self {
             name: section.name.clone(),
             graph,
@@ -108,8 +149,12 @@ impl PlannedTeacher {
             stated: BTreeMap::new(),
             gives: Gives::All,
             answers_sha256: None,
-            note: None,
+            notes: Vec::new(),
             sight: Sight::Same,
+            preprocessing: Preprocessing::normalise(Vec::new(), Vec::new()),
+            logits,
+            answers: Answers::Logits,
+            at_least: None,
             kind: Kind::Zoo(Weights::default()),
         }
     }
@@ -130,6 +175,8 @@ impl PlannedTeacher {
         store.fits(&question.asked, question.epochs).map_err(fail)?;
         let key = format!("teachers.{}", section.name);
         let note = store.check(path, data, |behind| Self::load(behind, &key, data, question, onnx))?;
+        let logits = Ok(Alignment::same(store.manifest.asked.classes));
+        check_at_least(section, &logits)?;
         let manifest = &store.manifest;
         Ok(Self {
             name: section.name.clone(),
@@ -139,19 +186,27 @@ impl PlannedTeacher {
             stated: BTreeMap::new(),
             gives: Gives::StoredLogits,
             answers_sha256: Some(store.answers_sha256()),
-            note,
+            notes: note.into_iter().collect(),
             sight: Sight::Same,
+            preprocessing: data.pipeline.preprocessing.clone(),
+            logits,
+            answers: Answers::Logits,
+            at_least: section.at_least,
             kind: Kind::Ready(Box::new(store)),
         })
     }
 
     /// The teacher ready to answer, asked for these taps only. A network of the zoo computes in `precision`.
     pub(crate) fn start(self, taps: &[NodeId], precision: Precision, device: &Device) -> Result<Box<dyn Teacher>> {
-        match self.kind {
-            Kind::Zoo(weights) => {
-                Ok(Box::new(ZooTeacher::new(&self.graph, &weights, self.bn, taps, precision, device)?))
+        let teacher = match self.kind {
+            Kind::Zoo(weights) => Box::new(ZooTeacher::new(&self.graph, &weights, self.bn, taps, precision, device)?),
+            Kind::Ready(teacher) => teacher,
+        };
+        match self.logits {
+            Ok(alignment) if !alignment.is_identity() => {
+                Ok(Box::new(Aligned::new(teacher, &alignment.columns, device)?))
             }
-            Kind::Ready(teacher) => Ok(teacher),
+            _ => Ok(teacher),
         }
     }
 }
@@ -163,50 +218,73 @@ struct Found {
     labels: Option<Vec<String>>,
     stated: BTreeMap<String, f64>,
     file: PathBuf,
+    answers: Answers,
     kind: Kind,
     note: Option<String>,
 }
 
 fn open_onnx(
-    path: &Path,
-    preprocessing: &Preprocessing,
     section: &TeacherSection,
+    data: &PlannedData,
+    batch: usize,
     onnx: Option<&OpenOnnx>,
     fail: &dyn Fn(String) -> Error,
 ) -> Result<Found> {
+    let TeacherSource::Onnx { path, preprocessing, engine } = &section.from else {
+        return Err(fail("is no ONNX file".to_owned()));
+    };
     let Some(open) = onnx else {
         return Err(fail("this program was built without an engine for ONNX files".to_owned()));
     };
     if section.bn == TeacherNorm::Batch {
         return Err(fail("`bn = \"batch\"` needs the norms; those of an ONNX file are folded".to_owned()));
     }
-    let opened = open(path)?;
+    preprocessing.check().map_err(|error| fail(error.to_string()))?;
+    let input = Some(made_by(preprocessing, data)?);
+    let mut opened = open(&OnnxRequest { path, engine: engine.as_deref(), input })?;
+    rehearse(&mut opened, data.train.len(), batch).map_err(fail)?;
     Ok(Found {
         graph: logits_only(&section.name, opened.input, opened.classes)?,
         preprocessing: preprocessing.clone(),
         labels: None,
         stated: BTreeMap::new(),
         file: path.to_owned(),
+        answers: opened.answers,
         kind: Kind::Ready(Box::new(opened)),
         note: None,
     })
 }
 
-fn open_zoo(from: &TeacherSource, data: &PlannedData, fail: &dyn Fn(String) -> Error) -> Result<Found> {
-    let (file, card) = locate(from, data, fail)?;
+/// Asks for batches as an epoch has them, so that what fails at the first one fails in the plan.
+fn rehearse(teacher: &mut OnnxTeacher, images: usize, batch: usize) -> std::result::Result<(), String> {
+    let whole = batch.min(images);
+    let sizes = [Some(whole), Some(images % batch).filter(|rest| *rest > 0 && *rest != whole)];
+    for size in sizes.into_iter().flatten() {
+        let input = vec![0.0; size * teacher.input.iter().product::<usize>()];
+        let found =
+            (teacher.answer)(&input, size).map_err(|problem| format!("asked for a batch of {size}: {problem}"))?;
+        if found.len() != size * teacher.classes {
+            let expected = size * teacher.classes;
+            return Err(format!("answers a batch of {size} with {} numbers, expected {expected}", found.len()));
+        }
+    }
+    Ok(())
+}
+
+fn open_zoo(
+    from: &TeacherSource,
+    section: &TeacherSection,
+    data: &PlannedData,
+    fail: &dyn Fn(String) -> Error,
+) -> Result<Found> {
+    let (file, card) = locate(from, section, data, fail)?;
     let graph = zoo::build(&card.network).map_err(|error| fail(error.to_string()))?;
     let fitted = super::start::weights(&graph, &file, from.key(), &Head::Given)?;
     let (weights, note) = (fitted.weights, (!fitted.notes.is_empty()).then(|| fitted.notes.join("; ")));
     let labels = (!card.labels.is_empty()).then_some(card.labels);
-    Ok(Found {
-        graph,
-        preprocessing: card.preprocessing,
-        labels,
-        stated: card.stated,
-        file,
-        kind: Kind::Zoo(weights),
-        note,
-    })
+    let Stated { preprocessing, stated, .. } = card;
+    let (answers, kind) = (Answers::Logits, Kind::Zoo(weights));
+    Ok(Found { graph, preprocessing, labels, stated, file, answers, kind, note })
 }
 
 /// What is needed of a card, which a recipe may state instead.
@@ -219,7 +297,12 @@ struct Stated {
 }
 
 /// The file of weights and what is stated about it.
-fn locate(from: &TeacherSource, data: &PlannedData, fail: &dyn Fn(String) -> Error) -> Result<(PathBuf, Stated)> {
+fn locate(
+    from: &TeacherSource,
+    section: &TeacherSection,
+    data: &PlannedData,
+    fail: &dyn Fn(String) -> Error,
+) -> Result<(PathBuf, Stated)> {
     match from {
         TeacherSource::Run { path, checkpoint } => {
             let card = read_card(&path.join("card.json"))?;
@@ -233,9 +316,13 @@ fn locate(from: &TeacherSource, data: &PlannedData, fail: &dyn Fn(String) -> Err
         TeacherSource::Weights { path, card, network, preprocessing, .. } => match (card, network, preprocessing) {
             (Some(card), None, None) => Ok((path.clone(), read_card(card)?.into())),
             (None, Some(network), Some(preprocessing)) => {
-                let network = network.resolve(data.classes().len(), data.input);
+                let classes = match &section.classes {
+                    Some(TeacherClasses::Names(names)) => names.len(),
+                    _ => data.classes().len(),
+                };
                 let preprocessing = preprocessing.clone();
                 preprocessing.check().map_err(|error| fail(error.to_string()))?;
+                let network = network.resolve(classes, made_by(&preprocessing, data)?);
                 Ok((path.clone(), Stated { network, labels: Vec::new(), preprocessing, stated: BTreeMap::new() }))
             }
             _ => Err(fail(
@@ -261,31 +348,15 @@ fn read_card(path: &Path) -> Result<Card> {
     Ok(Card::from_json(&text, path)?)
 }
 
-/// Class counts must agree, and names too where both sides have them and mean the same set.
-fn check_labels(found: &Found, data: &PlannedData) -> std::result::Result<(), String> {
-    let (own, classes) = (data.classes(), found.graph.output_shape());
-    if classes != [own.len()] {
-        return Err(format!("has {} classes, the data {}", classes.iter().product::<usize>(), own.len()));
-    }
-    let Some(labels) = &found.labels else { return Ok(()) };
-    let sorted = |names: &[String]| {
-        let mut names = names.to_vec();
-        names.sort();
-        names
-    };
-    match labels.iter().zip(own).position(|(a, b)| a != b) {
-        Some(at) if sorted(labels) == sorted(own) => Err(format!(
-            "has the same classes in another order: class {at} is `{}`, in the data `{}`",
-            labels[at], own[at]
-        )),
-        Some(at) => {
-            let near = nearest(&labels[at], own.iter().map(String::as_str));
-            let near = near.map(|near| format!("; did it mean `{near}`?")).unwrap_or_default();
-            Err(format!(
-                "was trained on other classes: class {at} is `{}`, in the data `{}`{near}",
-                labels[at], own[at]
-            ))
+/// `at_least` is a share that can be measured.
+fn check_at_least(section: &TeacherSection, logits: &Logits) -> Result<()> {
+    let fail = |problem: String| Error::Recipe { key: format!("teachers.{}.at_least", section.name), problem };
+    match (section.at_least, logits) {
+        (None, _) => Ok(()),
+        (Some(share), _) if !(0.0..=1.0).contains(&share) => {
+            Err(fail(format!("{share}, expected a share of right answers from 0 to 1, e.g. 0.6")))
         }
-        None => Ok(()),
+        (Some(_), Err(problem)) => Err(fail(format!("cannot be measured: {problem}"))),
+        (Some(_), Ok(_)) => Ok(()),
     }
 }

@@ -55,9 +55,14 @@ impl PlannedView {
                 let unknown = || fail("against", format!("unknown name `{against}`\n  known: {}", known.join(", ")));
                 asks = Some(cast.source(against).ok_or_else(unknown)?);
                 if let Some(Source::Teacher(i)) = asks
-                    && cast.teachers[i].2 != Gives::All
+                    && cast.teachers[i].gives != Gives::All
                 {
                     return Err(fail("against", "an ONNX file or stored answers have no gradient".to_owned()));
+                }
+                if let (Some(Source::Teacher(i)), Climb::Labels) = (asks, climb)
+                    && let Err(problem) = &cast.teachers[i].logits
+                {
+                    return Err(fail("against", format!("the attack climbs from the labels, and {problem}")));
                 }
                 if matches!(asks, Some(Source::Teacher(i)) if cast.own_sight.contains(&i)) {
                     let problem = "sees the images in its own size, where the student's pixels cannot be moved";
@@ -73,7 +78,7 @@ impl PlannedView {
                 }
                 let chooser = match (teacher, cast.teachers.len()) {
                     (Some(name), _) => {
-                        let known: Vec<&str> = cast.teachers.iter().map(|(name, ..)| name.as_str()).collect();
+                        let known: Vec<&str> = cast.teachers.iter().map(|teacher| teacher.name.as_str()).collect();
                         let position = known.iter().position(|known| known == name);
                         let unknown =
                             || fail("teacher", format!("unknown name `{name}`\n  known: {}", known.join(", ")));
@@ -84,7 +89,7 @@ impl PlannedView {
                         return Err(fail("teacher", format!("the recipe has {count} teachers: say which one chooses")));
                     }
                 };
-                if cast.teachers[chooser].2 == Gives::StoredLogits {
+                if cast.teachers[chooser].gives == Gives::StoredLogits {
                     return Err(fail("teacher", "stored answers are to training images, not to others".to_owned()));
                 }
                 asks = Some(Source::Teacher(chooser));

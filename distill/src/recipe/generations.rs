@@ -94,8 +94,8 @@ impl Recipe {
     fn taught_by(&self, run: &Path) -> TeacherSection {
         let from = TeacherSource::Run { path: run.to_owned(), checkpoint: Some(self.export.weights) };
         match self.teachers.first() {
-            Some(teacher) => TeacherSection { from, ..teacher.clone() },
-            None => TeacherSection { name: "teacher".to_owned(), from, bn: super::TeacherNorm::default() },
+            Some(teacher) => TeacherSection { from, classes: None, at_least: None, ..teacher.clone() },
+            None => TeacherSection::new("teacher", from),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! [`Plan`](crate::plan::Plan).
 
 mod cast;
+mod divergence;
 mod error;
 mod generations;
 mod load;
@@ -13,7 +14,9 @@ mod paths;
 mod plain;
 mod start;
 mod training;
+mod validation;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use attar_data::{Augment, Source};
@@ -28,11 +31,13 @@ use crate::optim::OptimiserSpec;
 use crate::precision::Precision;
 
 pub use cast::{CLEAN, Climb, Names, PeerSection, RobustnessSection, STUDENT, Update, ViewKind, ViewSection};
+pub use divergence::OnDivergence;
 pub use generations::GenerationSection;
 #[cfg(test)]
 pub(crate) use plain::PLAIN;
 pub use start::{StartHead, StartSection};
 pub use training::{RateFactor, Sampling};
+pub use validation::Validation;
 
 /// A training run as written down: data, student, teachers, losses, schedule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -80,9 +85,8 @@ pub struct Recipe {
 pub struct DataSection {
     /// The data set.
     pub source: Source,
-    /// Share of the training images held out for validation (stratified, seeded), in `[0, 1)`. With 0 there is no
-    /// validation and `best` is the last epoch.
-    pub validation: f64,
+    /// Which images the best epoch is chosen by: a share of the training images, or a folder of their own.
+    pub validation: Validation,
     /// Evaluation preprocessing: also what the exported model states.
     pub preprocessing: Preprocessing,
     /// Augmentation of training images, in order.
@@ -187,6 +191,19 @@ pub struct TeacherSection {
     /// Statistics its batch norms use.
     #[serde(default)]
     pub bn: TeacherNorm,
+    /// Names of its classes, where it carries none or more of them than the data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<TeacherClasses>,
+    /// Least accuracy before the first step, a share from 0 to 1; a teacher below it is an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_least: Option<f64>,
+}
+
+impl TeacherSection {
+    /// A teacher with nothing but a name and a place.
+    pub fn new(name: impl Into<String>, from: TeacherSource) -> Self {
+        Self { name: name.into(), from, bn: TeacherNorm::default(), classes: None, at_least: None }
+    }
 }
 
 /// Where a teacher comes from. Its preprocessing is always stated, by its card or by the recipe, never guessed.
@@ -234,7 +251,33 @@ pub enum TeacherSource {
         path: PathBuf,
         /// Its preprocessing.
         preprocessing: Preprocessing,
+        /// The runtime that runs it, `tract` or `ort`; the first at hand if left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        engine: Option<String>,
     },
+}
+
+/// The classes of a teacher by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected a list of its class names in the order of its logits, or a table such as { tench = 0 } from the data's class names to its own names or numbers"
+)]
+pub enum TeacherClasses {
+    /// All of its names, in the order of its logits.
+    Names(Vec<String>),
+    /// For each class of the data its name or number (from 0) among the teacher's.
+    Map(BTreeMap<String, TeacherClass>),
+}
+
+/// One class of a teacher.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected the number of one of the teacher's logits, from 0, or the name of a class")]
+pub enum TeacherClass {
+    /// Position among its logits, from 0.
+    Index(usize),
+    /// Its name, of a teacher whose card has names.
+    Name(String),
 }
 
 /// Statistics that a teacher's batch norms use.
@@ -315,6 +358,9 @@ pub struct TrainSection {
     /// Also write a checkpoint every so many steps inside an epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint_every_steps: Option<usize>,
+    /// What to do when a loss, a gradient or a weight is no finite number any more.
+    #[serde(default, skip_serializing_if = "OnDivergence::is_stop")]
+    pub on_divergence: OnDivergence,
     /// Also evaluate on the test split after every epoch and report its best, as the authors of channel distillation
     /// do. Nothing is ever chosen by it.
     #[serde(default)]

@@ -8,7 +8,7 @@ use super::{Recipe, TeacherSource};
 
 impl Recipe {
     /// Makes every relative path absolute, taking it as relative to `directory`.
-    pub(super) fn resolve_paths(&mut self, directory: &Path) {
+    pub fn resolve_paths(&mut self, directory: &Path) {
         self.each_path(|path| *path = normalise(&directory.join(&path)));
     }
 

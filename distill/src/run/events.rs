@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::metrics::Row;
+use super::teacher_check::TeacherCheck;
 use crate::error::{Error, Result};
 use crate::files::io;
 
@@ -44,12 +45,48 @@ pub enum Event {
         /// Steps of the epoch under way that are complete.
         steps_done: usize,
     },
-    /// A teacher was checked on the validation split before the first step.
+    /// A run goes on for more epochs than it was started with; what was trained before, was under the schedule of fewer.
+    Extended {
+        /// Epochs of the recipe before.
+        from: usize,
+        /// Epochs of the recipe from now on.
+        to: usize,
+        /// Epochs complete.
+        epochs_done: usize,
+        /// Steps of the epoch under way that are complete.
+        steps_done: usize,
+    },
+    /// The test images are others than when the run was started; it is judged by those of now.
+    TestImagesChanged {
+        /// Their fingerprint before.
+        then: String,
+        /// Their fingerprint now.
+        now: String,
+    },
+    /// Training left the finite numbers and goes back to a checkpoint.
+    RolledBack {
+        /// Epoch in which it diverged, from 1.
+        epoch: usize,
+        /// Step of that epoch, from 1.
+        step: usize,
+        /// Which number was not finite.
+        what: String,
+        /// Epochs of the checkpoint; 0 with no steps is the start.
+        epochs_done: usize,
+        /// Steps of the checkpoint in the epoch after them.
+        steps_done: usize,
+        /// What the recipe's learning rate is multiplied with from now on.
+        rate: f64,
+    },
+    /// A teacher was measured before the first step.
     Teacher {
         /// Its name.
         name: String,
-        /// Accuracy in percent; absent without a validation split.
+        /// Accuracy on the validation split in percent; absent without one.
         val_top1: Option<f64>,
+        /// What it was measured on, and what is suspicious; absent where its logits are of other classes than the data's.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        check: Option<TeacherCheck>,
     },
     /// A step is done; logged every [`LOG_EVERY`] steps of the run and at the end of an epoch.
     Step {

@@ -70,8 +70,8 @@ impl Judge {
         let labels = &batch.labels;
         rows.iter().zip(labels).try_for_each(|(row, label)| self.student.add(row, *label))?;
         for ((tally, comparison), teacher) in self.teachers.iter_mut().zip(teachers) {
-            if teacher.teacher.only_samples() {
-                continue; // stored answers know no test images
+            if teacher.teacher.only_samples() || teacher.worth.is_none() {
+                continue; // stored answers know no test images, and logits of other classes are not compared
             }
             let pixels = match teacher.sight.own() {
                 None => input.clone(),

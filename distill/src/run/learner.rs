@@ -84,9 +84,38 @@ pub(super) struct RunningTeacher {
     pub(super) name: String,
     pub(super) teacher: Box<dyn Teacher>,
     pub(super) sight: Sight,
+    /// By what it can be judged; nothing where its logits are of other classes than the data's.
+    pub(super) worth: Option<Worth>,
+}
+
+/// By what a teacher can be judged.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Worth {
+    /// Its own preprocessing.
+    pub(super) preprocessing: Preprocessing,
+    /// An accuracy of its card in percent, with its name.
+    pub(super) stated: Option<(&'static str, f64)>,
+    /// Least accuracy, a share.
+    pub(super) at_least: Option<f64>,
+}
+
+impl Worth {
+    fn of(teacher: &PlannedTeacher) -> Option<Self> {
+        let stated = |name: &'static str| teacher.stated.get(name).map(|value| (name, *value));
+        teacher.logits.is_ok().then(|| Self {
+            preprocessing: teacher.preprocessing.clone(),
+            stated: stated("test_top1").or_else(|| stated("val_top1")),
+            at_least: teacher.at_least,
+        })
+    }
 }
 
 impl RunningTeacher {
+    /// A network that sees the student's batches and is not judged.
+    pub(super) fn plain(name: impl Into<String>, teacher: Box<dyn Teacher>) -> Self {
+        Self { name: name.into(), teacher, sight: Sight::Same, worth: None }
+    }
+
     /// Answers to a batch as its sight has it loaded: the student's, or its own.
     pub(super) fn outputs(&mut self, question: &Question<'_>, taps: &[NodeId]) -> Result<crate::network::Outputs> {
         let pixels = self.sight.apply(question.pixels)?;
@@ -126,9 +155,9 @@ impl Learner {
         }
         let mut running = Vec::with_capacity(teachers.len());
         for (i, teacher) in teachers.into_iter().enumerate() {
-            let (name, sight) = (teacher.name.clone(), teacher.sight.clone());
+            let (name, sight, worth) = (teacher.name.clone(), teacher.sight.clone(), Worth::of(&teacher));
             let teacher = teacher.start(&taps_of(&losses, Source::Teacher(i)), train.precision, &device)?;
-            running.push(RunningTeacher { name, teacher, sight });
+            running.push(RunningTeacher { name, teacher, sight, worth });
         }
         let mut learner = Self {
             optimisers: (0..turns(train, students.len())).map(|_| train.optimiser.build()).collect::<Result<_>>()?,

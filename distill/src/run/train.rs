@@ -19,7 +19,6 @@ use crate::error::Result;
 use crate::measures::percent;
 use crate::network::Network;
 use crate::recipe::Sampling;
-use crate::teacher::Question;
 
 /// Where the batches of an epoch come from.
 enum Feed {
@@ -32,35 +31,13 @@ enum Feed {
 impl Run<'_> {
     /// Trains to the last epoch.
     pub(super) fn train(&mut self) -> Result<()> {
+        let start = self.start_to_go_back_to()?;
         while self.state.epochs_done < self.setup.recipe.train.epochs && self.stopped_early().is_none() {
-            self.epoch()?;
+            if let Err(error) = self.epoch() {
+                self.roll_back(error, start.as_ref())?;
+            }
         }
         self.tell_early_end()
-    }
-
-    /// Accuracy of every teacher on the validation split, before anybody learns from it.
-    pub(super) fn check_teachers(&mut self) -> Result<()> {
-        for i in 0..self.learner.teachers.len() {
-            let name = self.learner.teachers[i].name.clone();
-            let mut top1 = None;
-            if !(self.setup.data.validation.is_empty() || self.learner.teachers[i].teacher.only_samples()) {
-                self.observer.event(&Event::Preparing { what: format!("checking teacher `{name}`") });
-                let teacher = &mut self.learner.teachers[i];
-                let mut evaluation = evaluation(&self.setup, &self.setup.data.validation);
-                let own = teacher.sight.own().cloned();
-                if let Some(own) = &own {
-                    evaluation.preprocessing = &own.preprocessing;
-                }
-                let scores = evaluation.run(
-                    |x| Ok(teacher.outputs(&Question { pixels: x, samples: None }, &[])?.logits),
-                    |_, _, _| Ok(()),
-                )?;
-                self.state.teacher_top1.insert(name.clone(), Exact(scores.top1()));
-                top1 = Some(scores.top1());
-            }
-            self.tell(&Event::Teacher { name, val_top1: top1 })?;
-        }
-        Ok(())
     }
 
     /// One epoch, or the rest of one.

@@ -1,5 +1,6 @@
 //! Teachers: a batch in, logits and taps out; the trainer cannot tell one kind from another.
 
+mod aligned;
 mod onnx;
 mod stored;
 mod zoo;
@@ -10,7 +11,8 @@ use candle_core::Tensor;
 use crate::error::{Error, Result};
 use crate::network::Outputs;
 
-pub use onnx::{Answer, OnnxTeacher, OpenOnnx};
+pub(crate) use aligned::Aligned;
+pub use onnx::{Answer, Answers, OnnxRequest, OnnxTeacher, OpenOnnx};
 pub(crate) use zoo::ZooTeacher;
 
 /// What a teacher is asked.

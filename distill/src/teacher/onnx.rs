@@ -14,7 +14,43 @@ use crate::network::Outputs;
 pub type Answer = Box<dyn FnMut(&[f32], usize) -> std::result::Result<Vec<f32>, String> + Send>;
 
 /// Opens an ONNX file as a teacher. The front door supplies it, because engines live in another room.
-pub type OpenOnnx = Box<dyn Fn(&Path) -> Result<OnnxTeacher>>;
+pub type OpenOnnx = Box<dyn Fn(&OnnxRequest<'_>) -> Result<OnnxTeacher>>;
+
+/// Which file to open, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OnnxRequest<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// The runtime that the recipe names (`tract`, `ort`); the first at hand if it names none.
+    pub engine: Option<&'a str>,
+    /// What its preprocessing makes of the images, `[C, H, W]`, for a file that leaves sizes open.
+    pub input: Option<[usize; 3]>,
+}
+
+/// What an ONNX file answers with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Answers {
+    /// Logits.
+    #[default]
+    Logits,
+    /// Probabilities; [`OnnxTeacher::answer`] hands over `ln max(p, 2^-126)`.
+    Probabilities,
+    /// Log-probabilities, handed over as they are.
+    LogProbabilities,
+}
+
+impl Answers {
+    /// What people should know of a teacher that answers so; nothing where it answers with logits.
+    pub(crate) fn note(self) -> Option<&'static str> {
+        match self {
+            Self::Logits => None,
+            Self::Probabilities => Some(
+                "answers with probabilities: taken as ln max(p, 2^-126); a probability below 2^-126 is one there, and what it was is lost",
+            ),
+            Self::LogProbabilities => Some("answers with log-probabilities: taken as they are"),
+        }
+    }
+}
 
 /// An ONNX file as a teacher: logits only, no taps.
 pub struct OnnxTeacher {
@@ -24,6 +60,8 @@ pub struct OnnxTeacher {
     pub input: [usize; 3],
     /// Number of logits.
     pub classes: usize,
+    /// What the file gives. `answer` hands over logits, or log-probabilities, which are logits as good as any to a softmax.
+    pub answers: Answers,
 }
 
 impl fmt::Debug for OnnxTeacher {
@@ -53,7 +91,8 @@ mod tests {
             2 => Ok(images.iter().flat_map(|v| [*v, -*v]).collect()),
             _ => Err("only two".to_owned()),
         };
-        let mut teacher = OnnxTeacher { answer: Box::new(answer), input: [1, 1, 1], classes: 2 };
+        let mut teacher =
+            OnnxTeacher { answer: Box::new(answer), input: [1, 1, 1], classes: 2, answers: Answers::Logits };
         let two = Tensor::from_vec(vec![1f32, 3.0], (2, 1, 1, 1), &Device::Cpu)?;
         assert_eq!(
             teacher.outputs(&Question { pixels: &two, samples: None }, &[])?.logits.to_vec2::<f32>()?,

@@ -83,7 +83,7 @@ fn channel_is_pytorchs() {
 
 /// Where the loss `name` stands among these networks.
 fn site<'a>(name: &'a str, student: &'a Graph, teachers: &'a [Graph]) -> Site<'a> {
-    Site { name, student, teachers, samples: 10, seed: 0 }
+    Site { name, student, teachers, logits: &[], samples: 10, seed: 0 }
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn one_map([channels, height, width]: [usize; 3]) -> Graph {
 fn build(text: &str, student: &Graph, teacher: &Graph) -> Result<Box<dyn Loss>> {
     let spec: LossSpec = toml::from_str(text).unwrap();
     let teachers = [teacher.clone()];
-    spec.build(&Site { name: "x", student, teachers: &teachers, samples: 10, seed: 0 })
+    spec.build(&Site { name: "x", student, teachers: &teachers, logits: &[], samples: 10, seed: 0 })
 }
 
 fn kind(name: &str) -> String {

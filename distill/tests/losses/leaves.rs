@@ -72,7 +72,7 @@ pub const SAMPLES: usize = 9;
 
 pub fn build(text: &str, student: &Graph, teachers: &[Graph]) -> Result<Box<dyn Loss>> {
     let spec: LossSpec = toml::from_str(text).unwrap();
-    spec.build(&Site { name: "x", student, teachers, samples: SAMPLES, seed: 7 })
+    spec.build(&Site { name: "x", student, teachers, logits: &[], samples: SAMPLES, seed: 7 })
 }
 
 impl Scene {

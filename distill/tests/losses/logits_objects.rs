@@ -53,7 +53,7 @@ fn network(classes: usize) -> Graph {
 fn build(text: &str, classes: usize) -> Result<Box<dyn Loss>> {
     let spec: LossSpec = toml::from_str(text).unwrap();
     let (student, teachers) = (network(classes), [network(classes)]);
-    spec.build(&Site { name: "x", student: &student, teachers: &teachers, samples: 6, seed: 0 })
+    spec.build(&Site { name: "x", student: &student, teachers: &teachers, logits: &[], samples: 6, seed: 0 })
 }
 
 /// A batch: logits of the student and of one teacher, and labels.

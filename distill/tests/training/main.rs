@@ -5,9 +5,12 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod cast;
+mod diverge;
 mod labels;
 mod learn;
+mod leave;
 mod logits;
+mod places;
 mod resident;
 mod resume;
 mod scene;

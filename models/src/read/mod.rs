@@ -1,5 +1,6 @@
 //! Reading weights: safetensors and PyTorch checkpoints, told apart by their first bytes, never by executing anything.
 
+mod batch;
 mod choose;
 mod legacy;
 mod pickle;
@@ -13,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::weights::Weights;
 
+pub use self::batch::{PythonBatch, python_batch};
 pub use self::pth::parse as parse_pth;
 pub use self::safetensors::parse as parse_safetensors;
 

@@ -73,6 +73,11 @@ impl Default for Spread {
 }
 
 impl Standardise {
+    /// Whether logits are standardised.
+    pub(in crate::losses) fn is_on(self) -> bool {
+        self != Self::Switch(false)
+    }
+
     /// The logits of student and teacher as the loss reads them; the teacher's are constants.
     ///
     /// # Errors

@@ -70,6 +70,11 @@ struct Meal {
 }
 
 impl Loss for Meal {
+    /// The discriminator does.
+    fn reads_raw_logits(&self) -> bool {
+        self.discriminator.is_some()
+    }
+
     fn params(&self) -> Vec<Param> {
         self.discriminator.as_ref().map(Discriminator::params).unwrap_or_default()
     }

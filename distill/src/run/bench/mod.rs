@@ -27,9 +27,9 @@ use crate::network::Network;
 use crate::network::profile::{Profile, profiled};
 use crate::optim::OptimiserSpec;
 use crate::params::Params;
-use crate::plan::{Cast, PlannedLoss, Sight, Source, available_threads};
+use crate::plan::{Cast, PlannedLoss, Source, available_threads};
 use crate::precision::Precision;
-use crate::recipe::{LossSection, TeacherNorm, TrainSection, Update};
+use crate::recipe::{LossSection, OnDivergence, TeacherNorm, TrainSection, Update};
 use crate::teacher::ZooTeacher;
 
 pub use batches::{generate, save};
@@ -131,7 +131,7 @@ impl Trainer {
         if let (Some(graph), Some(weights)) = (&teacher, &teacher_weights) {
             let teacher =
                 Box::new(ZooTeacher::new(graph, weights, TeacherNorm::Running, &taps, case.precision, &case.device)?);
-            learner.teachers.push(RunningTeacher { name: "teacher".to_owned(), teacher, sight: Sight::Same });
+            learner.teachers.push(RunningTeacher::plain("teacher", teacher));
         }
         Ok(Self { learner, teacher: teacher_weights, batches, pool, done: 0 })
     }
@@ -234,6 +234,7 @@ fn train(case: &Case) -> TrainSection {
         eval_every: 1,
         patience: None,
         checkpoint_every_steps: None,
+        on_divergence: OnDivergence::Stop,
         report_best_on_test: false,
     }
 }

@@ -10,7 +10,7 @@ use super::*;
 use crate::losses::{Teachers, catalog};
 use crate::network::Network;
 use crate::params::Params;
-use crate::plan::{Cast, Gives, PlannedLoss, Sight, Source};
+use crate::plan::{Cast, CastTeacher, PlannedLoss, Source};
 use crate::precision::Precision;
 use crate::recipe::{PLAIN, Recipe, TeacherNorm};
 use crate::run::learner::{Parts, RunningTeacher, taps_of};
@@ -132,7 +132,7 @@ fn learner(losses: &str, teachers: &[u64]) -> Learner {
     let recipe = recipe(losses);
     let (student, teacher) = (graph("resnet8"), graph("resnet14"));
     let mut cast = Cast::plain(&student, &[], 64, recipe.seed);
-    cast.teachers.extend(teachers.iter().map(|seed| (format!("t{seed}"), teacher.clone(), Gives::All)));
+    cast.teachers.extend(teachers.iter().map(|seed| CastTeacher::whole(format!("t{seed}"), teacher.clone())));
     let losses: Vec<PlannedLoss> = recipe.losses.iter().map(|section| cast.fit(section).unwrap()).collect();
     let taps: Vec<_> = (0..teachers.len()).map(|i| taps_of(&losses, Source::Teacher(i))).collect();
     let params = Params::init(&student, recipe.seed, "", &Device::Cpu).unwrap();
@@ -143,7 +143,7 @@ fn learner(losses: &str, teachers: &[u64]) -> Learner {
         let zoo = ZooTeacher::new(&teacher, trained(*seed), TeacherNorm::Running, taps, Precision::F32, &Device::Cpu)
             .unwrap();
         let name = format!("t{seed}");
-        learner.teachers.push(RunningTeacher { name, teacher: Box::new(zoo), sight: Sight::Same });
+        learner.teachers.push(RunningTeacher::plain(name, Box::new(zoo)));
     }
     learner
 }

@@ -12,7 +12,7 @@ mod many;
 use super::*;
 use crate::network::Network;
 use crate::params::Params;
-use crate::plan::{Cast, Gives, PlannedLoss, PlannedView, Sight, Source};
+use crate::plan::{Cast, CastTeacher, PlannedLoss, PlannedView, Source};
 use crate::precision::Precision;
 use crate::recipe::{PLAIN, Recipe, TeacherNorm, Update};
 use crate::run::learner::{Parts, RunningTeacher, Student, taps_of};
@@ -77,7 +77,7 @@ fn graph(name: &str) -> Graph {
 fn learner(recipe: &Recipe) -> Learner {
     let (student, teacher) = (graph("resnet8"), graph("resnet14"));
     let mut cast = Cast::plain(&student, &[], 6, recipe.seed);
-    cast.teachers.push(("t".to_owned(), teacher.clone(), Gives::All));
+    cast.teachers.push(CastTeacher::whole("t", teacher.clone()));
     cast.students.extend(recipe.peers.iter().map(|peer| (peer.name.clone(), graph(&peer.network.name))));
     cast.views.extend(recipe.views.iter().map(|view| view.name.clone()));
     let losses: Vec<PlannedLoss> = recipe.losses.iter().map(|section| cast.fit(section).unwrap()).collect();
@@ -94,7 +94,7 @@ fn learner(recipe: &Recipe) -> Learner {
     let mut learner = Learner::new(&recipe.train, recipe.seed, parts).unwrap();
     let weights = generated::weights(&teacher, 2);
     let zoo = ZooTeacher::new(&teacher, &weights, TeacherNorm::Running, &taps, Precision::F32, &Device::Cpu).unwrap();
-    learner.teachers.push(RunningTeacher { name: "t".to_owned(), teacher: Box::new(zoo), sight: Sight::Same });
+    learner.teachers.push(RunningTeacher::plain("t", Box::new(zoo)));
     learner
 }
 
