@@ -17,4 +17,5 @@ mod scene;
 mod schemes;
 mod sight;
 mod teachers;
+mod tune;
 mod wrong;
