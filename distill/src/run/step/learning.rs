@@ -10,7 +10,7 @@ use super::*;
 use crate::losses::{Teachers, catalog};
 use crate::network::Network;
 use crate::params::Params;
-use crate::plan::{Cast, CastTeacher, PlannedLoss, Sight, Source};
+use crate::plan::{Cast, CastTeacher, PlannedLoss, Source};
 use crate::precision::Precision;
 use crate::recipe::{PLAIN, Recipe, TeacherNorm};
 use crate::run::learner::{Parts, RunningTeacher, taps_of};

@@ -11,7 +11,7 @@ mod features;
 use super::*;
 use crate::network::Network;
 use crate::params::Params;
-use crate::plan::{Cast, CastTeacher, PlannedLoss, PlannedView, Sight, Source};
+use crate::plan::{Cast, CastTeacher, PlannedLoss, PlannedView, Source};
 use crate::precision::Precision;
 use crate::recipe::{PLAIN, Recipe, TeacherNorm, Update};
 use crate::run::learner::{Parts, RunningTeacher, Student, taps_of};
