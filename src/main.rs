@@ -73,6 +73,10 @@ const PROGRAM: &str = "attar";
 fn main() -> ExitCode {
     attar_distill::keep_freed_memory();
     let verb = Cli::parse().verb;
+    if let Err(problem) = attar_distill::check_level() {
+        cli::complain(&problem);
+        return Exit::Error.into();
+    }
     cli::interrupt::watch(match verb {
         Verb::Train(_) | Verb::Distill(_) => {
             "interrupted\n  hint: the same command with `--resume` goes on after what is done"

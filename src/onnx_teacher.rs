@@ -41,7 +41,10 @@ fn open(request: &OnnxRequest<'_>) -> Result<OnnxTeacher, Error> {
 /// Another runtime may take what the first at hand does not, where no better hint is there.
 fn with_hint(problem: String, unnamed: bool) -> String {
     match unnamed && !problem.contains("hint:") {
-        true => problem + "\n  hint: `engine = \"ort\"` in the recipe asks ONNX Runtime (`attar doctor` says whether it is there)",
+        true => {
+            problem
+                + "\n  hint: `engine = \"ort\"` in the recipe asks ONNX Runtime (`attar doctor` says whether it is there)"
+        }
         false => problem,
     }
 }

@@ -20,7 +20,7 @@ pub mod recipe;
 pub mod run;
 pub mod teacher;
 
-pub use attar_kernels::keep_freed_memory;
+pub use attar_kernels::{check_level, keep_freed_memory};
 pub use device::DeviceChoice;
 pub use error::{Error, Result};
 pub use network::{Gradients, Network, Outputs, Tape};

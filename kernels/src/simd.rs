@@ -7,14 +7,34 @@ use std::sync::OnceLock;
 use pulp::{Arch, WithSimd};
 
 /// The best instructions that this machine has, or the level that `ATTAR_SIMD` names: `scalar`, or `avx2` on x86-64.
-/// A level that the machine or the build does not have is passed over. The variable is for tests and for comparing
-/// levels; it is read once.
+/// Programs ask [`check_level`] first, so that a level that is not there ends them and is not passed over. The variable is
+/// for tests and for comparing levels; it is read once.
 pub(crate) fn arch() -> Arch {
     static ARCH: OnceLock<Arch> = OnceLock::new();
     *ARCH.get_or_init(|| {
         let wanted = std::env::var("ATTAR_SIMD").unwrap_or_default();
         named(&wanted).unwrap_or_default()
     })
+}
+
+/// Whether the level that `ATTAR_SIMD` names, where it names one, is there.
+///
+/// # Errors
+/// In words for people: a level that there is not, or that this machine does not have.
+pub fn check_level() -> Result<(), String> {
+    check(&std::env::var_os("ATTAR_SIMD").unwrap_or_default().to_string_lossy())
+}
+
+fn check(level: &str) -> Result<(), String> {
+    if level.is_empty() || named(level).is_some() {
+        return Ok(());
+    }
+    let known = if cfg!(target_arch = "x86_64") { "scalar, avx2" } else { "scalar" };
+    let here: Vec<&str> = ["scalar", "avx2"].into_iter().filter(|level| named(level).is_some()).collect();
+    Err(format!(
+        "ATTAR_SIMD={level}: no such level here\n  known: {known}; this machine has: {}\n  hint: unset it for the best one that this machine has",
+        here.join(", ")
+    ))
 }
 
 fn named(level: &str) -> Option<Arch> {
@@ -87,4 +107,19 @@ impl Drop for Scratch {
 #[inline(always)]
 pub(crate) fn with_scratch<T>(len: usize, work: impl FnOnce(&mut [f32]) -> T) -> T {
     work(&mut Scratch::lend(len))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_that_is_not_there_is_told() {
+        assert!(check("").is_ok() && check("scalar").is_ok());
+        let problem = check("avx9").unwrap_err();
+        assert!(
+            problem.contains("ATTAR_SIMD=avx9") && problem.contains("scalar") && problem.contains("hint:"),
+            "{problem}"
+        );
+    }
 }

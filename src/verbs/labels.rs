@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use attar_distill::labels::{self, Told};
-use attar_distill::{Plan, Recipe};
+use attar_distill::{Plan, PlanOptions, Recipe};
 
 use super::train::options;
 use crate::source::CacheArgs;
@@ -17,7 +17,7 @@ use attar_infer::cli::say;
 /// goes on.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Of many classes only the likeliest need be kept (--top): what they leave of the probability is spread over the others.\n\nExamples:\n  attar labels student.toml --out labels/student\n  attar labels student.toml --top 2 --out labels/top2\n  attar distill student.toml --out runs/by-labels --set 'teachers.teacher.from={ kind = \"stored\", path = \"labels/student\" }'"
+    after_help = "Of many classes only the likeliest need be kept (--top): what they leave of the probability is spread over the others.\n\nExamples:\n  attar labels student.toml --out labels/student\n  attar labels student.toml --top 2 --out labels/top2\n  attar labels student.toml --out labels/student --stamp\n  attar distill student.toml --out runs/by-labels --set 'teachers.teacher.from={ kind = \"stored\", path = \"labels/student\" }'"
 )]
 pub(crate) struct Args {
     /// The recipe (TOML).
@@ -34,6 +34,9 @@ pub(crate) struct Args {
     /// Classes to keep of each image; all without it.
     #[arg(long)]
     top: Option<usize>,
+    /// Add to an older store in DIR which images it answers: its teacher, the recipe's, is asked again for a sample first.
+    #[arg(long, conflicts_with_all = ["epochs", "top"])]
+    stamp: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -48,8 +51,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if epochs == 0 {
         bail!("--epochs 0, expected at least 1");
     }
-    let plan = Plan::new(recipe, args.cache.apply(options()))?;
+    // Only the teacher is asked; what the student does with its answers is another recipe's business.
+    let plan = Plan::new(recipe, PlanOptions { allow_idle: true, ..args.cache.apply(options()) })?;
     plan.notes().for_each(say);
+    if args.stamp {
+        return stamp(plan, args);
+    }
     let mut said = None;
     let manifest = labels::write(plan, &args.out, epochs, args.top, |told: Told| {
         let percent = 100 * told.images / told.of_images.max(1);
@@ -61,5 +68,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     super::print(&match args.json {
         true => serde_json::to_string_pretty(&manifest)?,
         false => args.out.display().to_string(),
+    })
+}
+
+fn stamp(plan: Plan, args: &Args) -> Result<()> {
+    let stamped = labels::stamp(plan, &args.out)?;
+    super::print(&match (args.json, stamped.asked) {
+        (true, asked) => serde_json::to_string_pretty(&serde_json::json!({
+            "images_sha256": stamped.images_sha256,
+            "asked_again": asked,
+        }))?,
+        (false, 0) => format!("{} names its images already: {}", args.out.display(), stamped.images_sha256),
+        (false, asked) => format!(
+            "{}: the teacher gave its answers to {asked} images again; the store now names its images: {}",
+            args.out.display(),
+            stamped.images_sha256
+        ),
     })
 }

@@ -35,6 +35,10 @@ pub(crate) struct Args {
     /// train.epochs, go on for longer, after the end, too.
     #[arg(long)]
     resume: bool,
+    /// Carry out a recipe in which something does nothing (a loss whose weight is 0 in every epoch, a setting that the
+    /// others leave unread, a network that no loss reaches) instead of refusing it: for trials.
+    #[arg(long)]
+    allow_idle: bool,
     /// Say what a loss, a method (cd, gkd, edt, ka, lskd) or a topic (schedules, views, teachers, init, ...) is, and stop.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["recipe", "data", "set", "out", "dry_run", "resume"])]
     explain: Option<String>,
@@ -55,6 +59,12 @@ pub(crate) struct Args {
     wishes: Wishes,
     #[command(flatten)]
     cache: CacheArgs,
+}
+
+impl Args {
+    fn options(&self) -> PlanOptions {
+        PlanOptions { allow_idle: self.allow_idle, ..self.cache.apply(options()) }
+    }
 }
 
 /// Whether a student learns from labels alone.
@@ -81,9 +91,9 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
     }
     let directory = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&recipe.name));
     let generations = recipe.generations(&directory)?;
-    Plan::check_generations(&generations)?;
+    Plan::check_generations(&generations, args.allow_idle)?;
     if args.dry_run {
-        return dry_run(generations, args.cache, args.json);
+        return dry_run(generations, args);
     }
     if !args.resume {
         generations.iter().try_for_each(|(_, place)| run::free(place))?;
@@ -98,7 +108,7 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
         }
         // A chain goes on where it stopped: what was not begun begins, but for the first, which somebody resumes.
         let resume = args.resume && (i == 0 || directory.join("recipe.toml").is_file());
-        receipt = Some(carry_out(Plan::new(recipe, args.cache.apply(options()))?, &directory, resume)?);
+        receipt = Some(carry_out(Plan::new(recipe, args.options())?, &directory, resume)?);
     }
     super::print(&match args.json {
         true => super::versioned(&receipt)?,
@@ -109,6 +119,11 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
 /// The recipe that is named, or the one that `attar new` makes of the options, and how messages call it.
 fn recipe(args: &Args) -> Result<(Recipe, PathBuf)> {
     match (&args.recipe, &args.data) {
+        // clap does not ask for --data where it would conflict with the recipe.
+        (Some(path), _) if args.wishes != Wishes::default() => bail!(
+            "--student, --epochs and what goes with them make a recipe of --data; {} is one already\n  hint: --set KEY=VALUE changes it, e.g. --set train.epochs=5",
+            path.display()
+        ),
         (Some(path), _) => Ok((Recipe::load(path, &args.set)?, path.clone())),
         (None, Some(data)) => {
             let made = new::make(data, &args.wishes)?;
@@ -142,11 +157,11 @@ pub(crate) fn is_alone(recipe: &Recipe) -> bool {
 }
 
 /// The plan of the first generation; those behind it wait for its weights.
-fn dry_run(generations: Vec<(Recipe, PathBuf)>, cache: CacheArgs, json: bool) -> Result<()> {
+fn dry_run(generations: Vec<(Recipe, PathBuf)>, args: &Args) -> Result<()> {
     let mut generations = generations.into_iter();
     let Some((first, _)) = generations.next() else { bail!("the recipe has no generation") };
-    let description = Plan::new(first, cache.apply(options()))?.describe();
-    if json {
+    let description = Plan::new(first, args.options())?.describe();
+    if args.json {
         return super::print(&super::versioned(&description)?);
     }
     let mut text = description.to_string();

@@ -71,7 +71,9 @@ fn json_is_all_of_stdout_and_progress_is_on_stderr() {
 fn losses_are_explained_with_paper_and_settings() {
     let scene = scene();
     let all = scene.attar(&["losses"]).ok().out;
-    for part in ["cross-entropy", "arXiv 1503.02531", "temperature", "no teacher", "--explain KIND"] {
+    for part in
+        ["cross-entropy", "arXiv 1503.02531", "temperature", "no teacher", "--explain NAME", "lskd", "schedules"]
+    {
         assert!(all.contains(part), "no `{part}` in\n{all}");
     }
     let one = scene.attar(&["distill", "--explain", "kd"]).ok().out;
@@ -131,12 +133,13 @@ fn a_wrong_name_is_answered_by_the_near_one() {
 #[test]
 fn a_flag_without_its_object_is_an_error() {
     let scene = scene();
-    let cases: [(&[&str], &str); 9] = [
-        (&["models", "--classes", "5"], "[NAME]"),
-        (&["models", "--input", "3x32x32"], "[NAME]"),
+    let cases: [(&[&str], &str); 10] = [
+        (&["models", "--classes", "5"], "<NAME>"),
+        (&["models", "--input", "3x32x32"], "<NAME>"),
         (&["doctor", "--device", "cpu"], "--ops"),
         (&["doctor", "--ops", "--ort-library", "x.so"], "--ort-library"),
         (&["train", "alone.toml", "--student", "resnet8"], "--data"),
+        (&["train", "alone.toml", "--epochs", "5"], "--data"),
         (&["train", "--data", "idx:data"], "--student"),
         (&["distill", "--explain", "kd", "--resume"], "--resume"),
         (&["new", "idx:data", "--student", "resnet8", "--teacher-network", "resnet8"], "--teacher <"),

@@ -103,7 +103,7 @@ fn prepare(root: &Path) {
         attar(root, &[&args[..], extra].concat()).ok().out + more
     };
     std::fs::write(root.join("teacher.toml"), recipe("teacher", "mobilenet_v2", "", &[])).unwrap();
-    let teacher = "\n[[teachers]]\nname = \"teacher\"\nfrom = { kind = \"run\", path = \"runs/teacher\" }\n\n[[losses]]\nname = \"kd\"\nweight = 0.9\nloss = { kind = \"kd\" }\n";
+    let teacher = "\n[[teachers]]\nname = \"teacher\"\nfrom = { kind = \"run\", path = \"runs/teacher\" }\n\n[[losses]]\nname = \"kd\"\nweight = 0.9\nloss = { kind = \"kd\", temperature = 4.0 }\n";
     std::fs::write(root.join("student.toml"), recipe("student", "resnet8", teacher, &[])).unwrap();
     let compared = root.join("recipes/fashion-mnist");
     std::fs::create_dir_all(&compared).unwrap();

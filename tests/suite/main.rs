@@ -6,6 +6,7 @@
 mod bad_input;
 mod cli;
 mod compare;
+mod data;
 mod exit_codes;
 mod help;
 mod hints;

@@ -59,8 +59,8 @@ fn an_interrupted_run_is_exported_marked_and_goes_on() {
 
     // It is alive: nobody else may go on with it, or export it.
     let second = scene.attar(&train("runs/cut", &["--set", "train.epochs=40", "--resume"]));
-    second.fails(&["belongs to a living run", &format!("process {} on ", child.id())]);
-    scene.attar(&["export", "runs/cut", "--unfinished"]).fails(&["belongs to a living run"]);
+    second.fails(&["is in use by", &format!("process {} on ", child.id())]);
+    scene.attar(&["export", "runs/cut", "--unfinished"]).fails(&["is in use by"]);
     child.kill().unwrap();
     child.wait().unwrap();
 

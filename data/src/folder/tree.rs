@@ -58,7 +58,7 @@ impl Tree<'_> {
         let mut left_out = LeftOut::default();
         parts.iter().for_each(|part| left_out.extend(&part.left_out));
         notes.extend(left_out.note());
-        self.refuse(findings)?;
+        self.refuse(&findings)?;
         let mut parts = parts.into_iter().map(|part| Arc::new(part) as Arc<dyn Dataset>);
         match (parts.next(), parts.next(), parts.next()) {
             (Some(train), Some(test), validation) => Ok(Splits { train, test, validation, notes }),
@@ -80,7 +80,7 @@ impl Tree<'_> {
         };
         let mut part = self.part(&name, &directory, &classes, lacking, &mut notes);
         findings.append(&mut part.findings);
-        self.refuse(findings)?;
+        self.refuse(&findings)?;
         notes.extend(part.images.left_out.note());
         let present = classes.len() - part.empty.len();
         if !known.is_empty() && present < classes.len() {
@@ -273,7 +273,7 @@ impl Tree<'_> {
     }
 
     /// All findings as one error.
-    fn refuse(&self, findings: Vec<Finding>) -> Result<()> {
+    fn refuse(&self, findings: &[Finding]) -> Result<()> {
         let hint = match findings.first() {
             None => return Ok(()),
             Some(found) if found.problem.contains("are read") || found.problem.contains("begins like") => {
@@ -284,7 +284,7 @@ impl Tree<'_> {
             }
             _ => "`attar data check` looks at every file",
         };
-        let problem = match findings.as_slice() {
+        let problem = match findings {
             [found] => {
                 return Err(Error::format(&self.root.join(&found.name), format!("{}\n  hint: {hint}", found.problem)));
             }

@@ -58,7 +58,7 @@ impl Cache {
         let name: String =
             hash(absolute(root).as_os_str().as_encoded_bytes())[..12].iter().map(|b| format!("{b:02x}")).collect();
         let path = folder.join("scans").join(name);
-        let known = files::read(&path, MOST_BYTES).ok().and_then(entries).unwrap_or_default();
+        let known = files::read(&path, MOST_BYTES).ok().and_then(|bytes| entries(&bytes)).unwrap_or_default();
         let today = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| (time.as_secs() / 86_400) as u32);
         Self { path, known, today, settled: SETTLED, used: Mutex::default(), made: 0.into() }
     }
@@ -165,7 +165,7 @@ fn make_room(folder: &Path, own: &Path) {
 }
 
 /// The entries of a cache file, if it is whole and of this version.
-fn entries(bytes: Vec<u8>) -> Option<Vec<u8>> {
+fn entries(bytes: &[u8]) -> Option<Vec<u8>> {
     let end = bytes.len().checked_sub(32)?;
     let body = bytes.get(MAGIC.len()..end).filter(|body| body.len().is_multiple_of(ENTRY))?;
     (bytes.starts_with(MAGIC) && hash(&bytes[..end]) == bytes[end..]).then(|| body.to_vec())

@@ -11,6 +11,7 @@
 //! learning_rate = { at = [[0, 0.1], [0.5, 0.01]], unit = "fraction" }   # fractions of the run, 0 to 1
 //! ```
 
+mod reach;
 mod read;
 #[cfg(test)]
 mod tests;

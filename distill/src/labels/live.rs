@@ -84,6 +84,19 @@ impl Store {
             }
             loaded => loaded?,
         };
+        self.compare(teacher, directory, data, SAMPLES)?;
+        Ok(None)
+    }
+
+    /// Asks the teacher behind the store for about `count` images of the first epoch, from all over the training images.
+    pub(super) fn compare(
+        &mut self,
+        teacher: PlannedTeacher,
+        directory: &Path,
+        data: &PlannedData,
+        count: usize,
+    ) -> Result<usize> {
+        let manifest = self.manifest.clone();
         let fail = |problem: String| Error::Format { path: directory.to_owned(), problem };
         if teacher.weights_sha256 != manifest.weights_sha256 {
             let problem = "the teacher's weights have changed since its answers were stored\n  hint: write them again with `attar labels` into another directory";
@@ -93,7 +106,8 @@ impl Store {
             let problem = "the teacher sees the images another way than when its answers were stored\n  hint: write them again with `attar labels` into another directory";
             return Err(fail(problem.to_owned()));
         }
-        let ids: Vec<u32> = (0..data.train.len().min(SAMPLES) as u32).collect();
+        let stride = data.train.len().div_ceil(count).max(1);
+        let ids: Vec<u32> = (0..data.train.len() as u32).step_by(stride).collect();
         let mut live = Live::start(teacher, &Device::Cpu)?;
         let pipeline = live.sight.pipeline(&data.pipeline);
         let batch = train_batch(data.train.as_ref(), &ids, &pipeline, manifest.asked.seed, 1)?;
@@ -107,6 +121,6 @@ impl Store {
                 )));
             }
         }
-        Ok(None)
+        Ok(ids.len())
     }
 }

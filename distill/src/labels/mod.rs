@@ -7,6 +7,7 @@
 
 mod live;
 mod record;
+mod stamp;
 mod store;
 mod write;
 
@@ -17,10 +18,12 @@ use attar_models::Preprocessing;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::error::Result;
 use crate::hash::hex;
 use crate::plan::PlannedData;
 use crate::recipe::TeacherSource;
 
+pub use stamp::{Stamped, stamp};
 pub(crate) use store::Store;
 pub use write::{Told, write};
 
@@ -50,14 +53,20 @@ pub struct Manifest {
     pub teacher_preprocessing: Option<Preprocessing>,
     /// What was asked.
     pub asked: Asked,
+    /// Names of the classes in the order of the answers; absent from stores of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<String>>,
+    /// Fingerprint of the training images in their order, pixels and labels: what the answers are to. Absent from stores of
+    /// before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images_sha256: Option<String>,
     /// Classes kept of each sample.
     pub top: usize,
     /// sha256 of each finished epoch's file, from epoch 1.
     pub epochs: Vec<String>,
 }
 
-/// What determines every pixel that the teacher saw, but for the images themselves: of those it knows how many there are and
-/// their labels, and the teacher is asked again for some.
+/// What determines every pixel that the teacher saw, but for the images themselves: those [`Manifest::images_sha256`] names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
@@ -108,6 +117,11 @@ impl Asked {
         }
         found
     }
+}
+
+/// Fingerprint of the training images of a run in their order, in hex: all of them are decoded.
+pub(crate) fn images_sha256(data: &PlannedData) -> Result<String> {
+    Ok(hex(&attar_data::fingerprint(data.train.as_ref())?))
 }
 
 /// The file of an epoch.

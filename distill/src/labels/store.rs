@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use attar_models::classes::align;
 use attar_models::files;
 
 use super::record::{decode, size};
-use super::{Asked, MANIFEST, Manifest, VERSION, epoch_file};
+use super::{Asked, MANIFEST, Manifest, VERSION, epoch_file, images_sha256};
 use crate::error::{Error, Result};
 use crate::hash::{file_sha256, sha256};
+use crate::plan::PlannedData;
 use crate::recipe::TeacherSource;
 
 /// A store and the epoch that is being read.
@@ -67,6 +69,32 @@ impl Store {
                 "holds {stored} epochs, the recipe trains for {epochs}\n  hint: `attar labels --epochs {epochs}` goes on where it stopped"
             )),
             _ => Ok(()),
+        }
+    }
+
+    /// Checks that the store answers these very images, in this order and with classes of these names, which needs no
+    /// teacher. `Some` note where it is too old to say.
+    pub(crate) fn names(&self, data: &PlannedData) -> Result<Option<String>> {
+        let fail = |problem: String| Error::Format { path: self.directory.clone(), problem };
+        let again = "write the answers again with `attar labels` into another directory";
+        if let Some(classes) = self.manifest.classes.as_deref().filter(|classes| *classes != data.classes()) {
+            let problem = match align(data.classes(), classes) {
+                Ok(_) => "its classes come in another order, and so do its images".to_owned(),
+                Err(problem) => format!("it answers for other classes: {problem}"),
+            };
+            return Err(fail(format!("{problem}\n  hint: {again}")));
+        }
+        match &self.manifest.images_sha256 {
+            Some(named) if *named != images_sha256(data)? => Err(fail(format!(
+                "its answers are to other pictures than these, or to these in another order\n  hint: bring the pictures back, or {again}"
+            ))),
+            Some(_) => Ok(None),
+            None => Ok(Some(format!(
+                "WARNING: teacher `{}`: the store {} is of before stores named their images: that its answers are to these very pictures is taken on trust\n  hint: `attar labels RECIPE --out {} --stamp`, with the recipe that it was written by, asks the teacher again for a sample and adds the name",
+                self.manifest.teacher,
+                self.directory.display(),
+                self.directory.display()
+            ))),
         }
     }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::live::Live;
 use super::record::encode;
-use super::{Asked, MANIFEST, Manifest, VERSION, epoch_file};
+use super::{Asked, MANIFEST, Manifest, VERSION, epoch_file, images_sha256};
 use crate::error::{Error, Result};
 use crate::files::{io, replace};
 use crate::hash::sha256;
-use crate::plan::{Plan, PlannedTeacher};
+use crate::plan::{Plan, PlannedData, PlannedTeacher};
 use crate::recipe::{Recipe, TeacherNorm, TeacherSource};
-use crate::run::{How, PROGRAM, Prefetch, batches, input, pool};
+use crate::run::{How, Owner, PROGRAM, Prefetch, batches, input, pool};
 
 /// How far the writing is: epochs that are done, of how many, images of the one under way, of how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct Told {
 ///
 /// # Errors
 /// Another number of teachers than one, one whose answers depend on the company of an image (`bn = "batch"`), a directory
-/// with other answers, an image that cannot be read, a full disk.
+/// with other answers or another process at work, an image that cannot be read, a full disk.
 pub fn write(
     plan: Plan,
     directory: &Path,
@@ -45,7 +45,8 @@ pub fn write(
     })?;
     let asked = Asked::of(&data, recipe.seed);
     let top = top.unwrap_or(asked.classes).min(asked.classes);
-    let mut manifest = begin(directory, &recipe, &teacher, asked, top)?;
+    let mut manifest = begin(directory, &recipe, &data, &teacher, asked, top)?;
+    let _owner = Owner::take(directory)?;
     let (workers, loaders) = (pool(plan.threads)?, Arc::new(pool(plan.threads)?));
     let mut teacher = Live::start(teacher, &device)?;
     workers.install(|| {
@@ -79,10 +80,20 @@ pub fn write(
 
 /// The manifest to go on with: a new one, or that of the directory if it holds answers of the same teacher to the same
 /// question.
-fn begin(directory: &Path, recipe: &Recipe, teacher: &PlannedTeacher, asked: Asked, top: usize) -> Result<Manifest> {
+fn begin(
+    directory: &Path,
+    recipe: &Recipe,
+    data: &PlannedData,
+    teacher: &PlannedTeacher,
+    asked: Asked,
+    top: usize,
+) -> Result<Manifest> {
     if teacher.bn == TeacherNorm::Batch {
         let problem = "with bn = \"batch\" an answer depends on the batch around it and cannot be stored";
         return Err(fail("teachers.bn", problem.to_owned()));
+    }
+    if let Err(problem) = &teacher.logits {
+        return Err(fail("teachers", format!("its answers to these images cannot be stored: {problem}")));
     }
     if asked.classes > usize::from(u16::MAX) {
         return Err(fail("data", format!("{} classes, at most {} can be stored", asked.classes, u16::MAX)));
@@ -105,6 +116,8 @@ fn begin(directory: &Path, recipe: &Recipe, teacher: &PlannedTeacher, asked: Ask
         from,
         teacher_preprocessing: teacher.sight.own().map(|own| own.preprocessing.clone()),
         asked,
+        classes: Some(data.classes().to_vec()),
+        images_sha256: Some(images_sha256(data)?),
         top,
         epochs: Vec::new(),
     };
@@ -119,6 +132,14 @@ fn begin(directory: &Path, recipe: &Recipe, teacher: &PlannedTeacher, asked: Ask
         let teacher = (&a.weights_sha256, &a.teacher_preprocessing) == (&b.weights_sha256, &b.teacher_preprocessing);
         teacher && (&a.asked, a.top) == (&b.asked, b.top)
     };
+    if there.images_sha256.is_none() && same(&there, &fresh) {
+        let problem = "is of before stores named their images\n  hint: `attar labels RECIPE --out DIR --stamp` adds the name, then it goes on";
+        return Err(Error::Format { path: directory.to_owned(), problem: problem.to_owned() });
+    }
+    if same(&there, &fresh) && (&there.images_sha256, &there.classes) != (&fresh.images_sha256, &fresh.classes) {
+        let problem = "holds answers to other pictures, or to these in another order\n  hint: choose another directory";
+        return Err(Error::Format { path: directory.to_owned(), problem: problem.to_owned() });
+    }
     if same(&there, &fresh) {
         there.epochs.truncate(intact);
         return Ok(there);
@@ -127,7 +148,7 @@ fn begin(directory: &Path, recipe: &Recipe, teacher: &PlannedTeacher, asked: Ask
     Err(Error::Format { path: directory.to_owned(), problem: problem.to_owned() })
 }
 
-fn save(manifest: &Manifest, directory: &Path) -> Result<()> {
+pub(super) fn save(manifest: &Manifest, directory: &Path) -> Result<()> {
     let path = directory.join(MANIFEST);
     let text = serde_json::to_vec_pretty(manifest)
         .map_err(|error| Error::Format { path: path.clone(), problem: error.to_string() })?;

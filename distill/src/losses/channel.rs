@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::differentiable::mean_squared;
 use super::pairs::{self, Pair, Pairs};
 use super::regressor::norm;
-use super::{Basis, Entry, Loss, Site, Spec, Step, Taps, Teachers, setting};
+use super::{Basis, Entry, Idle, Loss, Site, Spec, Step, Taps, Teachers, changed, setting};
 use crate::error::Result;
 use crate::ops::global_avg_pool;
 
@@ -115,6 +115,13 @@ impl Spec for ChannelSpec {
             setting("relu", "true | false", Some("true"), "whether connectors end in a ReLU"),
         ],
     };
+
+    fn idle(&self) -> Vec<Idle> {
+        match self.connector {
+            Connect::None => changed([("relu", self.relu != yes())], "connector = \"none\", and it is the connectors'"),
+            Connect::Always | Connect::OnMismatch => Vec::new(),
+        }
+    }
 
     fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
         let taps = self.pairs.taps(site, |pair| self.connector(site, pair))?;

@@ -51,8 +51,7 @@ pub fn weighted_cross_entropy(
     mixed: bool,
 ) -> Result<Tensor> {
     let (rows, classes) = logits.dims2()?;
-    let numbers: Vec<f32> = weights.iter().map(|weight| *weight as f32).collect();
-    let weights = Tensor::from_vec(numbers, (1, classes), logits.device())?.to_dtype(logits.dtype())?;
+    let weights = Tensor::from_slice(weights, (1, classes), logits.device())?.to_dtype(logits.dtype())?;
     let targets = targets.detach().to_dtype(logits.dtype())?;
     let share = match mixed {
         true => 1.0 / rows.max(1) as f64,
@@ -87,9 +86,9 @@ impl Spec for CrossEntropySpec {
             setting("label_smoothing", "0 to 1", Some("0"), "share of the target spread over all classes"),
             setting(
                 "class_weights",
-                "`\"balanced\"`, a list, a table by class",
+                "balanced, a list, a table by class",
                 None,
-                "what each class counts; balanced: as rarer as it is, so that all count alike",
+                "what each class counts; balanced: the more the rarer it is, so that all count alike",
             ),
         ],
     };

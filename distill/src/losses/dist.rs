@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::logits::{STANDARDISE, Standardise};
 use super::softmax::soften;
-use super::{Basis, Entry, Loss, Site, Spec, Step, Teachers, setting};
+use super::{Basis, Entry, Idle, Loss, Site, Spec, Step, Teachers, changed, setting};
 use crate::error::Result;
 
 /// Settings of [`dist`].
@@ -89,6 +89,11 @@ impl Spec for DistSpec {
             STANDARDISE,
         ],
     };
+
+    fn idle(&self) -> Vec<Idle> {
+        let none = self.beta == 0.0 && self.gamma == 0.0;
+        changed([("beta", none)], "with gamma it is 0, and the loss with them")
+    }
 
     fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
         site.positive("temperature", self.temperature)?;

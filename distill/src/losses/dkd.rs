@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::logits::several_classes;
 use super::logits::{STANDARDISE, Standardise, at_label, beside_label, divergence, log_sum_exp};
 use super::softmax::soften;
-use super::{Basis, Entry, Loss, Site, Spec, Step, Teachers, log_softmax, setting};
+use super::{Basis, Entry, Idle, Loss, Site, Spec, Step, Teachers, changed, log_softmax, setting};
 use crate::error::Result;
 
 /// Settings of [`dkd`].
@@ -98,6 +98,11 @@ impl Spec for DkdSpec {
             STANDARDISE,
         ],
     };
+
+    fn idle(&self) -> Vec<Idle> {
+        let none = self.alpha == 0.0 && self.beta == 0.0;
+        changed([("alpha", none)], "with beta it is 0, and the loss with them")
+    }
 
     fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
         site.positive("temperature", self.temperature)?;

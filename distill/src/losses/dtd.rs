@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::logits::{DENOMINATOR, EPSILON, STANDARDISE, WRONG};
 use super::logits::{Denominator, Repair, Standardise, Wrong, cross, tenth};
-use super::{Basis, Entry, Loss, Site, Spec, Step, Teachers, log_softmax, setting};
+use super::{Basis, Entry, Idle, Loss, Site, Spec, Step, Teachers, log_softmax, setting};
 use crate::error::Result;
 
 /// Settings of [`dtd`].
@@ -176,6 +176,10 @@ impl Spec for DtdSpec {
             STANDARDISE,
         ],
     };
+
+    fn idle(&self) -> Vec<Idle> {
+        self.repair().idle()
+    }
 
     fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
         site.positive("temperature", self.temperature)?;

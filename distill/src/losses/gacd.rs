@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::contrast::info_nce;
 use super::embedding::Embedding;
 use super::logits::trust;
-use super::{Basis, Entry, Loss, Pairs, Param, Site, Spec, Step, Taps, Teachers, pairs, setting};
+use super::{Basis, Entry, Idle, Loss, Pairs, Param, Site, Spec, Step, Taps, Teachers, changed, pairs, setting};
 use crate::error::{Error, Result};
 
 /// Settings of [`gacd`].
@@ -140,6 +140,18 @@ impl Spec for GacdSpec {
             setting("pairs", pairs::VALUES, Some("penultimate"), "the features that are compared, one pair"),
         ],
     };
+
+    fn idle(&self) -> Vec<Idle> {
+        let own = Self::default();
+        let fixed = self.anchor == Anchor::Fixed && self.dim != own.dim;
+        let alike = self.weighting == Weighting::None && self.denominator != own.denominator;
+        let mut idle = changed([("dim", fixed)], "a fixed anchor is as wide as the teacher's feature");
+        idle.extend(changed(
+            [("denominator", alike)],
+            "weighting = \"none\", and without weights both are the batch size",
+        ));
+        idle
+    }
 
     fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
         site.positive("temperature", self.temperature)?;

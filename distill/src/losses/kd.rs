@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::logits::{DENOMINATOR, EPSILON, STANDARDISE, WRONG};
 use super::logits::{Denominator, Repair, Standardise, Wrong, tenth};
 use super::softmax::{Shares, divergence_from, soften};
-use super::{Basis, Entry, Loss, Site, Spec, Step, Teachers, setting};
+use super::{Basis, Entry, Idle, Loss, Site, Spec, Step, Teachers, setting};
 use crate::error::Result;
 
 /// Settings of [`kd`] and [`repaired_kd`].
@@ -94,6 +94,10 @@ impl Spec for KdSpec {
             STANDARDISE,
         ],
     };
+
+    fn idle(&self) -> Vec<Idle> {
+        self.repair().idle()
+    }
 
     fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
         site.positive("temperature", self.temperature)?;

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::kd::kd;
 use super::logits::{STANDARDISE, Standardise};
 use super::softmax::soften;
-use super::{Basis, Entry, Loss, Site, Spec, Step, Teachers, log_softmax, setting};
+use super::{Basis, Entry, Idle, Loss, Site, Spec, Step, Teachers, changed, log_softmax, setting};
 use crate::error::Result;
 
 /// Settings of [`mlkd`].
@@ -178,6 +178,16 @@ impl Spec for MlkdSpec {
             STANDARDISE,
         ],
     };
+
+    fn idle(&self) -> Vec<Idle> {
+        if self.instance > 0.0 {
+            return Vec::new();
+        }
+        let none = self.batch == 0.0 && self.class == 0.0;
+        let standardise =
+            changed([("standardise", self.standardise.is_on())], "instance is 0, the only level it is for");
+        [changed([("instance", none)], "with batch and class it is 0, and the loss with them"), standardise].concat()
+    }
 
     fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
         if self.temperatures.is_empty() {

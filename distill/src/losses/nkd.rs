@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::logits::{STANDARDISE, Standardise, at_label, beside_label, cross, several_classes, trust};
 use super::softmax::soften;
-use super::{Basis, Entry, Loss, Site, Spec, Step, Teachers, log_softmax, setting};
+use super::{Basis, Entry, Idle, Loss, Site, Spec, Step, Teachers, changed, log_softmax, setting};
 use crate::error::Result;
 
 /// Settings of [`nkd`].
@@ -77,6 +77,16 @@ impl Spec for NkdSpec {
             STANDARDISE,
         ],
     };
+
+    fn idle(&self) -> Vec<Idle> {
+        match self.gamma == 0.0 {
+            true => changed(
+                [("temperature", self.temperature != one())],
+                "gamma is 0, and it softens the other classes only",
+            ),
+            false => Vec::new(),
+        }
+    }
 
     fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
         site.positive("temperature", self.temperature)?;

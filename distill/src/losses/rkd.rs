@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::maps::{rows, unit_rows};
 use super::pairs::{self, Pairs};
-use super::{Basis, Entry, Loss, Site, Spec, Step, Taps, Teachers, setting};
+use super::{Basis, Entry, Idle, Loss, Site, Spec, Step, Taps, Teachers, changed, setting};
 use crate::error::Result;
 
 /// Settings of [`rkd`].
@@ -97,6 +97,11 @@ impl Spec for RkdSpec {
             setting("angle", "at least 0", Some("50"), "weight of the angles; 0 saves their time and memory"),
         ],
     };
+
+    fn idle(&self) -> Vec<Idle> {
+        let none = self.distance == 0.0 && self.angle == 0.0;
+        changed([("distance", none)], "with angle it is 0, and the loss with them")
+    }
 
     fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
         site.at_least_zero("distance", self.distance)?;

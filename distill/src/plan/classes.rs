@@ -38,7 +38,12 @@ pub(super) fn find(
         Some(TeacherClasses::Map(map)) => return mapped(data, own, count, map).map(|found| (Ok(found.0), found.1)),
         None => match own {
             Some(names) => align(data, names).map_err(|problem| {
-                format!("was trained on other classes: {problem}\n  hint: {}", how_to_write(data, count))
+                let few = if count < data.len() {
+                    format!("has {count} classes, the data {}; it ", data.len())
+                } else {
+                    String::new()
+                };
+                format!("{few}was trained on other classes: {problem}\n  hint: {}", how_to_write(data, count))
             }),
             None if count == data.len() => return Ok((Ok(Alignment::same(count)), Some(unnamed(data)))),
             None => Err(format!(

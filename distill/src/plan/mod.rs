@@ -3,6 +3,7 @@
 mod classes;
 mod data;
 mod describe;
+mod idle;
 mod losses;
 mod moves;
 mod residence;
@@ -52,6 +53,8 @@ pub struct PlanOptions {
     pub cache: Option<PathBuf>,
     /// Told how far the look at the images is.
     pub progress: Option<Progress>,
+    /// Takes what does nothing, a loss that never counts or a setting that nobody reads, for a trial and not for a mistake.
+    pub allow_idle: bool,
     /// For tests that kill the program at a chosen place.
     #[doc(hidden)]
     pub failpoint: Failpoint,
@@ -118,10 +121,14 @@ impl Plan {
     ///
     /// # Errors
     /// As [`Plan::new`], naming the generation.
-    pub fn check_generations(generations: &[(Recipe, PathBuf)]) -> Result<()> {
+    pub fn check_generations(generations: &[(Recipe, PathBuf)], allow_idle: bool) -> Result<()> {
         for pair in generations.windows(2) {
             let [(before, _), (recipe, _)] = pair else { continue };
-            let plan = Self::taught_by(Some(&before.student.network), recipe.clone(), PlanOptions::default());
+            let plan = Self::taught_by(
+                Some(&before.student.network),
+                recipe.clone(),
+                PlanOptions { allow_idle, ..PlanOptions::default() },
+            );
             plan.map_err(|error| match error {
                 Error::Recipe { key, problem } => {
                     Error::Recipe { key, problem: format!("{problem}\n  in the generation `{}`", recipe.name) }
@@ -167,12 +174,15 @@ impl Plan {
             data.check_view(section, recipe.seed)?;
             Ok(view)
         };
-        let views = recipe.views.iter().map(view).collect::<Result<_>>()?;
+        let views = recipe.views.iter().map(view).collect::<Result<Vec<_>>>()?;
         let losses = recipe.losses.iter().map(|section| cast.fit(section)).collect::<Result<Vec<_>>>()?;
         check_cast(&recipe, &losses)?;
         training::check(&recipe, &data, &losses)?;
         let moves = training::moves(&recipe, &student, &peers, &losses)?;
         let remarks = start.notes.into_iter().chain(training::notes(&recipe, &student, &moves)).collect();
+        if !options.allow_idle {
+            idle::check(&recipe, data.train.len().div_ceil(recipe.train.batch), &losses, &views, &teachers)?;
+        }
         check_last_batch(&recipe, data.train.len(), &student, &peers, &losses, &teachers)?;
         let apart = teachers.iter().find(|teacher| teacher.sight.own().is_some()).map(|teacher| teacher.name.as_str());
         let residence = Residence::decide(&recipe, &data, apart, opened.device.is_cuda())?;
@@ -202,11 +212,12 @@ impl Plan {
     }
 
     /// What people should know before it runs.
-    pub fn notes(&self) -> impl Iterator<Item = &str> {
+    pub fn notes(&self) -> impl Iterator<Item = String> {
         let data = self.data.notes.iter().map(String::as_str);
         let teachers = self.teachers.iter().flat_map(|teacher| teacher.notes.iter().map(String::as_str));
-        let own = self.remarks.iter().map(String::as_str);
-        self.device_note.as_deref().into_iter().chain(data).chain(self.residence.note()).chain(teachers).chain(own)
+        let own = self.device_note.as_deref().into_iter().chain(data).chain(self.residence.note()).chain(teachers);
+        let remarks = self.remarks.iter().map(String::as_str);
+        own.chain(remarks).map(str::to_owned).chain(idle::notes(&self.recipe))
     }
 
     /// What would be run, for people ([`Display`](std::fmt::Display)) and programs (`serde`).

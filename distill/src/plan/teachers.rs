@@ -98,7 +98,7 @@ impl PlannedTeacher {
         let (logits, note) = classes::find(data.classes(), found.labels.as_deref(), count, section.classes.as_ref())
             .map_err(|problem| Error::Recipe { key: format!("{key}.classes"), problem })?;
         let named = |what: &str| format!("teacher `{}`: {what}", section.name);
-        let logits = logits.map_err(|problem| named(&problem));
+        let logits = logits.map_err(|problem| format!("teachers.{} {problem}", section.name));
         let notes = [found.note.clone(), note, found.answers.note().map(str::to_owned)].into_iter().flatten();
         check_at_least(section, &logits)?;
         let sight = Sight::find(data, &found.preprocessing, found.graph.input_shape()).map_err(&fail)?;
@@ -174,6 +174,12 @@ impl PlannedTeacher {
         let mut store = Store::open(path)?;
         store.fits(&question.asked, question.epochs).map_err(fail)?;
         let key = format!("teachers.{}", section.name);
+        if section.classes.is_some() {
+            let problem =
+                "stored answers carry the data's class names; `classes` belongs to the recipe that wrote them";
+            return Err(fail(problem.to_owned()));
+        }
+        let unnamed = store.names(data)?;
         let note = store.check(path, data, |behind| Self::load(behind, &key, data, question, onnx))?;
         let logits = Ok(Alignment::same(store.manifest.asked.classes));
         check_at_least(section, &logits)?;
@@ -186,7 +192,7 @@ impl PlannedTeacher {
             stated: BTreeMap::new(),
             gives: Gives::StoredLogits,
             answers_sha256: Some(store.answers_sha256()),
-            notes: note.into_iter().collect(),
+            notes: unnamed.into_iter().chain(note).collect(),
             sight: Sight::Same,
             preprocessing: data.pipeline.preprocessing.clone(),
             logits,

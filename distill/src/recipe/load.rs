@@ -49,6 +49,7 @@ impl Recipe {
         check_sections(&tree)?;
         Ok(Self {
             name: required(&mut tree, "name")?,
+            note: optional(&mut tree, "note")?,
             seed: optional(&mut tree, "seed")?.unwrap_or_default(),
             device: optional(&mut tree, "device")?.unwrap_or_default(),
             data: required(&mut tree, "data")?,
@@ -72,8 +73,8 @@ impl Recipe {
         toml::to_string(self).map_err(|error| Error::Recipe { key: "(file)".to_owned(), problem: error.to_string() })
     }
 
-    /// The dotted keys in which two recipes differ, with both values. `data.resident` is none: it changes no bit of a run;
-    /// nor is `train.on_divergence`, which changes none before a run diverges.
+    /// The dotted keys in which two recipes differ, with both values. `data.resident` and `note` are none: they change no bit of
+    /// a run; nor is `train.on_divergence`, which changes none before a run diverges.
     ///
     /// # Errors
     /// A number that TOML cannot hold.
@@ -82,6 +83,7 @@ impl Recipe {
             let mut recipe = recipe.clone();
             recipe.data.resident = Resident::default();
             recipe.train.on_divergence = OnDivergence::default();
+            recipe.note = None;
             let text = recipe.to_toml()?;
             Ok(Value::Table(text.parse::<Table>().map_err(|error| explain("", &error))?))
         };
@@ -91,8 +93,9 @@ impl Recipe {
     }
 }
 
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 14] = [
     "name",
+    "note",
     "seed",
     "device",
     "data",

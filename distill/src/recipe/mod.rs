@@ -45,6 +45,10 @@ pub use validation::Validation;
 pub struct Recipe {
     /// Name of the run; the directory is `runs/NAME` unless the command line says otherwise.
     pub name: String,
+    /// What a reader of its results should know, such as settings that are easier than its paper's; `attar compare` prints it
+    /// under the table. It changes no bit of a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// Seed of everything random: initialisation, split, order, augmentation, dropout.
     #[serde(default)]
     pub seed: u64,

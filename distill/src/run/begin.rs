@@ -56,6 +56,7 @@ pub(super) fn resume(mut plan: Plan, directory: &Path, observer: &mut dyn Observ
     let change = Change::between(&written, &plan.recipe, checkpoint.as_ref(), &path)?;
     // The plan has heeded what is said today of where batches are made; the recipe stays the one that was written down.
     plan.recipe.data.resident = written.data.resident;
+    plan.recipe.note = written.note;
     let mut status = StatusFile::of(&directory);
     let outcome = go(plan, directory, checkpoint, change, &mut status, &mut shielded(observer, &owner));
     status.end(outcome)

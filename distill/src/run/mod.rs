@@ -52,6 +52,7 @@ pub(crate) use evaluate::input;
 pub use events::{Event, LOG_EVERY, Observer, Silent};
 pub use judge::{TeacherMeasures, TestMeasures};
 pub use metrics::Row;
+pub(crate) use owner::Owner;
 pub(crate) use prefetch::{How, Prefetch, batches};
 pub use receipt::{RECEIPT_VERSION, Receipt, Sizes, TeacherReceipt};
 pub use split::{Part, Split};

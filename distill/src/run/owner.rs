@@ -79,9 +79,9 @@ fn open(path: &PathBuf) -> std::io::Result<File> {
 fn held(directory: &Path, file: &mut File) -> Error {
     let mut who = String::new();
     let _ = file.take(200).read_to_string(&mut who);
+    // Where locks keep readers out, too, the file cannot say.
     let who = if who.trim().is_empty() { "another process" } else { who.trim() };
-    let problem =
-        format!("belongs to a living run: {who}\n  hint: wait until that has ended, or choose another name with --out");
+    let problem = format!("is in use by {who}\n  hint: wait until that has ended, or choose another name with --out");
     Error::Format { path: directory.to_owned(), problem }
 }
 

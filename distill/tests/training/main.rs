@@ -16,4 +16,6 @@ mod resume;
 mod scene;
 mod schemes;
 mod sight;
+mod teachers;
+mod tune;
 mod wrong;

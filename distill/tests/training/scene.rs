@@ -190,12 +190,16 @@ impl Scene {
         Recipe::load(&self.root.join(format!("{recipe}.toml")), &overrides)
     }
 
+    /// Short runs leave late losses idle.
     pub(crate) fn plan(&self, recipe: &str, overrides: &[&str]) -> Result<Plan> {
-        Plan::new(self.recipe(recipe, overrides)?, PlanOptions::default())
+        self.plan_with(recipe, overrides, Failpoint::default())
     }
 
     pub(crate) fn plan_with(&self, recipe: &str, overrides: &[&str], failpoint: Failpoint) -> Result<Plan> {
-        Plan::new(self.recipe(recipe, overrides)?, PlanOptions { failpoint, ..PlanOptions::default() })
+        Plan::new(
+            self.recipe(recipe, overrides)?,
+            PlanOptions { failpoint, allow_idle: true, ..PlanOptions::default() },
+        )
     }
 
     pub(crate) fn start(&self, recipe: &str, run: &str, overrides: &[&str]) -> Result<Receipt> {

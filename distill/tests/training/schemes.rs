@@ -98,7 +98,7 @@ fn every_scheme_trains() {
             }
         }
         let generations = recipe.generations(&scene.run(&recipe.name)).unwrap();
-        Plan::check_generations(&generations).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Plan::check_generations(&generations, false).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         for (recipe, directory) in generations {
             train(&recipe.name.clone(), recipe, &directory);
         }
@@ -114,7 +114,7 @@ fn a_mistake_in_a_later_generation_is_found_before_the_first_trains() {
     let all = small(&scene, &path, &[wrong]).generations(&scene.run("chain")).unwrap();
     assert_eq!(all.len(), 3);
     Plan::new(all[0].0.clone(), PlanOptions::default()).unwrap();
-    let message = Plan::check_generations(&all).unwrap_err().to_string();
+    let message = Plan::check_generations(&all, false).unwrap_err().to_string();
     for part in ["losses.feed.loss.temperature: -1", "in the generation `feed-sequential-second`"] {
         assert!(message.contains(part), "{message}");
     }

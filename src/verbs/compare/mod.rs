@@ -84,6 +84,9 @@ struct Comparison {
 #[derive(Debug, Serialize)]
 struct Method {
     name: String,
+    /// What its recipe says that a reader should know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
     recipe: PathBuf,
     summary: Summary,
     runs: Vec<Run>,
@@ -155,6 +158,7 @@ impl Comparison {
             let other = (at != against).then(|| done[against].as_slice());
             methods.push(Method {
                 name: contender.name.clone(),
+                note: contender.recipe.note.clone(),
                 recipe: contender.path.clone(),
                 summary: Summary::of(runs, other),
                 runs: runs.clone(),

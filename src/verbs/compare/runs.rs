@@ -82,7 +82,7 @@ fn train_one(contender: &Contender, seed: u64, directory: &Path, args: &Args) ->
     let recipe = Recipe::load(&contender.path, &settings)?;
     let mut last = None;
     let generations = recipe.generations(directory)?;
-    Plan::check_generations(&generations)?;
+    Plan::check_generations(&generations, false)?;
     for (recipe, directory) in generations {
         let receipt = match train::finished(&recipe, &directory)? {
             Some(receipt) => {

@@ -100,8 +100,9 @@ impl Comparison {
                 format!("{ratio:.2}{elsewhere}")
             }),
         };
+        let noted = if method.note.is_some() { " (note)" } else { "" };
         vec![
-            method.name.clone(),
+            format!("{}{noted}", method.name),
             format!("{} of {}", summary.runs, self.seeds),
             plain(summary.last),
             plain(summary.best),
@@ -142,6 +143,9 @@ impl Comparison {
                     remarks.push(format!("FAILED: {}, seed {}: {failure}", method.name, run.seed));
                 }
             }
+        }
+        for method in &self.methods {
+            remarks.extend(method.note.iter().map(|note| format!("note: {}: {note}", method.name)));
         }
         remarks.extend(self.unequal.iter().map(|line| format!("NOT EQUAL: {line}")));
         remarks.extend(self.notes.iter().map(|line| format!("also different: {line}")));

@@ -51,7 +51,7 @@ impl Method {
 
     fn read(name: &'static str, text: &str) -> Self {
         let comment: Vec<&str> = text.lines().take_while(|line| line.starts_with('#')).collect();
-        let (head, tables) = text.split_at(text.find("[[").unwrap_or(text.len()));
+        let (head, tables) = text.split_once("\n[[").map_or((text, ""), |(head, _)| text.split_at(head.len() + 1));
         let taught = !head.lines().any(|line| line == "teachers = []");
         Self { name, comment: comment.join("\n"), tables: tables.trim_end().to_owned(), taught }
     }

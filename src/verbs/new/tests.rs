@@ -117,7 +117,7 @@ fn what_is_missing_is_asked_for() {
     assert!(problem(taught("big.onnx")).contains("nobody guesses mean and std"));
     assert!(problem(named("big.onnx")).contains("needs no --teacher-network"));
     assert!(problem(taught("train")).contains("neither a run (card.json) nor a bundle"));
-    assert!(problem(student("resnet19")).contains("did you mean `resnet18`?"));
+    assert!(problem(student("mobilenet_v3")).contains("did you mean `mobilenet_v2`?"));
     assert!(problem(Wishes { width: Some(0.5), ..student("resnet8") }).contains("--width"));
     assert!(problem(Wishes { method: Some("kd".to_owned()), ..student("resnet8") }).contains("--teacher"));
 }

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::contrast::{info_nce, log_partition, noise_contrast};
 use super::embedding::Embedding;
-use super::{Basis, Entry, Loss, Pairs, Param, Site, Spec, Step, Taps, Teachers, pairs, setting};
+use super::{Basis, Entry, Idle, Loss, Pairs, Param, Site, Spec, Step, Taps, Teachers, changed, pairs, setting};
 use crate::error::{Error, Result};
 
 pub use bank::{remember, scores};
@@ -108,6 +108,19 @@ impl Spec for CrdSpec {
             setting("pairs", pairs::VALUES, Some("penultimate"), "the features that are embedded, one pair"),
         ],
     };
+
+    fn idle(&self) -> Vec<Idle> {
+        let own = Self::default();
+        let of_banks = [
+            ("negatives", self.negatives != own.negatives),
+            ("exclude", self.exclude != own.exclude),
+            ("momentum", self.momentum != own.momentum),
+        ];
+        match self.in_batch {
+            true => changed(of_banks, "in_batch compares with the batch, and it is of the banks"),
+            false => Vec::new(),
+        }
+    }
 
     fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
         site.positive("temperature", self.temperature)?;

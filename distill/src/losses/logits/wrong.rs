@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::label_mask;
 use crate::error::Result;
-use crate::losses::Site;
 use crate::losses::catalog::{Setting, setting};
 use crate::losses::softmax::Shares;
+use crate::losses::{Idle, Site, changed};
 
 /// The settings of every loss that may distrust its teacher.
 pub(in crate::losses) const WRONG: Setting = setting(
@@ -118,6 +118,16 @@ impl Repair {
             Denominator::Correct => Ok(Shares::of(&right.broadcast_div(&right.sum_all()?.maximum(1.0)?)?)),
             Denominator::Batch => Ok(mean.weighted(&right)),
         }
+    }
+
+    /// The settings that [`Wrong`] leaves unread.
+    pub(in crate::losses) fn idle(&self) -> Vec<Idle> {
+        let own = Self::default();
+        let denominator = self.wrong != Wrong::Drop && self.denominator != own.denominator;
+        let epsilon = self.wrong != Wrong::Smooth && self.epsilon != own.epsilon;
+        let mut idle = changed([("denominator", denominator)], "only wrong = \"drop\" drops samples from the sum");
+        idle.extend(changed([("epsilon", epsilon)], "only wrong = \"smooth\" smooths labels"));
+        idle
     }
 
     pub(in crate::losses) fn check(&self, site: &Site<'_>) -> Result<()> {

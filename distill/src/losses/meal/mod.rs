@@ -11,7 +11,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::cross_entropy::cross_entropy;
-use super::{Basis, Entry, Loss, Param, Site, Spec, Step, Teachers, log_softmax, setting};
+use super::{Basis, Entry, Idle, Loss, Param, Site, Spec, Step, Teachers, changed, log_softmax, setting};
 use crate::error::Result;
 
 use discriminator::Discriminator;
@@ -56,6 +56,12 @@ impl Spec for MealSpec {
             "a small network that learns to tell the student's logits from the teachers' mean; adversarial (our reading): the student fools it, joint: the student helps it, as in the authors' code; weight 1 and widths of K/8 and K/64, at least 8, if not said otherwise",
         )],
     };
+
+    fn idle(&self) -> Vec<Idle> {
+        let played = |spec: &DiscriminatorSpec| spec.weight > 0.0;
+        let idle = self.discriminator.as_ref().is_some_and(|spec| !played(spec));
+        changed([("discriminator.weight", idle)], "it is 0, and the game is not played")
+    }
 
     fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
         let classes = site.same_classes()?;

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::logits::{STANDARDISE, Standardise, label_mask, several_classes};
 use super::nkd::trusted_label;
-use super::{Basis, Entry, Loss, Site, Spec, Step, Teachers, setting};
+use super::{Basis, Entry, Idle, Loss, Site, Spec, Step, Teachers, changed, setting};
 use crate::error::Result;
 
 pub use cost::{Cost, CostFile, Holds, distances, sharpened};
@@ -159,6 +159,20 @@ impl Spec for WkdLSpec {
 
     fn files(&mut self) -> Vec<&mut std::path::PathBuf> {
         self.cost.file().into_iter().collect()
+    }
+
+    fn idle(&self) -> Vec<Idle> {
+        if self.transport > 0.0 {
+            return Vec::new();
+        }
+        let none = changed([("target", self.target == 0.0)], "with transport it is 0, and the loss with them");
+        let read = [
+            ("sharpen", self.sharpen != one()),
+            ("temperature", self.temperature != two()),
+            ("regulariser", self.regulariser != twentieth()),
+            ("iterations", self.iterations != ten()),
+        ];
+        [none, changed(read, "transport is 0, and it is read for that only")].concat()
     }
 
     fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {

@@ -7,6 +7,7 @@ use attar_models::{Graph, generated};
 use candle_core::Device;
 
 mod features;
+mod many;
 
 use super::*;
 use crate::network::Network;
