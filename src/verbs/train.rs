@@ -45,6 +45,8 @@ pub(crate) struct Args {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    cache: CacheArgs,
     /// Labelled images in the place of a recipe: the one that `attar new` would write is trained at once.
     #[arg(
         long,
@@ -57,8 +59,6 @@ pub(crate) struct Args {
     data: Option<Source>,
     #[command(flatten)]
     wishes: Wishes,
-    #[command(flatten)]
-    cache: CacheArgs,
 }
 
 impl Args {

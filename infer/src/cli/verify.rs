@@ -54,7 +54,7 @@ pub struct Args {
 pub fn examples(program: &str) -> String {
     format!(
         "Examples:\n  {program} verify bundles/distilled\n  {program} verify bundles/distilled --data image-folder:photos --margin 1 --html parity.html\n  \
-         {program} verify bundles/distilled --data image-folder:photos --model bundles/x/model.onnx --junit parity.xml"
+         {program} verify bundles/distilled --data image-folder:photos --model int8.onnx --engine ort --junit parity.xml"
     )
 }
 
