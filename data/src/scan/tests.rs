@@ -139,6 +139,7 @@ fn a_jpeg_cut_short_behind_which_somebody_put_an_end_marker() {
     let whole = std::fs::read(fixtures.join("jpeg-grey.jpg")).unwrap();
     let cut = [&whole[..whole.len() * 7 / 10], &[0xff, 0xd9]].concat();
     std::fs::write(root.path().join("train/cat/b.jpg"), cut).unwrap();
-    let problems: Vec<String> = look(root.path(), None).images.into_iter().filter_map(Result::err).collect();
+    let problems: Vec<String> =
+        look(root.path(), None).images.into_iter().filter_map(std::result::Result::err).collect();
     assert!(problems.len() == 1 && problems[0].contains("truncated JPEG"), "{problems:?}");
 }

@@ -13,7 +13,8 @@ pub(super) fn problem(mean: &[f32], std: &[f32]) -> Option<String> {
     let of_bytes = |values: &[f32]| values.iter().any(|value| value.abs() > MOST_STD);
     fault.map(|fault| match of_bytes(mean) || of_bytes(std) {
         true => format!(
-            "{fault}: it is for pixels of 0 to 255, but they are scaled to 0 to 1 first\n  hint: divide both by 255: mean = {}, std = {}",
+            "{}: it is for pixels of 0 to 255, but they are scaled to 0 to 1 first\n  hint: divide both by 255: mean = {}, std = {}",
+            fault.split('\n').next().unwrap_or_default(),
             divided(mean),
             divided(std)
         ),
@@ -77,6 +78,8 @@ mod tests {
         assert!(message.contains("mean = [0.485, 0.456, 0.406], std = [0.229, 0.224, 0.225]"), "{message}");
         assert!(said(&[0.485], &[58.395]).contains("std = [0.229]"));
         assert!(said(&[127.5], &[0.5]).contains("mean = [0.5], std = [0.5]"));
+        let both = said(&[0.2, 0.3], &[1e-3, 57.0]);
+        assert!(both.matches("hint:").count() == 1 && both.contains("0.2235"), "{both}");
         assert!(said(&[0.5], &[0.0]).contains("positive"));
         assert!(said(&[f32::NAN], &[1.0]).contains("finite"));
         assert!(said(&[0.5], &[-1.0]).contains("positive"));
