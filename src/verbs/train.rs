@@ -103,11 +103,12 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
     for (i, (recipe, directory)) in generations.into_iter().enumerate() {
         let is_last = i + 1 == count;
         // The last one is left to itself: it may be finished and go on for longer.
-        if args.resume && !is_last {
-            if let Some(done) = finished(&recipe, &directory)? {
-                receipt = Some(done);
-                continue;
-            }
+        if args.resume
+            && !is_last
+            && let Some(done) = finished(&recipe, &directory)?
+        {
+            receipt = Some(done);
+            continue;
         }
         // A chain goes on where it stopped: what was not begun begins, but for the first, which somebody resumes.
         let resume = args.resume && (i == 0 || directory.join("recipe.toml").is_file());

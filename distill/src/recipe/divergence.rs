@@ -100,7 +100,8 @@ mod tests {
     use crate::recipe::{PLAIN, Recipe};
 
     fn read(value: &str) -> Result<OnDivergence> {
-        let recipe = Recipe::parse(PLAIN, &[format!("train.on_divergence={value}")])?;
+        let loss = "[[losses]]\nname = \"ce\"\nweight = 1.0\nloss = { kind = \"cross-entropy\" }\n";
+        let recipe = Recipe::parse(&format!("{PLAIN}{loss}"), &[format!("train.on_divergence={value}")])?;
         let again = Recipe::parse(&recipe.to_toml()?, &[])?;
         assert_eq!(recipe, again, "written and read back");
         recipe.train.on_divergence.check()?;

@@ -58,7 +58,7 @@ pub(super) fn resume(mut plan: Plan, directory: &Path, observer: &mut dyn Observ
     plan.recipe.data.resident = written.data.resident;
     plan.recipe.note = written.note;
     let mut status = StatusFile::of(&directory);
-    let outcome = go(plan, directory, checkpoint, change, &mut status, &mut shielded(observer, &owner));
+    let outcome = go(plan, directory, checkpoint, change.as_ref(), &mut status, &mut shielded(observer, &owner));
     status.end(outcome)
 }
 
@@ -100,7 +100,7 @@ fn go(
     plan: Plan,
     directory: PathBuf,
     mut checkpoint: Option<Checkpoint>,
-    change: Option<Change>,
+    change: Option<&Change>,
     status: &mut StatusFile,
     observer: &mut dyn Observer,
 ) -> Result<Receipt> {
@@ -109,7 +109,7 @@ fn go(
     if let Some(checkpoint) = &mut checkpoint {
         same_origin(&checkpoint.state, &fresh, &directory)?;
         let store = Store::new(directory.join("checkpoints"), plan.failpoint.clone());
-        if let Some(change) = &change {
+        if let Some(change) = change {
             extended = change.apply(&plan.recipe, &fresh.recipe_sha256, &directory, &store, checkpoint)?;
         }
         same_recipe(&checkpoint.state, &fresh, &directory)?;

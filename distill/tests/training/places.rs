@@ -160,7 +160,7 @@ fn changed_test_images_do_not_lock_a_trained_run_out() {
     bytes[100] ^= 1;
     std::fs::write(&images, bytes).unwrap();
     let after = scene.resume("student", "x", &["train.epochs=1"]).unwrap();
-    assert_eq!(after.data.test_before, [before.data.test.clone()]);
+    assert_eq!(after.data.test_before, std::slice::from_ref(&before.data.test));
     assert_ne!(after.data.test, before.data.test);
     assert_eq!(after.weights_sha256, before.weights_sha256);
     assert!(after.version == 1 && before.data.test_before.is_empty());
