@@ -21,7 +21,7 @@ fn open(request: &OnnxRequest<'_>) -> Result<OnnxTeacher, Error> {
     let opened = engine::open_file(&spec, path, request.input).map_err(|error| match error {
         attar_infer::Error::Io { path, source } => Error::Io { path, source },
         attar_infer::Error::Format { path, problem } => Error::Format { path, problem },
-        other => fail(other.to_string()),
+        other => fail(with_hint(other.to_string(), request.engine.is_none())),
     })?;
     let mut engine = opened.engine;
     let signature = engine.signature();
@@ -36,4 +36,15 @@ fn open(request: &OnnxRequest<'_>) -> Result<OnnxTeacher, Error> {
         classes: signature.classes,
         answers,
     })
+}
+
+/// Another runtime may take what the first at hand does not, where no better hint is there.
+fn with_hint(problem: String, unnamed: bool) -> String {
+    match unnamed && !problem.contains("hint:") {
+        true => {
+            problem
+                + "\n  hint: `engine = \"ort\"` in the recipe asks ONNX Runtime (`attar doctor` says whether it is there)"
+        }
+        false => problem,
+    }
 }

@@ -45,6 +45,8 @@ pub(crate) struct Args {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    cache: CacheArgs,
     /// Labelled images in the place of a recipe: the one that `attar new` would write is trained at once.
     #[arg(
         long,
@@ -57,8 +59,6 @@ pub(crate) struct Args {
     data: Option<Source>,
     #[command(flatten)]
     wishes: Wishes,
-    #[command(flatten)]
-    cache: CacheArgs,
 }
 
 impl Args {
@@ -102,9 +102,12 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
     let mut receipt = None;
     for (i, (recipe, directory)) in generations.into_iter().enumerate() {
         let is_last = i + 1 == count;
-        if let (true, false, Some(done)) = (args.resume, is_last, finished(&recipe, &directory)?) {
-            receipt = Some(done);
-            continue;
+        // The last one is left to itself: it may be finished and go on for longer.
+        if args.resume && !is_last {
+            if let Some(done) = finished(&recipe, &directory)? {
+                receipt = Some(done);
+                continue;
+            }
         }
         // A chain goes on where it stopped: what was not begun begins, but for the first, which somebody resumes.
         let resume = args.resume && (i == 0 || directory.join("recipe.toml").is_file());

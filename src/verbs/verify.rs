@@ -25,7 +25,7 @@ pub(crate) struct Args {
 
 /// Commands that work, for `--help`.
 pub(crate) fn examples() -> String {
-    let run = "\n  attar verify bundles/distilled --data idx:demo/data --run runs/distilled";
+    let run = "\n  attar verify bundles/distilled --data image-folder:photos --run runs/distilled";
     shared::examples(crate::PROGRAM) + run
 }
 

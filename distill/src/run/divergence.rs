@@ -47,7 +47,11 @@ impl Run<'_> {
             return ended(&format!("{what}, after {before} rollbacks (train.on_divergence.most = {most})"))
                 .map_err(|error| with_hint(error, hint));
         }
-        let Some(mut checkpoint) = saved.clone().or_else(|| start.cloned()) else { return ended(&what) };
+        let good = match &saved {
+            Some(last) if self.was_in_vain(last) => self.best_before(last)?.or_else(|| saved.clone()),
+            _ => saved.clone(),
+        };
+        let Some(mut checkpoint) = good.or_else(|| start.cloned()) else { return ended(&what) };
         let state = &mut checkpoint.state;
         let (epochs_done, steps_done) = (state.epochs_done, state.steps_done);
         state.rollbacks.clone_from(&self.state.rollbacks);
@@ -74,6 +78,18 @@ impl Run<'_> {
             self.setup.store.write("last", &checkpoint)?;
         }
         Ok(())
+    }
+
+    /// Whether the last rollback went back to this very checkpoint: its numbers are finite, but may be lost already.
+    fn was_in_vain(&self, last: &Checkpoint) -> bool {
+        let to = self.state.rollbacks.last().map(|rollback| (rollback.epochs_done, rollback.steps_done));
+        to == Some((last.state.epochs_done, last.state.steps_done))
+    }
+
+    /// The best checkpoint, which was evaluated, where it is an earlier one.
+    fn best_before(&self, last: &Checkpoint) -> Result<Option<Checkpoint>> {
+        let at = |checkpoint: &Checkpoint| (checkpoint.state.epochs_done, checkpoint.state.steps_done);
+        Ok(self.setup.store.read("best")?.filter(|best| at(best) < at(last)))
     }
 
     /// What the recipe's learning rate is multiplied with after all rollbacks so far.

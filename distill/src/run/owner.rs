@@ -4,7 +4,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -72,7 +72,7 @@ pub(crate) fn is_held(directory: &Path) -> bool {
 }
 
 /// Opened for appending, so that a file which is emptied begins anew.
-fn open(path: &PathBuf) -> std::io::Result<File> {
+fn open(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().create(true).read(true).append(true).open(path)
 }
 

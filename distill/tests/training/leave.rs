@@ -24,7 +24,7 @@ fn the_last_checkpoint_leaves_and_the_run_goes_on_with_the_same_bits() {
     kill_at(&scene, "x", "step 3+5");
     let before = contents(&scene.run("x"));
     let card = leave(&scene, "x", place.path()).unwrap();
-    assert_eq!(card.provenance.checkpoint.as_deref(), Some("last, epoch 2 of 4 and 3 of 7 steps, interrupted"));
+    assert_eq!(card.provenance.checkpoint.as_deref(), Some("last, epoch 2 of 4 and 4 of 7 steps, interrupted"));
     assert!(card.provenance.metrics.contains_key("test_top1"));
     let mut after = contents(&scene.run("x"));
     after.insert("run.lock".to_owned(), before["run.lock"].clone()); // whoever held it last

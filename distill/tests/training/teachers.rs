@@ -48,7 +48,7 @@ fn carried_out(scene: &Scene, run: &str, overrides: &[&str]) -> Result<Receipt> 
 
 /// The good teacher's weights with class `i` of its logits being class `from[i]` of before.
 fn permuted(scene: &Scene, name: &str, from: [usize; 3]) {
-    let mut weights = read::safetensors(&scene.run("good/checkpoints/last/model.safetensors")).unwrap().weights;
+    let mut weights = read::safetensors(&scene.run("good/checkpoints/best/model.safetensors")).unwrap().weights;
     for array in weights.0.iter_mut().filter(|(name, _)| name.starts_with("fc.")).map(|(_, array)| array) {
         let rows: Vec<Vec<f32>> = array.data.chunks(array.data.len() / 3).map(<[f32]>::to_vec).collect();
         array.data = from.iter().flat_map(|row| rows[*row].clone()).collect();
@@ -77,7 +77,8 @@ fn a_teacher_in_another_order_is_found_out_and_put_right_by_its_names() {
     let put_right = carried_out(&scene, "named", &[&turned, named, NONE_HELD_OUT]).unwrap();
     let check = put_right.teachers[0].check.clone().unwrap();
     assert_eq!((check.correct, check.warning), (good.correct, None));
-    assert_eq!(scene.train_loss("named", 1), scene.train_loss("right", 1), "the same teacher after all");
+    let difference = scene.train_loss("named", 1) - scene.train_loss("right", 1);
+    assert!(difference.abs() < 1e-4, "the same teacher after all: {difference}");
 
     let least = "teachers.big.at_least=0.6";
     assert!(carried_out(&scene, "enough", &[&turned, named, least, NONE_HELD_OUT]).is_ok());
@@ -90,16 +91,16 @@ fn a_teacher_in_another_order_is_found_out_and_put_right_by_its_names() {
 #[test]
 fn a_teacher_with_another_scale_of_pixels_is_found_out() {
     let scene = scene();
-    let scaled =
-        bare("runs/good/checkpoints/last/model.safetensors", "").replace("[0.3], std = [0.25]", "[0.0], std = [1.0]");
-    let receipt = carried_out(&scene, "scaled", &[&scaled.replace("[1.0]", "[0.003921569]"), NONE_HELD_OUT]).unwrap();
-    let check = receipt.teachers[0].check.clone().unwrap();
-    let good = carried_out(&scene, "right", &["teachers.big.from.path=runs/good", NONE_HELD_OUT]).unwrap();
-    let good = good.teachers[0].check.clone().unwrap().correct;
-    assert!(check.correct < good, "{} {good}", check.correct);
-    if let Some(warning) = check.warning {
-        assert!(warning.contains("it takes pixels") || warning.contains("tried"), "{warning}");
-    }
+    let plain = ["train.epochs=6", "data.preprocessing.mean=[0.0]", "data.preprocessing.std=[1.0]"];
+    scene.start("teacher", "plain", &plain).unwrap();
+    let wrong = bare("runs/plain/checkpoints/best/model.safetensors", "")
+        .replace("mean = [0.3], std = [0.25]", "mean = [0.9], std = [0.05]");
+    let receipt = carried_out(&scene, "wrong-scale", &[&wrong, NONE_HELD_OUT]).unwrap();
+    let warning = receipt.teachers[0].check.clone().unwrap().warning.unwrap();
+    assert!(
+        warning.contains("likely cause: it takes pixels") && warning.contains("hint: in its preprocessing"),
+        "{warning}"
+    );
 }
 
 #[test]
@@ -126,19 +127,7 @@ fn a_teacher_of_more_classes_teaches_features_as_it_is_and_logits_by_a_table() {
     let message = refused(&scene, "kd", &[&five]);
     assert!(message.contains("5 classes without names") && message.contains("classes = {"), "{message}");
     let features = "losses.gkd.loss={ kind = \"channel\" }";
-    let receipt = carried_out(&scene, "features", &[&five, features, "losses.gkd.loss.kind=channel"]);
-    // `gate` of KD, set before, is no setting of the channel loss.
-    assert!(receipt.is_err());
-    std::fs::write(
-        scene.root().join("features.toml"),
-        std::fs::read_to_string(scene.root().join("kd.toml")).unwrap().replace(
-            "loss = { kind = \"kd\", temperature = 2.0, gate = \"teacher-right\" }",
-            "loss = { kind = \"channel\" }",
-        ),
-    )
-    .unwrap();
-    let plan = strict(&scene, "features", &[&five, "train.epochs=2"]).unwrap();
-    let receipt = run::start(plan, &scene.run("features2"), &mut Silent).unwrap();
+    let receipt = carried_out(&scene, "features", &[&five, features]).unwrap();
     assert_eq!((receipt.teachers[0].val_top1, receipt.teachers[0].check.clone()), (None, None));
     assert!(receipt.measures.unwrap().teachers.is_empty(), "its logits are of other classes");
     let map = "teachers.big.classes={ top = 4, middle = 0, bottom = 2 }";

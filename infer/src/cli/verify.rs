@@ -53,8 +53,8 @@ pub struct Args {
 /// Commands that work, for `--help`.
 pub fn examples(program: &str) -> String {
     format!(
-        "Examples:\n  {program} verify bundles/distilled\n  {program} verify bundles/distilled --data idx:demo/data --margin 1 --html parity.html\n  \
-         {program} verify bundles/distilled --data idx:demo/data --model int8.onnx --engine ort --junit parity.xml"
+        "Examples:\n  {program} verify bundles/distilled\n  {program} verify bundles/distilled --data image-folder:photos --margin 1 --html parity.html\n  \
+         {program} verify bundles/distilled --data image-folder:photos --model int8.onnx --engine ort --junit parity.xml"
     )
 }
 

@@ -25,8 +25,8 @@ pub(super) struct Answered {
     pub(super) by_candidate: Vec<Vec<Answer>>,
     /// Time each runtime took.
     pub(super) seconds: Vec<f64>,
-    /// How the data's classes were found among the bundle's, where that is worth a word.
-    pub(super) classes: Option<String>,
+    /// What was put right or chosen when the data was opened, and how its classes were found among the bundle's.
+    pub(super) notes: Vec<String>,
     /// Images that could not be read.
     pub(super) left_out: Vec<LeftOut>,
 }
@@ -59,7 +59,7 @@ pub(super) fn answer_all(
         repeated: 0,
         by_candidate: vec![Vec::new(); candidates.len()],
         seconds: vec![0.0; candidates.len()],
-        classes: alignment.note.clone(),
+        notes: data.notes().iter().cloned().chain(alignment.note.clone()).collect(),
         left_out: Vec::new(),
     };
     let Some(signature) = candidates.first().map(|c| c.engine.signature()) else { return Ok(all) };

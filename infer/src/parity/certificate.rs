@@ -64,9 +64,9 @@ pub struct DataFacts {
     pub paired_test: usize,
     /// Test images that the reference has answered.
     pub reference_test: usize,
-    /// How the classes of the data were found among the bundle's, where they are not simply the same.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub classes: Option<String>,
+    /// What was put right or chosen: classes found by name in another order, say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Images that could not be read and were left out because that was asked for. They are not among `images`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,

@@ -141,7 +141,7 @@ fn data_facts(answered: &Answered, reference: Option<&Predictions>) -> DataFacts
         paired_validation: splits(Split::Validation),
         paired_test: splits(Split::Test),
         reference_test: reference.map_or(0, |r| r.split.iter().filter(|s| **s == Split::Test).count()),
-        classes: answered.classes.clone(),
+        notes: answered.notes.clone(),
         left_out: answered.left_out.clone(),
     }
 }

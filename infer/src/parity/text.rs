@@ -19,8 +19,8 @@ impl Display for Certificate {
                     data.paired_test,
                     data.paired_validation
                 )?;
-                if let Some(classes) = &data.classes {
-                    writeln!(f, "classes: {classes}")?;
+                for note in &data.notes {
+                    writeln!(f, "note: {note}")?;
                 }
                 write_left_out(f, &data.left_out)?;
                 if data.repeated > 0 {

@@ -22,7 +22,7 @@ pub fn certificate_section(certificate: &Certificate, images: bool) -> String {
             .to_owned(),
     };
     if let Some(data) = &certificate.data {
-        html += &data.classes.as_ref().map(|classes| soft(&format!("Classes: {classes}."))).unwrap_or_default();
+        data.notes.iter().for_each(|note| html += &soft(&format!("Note: {note}.")));
         html += &left_out(&data.left_out);
     }
     for runtime in &certificate.runtimes {

@@ -206,8 +206,8 @@ fn classes_go_by_name_and_never_by_position() {
     let certificate = certify(&reference, Some(&data(&labels, shuffled)), 10.0).unwrap();
     let paired = certificate.runtimes[0].paired.as_ref().unwrap();
     assert_eq!((paired.images, paired.runtime_accuracy), (60, 100.0));
-    let note = certificate.data.as_ref().unwrap().classes.as_deref().unwrap();
-    assert!(note.contains("another order") && certificate.to_string().contains("classes: the same classes"), "{note}");
+    let note = &certificate.data.as_ref().unwrap().notes[0];
+    assert!(note.contains("another order") && certificate.to_string().contains("note: the same classes"), "{note}");
     assert!(report::certificate_section(&certificate, false).contains("another order"));
     let one = InMemory::new([8, 8], 3, vec![9; 192], vec![0], vec!["mint".to_owned()], "test").unwrap();
     let certificate = certify(&reference, Some(&one), 10.0).unwrap();

@@ -129,7 +129,6 @@ mod tests {
     use serde_json::json;
 
     use super::super::Preprocessing;
-    use super::*;
 
     #[test]
     fn a_number_and_a_pair_are_read_and_written_as_before() {

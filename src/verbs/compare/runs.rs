@@ -86,7 +86,7 @@ fn train_one(contender: &Contender, seed: u64, directory: &Path, args: &Args) ->
     for (recipe, directory) in generations {
         let receipt = match train::finished(&recipe, &directory)? {
             Some(receipt) => {
-                cli::say(&format!("done already: {}", directory.display()));
+                cli::say(format_args!("done already: {}", directory.display()));
                 receipt
             }
             None => train_there(recipe, &directory, args.cache)?,

@@ -60,11 +60,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         export::export(&run, &bundle, &attar_export::bundle::Options::default(), &args.engines)?;
         contenders.push(Contender::new(title, &bundle, Some(&run)));
     }
-    say(format!("\n[4/5] verifying the student taught by CD + GKD + EDT on the test images"));
+    say("\n[4/5] verifying the student taught by CD + GKD + EDT on the test images");
     let taught = out.join("distilled-bundle");
     let test = test_images(&demo)?;
     let certificate = certify(&taught, &*test, &args.engines)?;
-    say(format!("[5/5] measuring"));
+    say("[5/5] measuring");
     let comparison = Comparison::of(&contenders, &*test, &args.engines)?;
 
     let extras = report::run::Extras {

@@ -110,7 +110,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let made = make(&args.data, &args.wishes)?;
     let plan = Plan::new(read(&made, &[])?, super::train::options())
         .context("the recipe that these options make cannot be trained, so it is not printed")?;
-    let notes: Vec<&str> = made.notes.iter().map(String::as_str).chain(plan.notes()).collect();
+    let notes: Vec<String> = made.notes.iter().cloned().chain(plan.notes()).collect();
     notes.iter().for_each(attar_infer::cli::say);
     if args.json {
         let json = serde_json::json!({"recipe": made.text, "measured": made.found, "notes": notes});
