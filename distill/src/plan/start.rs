@@ -83,8 +83,11 @@ fn by_name(classes: &[String], labels: &[String], card: &Path, notes: &mut Vec<S
     Ok(if is_same { Head::Given } else { Head::Rows { columns: aligned.columns, of: aligned.of } })
 }
 
+/// A card and the classes that it names.
+type Labels = (PathBuf, Vec<String>);
+
 /// The file of weights, and the classes of the card that goes with it.
-fn locate(section: &StartSection) -> Result<(PathBuf, Option<(PathBuf, Vec<String>)>)> {
+fn locate(section: &StartSection) -> Result<(PathBuf, Option<Labels>)> {
     let path = &section.path;
     if !path.is_dir() {
         return Ok((path.clone(), card_of(path)));
@@ -115,7 +118,7 @@ fn locate(section: &StartSection) -> Result<(PathBuf, Option<(PathBuf, Vec<Strin
 
 /// The classes of a `model.safetensors` of ours, by the card of its bundle or run. Another program's `config.json` beside it
 /// is none.
-fn card_of(file: &Path) -> Option<(PathBuf, Vec<String>)> {
+fn card_of(file: &Path) -> Option<Labels> {
     if file.file_name()? != "model.safetensors" {
         return None;
     }

@@ -61,7 +61,7 @@ fn weights_that_do_not_fit_are_refused_by_name() {
         ("\"balanced\"", "follow from the data"),
     ] {
         let spec: LossSpec = toml::from_str(&format!("kind = \"cross-entropy\"\nclass_weights = {weights}")).unwrap();
-        let site = Site { name: "ce", student: &student, teachers: &[], samples: 10, seed: 0 };
+        let site = Site { name: "ce", student: &student, teachers: &[], logits: &[], samples: 10, seed: 0 };
         let message = spec.build(&site).unwrap_err().to_string();
         assert!(message.contains("losses.ce.loss.class_weights") && message.contains(expected), "{message}");
     }
