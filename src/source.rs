@@ -1,47 +1,33 @@
-//! Labelled images on the command line: `KIND:PATH`, the same kinds as in recipes.
+//! Labelled images on the command line: the options that `attar-infer` has, too, and whether their hashes are kept.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use attar_data::{Cache, Source, cache_folder};
+use attar_distill::PlanOptions;
 
-use anyhow::{Result, bail};
-use attar_data::{Dataset, Source};
+pub(crate) use attar_infer::cli::data::source;
 
-/// Labelled images to use.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub(crate) struct DataArgs {
-    /// Labelled images: `idx:DIR`, `cifar10:PATH`, `cifar100:PATH` or `image-folder:DIR`; its test split is used.
-    #[arg(long, value_name = "KIND:PATH", value_parser = source)]
-    data: Option<Source>,
-    /// Use the training split instead (of a data set that has no other).
-    #[arg(long, requires = "data")]
-    train_split: bool,
+/// Whether hashes of images are kept between runs.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub(crate) struct CacheArgs {
+    /// Decode and hash every image anew, and keep nothing of it. Without it hashes of image files that have not changed are
+    /// taken from `$ATTAR_CACHE_DIR`, by default `~/.cache/attar`.
+    #[arg(long)]
+    no_cache: bool,
 }
 
-impl DataArgs {
-    /// Opens what was named.
-    pub(crate) fn open(&self) -> Result<Option<Arc<dyn Dataset>>> {
-        let Some(source) = &self.data else { return Ok(None) };
-        let splits = source.open()?;
-        let chosen = if self.train_split { splits.train } else { splits.test };
-        if chosen.is_empty() {
-            bail!("{} holds no images", source.root().display());
-        }
-        Ok(Some(chosen))
+impl CacheArgs {
+    /// The cache of a data set.
+    pub(crate) fn open(self, source: &Source) -> Option<Cache> {
+        let folder = cache_folder().filter(|_| !self.no_cache)?;
+        Some(Cache::open(&folder, source.root()))
     }
-}
 
-/// Reads `KIND:PATH`.
-pub(crate) fn source(text: &str) -> Result<Source, String> {
-    let kinds = ["idx", "cifar10", "cifar100", "image-folder"];
-    let Some((kind, path)) = text.split_once(':') else {
-        return Err(format!("expected KIND:PATH with KIND one of {}", kinds.join(", ")));
-    };
-    let root = PathBuf::from(path);
-    match kind {
-        "idx" => Ok(Source::Idx { root, classes: None }),
-        "cifar10" => Ok(Source::Cifar10 { root }),
-        "cifar100" => Ok(Source::Cifar100 { root }),
-        "image-folder" => Ok(Source::ImageFolder { root, test: None }),
-        _ => Err(attar_models::Error::unknown("kind of data", kind, &kinds).to_string()),
+    /// The same for a plan.
+    pub(crate) fn apply(self, options: PlanOptions) -> PlanOptions {
+        PlanOptions { cache: options.cache.filter(|_| !self.no_cache), ..options }
+    }
+
+    /// The same for a process of its own.
+    pub(crate) fn arguments(self) -> Option<&'static str> {
+        self.no_cache.then_some("--no-cache")
     }
 }

@@ -2,25 +2,36 @@
 
 use std::collections::BTreeMap;
 
-use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::dataset::{Dataset, Splits};
+use crate::dataset::Dataset;
+use crate::folder::{Finding, LeftOut, Survey};
+use crate::scan::{Cache, Scan, scan};
 
 /// A class with fewer images than this is called tiny.
 const TINY: usize = 10;
+/// The split that others must not share images with.
+const LEARNED: &str = "train";
 
 /// What [`check`] found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     /// Class names, in the order of the labels.
     pub classes: Vec<String>,
-    /// The training split.
-    pub train: SplitReport,
-    /// The test split.
-    pub test: SplitReport,
+    /// The splits by name: `train`, `val`, `test`.
+    #[serde(flatten)]
+    pub splits: BTreeMap<String, SplitReport>,
     /// Images whose pixels are exactly equal, within a split and across.
     pub duplicates: Vec<Duplicate>,
+    /// What is wrong beside the images: files that are not read, classes that do not fit.
+    pub findings: Vec<Finding>,
+    /// Classes that may be without an image.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allow_empty: Vec<String>,
+    /// What people should know.
+    pub notes: Vec<String>,
+    /// Files and folders that were not taken for images, how many of each kind.
+    pub left_out: LeftOut,
 }
 
 /// One split.
@@ -39,89 +50,109 @@ pub struct SplitReport {
     /// Number of images of each `HEIGHTxWIDTHxCHANNELS`.
     pub sizes: BTreeMap<String, usize>,
     /// Files that cannot be read.
-    pub corrupt: Vec<Corrupt>,
-}
-
-/// A file that cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Corrupt {
-    /// The image.
-    pub name: String,
-    /// What is wrong with it.
-    pub problem: String,
+    pub corrupt: Vec<Finding>,
 }
 
 /// Images with equal pixels.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Duplicate {
-    /// Those of the training split.
-    pub train: Vec<String>,
-    /// Those of the test split.
-    pub test: Vec<String>,
+    /// Those of each split, by its name.
+    #[serde(flatten)]
+    pub images: BTreeMap<String, Vec<String>>,
     /// Their classes; more than one is a contradiction.
     pub classes: Vec<String>,
 }
 
-impl Report {
-    /// Groups of equal images that are in both splits: the test is not a test there.
-    pub fn leaks(&self) -> impl Iterator<Item = &Duplicate> {
-        self.duplicates.iter().filter(|group| !group.train.is_empty() && !group.test.is_empty())
+impl Duplicate {
+    /// Those of one split.
+    pub fn of(&self, split: &str) -> &[String] {
+        self.images.get(split).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether nothing is broken: no corrupt file, no empty class in train, no image in both splits. Duplicates inside a
-    /// split, tiny classes and imbalance are worth knowing, but common.
-    pub fn is_clean(&self) -> bool {
-        let corrupt = self.train.corrupt.is_empty() && self.test.corrupt.is_empty();
-        corrupt && self.train.empty_classes.is_empty() && self.leaks().next().is_none()
+    /// Whether images to learn from are among images to choose or judge by.
+    fn is_leak(&self) -> bool {
+        let in_others = self.images.iter().any(|(split, images)| split != LEARNED && !images.is_empty());
+        in_others && !self.of(LEARNED).is_empty()
     }
 }
 
-/// Decodes every image of both splits, in parallel, and reports what is wrong. A file that cannot be read is a finding,
-/// not an error.
-pub fn check(splits: &Splits) -> Report {
+impl Report {
+    /// Groups of equal images that are in train and in another split: the test is not a test there.
+    pub fn leaks(&self) -> impl Iterator<Item = &Duplicate> {
+        self.duplicates.iter().filter(|group| group.is_leak())
+    }
+
+    /// Classes without an image to learn from that are not allowed to be without one.
+    pub fn empty_classes(&self) -> impl Iterator<Item = &String> {
+        let empty = self.splits.get(LEARNED).into_iter().flat_map(|train| &train.empty_classes);
+        empty.filter(|class| !self.allow_empty.contains(class))
+    }
+
+    /// Whether nothing is broken: no finding, no corrupt file, no empty class in train, no image in train and another split.
+    /// Duplicates inside a split, tiny classes and imbalance are worth knowing, but common.
+    pub fn is_clean(&self) -> bool {
+        let corrupt = self.splits.values().any(|split| !split.corrupt.is_empty());
+        let empty = self.empty_classes().next().is_some();
+        !corrupt && !empty && self.findings.is_empty() && self.leaks().next().is_none()
+    }
+}
+
+/// Looks at every image of all splits, in parallel, and reports what is wrong. A file that cannot be read is a finding, not an
+/// error. `tick` is called as by [`scan`].
+pub fn check(survey: &Survey, cache: Option<&Cache>, tick: &(dyn Fn(usize, usize) + Sync)) -> Report {
+    let datasets: Vec<&dyn Dataset> = survey.splits.iter().map(|(_, images)| images.as_ref()).collect();
+    let scans = scan(&datasets, cache, tick);
     let mut groups = BTreeMap::new();
-    let train = check_split(splits.train.as_ref(), &mut groups, |group| &mut group.train);
-    let test = check_split(splits.test.as_ref(), &mut groups, |group| &mut group.test);
-    let mut duplicates: Vec<Duplicate> =
-        groups.into_values().filter(|group| group.train.len() + group.test.len() > 1).collect();
-    duplicates.sort_by(|a, b| (&a.train, &a.test).cmp(&(&b.train, &b.test)));
+    let mut splits = BTreeMap::new();
+    for ((name, images), scan) in survey.splits.iter().zip(&scans) {
+        splits.insert(name.clone(), check_split(name, images.as_ref(), scan, &mut groups));
+    }
+    let count = |group: &Duplicate| group.images.values().map(Vec::len).sum::<usize>();
+    let mut duplicates: Vec<Duplicate> = groups.into_values().filter(|group| count(group) > 1).collect();
     for group in &mut duplicates {
+        for name in splits.keys() {
+            group.images.entry(name.clone()).or_default();
+        }
         group.classes.sort();
         group.classes.dedup();
     }
-    Report { classes: splits.train.classes().to_vec(), train, test, duplicates }
+    duplicates.sort_by(|a, b| {
+        let key = |group: &'_ Duplicate| (group.of(LEARNED).to_vec(), group.images.clone());
+        key(a).cmp(&key(b))
+    });
+    Report {
+        classes: survey.classes.clone(),
+        splits,
+        duplicates,
+        findings: survey.findings.clone(),
+        allow_empty: survey.allow_empty.clone(),
+        notes: survey.notes.clone(),
+        left_out: survey.left_out.clone(),
+    }
 }
 
 fn check_split(
+    name: &str,
     dataset: &dyn Dataset,
+    scan: &Scan,
     groups: &mut BTreeMap<[u8; 32], Duplicate>,
-    side: impl Fn(&mut Duplicate) -> &mut Vec<String>,
 ) -> SplitReport {
-    let seen: Vec<_> = (0..dataset.len())
-        .into_par_iter()
-        .map(|index| {
-            let image = dataset.image(index)?;
-            let size = format!("{}x{}x{}", image.height(), image.width(), image.channels());
-            Ok::<_, crate::Error>((size, image.sha256()))
-        })
-        .collect();
     let classes = dataset.classes();
     let mut per_class = vec![0; classes.len()];
     let (mut sizes, mut corrupt) = (BTreeMap::new(), Vec::new());
-    for (index, seen) in seen.into_iter().enumerate() {
+    for (index, seen) in scan.images.iter().enumerate() {
         let label = dataset.label(index) as usize;
         if let Some(count) = per_class.get_mut(label) {
             *count += 1;
         }
         match seen {
-            Ok((size, hash)) => {
-                *sizes.entry(size).or_insert(0) += 1;
-                let none = || Duplicate { train: vec![], test: vec![], classes: vec![] };
-                let group = groups.entry(hash).or_insert_with(none);
-                side(group).push(dataset.name(index));
+            Ok(seen) => {
+                *sizes.entry(format!("{}x{}x{}", seen.height, seen.width, seen.channels)).or_insert(0) += 1;
+                let group: &mut Duplicate = groups.entry(seen.sha256).or_default();
+                group.images.entry(name.to_owned()).or_default().push(dataset.name(index));
                 group.classes.extend(classes.get(label).cloned());
             }
-            Err(error) => corrupt.push(Corrupt { name: dataset.name(index), problem: error.to_string() }),
+            Err(problem) => corrupt.push(Finding { name: dataset.name(index), problem: problem.clone() }),
         }
     }
     let having = |wanted: fn(usize) -> bool| {
@@ -154,7 +185,7 @@ mod tests {
     }
 
     fn report(root: &Path) -> Report {
-        check(&Source::ImageFolder { root: root.to_owned(), test: None }.open().unwrap())
+        check(&Source::image_folder(root).survey(None).unwrap(), None, &|_, _| {})
     }
 
     #[test]
@@ -166,10 +197,11 @@ mod tests {
         }
         let report = report(root.path());
         assert!(report.is_clean() && report.duplicates.is_empty());
-        assert_eq!((report.train.images, &report.train.per_class), (20, &vec![10, 10]));
-        assert!(report.train.tiny_classes.is_empty());
-        assert_eq!((report.test.tiny_classes.len(), report.test.imbalance), (2, 1.0));
-        assert_eq!(report.train.sizes, BTreeMap::from([("2x1x1".to_owned(), 20)]));
+        let (train, test) = (&report.splits["train"], &report.splits["test"]);
+        assert_eq!((train.images, &train.per_class), (20, &vec![10, 10]));
+        assert!(train.tiny_classes.is_empty());
+        assert_eq!((test.tiny_classes.len(), test.imbalance), (2, 1.0));
+        assert_eq!(train.sizes, BTreeMap::from([("2x1x1".to_owned(), 20)]));
     }
 
     #[test]
@@ -187,16 +219,22 @@ mod tests {
         }
         std::fs::create_dir_all(root.path().join("train/eel")).unwrap();
         std::fs::write(root.path().join("train/dog/broken.jpg"), [0xff, 0xd8, 0xff, 0xe0]).unwrap();
+        png(root.path(), "test/fox/g.png", 9);
+        std::fs::write(root.path().join("train/dog/moving.gif"), "GIF89a").unwrap();
         let report = report(root.path());
         assert!(!report.is_clean());
-        assert_eq!(report.train.corrupt[0].name, "train/dog/broken.jpg");
-        assert!(report.train.corrupt[0].problem.contains("truncated JPEG"));
-        assert_eq!(report.train.empty_classes, ["eel"]);
-        assert_eq!(report.test.empty_classes, ["dog", "eel"]);
-        assert_eq!(report.train.imbalance, 1.5);
+        let (train, test) = (&report.splits["train"], &report.splits["test"]);
+        assert_eq!(train.corrupt[0].name, "train/dog/broken.jpg");
+        assert!(train.corrupt[0].problem.contains("truncated JPEG"));
+        assert_eq!(train.empty_classes, ["eel"]);
+        assert_eq!(test.empty_classes, ["dog", "eel"]);
+        assert_eq!(train.imbalance, 1.5);
+        let found: Vec<&str> = report.findings.iter().map(|found| found.name.as_str()).collect();
+        assert_eq!(found, ["train/dog/moving.gif", "test/fox"]);
         let group = |train: &[&str], test: &[&str], classes: &[&str]| {
-            let own = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-            Duplicate { train: own(train), test: own(test), classes: own(classes) }
+            let own = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+            let images = BTreeMap::from([("test".to_owned(), own(test)), ("train".to_owned(), own(train))]);
+            Duplicate { images, classes: own(classes) }
         };
         let twins = group(&["train/cat/a.png", "train/cat/b.png"], &[], &["cat"]);
         let leak = group(&["train/cat/c.png"], &["test/cat/e.png"], &["cat"]);

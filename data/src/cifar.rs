@@ -1,11 +1,13 @@
-//! CIFAR-10 and CIFAR-100, the binary version: records of one or two label bytes and 3 x 32 x 32 pixel bytes.
+//! CIFAR-10 and CIFAR-100: the binary version, records of one or two label bytes and 3 x 32 x 32 pixel bytes, and the version
+//! for Python, pickled dictionaries of the same bytes.
 
 use std::path::Path;
-use std::sync::Arc;
+
+use attar_models::read;
 
 use crate::dataset::{InMemory, Splits};
 use crate::error::{Error, Result};
-use crate::files::Files;
+use crate::files::{Files, lines};
 
 const SIDE: usize = 32;
 const PIXELS: usize = 3 * SIDE * SIDE;
@@ -13,34 +15,57 @@ const PIXELS: usize = 3 * SIDE * SIDE;
 /// What tells the two sets apart.
 struct Layout {
     name: &'static str,
-    /// The folder in the official archive.
-    inside: &'static str,
-    train: &'static [&'static str],
-    test: &'static [&'static str],
-    names: &'static str,
+    /// The folders in the official archives.
+    inside: &'static [&'static str],
+    binary: Names,
+    python: Names,
     classes: usize,
     /// Label bytes before the pixels; the last one is the class (CIFAR-100 has the coarse class before the fine one).
     label_bytes: usize,
+    /// Keys of the version for Python: the labels, and in the file of names the names.
+    keys: [&'static str; 2],
+}
+
+/// The files of a version.
+struct Names {
+    train: &'static [&'static str],
+    test: &'static [&'static str],
+    /// The file of class names.
+    classes: &'static str,
+}
+
+impl Names {
+    fn all(&self) -> Vec<&'static str> {
+        [self.train, self.test, &[self.classes]].concat()
+    }
 }
 
 const CIFAR10: Layout = Layout {
     name: "CIFAR-10",
-    inside: "cifar-10-batches-bin",
-    train: &["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"],
-    test: &["test_batch.bin"],
-    names: "batches.meta.txt",
+    inside: &["cifar-10-batches-bin", "cifar-10-batches-py"],
+    binary: Names {
+        train: &["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"],
+        test: &["test_batch.bin"],
+        classes: "batches.meta.txt",
+    },
+    python: Names {
+        train: &["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5"],
+        test: &["test_batch"],
+        classes: "batches.meta",
+    },
     classes: 10,
     label_bytes: 1,
+    keys: ["labels", "label_names"],
 };
 
 const CIFAR100: Layout = Layout {
     name: "CIFAR-100",
-    inside: "cifar-100-binary",
-    train: &["train.bin"],
-    test: &["test.bin"],
-    names: "fine_label_names.txt",
+    inside: &["cifar-100-binary", "cifar-100-python"],
+    binary: Names { train: &["train.bin"], test: &["test.bin"], classes: "fine_label_names.txt" },
+    python: Names { train: &["train"], test: &["test"], classes: "meta" },
     classes: 100,
     label_bytes: 2,
+    keys: ["fine_labels", "fine_label_names"],
 };
 
 /// CIFAR-10 from the unpacked directory or the official `.tar.gz`.
@@ -54,31 +79,58 @@ pub(crate) fn open_100(root: &Path) -> Result<Splits> {
 }
 
 fn open(root: &Path, layout: &Layout) -> Result<Splits> {
-    let names: Vec<&str> = [layout.train, layout.test, &[layout.names]].concat();
-    let files = Files::open(root, layout.inside, &names)?;
-    let (path, text) = files.read(&[layout.names])?;
-    let classes: Vec<String> = String::from_utf8_lossy(&text)
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .map(str::to_owned)
-        .collect();
+    let files = Files::open(root, layout.inside, &[layout.binary.all(), layout.python.all()].concat())?;
+    // The binary version is asked for where neither is there; its names are those of the official archive.
+    let of_python = files.find(&[layout.binary.classes])?.is_none() && files.find(&[layout.python.classes])?.is_some();
+    let names = if of_python { &layout.python } else { &layout.binary };
+    let (path, text) = files.read(&[names.classes])?;
+    let classes = if of_python { python_names(&path, &text, layout)? } else { lines(&String::from_utf8_lossy(&text)) };
     if classes.len() != layout.classes {
         let (got, expected, name) = (classes.len(), layout.classes, layout.name);
         return Err(Error::format(&path, format!("{got} class names, {name} has {expected}")));
     }
-    let train = split(&files, layout.train, layout, &classes, "train")?;
-    let test = split(&files, layout.test, layout, &classes, "test")?;
-    Ok(Splits { train: Arc::new(train), test: Arc::new(test) })
+    let read = if of_python { read_python } else { read_records };
+    let split = |names: &[&str], split: &str| {
+        let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+        for name in names {
+            let (path, bytes) = files.read(&[name])?;
+            read(&path, &bytes, layout, &mut pixels, &mut labels)?;
+        }
+        InMemory::new([SIDE as u32; 2], 3, pixels, labels, classes.clone(), split)
+    };
+    Ok(Splits::new(split(names.train, "train")?, split(names.test, "test")?))
 }
 
-fn split(files: &Files, names: &[&str], layout: &Layout, classes: &[String], split: &str) -> Result<InMemory> {
-    let (mut pixels, mut labels) = (Vec::new(), Vec::new());
-    for name in names {
-        let (path, bytes) = files.read(&[name])?;
-        read_records(&path, &bytes, layout, &mut pixels, &mut labels)?;
+fn python_names(path: &Path, bytes: &[u8], layout: &Layout) -> Result<Vec<String>> {
+    let mut batch = read::python_batch(bytes).map_err(|problem| Error::format(path, problem))?;
+    let [_, key] = layout.keys;
+    batch.texts.remove(key).ok_or_else(|| Error::format(path, format!("no list of names under `{key}`")))
+}
+
+/// A batch for Python: `data`, one row of planes an image, and a list of labels.
+fn read_python(path: &Path, bytes: &[u8], layout: &Layout, pixels: &mut Vec<u8>, labels: &mut Vec<u32>) -> Result<()> {
+    let fail = |problem: String| Error::format(path, problem);
+    let batch = read::python_batch(bytes).map_err(fail)?;
+    let ([key, _], name) = (layout.keys, layout.name);
+    let (shape, data) = batch.arrays.get("data").ok_or_else(|| fail("no array of bytes under `data`".to_owned()))?;
+    let given = batch.numbers.get(key).ok_or_else(|| fail(format!("no list of labels under `{key}`")))?;
+    if *shape != [given.len(), PIXELS] {
+        let expected = [given.len(), PIXELS];
+        return Err(fail(format!("`data` has the shape {shape:?}, expected {expected:?}: one row for each label")));
     }
-    InMemory::new([SIDE as u32; 2], 3, pixels, labels, classes.to_vec(), split)
+    for (index, label) in given.iter().enumerate() {
+        let known = u32::try_from(*label).ok().filter(|label| (*label as usize) < layout.classes);
+        let classes = layout.classes;
+        labels
+            .push(known.ok_or_else(|| fail(format!("image {index} has label {label}; {name} has {classes} classes")))?);
+    }
+    data.chunks_exact(PIXELS).for_each(|planes| interleave(planes, pixels));
+    Ok(())
+}
+
+/// From three planes to pixels.
+fn interleave(planes: &[u8], pixels: &mut Vec<u8>) {
+    pixels.extend((0..SIDE * SIDE).flat_map(|at| [0, 1, 2].map(|plane| planes[plane * SIDE * SIDE + at])));
 }
 
 fn read_records(path: &Path, bytes: &[u8], layout: &Layout, pixels: &mut Vec<u8>, labels: &mut Vec<u32>) -> Result<()> {
@@ -106,7 +158,7 @@ fn read_records(path: &Path, bytes: &[u8], layout: &Layout, pixels: &mut Vec<u8>
             ));
         }
         labels.push(u32::from(label));
-        pixels.extend((0..SIDE * SIDE).flat_map(|at| [0, 1, 2].map(|plane| planes[plane * SIDE * SIDE + at])));
+        interleave(planes, pixels);
     }
     Ok(())
 }
@@ -135,7 +187,7 @@ mod tests {
     }
 
     fn write_10(directory: &Path) {
-        for (number, name) in CIFAR10.train.iter().chain(CIFAR10.test).enumerate() {
+        for (number, name) in CIFAR10.binary.train.iter().chain(CIFAR10.binary.test).enumerate() {
             std::fs::write(directory.join(name), record(&[number as u8], number)).unwrap();
         }
         std::fs::write(directory.join("batches.meta.txt"), names(10)).unwrap();
@@ -166,7 +218,7 @@ mod tests {
         let path = root.path().join("cifar-10-binary.tar.gz");
         let gzip = flate2::write::GzEncoder::new(std::fs::File::create(&path).unwrap(), flate2::Compression::fast());
         let mut archive = tar::Builder::new(gzip);
-        for name in CIFAR10.train.iter().chain(CIFAR10.test).chain(&[CIFAR10.names]) {
+        for name in CIFAR10.binary.train.iter().chain(CIFAR10.binary.test).chain(&[CIFAR10.binary.classes]) {
             archive.append_path_with_name(root.path().join(name), format!("cifar-10-batches-bin/{name}")).unwrap();
         }
         archive.into_inner().unwrap().finish().unwrap().flush().unwrap();
@@ -182,6 +234,54 @@ mod tests {
         }
         std::fs::write(&path, b"no archive").unwrap();
         assert!(open_10(&path).unwrap_err().to_string().contains("broken archive"));
+    }
+
+    /// A dictionary as Python 2 pickled it; `names` in the place of images where there are none.
+    fn pickled(key: &str, labels: &[u8], names: &[String]) -> Vec<u8> {
+        let text = |text: &str| [&[b'U', text.len() as u8], text.as_bytes()].concat();
+        let mut bytes = [&b"\x80\x02}("[..], &text(key), b"]("].concat();
+        labels.iter().for_each(|label| bytes.extend([b'K', *label]));
+        names.iter().for_each(|name| bytes.extend(text(name)));
+        bytes.push(b'e');
+        if !labels.is_empty() {
+            bytes.extend(text("data"));
+            bytes.extend(b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01");
+            bytes.extend([b'K', labels.len() as u8, b'M', 0x00, 0x0c, 0x86]);
+            bytes.extend(
+                b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89",
+            );
+            bytes.extend([&b"T"[..], &((labels.len() * PIXELS) as u32).to_le_bytes()].concat());
+            labels.iter().for_each(|label| bytes.extend(&record(&[], usize::from(*label))));
+            bytes.extend(b"tb");
+        }
+        bytes.extend(b"u.");
+        bytes
+    }
+
+    #[test]
+    fn the_version_for_python_gives_the_same_images() {
+        let (binary, python) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        write_10(binary.path());
+        let below = python.path().join("cifar-10-batches-py");
+        std::fs::create_dir(&below).unwrap();
+        for (number, name) in CIFAR10.python.train.iter().chain(CIFAR10.python.test).enumerate() {
+            std::fs::write(below.join(name), pickled("labels", &[number as u8], &[])).unwrap();
+        }
+        std::fs::write(below.join("batches.meta"), pickled("label_names", &[], &lines(&names(10)))).unwrap();
+        let of = |root: &Path| open_10(root).map(|splits| crate::fingerprint(splits.train.as_ref()).unwrap());
+        assert_eq!(of(python.path()).unwrap(), of(binary.path()).unwrap());
+        assert_eq!(open_10(&below).unwrap().test.labels(), [5]);
+        let problem = |bytes: &[u8]| {
+            std::fs::write(below.join("data_batch_2"), bytes).unwrap();
+            of(python.path()).unwrap_err().to_string()
+        };
+        assert!(problem(&pickled("labels", &[10], &[])).contains("image 0 has label 10; CIFAR-10 has 10 classes"));
+        assert!(problem(&pickled("fine_labels", &[1], &[])).contains("no list of labels under `labels`"));
+        let whole = pickled("labels", &[1, 2], &[]);
+        for length in (0..whole.len()).step_by(97) {
+            assert!(problem(&whole[..length]).contains("data_batch_2: "));
+        }
+        assert!(problem(b"\x80\x02cos\nsystem\nU\x02ls\x85R.").contains("runs code"));
     }
 
     #[test]

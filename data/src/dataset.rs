@@ -1,13 +1,11 @@
-//! What a data set is: images with labels and class names, opened from a source named in a recipe.
+//! What a data set is: images with labels and class names, opened from a [`Source`](crate::Source) named in a recipe.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::{Error, Result};
+use crate::folder::LeftOut;
 use crate::image::Image;
-use crate::{cifar, folder, idx};
 
 /// Labelled images, in a fixed order.
 ///
@@ -41,6 +39,25 @@ pub trait Dataset: Send + Sync {
     fn labels(&self) -> Vec<u32> {
         (0..self.len()).map(|index| self.label(index)).collect()
     }
+    /// [`Image::sha256`] of image `index`: from what a scan has kept, or of its pixels, decoded for it.
+    ///
+    /// # Errors
+    /// When the file behind it cannot be read or decoded.
+    fn sha256(&self, index: usize) -> Result<[u8; 32]> {
+        Ok(self.image(index)?.sha256())
+    }
+    /// The file of image `index`, where it has one of its own.
+    fn file(&self, _index: usize) -> Option<&Path> {
+        None
+    }
+    /// What people should know of how it was opened.
+    fn notes(&self) -> &[String] {
+        &[]
+    }
+    /// What lies beside the images and was not taken for one.
+    fn left_out(&self) -> LeftOut {
+        LeftOut::default()
+    }
 }
 
 /// Images to learn from and images to be judged by.
@@ -50,81 +67,23 @@ pub struct Splits {
     pub train: Arc<dyn Dataset>,
     /// Never seen in training.
     pub test: Arc<dyn Dataset>,
+    /// To choose by, where the source has such images of its own and was asked for them.
+    pub validation: Option<Arc<dyn Dataset>>,
+    /// What people should know of how it was opened.
+    pub notes: Vec<String>,
+}
+
+impl Splits {
+    /// Images to learn from and to be judged by, with nothing to say about them.
+    pub(crate) fn new(train: impl Dataset + 'static, test: impl Dataset + 'static) -> Self {
+        Self { train: Arc::new(train), test: Arc::new(test), validation: None, notes: Vec::new() }
+    }
 }
 
 impl std::fmt::Debug for Splits {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (train, test) = (self.train.len(), self.test.len());
         f.debug_struct("Splits").field("train", &train).field("test", &test).finish_non_exhaustive()
-    }
-}
-
-/// Where images come from, as a recipe says it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Source {
-    /// MNIST's format: `{train,t10k}-images-idx3-ubyte` and `-labels-idx1-ubyte`, plain or `.gz`.
-    Idx {
-        /// Directory (or `.tar.gz`) of the four files.
-        root: PathBuf,
-        /// Class names. Without them: `labels.txt` in the directory, one name a line; else the digits.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        classes: Option<Vec<String>>,
-    },
-    /// CIFAR-10, binary version.
-    Cifar10 {
-        /// Directory of the `.bin` files, its parent, or the official `.tar.gz`.
-        root: PathBuf,
-    },
-    /// CIFAR-100, binary version, fine labels.
-    Cifar100 {
-        /// Directory of the `.bin` files, its parent, or the official `.tar.gz`.
-        root: PathBuf,
-    },
-    /// `train/CLASS/...` and `val/CLASS/...` or `test/CLASS/...` with PNG, JPEG or WebP files.
-    ImageFolder {
-        /// Directory of the splits.
-        root: PathBuf,
-        /// Folder of the test split; by default whichever of `test` and `val` is there.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        test: Option<String>,
-    },
-}
-
-impl Source {
-    /// Opens both splits.
-    ///
-    /// # Errors
-    /// When a file is missing, truncated or not what its name promises.
-    pub fn open(&self) -> Result<Splits> {
-        match self {
-            Self::Idx { root, classes } => idx::open(root, classes.as_deref()),
-            Self::Cifar10 { root } => cifar::open_10(root),
-            Self::Cifar100 { root } => cifar::open_100(root),
-            Self::ImageFolder { root, test } => folder::open(root, test.as_deref()),
-        }
-    }
-
-    /// The directory or archive.
-    pub fn root(&self) -> &Path {
-        match self {
-            Self::Idx { root, .. }
-            | Self::Cifar10 { root }
-            | Self::Cifar100 { root }
-            | Self::ImageFolder { root, .. } => root,
-        }
-    }
-
-    /// The same source with a relative root taken from `base`, e.g. the recipe's directory.
-    #[must_use]
-    pub fn relative_to(mut self, base: &Path) -> Self {
-        match &mut self {
-            Self::Idx { root, .. }
-            | Self::Cifar10 { root }
-            | Self::Cifar100 { root }
-            | Self::ImageFolder { root, .. } => *root = base.join(&*root),
-        }
-        self
     }
 }
 
@@ -204,20 +163,6 @@ impl Dataset for InMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_source_reads_as_a_recipe_writes_it() {
-        let source: Source = toml::from_str("kind = 'image-folder'\nroot = 'pets'").unwrap();
-        assert_eq!(source, Source::ImageFolder { root: "pets".into(), test: None });
-        assert_eq!(source.clone().relative_to(Path::new("/data")).root(), Path::new("/data/pets"));
-        assert_eq!(source.relative_to(Path::new("a")).root(), Path::new("a/pets"));
-        let source: Source = toml::from_str("kind = 'idx'\nroot = '/x'\nclasses = ['a', 'b']").unwrap();
-        assert_eq!(toml::from_str::<Source>(&toml::to_string(&source).unwrap()).unwrap(), source);
-        let error = toml::from_str::<Source>("kind = 'cifar11'\nroot = 'x'").unwrap_err().to_string();
-        assert!(error.contains("cifar10") && error.contains("image-folder"), "{error}");
-        let error = toml::from_str::<Source>("kind = 'cifar10'\nroute = 'x'\nroot = 'x'").unwrap_err().to_string();
-        assert!(error.contains("unknown field `route`"), "{error}");
-    }
 
     #[test]
     fn in_memory_refuses_what_does_not_fit() {

@@ -41,6 +41,7 @@ pub fn decode_file(origin: &Path) -> Result<Image> {
 /// | other formats | an error | never a guess |
 /// | more than [`MAX_PIXELS`] | an error, before memory is taken | decompression bombs |
 /// | truncated | an error, also where a decoder would fill up with grey | half an image is no image |
+/// | a JPEG cut short with an end marker put behind it | an error of [`scan`](crate::scan()), which looks twice; not of this function | the decoder makes up what is missing and says nothing |
 ///
 /// JPEG decoders may differ in their inverse transform and in how they enlarge colour. This one (zune-jpeg 0.5) against
 /// PIL 13 (libjpeg-turbo 3.2), in units of 1/255:
@@ -68,18 +69,36 @@ pub fn decode(bytes: &[u8], origin: &Path) -> Result<Image> {
             read(WebPDecoder::new(Cursor::new(bytes)).map_err(|e| broken(&e))?, origin)?
         }
         _ => {
-            if !jpeg_ends(bytes) {
+            if jpeg_end(bytes).is_none() {
                 return Err(Error::format(origin, "truncated JPEG: no end-of-image marker after the last scan"));
             }
             read(JpegDecoder::new(Cursor::new(bytes)).map_err(|e| broken(&e))?, origin)?
         }
     };
+    finished(orientation, decoded)
+}
+
+fn finished(orientation: Orientation, decoded: DynamicImage) -> Result<Image> {
     let mut decoded = to_8_bits(decoded);
     decoded.apply_orientation(orientation);
     let (width, height) = (decoded.width(), decoded.height());
     match decoded {
         DynamicImage::ImageLuma8(grey) => Image::new(width, height, 1, grey.into_raw()),
         other => Image::new(width, height, 3, other.into_rgb8().into_raw()),
+    }
+}
+
+/// Whether the scan of a JPEG, whose pixels are `image`, ends where its end marker stands. Before the marker the decoder makes
+/// up missing bits one way, at the end of the data in another: pixels that depend on the marker are not in the file.
+pub(crate) fn check_whole(bytes: &[u8], origin: &Path, image: &Image) -> Result<()> {
+    let (Ok(ImageFormat::Jpeg), Some(end)) = (image::guess_format(bytes), jpeg_end(bytes)) else { return Ok(()) };
+    let Ok(decoder) = JpegDecoder::new(Cursor::new(&bytes[..end])) else { return Ok(()) };
+    match read(decoder, origin).and_then(|(orientation, decoded)| finished(orientation, decoded)) {
+        Ok(without) if without != *image => Err(Error::format(
+            origin,
+            "truncated JPEG: its data ends before its last pixel, though it has an end marker",
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -132,24 +151,23 @@ fn riff_ends(bytes: &[u8]) -> bool {
     size.is_some_and(|size| bytes.len() as u64 >= size + 8)
 }
 
-/// Whether the marker structure of a JPEG reaches its end-of-image marker. The decoder fills what is missing with grey,
+/// Where the marker structure of a JPEG reaches its end-of-image marker. The decoder fills what is missing with grey,
 /// as if it were there; PIL and libjpeg call such a file truncated.
-fn jpeg_ends(bytes: &[u8]) -> bool {
+fn jpeg_end(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     while let Some(found) = bytes.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == 0xff)) {
         at += found;
-        let Some(&marker) = bytes.get(at + 1) else { return false };
-        match marker {
-            0xd9 => return true,
+        match *bytes.get(at + 1)? {
+            0xd9 => return Some(at),
             0xff => at += 1,
             // A stuffed 0xff of a scan, or a marker without a length: TEM, RST0 to RST7, SOI.
             0x00 | 0x01 | 0xd0..=0xd8 => at += 2,
             // A segment: its length includes the two bytes of the length. A scan's data is searched like the rest.
             _ => {
-                let Some(length) = bytes.get(at + 2..at + 4) else { return false };
+                let length = bytes.get(at + 2..at + 4)?;
                 at += 2 + usize::from(u16::from_be_bytes([length[0], length[1]]));
             }
         }
     }
-    false
+    None
 }

@@ -47,6 +47,16 @@ impl Error {
         Self::Format { path: path.to_owned(), problem: problem.into() }
     }
 
+    /// What is wrong, without the file's path in front, for lists that name it themselves; the hint left out.
+    pub fn problem(&self) -> String {
+        let whole = match self {
+            Self::Io { source, .. } => source.to_string(),
+            Self::Format { problem, .. } => problem.clone(),
+            other => other.to_string(),
+        };
+        whole.split_once("\n  hint:").map(|(problem, _)| problem.to_owned()).unwrap_or(whole)
+    }
+
     pub(crate) fn setting(setting: &'static str, problem: impl Into<String>) -> Self {
         Self::Setting { setting, problem: problem.into() }
     }

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use md5::{Digest, Md5};
 
-use crate::dataset::Source;
 use crate::error::{Error, Result};
 use crate::idx::FASHION_MNIST_CLASSES;
+use crate::source::Source;
 
 /// A data set with official files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use attar_models::files;
 use flate2::read::MultiGzDecoder;
 
 use crate::error::{Error, Result};
@@ -19,14 +20,13 @@ pub(crate) enum Files {
 }
 
 impl Files {
-    /// Opens a directory, one of its subdirectories `inside` (as the official archives unpack), or a `.tar.gz`, of which
-    /// the files called `names` are kept, in whichever folder they are.
-    pub(crate) fn open(root: &Path, inside: &str, names: &[&str]) -> Result<Self> {
+    /// Opens a directory, the first of its subdirectories `inside` that is there (as the official archives unpack), or a
+    /// `.tar.gz`, of which the files called `names` are kept, in whichever folder they are.
+    pub(crate) fn open(root: &Path, inside: &[&str], names: &[&str]) -> Result<Self> {
         let metadata = std::fs::metadata(root).map_err(|error| Error::io(root, error))?;
         if metadata.is_dir() {
-            let below = root.join(inside);
-            let nested = !inside.is_empty() && below.is_dir();
-            return Ok(Self::Directory(if nested { below } else { root.to_owned() }));
+            let below = inside.iter().map(|name| root.join(name)).find(|below| below.is_dir());
+            return Ok(Self::Directory(below.unwrap_or_else(|| root.to_owned())));
         }
         let name = root.to_string_lossy().to_lowercase();
         if !name.ends_with(".tar.gz") && !name.ends_with(".tgz") {
@@ -73,8 +73,7 @@ impl Files {
                 let Some(path) = names.iter().map(|name| directory.join(name)).find(|path| path.is_file()) else {
                     return Ok(None);
                 };
-                let file = File::open(&path).map_err(|error| Error::io(&path, error))?;
-                let bytes = read_bounded(file).map_err(|error| Error::io(&path, error))?;
+                let bytes = files::read(&path, MAX_BYTES).map_err(|error| Error::io(&path, error))?;
                 Ok(Some((path, bytes)))
             }
         }
@@ -85,6 +84,13 @@ impl Files {
             Self::Directory(path) | Self::Archive { path, .. } => path,
         }
     }
+}
+
+/// The lines of a list of names: without a byte order mark, and without blanks and carriage returns around them, which are no
+/// part of a name whatever the line ends are; empty lines are none.
+pub(crate) fn lines(text: &str) -> Vec<String> {
+    let text = text.trim_start_matches('\u{feff}');
+    text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
 /// Undoes gzip if `bytes` start like it.

@@ -6,8 +6,8 @@ use sha2::{Digest, Sha256};
 use crate::dataset::Dataset;
 use crate::error::Result;
 
-/// sha256 over every image's label (u32, little endian) and [`Image::sha256`](crate::Image::sha256), in order. All images
-/// are decoded.
+/// sha256 over every image's label (u32, little endian) and [`Image::sha256`](crate::Image::sha256), in order. Images whose
+/// hashes no scan has kept are decoded.
 ///
 /// # Errors
 /// When an image cannot be read.
@@ -20,12 +20,12 @@ pub fn fingerprint(dataset: &dyn Dataset) -> Result<[u8; 32]> {
     Ok(hash.finalize().into())
 }
 
-/// [`Image::sha256`](crate::Image::sha256) of every image, in order, decoded in parallel.
+/// [`Image::sha256`](crate::Image::sha256) of every image, in order, decoded in parallel where no scan has kept it.
 ///
 /// # Errors
 /// When an image cannot be read.
 pub fn pixel_hashes(dataset: &dyn Dataset) -> Result<Vec<[u8; 32]>> {
-    (0..dataset.len()).into_par_iter().map(|index| Ok(dataset.image(index)?.sha256())).collect()
+    (0..dataset.len()).into_par_iter().map(|index| dataset.sha256(index)).collect()
 }
 
 #[cfg(test)]

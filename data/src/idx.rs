@@ -1,7 +1,6 @@
 //! IDX, the format of MNIST and Fashion-MNIST: a magic number, big-endian sizes, then bytes.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::dataset::{Dataset, InMemory, Splits};
 use crate::error::{Error, Result};
@@ -13,19 +12,36 @@ pub(crate) const FASHION_MNIST_CLASSES: [&str; 10] =
 
 /// Opens the four files below `root`.
 pub(crate) fn open(root: &Path, classes: Option<&[String]>) -> Result<Splits> {
+    let (files, classes) = files(root, classes)?;
+    let train = split(&files, "train", classes.as_deref(), "train")?;
+    let test = split(&files, "t10k", Some(train.classes()), "test")?;
+    Ok(Splits::new(train, test))
+}
+
+/// Opens the two files of the images to learn from, or of those to judge by.
+pub(crate) fn open_split(root: &Path, classes: Option<&[String]>, learned: bool) -> Result<InMemory> {
+    let (files, classes) = files(root, classes)?;
+    let (prefix, name) = if learned { ("train", "train") } else { ("t10k", "test") };
+    split(&files, prefix, classes.as_deref(), name)
+}
+
+/// Whether the data names its classes itself.
+pub(crate) fn names_classes(root: &Path) -> Result<bool> {
+    Ok(files(root, None)?.1.is_some())
+}
+
+fn files(root: &Path, classes: Option<&[String]>) -> Result<(Files, Option<Vec<String>>)> {
     let names: Vec<String> = ["train-images.idx3", "train-labels.idx1", "t10k-images.idx3", "t10k-labels.idx1"]
         .iter()
         .flat_map(|stem| spellings(stem))
         .chain(["labels.txt".to_owned()])
         .collect();
-    let files = Files::open(root, "", &names.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let files = Files::open(root, &[], &names.iter().map(String::as_str).collect::<Vec<_>>())?;
     let classes = match classes {
         Some(classes) => Some(classes.to_vec()),
         None => named_classes(&files)?,
     };
-    let train = split(&files, "train", classes.as_deref(), "train")?;
-    let test = split(&files, "t10k", Some(train.classes()), "test")?;
-    Ok(Splits { train: Arc::new(train), test: Arc::new(test) })
+    Ok((files, classes))
 }
 
 /// A file's usual names: with a dash or a dot before `idx`, plain or compressed.
@@ -38,7 +54,7 @@ fn spellings(stem: &str) -> [String; 4] {
 fn named_classes(files: &Files) -> Result<Option<Vec<String>>> {
     let Some((path, text)) = files.find(&["labels.txt"])? else { return Ok(None) };
     let text = String::from_utf8(text).map_err(|_| Error::format(&path, "not UTF-8 text"))?;
-    Ok(Some(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()))
+    Ok(Some(crate::files::lines(&text)))
 }
 
 fn split(files: &Files, prefix: &str, classes: Option<&[String]>, name: &str) -> Result<InMemory> {

@@ -79,7 +79,7 @@ mod tests {
     }
 
     fn crop(size: u32) -> Augment {
-        let (scale, ratio) = ([0.1, 0.8], [0.7, 1.4]);
+        let (size, scale, ratio) = ([size; 2], [0.1, 0.8], [0.7, 1.4]);
         Augment::RandomResizedCrop { size, scale, ratio, interpolation: Interpolation::Bilinear }
     }
 

@@ -5,6 +5,7 @@
 //! [`train_batch`] and [`eval_batch`] do it for many images in parallel. Everything random is keyed by
 //! (seed, epoch, sample), so the same batch has the same bits for any number of threads.
 
+mod aligned;
 mod augment;
 mod batch;
 mod check;
@@ -19,19 +20,25 @@ mod folder;
 mod idx;
 mod image;
 mod lead;
+pub mod measure;
 mod preprocess;
 mod random;
 mod resize;
 mod sampling;
+mod scan;
+mod source;
 
 pub use augment::{Augment, ColourJitter, Draw, Fill, Moves, Paint, RandAugment, RandomErasing, Sampling};
 pub use batch::{Batch, Pipeline, eval_batch, train_batch};
-pub use check::{Corrupt, Duplicate, Report, SplitReport, check};
-pub use dataset::{Dataset, InMemory, Source, Splits};
+pub use check::{Duplicate, Report, SplitReport, check};
+pub use dataset::{Dataset, InMemory, Splits};
 pub use decode::{MAX_PIXELS, decode, decode_file};
 pub use error::{Error, Result};
 pub use fingerprint::{fingerprint, pixel_hashes};
+pub use folder::{Finding, LeftOut, Survey};
 pub use image::Image;
 pub use lead::Lead;
-pub use preprocess::{preprocess, preprocess_image, preprocessed_size};
-pub use sampling::{epoch_order, hold_out};
+pub use preprocess::{comes_out, preprocess, preprocess_image, preprocessed_size};
+pub use sampling::{balanced_order, epoch_order, hold_out};
+pub use scan::{Cache, Hashed, Scan, Seen, cache_folder, scan};
+pub use source::Source;

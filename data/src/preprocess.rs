@@ -6,7 +6,7 @@ use attar_models::card::ResizeTo;
 use crate::decode::MAX_PIXELS;
 use crate::error::{Error, Result};
 use crate::image::Image;
-use crate::resize::resize;
+use crate::resize::{check_resize, resize};
 
 /// The network's input `[channels, height, width]` for one image: [`preprocess_image`], then scaling to 0..1 and
 /// normalisation `(v / 255 - mean) / std` in f32, with the same bits as torchvision's `ToTensor` and
@@ -46,6 +46,18 @@ pub fn preprocess_image(image: &Image, how: &Preprocessing) -> Result<Image> {
 pub fn preprocessed_size(how: &Preprocessing, height: u32, width: u32) -> [usize; 2] {
     let resized = how.resize.map_or([height, width], |to| resized(to.to, height, width));
     how.crop.unwrap_or(resized.map(|size| size as usize))
+}
+
+/// [`preprocessed_size`], and whether an image of this height and width can be made so at all.
+///
+/// # Errors
+/// [`Error::Setting`] when the resize would be too large, as for a strip of one pixel by thousands.
+pub fn comes_out(how: &Preprocessing, height: u32, width: u32) -> Result<[usize; 2]> {
+    if let Some(to) = how.resize {
+        let [to_height, to_width] = resized(to.to, height, width);
+        check_resize([height, width], [to_height, to_width])?;
+    }
+    Ok(preprocessed_size(how, height, width))
 }
 
 /// The part of the source that the network sees, `[top, left]` and `[height, width]`, to the nearest pixel of the source. It reaches

@@ -19,17 +19,7 @@ const FRACTION: u32 = 32 - 8 - 2;
 
 /// The image at `height` x `width` pixels. The same size gives the same pixels.
 pub(crate) fn resize(image: Image, height: u32, width: u32, interpolation: Interpolation) -> Result<Image> {
-    let down_first = down_first(&image, height, width);
-    let between = if down_first { [image.width(), height] } else { [width, image.height()] };
-    let pixels = |[width, height]: [u32; 2]| u64::from(width) * u64::from(height);
-    let after = pixels([width, height]);
-    if after == 0 || pixels(between).max(after) > MAX_PIXELS {
-        let (from_width, from_height) = (image.width(), image.height());
-        return Err(Error::setting(
-            "resize",
-            format!("{from_width}x{from_height} to {width}x{height} pixels, expected 1 to {MAX_PIXELS} pixels"),
-        ));
-    }
+    let down_first = check_resize([image.height(), image.width()], [height, width])?;
     if down_first {
         across(down(image, height, interpolation)?, width, interpolation)
     } else {
@@ -37,9 +27,20 @@ pub(crate) fn resize(image: Image, height: u32, width: u32, interpolation: Inter
     }
 }
 
-fn down_first(image: &Image, height: u32, width: u32) -> bool {
+/// Whether the first pass goes down; an error when an image of `[height, width]` would be too large after or between them.
+pub(crate) fn check_resize([from_height, from_width]: [u32; 2], [height, width]: [u32; 2]) -> Result<bool> {
     let lost = |from: u32, to: u32| i64::from(from) - i64::from(to);
-    height < image.height() && lost(image.height(), height) > 2 * lost(image.width(), width)
+    let down_first = height < from_height && lost(from_height, height) > 2 * lost(from_width, width);
+    let between = if down_first { [from_width, height] } else { [width, from_height] };
+    let pixels = |[width, height]: [u32; 2]| u64::from(width) * u64::from(height);
+    let after = pixels([width, height]);
+    if after == 0 || pixels(between).max(after) > MAX_PIXELS {
+        return Err(Error::setting(
+            "resize",
+            format!("{from_width}x{from_height} to {width}x{height} pixels, expected 1 to {MAX_PIXELS} pixels"),
+        ));
+    }
+    Ok(down_first)
 }
 
 fn across(image: Image, width: u32, interpolation: Interpolation) -> Result<Image> {

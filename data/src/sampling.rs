@@ -31,6 +31,23 @@ pub fn epoch_order(n: usize, seed: u64, epoch: u64) -> Vec<u32> {
     order
 }
 
+/// The images of a balanced epoch, as many as there are labels, drawn with replacement: each class that has any as likely as
+/// every other, in it each image. Keyed by (seed, epoch).
+pub fn balanced_order(labels: &[u32], seed: u64, epoch: u64) -> Vec<u32> {
+    let mut classes = BTreeMap::<u32, Vec<u32>>::new();
+    for (index, &label) in (0..).zip(labels) {
+        classes.entry(label).or_default().push(index);
+    }
+    let classes: Vec<Vec<u32>> = classes.into_values().collect();
+    let mut stream = Stream::new(*b"balanced", seed, epoch, 0);
+    let mut draw = |of: usize| stream.below(of as u64) as usize;
+    let one = |_: &u32| {
+        let members = classes.get(draw(classes.len()))?;
+        members.get(draw(members.len())).copied()
+    };
+    labels.iter().filter_map(one).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +73,34 @@ mod tests {
         assert_eq!(hold_out(&[0, 0, 1], 0.0, 0).1, [0_u32; 0]);
         assert_eq!(hold_out(&[0, 0, 1], f64::NAN, 0).1, [0_u32; 0]);
         assert_eq!(hold_out(&[], 0.5, 0), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_balanced_epoch_shows_every_class_alike() {
+        // 900 images of class 0, 90 of class 3, 10 of class 7.
+        let labels: Vec<u32> = (0..1000)
+            .map(|i| {
+                if i < 900 {
+                    0
+                } else if i < 990 {
+                    3
+                } else {
+                    7
+                }
+            })
+            .collect();
+        let order = balanced_order(&labels, 3, 1);
+        assert_eq!(order.len(), 1000);
+        for class in [0, 3, 7] {
+            let count = order.iter().filter(|&&i| labels[i as usize] == class).count();
+            assert!((280..390).contains(&count), "class {class}: {count}");
+        }
+        let rare: std::collections::BTreeSet<u32> = order.iter().copied().filter(|i| *i >= 990).collect();
+        assert_eq!(rare.len(), 10, "each of the rare ones is there");
+        assert_eq!(order, balanced_order(&labels, 3, 1));
+        assert_ne!(order, balanced_order(&labels, 3, 2));
+        assert_ne!(order, balanced_order(&labels, 4, 1));
+        assert_eq!(balanced_order(&[], 3, 1), [0_u32; 0]);
     }
 
     #[test]

@@ -43,15 +43,13 @@ pub enum Error {
         problem: String,
     },
     /// Training left the finite numbers.
-    #[error(
-        "epoch {epoch}, step {step}: {what}\n  hint: the last good checkpoint is kept; lower the learning rate or clip gradients"
-    )]
+    #[error("epoch {epoch}, step {step}: {what}")]
     Diverged {
         /// Epoch, from 1.
         epoch: usize,
         /// Step in the epoch, from 1.
         step: usize,
-        /// Which number is not finite.
+        /// Which number is not finite; what is left, and a hint, once the run has ended by it.
         what: String,
     },
     /// A teacher that could not answer.

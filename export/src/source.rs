@@ -63,6 +63,10 @@ impl Source {
     /// A file that is missing or damaged, or reference answers that belong to other weights.
     pub fn open(run: &Path, checkpoint: Option<&str>) -> Result<Self> {
         let card_file = run.join("card.json");
+        if !card_file.exists() && run.join("checkpoints").is_dir() {
+            let problem = "the run is not finished: it has no card and no reference answers yet\n  hint: go on with --resume to its end, or export its last checkpoint with --unfinished";
+            return Err(Error::Source { path: run.to_owned(), problem: problem.to_owned() });
+        }
         let text = String::from_utf8(bytes(&card_file)?)
             .map_err(|_| Error::Source { path: card_file.clone(), problem: "not UTF-8 text".to_owned() })?;
         let card = Card::from_json(&text, &card_file)?;

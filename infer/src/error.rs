@@ -47,6 +47,19 @@ pub enum Error {
         /// What differs, on both sides.
         problem: String,
     },
+    /// Images that cannot be read or preprocessed.
+    #[error(
+        "{count} of {all} images cannot be used:{listed}\n  hint: `attar data check` looks at every image; --leave-out-bad goes \
+         on without them and counts them"
+    )]
+    BadImages {
+        /// How many.
+        count: usize,
+        /// Of how many.
+        all: usize,
+        /// The first of them, a line each.
+        listed: String,
+    },
     /// A setting that makes no sense.
     #[error("{setting}: {problem}")]
     Setting {

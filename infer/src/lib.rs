@@ -7,6 +7,8 @@
 pub mod bench;
 pub mod bundle;
 pub mod classify;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod engine;
 mod error;
 pub mod parity;

@@ -1,6 +1,8 @@
 //! The card: what must travel with weights so that nobody has to guess — network, labels, preprocessing, provenance.
 
 pub mod hf;
+mod scale;
+mod size;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,6 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::zoo::{self, NetworkSpec};
+
+pub use size::pair;
+
+/// How `provenance.checkpoint` ends where the run had not ended.
+pub const INTERRUPTED: &str = "interrupted";
 
 /// Version of the card's layout.
 pub const CARD_VERSION: u32 = 1;
@@ -24,7 +31,7 @@ pub struct Preprocessing {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resize: Option<Resize>,
     /// Centre crop `[height, width]` after the resize, if any; smaller images are padded with zeros as torchvision does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "size::pair_if_any", skip_serializing_if = "Option::is_none")]
     pub crop: Option<[usize; 2]>,
     /// Per-channel mean of pixel values scaled to 0..1.
     pub mean: Vec<f32>,
@@ -32,9 +39,9 @@ pub struct Preprocessing {
     pub std: Vec<f32>,
 }
 
-/// A resize to a target with PIL's antialiased filters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// A resize to a target with PIL's antialiased filters. It may be written as one number, the shorter edge, or as
+/// `[height, width]`; then it is bilinear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Resize {
     /// Target size.
     pub to: ResizeTo,
@@ -48,8 +55,8 @@ pub struct Resize {
 pub enum ResizeTo {
     /// The shorter edge gets this length in pixels, the other follows the aspect ratio (rounded down, as torchvision).
     ShorterEdge(usize),
-    /// Exactly `[height, width]`.
-    Exact([usize; 2]),
+    /// Exactly `[height, width]`; one number may stand for both.
+    Exact(#[serde(deserialize_with = "pair")] [usize; 2]),
 }
 
 /// Resampling filter, with PIL's definitions (support grows with the scale when shrinking).
@@ -85,8 +92,8 @@ impl Preprocessing {
                 self.channels
             ));
         }
-        if !self.mean.iter().all(|v| v.is_finite()) || !self.std.iter().all(|v| v.is_finite() && *v > 0.0) {
-            return fail("mean must be finite, std finite and positive".to_owned());
+        if let Some(problem) = scale::problem(&self.mean, &self.std) {
+            return fail(problem);
         }
         let zero = match self.resize.map(|resize| resize.to) {
             Some(ResizeTo::ShorterEdge(edge)) => edge == 0,

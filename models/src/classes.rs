@@ -41,12 +41,16 @@ impl Alignment {
     }
 }
 
+/// A class name in Unicode's composed form (NFC), in which names are compared.
+pub fn composed(name: &str) -> String {
+    name.nfc().collect()
+}
+
 /// Finds every class of `wanted` in `given` by its name (compared in Unicode's composed form, NFC). `given` may have more.
 ///
 /// # Errors
 /// In words for people: the wanted names that `given` does not have, with the nearest ones, or a name that stands twice.
 pub fn align(wanted: &[String], given: &[String]) -> Result<Alignment, String> {
-    let composed = |name: &String| name.nfc().collect::<String>();
     let mut places = BTreeMap::new();
     for (place, name) in given.iter().enumerate() {
         if places.insert(composed(name), place).is_some() {

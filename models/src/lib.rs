@@ -13,6 +13,7 @@ pub mod graph;
 pub mod op;
 pub mod read;
 pub mod rename;
+mod strangers;
 pub mod weights;
 pub mod write;
 pub mod zoo;

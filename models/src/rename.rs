@@ -1,20 +1,25 @@
 //! Names in other people's checkpoints to torchvision's: wrapper prefixes, and the dialects of the usual CIFAR
 //! repositories kept as data. A dialect is chosen because afterwards every name and every shape fits, never by guess.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result, edit_distance};
 use crate::graph::Graph;
+use crate::op::Op;
+use crate::strangers;
 use crate::weights::{Array, Weights};
 
 /// Prefixes that wrappers put before every name (DataParallel, Lightning, `torch.compile`).
 const PREFIXES: [&str; 4] = ["module.", "model.", "net.", "_orig_mod."];
 
-/// Counters of PyTorch's batch norms, which no network here has a use for.
-const COUNTER: &str = "num_batches_tracked";
-
 /// Most names an error lists for each side.
 const SHOWN: usize = 12;
+
+/// How many parts of a shared prefix may be taken off.
+const DEEPEST: usize = 8;
+
+/// Beginnings of names that are tried for a hint.
+const MOST_PARTS: usize = 24;
 
 /// One repository's way of naming: runs of dotted parts and what stands for them, applied in order.
 struct Dialect {
@@ -47,35 +52,179 @@ const DIALECTS: [Dialect; 3] = [
     },
 ];
 
+/// What becomes of the last linear layer, whose rows are classes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Head {
+    /// It is taken as it is.
+    #[default]
+    Given,
+    /// It is not taken, whatever its size: weights of other classes.
+    New,
+    /// Those of its `of` rows, in this order.
+    Rows {
+        /// For each class of the network its row in the file.
+        columns: Vec<usize>,
+        /// Rows in the file.
+        of: usize,
+    },
+}
+
+/// Weights that fit a graph.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fitted {
+    /// Under the graph's names; all of them but for `fresh`.
+    pub weights: Weights,
+    /// Names of the parameters that [`Head::New`] leaves to be started anew.
+    pub fresh: Vec<String>,
+    /// What people should know of the way here: a prefix taken off, strangers left out.
+    pub notes: Vec<String>,
+}
+
 /// Weights under the names of `graph`, whatever usual names they came with.
 ///
 /// # Errors
 /// [`Error::Mismatch`] listing the names or shapes without a partner on both sides, the nearest first; or naming an
 /// array that holds a NaN or an infinity.
 pub fn fit(graph: &Graph, weights: Weights) -> Result<Weights> {
+    fit_head(graph, weights, &Head::Given).map(|fitted| fitted.weights)
+}
+
+/// The same where the last layer may be another one. A prefix that all names share is taken off where what is left fits, and
+/// what is known to be no part of a network is left out.
+///
+/// # Errors
+/// As [`fit`].
+pub fn fit_head(graph: &Graph, weights: Weights, head: &Head) -> Result<Fitted> {
+    fit_whole(graph, weights, head, |renamed, prefix| one_part(graph, renamed, prefix, head))
+}
+
+/// `hint` is asked where they do not fit, with the arrays and the prefix that was taken off.
+fn fit_whole(
+    graph: &Graph,
+    weights: Weights,
+    head: &Head,
+    hint: impl Fn(&BTreeMap<String, Array>, &str) -> Option<String>,
+) -> Result<Fitted> {
     let mut arrays = weights.0;
-    arrays.retain(|name, _| name.rsplit('.').next() != Some(COUNTER));
-    let arrays = without_prefixes(arrays);
-    let wanted: BTreeMap<String, Vec<usize>> = graph.params().map(|param| (param.name, param.shape)).collect();
-    let matches = |dialect: &Dialect| {
-        let has = |(name, array): (&String, &Array)| wanted.get(&dialect.translate(name)) == Some(&array.shape);
-        arrays.iter().filter(|entry| has(*entry)).count()
-    };
-    // The first dialect wins a tie, so that a complete miss is reported in the file's own names.
-    let best = DIALECTS.iter().rev().max_by_key(|dialect| matches(dialect));
-    let translated = |name: String| best.map_or_else(|| name.clone(), |dialect| dialect.translate(&name));
-    let before = arrays.len();
-    let renamed: BTreeMap<String, Array> = arrays.into_iter().map(|(name, array)| (translated(name), array)).collect();
+    let mut wanted: BTreeMap<String, Vec<usize>> = graph.params().map(|param| (param.name, param.shape)).collect();
+    let dropped = strangers::take_out(&mut arrays, |name| wanted.contains_key(name));
+    let head_names = last_layer(graph);
+    let mut fresh = Vec::new();
+    match head {
+        Head::Given => {}
+        Head::New => {
+            fresh.clone_from(&head_names);
+            wanted.retain(|name, _| !head_names.contains(name));
+        }
+        Head::Rows { of, .. } => {
+            let shapes = wanted.iter_mut().filter(|(name, _)| head_names.contains(name));
+            shapes.filter_map(|(_, shape)| shape.first_mut()).for_each(|rows| *rows = *of);
+        }
+    }
+    let (prefix, dialect) = reading(&wanted, &arrays);
+    let (prefix, before) = (prefix.to_owned(), arrays.len());
+    let own = |name: &str| dialect.translate(&name[prefix.len()..]);
+    let mut renamed: BTreeMap<String, Array> = arrays.into_iter().map(|(name, array)| (own(&name), array)).collect();
     let fail = |problem: String| Error::Mismatch { network: graph.name().to_owned(), problem };
     if renamed.len() != before {
         return Err(fail("several arrays of the file have the same name in the network".to_owned()));
     }
-    if let Some(problem) = differences(&wanted, &renamed) {
+    if *head == Head::New {
+        renamed.retain(|name, _| wanted.contains_key(name) || !is_head(name, &head_names));
+    }
+    if let Some(mut problem) = differences(&wanted, &renamed, &head_names) {
+        problem += &hint(&renamed, &prefix).unwrap_or_default();
         return Err(fail(problem));
     }
+    if let Head::Rows { columns, .. } = head {
+        renamed.iter_mut().filter(|(name, _)| head_names.contains(name)).for_each(|(_, array)| pick(array, columns));
+    }
     let weights = Weights(renamed);
-    weights.check(graph)?;
-    Ok(weights)
+    weights.check_finite(graph)?;
+    let usual = prefix.split_inclusive('.').all(|part| PREFIXES.contains(&part));
+    let stripped = (!usual).then(|| format!("the names were read without their prefix `{prefix}`"));
+    Ok(Fitted { weights, fresh, notes: stripped.into_iter().chain(strangers::note(&dropped)).collect() })
+}
+
+/// The parameters of the last linear layer.
+fn last_layer(graph: &Graph) -> Vec<String> {
+    let layer = graph.nodes().iter().rev().find(|node| matches!(node.op, Op::Linear { .. }));
+    layer.map(|node| node.params().map(|param| param.name).collect()).unwrap_or_default()
+}
+
+/// How other networks call their last layer: what is left over under such a name goes with it.
+const HEADS: [&str; 8] = ["fc", "classifier", "head", "heads", "linear", "last_linear", "output", "logits"];
+
+fn is_head(name: &str, own: &[String]) -> bool {
+    own.iter().any(|own| own == name) || name.split('.').next().is_some_and(|first| HEADS.contains(&first))
+}
+
+/// The rows of `columns`, in their order.
+fn pick(array: &mut Array, columns: &[usize]) {
+    let width: usize = array.shape.iter().skip(1).product();
+    let rows = columns.iter().filter_map(|row| array.data.get(row * width..(row + 1) * width));
+    array.data = rows.flatten().copied().collect();
+    if let Some(count) = array.shape.first_mut() {
+        *count = columns.len();
+    }
+}
+
+/// The prefix of all names and the dialect under which most arrays find their place: with as little of either as will do, so
+/// that a complete miss is reported in the file's own names.
+fn reading<'a>(
+    wanted: &BTreeMap<String, Vec<usize>>,
+    arrays: &'a BTreeMap<String, Array>,
+) -> (&'a str, &'static Dialect) {
+    let mut found = ("", &DIALECTS[0]);
+    let mut most = None;
+    for prefix in prefixes(arrays) {
+        for dialect in &DIALECTS {
+            let has = |(name, array): &(&String, &Array)| {
+                wanted.get(&dialect.translate(&name[prefix.len()..])) == Some(&array.shape)
+            };
+            let count = arrays.iter().filter(has).count();
+            if most.is_none_or(|most| count > most) {
+                (most, found) = (Some(count), (prefix, dialect));
+            }
+        }
+    }
+    found
+}
+
+/// The prefixes that may be taken off: first all usual ones that every name has, then one part more as long as all share it.
+fn prefixes(arrays: &BTreeMap<String, Array>) -> Vec<&str> {
+    let Some(first) = arrays.keys().next() else { return vec![""] };
+    let shared = |end: &usize| arrays.keys().all(|name| name.len() > *end && name.starts_with(&first[..*end]));
+    let ends: Vec<usize> =
+        first.match_indices('.').map(|(at, _)| at + 1).take_while(|end| shared(end)).take(DEEPEST).collect();
+    let mut usual = 0;
+    while let Some(known) = PREFIXES.iter().find(|known| first[usual..].starts_with(**known)) {
+        if !ends.contains(&(usual + known.len())) {
+            break;
+        }
+        usual += known.len();
+    }
+    let further = ends.iter().filter(|end| **end > usual);
+    std::iter::once(&usual).chain(further).map(|end| &first[..*end]).collect()
+}
+
+/// A hint where a part of the arrays, by the beginning of their names, would fit all by itself.
+fn one_part(graph: &Graph, arrays: &BTreeMap<String, Array>, prefix: &str, head: &Head) -> Option<String> {
+    let starts: BTreeSet<&str> =
+        arrays.keys().flat_map(|name| name.match_indices('.').take(2).map(|(at, _)| &name[..at])).collect();
+    let fits = |start: &&&str| {
+        let inner = format!("{start}.");
+        let part =
+            arrays.iter().filter_map(|(name, array)| Some((name.strip_prefix(&inner)?.to_owned(), array.clone())));
+        let part = Weights(part.collect());
+        part.0.len() * 2 > graph.params().count()
+            && part.0.len() < arrays.len()
+            && fit_whole(graph, part, head, |_, _| None).is_ok()
+    };
+    let found: Vec<&&str> = starts.iter().take(MOST_PARTS).filter(fits).collect();
+    let first = found.first()?;
+    let all = found.iter().map(|start| format!("`{prefix}{start}`")).collect::<Vec<_>>().join(" and ");
+    Some(format!("\n  hint: the arrays under {all} fit by themselves: `key = \"{prefix}{first}\"` takes them"))
 }
 
 impl Dialect {
@@ -91,21 +240,16 @@ impl Dialect {
     }
 }
 
-/// Takes off a prefix as long as all names have it.
-fn without_prefixes(mut arrays: BTreeMap<String, Array>) -> BTreeMap<String, Array> {
-    while let Some(prefix) = PREFIXES.iter().find(|prefix| arrays.keys().all(|name| name.starts_with(**prefix))) {
-        if arrays.is_empty() {
-            break;
-        }
-        arrays = arrays.into_iter().map(|(name, array)| (name[prefix.len()..].to_owned(), array)).collect();
-    }
-    arrays
-}
-
 /// What has no partner, the nearest first; `None` when everything fits.
-fn differences(wanted: &BTreeMap<String, Vec<usize>>, given: &BTreeMap<String, Array>) -> Option<String> {
+fn differences(
+    wanted: &BTreeMap<String, Vec<usize>>,
+    given: &BTreeMap<String, Array>,
+    head: &[String],
+) -> Option<String> {
+    let mut of_head = 0;
     let shapes = wanted.iter().filter_map(|(name, shape)| {
         let array = given.get(name).filter(|array| array.shape != *shape)?;
+        of_head += usize::from(head.contains(name));
         Some(format!("{name} is {:?} in the file, {shape:?} in the network", array.shape))
     });
     let shapes: Vec<String> = shapes.collect();
@@ -118,9 +262,9 @@ fn differences(wanted: &BTreeMap<String, Vec<usize>>, given: &BTreeMap<String, A
     problem += &list("shapes that differ", &shapes);
     problem += &list("only in the network", &nearest_first(&missing, &unknown));
     problem += &list("only in the file", &nearest_first(&unknown, &missing));
-    let only_head = missing.is_empty() && unknown.is_empty() && shapes.len() <= 2;
-    if only_head {
-        problem += "\n  hint: if these are the last layer, the number of classes is another one";
+    if missing.is_empty() && unknown.is_empty() && shapes.len() == of_head {
+        problem += "\n  hint: the last layer is of another number of classes; to fine-tune, let it start anew: \
+                    student.init = { path = \"...\", head = \"new\" }";
     }
     Some(problem)
 }
@@ -154,99 +298,4 @@ fn list(title: &str, lines: &[String]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{generated, zoo};
-
-    fn graph(spec: &str) -> Graph {
-        zoo::build(&serde_json::from_str(spec).unwrap()).unwrap()
-    }
-
-    /// The weights of a graph under other names.
-    fn renamed(graph: &Graph, rename: impl Fn(&str) -> String) -> Weights {
-        let canonical = generated::weights(graph, 1);
-        Weights(canonical.0.into_iter().map(|(name, array)| (rename(&name), array)).collect())
-    }
-
-    fn fits(graph: &Graph, weights: Weights) {
-        assert_eq!(fit(graph, weights).unwrap(), generated::weights(graph, 1));
-    }
-
-    const RESNET20_B: &str = r#"{"name": "resnet20", "classes": 10, "input": [3, 32, 32], "shortcut": "b"}"#;
-
-    #[test]
-    fn prefixes_and_counters_are_taken_off() {
-        let graph = graph(RESNET20_B);
-        fits(&graph, generated::weights(&graph, 1));
-        let mut parallel = renamed(&graph, |name| format!("module._orig_mod.{name}"));
-        let counter = Array { shape: vec![], data: vec![7.0] };
-        parallel.0.insert("module._orig_mod.bn1.num_batches_tracked".to_owned(), counter);
-        fits(&graph, parallel);
-    }
-
-    #[test]
-    fn kuangliu_and_akamaster_are_understood() {
-        let dialect = |name: &str| name.replace("fc.", "linear.").replace("downsample", "shortcut");
-        let option_b = graph(RESNET20_B);
-        fits(&option_b, renamed(&option_b, dialect));
-        let option_a = graph(r#"{"name": "resnet20", "classes": 10, "input": [3, 32, 32], "shortcut": "a"}"#);
-        fits(&option_a, renamed(&option_a, |name| format!("module.{}", dialect(name))));
-    }
-
-    /// Written from the repository's module tree, the other way round than the table.
-    #[test]
-    fn weiaicunzai_is_understood() {
-        let dialect = |name: &str| {
-            let parts: Vec<&str> = name.split('.').collect();
-            match parts.as_slice() {
-                ["conv1", suffix] => format!("conv1.0.{suffix}"),
-                ["bn1", suffix] => format!("conv1.1.{suffix}"),
-                [stage, block, "downsample", i, suffix] => format!("{}.{block}.shortcut.{i}.{suffix}", x(stage)),
-                [stage, block, layer, suffix] => {
-                    let number: usize = layer[layer.len() - 1..].parse().unwrap();
-                    let index = 3 * (number - 1) + usize::from(layer.starts_with("bn"));
-                    format!("{}.{block}.residual_function.{index}.{suffix}", x(stage))
-                }
-                _ => name.to_owned(),
-            }
-        };
-        fn x(stage: &str) -> String {
-            format!("conv{}_x", stage["layer".len()..].parse::<usize>().unwrap() + 1)
-        }
-        for name in ["resnet18", "resnet50"] {
-            let spec = format!(r#"{{"name": "{name}", "classes": 100, "input": [3, 32, 32], "stem": "cifar"}}"#);
-            let graph = graph(&spec);
-            let weights = renamed(&graph, dialect);
-            assert!(weights.get("conv3_x.0.shortcut.1.running_mean").is_some());
-            fits(&graph, weights);
-        }
-    }
-
-    #[test]
-    fn a_miss_lists_both_sides_with_the_nearest_first() {
-        let graph = graph(RESNET20_B);
-        let mut weights = renamed(&graph, |name| name.replace("layer2.0.conv1", "layer2.0.convl"));
-        weights.0.insert("zzz".to_owned(), Array { shape: vec![1], data: vec![0.0] });
-        let message = fit(&graph, weights).unwrap_err().to_string();
-        assert!(message.contains("only in the network (1):\n    layer2.0.conv1.weight"), "{message}");
-        assert!(message.contains("only in the file (2):\n    layer2.0.convl.weight\n    zzz"), "{message}");
-        let nothing = fit(&graph, Weights::default()).unwrap_err().to_string();
-        assert!(nothing.contains("and") && nothing.contains("more"), "{nothing}");
-    }
-
-    #[test]
-    fn another_number_of_classes_is_told_as_shapes() {
-        let other = graph(r#"{"name": "resnet20", "classes": 100, "input": [3, 32, 32], "shortcut": "b"}"#);
-        let message = fit(&graph(RESNET20_B), generated::weights(&other, 1)).unwrap_err().to_string();
-        assert!(message.contains("fc.weight is [100, 64] in the file, [10, 64] in the network"), "{message}");
-        assert!(message.contains("hint: if these are the last layer"), "{message}");
-    }
-
-    #[test]
-    fn a_nan_is_named() {
-        let graph = graph(RESNET20_B);
-        let mut weights = renamed(&graph, |name| format!("module.{name}"));
-        weights.0.get_mut("module.fc.bias").unwrap().data[4] = f32::NAN;
-        assert!(fit(&graph, weights).unwrap_err().to_string().contains("fc.bias[4] is NaN"));
-    }
-}
+mod tests;

@@ -69,6 +69,12 @@ impl Weights {
         if !problems.is_empty() {
             return Err(fail(shorten(&problems)));
         }
+        self.check_finite(graph)
+    }
+
+    /// Checks that all numbers are finite; `graph` is only named in errors.
+    pub(crate) fn check_finite(&self, graph: &Graph) -> Result<()> {
+        let fail = |problem: String| Error::Mismatch { network: graph.name().to_owned(), problem };
         for (name, array) in &self.0 {
             if let Some(at) = array.data.iter().position(|v| !v.is_finite()) {
                 return Err(fail(format!(

@@ -95,12 +95,13 @@ fn formats_are_told_apart_by_their_contents() {
 #[test]
 fn what_is_no_state_dictionary_is_refused_in_words() {
     for format in ["zip", "legacy"] {
-        let several = refusal(&format!("two-{format}"));
-        assert!(several.contains("several dictionaries of tensors: model, ema"), "{several}");
+        let average = read::keyed(&fixture(&format!("two-{format}")), None).unwrap();
+        let said = average.note.unwrap();
+        assert!(said.contains("`ema`, the average") && said.contains("not `model`"), "{said}");
         assert!(refusal(&format!("nothing-{format}")).contains("no dictionary of tensors"));
         let module = refusal(&format!("module-{format}"));
         assert!(module.contains("holds a `torch.nn.modules.container.Sequential`"), "{module}");
-        assert!(module.contains("state_dict()"), "{module}");
+        assert!(module.contains("torch.save(torch.load('FILE', 'cpu', weights_only=False).state_dict()"), "{module}");
         let complex = refusal(&format!("complex-{format}"));
         assert!(complex.contains("element type"), "{complex}");
     }
@@ -186,6 +187,68 @@ fn bombs_are_defused() {
     ] {
         assert!(bomb(object).contains(problem), "{problem}: {}", bomb(object));
     }
+}
+
+/// A dictionary as a pickle writes it.
+fn dict(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut all = b"}".to_vec();
+    for (key, value) in entries {
+        all.extend([b"X".as_slice(), &(key.len() as u32).to_le_bytes(), key.as_bytes(), value, b"s"].concat());
+    }
+    all
+}
+
+/// A tensor of one number, the first or the second of the only storage.
+fn one_of(which: u8) -> Vec<u8> {
+    let storage = b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\n\
+          X\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x02tQ";
+    [storage.as_slice(), &[b'K', which], b"K\x01\x85K\x01\x85\x89}tR"].concat()
+}
+
+/// A checkpoint around a dictionary; its storage holds 1 and 2.
+fn checkpoint(object: &[u8]) -> tempfile::NamedTempFile {
+    let behind: &[u8] = b".\x80\x02]X\x01\x00\x00\x000a.\x02\0\0\0\0\0\0\0\0\0\x80\x3f\0\0\0\x40";
+    let mut whole = legacy(&[b"\x80\x02".as_slice(), object, behind].concat());
+    whole.truncate(whole.len() - 4); // the empty list of keys
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), whole).unwrap();
+    file
+}
+
+#[test]
+fn a_key_names_a_dictionary_or_a_part_of_one() {
+    let [first, second] = [0, 1].map(one_of);
+    let last = dict(&[("w", &first), ("inner.w", &first)]);
+    let average = dict(&[("module", &dict(&[("w", &second)]))]);
+    let file = checkpoint(&dict(&[("state_dict", &last), ("ema", &average), ("epoch", b"K\x03")]));
+    let keyed = |key: Option<&str>| read::keyed(file.path(), key);
+    let number = |key: &str| keyed(Some(key)).unwrap().weights.0["w"].data[0];
+    assert_eq!(["state_dict", "ema", "ema.module", "state_dict.inner", "inner"].map(number), [1.0, 2.0, 2.0, 1.0, 1.0]);
+    let guessed = keyed(None).unwrap();
+    assert_eq!(guessed.weights.0["w"].data, [2.0]);
+    assert!(guessed.note.unwrap().contains("`ema.module`"));
+    assert!(keyed(Some("ema")).unwrap().note.is_none());
+    let message = keyed(Some("model")).unwrap_err().to_string();
+    assert!(message.contains("no tensors under the key `model`: state_dict, ema.module"), "{message}");
+    // Of two that are neither the average nor the usual name nobody can tell.
+    let file = checkpoint(&dict(&[("generator", &last), ("critic", &last)]));
+    let message = read::keyed(file.path(), None).unwrap_err().to_string();
+    assert!(message.contains("generator, critic") && message.contains("key = \"generator\""), "{message}");
+    // Whole modules in a dictionary.
+    let module = b"cmodels.yolo\nModel\n)\x81";
+    let file = checkpoint(&dict(&[("best", &first), ("model", module)]));
+    let message = read::keyed(file.path(), None).unwrap_err().to_string();
+    assert!(message.contains("`model` is a whole `models.yolo.Model`") && message.contains("['model']"), "{message}");
+}
+
+#[test]
+fn a_key_is_the_beginning_of_names_in_a_safetensors_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights.safetensors");
+    let weights = Weights([("ema.w", 1.0), ("w", 2.0)].map(|(name, x)| (name.to_owned(), ramp(&[1], x))).into());
+    attar_models::write::safetensors(&path, &weights, &Default::default()).unwrap();
+    assert_eq!(read::keyed(&path, Some("ema")).unwrap().weights.0["w"], ramp(&[1], 1.0));
+    assert!(read::keyed(&path, Some("emma")).unwrap_err().to_string().contains("leave `key` out"));
 }
 
 /// `{'w': _rebuild_tensor_v2(storage of 2 floats, offset, shape, strides)}` with numbers of one's own.

@@ -1,6 +1,7 @@
 //! Pictures of a run for people who would rather look than read.
 
 mod chart;
+mod classes;
 mod confusion;
 pub(crate) mod dots;
 pub(crate) mod measures;

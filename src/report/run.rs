@@ -11,7 +11,7 @@ use attar_models::files;
 
 use super::chart::{self, Series, line_chart};
 use super::metrics::Metrics;
-use super::{Images, confusion, measures};
+use super::{Images, classes, confusion, measures};
 use crate::table::si;
 
 /// What a report shows beside the run itself.
@@ -115,5 +115,5 @@ fn confusions(run: &Path) -> Result<String> {
     let text = files::read_text(&card, files::MOST_TEXT).with_context(|| card.display().to_string())?;
     let card = attar_models::Card::from_json(&text, &card)?;
     let predictions = Predictions::read(&run.join("reference").join("predictions.safetensors"))?;
-    Ok(confusion::table(&predictions, &card.labels))
+    Ok(classes::section(&predictions, &card.labels) + &confusion::table(&predictions, &card.labels))
 }

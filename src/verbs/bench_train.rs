@@ -14,6 +14,7 @@ use serde::{Serialize, Serializer};
 
 use super::print;
 use crate::table;
+use attar_infer::cli::say;
 
 /// Different batches that the steps walk through.
 const BATCHES: usize = 4;
@@ -169,6 +170,11 @@ impl Args {
         if self.steps == 0 || self.repeats == 0 || self.threads == Some(0) {
             bail!("--steps, --repeats and --threads must be at least 1");
         }
+        let mut named = std::iter::once(&self.model).chain(&self.teacher);
+        let has_stem = |name: &String| zoo::catalog().iter().any(|e| e.name == *name && e.options.contains(&"stem"));
+        if self.stem.is_some() && !named.any(has_stem) {
+            bail!("--stem: {} has no such choice", self.model);
+        }
         let student = NetworkSpec { width: self.width, ..self.spec(&self.model) };
         let teacher = self.teacher.as_ref().map(|name| {
             let (classes, input) = (student.classes, student.input);
@@ -176,7 +182,7 @@ impl Args {
         });
         let opened = self.device.open()?;
         if let Some(note) = opened.note {
-            eprintln!("{note}");
+            say(note);
         }
         Ok(Case {
             student,
@@ -234,7 +240,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         losses,
     };
     print(&match args.json {
-        true => serde_json::to_string_pretty(&report)?,
+        true => super::versioned(&report)?,
         false => report.text(),
     })
 }

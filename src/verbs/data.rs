@@ -6,13 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use attar_data::fetch::{self, Known, RemoteFile};
-use attar_data::{Dataset, Source};
-use attar_data::{Report, SplitReport};
+use attar_data::{Dataset, Finding, Report, Source, SplitReport};
 use clap::Subcommand;
 
 use super::print;
 use crate::progress;
-use crate::source::source;
+use crate::source::{CacheArgs, source};
 use crate::table;
 
 /// Looks into, checks and fetches data sets.
@@ -25,25 +24,31 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Splits, classes and sizes.
-    #[command(
-        after_help = "Examples:\n  attar data info idx:demo/data\n  attar data info cifar100:cifar-100-binary.tar.gz --json"
-    )]
+    #[command(after_help = "Examples:\n  attar data info idx:demo/data\n  attar data info image-folder:photos --json")]
     Info {
         /// `idx:DIR`, `cifar10:PATH`, `cifar100:PATH` or `image-folder:DIR`.
         #[arg(value_parser = source)]
         data: Source,
+        /// Look at this split alone: `train`, `test`, `val` or any other folder of an image folder.
+        #[arg(long, value_name = "NAME")]
+        split: Option<String>,
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Broken files, empty or tiny classes, images that are in train and in test. Exit code 1 when something is wrong.
+    /// Broken files, empty or tiny classes, images that are in train and in another split. Exit code 1 when something is wrong.
     #[command(
-        after_help = "Examples:\n  attar data check image-folder:photos\n  attar data check idx:demo/data --json"
+        after_help = "Examples:\n  attar data check image-folder:photos\n  attar data check image-folder:photos --split val\n  attar data check idx:demo/data --json"
     )]
     Check {
         /// `idx:DIR`, `cifar10:PATH`, `cifar100:PATH` or `image-folder:DIR`.
         #[arg(value_parser = source)]
         data: Source,
+        /// Look at this split alone: `train`, `test`, `val` or any other folder of an image folder.
+        #[arg(long, value_name = "NAME")]
+        split: Option<String>,
+        #[command(flatten)]
+        cache: CacheArgs,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -69,8 +74,8 @@ enum Action {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match &args.action {
-        Action::Info { data, json } => info(data, *json).map(|()| ExitCode::SUCCESS),
-        Action::Check { data, json } => check(data, *json),
+        Action::Info { data, split, json } => info(data, split.as_deref(), *json).map(|()| ExitCode::SUCCESS),
+        Action::Check { data, split, cache, json } => check(data, split.as_deref(), *cache, *json),
         Action::Fetch { name, from, into, json } => {
             let known = Known::named(name)?;
             let into = into.clone().unwrap_or_else(|| Path::new("data").join(known.name()));
@@ -79,57 +84,94 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
 }
 
-fn info(source: &Source, json: bool) -> Result<()> {
-    let splits = source.open()?;
-    let classes = splits.train.classes();
-    let count = |data: &dyn Dataset, class: usize| (0..data.len()).filter(|&i| data.label(i) as usize == class).count();
+fn info(source: &Source, split: Option<&str>, json: bool) -> Result<()> {
+    let survey = source.survey(split)?;
+    let per_class: Vec<Vec<usize>> = survey.splits.iter().map(|(_, images)| count(images.as_ref())).collect();
+    let of = |split: &Vec<usize>, class: usize| split.get(class).copied().unwrap_or(0);
     if json {
-        let per_class: Vec<_> = classes
-            .iter()
-            .enumerate()
-            .map(|(at, name)| {
-                serde_json::json!({"class": name, "train": count(&*splits.train, at), "test": count(&*splits.test, at)})
-            })
-            .collect();
-        let info = serde_json::json!({"train": splits.train.len(), "test": splits.test.len(), "classes": per_class});
-        return print(&serde_json::to_string_pretty(&info)?);
+        let mut info = serde_json::Map::new();
+        for (name, images) in &survey.splits {
+            info.insert(name.clone(), images.len().into());
+        }
+        let class = |(at, class): (usize, &String)| {
+            let counts =
+                survey.splits.iter().zip(&per_class).map(|((name, _), split)| (name.clone(), of(split, at).into()));
+            let class = ("class".to_owned(), class.clone().into());
+            serde_json::Value::Object(std::iter::once(class).chain(counts).collect())
+        };
+        info.insert("classes".to_owned(), survey.classes.iter().enumerate().map(class).collect());
+        info.insert("notes".to_owned(), serde_json::to_value(&survey.notes)?);
+        info.insert("left_out".to_owned(), serde_json::to_value(&survey.left_out)?);
+        info.insert("findings".to_owned(), serde_json::to_value(&survey.findings)?);
+        return print(&super::versioned(&info)?);
     }
-    let rows: Vec<Vec<String>> = classes
-        .iter()
-        .enumerate()
-        .map(|(at, name)| {
-            vec![name.clone(), count(&*splits.train, at).to_string(), count(&*splits.test, at).to_string()]
-        })
-        .collect();
-    let (train, test) = (splits.train.len(), splits.test.len());
-    let mut text = table::render(&["class", "train", "test"], &rows);
-    text += &format!("\n{} classes, {train} images to learn from, {test} to test", classes.len());
-    if train > 0 {
-        let image = splits.train.image(0)?;
+    let row = |(at, class): (usize, &String)| -> Vec<String> {
+        std::iter::once(class.clone()).chain(per_class.iter().map(|split| of(split, at).to_string())).collect()
+    };
+    let rows: Vec<Vec<String>> = survey.classes.iter().enumerate().map(row).collect();
+    let head: Vec<&str> = std::iter::once("class").chain(survey.splits.iter().map(|(name, _)| name.as_str())).collect();
+    let purpose = |name: &str| match name {
+        "train" => "to learn from".to_owned(),
+        "test" => "to test".to_owned(),
+        other => format!("in {other}"),
+    };
+    let sizes: Vec<String> =
+        survey.splits.iter().map(|(name, images)| format!("{} images {}", images.len(), purpose(name))).collect();
+    let mut text = table::render(&head, &rows);
+    text += &format!("\n{} classes, {}", survey.classes.len(), sizes.join(", "));
+    if let Some((_, images)) = survey.splits.iter().find(|(_, images)| !images.is_empty()) {
+        let image = images.image(0)?;
         let (width, height, channels) = (image.width(), image.height(), image.channels());
         text += &format!("\nthe first is {width}x{height} pixels of {channels} channels");
+    }
+    let notes = survey.notes.iter().cloned().chain(survey.left_out.note());
+    notes.for_each(|note| text += &format!("\n{note}"));
+    if !survey.findings.is_empty() {
+        text += &format!("\n{} things are wrong:{}", survey.findings.len(), Finding::list(&survey.findings));
     }
     print(&text)
 }
 
-fn check(source: &Source, json: bool) -> Result<ExitCode> {
-    let report = attar_data::check(&source.open()?);
-    print(&if json { serde_json::to_string_pretty(&report)? } else { report_text(&report) })?;
+/// Images of each class.
+fn count(images: &dyn Dataset) -> Vec<usize> {
+    let mut counts = vec![0; images.classes().len()];
+    for label in images.labels() {
+        if let Some(count) = counts.get_mut(label as usize) {
+            *count += 1;
+        }
+    }
+    counts
+}
+
+fn check(source: &Source, split: Option<&str>, cache: CacheArgs, json: bool) -> Result<ExitCode> {
+    let survey = source.survey(split)?;
+    let progress = progress::scanning();
+    let report =
+        attar_data::check(&survey, cache.open(source).as_ref(), &|done, of| progress("scanning images", done, of));
+    print(&if json { super::versioned(&report)? } else { report_text(&report) })?;
     Ok(ExitCode::from(u8::from(!report.is_clean())))
 }
 
 fn report_text(report: &Report) -> String {
-    let mut lines = split_lines("train", &report.train);
-    lines.extend(split_lines("test", &report.test));
+    let order = ["train", "val", "test"];
+    let place = |name: &String| order.iter().position(|known| known == name).unwrap_or(order.len());
+    let mut splits: Vec<_> = report.splits.iter().collect();
+    splits.sort_by_key(|(name, _)| place(name));
+    let mut lines: Vec<String> = splits.into_iter().flat_map(|(name, split)| split_lines(name, split)).collect();
     let leaks: Vec<_> = report.leaks().collect();
     lines.push(format!(
-        "duplicates: {} groups of equal images, {} of them in both train and test",
+        "duplicates: {} groups of equal images, {} of them in both train and {}",
         report.duplicates.len(),
-        leaks.len()
+        leaks.len(),
+        if report.splits.contains_key("val") { "another split" } else { "test" }
     ));
     for leak in leaks.iter().take(20) {
-        lines.push(format!("  {} = {} ({})", leak.train.join(", "), leak.test.join(", "), leak.classes.join(" / ")));
+        let others = leak.images.iter().filter(|(split, _)| *split != "train").flat_map(|(_, images)| images.clone());
+        let others: Vec<String> = others.collect();
+        lines.push(format!("  {} = {} ({})", leak.of("train").join(", "), others.join(", "), leak.classes.join(" / ")));
     }
+    lines.extend(report.notes.iter().cloned().chain(report.left_out.note()));
+    lines.extend(report.findings.iter().map(|found| format!("  {}: {}", found.name, found.problem)));
     lines.push(if report.is_clean() { "sound" } else { "NOT SOUND" }.to_owned());
     lines.join("\n")
 }
@@ -164,7 +206,7 @@ fn fetch(known: Known, from: Option<&Path>, into: &Path, json: bool) -> Result<(
     };
     let source = known.source(into);
     if json {
-        return print(&serde_json::to_string_pretty(&serde_json::json!({"files": installed, "source": source}))?);
+        return print(&super::versioned(&serde_json::json!({"files": installed, "source": source}))?);
     }
     let paths: Vec<String> = installed.iter().map(|path| path.display().to_string()).collect();
     print(&format!("{}\nin a recipe:\n[data]\nsource = {}", paths.join("\n"), toml::Value::try_from(&source)?))

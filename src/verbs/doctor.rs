@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::print;
 use crate::{engines, table};
+use attar_infer::cli::say;
 
 /// Says what this machine and this build can do: devices, SIMD, threads, runtimes and where they were found.
 ///
@@ -22,7 +23,7 @@ use crate::{engines, table};
 )]
 pub(crate) struct Args {
     /// Check every operation of training instead.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "ort_library")]
     ops: bool,
     /// Where to compute: `cpu`, `cuda` or `auto`.
     #[arg(long, default_value = "cpu", value_parser = device, requires = "ops")]
@@ -37,7 +38,8 @@ pub(crate) struct Args {
 /// What was found.
 #[derive(Debug, Serialize)]
 struct Findings {
-    version: &'static str,
+    /// Version of the program.
+    attar: &'static str,
     target: String,
     threads: usize,
     simd: Vec<&'static str>,
@@ -62,14 +64,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         return ops(args);
     }
     let findings = Findings {
-        version: env!("CARGO_PKG_VERSION"),
+        attar: env!("CARGO_PKG_VERSION"),
         target: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         simd: simd(),
         devices: vec![Device { name: "cpu", usable: true, note: String::new() }, cuda()],
         engines: engine::available(&args.ort.search()),
     };
-    print(&if args.json { serde_json::to_string_pretty(&findings)? } else { text(&findings) })?;
+    print(&if args.json { super::versioned(&findings)? } else { text(&findings) })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -104,11 +106,11 @@ impl Row {
 fn ops(args: &Args) -> Result<ExitCode> {
     let opened = args.device.open()?;
     if let Some(note) = &opened.note {
-        eprintln!("{note}");
+        say(note);
     }
     let rows: Vec<Row> = check::ops(&opened.device)?.into_iter().map(Row::from).collect();
     if args.json {
-        print(&serde_json::to_string_pretty(&rows)?)?;
+        print(&super::listed("checks", &rows)?)?;
     } else {
         let cells: Vec<Vec<String>> = rows.iter().map(Row::cells).collect();
         print(table::render(&["operation", "difference", "tolerance", "", "case"], &cells).trim_end())?;
@@ -117,9 +119,9 @@ fn ops(args: &Args) -> Result<ExitCode> {
     let name = attar_distill::device::name(&opened.device);
     for row in &failed {
         let problem = row.error.as_deref().unwrap_or("too far from the reference");
-        eprintln!("FAIL {} ({}): {problem}", row.op, row.case);
+        say(format!("FAIL {} ({}): {problem}", row.op, row.case));
     }
-    eprintln!("{} of {} results on {name} are as they should be", rows.len() - failed.len(), rows.len());
+    say(format!("{} of {} results on {name} are as they should be", rows.len() - failed.len(), rows.len()));
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
@@ -133,7 +135,7 @@ fn cuda() -> Device {
 fn text(findings: &Findings) -> String {
     let simd = if findings.simd.is_empty() { "none detected".to_owned() } else { findings.simd.join(" ") };
     let mut lines = vec![
-        format!("attar {} on {}", findings.version, findings.target),
+        format!("attar {} on {}", findings.attar, findings.target),
         format!("threads   {}", findings.threads),
         format!("simd      {simd}"),
     ];

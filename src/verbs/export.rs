@@ -5,17 +5,18 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use attar_export::bundle::{Options, Summary};
 use attar_export::{Goldens, Source};
+use attar_infer::cli::{NotSo, Versioned, print};
 use attar_infer::parity;
 use attar_infer::{Bundle, Certificate};
 
-use super::print;
+use super::unfinished;
 use crate::engines::EngineArgs;
 use crate::table;
 
 /// Exports a run's weights as a bundle: ONNX, safetensors, preprocessing, goldens, reference predictions.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  attar export runs/distilled\n  attar export runs/distilled --out shoes --opset 18 --goldens synthetic"
+    after_help = "Examples:\n  attar export runs/distilled\n  attar export runs/distilled --out shoes --opset 18 --goldens synthetic --license apache-2.0\n  attar export runs/interrupted --unfinished"
 )]
 pub(crate) struct Args {
     /// The run directory.
@@ -30,6 +31,12 @@ pub(crate) struct Args {
     /// was held out), `synthetic` ones, or `none`.
     #[arg(long, default_value = "real", value_parser = goldens)]
     goldens: Goldens,
+    /// Export the last checkpoint of a run that is not finished, marked as such; the run can be resumed afterwards.
+    #[arg(long)]
+    unfinished: bool,
+    /// Licence of the weights, as model hubs write it: `apache-2.0`, `cc-by-nc-4.0`, ...
+    #[arg(long, value_name = "NAME", visible_alias = "licence", value_parser = license)]
+    license: Option<String>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -42,16 +49,28 @@ fn goldens(name: &str) -> Result<Goldens, String> {
     all.into_iter().find(|g| g.name() == name).ok_or_else(|| "expected real, synthetic or none".to_owned())
 }
 
+/// One line of text, as it will stand in the model card.
+fn license(name: &str) -> Result<String, String> {
+    let name = name.trim();
+    let plain = !name.is_empty() && name.len() <= 200 && !name.contains(char::is_control);
+    if plain { Ok(name.to_owned()) } else { Err("expected a name in one line".to_owned()) }
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     let out = match &args.out {
         Some(out) => out.clone(),
         None => Path::new("bundles").join(args.run.file_name().context("the run directory has no name")?),
     };
-    let options = Options { opset: args.opset, goldens: args.goldens };
-    let (summary, certificate) = export(&args.run, &out, &options, &args.engines)?;
+    let options = Options { opset: args.opset, goldens: args.goldens, licence: args.license.clone() };
+    let left = match args.unfinished {
+        true => Some(unfinished::leave(&args.run)?),
+        false => unfinished::refuse(&args.run).map(|()| None)?,
+    };
+    let run = left.as_ref().map_or(args.run.as_path(), |left| left.path());
+    let (summary, certificate) = export(run, &out, &options, &args.engines)?;
     if args.json {
         let result = serde_json::json!({"bundle": out, "summary": summary, "goldens": certificate});
-        return print(&serde_json::to_string_pretty(&result)?);
+        return Versioned::new(result).print();
     }
     let mut lines = vec![
         out.display().to_string(),
@@ -122,7 +141,7 @@ fn check_without_goldens(
     engines: &EngineArgs,
 ) -> Result<Certificate> {
     let twin = scratch(place)?;
-    attar_export::write_bundle(source, &Options { goldens: Goldens::Synthetic, ..*options }, twin.path())?;
+    attar_export::write_bundle(source, &Options { goldens: Goldens::Synthetic, ..options.clone() }, twin.path())?;
     check(twin.path(), engines)
 }
 
@@ -138,19 +157,17 @@ fn scratch(parent: &Path) -> Result<tempfile::TempDir> {
 /// Fails unless every runtime at hand gives the goldens' answers within rounding.
 fn check(bundle: &Path, engines: &EngineArgs) -> Result<Certificate> {
     let bundle = Bundle::open(bundle)?;
-    let (mut candidates, skipped) = engines.candidates(&bundle)?;
+    let (mut candidates, skipped) = engines.candidates(&bundle, &[])?;
     let options = parity::Options::default();
     let certificate = parity::verify(&bundle, &mut candidates, skipped, None, &options, &mut |_, _| {})?;
     for runtime in &certificate.runtimes {
         let Some(goldens) = &runtime.goldens else { continue };
         if !goldens.within_rounding || goldens.flips > 0 {
-            bail!(
+            let problem = format!(
                 "{} does not answer like the trained network: largest logit difference {:.2e}, {} of {} goldens flipped; nothing was exported",
-                runtime.engine,
-                goldens.logit_max_diff,
-                goldens.flips,
-                goldens.count
+                runtime.engine, goldens.logit_max_diff, goldens.flips, goldens.count
             );
+            return Err(NotSo(problem).into());
         }
     }
     Ok(certificate)

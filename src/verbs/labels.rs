@@ -7,6 +7,8 @@ use attar_distill::labels::{self, Told};
 use attar_distill::{Plan, PlanOptions, Recipe};
 
 use super::train::options;
+use crate::source::CacheArgs;
+use attar_infer::cli::say;
 
 /// Writes a teacher's answers to the augmented training images of a recipe, so that students learn from them without it.
 ///
@@ -15,7 +17,7 @@ use super::train::options;
 /// goes on.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Of many classes only the likeliest need be kept (--top): what they leave of the probability is spread over the others.\n\nExamples:\n  attar labels recipes/fashion-mnist/kd.toml --out labels/fashion-mnist\n  attar labels recipes/cifar100/kd.toml --top 10 --out labels/cifar100\n  attar labels recipes/cifar100/kd.toml --out labels/cifar100 --stamp\n  attar distill recipes/cifar100/kd.toml --set 'teachers.teacher.from={ kind = \"stored\", path = \"../../labels/cifar100\" }'"
+    after_help = "Of many classes only the likeliest need be kept (--top): what they leave of the probability is spread over the others.\n\nExamples:\n  attar labels student.toml --out labels/student\n  attar labels student.toml --top 2 --out labels/top2\n  attar labels student.toml --out labels/student --stamp\n  attar distill student.toml --out runs/by-labels --set 'teachers.teacher.from={ kind = \"stored\", path = \"labels/student\" }'"
 )]
 pub(crate) struct Args {
     /// The recipe (TOML).
@@ -38,6 +40,8 @@ pub(crate) struct Args {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -48,8 +52,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bail!("--epochs 0, expected at least 1");
     }
     // Only the teacher is asked; what the student does with its answers is another recipe's business.
-    let plan = Plan::new(recipe, PlanOptions { allow_idle: true, ..options() })?;
-    plan.notes().for_each(|note| eprintln!("{note}"));
+    let plan = Plan::new(recipe, PlanOptions { allow_idle: true, ..args.cache.apply(options()) })?;
+    plan.notes().for_each(say);
     if args.stamp {
         return stamp(plan, args);
     }
@@ -58,7 +62,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let percent = 100 * told.images / told.of_images.max(1);
         if said != Some((told.epochs, percent / 10)) {
             said = Some((told.epochs, percent / 10));
-            eprintln!("epoch {}/{}: {percent} % of {} images", told.epochs + 1, told.of_epochs, told.of_images);
+            say(format!("epoch {}/{}: {percent} % of {} images", told.epochs + 1, told.of_epochs, told.of_images));
         }
     })?;
     super::print(&match args.json {

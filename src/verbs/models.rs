@@ -16,10 +16,10 @@ pub(crate) struct Args {
     /// Show this network node by node.
     name: Option<String>,
     /// Number of classes (with a name).
-    #[arg(long)]
+    #[arg(long, requires = "name")]
     classes: Option<usize>,
     /// Input shape CxHxW (with a name).
-    #[arg(long, value_parser = input_shape)]
+    #[arg(long, requires = "name", value_parser = input_shape)]
     input: Option<[usize; 3]>,
     /// Print JSON.
     #[arg(long)]
@@ -81,7 +81,7 @@ fn all(json: bool) -> Result<()> {
     };
     let rows: Vec<Row> = zoo::catalog().into_iter().map(row).collect::<Result<_>>()?;
     if json {
-        return print(&serde_json::to_string_pretty(&rows)?);
+        return print(&super::listed("networks", &rows)?);
     }
     let cells: Vec<Vec<String>> = rows.iter().map(Row::cells).collect();
     print(&table::render(&["network", "input", "classes", "parameters", "MACs", "options"], &cells))
@@ -100,7 +100,7 @@ fn one(name: &str, args: &Args) -> Result<()> {
             graph.nodes().iter().map(|n| serde_json::json!({"name": n.name, "op": n.op, "shape": n.shape})).collect();
         let stages: Vec<&str> = graph.stages().iter().map(|(stage, _)| stage.as_str()).collect();
         let network = serde_json::json!({"summary": summary, "stages": stages, "nodes": nodes});
-        return print(&serde_json::to_string_pretty(&network)?);
+        return print(&super::versioned(&network)?);
     }
     print(&table::render(&["node", "shape", "MACs", "tap"], &nodes(&graph)))?;
     print(&format!(

@@ -3,19 +3,24 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use attar_data::Source;
 use attar_distill::losses::LossSpec;
 use attar_distill::run::{self, Receipt};
 use attar_distill::{Plan, PlanOptions, Recipe};
 
 use crate::onnx_teacher;
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 use crate::report;
+use crate::source::{CacheArgs, source};
+use attar_infer::cli::say;
+
+use super::new::{self, Wishes};
 
 /// How a recipe is carried out.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The recipe (TOML).
-    #[arg(required_unless_present = "explain")]
+    #[arg(required_unless_present_any = ["explain", "data"])]
     recipe: Option<PathBuf>,
     /// Change a setting of the recipe, dotted: `train.epochs=5`. May be given several times.
     #[arg(long = "set", value_name = "KEY=VALUE")]
@@ -26,24 +31,39 @@ pub(crate) struct Args {
     /// Print the resolved plan (taps with shapes, parameters, steps, weights over time, device) and stop.
     #[arg(long)]
     dry_run: bool,
-    /// Go on in the run directory from its last checkpoint, with the same bits as if it had never stopped.
+    /// Go on in the run directory from its last checkpoint, with the same bits as if it had never stopped. With a larger
+    /// train.epochs, go on for longer, after the end, too.
     #[arg(long)]
     resume: bool,
     /// Carry out a recipe in which something does nothing (a loss whose weight is 0 in every epoch, a setting that the
     /// others leave unread, a network that no loss reaches) instead of refusing it: for trials.
     #[arg(long)]
     allow_idle: bool,
-    /// Print what a kind of loss does, its paper and its settings, and stop.
-    #[arg(long, value_name = "KIND", conflicts_with = "recipe")]
+    /// Say what a loss, a method (cd, gkd, edt, ka, lskd) or a topic (schedules, views, teachers, init, ...) is, and stop.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["recipe", "data", "set", "out", "dry_run", "resume"])]
     explain: Option<String>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    cache: CacheArgs,
+    /// Labelled images in the place of a recipe: the one that `attar new` would write is trained at once.
+    #[arg(
+        long,
+        value_name = "KIND:PATH",
+        value_parser = source,
+        requires = "student",
+        conflicts_with = "recipe",
+        help_heading = new::HEADING
+    )]
+    data: Option<Source>,
+    #[command(flatten)]
+    wishes: Wishes,
 }
 
 impl Args {
     fn options(&self) -> PlanOptions {
-        PlanOptions { allow_idle: self.allow_idle, ..options() }
+        PlanOptions { allow_idle: self.allow_idle, ..self.cache.apply(options()) }
     }
 }
 
@@ -57,11 +77,10 @@ pub(crate) enum Kind {
 }
 
 pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
-    if let Some(kind) = &args.explain {
-        return super::losses::explain(kind, args.json);
+    if let Some(name) = &args.explain {
+        return super::explain::explain(name, args.json);
     }
-    let Some(path) = &args.recipe else { bail!("no recipe is named") };
-    let recipe = Recipe::load(path, &args.set)?;
+    let (recipe, path) = recipe(args)?;
     let alone = is_alone(&recipe);
     match kind {
         Kind::Taught if alone => bail!("{} learns from labels alone\n  hint: use `attar train`", path.display()),
@@ -76,16 +95,18 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
     if args.dry_run {
         return dry_run(generations, args);
     }
-    if let (false, Some((_, taken))) =
-        (args.resume, generations.iter().find(|(_, place)| place.join("recipe.toml").exists()))
-    {
-        bail!("{}: exists already\n  hint: go on with --resume, or choose another name", taken.display());
+    if !args.resume {
+        generations.iter().try_for_each(|(_, place)| run::free(place))?;
     }
     let count = generations.len();
     let mut receipt = None;
     for (i, (recipe, directory)) in generations.into_iter().enumerate() {
         let is_last = i + 1 == count;
-        if let (true, false, Some(done)) = (args.resume, is_last, finished(&recipe, &directory)?) {
+        // The last one is left to itself: it may be finished and go on for longer.
+        if args.resume
+            && !is_last
+            && let Some(done) = finished(&recipe, &directory)?
+        {
             receipt = Some(done);
             continue;
         }
@@ -94,9 +115,27 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
         receipt = Some(carry_out(Plan::new(recipe, args.options())?, &directory, resume)?);
     }
     super::print(&match args.json {
-        true => serde_json::to_string_pretty(&receipt)?,
+        true => super::versioned(&receipt)?,
         false => directory.display().to_string(),
     })
+}
+
+/// The recipe that is named, or the one that `attar new` makes of the options, and how messages call it.
+fn recipe(args: &Args) -> Result<(Recipe, PathBuf)> {
+    match (&args.recipe, &args.data) {
+        // clap does not ask for --data where it would conflict with the recipe.
+        (Some(path), _) if args.wishes != Wishes::default() => bail!(
+            "--student, --epochs and what goes with them make a recipe of --data; {} is one already\n  hint: --set KEY=VALUE changes it, e.g. --set train.epochs=5",
+            path.display()
+        ),
+        (Some(path), _) => Ok((Recipe::load(path, &args.set)?, path.clone())),
+        (None, Some(data)) => {
+            let made = new::make(data, &args.wishes)?;
+            made.notes.iter().for_each(attar_infer::cli::say);
+            Ok((new::read(&made, &args.set)?, PathBuf::from("what the options ask for")))
+        }
+        (None, None) => bail!("no recipe is named"),
+    }
 }
 
 /// The receipt of a run that this recipe has finished; none where it has not, an error where another recipe has.
@@ -127,7 +166,7 @@ fn dry_run(generations: Vec<(Recipe, PathBuf)>, args: &Args) -> Result<()> {
     let Some((first, _)) = generations.next() else { bail!("the recipe has no generation") };
     let description = Plan::new(first, args.options())?.describe();
     if args.json {
-        return super::print(&serde_json::to_string_pretty(&description)?);
+        return super::print(&super::versioned(&description)?);
     }
     let mut text = description.to_string();
     for (recipe, directory) in generations {
@@ -140,20 +179,25 @@ fn dry_run(generations: Vec<(Recipe, PathBuf)>, args: &Args) -> Result<()> {
     super::print(&text)
 }
 
-/// What the rooms behind this one may use: ONNX files as teachers, run by an engine.
+/// What the rooms behind this one may use: ONNX files as teachers, run by an engine; hashes of images kept from before.
 pub(crate) fn options() -> PlanOptions {
-    PlanOptions { onnx: Some(onnx_teacher::opener()), ..PlanOptions::default() }
+    PlanOptions {
+        onnx: Some(onnx_teacher::opener()),
+        cache: attar_data::cache_folder(),
+        progress: Some(progress::scanning()),
+        ..PlanOptions::default()
+    }
 }
 
 /// Runs or resumes a plan with progress, and draws its report.
 pub(crate) fn carry_out(plan: Plan, directory: &Path, resume: bool) -> Result<Receipt> {
-    plan.notes().for_each(|note| eprintln!("{note}"));
+    plan.notes().for_each(say);
     let mut progress = Progress::new(plan.recipe.train.epochs, plan.steps_per_epoch);
     let receipt = match resume {
         true => run::resume(plan, directory, &mut progress)?,
         false => run::start(plan, directory, &mut progress)?,
     };
-    report::measures::lines(&receipt).iter().for_each(|line| eprintln!("{line}"));
+    report::measures::lines(&receipt).iter().for_each(say);
     let alone = report::run::Extras { certificate: None, comparison: None, images: report::Images::Withheld };
     report::run::write(directory, &alone)?;
     Ok(receipt)

@@ -7,7 +7,7 @@ use crate::support::scene::scene;
 #[test]
 fn every_verb_has_help_with_examples() {
     let training = ["demo", "train", "distill", "compare", "export", "verify", "bench", "bench-train"];
-    let verbs = training.into_iter().chain(["predict", "models", "losses", "doctor"]).map(|verb| vec![verb]);
+    let verbs = training.into_iter().chain(["predict", "models", "losses", "doctor", "new"]).map(|verb| vec![verb]);
     let data = ["info", "check", "fetch"].map(|action| vec!["data", action]);
     let overview = scene().attar(&["--help"]).ok().out;
     for verb in verbs.chain(data) {
@@ -24,14 +24,22 @@ fn json_is_all_of_stdout_and_progress_is_on_stderr() {
     let scene = scene();
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let json = |args: &[&str]| scene.attar(&[args, &["--json"]].concat()).ok().json();
+    let json = |args: &[&str]| {
+        let json = scene.attar(&[args, &["--json"]].concat()).ok().json();
+        // Those of the device's verbs (predict, verify, bench, export) and a store's own manifest are elsewhere.
+        let own = ["models", "losses", "distill", "doctor", "data", "bench-train", "new"].contains(&args[0]);
+        assert!(!own || json["version"] == 1, "{args:?}: {json}");
+        json
+    };
 
     let zoo = json(&["models"]);
-    assert!(zoo.as_array().unwrap().iter().any(|row| row["name"] == "resnet20" && row["parameters"] == 278_324));
+    assert!(
+        zoo["networks"].as_array().unwrap().iter().any(|row| row["name"] == "resnet20" && row["parameters"] == 278_324)
+    );
     let one = json(&["models", "resnet8", "--classes", "100", "--input", "3x32x32"]);
     assert_eq!((&one["summary"]["classes"], &one["stages"][0]), (&100.into(), &"layer1".into()));
     let losses = json(&["losses"]);
-    let kinds = losses.as_array().unwrap().iter().map(|loss| loss["kind"].as_str().unwrap());
+    let kinds = losses["losses"].as_array().unwrap().iter().map(|loss| loss["kind"].as_str().unwrap());
     assert!(kinds.clone().any(|kind| kind == "channel") && kinds.count() >= 3);
     let kd = json(&["distill", "--explain", "kd"]);
     assert_eq!((&kd["teachers"], &kd["settings"][0]["name"]), (&"one".into(), &"temperature".into()));
@@ -40,12 +48,14 @@ fn json_is_all_of_stdout_and_progress_is_on_stderr() {
     let info = json(&["data", "info", "idx:data"]);
     assert_eq!((&info["test"], &info["classes"][9]["class"]), (&800.into(), &"Ankle boot".into()));
     json(&["data", "check", "idx:data"]);
+    let made = json(&["new", "idx:data", "--student", "resnet8"]);
+    assert!(made["recipe"].as_str().unwrap().contains("[data.preprocessing]") && made["measured"]["train"] == 240);
     let plan = json(&["distill", "student.toml", "--dry-run"]);
     assert_eq!(plan["losses"].as_array().unwrap().len(), 3);
 
     let short = ["--set", "train.epochs=1", "--set", "data.test_subset=100", "--out", &at("run")];
     let trained = scene.attar(&[&["train", "alone.toml", "--json"], &short[..]].concat()).ok();
-    assert_eq!(trained.json()["epochs"], 1);
+    assert_eq!((&trained.json()["epochs"], &trained.json()["version"]), (&1.into(), &1.into()));
     assert!(trained.err.contains("epoch 1/1") && trained.err.contains("done in"), "{}", trained.err);
     // Not a terminal: plain lines, no control characters.
     assert!(!trained.err.contains('\u{1b}') && !trained.err.contains('\r'), "{:?}", trained.err);
@@ -61,7 +71,9 @@ fn json_is_all_of_stdout_and_progress_is_on_stderr() {
 fn losses_are_explained_with_paper_and_settings() {
     let scene = scene();
     let all = scene.attar(&["losses"]).ok().out;
-    for part in ["cross-entropy", "arXiv 1503.02531", "temperature", "no teacher", "--explain KIND"] {
+    for part in
+        ["cross-entropy", "arXiv 1503.02531", "temperature", "no teacher", "--explain NAME", "lskd", "schedules"]
+    {
         assert!(all.contains(part), "no `{part}` in\n{all}");
     }
     let one = scene.attar(&["distill", "--explain", "kd"]).ok().out;
@@ -71,13 +83,28 @@ fn losses_are_explained_with_paper_and_settings() {
             && !one.contains("channel"),
         "{one}"
     );
+    let said = |name: &str| scene.attar(&["distill", "--explain", name]).ok().out;
+    for (name, part) in [
+        ("cd", "kind = \"channel\""),
+        ("gkd", "gate = \"teacher-right\""),
+        ("edt", "[0.8, 4.86]"),
+        ("ka", "wrong = \"swap\""),
+        ("lskd", "standardise = true"),
+        ("schedules", "unit = \"fraction\""),
+        ("views", "[[views]]"),
+        ("teachers", "[[teachers]]"),
+    ] {
+        assert!(said(name).contains(part), "--explain {name} does not say `{part}`:\n{}", said(name));
+    }
+    assert_eq!(scene.attar(&["train", "--explain", "EDT", "--json"]).ok().json()["name"], "edt");
+    scene.attar(&["distill", "--explain", "lskdd"]).fails(&["did you mean `lskd`?", "known:", "schedules"]);
 }
 
 #[test]
 fn every_operation_of_training_is_checked_on_the_device() {
     let checked = scene().attar(&["doctor", "--ops", "--json"]).ok();
     let rows = checked.json();
-    let rows = rows.as_array().unwrap();
+    let rows = rows["checks"].as_array().unwrap();
     assert!(rows.len() > 200 && rows.iter().all(|row| row["ok"] == true), "{rows:?}");
     assert!(checked.err.contains("on cpu are as they should be"), "{}", checked.err);
     scene().attar(&["doctor", "--device", "cpu"]).fails(&["--ops"]);
@@ -100,6 +127,27 @@ fn a_wrong_name_is_answered_by_the_near_one() {
     scene.attar(&["verify", "bundles/student", "--engine", "tracked"]).fails(&["tracked", "known: tract, ort"]);
     scene.attar(&["trein", "student.toml"]).fails(&["trein", "train"]);
     scene.attar(&["train", "nowhere.toml"]).fails(&["nowhere.toml"]);
+}
+
+/// A flag that something else would have to be there for is an error, and so are two that exclude each other.
+#[test]
+fn a_flag_without_its_object_is_an_error() {
+    let scene = scene();
+    let cases: [(&[&str], &str); 10] = [
+        (&["models", "--classes", "5"], "<NAME>"),
+        (&["models", "--input", "3x32x32"], "<NAME>"),
+        (&["doctor", "--device", "cpu"], "--ops"),
+        (&["doctor", "--ops", "--ort-library", "x.so"], "--ort-library"),
+        (&["train", "alone.toml", "--student", "resnet8"], "--data"),
+        (&["train", "alone.toml", "--epochs", "5"], "--data"),
+        (&["train", "--data", "idx:data"], "--student"),
+        (&["distill", "--explain", "kd", "--resume"], "--resume"),
+        (&["new", "idx:data", "--student", "resnet8", "--teacher-network", "resnet8"], "--teacher <"),
+        (&["bench-train", "resnet8", "--stem", "cifar"], "--stem"),
+    ];
+    for (args, part) in cases {
+        scene.attar(args).fails(&[part]);
+    }
 }
 
 #[test]

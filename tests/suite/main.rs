@@ -6,9 +6,15 @@
 mod bad_input;
 mod cli;
 mod compare;
+mod data;
+mod exit_codes;
+mod help;
+mod hints;
 mod methods;
+mod new;
 mod parity;
 mod pipeline;
 mod recipes;
+mod runs;
 mod support;
 mod tidy;

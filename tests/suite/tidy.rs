@@ -158,6 +158,26 @@ fn no_type_is_named_after_doing_everything() {
     }
 }
 
+/// They panic where nobody reads any more, and would end a training by it.
+#[test]
+fn the_programs_print_without_panicking() {
+    // Spelled in pieces so that this file does not find itself.
+    let forbidden = ["eprint", "eprintln", "print", "println"].map(|name| [name, "!("].concat());
+    for (file, text) in sources() {
+        if !["src/", "infer/src/bin/"].iter().any(|folder| file.starts_with(folder)) {
+            continue;
+        }
+        for (at, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            let found = forbidden.iter().find(|name| {
+                code.match_indices(name.as_str())
+                    .any(|(at, _)| !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+            });
+            assert!(found.is_none(), "{}:{}: say it with `say`, or `print` a result", file.display(), at + 1);
+        }
+    }
+}
+
 #[test]
 fn fixtures_stay_small() {
     let fixtures = tracked_files().into_iter().filter(|file| file.starts_with("tests/fixtures"));

@@ -6,11 +6,14 @@ mod dist;
 mod nvrtc;
 mod onnxruntime;
 mod portable;
+mod same_bits;
 mod sanitize;
 mod stubs;
 mod test;
 mod toolkit;
 mod wheels;
+
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
@@ -41,6 +44,17 @@ enum Chore {
     FetchNvrtc,
     /// Type-check the `cuda` and `cudnn` features on a machine without NVIDIA's tools, and compile the kernels with NVRTC.
     CheckCuda,
+    /// Carry out ten short runs with a commit's program and with the tree's, and compare every value that came of them.
+    SameBits {
+        /// The commit, e.g. `HEAD~1`.
+        base: String,
+        /// The commit's `attar`, where it has been built before.
+        #[arg(long, value_name = "FILE")]
+        base_program: Option<PathBuf>,
+        /// Only the runs of these names.
+        #[arg(long, value_name = "NAME")]
+        only: Vec<String>,
+    },
     /// Build the stripped edge binary `attar-infer` with fat LTO and print its size.
     Dist {
         /// Build `attar` with CUDA and cuDNN instead, so that it also starts without them (x86-64 Linux).
@@ -59,6 +73,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Sanitize => sanitize::run(),
         Chore::FetchNvrtc => nvrtc::fetch().map(|path| println!("{}", path.display())),
         Chore::CheckCuda => cuda::check(),
+        Chore::SameBits { base, base_program, only } => same_bits::run(&base, base_program.as_deref(), &only),
         Chore::Dist { cuda: false, profile } => dist::edge(&profile),
         Chore::Dist { cuda: true, profile } => dist::cuda(&profile),
     }

@@ -14,6 +14,7 @@ mod paint;
 mod rand_augment;
 mod random_crop;
 mod random_erasing;
+mod size;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -54,8 +55,9 @@ pub enum Augment {
     },
     /// Crop a random part of random shape and resize it; torchvision's `RandomResizedCrop`.
     RandomResizedCrop {
-        /// Height and width of the result.
-        size: u32,
+        /// Height and width of the result; one number may stand for both.
+        #[serde(deserialize_with = "size::read", serialize_with = "size::write")]
+        size: [u32; 2],
         /// Share of the image's area, least and most.
         #[serde(default = "usual_scale")]
         scale: [f64; 2],
@@ -129,7 +131,7 @@ impl Augment {
             }
             Self::PadCrop { .. } => Ok(()),
             Self::Flip { p } => check_p(*p),
-            Self::RandomResizedCrop { size: 0, .. } => {
+            Self::RandomResizedCrop { size, .. } if size.contains(&0) => {
                 Err(Error::setting("augment.size", "0, expected at least 1 pixel"))
             }
             Self::RandomResizedCrop { scale, ratio, .. } => {
@@ -154,8 +156,8 @@ impl Augment {
                 let part = random_crop::random_part(frame.height, frame.width, *scale, *ratio, stream);
                 let [top, left, height, width] = frame.part(part, &image);
                 let part = image.window(i64::from(top), i64::from(left), width, height);
-                let ([height, width], own) = frame.resized.unwrap_or(([*size; 2], None));
-                (frame.height, frame.width) = (*size, *size);
+                let ([height, width], own) = frame.resized.unwrap_or((*size, None));
+                [frame.height, frame.width] = *size;
                 resize(part, height, width, own.unwrap_or(*interpolation))?
             }
             Self::RandAugment(settings) => settings.apply(image, frame, stream),

@@ -66,7 +66,7 @@ mod tests {
         assert_eq!(
             augment,
             Augment::RandomResizedCrop {
-                size: 7,
+                size: [7, 7],
                 scale: [0.08, 1.0],
                 ratio: [0.75, 4.0 / 3.0],
                 interpolation: attar_models::card::Interpolation::Bilinear
@@ -74,5 +74,10 @@ mod tests {
         );
         let out = apply(&augment, &grey(5, 9, &[7; 45]), &mut stream(3)).unwrap();
         assert_eq!(out.pixels(), [7; 49]);
+        assert!(toml::to_string(&augment).unwrap().contains("size = 7\n"));
+        let wide: Augment = toml::from_str("kind = 'random-resized-crop'\nsize = [3, 5]").unwrap();
+        assert_eq!(toml::from_str::<Augment>(&toml::to_string(&wide).unwrap()).unwrap(), wide);
+        let out = apply(&wide, &grey(5, 9, &[7; 45]), &mut stream(3)).unwrap();
+        assert_eq!((out.height(), out.width()), (3, 5));
     }
 }

@@ -6,7 +6,7 @@ mod store;
 
 use attar_models::Weights;
 
-pub use state::{Best, Data, Exact, State, Sums};
+pub use state::{Best, Data, Exact, Extended, Rollback, State, Sums};
 pub use store::{Failpoint, Stop, Store};
 
 /// Version of the layout of a checkpoint directory.

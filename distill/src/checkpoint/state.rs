@@ -49,6 +49,44 @@ pub struct State {
     /// What each teacher was worth before the first step, by name; absent from checkpoints of before.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub teacher_checks: BTreeMap<String, TeacherCheck>,
+    /// When the run was given more epochs than it was started with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extended: Vec<Extended>,
+    /// When it diverged and went back, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rollbacks: Vec<Rollback>,
+}
+
+/// A run was given more epochs: what came before was trained under the schedule of fewer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Extended {
+    /// Epochs of the recipe before.
+    pub from: usize,
+    /// Epochs of the recipe from then on.
+    pub to: usize,
+    /// Epochs that were complete.
+    pub epochs_done: usize,
+    /// Steps of the epoch under way that were.
+    pub steps_done: usize,
+}
+
+/// Training left the finite numbers and went back to a checkpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rollback {
+    /// Epoch in which it diverged, from 1.
+    pub epoch: usize,
+    /// Step of that epoch, from 1.
+    pub step: usize,
+    /// Which number was not finite.
+    pub what: String,
+    /// Epochs of the checkpoint that it went back to; 0 with no steps is the start.
+    pub epochs_done: usize,
+    /// Steps of that checkpoint in the epoch after them.
+    pub steps_done: usize,
+    /// What the learning rate was multiplied with from then on.
+    pub factor: Exact,
 }
 
 /// The data a run was made from.
@@ -59,6 +97,9 @@ pub struct Data {
     pub train: String,
     /// Fingerprint of the test images and labels that are used.
     pub test: String,
+    /// Fingerprints of test images that there were before they were changed on the way, the first ones first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub test_before: Vec<String>,
 }
 
 /// An epoch and how many images it got right.

@@ -109,6 +109,29 @@ impl Store {
         Ok(Some(Checkpoint { model, trainer, state: read_state(&directory)? }))
     }
 
+    /// Where the run was when checkpoint `which` was written; `None` when there never was one.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    pub fn state(&self, which: &str) -> Result<Option<State>> {
+        self.recover(which)?;
+        let directory = self.directory.join(which);
+        if directory.exists() { read_state(&directory).map(Some) } else { Ok(None) }
+    }
+
+    /// Whether there is a checkpoint to go on from in the folder `checkpoints` of a run.
+    pub fn holds_checkpoint(checkpoints: &Path) -> bool {
+        ["last", "last.old"].iter().any(|name| checkpoints.join(name).is_dir())
+    }
+
+    /// Removes what runs without a checkpoint to go on from have left.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn clear(&self) -> Result<()> {
+        ["last", "best"].iter().flat_map(|which| self.names(which)).try_for_each(|path| remove_dir(&path))
+    }
+
     /// Brings the directory back to a complete `which` and nothing else, if there ever was a complete one.
     ///
     /// # Errors

@@ -132,6 +132,12 @@ impl Knots {
         }
     }
 
+    /// The same course at `factor` times the height.
+    #[must_use]
+    pub fn scaled(&self, factor: f64) -> Self {
+        Self { at: self.at.iter().map(|&(time, value)| (time, value * factor)).collect(), ..self.clone() }
+    }
+
     /// The values at the knots; every value at any time lies between two of them.
     pub fn values(&self) -> impl Iterator<Item = f64> + '_ {
         self.at.iter().map(|&(_, value)| value)

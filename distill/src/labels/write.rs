@@ -11,7 +11,7 @@ use crate::files::{io, replace};
 use crate::hash::sha256;
 use crate::plan::{Plan, PlannedData, PlannedTeacher};
 use crate::recipe::{Recipe, TeacherNorm, TeacherSource};
-use crate::run::{How, PROGRAM, Prefetch, batches, input, pool};
+use crate::run::{How, Owner, PROGRAM, Prefetch, batches, input, pool};
 
 /// How far the writing is: epochs that are done, of how many, images of the one under way, of how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct Told {
 ///
 /// # Errors
 /// Another number of teachers than one, one whose answers depend on the company of an image (`bn = "batch"`), a directory
-/// with other answers, an image that cannot be read, a full disk.
+/// with other answers or another process at work, an image that cannot be read, a full disk.
 pub fn write(
     plan: Plan,
     directory: &Path,
@@ -46,6 +46,7 @@ pub fn write(
     let asked = Asked::of(&data, recipe.seed);
     let top = top.unwrap_or(asked.classes).min(asked.classes);
     let mut manifest = begin(directory, &recipe, &data, &teacher, asked, top)?;
+    let _owner = Owner::take(directory)?;
     let (workers, loaders) = (pool(plan.threads)?, Arc::new(pool(plan.threads)?));
     let mut teacher = Live::start(teacher, &device)?;
     workers.install(|| {

@@ -6,6 +6,7 @@
 pub mod at;
 mod catalog;
 pub mod channel;
+mod class_weights;
 pub mod contrast;
 pub mod crd;
 pub mod cross_entropy;
@@ -169,6 +170,21 @@ macro_rules! registry {
             pub fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
                 site.check(self.entry())?;
                 match self { $(Self::$kind(spec) => spec.build(site),)* }
+            }
+
+            /// The same loss, its weights of classes settled for the data that it learns from: names and training images of
+            /// the classes, and whether its view mixes images.
+            pub(crate) fn weighted(
+                &self,
+                site: &Site<'_>,
+                classes: &[String],
+                counts: &[usize],
+                mixes: bool,
+            ) -> Result<Self> {
+                match self {
+                    Self::CrossEntropy(spec) => spec.weighted(site, classes, counts, mixes).map(Self::CrossEntropy),
+                    other => Ok(other.clone()),
+                }
             }
 
             /// The kind, described for people.

@@ -1,6 +1,6 @@
 //! The backward pass: the steps of a tape in reverse, each freed once its gradient is known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use attar_kernels::Activation;
 use attar_models::{Graph, NodeId, Op};
@@ -38,11 +38,20 @@ pub(super) fn run(
         add_to(&mut grads[id.index()], as_stored(&grad.detach(), stored)?)?;
     }
     let wants_input = wants != Wants::Params;
-    let trains = trains(graph, wants_input);
+    let trains = trains(graph, wants_input, &plan.frozen);
     let mut found = BTreeMap::new();
     for (step, saved) in plan.steps.iter().zip(saved).rev() {
         let Some(dy) = grads[step.output.index()].take() else { continue };
-        let mut pass = StepBackward { graph, params, step, batch, trains: &trains, wants, found: &mut found };
+        let mut pass = StepBackward {
+            graph,
+            params,
+            step,
+            batch,
+            trains: &trains,
+            frozen: &plan.frozen,
+            wants,
+            found: &mut found,
+        };
         let begun = profile::start();
         let dxs = pass.run(saved, &dy).map_err(|error| at(graph, step.node, error))?;
         profile::stop(begun, Pass::Backward, graph.node(step.node), &dy, dxs.iter().flatten())?;
@@ -71,10 +80,10 @@ fn check(graph: &Graph, known: bool, batch: usize, id: NodeId, grad: &Tensor) ->
 }
 
 /// Whether anything at or before a node wants a gradient.
-fn trains(graph: &Graph, wants_input: bool) -> Vec<bool> {
+fn trains(graph: &Graph, wants_input: bool, frozen: &BTreeSet<String>) -> Vec<bool> {
     let mut trains = vec![false; graph.nodes().len()];
     for (id, node) in graph.iter() {
-        let own = node.params().any(|param| param.role.is_trained());
+        let own = node.params().any(|param| param.role.is_trained() && !frozen.contains(&param.name));
         let earlier = node.inputs.iter().any(|input| trains[input.index()]);
         trains[id.index()] = own || earlier || (wants_input && id == graph.input());
     }
@@ -96,6 +105,7 @@ struct StepBackward<'a> {
     step: &'a Step,
     batch: usize,
     trains: &'a [bool],
+    frozen: &'a BTreeSet<String>,
     wants: Wants,
     found: &'a mut BTreeMap<String, Tensor>,
 }
@@ -109,22 +119,22 @@ impl StepBackward<'_> {
         let x_shape = self.shape(first);
         Ok(match (&node.op, saved) {
             (Op::Conv2d(conv), Saved::Input(x)) => {
-                if self.wants != Wants::Input {
+                if self.learns("weight") {
                     self.found("weight", ops::conv2d_weight_grad(conv, &x, dy)?);
-                    if conv.bias {
-                        self.found("bias", ops::channel_sums(dy)?);
-                    }
+                }
+                if conv.bias && self.learns("bias") {
+                    self.found("bias", ops::channel_sums(dy)?);
                 }
                 drop(x);
                 let dx = || ops::conv2d_input_grad(conv, dy, self.param("weight")?, &x_shape);
                 vec![wanted.then(dx).transpose()?]
             }
             (Op::Linear { bias, .. }, Saved::Input(x)) => {
-                if self.wants != Wants::Input {
+                if self.learns("weight") {
                     self.found("weight", ops::linear_weight_grad(&x, dy)?);
-                    if *bias {
-                        self.found("bias", ops::channel_sums(dy)?);
-                    }
+                }
+                if *bias && self.learns("bias") {
+                    self.found("bias", ops::channel_sums(dy)?);
                 }
                 let dx = || ops::linear_input_grad(dy, self.param("weight")?);
                 vec![wanted.then(dx).transpose()?]
@@ -133,9 +143,21 @@ impl StepBackward<'_> {
                 let mask = activated.as_ref().zip(self.step.activation);
                 let residual = self.step.residual.is_some();
                 let grads = ops::batch_norm_backward(&x, self.param("weight")?, &stats, mask, dy, residual)?;
-                self.found("weight", grads.dweight);
-                self.found("bias", grads.dbias);
+                if self.learns("weight") {
+                    self.found("weight", grads.dweight);
+                }
+                if self.learns("bias") {
+                    self.found("bias", grads.dbias);
+                }
                 vec![Some(grads.dx), grads.dresidual]
+            }
+            (Op::BatchNorm2d { eps, .. }, Saved::Still { activated }) => {
+                let dy = match activated.as_ref().zip(self.step.activation) {
+                    Some((y, activation)) => ops::activate_backward(activation, y, dy)?,
+                    None => dy.clone(),
+                };
+                let residual = self.step.residual.map(|_| dy.clone());
+                vec![wanted.then(|| self.scaled(&dy, *eps)).transpose()?, residual]
             }
             (Op::Relu, Saved::Output(y)) => vec![Some(ops::activate_backward(Activation::Relu, &y, dy)?)],
             (Op::Relu6, Saved::Output(y)) => vec![Some(ops::activate_backward(Activation::Relu6, &y, dy)?)],
@@ -155,6 +177,21 @@ impl StepBackward<'_> {
                 return Err(candle_core::Error::Msg(problem).into());
             }
         })
+    }
+
+    /// Whether somebody wants the gradient of a parameter.
+    fn learns(&self, suffix: &str) -> bool {
+        let is_frozen = || self.frozen.contains(&format!("{}.{suffix}", self.graph.node(self.step.node).name));
+        self.wants != Wants::Input && (self.frozen.is_empty() || !is_frozen())
+    }
+
+    /// The gradient in the input of a batch norm by running statistics, `dy weight / sqrt(variance + eps)`: what the norm itself
+    /// makes of `dy` around a mean and with a shift of 0.
+    fn scaled(&self, dy: &Tensor, eps: f64) -> Result<Tensor> {
+        let (weight, variance) = (self.param("weight")?, self.param("running_var")?);
+        let zero = weight.zeros_like()?;
+        let affine = ops::Affine { weight, bias: &zero };
+        ops::batch_norm_eval(dy, affine, (&zero, variance), eps, ops::Tail { residual: None, activation: None })
     }
 
     fn param(&self, suffix: &str) -> Result<&Tensor> {

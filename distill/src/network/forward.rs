@@ -48,7 +48,9 @@ pub(super) fn run(
     for step in &plan.steps {
         let inputs = step.inputs(graph).map(|id| value(graph, &values, id)).collect::<Result<Vec<_>>>()?;
         let begun = profile::start();
-        let (y, keeps) = apply(graph, params, step, &inputs, &mut mode).map_err(|error| at(graph, step.node, error))?;
+        let still = plan.is_still(graph.node(step.node));
+        let (y, keeps) =
+            apply(graph, params, step, &inputs, still, &mut mode).map_err(|error| at(graph, step.node, error))?;
         let y = as_stored(&y, stored)?;
         let way = if let Mode::Train { .. } = mode { Way::Forward } else { Way::Eval };
         profile::stop(begun, way, graph.node(step.node), &y, [&y])?;
@@ -107,12 +109,13 @@ fn value(graph: &Graph, values: &[Option<Tensor>], id: NodeId) -> Result<Tensor>
     })
 }
 
-/// One step: its value, and what its gradient will need.
+/// One step: its value, and what its gradient will need. A batch norm that is `still` has running statistics in training.
 fn apply(
     graph: &Graph,
     params: &Params,
     step: &Step,
     inputs: &[Tensor],
+    still: bool,
     mode: &mut Mode<'_>,
 ) -> Result<(Tensor, Saved)> {
     let node = graph.node(step.node);
@@ -128,9 +131,14 @@ fn apply(
         Op::BatchNorm2d { eps, .. } => {
             let affine = ops::Affine { weight: param("weight")?, bias: param("bias")? };
             let tail = ops::Tail { residual: inputs.get(1), activation: step.activation };
-            if let Mode::Eval { .. } = mode {
+            if still || matches!(mode, Mode::Eval { .. }) {
                 let running = (param("running_mean")?, param("running_var")?);
-                (ops::batch_norm_eval(x, affine, running, *eps, tail)?, Saved::Nothing)
+                let y = ops::batch_norm_eval(x, affine, running, *eps, tail)?;
+                let keeps = match mode {
+                    Mode::Train { keep: true, .. } => Saved::Still { activated: step.activation.map(|_| y.clone()) },
+                    _ => Saved::Nothing,
+                };
+                (y, keeps)
             } else {
                 let (y, stats) = ops::batch_norm_train(x, affine, *eps, tail)?;
                 let activated = step.activation.map(|_| y.clone());

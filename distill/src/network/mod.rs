@@ -6,7 +6,8 @@ mod plan;
 pub mod profile;
 mod tape;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use attar_models::{Graph, NodeId, Op, Weights};
 use candle_core::{DType, Device, Tensor};
@@ -29,6 +30,8 @@ pub struct Network {
     folded: Option<Folded>,
     /// What images are stored as between operations.
     stored: DType,
+    /// Names of the parameters that do not learn.
+    frozen: Arc<BTreeSet<String>>,
 }
 
 /// The same network with batch norms folded into convolutions; it is what runs when it is there, on parameters of its
@@ -81,7 +84,7 @@ impl Network {
             let problem = format!("`{}` has no parameter of this name", graph.name());
             return Err(attar_models::Error::Node { node: name.to_owned(), problem }.into());
         }
-        Ok(Self { graph, params, device: device.clone(), folded: None, stored: DType::F32 })
+        Ok(Self { graph, params, device: device.clone(), folded: None, stored: DType::F32, frozen: Arc::default() })
     }
 
     /// A network with weights as they are.
@@ -103,7 +106,7 @@ impl Network {
         let params = Params::from_weights(&small, &weights, device)?;
         let ids = folded_ids(&graph, &small);
         let folded = Some(Folded { graph: small, ids });
-        Ok(Self { graph, params, device: device.clone(), folded, stored: DType::F32 })
+        Ok(Self { graph, params, device: device.clone(), folded, stored: DType::F32, frozen: Arc::default() })
     }
 
     /// Lets the images between its operations be stored as `precision` says, which decides what their products are formed
@@ -113,6 +116,12 @@ impl Network {
             Precision::F32 | Precision::Tf32 => DType::F32,
             Precision::Bf16 => DType::BF16,
         };
+    }
+
+    /// Lets parameters be constants of training: [`Network::backward`] finds no gradient of them, and a batch norm of which both
+    /// scale and shift are frozen normalises with its running statistics, which stay as they are.
+    pub fn freeze(&mut self, names: BTreeSet<String>) {
+        self.frozen = Arc::new(names);
     }
 
     /// The graph: node ids in this interface are ids of this graph.
@@ -168,7 +177,7 @@ impl Network {
         self.refuse_folded("it cannot train")?;
         let x = self.input(x)?;
         let batch = x.dims()[0];
-        let plan = Plan::new(&self.graph, taps, Fuse::Norms);
+        let plan = Plan::new(&self.graph, taps, Fuse::Norms).freezing(&self.frozen);
         let mode = Mode::Train { rng, keep: true };
         let pass = forward::run(&self.graph, &self.params, &plan, taps, &x, self.stored, mode)?;
         forward::follow(&self.graph, &mut self.params, &pass.statistics)?;

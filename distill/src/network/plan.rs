@@ -1,7 +1,10 @@
 //! The plan of a pass: which nodes are needed, which run as one step, and when a value is read for the last time.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use attar_kernels::Activation;
-use attar_models::{Graph, NodeId, Op};
+use attar_models::{Graph, Node, NodeId, Op};
 
 /// Nodes that run together. The first, `node`, gives operation and parameters.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub(super) enum Fuse {
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
+    /// Names of the parameters whose gradients nobody wants.
+    pub(super) frozen: Arc<BTreeSet<String>>,
     /// The output and the taps; never freed.
     kept: Vec<NodeId>,
 }
@@ -59,9 +64,22 @@ impl Plan {
             steps.push(step);
         }
         steps.sort_by_key(|step| step.output);
-        let mut plan = Self { steps, kept };
+        let mut plan = Self { steps, frozen: Arc::default(), kept };
         plan.find_last_uses(graph);
         plan
+    }
+
+    /// The same plan with parameters that do not learn.
+    pub(super) fn freezing(mut self, frozen: &Arc<BTreeSet<String>>) -> Self {
+        self.frozen = Arc::clone(frozen);
+        self
+    }
+
+    /// Whether a batch norm normalises with its running statistics although the pass is one of training: all that could learn
+    /// of it is frozen.
+    pub(super) fn is_still(&self, node: &Node) -> bool {
+        !self.frozen.is_empty()
+            && node.params().filter(|param| param.role.is_trained()).all(|param| self.frozen.contains(&param.name))
     }
 
     /// Whether the value of `node` is handed out or read by a step, hence can receive a gradient.

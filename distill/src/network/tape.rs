@@ -34,6 +34,8 @@ pub(super) enum Saved {
     Output(Tensor),
     /// The input of a batch norm, the statistics of the batch, and the output if an activation is part of the step.
     Norm { x: Tensor, stats: BatchStats, activated: Option<Tensor> },
+    /// Of a batch norm by running statistics: the output if an activation is part of the step.
+    Still { activated: Option<Tensor> },
     /// Where each maximum was.
     Argmax(Tensor),
     /// What dropout multiplied by.

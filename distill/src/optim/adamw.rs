@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{Decay, Optimiser, misfit, pairs, state};
+use super::{Decay, Optimiser, Rates, misfit, pairs, state};
 use crate::error::Result;
 use crate::ops::Backend;
 #[cfg(feature = "cuda")]
@@ -60,17 +60,21 @@ impl AdamW {
 }
 
 impl Optimiser for AdamW {
-    fn step(&mut self, params: &mut Params, grads: &BTreeMap<String, Tensor>, lr: f64) -> Result<()> {
+    fn step_at(&mut self, params: &mut Params, grads: &BTreeMap<String, Tensor>, rates: &Rates<'_>) -> Result<()> {
         let t = self.steps + 1;
         let power = |beta: f64| 1.0 - beta.powf(f64::from(t));
-        let (step, root) = (lr / power(self.betas[0]), power(self.betas[1]).sqrt());
+        let (first_power, root) = (power(self.betas[0]), power(self.betas[1]).sqrt());
         #[cfg(feature = "cuda")]
         if super::cuda::steps(params) {
             let [rest1, rest2] = self.betas.map(|beta| (1.0 - beta) as f32);
             let (b2, eps) = (self.betas[1] as f32, self.eps as f32);
-            let numbers = AdamwStep { rest1, b2, rest2, step: step as f32, root: root as f32, eps };
-            let keep = |role| 1.0 - lr * self.decay.rate(role);
-            super::cuda::adamw(params, grads, [&mut self.first, &mut self.second], numbers, keep)?;
+            let decay = self.decay;
+            rates.each(params, grads, |params, grads, lr| {
+                let step = (lr / first_power) as f32;
+                let numbers = AdamwStep { rest1, b2, rest2, step, root: root as f32, eps };
+                let keep = |role| 1.0 - lr * decay.rate(role);
+                super::cuda::adamw(params, grads, [&mut self.first, &mut self.second], numbers, keep)
+            })?;
             self.steps = t;
             return Ok(());
         }
@@ -78,7 +82,8 @@ impl Optimiser for AdamW {
             let zero = || value.zeros_like();
             let first = state::fitting(&self.first, &name, &value)?.cloned().map_or_else(zero, Ok)?;
             let second = state::fitting(&self.second, &name, &value)?.cloned().map_or_else(zero, Ok)?;
-            let factors = Factors { keep: 1.0 - lr * self.decay.rate(role), step, root };
+            let lr = rates.of(&name);
+            let factors = Factors { keep: 1.0 - lr * self.decay.rate(role), step: lr / first_power, root };
             let [value, first, second] = self.update([&value, &gradient, &first, &second], factors)?;
             params.set(&name, value)?;
             self.first.insert(name.clone(), first);

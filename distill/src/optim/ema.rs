@@ -38,6 +38,16 @@ impl Ema {
         Ok(())
     }
 
+    /// Takes over the values of `names` from `params`: those of parameters that never move, which an average would round.
+    pub(crate) fn hold<'a>(&mut self, params: &Params, names: impl Iterator<Item = &'a String>) -> Result<()> {
+        for name in names {
+            if let (Ok(value), Some(_)) = (params.get(name), self.average.role(name)) {
+                self.average.set(name, value.clone())?;
+            }
+        }
+        Ok(())
+    }
+
     /// The averaged weights, with the buffers of the last update.
     pub fn params(&self) -> &Params {
         &self.average

@@ -9,6 +9,7 @@ mod clip;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod ema;
+mod rates;
 mod sgd;
 mod state;
 
@@ -25,16 +26,25 @@ use crate::params::Params;
 pub use adamw::AdamW;
 pub use clip::clip_global_norm;
 pub use ema::Ema;
+pub use rates::Rates;
 pub use sgd::Sgd;
 
 /// Turns gradients into steps. All of its state is in [`Optimiser::state`], so that a run resumes bit for bit.
 pub trait Optimiser: fmt::Debug + Send {
-    /// One step at learning rate `lr`, for every trained parameter. One without a gradient has the gradient zero: its
+    /// One step at these learning rates, for every trained parameter. One without a gradient has the gradient zero: its
     /// weight decay and momentum go on, as in PyTorch where a loss has the weight 0. Buffers never move.
     ///
     /// # Errors
     /// A gradient without a trained parameter, or of another shape; a device that failed.
-    fn step(&mut self, params: &mut Params, grads: &BTreeMap<String, Tensor>, lr: f64) -> Result<()>;
+    fn step_at(&mut self, params: &mut Params, grads: &BTreeMap<String, Tensor>, rates: &Rates<'_>) -> Result<()>;
+
+    /// One step at learning rate `lr` for all parameters.
+    ///
+    /// # Errors
+    /// As [`Optimiser::step_at`].
+    fn step(&mut self, params: &mut Params, grads: &BTreeMap<String, Tensor>, lr: f64) -> Result<()> {
+        self.step_at(params, grads, &Rates::uniform(lr))
+    }
 
     /// Everything the next step depends on, by name: `momentum.<parameter>`, ...
     ///

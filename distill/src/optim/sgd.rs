@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 
-use super::{Decay, Optimiser, pairs, state};
+use super::{Decay, Optimiser, Rates, pairs, state};
 use crate::error::Result;
 use crate::ops::Backend;
 #[cfg(feature = "cuda")]
@@ -52,17 +52,19 @@ impl Sgd {
 }
 
 impl Optimiser for Sgd {
-    fn step(&mut self, params: &mut Params, grads: &BTreeMap<String, Tensor>, lr: f64) -> Result<()> {
+    fn step_at(&mut self, params: &mut Params, grads: &BTreeMap<String, Tensor>, rates: &Rates<'_>) -> Result<()> {
         #[cfg(feature = "cuda")]
         if super::cuda::steps(params) {
-            let (momentum, nesterov) = (self.momentum, self.nesterov);
-            let step = SgdStep { lr: lr as f32, momentum, nesterov };
-            return super::cuda::sgd(params, grads, &mut self.velocity, step, self.decay);
+            let (momentum, nesterov, decay) = (self.momentum, self.nesterov, self.decay);
+            return rates.each(params, grads, |params, grads, lr| {
+                let step = SgdStep { lr: lr as f32, momentum, nesterov };
+                super::cuda::sgd(params, grads, &mut self.velocity, step, decay)
+            });
         }
         for (name, value, role, gradient) in pairs(params, grads)? {
             let before = state::fitting(&self.velocity, &name, &value)?;
             let decay = self.decay.rate(role) as f32;
-            let [value, velocity] = self.update(&value, &gradient, before, lr as f32, decay)?;
+            let [value, velocity] = self.update(&value, &gradient, before, rates.of(&name) as f32, decay)?;
             params.set(&name, value)?;
             if self.momentum != 0.0 {
                 self.velocity.insert(name, velocity);

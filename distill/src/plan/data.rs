@@ -1,9 +1,11 @@
 //! The data of a plan: opened, cut to subsets, split, and checked against its own settings.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use attar_data::{Dataset, Image, Pipeline, eval_batch, hold_out, train_batch};
+use attar_data::{Augment, Dataset, Image, Pipeline, eval_batch, fingerprint, hold_out, train_batch};
 
+use super::scan::{Hashes, Look, Part, check_names};
 use crate::error::{Error, Result};
 use crate::recipe::{DataSection, ViewKind, ViewSection};
 
@@ -48,6 +50,80 @@ impl Dataset for Subset {
     fn name(&self, index: usize) -> String {
         self.of.name(self.at(index))
     }
+
+    fn sha256(&self, index: usize) -> attar_data::Result<[u8; 32]> {
+        self.of.sha256(self.at(index))
+    }
+
+    fn file(&self, index: usize) -> Option<&Path> {
+        self.of.file(self.at(index))
+    }
+}
+
+/// The images of two data sets of the same classes, one after the other.
+struct Joined {
+    first: Arc<dyn Dataset>,
+    second: Arc<dyn Dataset>,
+}
+
+impl Joined {
+    fn at(&self, index: usize) -> (&dyn Dataset, usize) {
+        match index.checked_sub(self.first.len()) {
+            None => (self.first.as_ref(), index),
+            Some(index) => (self.second.as_ref(), index),
+        }
+    }
+}
+
+impl Dataset for Joined {
+    fn len(&self) -> usize {
+        self.first.len() + self.second.len()
+    }
+
+    fn label(&self, index: usize) -> u32 {
+        let (of, index) = self.at(index);
+        of.label(index)
+    }
+
+    fn image(&self, index: usize) -> attar_data::Result<Image> {
+        let (of, index) = self.at(index);
+        of.image(index)
+    }
+
+    fn encoded(&self, index: usize) -> attar_data::Result<Vec<u8>> {
+        let (of, index) = self.at(index);
+        of.encoded(index)
+    }
+
+    fn classes(&self) -> &[String] {
+        self.first.classes()
+    }
+
+    fn name(&self, index: usize) -> String {
+        let (of, index) = self.at(index);
+        of.name(index)
+    }
+
+    fn sha256(&self, index: usize) -> attar_data::Result<[u8; 32]> {
+        let (of, index) = self.at(index);
+        of.sha256(index)
+    }
+
+    fn file(&self, index: usize) -> Option<&Path> {
+        let (of, index) = self.at(index);
+        of.file(index)
+    }
+}
+
+/// What the images are, by [`fingerprint`]: pixels and labels in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprints {
+    /// Of the training and validation images together, as receipts state it.
+    pub pool: [u8; 32],
+    /// Of the images that are learned from.
+    pub train: [u8; 32],
+    /// Of the test images.
+    pub test: [u8; 32],
 }
 
 /// Images to learn from, to choose by and to be judged by.
@@ -65,6 +141,10 @@ pub struct PlannedData {
     pub pipeline: Pipeline,
     /// Shape of one input sample, `[C, H, W]`.
     pub input: [usize; 3],
+    /// Where the images' hashes came from.
+    pub(crate) hashes: Hashes,
+    /// What people should know of the images.
+    pub notes: Vec<String>,
 }
 
 impl std::fmt::Debug for PlannedData {
@@ -75,24 +155,49 @@ impl std::fmt::Debug for PlannedData {
 }
 
 impl PlannedData {
-    /// Opens the data and splits it. The split depends on `seed` and the labels only.
-    pub(super) fn open(section: &DataSection, seed: u64) -> Result<Self> {
+    /// Opens the data, splits it and looks at every image. The split depends on `seed` and the labels only. Without a `look`
+    /// somebody else has looked at these images.
+    pub(super) fn open(section: &DataSection, seed: u64, look: Option<&Look<'_>>) -> Result<Self> {
         let pipeline = Pipeline::new(section.augment.clone(), section.preprocessing.clone());
         pipeline.check().map_err(|error| fail("data", error.to_string()))?;
-        if !(0.0..1.0).contains(&section.validation) {
-            return Err(fail("data.validation", format!("{}, expected a share in [0, 1)", section.validation)));
+        let share = section.validation.share();
+        if !(0.0..1.0).contains(&share) {
+            return Err(fail("data.validation", format!("{share}, expected a share in [0, 1)")));
         }
-        let splits = section.source.open()?;
-        let pool = subset(splits.train, section.train_subset, seed, "data.train_subset")?;
+        let splits = section.source.open_with(section.validation.folder())?;
+        check_names(splits.train.classes())?;
+        let learned = subset(splits.train, section.train_subset, seed, "data.train_subset")?;
         let test = subset(splits.test, section.test_subset, seed, "data.test_subset")?;
-        let (train, validation) = hold_out(&pool.labels(), section.validation, seed);
+        let (pool, train, validation) = match splits.validation {
+            None => {
+                let (train, validation) = hold_out(&learned.labels(), share, seed);
+                (learned, train, validation)
+            }
+            Some(second) => {
+                let (of, all) = (learned.len() as u32, (learned.len() + second.len()) as u32);
+                let joined: Arc<dyn Dataset> = Arc::new(Joined { first: learned, second });
+                (joined, (0..of).collect(), (of..all).collect())
+            }
+        };
         if train.is_empty() || test.is_empty() {
             return Err(fail("data.source", "no images to learn from, or none to be judged by".to_owned()));
         }
-        if section.validation > 0.0 && validation.is_empty() {
-            let problem = format!("{} of {} images is none at all", section.validation, pool.len());
+        if share > 0.0 && validation.is_empty() {
+            let problem = format!("{share} of {} images is none at all", pool.len());
             return Err(fail("data.validation", problem));
         }
+        let (pool, test, hashes) = match look {
+            None => (pool, test, Hashes::default()),
+            Some(look) => {
+                let crops = pipeline.augment.iter().any(|one| matches!(one, Augment::RandomResizedCrop { .. }));
+                let mut evaluated = vec![!crops; pool.len()];
+                validation.iter().for_each(|index| evaluated[*index as usize] = true);
+                let all = vec![true; test.len()];
+                let parts = [Part { images: pool, evaluated }, Part { images: test, evaluated: all }];
+                let ([pool, test], hashes) = look.at(section, &pipeline, parts)?;
+                (pool, test, hashes)
+            }
+        };
         let input = input_shape(pool.as_ref(), &pipeline, seed)?;
         Ok(Self {
             train: Arc::new(Subset::new(Arc::clone(&pool), train)),
@@ -101,6 +206,20 @@ impl PlannedData {
             pool,
             pipeline,
             input,
+            hashes,
+            notes: splits.notes,
+        })
+    }
+
+    /// Which pixels and labels these are; cheap, from what was seen of the images when the plan was made.
+    ///
+    /// # Errors
+    /// When an image that was not looked at cannot be read.
+    pub fn fingerprints(&self) -> Result<Fingerprints> {
+        Ok(Fingerprints {
+            pool: fingerprint(self.pool.as_ref())?,
+            train: fingerprint(self.train.as_ref())?,
+            test: fingerprint(self.test.as_ref())?,
         })
     }
 

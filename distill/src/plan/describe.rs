@@ -30,6 +30,9 @@ pub struct Description {
     /// Why they do not, where one may have hoped for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resident_note: Option<String>,
+    /// What people should know of the images: what was left out, which folders judge.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub image_notes: Vec<String>,
     /// Images to choose by.
     pub validation_images: usize,
     /// Images to be judged by.
@@ -38,10 +41,16 @@ pub struct Description {
     pub classes: usize,
     /// Epochs.
     pub epochs: usize,
-    /// Images a step.
+    /// Images a batch.
     pub batch: usize,
+    /// Batches a step.
+    #[serde(skip_serializing_if = "is_one")]
+    pub accumulate: usize,
     /// Steps in an epoch.
     pub steps_per_epoch: usize,
+    /// What people should know of the start and of unusual settings.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// The student.
     pub student: NetworkDescription,
     /// The teachers.
@@ -52,6 +61,10 @@ pub struct Description {
     pub losses: Vec<LossDescription>,
     /// Learning rate and weights at the epochs where one of them changes (or a sample of those).
     pub schedule: Vec<ScheduleRow>,
+}
+
+fn is_one(count: &usize) -> bool {
+    *count == 1
 }
 
 /// A network in numbers.
@@ -160,11 +173,14 @@ impl Description {
                 Residence::Host { .. } => None,
             },
             resident_note: plan.residence.note().map(str::to_owned),
+            image_notes: plan.data.notes.clone(),
             validation_images: plan.data.validation.len(),
             test_images: plan.data.test.len(),
             classes: plan.data.classes().len(),
             epochs: recipe.train.epochs,
             batch: recipe.train.batch,
+            accumulate: recipe.train.accumulate.unwrap_or(1),
+            notes: plan.remarks.clone(),
             steps_per_epoch: plan.steps_per_epoch,
             student,
             teachers: teachers.collect(),
@@ -245,6 +261,7 @@ impl fmt::Display for Description {
         }
         let (train, validation, test) = (self.train_images, self.validation_images, self.test_images);
         writeln!(f, "images     {train} train, {validation} validation, {test} test, {} classes", self.classes)?;
+        self.image_notes.iter().try_for_each(|note| writeln!(f, "           {note}"))?;
         if let Some(bytes) = self.resident_bytes {
             writeln!(
                 f,
@@ -256,7 +273,11 @@ impl fmt::Display for Description {
             writeln!(f, "           {note}")?;
         }
         let (epochs, steps) = (self.epochs, self.steps_per_epoch);
-        writeln!(f, "steps      {epochs} epochs x {steps} steps of {} images", self.batch)?;
+        let batches = if self.accumulate == 1 { String::new() } else { format!("{} batches of ", self.accumulate) };
+        writeln!(f, "steps      {epochs} epochs x {steps} steps of {batches}{} images", self.batch)?;
+        for note in &self.notes {
+            writeln!(f, "note       {note}")?;
+        }
         for network in std::iter::once(&self.student).chain(&self.teachers).chain(&self.peers) {
             write!(f, "{:<10} {} {:?}", network.role, network.network, network.input)?;
             if let (Some(parameters), Some(macs)) = (network.parameters, network.macs) {

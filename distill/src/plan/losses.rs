@@ -71,6 +71,10 @@ pub(crate) struct Cast {
     pub(crate) attacked: Vec<usize>,
     /// Teachers that have batches of their own.
     pub(crate) own_sight: Vec<usize>,
+    /// Names of the classes; none where there is no data.
+    pub(crate) classes: Vec<String>,
+    /// Training images of each.
+    pub(crate) counts: Vec<usize>,
     /// Images in the training set.
     pub(crate) samples: usize,
     pub(crate) seed: u64,
@@ -87,6 +91,8 @@ impl Cast {
             mixing: Vec::new(),
             attacked: Vec::new(),
             own_sight: Vec::new(),
+            classes: Vec::new(),
+            counts: Vec::new(),
             samples,
             seed,
         }
@@ -110,7 +116,9 @@ impl Cast {
             samples: self.samples,
             seed: self.seed,
         };
-        let loss = section.loss.build(&site).map_err(|error| self.mention_logits_only(error, &teachers))?;
+        let mixes = views.iter().any(|view| self.mixing.contains(view));
+        let spec = section.loss.weighted(&site, &self.classes, &self.counts, mixes)?;
+        let loss = spec.build(&site).map_err(|error| self.mention_logits_only(error, &teachers))?;
         let (taps, params) = (loss.taps(), loss.params());
         self.check_gives(section, &taps, &teachers, &views)?;
         self.check_logarithms(section, &*loss, &teachers)?;

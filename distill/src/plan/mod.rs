@@ -5,33 +5,40 @@ mod data;
 mod describe;
 mod idle;
 mod losses;
+mod moves;
 mod residence;
+mod scan;
 mod sight;
+mod start;
 mod teachers;
+mod training;
 mod views;
 
 use std::path::PathBuf;
 
 use attar_models::zoo::{self, NetworkSpec};
-use attar_models::{Graph, Op, read, rename};
+use attar_models::{Graph, Op};
 use candle_core::Device;
 
 use crate::checkpoint::Failpoint;
 use crate::error::{Error, Result};
-use crate::hash::file_sha256;
 use crate::labels::Asked;
 use crate::params::Params;
 use crate::recipe::{CLEAN, NetworkSection, PeerSection, Recipe, STUDENT, TeacherNorm, Update, ViewKind, ViewSection};
 use crate::teacher::OpenOnnx;
 
-pub use data::PlannedData;
 pub(crate) use data::Subset;
+pub use data::{Fingerprints, PlannedData};
 pub use describe::Description;
 #[cfg(test)]
 pub(crate) use losses::CastTeacher;
 pub(crate) use losses::{Cast, PlannedLoss, Source, prefix};
+pub(crate) use moves::Moves;
 pub use residence::Residence;
+use scan::Look;
+pub use scan::{Hashes, Progress};
 pub(crate) use sight::Sight;
+use start::Start;
 pub(crate) use teachers::Gives;
 pub use teachers::PlannedTeacher;
 use teachers::Question;
@@ -42,6 +49,10 @@ pub(crate) use views::PlannedView;
 pub struct PlanOptions {
     /// Opens ONNX teachers; without it a recipe that names one is refused.
     pub onnx: Option<OpenOnnx>,
+    /// The folder in which the hashes of image files are kept between runs; without it every file is decoded.
+    pub cache: Option<PathBuf>,
+    /// Told how far the look at the images is.
+    pub progress: Option<Progress>,
     /// Takes what does nothing, a loss that never counts or a setting that nobody reads, for a trial and not for a mistake.
     pub allow_idle: bool,
     /// For tests that kill the program at a chosen place.
@@ -88,6 +99,8 @@ pub struct Plan {
     pub(crate) params: Params,
     /// sha256 of the file of weights that the student starts from, in hex.
     pub(crate) init_sha256: Option<String>,
+    /// What people should know of the start and of unusual settings of training.
+    pub(crate) remarks: Vec<String>,
     pub(crate) peers: Vec<PlannedPeer>,
     pub(crate) views: Vec<PlannedView>,
     pub(crate) losses: Vec<PlannedLoss>,
@@ -134,10 +147,12 @@ impl Plan {
         }
         let opened = recipe.device.open()?;
         recipe.train.precision.check(&opened.device)?;
-        let data = PlannedData::open(&recipe.data, recipe.data.split_seed.unwrap_or(recipe.seed))?;
+        // The generations behind the first one learn from the same images as it does.
+        let look = Look { cache: options.cache.as_ref(), progress: options.progress.as_ref() };
+        let look = before.is_none().then_some(&look);
+        let data = PlannedData::open(&recipe.data, recipe.data.split_seed.unwrap_or(recipe.seed), look)?;
         let (network, student) = build_network(&recipe.student.network, "student.network", &data)?;
-        let params = initial_params(&recipe, &student, &opened.device)?;
-        let init_sha256 = recipe.student.init.as_deref().map(file_sha256).transpose()?;
+        let start = Start::of(&recipe, &student, data.classes(), &opened.device)?;
         let (epochs, batch) = (recipe.train.epochs, recipe.train.batch);
         let question = Question { asked: Asked::of(&data, recipe.seed), epochs, batch };
         let mut teachers = Vec::with_capacity(recipe.teachers.len());
@@ -162,6 +177,9 @@ impl Plan {
         let views = recipe.views.iter().map(view).collect::<Result<Vec<_>>>()?;
         let losses = recipe.losses.iter().map(|section| cast.fit(section)).collect::<Result<Vec<_>>>()?;
         check_cast(&recipe, &losses)?;
+        training::check(&recipe, &data, &losses)?;
+        let moves = training::moves(&recipe, &student, &peers, &losses)?;
+        let remarks = start.notes.into_iter().chain(training::notes(&recipe, &student, &moves)).collect();
         if !options.allow_idle {
             idle::check(&recipe, data.train.len().div_ceil(recipe.train.batch), &losses, &views, &teachers)?;
         }
@@ -169,7 +187,11 @@ impl Plan {
         let apart = teachers.iter().find(|teacher| teacher.sight.own().is_some()).map(|teacher| teacher.name.as_str());
         let residence = Residence::decide(&recipe, &data, apart, opened.device.is_cuda())?;
         Ok(Self {
-            steps_per_epoch: data.train.len().div_ceil(recipe.train.batch),
+            steps_per_epoch: data
+                .train
+                .len()
+                .div_ceil(recipe.train.batch)
+                .div_ceil(recipe.train.accumulate.unwrap_or(1)),
             threads: recipe.train.threads.unwrap_or_else(available_threads),
             residence,
             device: opened.device,
@@ -178,8 +200,9 @@ impl Plan {
             network,
             student,
             teachers,
-            params,
-            init_sha256,
+            params: start.params,
+            init_sha256: start.sha256,
+            remarks,
             peers,
             views,
             losses,
@@ -190,9 +213,11 @@ impl Plan {
 
     /// What people should know before it runs.
     pub fn notes(&self) -> impl Iterator<Item = String> {
-        let teachers = self.teachers.iter().flat_map(|teacher| teacher.notes.iter().cloned());
-        let own = self.device_note.as_deref().into_iter().chain(self.residence.note()).map(str::to_owned);
-        own.chain(teachers).chain(idle::notes(&self.recipe))
+        let data = self.data.notes.iter().map(String::as_str);
+        let teachers = self.teachers.iter().flat_map(|teacher| teacher.notes.iter().map(String::as_str));
+        let own = self.device_note.as_deref().into_iter().chain(data).chain(self.residence.note()).chain(teachers);
+        let remarks = self.remarks.iter().map(String::as_str);
+        own.chain(remarks).map(str::to_owned).chain(idle::notes(&self.recipe))
     }
 
     /// What would be run, for people ([`Display`](std::fmt::Display)) and programs (`serde`).
@@ -222,12 +247,14 @@ fn check_numbers(recipe: &Recipe) -> Result<()> {
     if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
         return Err(fail(key, "0, expected at least 1"));
     }
+    train.on_divergence.check()?;
     if train.epochs > MOST_EPOCHS {
         return Err(fail("train.epochs", format!("{}, expected at most {MOST_EPOCHS}", train.epochs)));
     }
     if let Some(rate) = train.learning_rate.values().find(|rate| *rate < 0.0) {
         return Err(fail("train.learning_rate", format!("{rate} would climb, expected 0 or above")));
     }
+    training::check_numbers(recipe)?;
     for loss in &recipe.losses {
         if let Some(weight) = loss.weight.values().find(|weight| *weight < 0.0) {
             let problem = format!("{weight} would make the loss grow, expected 0 or above");
@@ -360,6 +387,8 @@ fn cast(
     teachers: &[PlannedTeacher],
 ) -> Cast {
     let mut cast = Cast::plain(student, &[], data.train.len(), recipe.seed);
+    cast.classes = data.classes().to_vec();
+    cast.counts = counts(data);
     cast.students.extend(peers.iter().map(|peer| (peer.name.clone(), peer.graph.clone())));
     cast.teachers.extend(teachers.iter().map(PlannedTeacher::cast));
     cast.own_sight = (0..teachers.len()).filter(|i| teachers[*i].sight.own().is_some()).collect();
@@ -375,12 +404,13 @@ fn cast(
     cast
 }
 
-fn initial_params(recipe: &Recipe, student: &Graph, device: &Device) -> Result<Params> {
-    match &recipe.student.init {
-        None => Params::init(student, recipe.seed, "", device),
-        Some(path) => {
-            let weights = rename::fit(student, read::any(path)?.weights)?;
-            Params::from_weights(student, &weights, device)
+/// Training images of each class.
+fn counts(data: &PlannedData) -> Vec<usize> {
+    let mut counts = vec![0; data.classes().len()];
+    for label in data.train.labels() {
+        if let Some(count) = counts.get_mut(label as usize) {
+            *count += 1;
         }
     }
+    counts
 }

@@ -102,6 +102,8 @@ mod tests {
             pool: images,
             pipeline: Pipeline::new(augment, preprocessing),
             input: [1, size, size],
+            hashes: Default::default(),
+            notes: Vec::new(),
         };
         Residence::decide(&recipe, &data, teacher, is_cuda)
     }

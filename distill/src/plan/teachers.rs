@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use attar_models::classes::Alignment;
+use attar_models::rename::Head;
 use attar_models::zoo::{self, NetworkSpec};
-use attar_models::{Card, Graph, NodeId, Preprocessing, Weights, files, read, rename};
+use attar_models::{Card, Graph, NodeId, Preprocessing, Weights, files};
 use candle_core::Device;
 
 use super::classes::{self, Logits};
@@ -98,7 +99,7 @@ impl PlannedTeacher {
             .map_err(|problem| Error::Recipe { key: format!("{key}.classes"), problem })?;
         let named = |what: &str| format!("teacher `{}`: {what}", section.name);
         let logits = logits.map_err(|problem| format!("teachers.{} {problem}", section.name));
-        let notes = [note, found.answers.note().map(str::to_owned)].into_iter().flatten();
+        let notes = [found.note.clone(), note, found.answers.note().map(str::to_owned)].into_iter().flatten();
         check_at_least(section, &logits)?;
         let sight = Sight::find(data, &found.preprocessing, found.graph.input_shape()).map_err(&fail)?;
         Ok(Self {
@@ -225,6 +226,7 @@ struct Found {
     file: PathBuf,
     answers: Answers,
     kind: Kind,
+    note: Option<String>,
 }
 
 fn open_onnx(
@@ -255,6 +257,7 @@ fn open_onnx(
         file: path.to_owned(),
         answers: opened.answers,
         kind: Kind::Ready(Box::new(opened)),
+        note: None,
     })
 }
 
@@ -282,12 +285,12 @@ fn open_zoo(
 ) -> Result<Found> {
     let (file, card) = locate(from, section, data, fail)?;
     let graph = zoo::build(&card.network).map_err(|error| fail(error.to_string()))?;
-    let weights = rename::fit(&graph, read::any(&file)?.weights)?;
-    weights.check(&graph)?;
+    let fitted = super::start::weights(&graph, &file, from.key(), &Head::Given)?;
+    let (weights, note) = (fitted.weights, (!fitted.notes.is_empty()).then(|| fitted.notes.join("; ")));
     let labels = (!card.labels.is_empty()).then_some(card.labels);
     let Stated { preprocessing, stated, .. } = card;
     let (answers, kind) = (Answers::Logits, Kind::Zoo(weights));
-    Ok(Found { graph, preprocessing, labels, stated, file, answers, kind })
+    Ok(Found { graph, preprocessing, labels, stated, file, answers, kind, note })
 }
 
 /// What is needed of a card, which a recipe may state instead.
@@ -316,7 +319,7 @@ fn locate(
         TeacherSource::Bundle { path } => {
             Ok((path.join("model.safetensors"), read_card(&path.join("config.json"))?.into()))
         }
-        TeacherSource::Weights { path, card, network, preprocessing } => match (card, network, preprocessing) {
+        TeacherSource::Weights { path, card, network, preprocessing, .. } => match (card, network, preprocessing) {
             (Some(card), None, None) => Ok((path.clone(), read_card(card)?.into())),
             (None, Some(network), Some(preprocessing)) => {
                 let classes = match &section.classes {

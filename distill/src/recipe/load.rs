@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::error::{explain, join, suggest};
-use super::{Recipe, Resident};
+use super::{OnDivergence, Recipe, Resident};
 use crate::error::{Error, Result};
 
 impl Recipe {
@@ -73,7 +73,8 @@ impl Recipe {
         toml::to_string(self).map_err(|error| Error::Recipe { key: "(file)".to_owned(), problem: error.to_string() })
     }
 
-    /// The dotted keys in which two recipes differ, with both values. `data.resident` and `note` are none: they change no bit of a run.
+    /// The dotted keys in which two recipes differ, with both values. `data.resident` and `note` are none: they change no bit of
+    /// a run; nor is `train.on_divergence`, which changes none before a run diverges.
     ///
     /// # Errors
     /// A number that TOML cannot hold.
@@ -81,6 +82,7 @@ impl Recipe {
         let tree = |recipe: &Self| -> Result<Value> {
             let mut recipe = recipe.clone();
             recipe.data.resident = Resident::default();
+            recipe.train.on_divergence = OnDivergence::default();
             recipe.note = None;
             let text = recipe.to_toml()?;
             Ok(Value::Table(text.parse::<Table>().map_err(|error| explain("", &error))?))

@@ -5,12 +5,16 @@
 //! [`Plan`](crate::plan::Plan).
 
 mod cast;
+mod divergence;
 mod error;
 mod generations;
 mod load;
 mod paths;
 #[cfg(test)]
 mod plain;
+mod start;
+mod training;
+mod validation;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,9 +31,13 @@ use crate::optim::OptimiserSpec;
 use crate::precision::Precision;
 
 pub use cast::{CLEAN, Climb, Names, PeerSection, RobustnessSection, STUDENT, Update, ViewKind, ViewSection};
+pub use divergence::OnDivergence;
 pub use generations::GenerationSection;
 #[cfg(test)]
 pub(crate) use plain::PLAIN;
+pub use start::{StartHead, StartSection};
+pub use training::{RateFactor, Sampling};
+pub use validation::Validation;
 
 /// A training run as written down: data, student, teachers, losses, schedule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -81,14 +89,16 @@ pub struct Recipe {
 pub struct DataSection {
     /// The data set.
     pub source: Source,
-    /// Share of the training images held out for validation (stratified, seeded), in `[0, 1)`. With 0 there is no
-    /// validation and `best` is the last epoch.
-    pub validation: f64,
+    /// Which images the best epoch is chosen by: a share of the training images, or a folder of their own.
+    pub validation: Validation,
     /// Evaluation preprocessing: also what the exported model states.
     pub preprocessing: Preprocessing,
     /// Augmentation of training images, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub augment: Vec<Augment>,
+    /// Which of the training images an epoch shows.
+    #[serde(default, skip_serializing_if = "Sampling::is_all")]
+    pub sampling: Sampling,
     /// Whether the training images live on the device as bytes and are augmented there, to the same bits as on the host.
     #[serde(default, skip_serializing_if = "Resident::is_auto")]
     pub resident: Resident,
@@ -128,9 +138,9 @@ impl Resident {
 pub struct StudentSection {
     /// The network; classes and input size follow from the data where they are not written.
     pub network: NetworkSection,
-    /// Weights to start from (`.safetensors` or `.pth`); random ones otherwise.
+    /// Weights to start from (`.safetensors`, `.pth`, a run or a bundle); random ones otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub init: Option<PathBuf>,
+    pub init: Option<StartSection>,
 }
 
 /// A network of the zoo in a recipe: like [`NetworkSpec`], but classes and input may be left to the data.
@@ -221,6 +231,9 @@ pub enum TeacherSource {
     Weights {
         /// `.safetensors` or `.pth`.
         path: PathBuf,
+        /// Which dictionary of a checkpoint, dotted: `state_dict_ema`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
         /// A `card.json`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         card: Option<PathBuf>,
@@ -309,12 +322,21 @@ impl Which {
 pub struct TrainSection {
     /// Number of epochs.
     pub epochs: usize,
-    /// Images a step; the last batch of an epoch may be smaller.
+    /// Images a batch; the last one of an epoch may be smaller.
     pub batch: usize,
+    /// Batches whose gradients, averaged by images, make one step; 1 if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accumulate: Option<usize>,
     /// Learning rate over time.
     pub learning_rate: Knots,
     /// What turns gradients into steps.
     pub optimiser: OptimiserSpec,
+    /// Parameters that learn at a multiple of the learning rate; the last that matches counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub learning_rate_factors: Vec<RateFactor>,
+    /// Parameters that do not learn at all, by the beginnings of their names; batch norms among them keep their statistics.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<String>,
     /// In what order the student and its peers move in a step.
     #[serde(default)]
     pub update: Update,
@@ -334,9 +356,15 @@ pub struct TrainSection {
     /// Evaluate on the validation split every so many epochs (and after the last).
     #[serde(default = "one")]
     pub eval_every: usize,
+    /// The run ends after so many evaluations without a better validation accuracy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
     /// Also write a checkpoint every so many steps inside an epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint_every_steps: Option<usize>,
+    /// What to do when a loss, a gradient or a weight is no finite number any more.
+    #[serde(default, skip_serializing_if = "OnDivergence::is_stop")]
+    pub on_divergence: OnDivergence,
     /// Also evaluate on the test split after every epoch and report its best, as the authors of channel distillation
     /// do. Nothing is ever chosen by it.
     #[serde(default)]

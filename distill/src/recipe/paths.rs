@@ -8,7 +8,7 @@ use super::{Recipe, TeacherSource};
 
 impl Recipe {
     /// Makes every relative path absolute, taking it as relative to `directory`.
-    pub(super) fn resolve_paths(&mut self, directory: &Path) {
+    pub fn resolve_paths(&mut self, directory: &Path) {
         self.each_path(|path| *path = normalise(&directory.join(&path)));
     }
 
@@ -29,7 +29,7 @@ impl Recipe {
             | Source::ImageFolder { root, .. } => change(root),
         }
         if let Some(init) = &mut self.student.init {
-            change(init);
+            change(&mut init.path);
         }
         self.losses.iter_mut().flat_map(|loss| loss.loss.files()).for_each(&mut change);
         self.teachers.iter_mut().for_each(|teacher| teacher.from.each_path(&mut change));

@@ -6,10 +6,15 @@ use std::sync::Arc;
 use attar_data::fingerprint;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use super::directory::free;
 use super::events::{Event, EventLog, Observer};
+use super::extend::Change;
 use super::learner::{Learner, Parts, Student};
+use super::owner::Owner;
 use super::receipt::{Facts, Receipt};
 use super::resident::ResidentImages;
+use super::shield::Shield;
+use super::state_file::{RunState, StatusFile};
 use super::{Run, Setup, metrics};
 use crate::checkpoint::{CHECKPOINT_VERSION, Checkpoint, Data, State, Store, Sums};
 use crate::error::{Error, Result};
@@ -24,17 +29,16 @@ pub(crate) const PROGRAM: &str = concat!("attar ", env!("CARGO_PKG_VERSION"));
 
 pub(super) fn start(plan: Plan, directory: &Path, observer: &mut dyn Observer) -> Result<Receipt> {
     let directory = absolute(directory)?;
-    // What a start leaves that was killed before it wrote its recipe is no run.
-    let unfinished = std::ffi::OsStr::new("recipe.toml.new");
-    let taken = std::fs::read_dir(&directory)
-        .is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name() != unfinished));
-    if taken {
-        let problem = "exists already\n  hint: go on with --resume, or choose another name".to_owned();
-        return Err(Error::Format { path: directory, problem });
-    }
+    free(&directory)?;
     std::fs::create_dir_all(&directory).map_err(|source| io(&directory, source))?;
+    let owner = Owner::take(&directory)?;
+    free(&directory)?; // somebody may have been quicker
+    let mut status = StatusFile::of(&directory);
+    status.write(RunState::Planned)?;
+    Store::new(directory.join("checkpoints"), plan.failpoint.clone()).clear()?;
     replace(&directory.join("recipe.toml"), plan.recipe.relative_to(&directory).to_toml()?.as_bytes())?;
-    go(plan, directory, None, observer)
+    let outcome = go(plan, directory, None, None, &mut status, &mut shielded(observer, &owner));
+    status.end(outcome)
 }
 
 pub(super) fn resume(mut plan: Plan, directory: &Path, observer: &mut dyn Observer) -> Result<Receipt> {
@@ -44,52 +48,89 @@ pub(super) fn resume(mut plan: Plan, directory: &Path, observer: &mut dyn Observ
         let problem = "holds no run to resume (no recipe.toml)\n  hint: start it without --resume".to_owned();
         return Err(Error::Format { path: directory, problem });
     }
+    let owner = Owner::take(&directory)?;
     let written = Recipe::load(&path, &[])?;
-    let differences = written.differences(&plan.recipe)?;
-    if !differences.is_empty() {
-        let problem = format!(
-            "the run was started with another recipe:\n  {}\n  hint: start a new run for a new recipe",
-            differences.join("\n  ")
-        );
-        return Err(Error::Format { path, problem });
-    }
-    // The plan has heeded what is said today of where batches are made; the recipe stays the one that was written down.
-    plan.recipe.data.resident = written.data.resident;
-    plan.recipe.note = written.note;
     let store = Store::new(directory.join("checkpoints"), plan.failpoint.clone());
     store.recover("best")?;
     let checkpoint = store.read("last")?;
-    go(plan, directory, checkpoint.as_ref(), observer)
+    let change = Change::between(&written, &plan.recipe, checkpoint.as_ref(), &path)?;
+    // The plan has heeded what is said today of where batches are made; the recipe stays the one that was written down.
+    plan.recipe.data.resident = written.data.resident;
+    plan.recipe.note = written.note;
+    let mut status = StatusFile::of(&directory);
+    let outcome = go(plan, directory, checkpoint, change.as_ref(), &mut status, &mut shielded(observer, &owner));
+    status.end(outcome)
 }
 
-/// Prepares everything, then trains and finishes in a pool of the plan's size.
-fn go(
-    mut plan: Plan,
-    directory: PathBuf,
-    checkpoint: Option<&Checkpoint>,
-    observer: &mut dyn Observer,
-) -> Result<Receipt> {
+/// The observer, told what the owner has to say.
+fn shielded<'a>(observer: &'a mut dyn Observer, owner: &Owner) -> Shield<'a> {
+    let mut shield = Shield::over(observer);
+    if let Some(note) = &owner.note {
+        shield.event(&Event::Preparing { what: note.clone() });
+    }
+    shield
+}
+
+/// What is ready before a run is put together.
+pub(super) struct Begun {
+    pub(super) plan: Plan,
+    /// Prepare batches.
+    pub(super) loaders: Arc<ThreadPool>,
+    /// Compute.
+    pub(super) workers: ThreadPool,
+    /// The state before the first step.
+    pub(super) fresh: State,
+}
+
+/// Threads, and what the run is made from. `checkpoint` is what it goes on from.
+pub(super) fn prepare(mut plan: Plan, directory: &Path, checkpoint: Option<&Checkpoint>) -> Result<Begun> {
     if let Some(checkpoint) = checkpoint {
         // Without a word in the recipe, go on with as many threads as before: other counts may give other bits.
         plan.threads = checkpoint.state.threads;
     }
     plan.recipe.train.precision.choose(&plan.device)?;
     let (workers, loaders) = (pool(plan.threads)?, Arc::new(pool(plan.threads)?));
-    observer.event(&Event::Preparing { what: "hashing the images".to_owned() });
-    let data = loaders.install(|| fingerprints(&plan.data))?;
-    let fresh = fresh_state(&plan, &directory, data)?;
-    if let Some(checkpoint) = checkpoint {
+    let data = fingerprints(&plan.data)?;
+    let fresh = fresh_state(&plan, directory, data)?;
+    Ok(Begun { plan, loaders, workers, fresh })
+}
+
+/// Prepares everything, then trains and finishes in a pool of the plan's size.
+fn go(
+    plan: Plan,
+    directory: PathBuf,
+    mut checkpoint: Option<Checkpoint>,
+    change: Option<&Change>,
+    status: &mut StatusFile,
+    observer: &mut dyn Observer,
+) -> Result<Receipt> {
+    let Begun { plan, loaders, workers, fresh } = prepare(plan, &directory, checkpoint.as_ref())?;
+    let (mut extended, mut other_test) = (None, None);
+    if let Some(checkpoint) = &mut checkpoint {
         same_origin(&checkpoint.state, &fresh, &directory)?;
+        let store = Store::new(directory.join("checkpoints"), plan.failpoint.clone());
+        if let Some(change) = change {
+            extended = change.apply(&plan.recipe, &fresh.recipe_sha256, &directory, &store, checkpoint)?;
+        }
+        same_recipe(&checkpoint.state, &fresh, &directory)?;
+        other_test = note_test_images(&mut checkpoint.state, &fresh);
     }
+    status.write(RunState::Running)?;
     workers.install(|| {
-        let state = checkpoint.map_or(fresh, |checkpoint| {
+        let state = checkpoint.as_ref().map_or(fresh, |checkpoint| {
             let state = checkpoint.state.clone();
             State { resumed: state.resumed + 1, ..state }
         });
         let mut run = build(plan, directory, state, loaders, observer)?;
-        match checkpoint {
+        match &checkpoint {
             None => run.begin()?,
             Some(checkpoint) => run.go_back_to(checkpoint)?,
+        }
+        if let Some(event) = extended {
+            run.observer.event(&event); // it is in the log already
+        }
+        if let Some(event) = other_test {
+            run.tell(&event)?;
         }
         run.train()?;
         run.finish()
@@ -97,7 +138,7 @@ fn go(
 }
 
 /// Puts a run together; the log is cut back to what `state` knows of it.
-fn build<'a>(
+pub(super) fn build<'a>(
     plan: Plan,
     directory: PathBuf,
     state: State,
@@ -161,6 +202,7 @@ impl Run<'_> {
     /// Parameters and metrics as they were when the checkpoint was written.
     fn go_back_to(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         self.learner.unpack(checkpoint)?;
+        self.slow_down();
         metrics::write(&self.setup.directory, &self.setup.loss_names(), &self.state.metrics)?;
         self.tell(&Event::Resumed { epochs_done: self.state.epochs_done, steps_done: self.state.steps_done })
     }
@@ -173,12 +215,16 @@ pub(crate) fn pool(threads: usize) -> Result<ThreadPool> {
     })
 }
 
-fn absolute(directory: &Path) -> Result<PathBuf> {
+pub(super) fn absolute(directory: &Path) -> Result<PathBuf> {
     std::path::absolute(directory).map_err(|source| io(directory, source))
 }
 
 fn fingerprints(data: &PlannedData) -> Result<Data> {
-    Ok(Data { train: hex(&fingerprint(data.pool.as_ref())?), test: hex(&fingerprint(data.test.as_ref())?) })
+    Ok(Data {
+        train: hex(&fingerprint(data.pool.as_ref())?),
+        test: hex(&fingerprint(data.test.as_ref())?),
+        test_before: Vec::new(),
+    })
 }
 
 fn fresh_state(plan: &Plan, directory: &Path, data: Data) -> Result<State> {
@@ -202,6 +248,8 @@ fn fresh_state(plan: &Plan, directory: &Path, data: Data) -> Result<State> {
         teachers: plan.teachers.iter().flat_map(origins).collect(),
         teacher_top1: std::collections::BTreeMap::new(),
         teacher_checks: std::collections::BTreeMap::new(),
+        extended: Vec::new(),
+        rollbacks: Vec::new(),
     })
 }
 
@@ -211,28 +259,52 @@ fn origins(teacher: &PlannedTeacher) -> impl Iterator<Item = (String, String)> {
     std::iter::once((teacher.name.clone(), teacher.weights_sha256.clone())).chain(answers)
 }
 
-/// Data, teachers and initial weights must be those of the checkpoint; the recipe has been compared key by key.
-fn same_origin(then: &State, now: &State, directory: &Path) -> Result<()> {
+/// Training images, teachers and initial weights must be those of the checkpoint; the recipe has been compared key by key.
+pub(super) fn same_origin(then: &State, now: &State, directory: &Path) -> Result<()> {
     let mut changed = Vec::new();
     let mut compare = |what: String, then: Option<&String>, now: Option<&String>| {
         if then != now {
-            let short = |hash: Option<&String>| hash.map_or("absent", |h| h.get(..12).unwrap_or(h)).to_owned();
             changed.push(format!("{what}: {} then, {} now", short(then), short(now)));
         }
     };
     compare("the training images".to_owned(), Some(&then.data.train), Some(&now.data.train));
-    compare("the test images".to_owned(), Some(&then.data.test), Some(&now.data.test));
     compare("the weights to start from".to_owned(), then.init_sha256.as_ref(), now.init_sha256.as_ref());
     for name in then.teachers.keys().chain(now.teachers.keys().filter(|name| !then.teachers.contains_key(*name))) {
         compare(format!("the weights of teacher `{name}`"), then.teachers.get(name), now.teachers.get(name));
     }
-    compare("recipe.toml".to_owned(), Some(&then.recipe_sha256), Some(&now.recipe_sha256));
+    not_changed(&changed, directory)
+}
+
+/// The recipe of the run must be the one of the checkpoint, too: a default may have changed under it.
+fn same_recipe(then: &State, now: &State, directory: &Path) -> Result<()> {
+    if then.recipe_sha256 == now.recipe_sha256 {
+        return Ok(());
+    }
+    let (then, now) = (short(Some(&then.recipe_sha256)), short(Some(&now.recipe_sha256)));
+    not_changed(&[format!("recipe.toml: {then} then, {now} now")], directory)
+}
+
+fn short(hash: Option<&String>) -> String {
+    hash.map_or("absent", |hash| hash.get(..12).unwrap_or(hash)).to_owned()
+}
+
+fn not_changed(changed: &[String], directory: &Path) -> Result<()> {
     if changed.is_empty() {
         return Ok(());
     }
     let problem = format!(
-        "cannot go on, what the run learns from has changed:\n  {}\n  hint: bring it back, or start a new run",
+        "cannot go on, what the run learns from has changed:\n  {}\n  hint: bring it back, or start a new run: leave --resume out and choose another name with --out",
         changed.join("\n  ")
     );
     Err(Error::Format { path: directory.to_owned(), problem })
+}
+
+/// Nothing is learned from the test images: a run that they have changed under is judged by those of now, and says so.
+pub(super) fn note_test_images(state: &mut State, now: &State) -> Option<Event> {
+    if state.data.test == now.data.test {
+        return None;
+    }
+    let then = std::mem::replace(&mut state.data.test, now.data.test.clone());
+    state.data.test_before.push(then.clone());
+    Some(Event::TestImagesChanged { then, now: now.data.test.clone() })
 }

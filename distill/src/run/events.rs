@@ -45,6 +45,39 @@ pub enum Event {
         /// Steps of the epoch under way that are complete.
         steps_done: usize,
     },
+    /// A run goes on for more epochs than it was started with; what was trained before, was under the schedule of fewer.
+    Extended {
+        /// Epochs of the recipe before.
+        from: usize,
+        /// Epochs of the recipe from now on.
+        to: usize,
+        /// Epochs complete.
+        epochs_done: usize,
+        /// Steps of the epoch under way that are complete.
+        steps_done: usize,
+    },
+    /// The test images are others than when the run was started; it is judged by those of now.
+    TestImagesChanged {
+        /// Their fingerprint before.
+        then: String,
+        /// Their fingerprint now.
+        now: String,
+    },
+    /// Training left the finite numbers and goes back to a checkpoint.
+    RolledBack {
+        /// Epoch in which it diverged, from 1.
+        epoch: usize,
+        /// Step of that epoch, from 1.
+        step: usize,
+        /// Which number was not finite.
+        what: String,
+        /// Epochs of the checkpoint; 0 with no steps is the start.
+        epochs_done: usize,
+        /// Steps of the checkpoint in the epoch after them.
+        steps_done: usize,
+        /// What the recipe's learning rate is multiplied with from now on.
+        rate: f64,
+    },
     /// A teacher was measured before the first step.
     Teacher {
         /// Its name.
@@ -87,6 +120,13 @@ pub enum Event {
         epochs_done: usize,
         /// Steps of the epoch under way that are complete.
         steps_done: usize,
+    },
+    /// The run ends before its last epoch, because the validation accuracy got no better for long.
+    StoppedEarly {
+        /// The epoch after which it ends.
+        epoch: usize,
+        /// Epoch with the highest validation accuracy.
+        best_epoch: usize,
     },
     /// The run is complete.
     Finished {

@@ -58,6 +58,7 @@ impl Run<'_> {
         let setup = &self.setup;
         let averaged = setup.recipe.train.ema.is_some();
         let receipt = setup.facts.receipt(&setup.recipe.name, averaged, &self.state, &measured);
+        let receipt = Receipt { stopped_early: self.stopped_early(), ..receipt };
         self.write_json("card.json", &setup.facts.card(&self.state, &measured))?;
         self.write_json("receipt.json", &receipt)?;
         self.tell(&Event::Finished {
@@ -85,7 +86,11 @@ impl Run<'_> {
     }
 
     /// Golden files and predictions of the exported weights; accuracy on validation, all measures on test.
-    fn write_reference(&mut self, network: &Network, weights_sha256: &str) -> Result<(Option<f64>, TestMeasures)> {
+    pub(super) fn write_reference(
+        &mut self,
+        network: &Network,
+        weights_sha256: &str,
+    ) -> Result<(Option<f64>, TestMeasures)> {
         self.observer.event(&Event::Preparing { what: "writing reference answers".to_owned() });
         let (setup, data) = (&self.setup, &self.setup.data);
         let directory = reference::directory(&setup.directory)?;
@@ -117,7 +122,7 @@ impl Run<'_> {
         Ok((val, measures))
     }
 
-    fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
+    pub(super) fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
         let path = self.setup.directory.join(name);
         let mut text = serde_json::to_vec_pretty(value)
             .map_err(|error| Error::Format { path: path.clone(), problem: error.to_string() })?;

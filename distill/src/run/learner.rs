@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::optim::{Ema, Optimiser};
 use crate::params::Params;
-use crate::plan::{PlannedLoss, PlannedTeacher, PlannedView, Sight, Source, prefix};
+use crate::plan::{Moves, PlannedLoss, PlannedTeacher, PlannedView, Sight, Source, prefix};
 use crate::precision::Precision;
 use crate::recipe::{TrainSection, Update};
 use crate::teacher::{Question, Teacher};
@@ -34,6 +34,8 @@ pub(super) struct Learner {
     pub(super) optimisers: Vec<Box<dyn Optimiser>>,
     pub(super) ema: Option<Ema>,
     pub(super) train: TrainSection,
+    /// Which parameters move, and how fast.
+    pub(super) moves: Moves,
     pub(super) seed: u64,
     pub(super) watch: Stopwatch,
 }
@@ -157,7 +159,7 @@ impl Learner {
             let teacher = teacher.start(&taps_of(&losses, Source::Teacher(i)), train.precision, &device)?;
             running.push(RunningTeacher { name, teacher, sight, worth });
         }
-        Ok(Self {
+        let mut learner = Self {
             optimisers: (0..turns(train, students.len())).map(|_| train.optimiser.build()).collect::<Result<_>>()?,
             ema: train.ema.map(|_| Ema::new(student.network.params())),
             device,
@@ -169,9 +171,12 @@ impl Learner {
             preprocessing,
             teachers: running,
             train: train.clone(),
+            moves: Moves::default(),
             seed,
             watch: Stopwatch::new(),
-        })
+        };
+        learner.settle_moves()?;
+        Ok(learner)
     }
 
     /// The student that is exported.

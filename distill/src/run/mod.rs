@@ -3,22 +3,32 @@
 //! [`start`] makes a run directory, [`resume`] goes on in one. Same plan, machine and thread count, same bits, whether or
 //! not the program was killed on the way.
 
+mod accumulate;
 mod begin;
 pub mod bench;
+mod directory;
+mod divergence;
 mod evaluate;
 mod events;
+mod extend;
 mod finish;
+mod frozen;
 mod judge;
 mod learner;
+mod leave;
 mod metrics;
 mod mixed;
+mod owner;
 mod passes;
+mod patience;
 mod prefetch;
 mod receipt;
 mod reference;
 mod resident;
 mod robustness;
+mod shield;
 mod split;
+mod state_file;
 mod step;
 mod teacher_check;
 mod train;
@@ -27,6 +37,7 @@ mod views;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use attar_models::Card;
 use candle_core::Device;
 use rayon::ThreadPool;
 
@@ -36,23 +47,27 @@ use crate::plan::{Plan, PlannedData};
 use crate::recipe::Recipe;
 
 pub(crate) use begin::{PROGRAM, pool};
+pub use directory::{free, has_checkpoint};
 pub(crate) use evaluate::input;
 pub use events::{Event, LOG_EVERY, Observer, Silent};
 pub use judge::{TeacherMeasures, TestMeasures};
 pub use metrics::Row;
+pub(crate) use owner::Owner;
 pub(crate) use prefetch::{How, Prefetch, batches};
-pub use receipt::{Receipt, Sizes, TeacherReceipt};
+pub use receipt::{RECEIPT_VERSION, Receipt, Sizes, TeacherReceipt};
 pub use split::{Part, Split};
+pub use state_file::{RunState, STATUS_VERSION};
 pub use teacher_check::{CheckedOn, TeacherCheck};
 
 use events::EventLog;
 use learner::Learner;
 use resident::ResidentImages;
 
-/// Carries out a plan in a new run directory.
+/// Carries out a plan in a new run directory, or in that of a run which never made a checkpoint.
 ///
 /// # Errors
-/// A directory that exists already; anything that goes wrong on the way, with the last good checkpoint kept.
+/// What [`free`] finds in the directory; another process that works there; anything that goes wrong on the way, with the last
+/// good checkpoint kept.
 pub fn start(plan: Plan, directory: &Path, observer: &mut dyn Observer) -> Result<Receipt> {
     begin::start(plan, directory, observer)
 }
@@ -60,10 +75,23 @@ pub fn start(plan: Plan, directory: &Path, observer: &mut dyn Observer) -> Resul
 /// Goes on in a run directory from its last checkpoint, with the same bits as if it had never stopped. Logs are cut
 /// back to the checkpoint. A run that was stopped before its first checkpoint starts anew.
 ///
+/// A run goes on for more epochs where the recipe says more than it was started with, finished or not; from then on schedules
+/// are those of the longer run. Test images may have changed: it is judged by those of now, and its receipt names both.
+///
 /// # Errors
-/// A directory that holds no run; a recipe, data or teachers that differ from those that it was started with.
+/// A directory that holds no run; another process that works there; a recipe, training images or teachers that differ from
+/// those that it was started with.
 pub fn resume(plan: Plan, directory: &Path, observer: &mut dyn Observer) -> Result<Receipt> {
     begin::resume(plan, directory, observer)
+}
+
+/// Writes the last checkpoint of an unfinished run into the empty directory `place`, with card and reference answers as a
+/// finished run has them; the card says that it was interrupted. The run goes on afterwards as if nothing had been.
+///
+/// # Errors
+/// A run that is finished, or has no checkpoint; another process that works on it; data or teachers that have changed.
+pub fn leave(plan: Plan, directory: &Path, place: &Path, observer: &mut dyn Observer) -> Result<Card> {
+    leave::leave(plan, directory, place, observer)
 }
 
 /// What a run is told once and never changes.

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::begin::PROGRAM;
 use super::{TeacherCheck, TestMeasures};
-use crate::checkpoint::State;
+use crate::checkpoint::{Extended, Rollback, State};
 use crate::device;
-use crate::plan::Plan;
+use crate::plan::{Hashes, Plan};
 use crate::recipe::{TeacherNorm, Which};
 
 /// What is known before the first step and stated at the end.
@@ -24,6 +24,7 @@ pub(super) struct Facts {
     device: &'static str,
     seed: u64,
     sizes: Sizes,
+    hashes: Hashes,
     teachers: Vec<TeacherReceipt>,
 }
 
@@ -52,6 +53,7 @@ impl Facts {
                 test: plan.data.test.len(),
                 is_subset: plan.recipe.data.train_subset.is_some() || plan.recipe.data.test_subset.is_some(),
             },
+            hashes: plan.data.hashes,
             teachers: teachers.collect(),
         }
     }
@@ -60,6 +62,9 @@ impl Facts {
 /// `receipt.json`: the numbers of a run and everything they depend on. Accuracies in percent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Receipt {
+    /// [`RECEIPT_VERSION`]; receipts of before say none and are of version 1.
+    #[serde(default = "first_version")]
+    pub version: u32,
     /// Program and version.
     pub attar: String,
     /// Name of the run.
@@ -87,6 +92,10 @@ pub struct Receipt {
     pub teachers: Vec<TeacherReceipt>,
     /// Epochs.
     pub epochs: usize,
+    /// The epoch after which the run ended because the validation accuracy got no better for long (`train.patience`); absent
+    /// where it went on to its last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_early: Option<usize>,
     /// Whether validation and export use an exponential moving average of the weights.
     pub averaged: bool,
     /// Epoch with the highest validation accuracy, the first of equal ones.
@@ -113,6 +122,19 @@ pub struct Receipt {
     pub wall_seconds: f64,
     /// How often the run was resumed.
     pub resumed: usize,
+    /// When the run was given more epochs; what came before was trained under the schedule of fewer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extended: Vec<Extended>,
+    /// When training left the finite numbers and went back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rollbacks: Vec<Rollback>,
+}
+
+/// Version of the layout of `receipt.json`.
+pub const RECEIPT_VERSION: u32 = 1;
+
+fn first_version() -> u32 {
+    1
 }
 
 /// What a run was made from.
@@ -122,8 +144,14 @@ pub struct DataReceipt {
     pub train: String,
     /// Fingerprint of the test images.
     pub test: String,
+    /// Fingerprints of the test images that there were when the run was started, where they were changed since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub test_before: Vec<String>,
     /// How many images.
     pub sizes: Sizes,
+    /// Which hashes of images were read and which made when the run was last begun; absent from receipts of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hashes: Option<Hashes>,
 }
 
 /// Numbers of images.
@@ -181,19 +209,27 @@ impl Facts {
             TeacherReceipt { val_top1, check, ..teacher.clone() }
         });
         Receipt {
+            version: RECEIPT_VERSION,
             attar: PROGRAM.to_owned(),
             name: name.to_owned(),
             seed: self.seed,
             device: self.device.to_owned(),
             threads: state.threads,
             recipe_sha256: state.recipe_sha256.clone(),
-            data: DataReceipt { train: state.data.train.clone(), test: state.data.test.clone(), sizes: self.sizes },
+            data: DataReceipt {
+                train: state.data.train.clone(),
+                test: state.data.test.clone(),
+                test_before: state.data.test_before.clone(),
+                sizes: self.sizes,
+                hashes: Some(self.hashes),
+            },
             network: self.network.clone(),
             init_sha256: state.init_sha256.clone(),
             parameters: self.parameters,
             macs: self.macs,
             teachers: teachers.collect(),
             epochs: state.epochs_done,
+            stopped_early: None,
             averaged,
             best_epoch: measured.best_epoch,
             val_top1_last: measured.val_last,
@@ -206,6 +242,8 @@ impl Facts {
             weights_sha256: measured.weights_sha256.clone(),
             wall_seconds: state.seconds,
             resumed: state.resumed,
+            extended: state.extended.clone(),
+            rollbacks: state.rollbacks.clone(),
         }
     }
 
@@ -215,6 +253,11 @@ impl Facts {
             Which::Best => (measured.val_best, measured.test_best),
             Which::Last => (measured.val_last, measured.test_last),
         };
+        self.card_of(state, format!("{}, epoch {epoch}", which.as_str()), val, test)
+    }
+
+    /// The card of the weights that `checkpoint` names in words, with their accuracies.
+    pub(super) fn card_of(&self, state: &State, checkpoint: String, val: Option<f64>, test: f64) -> Card {
         let mut numbers = BTreeMap::from([("test_top1".to_owned(), test)]);
         numbers.extend(val.map(|val| ("val_top1".to_owned(), val)));
         Card {
@@ -228,7 +271,7 @@ impl Facts {
                 data_sha256: Some(state.data.train.clone()),
                 teachers: state.teachers.clone(),
                 seed: Some(self.seed),
-                checkpoint: Some(format!("{}, epoch {epoch}", which.as_str())),
+                checkpoint: Some(checkpoint),
                 metrics: numbers,
                 licence: None,
             },

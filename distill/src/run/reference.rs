@@ -138,7 +138,7 @@ impl Predictions {
             also(batch, input, logits)
         })?;
         for i in 0..evaluation.dataset.len() {
-            self.hashes.extend(evaluation.dataset.image(i)?.sha256());
+            self.hashes.extend(evaluation.dataset.sha256(i)?);
         }
         Ok(scores)
     }

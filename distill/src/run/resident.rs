@@ -97,6 +97,8 @@ mod tests {
             pool: images,
             input: [preprocessing.channels, height, width],
             pipeline: Pipeline::new(Vec::new(), preprocessing),
+            hashes: Default::default(),
+            notes: Vec::new(),
         }
     }
 

@@ -30,7 +30,8 @@ pub(super) fn robustness(
         let mut batch = 0;
         let scores = evaluation.run_changed(
             |look| {
-                let mut rng = generator(seed, Position { epoch: 0, step: batch, steps_per_epoch: 1 }, &section.name);
+                let mut rng =
+                    generator(seed, Position { epoch: 0, step: batch, part: 0, steps_per_epoch: 1 }, &section.name);
                 batch += 1;
                 attack.run(&look.x, &look.targets, &bounds, &mut rng, &mut |x, slope| network.input_gradient(x, slope))
             },

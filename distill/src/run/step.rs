@@ -15,7 +15,7 @@ use super::split::{Part, Split};
 use super::views::{Look, generator};
 use crate::error::{Error, Result};
 use crate::measures::argmax;
-use crate::optim::clip_global_norm;
+use crate::optim::{Rates, clip_global_norm};
 use crate::recipe::Update;
 
 /// Where in the run a step is.
@@ -25,6 +25,8 @@ pub(super) struct Position {
     pub(super) epoch: usize,
     /// Step in the epoch, from 0.
     pub(super) step: usize,
+    /// Batch of the step, from 0; a step has more than one where gradients accumulate.
+    pub(super) part: usize,
     /// Steps in an epoch.
     pub(super) steps_per_epoch: usize,
 }
@@ -48,7 +50,7 @@ fn warmed_up(decay: f64, at: Position) -> f64 {
 }
 
 /// What a step found.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Outcome {
     pub(super) images: usize,
     /// Images that the student got right before the update.
@@ -67,18 +69,18 @@ pub(super) struct Outcome {
 }
 
 /// The losses of a batch and what they ask of the parameters.
-struct Found {
+pub(super) struct Found {
     /// Positions of the losses that were active.
-    active: Vec<usize>,
+    pub(super) active: Vec<usize>,
     /// Weight of every loss, active or not.
-    weights: Vec<f64>,
+    pub(super) weights: Vec<f64>,
     /// Unweighted values of the active losses.
-    terms: Vec<f64>,
+    pub(super) terms: Vec<f64>,
     /// Weighted total.
-    loss: f64,
+    pub(super) loss: f64,
     /// Images that the student got right.
-    correct: usize,
-    gradients: BTreeMap<String, Tensor>,
+    pub(super) correct: usize,
+    pub(super) gradients: BTreeMap<String, Tensor>,
     stage: Stage,
 }
 
@@ -86,9 +88,13 @@ impl Learner {
     /// Takes one step with the batches of [`Learner::loads`], as the loaders made them.
     pub(super) fn step(&mut self, batches: &[Batch], at: Position) -> Result<Outcome> {
         self.watch.start();
-        let load = |batch| Look::loaded(batch, self.classes(), &self.device);
-        let loaded: Vec<Look> = batches.iter().map(load).collect::<Result<_>>()?;
+        let loaded = self.loaded_from(batches)?;
         self.learn(&loaded, at)
+    }
+
+    /// Batches of [`Learner::loads`] on the device.
+    pub(super) fn loaded_from(&self, batches: &[Batch]) -> Result<Vec<Look>> {
+        batches.iter().map(|batch| Look::loaded(batch, self.classes(), &self.device)).collect()
     }
 
     /// The same step on images that live on the device.
@@ -124,25 +130,8 @@ impl Learner {
     fn turn(&mut self, turn: Option<usize>, loaded: &[Look], at: Position) -> Result<Outcome> {
         let images = loaded.first().map_or(0, |look| look.ids.len());
         let mut found = self.differentiate(turn, loaded, at)?;
-        let mut all = self.gather()?;
-        let mut moving = self.of_turn(all.clone(), turn);
-        // Who only answered in this turn has zeros there, and keeps still.
-        found.gradients.retain(|name, _| moving.role(name).is_some());
-        let gradient_norm = clip_global_norm(&mut found.gradients, self.train.clip.unwrap_or(f64::INFINITY))?;
-        if !gradient_norm.is_finite() {
-            return Err(diverged(at, format!("the gradient norm is {gradient_norm}")));
-        }
-        let lr = self.train.learning_rate.value(at.time(), self.train.epochs as f64);
-        self.optimisers[turn.unwrap_or(0)].step(&mut moving, &found.gradients, lr)?;
-        all.take(&moving)?;
-        self.scatter(&all)?;
-        if let (Some(ema), Some(decay), None | Some(0)) = (&mut self.ema, self.train.ema, turn) {
-            ema.update(self.students[0].network.params(), warmed_up(decay, at))?;
-        }
-        for (slot, i) in found.active.iter().enumerate() {
-            let loss = &mut self.losses[*i].loss;
-            found.stage.with(slot, at.time(), |step| loss.after(step))?;
-        }
+        let (lr, gradient_norm) = self.update(turn, std::mem::take(&mut found.gradients), at)?;
+        self.after(&found, at)?;
         self.watch.lap(Part::Update)?;
         let name = |i: usize| self.losses[i].name.clone();
         Ok(Outcome {
@@ -150,16 +139,58 @@ impl Learner {
             correct: found.correct,
             loss: found.loss,
             terms: found.active.iter().zip(found.terms).map(|(i, term)| (name(*i), term)).collect(),
-            weights: found.weights.into_iter().enumerate().map(|(i, weight)| (name(i), weight)).collect(),
+            weights: self.named(&found.weights),
             lr,
             gradient_norm,
             split: self.watch.split(),
         })
     }
 
+    /// Moves what learns in a turn along these gradients; the learning rate, and the norm of the gradients before clipping.
+    pub(super) fn update(
+        &mut self,
+        turn: Option<usize>,
+        mut gradients: BTreeMap<String, Tensor>,
+        at: Position,
+    ) -> Result<(f64, f64)> {
+        let mut all = self.gather()?;
+        let mut moving = self.of_turn(all.clone(), turn);
+        moving.retain(|name| !self.moves.frozen.contains(name));
+        // Who only answered in this turn has zeros there, and keeps still.
+        gradients.retain(|name, _| moving.role(name).is_some());
+        let gradient_norm = clip_global_norm(&mut gradients, self.train.clip.unwrap_or(f64::INFINITY))?;
+        if !gradient_norm.is_finite() {
+            return Err(diverged(at, format!("the gradient norm is {gradient_norm}")));
+        }
+        let lr = self.train.learning_rate.value(at.time(), self.train.epochs as f64);
+        let rates = Rates::new(lr, &self.moves.factors);
+        self.optimisers[turn.unwrap_or(0)].step_at(&mut moving, &gradients, &rates)?;
+        all.take(&moving)?;
+        self.scatter(&all)?;
+        if let (Some(ema), Some(decay), None | Some(0)) = (&mut self.ema, self.train.ema, turn) {
+            ema.update(self.students[0].network.params(), warmed_up(decay, at))?;
+            ema.hold(self.students[0].network.params(), self.moves.frozen.iter())?;
+        }
+        Ok((lr, gradient_norm))
+    }
+
+    /// Lets the losses that were active remember the batch.
+    pub(super) fn after(&mut self, found: &Found, at: Position) -> Result<()> {
+        for (slot, i) in found.active.iter().enumerate() {
+            let loss = &mut self.losses[*i].loss;
+            found.stage.with(slot, at.time(), |step| loss.after(step))?;
+        }
+        Ok(())
+    }
+
+    /// Weights of the losses by their names.
+    pub(super) fn named(&self, weights: &[f64]) -> BTreeMap<String, f64> {
+        self.losses.iter().zip(weights).map(|(loss, weight)| (loss.name.clone(), *weight)).collect()
+    }
+
     /// Forward through everything that is active in a turn (all of it if `None`), and back. Running statistics follow the batch;
     /// no parameter moves.
-    fn differentiate(&mut self, turn: Option<usize>, loaded: &[Look], at: Position) -> Result<Found> {
+    pub(super) fn differentiate(&mut self, turn: Option<usize>, loaded: &[Look], at: Position) -> Result<Found> {
         let (time, total) = (at.time(), self.train.epochs as f64);
         let weights: Vec<f64> = self.losses.iter().map(|loss| loss.weight.value(time, total)).collect();
         let has_turn = |i: usize| turn.is_none_or(|student| self.losses[i].student == student);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use attar_data::{Dataset, Pipeline, epoch_order};
+use attar_data::{Dataset, Pipeline, balanced_order, epoch_order};
 use candle_core::Tensor;
 
 use super::Run;
@@ -18,6 +18,7 @@ use crate::checkpoint::{Best, Checkpoint, Exact, Sums};
 use crate::error::Result;
 use crate::measures::percent;
 use crate::network::Network;
+use crate::recipe::Sampling;
 
 /// Where the batches of an epoch come from.
 enum Feed {
@@ -30,29 +31,39 @@ enum Feed {
 impl Run<'_> {
     /// Trains to the last epoch.
     pub(super) fn train(&mut self) -> Result<()> {
-        while self.state.epochs_done < self.setup.recipe.train.epochs {
-            self.epoch()?;
+        let start = self.start_to_go_back_to()?;
+        while self.state.epochs_done < self.setup.recipe.train.epochs && self.stopped_early().is_none() {
+            if let Err(error) = self.epoch() {
+                self.roll_back(error, start.as_ref())?;
+            }
         }
-        Ok(())
+        self.tell_early_end()
     }
 
     /// One epoch, or the rest of one.
     fn epoch(&mut self) -> Result<()> {
         let begun = Instant::now();
         let epoch = self.state.epochs_done + 1;
-        let (seed, steps_per_epoch) = (self.setup.recipe.seed, self.setup.steps_per_epoch);
-        let order = epoch_order(self.setup.data.train.len(), seed, epoch as u64);
-        let mut batches = batches(&order, self.setup.recipe.train.batch);
-        let rest = batches.split_off(self.state.steps_done);
+        let steps_per_epoch = self.setup.steps_per_epoch;
+        let mut batches = batches(&order(&self.setup, epoch), self.setup.recipe.train.batch);
+        let accumulate = self.setup.recipe.train.accumulate.unwrap_or(1).max(1);
+        let rest = batches.split_off((self.state.steps_done * accumulate).min(batches.len()));
         let pipelines = self.learner.pipelines(&self.setup.data.pipeline);
         let feed = self.feed(&rest, &pipelines, epoch);
         let before = self.state.sums.seconds;
         let mut last = None;
-        for (step, ids) in (self.state.steps_done..).zip(&rest) {
-            let at = Position { epoch, step, steps_per_epoch };
-            let outcome = match &feed {
-                Feed::Host(batches) => self.learner.step(&batches.next()?, at)?,
-                Feed::Device(images) => self.learner.step_on(images, ids, &pipelines, at)?,
+        for (step, group) in (self.state.steps_done..).zip(rest.chunks(accumulate)) {
+            let at = Position { epoch, step, part: 0, steps_per_epoch };
+            let outcome = match (&feed, group) {
+                (Feed::Host(batches), [_]) => self.learner.step(&batches.next()?, at)?,
+                (Feed::Device(images), [ids]) => self.learner.step_on(images, ids, &pipelines, at)?,
+                (feed, group) => {
+                    let sizes: Vec<usize> = group.iter().map(Vec::len).collect();
+                    self.learner.step_of_many(&sizes, at, &mut |learner, part| match feed {
+                        Feed::Host(batches) => learner.loaded_from(&batches.next()?),
+                        Feed::Device(images) => images.looks(&group[part], &pipelines, epoch, learner.classes()),
+                    })?
+                }
             };
             add(&mut self.state.sums, &outcome);
             self.state.steps_done = step + 1;
@@ -179,6 +190,15 @@ pub(super) fn evaluation<'a>(setup: &'a super::Setup, dataset: &'a Arc<dyn Datas
         batch: setup.recipe.train.batch,
         device: &setup.device,
         pool: &setup.loaders,
+    }
+}
+
+/// The images of an epoch in their order.
+fn order(setup: &super::Setup, epoch: usize) -> Vec<u32> {
+    let (train, seed) = (&setup.data.train, setup.recipe.seed);
+    match setup.recipe.data.sampling {
+        Sampling::All => epoch_order(train.len(), seed, epoch as u64),
+        Sampling::Balanced => balanced_order(&train.labels(), seed, epoch as u64),
     }
 }
 

@@ -4,6 +4,7 @@
 #![allow(unreachable_pub)] // what the files share is for this program alone
 
 mod bank;
+mod class_weights;
 mod classic;
 mod common;
 mod features;

@@ -5,13 +5,17 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod cast;
+mod diverge;
 mod labels;
 mod learn;
+mod leave;
 mod logits;
+mod places;
 mod resident;
 mod resume;
 mod scene;
 mod schemes;
 mod sight;
 mod teachers;
+mod tune;
 mod wrong;

@@ -37,7 +37,7 @@ fn victim() {
 }
 
 /// Starts or resumes `run` in another process and kills it when it comes to `place`.
-fn kill_at(scene: &Scene, run: &str, place: &str) {
+pub(crate) fn kill_at(scene: &Scene, run: &str, place: &str) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["resume::victim", "--exact", "--nocapture"])
         .env(VICTIM, format!("{}|{run}|{place}", scene.root().display()))
@@ -181,8 +181,9 @@ fn a_changed_recipe_and_changed_images_are_refused_by_name() {
     let scene = Scene::new();
     scene.start("student", "x", &["train.epochs=1"]).unwrap();
 
-    let message = scene.resume("student", "x", &["train.epochs=2"]).unwrap_err().to_string();
-    assert!(message.contains("train.epochs: 1 -> 2") && message.contains("hint"), "{message}");
+    let other = ["train.epochs=1", "train.clip=4.0"];
+    let message = scene.resume("student", "x", &other).unwrap_err().to_string();
+    assert!(message.contains("train.clip: 5.0 -> 4.0") && message.contains("hint"), "{message}");
 
     let message = scene.start("student", "x", &["train.epochs=1"]).unwrap_err().to_string();
     assert!(message.contains("exists already") && message.contains("--resume"), "{message}");

@@ -21,17 +21,19 @@ use crate::source::{Goldens, Source, sha256_hex};
 pub const BUNDLE_VERSION: u32 = 1;
 
 /// How to write a bundle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// ONNX operator set, one of [`onnx::SUPPORTED_OPSETS`].
     pub opset: i64,
     /// Which goldens travel along.
     pub goldens: Goldens,
+    /// Licence of the weights; without one, what the run's card says.
+    pub licence: Option<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { opset: onnx::Options::default().opset, goldens: Goldens::Real }
+        Self { opset: onnx::Options::default().opset, goldens: Goldens::Real, licence: None }
     }
 }
 
@@ -58,7 +60,11 @@ pub struct Summary {
 /// reference answers that do not fit; an unsupported opset; a file that cannot be written.
 pub fn write_bundle(source: &Source, options: &Options, dir: &Path) -> Result<Summary> {
     // Everything that can be wrong is found before the first byte is written.
-    let card = &source.card;
+    let mut card = source.card.clone();
+    if let Some(licence) = &options.licence {
+        card.provenance.licence = Some(licence.clone());
+    }
+    let card = &card;
     card.check()?;
     let graph = zoo::build(&card.network)?;
     source.weights.check(&graph)?;

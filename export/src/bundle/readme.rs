@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use attar_models::Card;
-use attar_models::card::{Interpolation, Preprocessing, ResizeTo};
+use attar_models::card::{INTERRUPTED, Interpolation, Preprocessing, ResizeTo};
 
 use crate::source::Goldens;
 
@@ -40,6 +40,9 @@ pub(super) fn text(facts: &Facts<'_>) -> String {
         grouped(facts.onnx_bytes as u64),
         facts.opset,
     );
+    if facts.card.provenance.checkpoint.as_deref().is_some_and(|checkpoint| checkpoint.ends_with(INTERRUPTED)) {
+        out.push_str("\n**The run that trained it was not finished**: these are the weights of its last checkpoint, see Provenance.\n");
+    }
     metrics(&mut out, facts.card);
     let _ = write!(out, "\n## Preprocessing\n\n{}\n", steps(&facts.card.preprocessing));
     provenance(&mut out, facts.card);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::{Bundle, ModelFile};
-use crate::engine::{self, EngineSpec};
+use crate::engine::{self, Answers, EngineSpec};
 use crate::error::{Error, Result};
 
 /// How to measure.
@@ -44,9 +44,12 @@ pub struct Measurement {
     pub file: String,
     /// Precision of its arithmetic.
     pub precision: String,
+    /// What the file gives; anything but logits is turned into them, which is part of a call.
+    #[serde(default, skip_serializing_if = "Answers::are_logits")]
+    pub answers: Answers,
     /// Size of the model file in bytes.
     pub file_bytes: u64,
-    /// Threads of a call.
+    /// Threads that a call keeps busy; fewer than allowed where the runtime cannot use more for so many images.
     pub threads: usize,
     /// Images of a call.
     pub batch: usize,
@@ -131,7 +134,8 @@ fn measure(bundle: &Bundle, model: &ModelFile, spec: &EngineSpec, options: &Opti
         file: model.file.clone(),
         precision: model.precision.clone(),
         file_bytes: bytes.len() as u64,
-        threads: spec.threads,
+        threads: engine.threads(options.batch),
+        answers: engine.answers(),
         batch: options.batch,
         calls: calls.len(),
         load_ms,
@@ -164,7 +168,7 @@ fn latency(calls: &mut [f64]) -> Latency {
 /// Measurements as a table for a terminal.
 pub fn table(measurements: &[Measurement]) -> String {
     let mut lines = vec![format!(
-        "{:<8} {:<9} {:<9} {:>7} {:>5} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8}",
+        "{:<8} {:<9} {:<9} {:>7} {:>5} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>10} {:>10}",
         "engine",
         "version",
         "precision",
@@ -174,24 +178,29 @@ pub fn table(measurements: &[Measurement]) -> String {
         "p50 ms",
         "p90 ms",
         "p99 ms",
-        "file",
+        "images/s",
+        "relative",
         "memory",
-        "relative"
+        "file",
     )];
-    lines.extend(measurements.iter().map(|m| {
+    for m in measurements {
         let Latency { min, p50, p90, p99 } = m.latency_ms;
         let memory = m.peak_memory_bytes.map_or("-".to_owned(), mebibytes);
-        format!(
-            "{:<8} {:<9} {:<9} {:>7} {:>5} {min:>9.3} {p50:>9.3} {p90:>9.3} {p99:>9.3} {:>9} {memory:>9} {:>7.2}x",
+        lines.push(format!(
+            "{:<8} {:<9} {:<9} {:>7} {:>5} {min:>9.3} {p50:>9.3} {p90:>9.3} {p99:>9.3} {:>9.0} {:>7.2}x {memory:>10} {:>10}",
             m.engine,
             m.version,
             m.precision,
             m.threads,
             m.batch,
+            m.images_per_second,
+            m.relative,
             mebibytes(m.file_bytes),
-            m.relative
-        )
-    }));
+        ));
+    }
+    for m in measurements.iter().filter(|m| !m.answers.are_logits()) {
+        lines.push(format!("{}: it gives {}", m.file, m.answers));
+    }
     lines.join("\n")
 }
 

@@ -1,19 +1,25 @@
 //! One small face for every runtime that can execute an ONNX file.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
+mod answers;
+pub(crate) mod onnx;
+mod open;
 #[cfg(feature = "ort")]
 mod ort_library;
 #[cfg(feature = "ort")]
 mod ort_session;
 #[cfg(feature = "tract")]
 mod tract;
+
+pub use answers::Answers;
+pub use open::{Opened, open, open_file};
 
 /// A loaded image classifier: float images in, logits out.
 pub trait Engine: Send {
@@ -26,7 +32,19 @@ pub trait Engine: Send {
     /// What it takes and gives.
     fn signature(&self) -> Signature;
 
-    /// Logits `[n, K]`, row-major, of `n` preprocessed images `[n, C, H, W]`.
+    /// What the file gives; [`run`](Engine::run) makes logits of it.
+    fn answers(&self) -> Answers {
+        Answers::Logits
+    }
+
+    /// How many threads a call of `n` images keeps busy.
+    fn threads(&self, n: usize) -> usize {
+        let _ = n;
+        1
+    }
+
+    /// Logits `[n, K]`, row-major, of `n` preprocessed images `[n, C, H, W]`. A file that insists on a batch size is asked in
+    /// batches of that size, the last filled up with black images.
     ///
     /// # Errors
     /// [`Error::Engine`] when the batch has the wrong length or the runtime fails.
@@ -50,7 +68,8 @@ impl Signature {
         self.input.iter().product()
     }
 
-    /// Runs `one` on the whole batch, or on pieces of the fixed batch size when the file insists on one.
+    /// Runs `one` on the whole batch, or on pieces of the fixed batch size when the file insists on one; the last
+    /// piece is filled up with black images.
     #[cfg(any(feature = "tract", feature = "ort"))]
     fn split(
         &self,
@@ -66,15 +85,17 @@ impl Signature {
         if Some(batch.len()) != self.input_len().checked_mul(n) {
             return fail(format!("{} floats for {n} images of {:?}", batch.len(), self.input));
         }
-        let step = self.fixed_batch.unwrap_or(n);
-        if !n.is_multiple_of(step) {
-            return fail(format!(
-                "a batch of {n}, but the model takes only multiples of {step} (its batch axis is fixed)"
-            ));
-        }
+        let step = self.fixed_batch.unwrap_or(n).max(1);
         let mut logits = Vec::with_capacity(n * self.classes);
-        for part in batch.chunks(step * self.input_len()) {
+        let (whole, rest) = batch.split_at(n / step * step * self.input_len());
+        for part in whole.chunks(step * self.input_len()) {
             logits.extend(one(part, step)?);
+        }
+        if !rest.is_empty() {
+            let mut filled = rest.to_vec();
+            filled.resize(step * self.input_len(), 0.0);
+            let answers = one(&filled, step)?;
+            logits.extend_from_slice(&answers[..answers.len().min(n % step * self.classes)]);
         }
         if logits.len() != n * self.classes {
             return fail(format!("{} outputs for {n} images of {} classes", logits.len(), self.classes));
@@ -157,28 +178,6 @@ pub struct OrtSearch {
     pub library: Option<PathBuf>,
     /// Folders that may hold it, e.g. where a build script fetched it to.
     pub folders: Vec<PathBuf>,
-}
-
-/// Loads `model` (the bytes of an ONNX file) into a runtime; `origin` names it in errors.
-///
-/// # Errors
-/// [`Error::Unavailable`] when the runtime is not there, [`Error::Engine`] when it cannot use the model: garbage,
-/// unsupported operators, or not one float image `[N, C, H, W]` in and one `[N, K]` out.
-pub fn open(spec: &EngineSpec, model: &[u8], origin: &Path) -> Result<Box<dyn Engine>> {
-    if spec.threads == 0 {
-        return Err(Error::Setting { setting: "threads", problem: "0, expected at least 1".to_owned() });
-    }
-    match spec.kind {
-        #[cfg(feature = "tract")]
-        EngineKind::Tract => Ok(Box::new(tract::Tract::open(model, origin, spec.threads)?)),
-        #[cfg(feature = "ort")]
-        EngineKind::Ort => Ok(Box::new(ort_session::Ort::open(model, origin, spec.threads, &spec.ort)?)),
-        #[cfg(not(all(feature = "tract", feature = "ort")))]
-        missing => {
-            let _ = (model, origin);
-            Err(not_compiled(missing))
-        }
-    }
 }
 
 #[cfg(not(all(feature = "tract", feature = "ort")))]

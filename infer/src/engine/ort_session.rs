@@ -6,6 +6,7 @@ use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{Outlet, TensorElementType, TensorRef};
 
+use super::open::FREE_SIZES;
 use super::{Engine, OrtSearch, Signature, ort_library};
 use crate::error::{Error, Result};
 
@@ -15,16 +16,23 @@ pub(super) struct Ort {
     session: Session,
     signature: Signature,
     version: String,
+    threads: usize,
 }
 
 impl Ort {
-    pub(super) fn open(model: &[u8], origin: &Path, threads: usize, search: &OrtSearch) -> Result<Self> {
+    pub(super) fn open(
+        model: &[u8],
+        origin: &Path,
+        threads: usize,
+        search: &OrtSearch,
+        size: Option<[usize; 3]>,
+    ) -> Result<Self> {
         let library = ort_library::load(search)?;
         let failed =
             |problem: String| Error::Engine { engine: NAME, problem: format!("{}: {problem}", origin.display()) };
-        let session = session(&library.environment, model, threads).map_err(failed)?;
-        let signature = signature(&session).map_err(failed)?;
-        Ok(Self { session, signature, version: library.version })
+        let mut session = session(&library.environment, model, threads).map_err(failed)?;
+        let signature = signature(&mut session, size).map_err(failed)?;
+        Ok(Self { session, signature, version: library.version, threads })
     }
 }
 
@@ -39,6 +47,10 @@ impl Engine for Ort {
 
     fn signature(&self) -> Signature {
         self.signature
+    }
+
+    fn threads(&self, _: usize) -> usize {
+        self.threads
     }
 
     fn run(&mut self, batch: &[f32], n: usize) -> Result<Vec<f32>> {
@@ -65,22 +77,42 @@ fn session(
     builder.commit_from_memory(model).map_err(said)
 }
 
-fn signature(session: &Session) -> std::result::Result<Signature, String> {
+/// Shapes; sizes that the file leaves free are those of `size`.
+fn signature(session: &mut Session, size: Option<[usize; 3]>) -> std::result::Result<Signature, String> {
     let input = only("input", session.inputs())?;
-    let output = only("output", session.outputs())?;
-    let (n, [c, h, w]) = match float_shape("input", input)?[..] {
-        [n, c, h, w] if c > 0 && h > 0 && w > 0 && n != 0 => (n, [c as usize, h as usize, w as usize]),
-        ref shape => {
-            return Err(format!("the input is {shape:?}, expected [N, C, H, W] with C, H and W known (-1 is unknown)"));
-        }
-    };
-    let classes = match float_shape("output", output)?[..] {
+    let shape = float_shape("input", input)?;
+    let wrong =
+        || format!("the input is {shape:?}, expected [N, C, H, W] with C, H and W known (-1 is unknown){FREE_SIZES}");
+    let &[n, c, h, w] = &shape[..] else { return Err(wrong()) };
+    let known = |at: usize, dim: i64| usize::try_from(dim).ok().or(size.map(|size| size[at])).filter(|dim| *dim > 0);
+    let (Some(c), Some(h), Some(w)) = (known(0, c), known(1, h), known(2, w)) else { return Err(wrong()) };
+    if n == 0 {
+        return Err(wrong());
+    }
+    let fixed_batch = usize::try_from(n).ok();
+    let output = float_shape("output", only("output", session.outputs())?)?;
+    let classes = match output[..] {
         [rows, classes] if classes > 0 && (rows == n || rows < 0 || n < 0) => classes as usize,
+        // Sizes that the file leaves free may leave its output open, too: one image tells.
+        _ if size.is_some() && output.contains(&-1) => {
+            classes_of_an_answer(session, [fixed_batch.unwrap_or(1), c, h, w])?
+        }
         ref shape => {
             return Err(format!("the output is {shape:?}, expected logits [N, K] with K known (-1 is unknown)"));
         }
     };
-    Ok(Signature { input: [c, h, w], classes, fixed_batch: usize::try_from(n).ok() })
+    Ok(Signature { input: [c, h, w], classes, fixed_batch })
+}
+
+fn classes_of_an_answer(session: &mut Session, shape: [usize; 4]) -> std::result::Result<usize, String> {
+    let image = vec![0f32; shape.iter().product()];
+    let input = TensorRef::from_array_view((shape, &image[..])).map_err(said)?;
+    let outputs = session.run(ort::inputs![input]).map_err(said)?;
+    let (found, _) = outputs[0].try_extract_tensor::<f32>().map_err(said)?;
+    match found[..] {
+        [rows, classes] if rows == shape[0] as i64 && classes > 0 => Ok(classes as usize),
+        ref found => Err(format!("the output is {found:?}, expected logits [N, K]")),
+    }
 }
 
 fn only<'s>(what: &str, outlets: &'s [Outlet]) -> std::result::Result<&'s Outlet, String> {

@@ -10,6 +10,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::internal::DimLike;
 
+use super::open::FREE_SIZES;
 use super::{Engine, Signature};
 use crate::error::{Error, Result};
 
@@ -30,7 +31,7 @@ pub(super) struct Tract {
 }
 
 impl Tract {
-    pub(super) fn open(model: &[u8], origin: &Path, threads: usize) -> Result<Self> {
+    pub(super) fn open(model: &[u8], origin: &Path, threads: usize, size: Option<[usize; 3]>) -> Result<Self> {
         let failed =
             |problem: String| Error::Engine { engine: NAME, problem: format!("{}: {problem}", origin.display()) };
         guarded(|| {
@@ -38,7 +39,7 @@ impl Tract {
             let proto = onnx.proto_model_for_read(&mut &model[..]).map_err(|e| format!("not an ONNX file: {e:#}"))?;
             check_proto(&proto)?;
             let model = onnx.model_for_proto_model(&proto).map_err(|e| format!("{e:#}"))?;
-            let (input, fixed_batch) = input_shape(&model)?;
+            let (input, fixed_batch) = input_shape(&model, size)?;
             let plan = plan(&model, input, fixed_batch.unwrap_or(1))?;
             let classes = classes(&plan, fixed_batch.unwrap_or(1))?;
             let plans = BTreeMap::from([(fixed_batch.unwrap_or(1), plan)]);
@@ -71,6 +72,13 @@ impl Engine for Tract {
 
     fn signature(&self) -> Signature {
         self.signature
+    }
+
+    fn threads(&self, n: usize) -> usize {
+        match self.signature.fixed_batch {
+            Some(_) => 1,
+            None => n.max(1).div_ceil(n.max(1).div_ceil(self.threads)),
+        }
     }
 
     fn run(&mut self, batch: &[f32], n: usize) -> Result<Vec<f32>> {
@@ -125,7 +133,10 @@ fn check_proto(proto: &pb::ModelProto) -> std::result::Result<(), String> {
     let version = own.ok_or("an ONNX file that does not say its operator set")?.version;
     if !OPERATOR_SETS.contains(&version) {
         let (first, last) = (OPERATOR_SETS.start(), OPERATOR_SETS.end());
-        return Err(format!("operator set {version}, expected {first} to {last}\n  hint: export with `--opset 17`"));
+        return Err(format!(
+            "operator set {version}, expected {first} to {last}\n  hint: export it with \
+             another, `torch.onnx.export(..., opset_version=17)` or, by us, `--opset 17`"
+        ));
     }
     let dilated = |node: &&pb::NodeProto| {
         let dilates =
@@ -144,8 +155,11 @@ fn check_proto(proto: &pb::ModelProto) -> std::result::Result<(), String> {
     }
 }
 
-/// `[C, H, W]` and the batch size if the file fixes it.
-fn input_shape(model: &InferenceModel) -> std::result::Result<([usize; 3], Option<usize>), String> {
+/// `[C, H, W]` and the batch size if the file fixes it; sizes that the file leaves free are those of `size`.
+fn input_shape(
+    model: &InferenceModel,
+    size: Option<[usize; 3]>,
+) -> std::result::Result<([usize; 3], Option<usize>), String> {
     let inputs = model.input_outlets().map_err(|e| format!("{e:#}"))?;
     if inputs.len() != 1 {
         return Err(format!("{} inputs, expected one image", inputs.len()));
@@ -155,11 +169,13 @@ fn input_shape(model: &InferenceModel) -> std::result::Result<([usize; 3], Optio
     if fact.datum_type.concretize() != Some(f32::datum_type()) {
         return Err(format!("the input is {shown}, expected 32-bit floats"));
     }
-    let wrong = || format!("the input is {shown}, expected [N, C, H, W] with C, H and W known");
+    let wrong = || format!("the input is {shown}, expected [N, C, H, W] with C, H and W known{FREE_SIZES}");
     let dims: Vec<Option<usize>> =
         fact.shape.dims().map(|dim| dim.concretize().and_then(|dim| dim.to_usize().ok())).collect();
-    match (&dims[..], fact.shape.is_open()) {
-        ([n, Some(c), Some(h), Some(w)], false) if c * h * w > 0 && *n != Some(0) => Ok(([*c, *h, *w], *n)),
+    let &[n, c, h, w] = &dims[..] else { return Err(wrong()) };
+    let known = |at: usize, dim: Option<usize>| dim.or(size.map(|size| size[at]));
+    match (known(0, c), known(1, h), known(2, w), fact.shape.is_open()) {
+        (Some(c), Some(h), Some(w), false) if c * h * w > 0 && n != Some(0) => Ok(([c, h, w], n)),
         _ => Err(wrong()),
     }
 }

@@ -6,6 +6,8 @@ use crate::bundle::Predictions;
 /// What a runtime said about one labelled image.
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
+    /// Position in the data set.
+    pub(super) index: usize,
     pub(super) label: u32,
     pub(super) top1: u32,
     /// Distance between the two largest logits.
@@ -19,12 +21,19 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn new(logits: &[f32], label: u32, row: Option<usize>, reference: Option<&Predictions>) -> Self {
+    /// `of`: the image's position, label and row. `logits` that are `normalised` are known up to a constant.
+    pub(super) fn new(
+        logits: &[f32],
+        normalised: bool,
+        (index, label, row): (usize, u32, Option<usize>),
+        reference: Option<&Predictions>,
+    ) -> Self {
         let (top1, margin) = top1(logits);
         let log_sum_exp = log_sum_exp(logits);
         let logit = |class: u32| f64::from(logits[class as usize]);
-        let paired = row.zip(reference).map(|(row, reference)| (row, difference(logits, row, reference)));
+        let paired = row.zip(reference).map(|(row, reference)| (row, difference(logits, normalised, row, reference)));
         Self {
+            index,
             label,
             top1,
             margin,
@@ -52,22 +61,41 @@ pub(super) fn top1(logits: &[f32]) -> (u32, f32) {
     (best as u32, first - second)
 }
 
-fn difference(logits: &[f32], row: usize, reference: &Predictions) -> f32 {
+/// The smallest logarithm of a probability that is told apart: an engine's probabilities end there.
+const LEAST: f32 = -87.336_54;
+
+/// Logits as logarithms of probabilities, not below [`LEAST`]: all that is known where a file gives probabilities.
+pub(super) fn normalised(logits: &[f32]) -> Vec<f32> {
+    let log_sum_exp = log_sum_exp(logits);
+    logits.iter().map(|logit| ((f64::from(*logit) - log_sum_exp) as f32).max(LEAST)).collect()
+}
+
+fn difference(logits: &[f32], as_probabilities: bool, row: usize, reference: &Predictions) -> f32 {
     let distance = |(a, b): (f32, f32)| (a - b).abs();
+    let own = if as_probabilities { normalised(logits) } else { logits.to_vec() };
+    let log_sum_exp = reference.log_sum_exp[row];
+    let other = |logit: f32| if as_probabilities { (logit - log_sum_exp).max(LEAST) } else { logit };
     match reference.logits(row) {
-        Some(all) => logits.iter().copied().zip(all.iter().copied()).map(distance).fold(0.0, f32::max),
-        None => reference.top(row).map(|(class, b)| distance((logits[class as usize], b))).fold(0.0, f32::max),
+        Some(all) => own.into_iter().zip(all.iter().map(|b| other(*b))).map(distance).fold(0.0, f32::max),
+        None => reference.top(row).map(|(class, b)| distance((own[class as usize], other(b)))).fold(0.0, f32::max),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::top1;
+    use super::{LEAST, normalised, top1};
 
     #[test]
     fn the_first_of_equals_wins_by_nothing() {
         assert_eq!(top1(&[1.0, 3.0, 3.0]), (1, 0.0));
         assert_eq!(top1(&[-5.0, -7.0]), (0, 2.0));
         assert_eq!(top1(&[4.0]).0, 0);
+    }
+
+    #[test]
+    fn a_constant_is_not_seen_in_probabilities() {
+        let (a, b) = (normalised(&[1.0, 2.0, -200.0]), normalised(&[11.0, 12.0, -190.0]));
+        assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-6), "{a:?} {b:?}");
+        assert_eq!((a[2], f32::MIN_POSITIVE.ln()), (LEAST, LEAST));
     }
 }

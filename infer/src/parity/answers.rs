@@ -3,13 +3,14 @@
 use std::time::Instant;
 
 use attar_data::Dataset;
+use attar_models::classes::{self, Alignment};
 use rayon::prelude::*;
 
 use super::Candidate;
 use super::answer::Answer;
+use super::certificate::LeftOut;
 use crate::bundle::{Bundle, Predictions};
 use crate::classify::network_input;
-use crate::engine::Engine;
 use crate::error::{Error, Result};
 
 /// Images decoded, preprocessed and answered at a time.
@@ -17,23 +18,40 @@ const BATCH: usize = 64;
 
 /// All answers to a data set.
 pub(super) struct Answered {
-    /// The reference's row of each image.
+    /// The reference's row of each image that was answered.
     pub(super) rows: Vec<Option<usize>>,
     /// Images left unpaired because the reference holds their pixels less often than the data.
     pub(super) repeated: usize,
     pub(super) by_candidate: Vec<Vec<Answer>>,
     /// Time each runtime took.
     pub(super) seconds: Vec<f64>,
+    /// What was put right or chosen when the data was opened, and how its classes were found among the bundle's.
+    pub(super) notes: Vec<String>,
+    /// Images that could not be read.
+    pub(super) left_out: Vec<LeftOut>,
+}
+
+/// An image that can be asked about.
+struct Prepared {
+    index: usize,
+    /// Its class in the bundle.
+    label: u32,
+    sha256: [u8; 32],
+    input: Vec<f32>,
 }
 
 /// Lets every candidate answer every image of the data.
+///
+/// Images that cannot be read are left out where that is wanted; otherwise the others are looked at as well, and all bad ones
+/// are named in one error.
 pub(super) fn answer_all(
     bundle: &Bundle,
     candidates: &mut [Candidate],
     data: &dyn Dataset,
+    leave_out_bad: bool,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Answered> {
-    check_class_names(bundle, data)?;
+    let alignment = align_classes(bundle, data)?;
     let reference = bundle.predictions();
     let mut taken = vec![false; reference.map_or(0, Predictions::len)];
     let mut all = Answered {
@@ -41,42 +59,80 @@ pub(super) fn answer_all(
         repeated: 0,
         by_candidate: vec![Vec::new(); candidates.len()],
         seconds: vec![0.0; candidates.len()],
+        notes: data.notes().iter().cloned().chain(alignment.note.clone()).collect(),
+        left_out: Vec::new(),
     };
     let Some(signature) = candidates.first().map(|c| c.engine.signature()) else { return Ok(all) };
     let mut contradicted = Vec::new();
     let mut start = 0;
     while start < data.len() {
         let indices = start..(start + BATCH).min(data.len());
-        let prepared: Vec<([u8; 32], Vec<f32>)> = indices
-            .clone()
-            .into_par_iter()
-            .map(|i| {
-                let image = data.image(i)?;
-                check_label(bundle, data, i)?;
-                Ok((image.sha256(), network_input(&image, bundle, signature, &data.name(i))?))
-            })
-            .collect::<Result<_>>()?;
-        let batch: Vec<f32> = prepared.iter().flat_map(|(_, input)| input.iter().copied()).collect();
-        for (i, (hash, _)) in indices.clone().zip(&prepared) {
-            let found = reference.map_or(Found::Unknown, |reference| find(reference, &mut taken, hash, data.label(i)));
-            all.rows.push(if let Found::Row(row) = found { Some(row) } else { None });
-            all.repeated += usize::from(found == Found::Repeated);
-            contradicted.extend((found == Found::Contradicted).then_some(i));
+        start = indices.end;
+        let prepare = |index| {
+            let label = bundle_label(data, index, &alignment)?;
+            let image = data.image(index)?;
+            let input = network_input(&image, bundle, signature, &data.name(index))?;
+            Ok(Prepared { index, label, sha256: image.sha256(), input })
+        };
+        let looked_at: Vec<Result<Prepared>> = indices.clone().into_par_iter().map(prepare).collect();
+        let mut prepared = Vec::with_capacity(looked_at.len());
+        for (index, one) in indices.zip(looked_at) {
+            match one {
+                Ok(one) => prepared.push(one),
+                Err(Error::Setting { setting, problem }) => return Err(Error::Setting { setting, problem }),
+                Err(error) => all.left_out.push(left_out(data.name(index), &error)),
+            }
         }
+        if prepared.is_empty() || !(all.left_out.is_empty() || leave_out_bad) {
+            progress(start, data.len());
+            continue;
+        }
+        let batch: Vec<f32> = prepared.iter().flat_map(|one| one.input.iter().copied()).collect();
+        let mut rows = Vec::with_capacity(prepared.len());
+        for one in &prepared {
+            let found =
+                reference.map_or(Found::Unknown, |reference| find(reference, &mut taken, &one.sha256, one.label));
+            rows.push(if let Found::Row(row) = found { Some(row) } else { None });
+            all.repeated += usize::from(found == Found::Repeated);
+            contradicted.extend((found == Found::Contradicted).then_some((one.index, one.label)));
+        }
+        all.rows.extend_from_slice(&rows);
         check_labels(&contradicted, all.rows.iter().flatten().count(), bundle, data)?;
         for (at, candidate) in candidates.iter_mut().enumerate() {
             let started = Instant::now();
-            let logits = run_padded(candidate.engine.as_mut(), &batch, indices.len())?;
+            let logits = candidate.engine.run(&batch, prepared.len())?;
             all.seconds[at] += started.elapsed().as_secs_f64();
-            for (i, logits) in indices.clone().zip(logits.chunks(signature.classes)) {
-                check_finite(candidate.engine.name(), logits, &data.name(i))?;
-                all.by_candidate[at].push(Answer::new(logits, data.label(i), all.rows[i], reference));
+            let normalised = candidate.engine.answers().normalised();
+            for ((one, row), logits) in prepared.iter().zip(&rows).zip(logits.chunks(signature.classes)) {
+                check_finite(candidate.engine.name(), logits, &data.name(one.index))?;
+                all.by_candidate[at].push(Answer::new(logits, normalised, (one.index, one.label, *row), reference));
             }
         }
-        start = indices.end;
         progress(start, data.len());
     }
+    let all_bad = all.rows.is_empty() && !all.left_out.is_empty();
+    if !all.left_out.is_empty() && (all_bad || !leave_out_bad) {
+        return Err(bad_images(&all.left_out, data.len()));
+    }
     Ok(all)
+}
+
+fn left_out(name: String, error: &Error) -> LeftOut {
+    let problem = error.to_string();
+    LeftOut { name, problem: problem.lines().next().unwrap_or_default().to_owned() }
+}
+
+/// Bad images that are named in an error.
+const NAMED: usize = 20;
+
+fn bad_images(bad: &[LeftOut], all: usize) -> Error {
+    let line = |one: &LeftOut| match one.problem.contains(&one.name) {
+        true => format!("\n  {}", one.problem),
+        false => format!("\n  {}: {}", one.name, one.problem),
+    };
+    let lines: String = bad.iter().take(NAMED).map(line).collect();
+    let more = if bad.len() > NAMED { format!("\n  and {} more", bad.len() - NAMED) } else { String::new() };
+    Error::BadImages { count: bad.len(), all, listed: lines + &more }
 }
 
 /// What the reference knows about an image.
@@ -108,26 +164,22 @@ fn find(reference: &Predictions, taken: &mut [bool], pixels_sha256: &[u8; 32], l
     }
 }
 
-/// Runs a batch; a model that insists on another batch size gets black images to fill up.
-fn run_padded(engine: &mut dyn Engine, batch: &[f32], n: usize) -> Result<Vec<f32>> {
-    let signature = engine.signature();
-    let padded = n.next_multiple_of(signature.fixed_batch.unwrap_or(1));
-    if padded == n {
-        return engine.run(batch, n);
-    }
-    let mut filled = batch.to_vec();
-    filled.resize(padded * signature.input_len(), 0.0);
-    let mut logits = engine.run(&filled, padded)?;
-    logits.truncate(n * signature.classes);
-    Ok(logits)
+/// The data's classes among the bundle's, by name.
+fn align_classes(bundle: &Bundle, data: &dyn Dataset) -> Result<Alignment> {
+    classes::align(data.classes(), bundle.labels()).map_err(|problem| Error::Data {
+        problem: format!(
+            "its classes are not the bundle's; {problem}\n  hint: classes go by name; images of classes that the bundle knows \
+             are enough"
+        ),
+    })
 }
 
-fn check_label(bundle: &Bundle, data: &dyn Dataset, index: usize) -> Result<()> {
-    let (label, classes) = (data.label(index), bundle.labels().len());
-    if (label as usize) < classes {
-        return Ok(());
-    }
-    Err(Error::Data { problem: format!("{} has label {label} of {classes} classes", data.name(index)) })
+/// The class of an image in the bundle.
+fn bundle_label(data: &dyn Dataset, index: usize, alignment: &Alignment) -> Result<u32> {
+    let label = data.label(index);
+    let problem = || format!("{} has label {label} of {} classes", data.name(index), alignment.columns.len());
+    let column = alignment.columns.get(label as usize);
+    column.map(|column| *column as u32).ok_or_else(|| Error::Setting { setting: "data", problem: problem() })
 }
 
 fn check_finite(engine: &'static str, logits: &[f32], name: &str) -> Result<()> {
@@ -137,30 +189,10 @@ fn check_finite(engine: &'static str, logits: &[f32], name: &str) -> Result<()> 
     }
 }
 
-fn check_class_names(bundle: &Bundle, data: &dyn Dataset) -> Result<()> {
-    let (ours, theirs) = (bundle.labels(), data.classes());
-    let fail = |problem: String| Err(Error::Data { problem });
-    if ours.len() != theirs.len() {
-        return fail(format!("{} classes in the data, {} in the bundle", theirs.len(), ours.len()));
-    }
-    let sorted = |names: &[String]| {
-        let mut names = names.to_vec();
-        names.sort();
-        names
-    };
-    if let Some(at) = (0..ours.len()).find(|at| ours[*at] != theirs[*at]).filter(|_| sorted(ours) == sorted(theirs)) {
-        return fail(format!(
-            "the same class names in another order: class {at} is `{}` in the data, `{}` in the bundle",
-            theirs[at], ours[at]
-        ));
-    }
-    Ok(())
-}
-
 /// The reference knows the label of each of its images. A few contradictions are images that the data holds twice under two
 /// labels (they are left unpaired); many are another order of classes.
-fn check_labels(contradicted: &[usize], paired: usize, bundle: &Bundle, data: &dyn Dataset) -> Result<()> {
-    let &[.., last] = contradicted else { return Ok(()) };
+fn check_labels(contradicted: &[(usize, u32)], paired: usize, bundle: &Bundle, data: &dyn Dataset) -> Result<()> {
+    let &[.., (last, label)] = contradicted else { return Ok(()) };
     if contradicted.len() < 3 || contradicted.len() * 10 < paired {
         return Ok(());
     }
@@ -170,7 +202,7 @@ fn check_labels(contradicted: &[usize], paired: usize, bundle: &Bundle, data: &d
         contradicted.len(),
         paired + contradicted.len(),
         data.name(last),
-        bundle.labels().get(data.label(last) as usize).map_or("?", String::as_str),
+        bundle.labels().get(label as usize).map_or("?", String::as_str),
     );
     Err(Error::Data { problem })
 }

@@ -1,9 +1,12 @@
 //! The certificate: what was compared with what, what came out, and the verdict. It is data; text, HTML and JSON show it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::interval::Interval;
 use super::verdict::Verdict;
+use crate::engine::Answers;
 
 /// The layout of a [`Certificate`].
 pub const CERTIFICATE_VERSION: u32 = 1;
@@ -61,6 +64,21 @@ pub struct DataFacts {
     pub paired_test: usize,
     /// Test images that the reference has answered.
     pub reference_test: usize,
+    /// What was put right or chosen: classes found by name in another order, say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// Images that could not be read and were left out because that was asked for. They are not among `images`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+}
+
+/// An image that could not be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// How the data set calls it.
+    pub name: String,
+    /// What is wrong with it.
+    pub problem: String,
 }
 
 /// A runtime that was not used.
@@ -83,8 +101,14 @@ pub struct Runtime {
     pub file: String,
     /// Its sha256 (64 hexadecimal digits): the certificate is about these bytes and no others.
     pub file_sha256: String,
+    /// The same of each file beside it that holds arrays of it, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub data_files: BTreeMap<String, String>,
     /// Precision of its arithmetic.
     pub precision: String,
+    /// What the file gives; anything but logits was turned into them, and is compared after a log-softmax of both sides.
+    #[serde(default, skip_serializing_if = "Answers::are_logits")]
+    pub answers: Answers,
     /// Seconds the runtime took for all images, decoding and preprocessing not counted.
     pub seconds: f64,
     /// The goldens, if the bundle has them.
@@ -98,6 +122,9 @@ pub struct Runtime {
     pub paired: Option<Paired>,
     /// The verdict on this runtime.
     pub verdict: Verdict,
+    /// Why it is worse, where that is not for its decisions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// Logits of the goldens: a few images, compared number by number.
@@ -117,14 +144,52 @@ pub struct GoldenNumbers {
     pub logit_sd: f64,
     /// Images whose top-1 class differs, from the files.
     pub flips: usize,
-    /// Whether the largest logit difference is rounding: at most [`Self::TOLERANCE`] of the standard deviation.
+    /// Whether the largest logit difference is rounding of 32-bit floats: at most [`Self::TOLERANCE`] of the standard
+    /// deviation.
     pub within_rounding: bool,
+    /// The share of the standard deviation that the precision of the model allows; `None` where numbers are not judged,
+    /// because a lower precision changes them as it likes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tolerance: Option<f64>,
 }
 
 impl GoldenNumbers {
     /// Float32 runtimes that do the same arithmetic in another order stay below 1e-4 of the logits' standard deviation, deep
     /// networks included; ten times that is a fault and not rounding.
     pub const TOLERANCE: f64 = 1e-3;
+
+    /// The share of the standard deviation that a precision allows.
+    pub fn allowed(precision: &str) -> Option<f64> {
+        (precision == "f32").then_some(Self::TOLERANCE)
+    }
+
+    /// The largest logit difference in units of the standard deviation.
+    pub fn share_of_spread(&self) -> f64 {
+        self.logit_max_diff / self.logit_sd.max(f64::MIN_POSITIVE)
+    }
+
+    /// What is beyond the tolerance, for people; `None` where nothing is, or nothing is judged.
+    pub fn problem(&self) -> Option<String> {
+        let tolerance = self.tolerance?;
+        let beyond = |difference: f64| difference > tolerance * self.logit_sd;
+        let share = |difference: f64| difference / self.logit_sd.max(f64::MIN_POSITIVE);
+        if beyond(self.logit_max_diff) {
+            return Some(format!(
+                "the goldens' logits differ by up to {:.2e}, {:.1e} of their spread; rounding stays below {tolerance:.0e}",
+                self.logit_max_diff,
+                share(self.logit_max_diff)
+            ));
+        }
+        beyond(self.logit_max_diff_from_files).then(|| {
+            format!(
+                "from their image files, the goldens' logits differ by up to {:.2e}, {:.1e} of their spread (their pixels \
+                 after preprocessing by {:.1e})",
+                self.logit_max_diff_from_files,
+                share(self.logit_max_diff_from_files),
+                self.input_max_diff
+            )
+        })
+    }
 }
 
 /// Decisions over the paired images.

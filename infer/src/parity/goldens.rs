@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::answer::top1;
+use super::answer::{normalised, top1};
 use super::certificate::GoldenNumbers;
 use crate::bundle::{Bundle, Goldens};
 use crate::classify::network_input;
@@ -13,9 +13,9 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// When a golden cannot be decoded, has another shape than the model takes, or the engine fails.
-pub(super) fn compare(bundle: &Bundle, engine: &mut dyn Engine) -> Result<Option<GoldenNumbers>> {
+pub(super) fn compare(bundle: &Bundle, engine: &mut dyn Engine, precision: &str) -> Result<Option<GoldenNumbers>> {
     let Some(goldens) = bundle.goldens() else { return Ok(None) };
-    let signature = engine.signature();
+    let (signature, engine_answers) = (engine.signature(), engine.answers());
     if goldens.input_shape != signature.input {
         let (stored, takes) = (goldens.input_shape, signature.input);
         let problem = format!("the goldens have shape {stored:?}, the model takes {takes:?}");
@@ -27,35 +27,37 @@ pub(super) fn compare(bundle: &Bundle, engine: &mut dyn Engine) -> Result<Option
         let image = attar_data::decode(encoded, Path::new(&name))?;
         inputs.extend(network_input(&image, bundle, signature, &name)?);
     }
-    let from_stored = answer(engine, &goldens.input, goldens)?;
-    let from_files = answer(engine, &inputs, goldens)?;
-    let logit_sd = standard_deviation(&goldens.logits);
     let classes = goldens.classes();
+    let comparable = |logits: Vec<f32>| match engine_answers.normalised() {
+        true => logits.chunks(classes).flat_map(normalised).collect(),
+        false => logits,
+    };
+    let reference = comparable(goldens.logits.clone());
+    let from_stored = comparable(answer(engine, &goldens.input, goldens)?);
+    let from_files = comparable(answer(engine, &inputs, goldens)?);
+    let logit_sd = standard_deviation(&reference);
     let decisions = |logits: &[f32]| logits.chunks(classes).map(|row| top1(row).0).collect::<Vec<_>>();
-    let flips = decisions(&from_files).iter().zip(decisions(&goldens.logits)).filter(|(a, b)| **a != *b).count();
-    let logit_max_diff = largest_difference(&from_stored, &goldens.logits);
+    let flips = decisions(&from_files).iter().zip(decisions(&reference)).filter(|(a, b)| **a != *b).count();
+    let logit_max_diff = largest_difference(&from_stored, &reference);
     Ok(Some(GoldenNumbers {
         count: goldens.len(),
         kind: goldens.kind.clone(),
         input_max_diff: largest_difference(&inputs, &goldens.input),
         logit_max_diff,
-        logit_max_diff_from_files: largest_difference(&from_files, &goldens.logits),
+        logit_max_diff_from_files: largest_difference(&from_files, &reference),
         logit_sd,
         flips,
         within_rounding: logit_max_diff <= GoldenNumbers::TOLERANCE * logit_sd,
+        tolerance: GoldenNumbers::allowed(precision),
     }))
 }
 
-/// One image at a time, as on a device, so that a model with a fixed batch of one works too.
+/// One image at a time, as on a device.
 fn answer(engine: &mut dyn Engine, inputs: &[f32], goldens: &Goldens) -> Result<Vec<f32>> {
     let signature = engine.signature();
-    let step = signature.fixed_batch.unwrap_or(1);
     let mut logits = Vec::with_capacity(goldens.logits.len());
-    for images in inputs.chunks(step * signature.input_len()) {
-        let n = images.len() / signature.input_len();
-        let mut padded = images.to_vec();
-        padded.resize(step * signature.input_len(), 0.0);
-        logits.extend_from_slice(&engine.run(&padded, step)?[..n * signature.classes]);
+    for images in inputs.chunks(signature.fixed_batch.unwrap_or(1) * signature.input_len()) {
+        logits.extend(engine.run(images, images.len() / signature.input_len())?);
     }
     match logits.iter().position(|logit| !logit.is_finite()) {
         None => Ok(logits),

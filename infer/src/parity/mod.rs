@@ -7,6 +7,7 @@
 mod answer;
 mod answers;
 mod calibration;
+mod candidates;
 mod certificate;
 mod goldens;
 pub mod interval;
@@ -17,14 +18,13 @@ mod verdict;
 use attar_data::Dataset;
 
 use crate::bundle::{Bundle, Predictions, Split};
-use crate::classify::check_classes;
-use crate::engine::{self, Engine, EngineSpec};
 use crate::error::{Error, Result};
 use answers::{Answered, answer_all};
 pub(crate) use calibration::log_sum_exp;
+pub use candidates::{Candidate, candidates, foreign_candidates};
 pub use certificate::{
-    Both, BundleFacts, CERTIFICATE_VERSION, Certificate, ClassChange, DataFacts, Flip, GoldenNumbers, LogitNumbers,
-    Paired, Runtime, Skipped,
+    Both, BundleFacts, CERTIFICATE_VERSION, Certificate, ClassChange, DataFacts, Flip, GoldenNumbers, LeftOut,
+    LogitNumbers, Paired, Runtime, Skipped,
 };
 pub use verdict::Verdict;
 
@@ -37,72 +37,15 @@ pub struct Options {
     pub most_flips: usize,
     /// Whether to keep the listed images for the HTML page.
     pub images: bool,
+    /// Whether to go on without images that cannot be read, which are counted and named; otherwise they are an error.
+    pub leave_out_bad: bool,
 }
 
 impl Default for Options {
     /// A margin of 0.5 points, 48 flips with their images.
     fn default() -> Self {
-        Self { margin_points: 0.5, most_flips: 48, images: true }
+        Self { margin_points: 0.5, most_flips: 48, images: true, leave_out_bad: false }
     }
-}
-
-/// One model file in one runtime, loaded.
-pub struct Candidate {
-    file: String,
-    file_sha256: String,
-    precision: String,
-    engine: Box<dyn Engine>,
-}
-
-impl std::fmt::Debug for Candidate {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Candidate")
-            .field("file", &self.file)
-            .field("engine", &self.engine.name())
-            .finish_non_exhaustive()
-    }
-}
-
-/// Loads every model of the bundle into each of the `wanted` runtimes, and into those of the `optional` ones that are
-/// there; the others are returned with the reason.
-///
-/// # Errors
-/// When a wanted runtime is not there, when a runtime that is there cannot load a model, or when no runtime is left.
-pub fn candidates(
-    bundle: &Bundle,
-    wanted: &[EngineSpec],
-    optional: &[EngineSpec],
-) -> Result<(Vec<Candidate>, Vec<Skipped>)> {
-    let mut loaded = Vec::new();
-    let mut skipped: Vec<Skipped> = Vec::new();
-    for model in bundle.models() {
-        let path = bundle.root().join(&model.file);
-        let bytes = bundle.model_bytes(model)?;
-        let file_sha256 = bundle.manifest().files.get(&model.file).map(|sha256| sha256.to_lowercase());
-        for (spec, needed) in wanted.iter().map(|s| (s, true)).chain(optional.iter().map(|s| (s, false))) {
-            match engine::open(spec, &bytes, &path) {
-                Ok(engine) => {
-                    check_classes(&path, engine.signature(), bundle)?;
-                    loaded.push(Candidate {
-                        file: model.file.clone(),
-                        file_sha256: file_sha256.clone().unwrap_or_default(),
-                        precision: model.precision.clone(),
-                        engine,
-                    });
-                }
-                Err(Error::Unavailable { engine, problem }) if !needed => {
-                    let known = skipped.iter().any(|s| s.engine == engine);
-                    skipped.extend((!known).then_some(Skipped { engine, reason: problem }));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    if loaded.is_empty() {
-        let reasons: Vec<String> = skipped.iter().map(|s| format!("\n  {}: {}", s.engine, s.reason)).collect();
-        return Err(Error::Unavailable { engine: "any".to_owned(), problem: reasons.concat() });
-    }
-    Ok((loaded, skipped))
 }
 
 /// Makes the certificate of a bundle over loaded runtimes, with labelled images or without. `progress` hears how many of how
@@ -123,9 +66,9 @@ pub fn verify(
         let problem = format!("{}, expected points of accuracy above 0 and below 100", options.margin_points);
         return Err(Error::Setting { setting: "margin", problem });
     }
-    let goldens: Vec<_> =
-        candidates.iter_mut().map(|c| goldens::compare(bundle, c.engine.as_mut())).collect::<Result<_>>()?;
-    let answered = data.map(|data| answer_all(bundle, candidates, data, progress)).transpose()?;
+    let goldens: Vec<_> = candidates.iter_mut().map(|c| golden_numbers(bundle, c)).collect::<Result<_>>()?;
+    let leave_out_bad = options.leave_out_bad;
+    let answered = data.map(|data| answer_all(bundle, candidates, data, leave_out_bad, progress)).transpose()?;
     let mut runtimes = Vec::new();
     for (at, (candidate, goldens)) in candidates.iter().zip(goldens).enumerate() {
         let (mut paired, mut accuracy_all, mut seconds, mut verdict) = (None, None, 0.0, Verdict::NumbersOnly);
@@ -140,17 +83,24 @@ pub fn verify(
                 verdict = Verdict::of(&paired::counts(answers, reference), options.margin_points);
             }
         }
+        let reason = goldens.as_ref().and_then(GoldenNumbers::problem);
+        if reason.is_some() {
+            verdict = Verdict::Worse;
+        }
         runtimes.push(Runtime {
             engine: candidate.engine.name().to_owned(),
             version: candidate.engine.version().to_owned(),
             file: candidate.file.clone(),
             file_sha256: candidate.file_sha256.clone(),
+            data_files: candidate.data_files.clone(),
             precision: candidate.precision.clone(),
+            answers: candidate.engine.answers(),
             seconds,
             goldens,
             accuracy_all,
             paired,
             verdict,
+            reason,
         });
     }
     let verdict = Verdict::worst(runtimes.iter().map(|r| r.verdict)).unwrap_or(Verdict::NumbersOnly);
@@ -171,6 +121,14 @@ pub fn verify(
     })
 }
 
+/// The bundle's goldens, number by number, in a loaded runtime; `None` when it has none.
+///
+/// # Errors
+/// When a golden cannot be decoded, has another shape than the model takes, or the runtime fails.
+pub fn golden_numbers(bundle: &Bundle, candidate: &mut Candidate) -> Result<Option<GoldenNumbers>> {
+    goldens::compare(bundle, candidate.engine.as_mut(), &candidate.precision)
+}
+
 fn data_facts(answered: &Answered, reference: Option<&Predictions>) -> DataFacts {
     let splits = |wanted: Split| {
         let paired = answered.rows.iter().flatten();
@@ -183,5 +141,7 @@ fn data_facts(answered: &Answered, reference: Option<&Predictions>) -> DataFacts
         paired_validation: splits(Split::Validation),
         paired_test: splits(Split::Test),
         reference_test: reference.map_or(0, |r| r.split.iter().filter(|s| **s == Split::Test).count()),
+        notes: answered.notes.clone(),
+        left_out: answered.left_out.clone(),
     }
 }

@@ -77,9 +77,9 @@ pub(super) fn compare(
 }
 
 fn pairs(answers: &[Answer]) -> impl Iterator<Item = Pair<'_>> {
-    answers.iter().enumerate().filter_map(|(index, answer)| {
+    answers.iter().filter_map(|answer| {
         let (row, difference) = answer.paired?;
-        Some(Pair { index, answer, row, difference })
+        Some(Pair { index: answer.index, answer, row, difference })
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::certificate::{Certificate, GoldenNumbers, Paired, Runtime};
+use super::certificate::{Certificate, GoldenNumbers, LeftOut, Paired, Runtime};
 use super::verdict::Verdict;
 
 impl Display for Certificate {
@@ -19,6 +19,10 @@ impl Display for Certificate {
                     data.paired_test,
                     data.paired_validation
                 )?;
+                for note in &data.notes {
+                    writeln!(f, "note: {note}")?;
+                }
+                write_left_out(f, &data.left_out)?;
                 if data.repeated > 0 {
                     writeln!(f, "{} more are copies of these and count once", data.repeated)?;
                 }
@@ -36,6 +40,9 @@ impl Display for Certificate {
 fn write_runtime(f: &mut Formatter<'_>, runtime: &Runtime, certificate: &Certificate) -> fmt::Result {
     let Runtime { engine, version, file, precision, .. } = runtime;
     writeln!(f, "\n{engine} {version}, {file} ({precision}, sha256 {:.12}...)", runtime.file_sha256)?;
+    if !runtime.answers.are_logits() {
+        writeln!(f, "  gives {}", runtime.answers)?;
+    }
     if let Some(goldens) = &runtime.goldens {
         write_goldens(f, goldens)?;
     }
@@ -47,11 +54,35 @@ fn write_runtime(f: &mut Formatter<'_>, runtime: &Runtime, certificate: &Certifi
     {
         writeln!(f, "  accuracy on all {} images: {accuracy:.2} %", data.images)?;
     }
-    writeln!(f, "  verdict: {}", runtime.verdict)
+    match &runtime.reason {
+        Some(reason) => writeln!(f, "  verdict: {}: {reason}", runtime.verdict),
+        None => writeln!(f, "  verdict: {}", runtime.verdict),
+    }
+}
+
+/// Left out images that fit a terminal.
+const MOST_LEFT_OUT: usize = 20;
+
+fn write_left_out(f: &mut Formatter<'_>, left_out: &[LeftOut]) -> fmt::Result {
+    if left_out.is_empty() {
+        return Ok(());
+    }
+    writeln!(f, "left out, because they cannot be read: {} images", left_out.len())?;
+    for one in left_out.iter().take(MOST_LEFT_OUT) {
+        writeln!(f, "  {}: {}", one.name, one.problem)?;
+    }
+    match left_out.len() > MOST_LEFT_OUT {
+        true => writeln!(f, "  and {} more", left_out.len() - MOST_LEFT_OUT),
+        false => Ok(()),
+    }
 }
 
 fn write_goldens(f: &mut Formatter<'_>, goldens: &GoldenNumbers) -> fmt::Result {
-    let rounding = if goldens.within_rounding { "rounding" } else { "MORE THAN ROUNDING" };
+    let rounding = match (goldens.within_rounding, goldens.tolerance) {
+        (true, _) => "rounding",
+        (false, Some(_)) => "MORE THAN ROUNDING",
+        (false, None) => "not judged at this precision",
+    };
     writeln!(
         f,
         "  goldens: {} {} images, largest logit difference {:.2e} = {:.1e} of their standard deviation ({rounding}), from the \
@@ -59,7 +90,7 @@ fn write_goldens(f: &mut Formatter<'_>, goldens: &GoldenNumbers) -> fmt::Result 
         goldens.count,
         goldens.kind,
         goldens.logit_max_diff,
-        goldens.logit_max_diff / goldens.logit_sd.max(f64::MIN_POSITIVE),
+        goldens.share_of_spread(),
         goldens.logit_max_diff_from_files,
         goldens.input_max_diff,
         goldens.flips

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::html::{escape, png, table};
-use crate::parity::{Certificate, Paired, Runtime, Verdict};
+use crate::parity::{Certificate, LeftOut, Paired, Runtime, Verdict};
 
 /// The certificate as a section of a page: verdict, numbers a runtime, flipped images (`images`: with their pixels, where
 /// the certificate has them; otherwise by name).
@@ -21,6 +21,17 @@ pub fn certificate_section(certificate: &Certificate, images: bool) -> String {
         None => "<p class=\"soft\">No labelled images were given: numbers were compared, decisions were not.</p>\n"
             .to_owned(),
     };
+    if let Some(data) = &certificate.data {
+        data.notes.iter().for_each(|note| html += &soft(&format!("Note: {note}.")));
+        html += &left_out(&data.left_out);
+    }
+    for runtime in &certificate.runtimes {
+        let reason = runtime.reason.as_ref().map(|reason| soft(&format!("{} is worse: {reason}.", name(runtime))));
+        html += &reason.unwrap_or_default();
+        if !runtime.answers.are_logits() {
+            html += &soft(&format!("{} gives {}.", runtime.file, runtime.answers));
+        }
+    }
     if certificate.runtimes.iter().any(|r| r.paired.is_some()) {
         html += &decisions(&certificate.runtimes);
     }
@@ -41,6 +52,19 @@ pub fn certificate_section(certificate: &Certificate, images: bool) -> String {
         html += &format!("<p class=\"soft\">{} was not used: {}</p>\n", escape(&skipped.engine), escape(reason));
     }
     html + "</section>\n"
+}
+
+fn soft(text: &str) -> String {
+    format!("<p class=\"soft\">{}</p>\n", escape(text))
+}
+
+fn left_out(left_out: &[LeftOut]) -> String {
+    if left_out.is_empty() {
+        return String::new();
+    }
+    let rows: Vec<_> = left_out.iter().map(|one| vec![one.name.clone(), one.problem.clone()]).collect();
+    let title = format!("Left out: {} images that cannot be read", left_out.len());
+    format!("<details><summary>{title}</summary>\n{}</details>\n", table(&["image", "why"], &rows))
 }
 
 /// A verdict as a coloured badge.
@@ -105,11 +129,16 @@ fn goldens(runtimes: &[Runtime]) -> String {
                 name(r),
                 format!("{} {}", g.count, g.kind),
                 format!("{:.2e}", g.logit_max_diff),
-                format!("{:.1e}", g.logit_max_diff / g.logit_sd.max(f64::MIN_POSITIVE)),
+                format!("{:.1e}", g.share_of_spread()),
                 format!("{:.2e}", g.logit_max_diff_from_files),
                 format!("{:.2e}", g.input_max_diff),
                 format!("{}", g.flips),
-                if g.within_rounding { "rounding" } else { "more than rounding" }.to_owned(),
+                match (g.within_rounding, g.tolerance) {
+                    (true, _) => "rounding",
+                    (false, Some(_)) => "more than rounding",
+                    (false, None) => "not judged",
+                }
+                .to_owned(),
             ]
         })
         .collect();
@@ -142,5 +171,5 @@ fn flips(runtime: &Runtime, paired: &Paired, images: bool) -> String {
 }
 
 fn name(runtime: &Runtime) -> String {
-    format!("{} {} ({})", runtime.engine, runtime.version, runtime.precision)
+    format!("{} {}, {} ({})", runtime.engine, runtime.version, runtime.file, runtime.precision)
 }

@@ -2,5 +2,6 @@
 
 mod certificate;
 pub mod html;
+pub mod junit;
 
 pub use certificate::certificate_section;

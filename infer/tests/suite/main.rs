@@ -5,6 +5,7 @@
 
 mod bundles;
 mod engines;
+mod foreign;
 mod parity;
 mod program;
 mod support;

@@ -178,14 +178,11 @@ fn without_labelled_images_there_are_only_numbers() {
 #[test]
 fn data_of_another_task_is_refused() {
     let reference = perfect(50);
-    let mut swapped = names();
-    swapped.swap(0, 1);
     let wrong_labels: Vec<u32> = reference.labels.iter().map(|label| (label + 1) % CLASSES as u32).collect();
     let more: Vec<String> = names().into_iter().chain(["thyme".to_owned()]).collect();
     let cases = [
-        (data(&reference.labels, swapped), "another order"),
         (data(&wrong_labels, names()), "another label"),
-        (data(&reference.labels, more), "6 classes in the data, 5 in the bundle"),
+        (data(&reference.labels, more), "1 of 6 classes are not there: `thyme`"),
     ];
     for (images, why) in cases {
         let error = certify(&reference, Some(&images), 0.5).unwrap_err();
@@ -199,8 +196,80 @@ fn data_of_another_task_is_refused() {
 }
 
 #[test]
-fn other_names_for_the_same_classes_are_fine() {
+fn classes_go_by_name_and_never_by_position() {
     let reference = perfect(60);
+    // The same names in another order, and fewer of them.
+    let order: [u32; CLASSES] = [3, 0, 4, 2, 1];
+    let shuffled: Vec<String> = order.iter().map(|class| names()[*class as usize].clone()).collect();
+    let place = |label: &u32| order.iter().position(|class| class == label).unwrap() as u32;
+    let labels: Vec<u32> = reference.labels.iter().map(place).collect();
+    let certificate = certify(&reference, Some(&data(&labels, shuffled)), 10.0).unwrap();
+    let paired = certificate.runtimes[0].paired.as_ref().unwrap();
+    assert_eq!((paired.images, paired.runtime_accuracy), (60, 100.0));
+    let note = &certificate.data.as_ref().unwrap().notes[0];
+    assert!(note.contains("another order") && certificate.to_string().contains("note: the same classes"), "{note}");
+    assert!(report::certificate_section(&certificate, false).contains("another order"));
+    let one = InMemory::new([8, 8], 3, vec![9; 192], vec![0], vec!["mint".to_owned()], "test").unwrap();
+    let certificate = certify(&reference, Some(&one), 10.0).unwrap();
+    assert!(certificate.to_string().contains("1 of its 5 classes are used"), "{certificate}");
+
     let digits = (0..CLASSES).map(|class| class.to_string()).collect();
-    assert!(certify(&reference, Some(&data(&reference.labels, digits)), 0.5).is_ok());
+    let error = certify(&reference, Some(&data(&reference.labels, digits)), 0.5).unwrap_err();
+    assert!(error.contains("5 of 5 classes are not there: `0`") && error.contains("classes go by name"), "{error}");
+}
+
+/// Images of which some cannot be read.
+struct Spoiled(InMemory, Vec<usize>);
+
+impl Dataset for Spoiled {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn label(&self, index: usize) -> u32 {
+        self.0.label(index)
+    }
+
+    fn image(&self, index: usize) -> attar_data::Result<attar_data::Image> {
+        match self.1.contains(&index) {
+            true => attar_data::decode(b"no image", std::path::Path::new(&self.name(index))),
+            false => self.0.image(index),
+        }
+    }
+
+    fn classes(&self) -> &[String] {
+        self.0.classes()
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.0.name(index)
+    }
+}
+
+#[test]
+fn images_that_cannot_be_read_are_all_named_or_left_out() {
+    let reference = perfect(100);
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &files(&reference));
+    let bundle = Bundle::open(folder.path()).unwrap();
+    let spoiled = |bad: Vec<usize>, leave_out_bad: bool| {
+        let (mut loaded, skipped) = candidates(&bundle, &specs(), &[]).unwrap();
+        let images = Spoiled(data(&reference.labels, names()), bad);
+        let options = Options { margin_points: 10.0, leave_out_bad, ..Options::default() };
+        verify(&bundle, &mut loaded, skipped, Some(&images), &options, &mut |_, _| {})
+    };
+    let error = spoiled(vec![3, 70, 99], false).unwrap_err().to_string();
+    for part in ["3 of 100 images cannot be used", "test[3]", "test[70]", "test[99]", "--leave-out-bad"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    let error = spoiled((0..40).collect(), false).unwrap_err().to_string();
+    assert!(error.contains("test[19]") && !error.contains("test[20]") && error.contains("and 20 more"), "{error}");
+    let certificate = spoiled(vec![3, 70, 99], true).unwrap();
+    let facts = certificate.data.as_ref().unwrap();
+    assert_eq!((facts.images, facts.paired, facts.left_out.len()), (97, 97, 3));
+    assert_eq!((certificate.verdict, facts.left_out[1].name.as_str()), (Verdict::Equivalent, "test[70]"));
+    assert_eq!(certificate.runtimes[0].paired.as_ref().unwrap().runtime_accuracy, 100.0);
+    assert!(certificate.to_string().contains("left out, because they cannot be read: 3 images"), "{certificate}");
+    assert!(report::certificate_section(&certificate, false).contains("test[99]"));
+    assert!(spoiled((0..100).collect(), true).is_err(), "nothing is left");
 }

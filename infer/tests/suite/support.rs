@@ -1,6 +1,7 @@
 //! What several test binaries share: fixtures, and the way a test says that it could not run.
 
 pub(crate) mod bundle;
+pub(crate) mod onnx;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -162,7 +162,7 @@ mod tests {
             resize: Some(Resize { to: ResizeTo::Exact([28, 30]), interpolation: Interpolation::Bilinear }),
             ..Preprocessing::normalise(vec![0.286_040_6], vec![1.0 / 3.0])
         };
-        let plain = Preprocessing::normalise(vec![0.1, 0.2, 0.3], vec![1.0, 1e-3, 7.0]);
+        let plain = Preprocessing::normalise(vec![0.1, 0.2, 0.3], vec![1.0, 4e-3, 2.7]);
         for preprocessing in [imagenet(), grey, plain] {
             let text = to_hf(&preprocessing).unwrap().to_string();
             assert_eq!(from_hf(&serde_json::from_str(&text).unwrap()).unwrap(), preprocessing);

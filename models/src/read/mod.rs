@@ -1,5 +1,7 @@
 //! Reading weights: safetensors and PyTorch checkpoints, told apart by their first bytes, never by executing anything.
 
+mod batch;
+mod choose;
 mod legacy;
 mod pickle;
 mod pth;
@@ -12,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::weights::Weights;
 
+pub use self::batch::{PythonBatch, python_batch};
 pub use self::pth::parse as parse_pth;
 pub use self::safetensors::parse as parse_safetensors;
 
@@ -22,6 +25,8 @@ pub struct Loaded {
     pub weights: Weights,
     /// The metadata of a safetensors file; empty for other formats.
     pub metadata: BTreeMap<String, String>,
+    /// Which of several dictionaries was taken, for people.
+    pub note: Option<String>,
 }
 
 /// Reads a safetensors file; `f16`, `bf16`, `f64` and 64-bit integers become `f32`.
@@ -47,16 +52,42 @@ pub fn pth(path: &Path) -> Result<Weights> {
 /// # Errors
 /// As [`safetensors`] and [`pth`]; [`Error::Format`] for anything else.
 pub fn any(path: &Path) -> Result<Loaded> {
+    keyed(path, None)
+}
+
+/// Reads the weights under `key` in any known format: of a PyTorch checkpoint a dictionary in it (`state_dict_ema`, dotted
+/// where it lies deeper), of any file the arrays whose names begin with it. Without a key an average over the training is
+/// taken before the last weights, and [`Loaded::note`] says so.
+///
+/// # Errors
+/// As [`any`]; a key under which there is nothing, with those that there are.
+pub fn keyed(path: &Path, key: Option<&str>) -> Result<Loaded> {
     let bytes = bytes(path)?;
     match bytes.as_slice() {
         // A safetensors header is JSON after 8 bytes of length; asked first, since a length can look like a pickle.
-        [_, _, _, _, _, _, _, _, b'{', ..] => parse_safetensors(&bytes, path),
-        [b'P', b'K', ..] | [0x80, ..] => Ok(Loaded { weights: parse_pth(&bytes, path)?, metadata: BTreeMap::new() }),
+        [_, _, _, _, _, _, _, _, b'{', ..] => beneath(parse_safetensors(&bytes, path)?, key, path),
+        [b'P', b'K', ..] | [0x80, ..] => {
+            let (weights, note) = pth::parse_key(&bytes, key, path)?;
+            Ok(Loaded { weights, metadata: BTreeMap::new(), note })
+        }
         _ => Err(Error::Format {
             path: path.to_owned(),
             problem: "neither safetensors nor a PyTorch checkpoint (.pth, .pt)".to_owned(),
         }),
     }
+}
+
+/// The part of one dictionary whose names begin with `key`.
+fn beneath(loaded: Loaded, key: Option<&str>, path: &Path) -> Result<Loaded> {
+    let Some(key) = key else { return Ok(loaded) };
+    let weights = loaded.weights.under(&format!("{}.", key.trim_matches('.')));
+    if weights.0.is_empty() {
+        let problem = format!(
+            "a safetensors file is one dictionary, and none of its names begins with `{key}.`\n  hint: leave `key` out"
+        );
+        return Err(Error::Format { path: path.to_owned(), problem });
+    }
+    Ok(Loaded { weights, ..loaded })
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>> {

@@ -1,37 +1,21 @@
-//! PyTorch checkpoints: which of the two formats, which of the dictionaries in it, and tensors out of storages.
+//! PyTorch checkpoints: which of the two formats, and tensors out of storages.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
 use half::{bf16, f16};
 use zip::{CompressionMethod, ZipArchive};
 
+use super::choose::{Chosen, state_dict};
 use super::legacy;
-use super::pickle::{Arena, Element, Id, Object, Tensor, load};
+use super::pickle::{Arena, Element, Id, Tensor, load};
 use crate::error::Error;
 use crate::weights::{Array, Weights};
 
 /// Bytes of storages by key.
 pub(super) type Storages<'a> = BTreeMap<String, Cow<'a, [u8]>>;
-
-/// Names under which training scripts put the weights, beside other dictionaries of tensors.
-const WRAPPERS: [&str; 10] = [
-    "state_dict",
-    "model",
-    "net",
-    "network",
-    "model_state",
-    "model_state_dict",
-    "student",
-    "ema",
-    "state_dict_ema",
-    "model_ema",
-];
-
-/// How deep a state dictionary may be wrapped.
-const DEEPEST: usize = 4;
 
 /// Reads the bytes of a `.pth` or `.pt` file, zip or legacy pickle; `origin` is only named in errors. Nothing in the
 /// file is executed.
@@ -39,17 +23,22 @@ const DEEPEST: usize = 4;
 /// # Errors
 /// [`Error::Format`] when the bytes are truncated or garbage, hold no state dictionary or several, or want to run code.
 pub fn parse(bytes: &[u8], origin: &Path) -> crate::Result<Weights> {
-    parse_problem(bytes).map_err(|problem| Error::Format { path: origin.to_owned(), problem })
+    parse_key(bytes, None, origin).map(|(weights, _)| weights)
 }
 
-fn parse_problem(bytes: &[u8]) -> Result<Weights, String> {
+/// The same for the dictionary that `key` names, and a word on which one was taken where there was a choice.
+pub(super) fn parse_key(bytes: &[u8], key: Option<&str>, origin: &Path) -> crate::Result<(Weights, Option<String>)> {
+    parse_problem(bytes, key).map_err(|problem| Error::Format { path: origin.to_owned(), problem })
+}
+
+fn parse_problem(bytes: &[u8], key: Option<&str>) -> Result<(Weights, Option<String>), String> {
     let mut arena = Arena::default();
     let (root, storages) = match bytes {
-        [b'P', b'K', 3, 4, ..] => open_zip(&mut arena, bytes)?,
+        [b'P', b'K', 3, 4, ..] => open_zip(&mut arena, bytes, key)?,
         [0x80, ..] => legacy::open(&mut arena, bytes)?,
         _ => return Err("neither a zip archive nor a pickle, as PyTorch checkpoints are".to_owned()),
     };
-    let tensors = state_dict(&arena, root)?;
+    let Chosen { tensors, note } = state_dict(&arena, root, key)?;
     // Views may share and repeat elements; more than this is not a checkpoint but an attack on the memory.
     let mut budget = bytes.len().saturating_mul(4);
     let mut weights = Weights::default();
@@ -57,11 +46,11 @@ fn parse_problem(bytes: &[u8]) -> Result<Weights, String> {
         let array = array(&arena, tensor, &storages, &mut budget).map_err(|problem| format!("`{name}`: {problem}"))?;
         weights.0.insert(name.to_owned(), array);
     }
-    Ok(weights)
+    Ok((weights, note))
 }
 
 /// The zip format: `NAME/data.pkl` is the object, `NAME/data/KEY` the storages, all uncompressed.
-fn open_zip<'a>(arena: &mut Arena, bytes: &'a [u8]) -> Result<(Id, Storages<'a>), String> {
+fn open_zip<'a>(arena: &mut Arena, bytes: &'a [u8], key: Option<&str>) -> Result<(Id, Storages<'a>), String> {
     let mut archive =
         ZipArchive::new(Cursor::new(bytes)).map_err(|error| format!("a truncated or damaged zip archive: {error}"))?;
     let names: Vec<String> = archive.file_names().filter_map(|name| Some(name.ok()?.into_owned())).collect();
@@ -76,7 +65,7 @@ fn open_zip<'a>(arena: &mut Arena, bytes: &'a [u8]) -> Result<(Id, Storages<'a>)
     }
     let (root, _) = load(arena, &entry(&mut archive, pickle, &mut left)?)?;
     let mut storages = Storages::new();
-    for (_, tensor) in state_dict(arena, root)? {
+    for (_, tensor) in state_dict(arena, root, key)?.tensors {
         if let Some(key) = arena.name(tensor.storage.key).filter(|key| !storages.contains_key(*key)) {
             let data = entry(&mut archive, &format!("{folder}data/{key}"), &mut left)?;
             storages.insert(key.to_owned(), Cow::Owned(data));
@@ -101,59 +90,6 @@ fn entry(archive: &mut ZipArchive<Cursor<&[u8]>>, name: &str, left: &mut usize) 
         return Err(fail(&"truncated"));
     }
     Ok(data)
-}
-
-/// The dictionary of tensors by name: the file's object itself, or one that a training script has wrapped.
-fn state_dict(arena: &Arena, root: Id) -> Result<Vec<(&str, &Tensor)>, String> {
-    if !matches!(arena.get(root), Object::Dict(_)) {
-        return Err(format!(
-            "holds a `{}`, expected a state dictionary\n  hint: save it with torch.save(model.state_dict(), path)",
-            arena.describe(root)
-        ));
-    }
-    let mut found = Vec::new();
-    collect(arena, root, "", 0, &mut BTreeSet::new(), &mut found);
-    let wrapped = |path: &str| path.rsplit('/').next().is_some_and(|name| WRAPPERS.contains(&name));
-    let known: Vec<_> = found.iter().filter(|(path, _)| wrapped(path)).collect();
-    match (found.as_slice(), known.as_slice()) {
-        ([], _) => Err("holds no dictionary of tensors".to_owned()),
-        ([(_, id)], _) | (_, [(_, id)]) => Ok(tensors(arena, *id)),
-        _ => {
-            let names: Vec<&str> = found.iter().map(|(path, _)| path.as_str()).collect();
-            Err(format!(
-                "holds several dictionaries of tensors: {}\n  hint: save the one you mean by itself",
-                names.join(", ")
-            ))
-        }
-    }
-}
-
-/// Collects the innermost dictionaries with tensors and the keys that lead there. Each dictionary is visited once.
-fn collect(arena: &Arena, id: Id, path: &str, depth: usize, seen: &mut BTreeSet<Id>, found: &mut Vec<(String, Id)>) {
-    let Object::Dict(entries) = arena.get(id) else { return };
-    if depth > DEEPEST || !seen.insert(id) {
-        return;
-    }
-    let before = found.len();
-    for (key, value) in entries {
-        if let Some(key) = arena.name(*key) {
-            let inner = if path.is_empty() { key.to_owned() } else { format!("{path}/{key}") };
-            collect(arena, *value, &inner, depth + 1, seen, found);
-        }
-    }
-    if found.len() == before && !tensors(arena, id).is_empty() {
-        found.push((path.to_owned(), id));
-    }
-}
-
-/// The named tensors of a dictionary; whatever else is in it does not matter here.
-fn tensors(arena: &Arena, id: Id) -> Vec<(&str, &Tensor)> {
-    let Object::Dict(entries) = arena.get(id) else { return Vec::new() };
-    let tensor = |(key, value): &(Id, Id)| match (arena.name(*key), arena.get(*value)) {
-        (Some(name), Object::Tensor(tensor)) => Some((name, tensor)),
-        _ => None,
-    };
-    entries.iter().filter_map(tensor).collect()
 }
 
 /// Copies a tensor out of its storage, following offset and strides.

@@ -27,7 +27,7 @@ pub fn parse(bytes: &[u8], origin: &Path) -> Result<Loaded> {
         weights.0.insert(name.to_owned(), array);
     }
     let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
-    Ok(Loaded { weights, metadata })
+    Ok(Loaded { weights, metadata, note: None })
 }
 
 fn floats(view: &TensorView<'_>) -> Option<Vec<f32>> {
@@ -89,7 +89,7 @@ mod tests {
         ]));
         let metadata = BTreeMap::from([("format".to_owned(), "pt \"quoted\"".to_owned())]);
         crate::write::safetensors(&path, &weights, &metadata).unwrap();
-        assert_eq!(crate::read::safetensors(&path).unwrap(), Loaded { weights, metadata });
+        assert_eq!(crate::read::safetensors(&path).unwrap(), Loaded { weights, metadata, note: None });
     }
 
     #[test]

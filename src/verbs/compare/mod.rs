@@ -1,6 +1,7 @@
 //! `attar compare`: methods side by side: every recipe trained with every seed on equal terms, one table of what came of it.
 
 mod budget;
+mod child;
 mod runs;
 mod summary;
 mod text;
@@ -14,6 +15,7 @@ use attar_models::Error;
 use serde::Serialize;
 
 use super::print;
+use attar_infer::cli::say;
 use runs::Run;
 use summary::Summary;
 
@@ -47,6 +49,8 @@ pub(crate) struct Args {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    cache: crate::source::CacheArgs,
 }
 
 /// A recipe to be trained with some seeds.
@@ -60,6 +64,8 @@ struct Contender {
 /// `compare.json`.
 #[derive(Debug, Serialize)]
 struct Comparison {
+    /// Of this layout.
+    version: u32,
     /// Program and version.
     attar: &'static str,
     /// The recipe that the others are compared with.
@@ -106,7 +112,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     for seed in 0..args.seeds {
         for (at, contender) in contenders.iter().enumerate() {
             let number = seed as usize * contenders.len() + at + 1;
-            eprintln!("\n[{number}/{}] {}, seed {seed}", contenders.len() * args.seeds as usize, contender.name);
+            let all = contenders.len() * args.seeds as usize;
+            say(format!("\n[{number}/{all}] {}, seed {seed}", contender.name));
             done[at].push(runs::carry_out(contender, seed, args));
         }
         let whole = Comparison::of(&contenders, against, &done, args.seeds, &terms);
@@ -115,7 +122,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let comparison = comparison.context("nothing was compared")?;
     print(&match args.json {
-        true => serde_json::to_string_pretty(&comparison)?,
+        true => super::versioned(&comparison)?,
         false => comparison.text(),
     })?;
     let failed = done.iter().flatten().any(|run| run.failure.is_some());
@@ -160,6 +167,7 @@ impl Comparison {
         let last = |method: &Method| method.summary.last.map_or(f64::NEG_INFINITY, |spread| spread.mean);
         methods.sort_by(|a, b| last(b).total_cmp(&last(a)));
         Self {
+            version: 1,
             attar: env!("CARGO_PKG_VERSION"),
             against: contenders[against].name.clone(),
             seeds,
@@ -175,7 +183,7 @@ impl Comparison {
             let path = out.join(name);
             std::fs::write(&path, text).with_context(|| path.display().to_string())
         };
-        put("compare.json", serde_json::to_string_pretty(self)? + "\n")?;
+        put("compare.json", super::versioned(self)? + "\n")?;
         put("table.md", self.markdown())?;
         put("table.csv", self.csv())?;
         put("plot.svg", self.plot())

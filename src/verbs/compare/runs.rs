@@ -1,20 +1,22 @@
 //! One recipe trained with one seed: done already, gone on with, or begun; and what came of it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::LazyLock;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
-use attar_distill::run::{Receipt, TestMeasures};
+use attar_distill::run::{self, Receipt, TestMeasures};
 use attar_distill::{Plan, Recipe};
-use attar_infer::bench::memory;
 use attar_infer::bundle::{Predictions, Split};
+use attar_infer::cli;
 use serde::{Deserialize, Serialize};
 
+use super::child::{self, Ended};
 use super::{Args, Contender};
 use crate::report::Metrics;
 use crate::report::run::read_receipt;
+use crate::source::CacheArgs;
 use crate::verbs::train;
 
 /// A run and what came of it.
@@ -67,7 +69,7 @@ pub(super) fn carry_out(contender: &Contender, seed: u64, args: &Args) -> Run {
         Ok(outcome) => (Some(outcome), None),
         Err(error) => {
             let problem = crate::told(&error);
-            eprintln!("error: {problem}");
+            cli::complain(&problem);
             (None, Some(problem))
         }
     };
@@ -84,10 +86,10 @@ fn train_one(contender: &Contender, seed: u64, directory: &Path, args: &Args) ->
     for (recipe, directory) in generations {
         let receipt = match train::finished(&recipe, &directory)? {
             Some(receipt) => {
-                eprintln!("done already: {}", directory.display());
+                cli::say(format_args!("done already: {}", directory.display()));
                 receipt
             }
-            None => train_there(recipe, &directory)?,
+            None => train_there(recipe, &directory, args.cache)?,
         };
         last = Some((receipt, directory));
     }
@@ -96,23 +98,26 @@ fn train_one(contender: &Contender, seed: u64, directory: &Path, args: &Args) ->
 }
 
 /// Trains in a process of its own, so that its memory is its own; what a plan finds wrong is told here.
-fn train_there(recipe: Recipe, directory: &Path) -> Result<Receipt> {
+fn train_there(recipe: Recipe, directory: &Path, cache: CacheArgs) -> Result<Receipt> {
     let verb = if train::is_alone(&recipe) { "train" } else { "distill" };
     let text = recipe.to_toml()?;
-    Plan::new(recipe, train::options())?;
+    Plan::new(recipe, cache.apply(train::options()))?;
     let mut file = directory.as_os_str().to_owned();
     file.push(".toml");
     std::fs::create_dir_all(directory.parent().unwrap_or(Path::new(".")))?;
     std::fs::write(&file, text)?;
     let mut command = Command::new(program()?);
-    command.arg(verb).arg(&file).arg("--out").arg(directory).stdout(Stdio::null());
-    if directory.join("recipe.toml").is_file() {
+    command.arg(verb).arg(&file).arg("--out").arg(directory).args(cache.arguments()).stdout(Stdio::null());
+    if run::has_checkpoint(directory) {
         command.arg("--resume");
     }
-    let (status, peak_memory_bytes) = watch(command.spawn()?)?;
+    let Ended { status, peak_memory_bytes, error } = child::watch(command)?;
     if !status.success() {
         let again = format!("attar {verb} {} --out {}", Path::new(&file).display(), directory.display());
-        bail!("training ended with {status}\n  hint: `{again}` says why");
+        match error {
+            Some(error) => bail!("{error}\n  (training ended with {status}; alone: `{again}`)"),
+            None => bail!("training ended with {status} and without a word\n  hint: `{again}` trains it alone"),
+        }
     }
     let cost = Cost { call: *CALL, peak_memory_bytes };
     std::fs::write(directory.join(COST), serde_json::to_vec(&cost)?)?;
@@ -122,18 +127,6 @@ fn train_there(recipe: Recipe, directory: &Path) -> Result<Receipt> {
 /// This very program, even where another one has been built in its place since.
 fn program() -> Result<PathBuf> {
     Ok(if cfg!(target_os = "linux") { PathBuf::from("/proc/self/exe") } else { std::env::current_exe()? })
-}
-
-/// Waits for a process and tells the most memory it was seen to hold.
-fn watch(mut child: Child) -> Result<(ExitStatus, Option<u64>)> {
-    let mut peak = None;
-    loop {
-        peak = peak.max(memory::peak_of(child.id()));
-        match child.try_wait()? {
-            Some(status) => return Ok((status, peak)),
-            None => std::thread::sleep(Duration::from_millis(20)),
-        }
-    }
 }
 
 /// This call of the program.

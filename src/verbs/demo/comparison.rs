@@ -104,6 +104,7 @@ impl Comparison {
         let text = files::read(&search, files::MOST_TEXT).with_context(|| search.display().to_string())?;
         let search: serde_json::Value = serde_json::from_slice(&text).with_context(|| search.display().to_string())?;
         Ok(serde_json::json!({
+            "version": 1,
             "attar": env!("CARGO_PKG_VERSION"),
             "seed": seed,
             "seconds": seconds,
@@ -129,7 +130,7 @@ fn right(one: &Contender, test: &dyn Dataset, hashes: &[[u8; 32]]) -> Result<Vec
 
 fn row(one: &Contender, right: &[bool], engines: &EngineArgs) -> Result<Row> {
     let bundle = Bundle::open(&one.bundle)?;
-    let spec = engines.first()?;
+    let spec = engines.first();
     let options = Options { least_time: std::time::Duration::from_secs(1), ..Options::default() };
     let measured = bench::bench(&bundle, &[spec], &options)?;
     let measured = measured.first().context("nothing was measured")?;

@@ -18,6 +18,7 @@ use attar_infer::{Bundle, Certificate};
 use super::{export, train, verify};
 use crate::engines::EngineArgs;
 use crate::report;
+use attar_infer::cli::say;
 use comparison::{Comparison, Contender};
 
 /// Distils, exports, verifies and compares on a small real data set (Fashion-MNIST, 6,000 + 3,000 images) in a few minutes.
@@ -53,17 +54,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let mut contenders = vec![Contender::new("teacher", &demo.join("teacher"), None)];
     for (at, (name, title)) in STUDENTS.into_iter().enumerate() {
-        eprintln!("\n[{}/5] {title}", at + 1);
+        say(format!("\n[{}/5] {title}", at + 1));
         let (run, bundle) = (out.join(name), out.join(format!("{name}-bundle")));
         learn(&demo, name, &run, args)?;
         export::export(&run, &bundle, &attar_export::bundle::Options::default(), &args.engines)?;
         contenders.push(Contender::new(title, &bundle, Some(&run)));
     }
-    eprintln!("\n[4/5] verifying the student taught by CD + GKD + EDT on the test images");
+    say("\n[4/5] verifying the student taught by CD + GKD + EDT on the test images");
     let taught = out.join("distilled-bundle");
     let test = test_images(&demo)?;
     let certificate = certify(&taught, &*test, &args.engines)?;
-    eprintln!("[5/5] measuring");
+    say("[5/5] measuring");
     let comparison = Comparison::of(&contenders, &*test, &args.engines)?;
 
     let extras = report::run::Extras {
@@ -76,7 +77,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let receipt = comparison.receipt(args.seed, seconds, &certificate, &demo)?;
     std::fs::write(out.join("receipt.json"), serde_json::to_vec_pretty(&receipt)?)?;
     super::print(&match args.json {
-        true => serde_json::to_string_pretty(&receipt)?,
+        true => super::versioned(&receipt)?,
         false => summary(&comparison, &certificate, seconds, &out),
     })?;
     Ok(ExitCode::from(certificate.exit_code()))

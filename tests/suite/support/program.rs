@@ -19,6 +19,8 @@ pub(crate) struct Said {
 pub(crate) fn command(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_attar"));
     command.current_dir(folder).args(args);
+    // Tests leave nothing in the cache of whoever runs them.
+    command.env("ATTAR_CACHE_DIR", concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"));
     command
 }
 

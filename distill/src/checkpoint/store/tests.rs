@@ -24,11 +24,13 @@ fn checkpoint(epochs_done: usize) -> Checkpoint {
         resumed: 0,
         threads: 1,
         recipe_sha256: String::new(),
-        data: Data { train: String::new(), test: String::new() },
+        data: Data { train: String::new(), test: String::new(), test_before: Vec::new() },
         init_sha256: None,
         teachers: BTreeMap::new(),
         teacher_top1: BTreeMap::new(),
         teacher_checks: BTreeMap::new(),
+        extended: Vec::new(),
+        rollbacks: Vec::new(),
     };
     Checkpoint { model: weights.clone(), trainer: weights, state }
 }

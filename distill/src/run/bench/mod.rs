@@ -29,7 +29,7 @@ use crate::optim::OptimiserSpec;
 use crate::params::Params;
 use crate::plan::{Cast, PlannedLoss, Source, available_threads};
 use crate::precision::Precision;
-use crate::recipe::{LossSection, TeacherNorm, TrainSection, Update};
+use crate::recipe::{LossSection, OnDivergence, TeacherNorm, TrainSection, Update};
 use crate::teacher::ZooTeacher;
 
 pub use batches::{generate, save};
@@ -197,7 +197,7 @@ fn take(learner: &mut Learner, batches: &[Batch], done: &mut usize, steps: usize
     let mut split = Split::default();
     let mut losses = Vec::with_capacity(steps);
     for _ in 0..steps {
-        let at = Position { epoch: 1, step: *done, steps_per_epoch: usize::MAX };
+        let at = Position { epoch: 1, step: *done, part: 0, steps_per_epoch: usize::MAX };
         let outcome = learner.step(std::slice::from_ref(&batches[*done % batches.len()]), at)?;
         split += outcome.split;
         losses.push(outcome.loss);
@@ -216,6 +216,7 @@ fn train(case: &Case) -> TrainSection {
     TrainSection {
         epochs: 1,
         batch: case.batch,
+        accumulate: None,
         learning_rate: case.learning_rate.into(),
         optimiser: OptimiserSpec::Sgd {
             momentum: 0.9,
@@ -223,13 +224,17 @@ fn train(case: &Case) -> TrainSection {
             weight_decay: 5e-4,
             no_decay_norm_and_bias: false,
         },
+        learning_rate_factors: Vec::new(),
+        freeze: Vec::new(),
         update: Update::Together,
         clip: None,
         ema: None,
         precision: case.precision,
         threads: case.threads,
         eval_every: 1,
+        patience: None,
         checkpoint_every_steps: None,
+        on_divergence: OnDivergence::Stop,
         report_best_on_test: false,
     }
 }

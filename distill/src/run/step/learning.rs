@@ -114,7 +114,7 @@ fn learn(case: &Case) -> (f64, f64) {
 
 /// Thirty steps, each an epoch of its own.
 fn steps(learner: &mut Learner) -> impl Iterator<Item = Outcome> + '_ {
-    (1..=STEPS).map(|epoch| learner.step(&[batch()], Position { epoch, step: 0, steps_per_epoch: 1 }).unwrap())
+    (1..=STEPS).map(|epoch| learner.step(&[batch()], Position { epoch, step: 0, part: 0, steps_per_epoch: 1 }).unwrap())
 }
 
 fn recipe(losses: &str) -> Recipe {

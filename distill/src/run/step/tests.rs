@@ -7,6 +7,7 @@ use attar_models::{Graph, generated};
 use candle_core::Device;
 
 mod features;
+mod many;
 
 use super::*;
 use crate::network::Network;
@@ -107,7 +108,7 @@ fn loaded() -> Vec<Look> {
 }
 
 fn at(epoch: usize) -> Position {
-    Position { epoch, step: 0, steps_per_epoch: 10 }
+    Position { epoch, step: 0, part: 0, steps_per_epoch: 10 }
 }
 
 /// The loss with every parameter in `group` moved by `by` times its gradient.

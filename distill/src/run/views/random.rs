@@ -11,7 +11,8 @@ pub(in crate::run) fn generator(seed: u64, at: Position, purpose: &str) -> ChaCh
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
     key[8..16].copy_from_slice(&(at.epoch as u64).to_le_bytes());
-    key[16..24].copy_from_slice(&(at.step as u64).to_le_bytes());
+    // The first batch of a step has the key that steps of one batch have.
+    key[16..24].copy_from_slice(&(at.step as u64 | (at.part as u64) << 40).to_le_bytes());
     key[24..].copy_from_slice(&short(purpose));
     ChaCha8Rng::from_seed(key)
 }
@@ -98,10 +99,11 @@ mod tests {
 
     #[test]
     fn purposes_and_places_draw_apart() {
-        let at = |epoch, step| Position { epoch, step, steps_per_epoch: 10 };
+        let at = |epoch, step| Position { epoch, step, part: 0, steps_per_epoch: 10 };
         let first = |at, purpose| generator(3, at, purpose).random::<u64>();
         let base = first(at(1, 2), "dropout");
         assert_eq!(base, first(at(1, 2), "dropout"));
+        assert_ne!(base, first(Position { part: 1, ..at(1, 2) }, "dropout"));
         for other in [first(at(2, 2), "dropout"), first(at(1, 3), "dropout"), first(at(1, 2), "a long name of a view")]
         {
             assert_ne!(base, other);

@@ -1,14 +1,8 @@
-//! `attar-infer`: a bundle at work, without anything that trains. Exit codes: 0 fine or equivalent, 1 worse, 2 error,
-//! 3 inconclusive or numbers only.
-
-mod bench;
-mod common;
-mod doctor;
-mod predict;
-mod verify;
+//! `attar-infer`: a bundle at work, without anything that trains. Exit codes: `docs/exit-codes.md`.
 
 use std::process::ExitCode;
 
+use attar_infer::cli::{self, Exit, bench, doctor, predict, selftest, verify};
 use clap::{Parser, Subcommand};
 
 /// Classifies images with a bundle, verifies that it decides like the network that was trained, and measures it.
@@ -19,35 +13,36 @@ struct Arguments {
     verb: Verb,
 }
 
+/// What its help calls it.
+const PROGRAM: &str = "attar-infer";
+
 #[derive(Debug, Subcommand)]
 enum Verb {
-    Predict(predict::Arguments),
-    Verify(verify::Arguments),
-    Bench(bench::Arguments),
-    Doctor(doctor::Arguments),
+    #[command(after_help = predict::examples(PROGRAM))]
+    Predict(predict::Args),
+    #[command(after_help = verify::examples(PROGRAM))]
+    Verify(verify::Args),
+    #[command(after_help = selftest::examples(PROGRAM))]
+    Selftest(selftest::Args),
+    #[command(after_help = bench::examples(PROGRAM))]
+    Bench(bench::Args),
+    #[command(after_help = doctor::examples(PROGRAM))]
+    Doctor(doctor::Args),
 }
-
-/// What an error exits with.
-const ERROR: u8 = 2;
 
 fn main() -> ExitCode {
-    let done = match Arguments::parse().verb {
-        Verb::Predict(arguments) => predict::run(&arguments),
-        Verb::Verify(arguments) => verify::run(&arguments),
-        Verb::Bench(arguments) => bench::run(&arguments),
-        Verb::Doctor(arguments) => doctor::run(&arguments),
+    let verb = Arguments::parse().verb;
+    cli::interrupt::watch("interrupted");
+    let done = match &verb {
+        Verb::Predict(args) => predict::run(args),
+        Verb::Verify(args) => verify::run(args, &mut cli::progress("verifying")),
+        Verb::Selftest(args) => selftest::run(args),
+        Verb::Bench(args) => bench::run(args),
+        Verb::Doctor(args) => doctor::run(args),
     };
-    ExitCode::from(done.unwrap_or_else(|error| {
-        eprintln!("error: {}", told(&error));
-        ERROR
-    }))
-}
-
-/// The error and its causes in one line each said once: the libraries' messages already hold what the system said.
-fn told(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.contains(&cause) {
-        true => said,
-        false if said.is_empty() => cause,
-        false => format!("{said}: {cause}"),
-    })
+    let exit = done.unwrap_or_else(|error| {
+        cli::complain(&cli::told(&error));
+        Exit::of(&error)
+    });
+    exit.into()
 }

@@ -8,7 +8,7 @@ mod object;
 use std::collections::BTreeMap;
 
 use self::names::Call;
-pub(super) use self::object::{Arena, Element, Id, Object, Tensor};
+pub(super) use self::object::{Arena, ByteArray, Element, Id, Object, Tensor};
 
 /// More opcodes, and items of dictionaries, than any checkpoint needs (a ResNet-152 takes some 60 000).
 const MOST_STEPS: usize = 1 << 21;
@@ -89,7 +89,7 @@ impl<'a> Machine<'a> {
             b'c' => self.global_of_lines()?,
             0x93 => self.global_of_stack()?,
             b'R' | 0x81 => self.call()?,
-            b'b' => drop(self.pop()?), // BUILD: attributes of an object, which carry no tensors of a state dict
+            b'b' => self.build()?,
             b'Q' => self.persistent()?,
             other => return Err(format!("opcode 0x{other:02x} is not one of a checkpoint")),
         }
@@ -169,9 +169,10 @@ impl<'a> Machine<'a> {
     /// Text, or a byte string: names of Python 2 are byte strings, others do not matter.
     fn text(&mut self, width: usize) -> Result<(), String> {
         let length = self.number(width)?;
+        let start = self.at;
         let object = match std::str::from_utf8(self.take(length)?) {
             Ok(text) => Object::Str(text.to_owned()),
-            Err(_) => Object::Other("bytes"),
+            Err(_) => Object::Raw { start, end: self.at },
         };
         self.push(object);
         Ok(())
@@ -256,6 +257,16 @@ impl<'a> Machine<'a> {
         let (arguments, callable) = (self.pop()?, self.pop()?);
         let called = names::call(self.arena, callable, arguments)?;
         self.answer(called)
+    }
+
+    /// BUILD: the content of an array of numpy, or attributes of an object, which carry no tensors of a state dictionary.
+    fn build(&mut self) -> Result<(), String> {
+        let (state, built) = (self.pop()?, self.top()?);
+        if *self.arena.get(built) == Object::Unfilled {
+            let filled = names::filled(self.arena, state)?;
+            *self.arena.get_mut(built) = filled;
+        }
+        Ok(())
     }
 
     fn persistent(&mut self) -> Result<(), String> {

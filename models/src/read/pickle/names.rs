@@ -1,7 +1,7 @@
 //! What the few names that a state dictionary needs would build, and which names a file is refused for. Nothing is ever
 //! called: a name that is not here builds an object without a meaning.
 
-use super::object::{Arena, Element, Id, Object, Storage, Tensor};
+use super::object::{Arena, ByteArray, Element, Id, Object, Storage, Tensor};
 
 /// Modules that have no business in a checkpoint: a file that names them wants to run something.
 const REFUSED_MODULES: [&str; 17] = [
@@ -78,7 +78,29 @@ pub(super) fn call(arena: &Arena, callable: Id, arguments: Id) -> Result<Call, S
             tensor(arena, [*storage, *offset, *shape, *strides]).map(Call::New)
         }
         ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state", [data, ..]) => Ok(Call::Same(*data)),
+        ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct", _) => Ok(Call::New(Object::Unfilled)),
+        ("numpy", "dtype", [name, ..]) => {
+            let is_bytes = matches!(arena.name(*name), Some("u1" | "|u1" | "uint8"));
+            Ok(Call::New(Object::ElementType(is_bytes)))
+        }
+        ("_codecs", "encode", [text, encoding]) if matches!(arena.name(*encoding), Some("latin1" | "latin-1")) => {
+            Ok(Call::New(Object::Latin(*text)))
+        }
         _ => Ok(Call::New(Object::Built(callable))),
+    }
+}
+
+/// An array of numpy out of its state: version, shape, element type, whether columns come first, bytes. One of another element
+/// type is nothing that is known here.
+pub(super) fn filled(arena: &Arena, state: Id) -> Result<Object, String> {
+    let Object::Tuple(state) = arena.get(state) else { return Ok(Object::Other("numpy.ndarray")) };
+    let [_, shape, element, by_columns, elements] = state.as_slice() else { return Ok(Object::Other("numpy.ndarray")) };
+    match (arena.get(*element), arena.get(*by_columns), counts(arena, *shape)) {
+        (Object::ElementType(true), Object::Bool(false), Some(shape)) => {
+            Ok(Object::Bytes(ByteArray { shape, elements: *elements }))
+        }
+        (Object::ElementType(true), ..) => Err("an array of numpy that is not stored row by row".to_owned()),
+        _ => Ok(Object::Other("array of other than unsigned bytes")),
     }
 }
 

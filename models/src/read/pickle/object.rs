@@ -25,6 +25,19 @@ pub(in crate::read) enum Object {
     Global(String, String),
     Storage(Storage),
     Tensor(Tensor),
+    /// A byte string that is no text: where it is in the file.
+    Raw {
+        start: usize,
+        end: usize,
+    },
+    /// The bytes that a text of Latin letters stands for: the id of the text.
+    Latin(Id),
+    /// Numpy's unsigned bytes as an element type, where `true`; any other type otherwise.
+    ElementType(bool),
+    /// An array of numpy that has no content yet.
+    Unfilled,
+    /// An array of unsigned bytes.
+    Bytes(ByteArray),
     /// What a name without a meaning here would have built: the id of the name.
     Built(Id),
     /// Something else without a meaning here.
@@ -51,6 +64,14 @@ pub(in crate::read) struct Tensor {
     pub(in crate::read) offset: usize,
     pub(in crate::read) shape: Vec<usize>,
     pub(in crate::read) strides: Vec<usize>,
+}
+
+/// An array of unsigned bytes, row by row.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::read) struct ByteArray {
+    pub(in crate::read) shape: Vec<usize>,
+    /// Where its bytes are: [`Object::Raw`], [`Object::Str`] or [`Object::Latin`].
+    pub(in crate::read) elements: Id,
 }
 
 /// Element types that become `f32`.
@@ -148,6 +169,9 @@ impl Arena {
             Object::Global(module, name) => format!("{module}.{name}"),
             Object::Storage(_) => "storage".to_owned(),
             Object::Tensor(_) => "tensor".to_owned(),
+            Object::Raw { .. } | Object::Latin(_) => "bytes".to_owned(),
+            Object::ElementType(_) => "numpy.dtype".to_owned(),
+            Object::Unfilled | Object::Bytes(_) => "numpy.ndarray".to_owned(),
             Object::Built(callable) => match self.get(*callable) {
                 Object::Global(module, name) => format!("{module}.{name}"),
                 _ => "object".to_owned(),

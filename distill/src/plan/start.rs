@@ -1,0 +1,134 @@
+//! The weights that a student starts from: where they lie, which of them are meant, and in which order its classes stand.
+
+use std::path::{Path, PathBuf};
+
+use attar_models::classes::align;
+use attar_models::rename::{self, Fitted, Head};
+use attar_models::{Card, Graph, files, read};
+use candle_core::Device;
+
+use super::fail;
+use crate::error::{Error, Result};
+use crate::hash::file_sha256;
+use crate::params::Params;
+use crate::recipe::{Recipe, StartHead, StartSection};
+
+/// Where a student starts.
+pub(super) struct Start {
+    pub(super) params: Params,
+    /// sha256 of the file of weights, where there is one.
+    pub(super) sha256: Option<String>,
+    /// What people should know of it.
+    pub(super) notes: Vec<String>,
+}
+
+impl Start {
+    /// Random, or what `student.init` names.
+    pub(super) fn of(recipe: &Recipe, student: &Graph, classes: &[String], device: &Device) -> Result<Self> {
+        let Some(section) = &recipe.student.init else {
+            let params = Params::init(student, recipe.seed, "", device)?;
+            return Ok(Self { params, sha256: None, notes: Vec::new() });
+        };
+        let (file, card) = locate(section)?;
+        let mut notes = Vec::new();
+        let head = match (section.head, card) {
+            (StartHead::New, _) => Head::New,
+            (StartHead::Given, Some((card, labels))) => by_name(classes, &labels, &card, &mut notes)?,
+            (StartHead::Given, None) => Head::Given,
+        };
+        let Fitted { mut weights, fresh, notes: said } = weights(student, &file, section.key.as_deref(), &head)?;
+        notes.extend(said);
+        if !fresh.is_empty() {
+            let mut anew = Params::init(student, recipe.seed, "", device)?;
+            anew.retain(|name| fresh.iter().any(|own| own == name));
+            weights.0.extend(anew.to_weights()?.0);
+            notes.push(format!("{} start anew", fresh.join(" and ")));
+        }
+        let notes = notes.into_iter().map(|note| format!("student.init: {note}")).collect();
+        let params = Params::from_weights(student, &weights, device)?;
+        Ok(Self { params, sha256: Some(file_sha256(&file)?), notes })
+    }
+}
+
+/// The weights of a file under the names of `graph`.
+pub(super) fn weights(graph: &Graph, file: &Path, key: Option<&str>, head: &Head) -> Result<Fitted> {
+    let read::Loaded { weights, note, .. } = read::keyed(file, key)?;
+    let mut fitted = rename::fit_head(graph, weights, head).map_err(|error| match error {
+        attar_models::Error::Mismatch { network, problem } => {
+            let taken = note.as_ref().map(|note| format!("\n  note: {note}")).unwrap_or_default();
+            let problem = format!("{problem}{taken}\n  in {}", file.display());
+            attar_models::Error::Mismatch { network, problem }
+        }
+        other => other,
+    })?;
+    fitted.notes.splice(0..0, note);
+    Ok(fitted)
+}
+
+/// The head's rows in the order of the data's classes.
+fn by_name(classes: &[String], labels: &[String], card: &Path, notes: &mut Vec<String>) -> Result<Head> {
+    if labels.is_empty() {
+        return Ok(Head::Given);
+    }
+    let aligned = align(classes, labels).map_err(|problem| {
+        let problem = format!(
+            "the weights are of other classes, by {}: {problem}\n  hint: to fine-tune, let the last layer start anew: \
+             student.init = {{ path = \"...\", head = \"new\" }}",
+            card.display()
+        );
+        fail("student.init", problem)
+    })?;
+    let is_same = aligned.is_identity();
+    notes.extend(aligned.note);
+    Ok(if is_same { Head::Given } else { Head::Rows { columns: aligned.columns, of: aligned.of } })
+}
+
+/// A card and the classes that it names.
+type Labels = (PathBuf, Vec<String>);
+
+/// The file of weights, and the classes of the card that goes with it.
+fn locate(section: &StartSection) -> Result<(PathBuf, Option<Labels>)> {
+    let path = &section.path;
+    if !path.is_dir() {
+        return Ok((path.clone(), card_of(path)));
+    }
+    for (name, is_run) in [("card.json", true), ("config.json", false)] {
+        let beside = path.join(name);
+        if !beside.is_file() {
+            continue;
+        }
+        let text =
+            files::read_text(&beside, files::MOST_TEXT).map_err(|source| Error::Io { path: beside.clone(), source })?;
+        let card = Card::from_json(&text, &beside)?;
+        let last = card.provenance.checkpoint.as_deref().is_some_and(|which| which.starts_with("last"));
+        let inside = match (is_run, last) {
+            (true, true) => "checkpoints/last/model.safetensors",
+            (true, false) => "checkpoints/best/model.safetensors",
+            (false, _) => "model.safetensors",
+        };
+        return Ok((path.join(inside), Some((beside, card.labels))));
+    }
+    let last = path.join("checkpoints/last/model.safetensors");
+    let hint = match last.is_file() {
+        true => format!("the run is not finished; its last weights are {}", last.display()),
+        false => "name a file of weights, a finished run or a bundle".to_owned(),
+    };
+    Err(fail("student.init", format!("{} has no card.json and no config.json\n  hint: {hint}", path.display())))
+}
+
+/// The classes of a `model.safetensors` of ours, by the card of its bundle or run. Another program's `config.json` beside it
+/// is none.
+fn card_of(file: &Path) -> Option<Labels> {
+    if file.file_name()? != "model.safetensors" {
+        return None;
+    }
+    let folder = file.parent()?;
+    let run = folder.parent().filter(|above| above.ends_with("checkpoints")).and_then(Path::parent);
+    let places =
+        [Some(folder.join("config.json")), Some(folder.join("card.json")), run.map(|run| run.join("card.json"))];
+    places.into_iter().flatten().find_map(|place| {
+        let text = files::read_text(&place, files::MOST_TEXT).ok()?;
+        let card = Card::from_json(&text, &place).ok()?;
+        Some((place, card.labels))
+    })
+}
