@@ -41,7 +41,10 @@ fn every_mistake_is_named() {
         (&["teachers.big.bn=frozen"], &["teachers.big", "known: running, batch"]),
         (&["teachers.big.from.path=nowhere"], &["nowhere"]),
         (&["teachers.big.from={ kind = \"weights\", path = \"w.safetensors\" }"], &["teachers.big", "never guessed"]),
-        (&["data.source.classes=[\"bottom\", \"middle\", \"top\"]"], &["teachers.big", "another order"]),
+        (
+            &["data.source.classes=[\"bottom\", \"middle\", \"roof\"]"],
+            &["teachers.big was trained on other classes", "`roof`"],
+        ),
         (&["data.source.classes=[\"a\", \"b\", \"c\", \"d\"]"], &["teachers.big", "has 3 classes, the data 4"]),
         (&["train.ema=1.0"], &["train.ema"]),
         (&["train.update=in-turn"], &["train.update: `in-turn`, but the recipe has no [[peers]]"]),
