@@ -13,7 +13,10 @@ use crate::progress;
 use crate::report::run::Extras;
 use crate::report::{self, Images};
 
-/// Options of `attar verify`.
+/// Compares a bundle in every runtime with the answers of the network that was trained, and gives a verdict.
+///
+/// Exit codes: 0 equivalent, 1 worse, or goldens beyond what their precision allows, 3 inconclusive or numbers only (no
+/// labelled images), 2 any error.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

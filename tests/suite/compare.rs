@@ -31,7 +31,7 @@ impl Bench {
     }
 
     fn compare(&self, more: &[&str]) -> Said {
-        let short = ["--set", "train.epochs=1", "--set", "data.test_subset=200", "--out", "out"];
+        let short = ["--set", "train.epochs=1", "--set", "data.test_subset=200", "--allow-idle", "--out", "out"];
         attar(self.folder.path(), &[&["compare"], more, &short[..]].concat())
     }
 

@@ -25,7 +25,7 @@ use summary::Summary;
 /// same; then the exit code is 2. Data, student, epochs and batch must be the same in all recipes.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Columns: accuracies are in percent, mean ± standard deviation over the seeds, after the last epoch and of the best epoch by\nvalidation; differences to the recipe compared with are taken seed by seed. NLL, ECE and the share of decisions that equal\nthe teacher's are those of the exported weights. `step` is the time of a step, evaluations included, in units of the other\nrecipe's; with a * it was taken by another call, perhaps on a busier machine.\n`memory` is the most that the process that trained held.\n\nExamples:\n  attar compare recipes/fashion-mnist/*.toml --seeds 3 --out runs/compare\n  attar compare recipes/fashion-mnist/*.toml --against alone --set train.epochs=2 --seeds 1 --out runs/short"
+    after_help = "Columns: accuracies are in percent, mean ± standard deviation over the seeds, after the last epoch and of the best epoch by\nvalidation; differences to the recipe compared with are taken seed by seed. NLL, ECE and the share of decisions that equal\nthe teacher's are those of the exported weights. `step` is the time of a step, evaluations included, in units of the other\nrecipe's; with a * it was taken by another call, perhaps on a busier machine.\n`memory` is the most that the process that trained held.\n\nExamples:\n  attar compare recipes/fashion-mnist/*.toml --seeds 3 --out runs/compare\n  attar compare recipes/fashion-mnist/*.toml --against alone --set train.epochs=2 --seeds 1 --allow-idle --out runs/short"
 )]
 pub(crate) struct Args {
     /// Recipes; each is called by the name of its file.
@@ -51,6 +51,9 @@ pub(crate) struct Args {
     json: bool,
     #[command(flatten)]
     cache: crate::source::CacheArgs,
+    /// Train recipes in which something does nothing, e.g. a loss that would join in an epoch after the last: for trials.
+    #[arg(long)]
+    allow_idle: bool,
 }
 
 /// A recipe to be trained with some seeds.
@@ -64,8 +67,6 @@ struct Contender {
 /// `compare.json`.
 #[derive(Debug, Serialize)]
 struct Comparison {
-    /// Of this layout.
-    version: u32,
     /// Program and version.
     attar: &'static str,
     /// The recipe that the others are compared with.
@@ -167,7 +168,6 @@ impl Comparison {
         let last = |method: &Method| method.summary.last.map_or(f64::NEG_INFINITY, |spread| spread.mean);
         methods.sort_by(|a, b| last(b).total_cmp(&last(a)));
         Self {
-            version: 1,
             attar: env!("CARGO_PKG_VERSION"),
             against: contenders[against].name.clone(),
             seeds,
