@@ -61,7 +61,7 @@ impl<T: Serialize> Versioned<T> {
     /// Prints it, indented.
     ///
     /// # Errors
-    /// As [`print`].
+    /// As [`print()`].
     pub fn print(&self) -> Result<()> {
         print(&serde_json::to_string_pretty(self)?)
     }
