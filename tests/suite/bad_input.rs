@@ -177,8 +177,8 @@ fn a_teacher_that_does_not_fit_the_data() {
     let plan = |setting: &str| scene.attar(&["distill", "student.toml", "--dry-run", "--set", setting]);
     let labels: Vec<String> = (0..11).map(|class| format!("\"c{class}\"")).collect();
     let classes = |names: &[String]| format!("data.source.classes=[{}]", names.join(", "));
-    plan(&classes(&labels)).fails(&["teacher `big`", "11 of 11 classes are not there: `c0`", "hint"]);
-    plan(&classes(&labels[..10])).fails(&["teacher `big`", "was trained on other classes", "`c0`"]);
+    plan(&classes(&labels)).fails(&["teachers.big", "11 of 11 classes are not there: `c0`", "hint"]);
+    plan(&classes(&labels[..10])).fails(&["teachers.big", "was trained on other classes", "`c0`"]);
     plan("data.preprocessing.crop=[20, 10]").fails(&["teachers.big", "come to it squeezed", "hint"]);
     let bare = "teachers.big.from={ kind = \"weights\", path = \"runs/teacher/checkpoints/best/model.safetensors\" }";
     plan(bare).fails(&["teachers.big", "mean and std are never guessed"]);

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use attar_distill::run::{self, Receipt, TestMeasures};
-use attar_distill::{Plan, Recipe};
+use attar_distill::{Plan, PlanOptions, Recipe};
 use attar_infer::bundle::{Predictions, Split};
 use attar_infer::cli;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,6 @@ use super::child::{self, Ended};
 use super::{Args, Contender};
 use crate::report::Metrics;
 use crate::report::run::read_receipt;
-use crate::source::CacheArgs;
 use crate::verbs::train;
 
 /// A run and what came of it.
@@ -82,14 +81,14 @@ fn train_one(contender: &Contender, seed: u64, directory: &Path, args: &Args) ->
     let recipe = Recipe::load(&contender.path, &settings)?;
     let mut last = None;
     let generations = recipe.generations(directory)?;
-    Plan::check_generations(&generations, false)?;
+    Plan::check_generations(&generations, args.allow_idle)?;
     for (recipe, directory) in generations {
         let receipt = match train::finished(&recipe, &directory)? {
             Some(receipt) => {
                 cli::say(format_args!("done already: {}", directory.display()));
                 receipt
             }
-            None => train_there(recipe, &directory, args.cache)?,
+            None => train_there(recipe, &directory, args)?,
         };
         last = Some((receipt, directory));
     }
@@ -98,16 +97,20 @@ fn train_one(contender: &Contender, seed: u64, directory: &Path, args: &Args) ->
 }
 
 /// Trains in a process of its own, so that its memory is its own; what a plan finds wrong is told here.
-fn train_there(recipe: Recipe, directory: &Path, cache: CacheArgs) -> Result<Receipt> {
+fn train_there(recipe: Recipe, directory: &Path, args: &Args) -> Result<Receipt> {
     let verb = if train::is_alone(&recipe) { "train" } else { "distill" };
     let text = recipe.to_toml()?;
-    Plan::new(recipe, cache.apply(train::options()))?;
+    let options = PlanOptions { allow_idle: args.allow_idle, ..train::options() };
+    Plan::new(recipe, args.cache.apply(options))?;
     let mut file = directory.as_os_str().to_owned();
     file.push(".toml");
     std::fs::create_dir_all(directory.parent().unwrap_or(Path::new(".")))?;
     std::fs::write(&file, text)?;
     let mut command = Command::new(program()?);
-    command.arg(verb).arg(&file).arg("--out").arg(directory).args(cache.arguments()).stdout(Stdio::null());
+    command.arg(verb).arg(&file).arg("--out").arg(directory).args(args.cache.arguments()).stdout(Stdio::null());
+    if args.allow_idle {
+        command.arg("--allow-idle");
+    }
     if run::has_checkpoint(directory) {
         command.arg("--resume");
     }
