@@ -164,6 +164,7 @@ fn a_resolved_loss_reads_back_equal_with_its_defaults_spelled_out() {
 fn the_catalog_names_every_setting_and_its_default() {
     for entry in catalog() {
         let needed = match entry.kind {
+            "cross-entropy" => "class_weights = \"balanced\"",
             "kd" => "temperature = 1",
             "ttm" => "gamma = 0.2",
             "wkd-l" => "cost = \"equal\"",

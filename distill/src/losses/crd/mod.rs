@@ -236,6 +236,10 @@ impl Crd {
 }
 
 impl Loss for Crd {
+    fn remembers_images(&self) -> bool {
+        true
+    }
+
     fn taps(&self) -> Taps {
         self.embedding.taps()
     }
