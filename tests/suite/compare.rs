@@ -121,6 +121,9 @@ fn unequal_recipes_are_refused_before_anything_is_trained() {
     bench.compare(&["ce.toml", "--seeds", "0"]).fails(&["--seeds"]);
     bench.compare(&["nowhere.toml"]).fails(&["nowhere.toml"]);
     assert!(!bench.path("out").exists());
+    let noted = format!("note = \"easier than its paper\"\n{}", read(&bench.path("ce.toml")));
+    std::fs::write(bench.path("ce.toml"), noted).unwrap();
     let said = bench.compare(&["ce.toml", "kd.toml", "--unequal", "--seeds", "1"]).ok();
+    assert!(said.out.contains("ce (note)") && said.out.contains("note: ce: easier than its paper"), "{}", said.out);
     assert!(said.out.contains("NOT EQUAL: train.batch: 12 in ce, 24 in kd"), "{}", said.out);
 }

@@ -105,6 +105,23 @@ fn every_scheme_trains() {
     }
 }
 
+#[test]
+fn nothing_in_a_comparison_or_in_the_demo_does_nothing() {
+    let scene = Scene::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for folder in ["recipes/compare", "recipes/cifar100", "recipes/fashion-mnist", "demo"] {
+        let files = std::fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        for path in files.filter(|path| path.extension().is_some_and(|extension| extension == "toml")) {
+            // As long as it says, so that every loss gets its turn.
+            let epochs = format!("train.epochs={}", Recipe::load(&path, &[]).unwrap().train.epochs);
+            let recipe = small(&scene, &path, &[&epochs]);
+            if let Err(error) = Plan::new(recipe, PlanOptions::default()) {
+                assert!(!error.to_string().contains("--allow-idle"), "{}: {error}", path.display());
+            }
+        }
+    }
+}
+
 /// The first generation has no teacher and goes without the loss that is wrong.
 #[test]
 fn a_mistake_in_a_later_generation_is_found_before_the_first_trains() {

@@ -43,6 +43,9 @@ pub(crate) struct Args {
     /// Compare recipes although data, student, epochs or batch differ.
     #[arg(long)]
     unequal: bool,
+    /// Carry out recipes in which something does nothing, such as a loss whose weight is 0 in every epoch: for trials.
+    #[arg(long)]
+    allow_idle: bool,
     /// Change a setting of every recipe, dotted: `train.epochs=2`.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
