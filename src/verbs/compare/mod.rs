@@ -54,9 +54,6 @@ pub(crate) struct Args {
     json: bool,
     #[command(flatten)]
     cache: crate::source::CacheArgs,
-    /// Train recipes in which something does nothing, e.g. a loss that would join in an epoch after the last: for trials.
-    #[arg(long)]
-    allow_idle: bool,
 }
 
 /// A recipe to be trained with some seeds.
