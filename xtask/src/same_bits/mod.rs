@@ -67,7 +67,8 @@ fn checkout(base: &str, place: &Path) -> Result<PathBuf> {
 /// Builds `attar` of a work tree and returns its path.
 fn build(tree: &Path, target: &Path) -> Result<PathBuf> {
     let mut command = cargo::command();
-    command.args(["build", "--release", "--locked", "--package", "attar", "--bin", "attar"]).current_dir(tree);
+    // The whole workspace, so that crates are built with the features that the tests build them with, and once.
+    command.args(["build", "--release", "--locked", "--workspace"]).current_dir(tree);
     let status = command.env("CARGO_TARGET_DIR", target).stdout(Stdio::null()).status();
     ensure!(status.context("cargo could not be started")?.success(), "{} does not build", tree.display());
     Ok(target.join("release").join(format!("attar{}", std::env::consts::EXE_SUFFIX)))
