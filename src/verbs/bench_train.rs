@@ -8,13 +8,13 @@ use attar_distill::run::Part;
 use attar_distill::run::bench::{self, Case, Round, Trainer};
 use attar_distill::{DeviceChoice, Precision};
 use attar_infer::bench::memory;
+use attar_infer::cli::say;
 use attar_models::zoo::{self, NetworkSpec, Stem};
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 
 use super::print;
 use crate::table;
-use attar_infer::cli::say;
 
 /// Different batches that the steps walk through.
 const BATCHES: usize = 4;

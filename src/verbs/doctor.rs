@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 use attar_distill::DeviceChoice;
 use attar_distill::check::{self, OpCheck};
+use attar_infer::cli::say;
 use attar_infer::engine::{self, Availability};
 use serde::Serialize;
 
 use super::print;
 use crate::{engines, table};
-use attar_infer::cli::say;
 
 /// Says what this machine and this build can do: devices, SIMD, threads, runtimes and where they were found.
 ///

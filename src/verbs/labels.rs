@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use attar_distill::labels::{self, Told};
 use attar_distill::{Plan, PlanOptions, Recipe};
+use attar_infer::cli::say;
 
 use super::train::options;
 use crate::source::CacheArgs;
-use attar_infer::cli::say;
 
 /// Writes a teacher's answers to the augmented training images of a recipe, so that students learn from them without it.
 ///

@@ -7,12 +7,12 @@ use attar_data::Source;
 use attar_distill::losses::LossSpec;
 use attar_distill::run::{self, Receipt};
 use attar_distill::{Plan, PlanOptions, Recipe};
+use attar_infer::cli::say;
 
 use crate::onnx_teacher;
 use crate::progress::{self, Progress};
 use crate::report;
 use crate::source::{CacheArgs, source};
-use attar_infer::cli::say;
 
 use super::new::{self, Wishes};
 

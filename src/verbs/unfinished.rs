@@ -5,10 +5,10 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use attar_distill::run::{self, RunState};
 use attar_distill::{Plan, Recipe};
+use attar_infer::cli::say;
 
 use super::train;
 use crate::progress::Progress;
-use attar_infer::cli::say;
 
 /// The last checkpoint of a run that is not finished, in a folder of its own as a finished run leaves it.
 pub(super) fn leave(directory: &Path) -> Result<tempfile::TempDir> {

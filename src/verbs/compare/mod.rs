@@ -11,11 +11,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use attar_distill::Recipe;
+use attar_infer::cli::say;
 use attar_models::Error;
 use serde::Serialize;
 
 use super::print;
-use attar_infer::cli::say;
 use runs::Run;
 use summary::Summary;
 

@@ -12,13 +12,13 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use attar_data::Dataset;
 use attar_distill::{Plan, Recipe};
+use attar_infer::cli::say;
 use attar_infer::parity;
 use attar_infer::{Bundle, Certificate};
 
 use super::{export, train, verify};
 use crate::engines::EngineArgs;
 use crate::report;
-use attar_infer::cli::say;
 use comparison::{Comparison, Contender};
 
 /// Distils, exports, verifies and compares on a small real data set (Fashion-MNIST, 6,000 + 3,000 images) in a few minutes.
