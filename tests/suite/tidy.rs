@@ -5,13 +5,21 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What each room may depend on among the others, and which heavy dependency is its own.
-const ROOMS: [(&str, &[&str], &[&str]); 6] = [
+const ROOMS: [(&str, &[&str], &[&str]); 10] = [
     ("models", &[], &["safetensors"]),
-    ("data", &["models"], &["image"]),
     ("kernels", &[], &["pulp"]),
-    ("distill", &["models", "data", "kernels"], &["candle-core", "safetensors"]),
-    ("export", &["models"], &["prost", "safetensors"]),
-    ("infer", &["models", "data"], &["tract-onnx", "ort", "safetensors"]),
+    ("pixels", &[], &["image"]),
+    ("measures", &[], &[]),
+    ("formats", &["models", "pixels", "measures"], &["safetensors"]),
+    ("exec", &["models", "kernels", "measures"], &["candle-core"]),
+    ("data", &["models", "formats", "pixels", "measures"], &["image"]),
+    (
+        "distill",
+        &["models", "kernels", "pixels", "measures", "formats", "exec", "data"],
+        &["candle-core", "safetensors"],
+    ),
+    ("export", &["models", "formats", "pixels"], &["prost", "safetensors"]),
+    ("infer", &["models", "formats", "pixels", "measures", "data"], &["tract-onnx", "ort", "safetensors"]),
 ];
 
 const HEAVY: [&str; 7] = ["safetensors", "image", "pulp", "candle-core", "prost", "tract-onnx", "ort"];

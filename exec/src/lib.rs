@@ -1,0 +1,1 @@
+//! How a network runs and learns on tensors: executor, operations, parameters, optimisers.

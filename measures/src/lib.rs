@@ -1,0 +1,1 @@
+//! What numbers say about numbers: softmax, calibration, intervals, paired counts; and where random ones come from.
