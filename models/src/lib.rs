@@ -19,7 +19,7 @@ pub mod write;
 pub mod zoo;
 
 pub use card::{Card, Preprocessing};
-pub use error::{Error, Result, nearest};
+pub use error::{Error, Result, did_you_mean, nearest, suggest};
 pub use graph::{Graph, GraphBuilder, Node, NodeId};
 pub use op::{Op, Param, Role};
 pub use weights::{Array, Weights};

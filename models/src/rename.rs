@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::error::{Error, Result, edit_distance};
+use strsim::levenshtein;
+
+use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::op::Op;
 use crate::strangers;
@@ -274,7 +276,7 @@ fn differences(
 fn nearest_first(names: &[&str], others: &[&str]) -> Vec<String> {
     const COMPARED: usize = 400;
     let distance = |name: &str| {
-        let distances = others.iter().take(COMPARED).map(|other| edit_distance(name, other));
+        let distances = others.iter().take(COMPARED).map(|other| levenshtein(name, other));
         distances.min().unwrap_or(usize::MAX)
     };
     let mut ranked: Vec<(usize, &str)> = names.iter().take(COMPARED).map(|name| (distance(name), *name)).collect();
