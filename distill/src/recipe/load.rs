@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use attar_models::{files, suggest};
+use attar_formats::files;
+use attar_models::suggest;
 use toml::{Table, Value};
 
 use super::error::{item_name, join, read};

@@ -3,13 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use attar_models::{Array, Error, Graph, Op, Result, Weights};
 use strsim::levenshtein;
 
-use crate::error::{Error, Result};
-use crate::graph::Graph;
-use crate::op::Op;
 use crate::strangers;
-use crate::weights::{Array, Weights};
 
 /// Prefixes that wrappers put before every name (DataParallel, Lightning, `torch.compile`).
 const PREFIXES: [&str; 4] = ["module.", "model.", "net.", "_orig_mod."];
