@@ -20,6 +20,6 @@ pub mod zoo;
 
 pub use card::{Card, Preprocessing};
 pub use error::{Error, Result, nearest};
-pub use graph::{Graph, GraphBuilder, Node, NodeId};
-pub use op::{Op, Param, Role};
+pub use graph::{GRAPH_VERSION, Graph, GraphBuilder, Node, NodeId};
+pub use op::{Activation, Op, Param, Role};
 pub use weights::{Array, Weights};

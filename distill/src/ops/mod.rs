@@ -178,6 +178,14 @@ pub(crate) fn batch_norm_backward(
 }
 
 /// `activation(x)`.
+/// The kernels' word for an activation that is a clamp.
+pub(crate) fn clamp(activation: attar_models::Activation) -> Activation {
+    match activation {
+        attar_models::Activation::Relu => Activation::Relu,
+        attar_models::Activation::Relu6 => Activation::Relu6,
+    }
+}
+
 pub(crate) fn activate(activation: Activation, x: &Tensor) -> Result<Tensor> {
     dispatch!(x, activate(activation, floats(x)?))
 }

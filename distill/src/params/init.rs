@@ -1,26 +1,20 @@
 //! Initial values from a pinned generator: seed and name in, the same numbers out, whatever else the network holds.
 
-use attar_models::{Op, Param, Role};
+use attar_models::{Param, op};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
 use crate::losses::Init;
 
-/// Initial values of one parameter or buffer of a node with operation `op`.
-pub(super) fn values(op: &Op, param: &Param, seed: u64, prefix: &str) -> Vec<f32> {
+/// Initial values of one parameter or buffer, as its operation says.
+pub(super) fn values(param: &Param, seed: u64, prefix: &str) -> Vec<f32> {
     let count = param.shape.iter().product();
     let mut rng = generator(seed, &format!("{prefix}{}", param.name));
-    match (op, param.role) {
-        (Op::Conv2d(_), Role::Weight) => {
-            let fan_out = param.shape[0] * param.shape[2..].iter().product::<usize>();
-            normal(&mut rng, count, (2.0 / fan_out as f64).sqrt())
-        }
-        (Op::Linear { in_features, .. }, Role::Weight | Role::Bias) => {
-            uniform(&mut rng, count, 1.0 / (*in_features as f64).sqrt())
-        }
-        (_, Role::NormScale | Role::RunningVar) => vec![1.0; count],
-        (_, Role::Weight | Role::Bias | Role::NormShift | Role::RunningMean) => vec![0.0; count],
+    match param.init {
+        op::Init::Constant(value) => vec![value as f32; count],
+        op::Init::Uniform(bound) => uniform(&mut rng, count, bound),
+        op::Init::Normal(sd) => normal(&mut rng, count, sd),
     }
 }
 

@@ -43,7 +43,7 @@ impl Params {
         let mut params = Self::default();
         for node in graph.nodes() {
             for param in node.params() {
-                let values = init::values(&node.op, &param, seed, prefix);
+                let values = init::values(&param, seed, prefix);
                 let tensor = Tensor::from_vec(values, param.shape.as_slice(), device)?;
                 params.0.insert(param.name, (tensor, param.role));
             }
