@@ -23,7 +23,7 @@ const TOLERANCE: f64 = 5e-3;
 /// Whether an error says that a file is not there.
 fn is_absent(error: &Error) -> bool {
     match error {
-        Error::Io { source, .. } | Error::Model(attar_models::Error::Io { source, .. }) => {
+        Error::Io { source, .. } | Error::Formats(attar_formats::Error::Io { source, .. }) => {
             source.kind() == ErrorKind::NotFound
         }
         _ => false,
