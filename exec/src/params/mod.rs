@@ -4,11 +4,24 @@ mod init;
 
 use std::collections::BTreeMap;
 
+pub use attar_models::op::Init;
 use attar_models::{Array, Graph, Role, Weights};
 use candle_core::{DType, Device, Tensor};
 
 use crate::error::{Error, Result};
 use crate::ops;
+
+/// Numbers that a loss trains itself, beside what connectors hold: a teacher-side embedding, a variance, a discriminator.
+/// They live under `losses.<loss>.<name>`, learn with the student's optimiser, and are never exported.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Param {
+    /// Unique within its loss.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its first values.
+    pub init: Init,
+}
 
 /// Named tensors and what each is for. Plain tensors, never Candle `Var`s: the executor owns the backward pass.
 #[derive(Debug, Clone, Default)]
@@ -41,12 +54,10 @@ impl Params {
     /// When the device fails.
     pub fn init(graph: &Graph, seed: u64, prefix: &str, device: &Device) -> Result<Self> {
         let mut params = Self::default();
-        for node in graph.nodes() {
-            for param in node.params() {
-                let values = init::values(&param, seed, prefix);
-                let tensor = Tensor::from_vec(values, param.shape.as_slice(), device)?;
-                params.0.insert(param.name, (tensor, param.role));
-            }
+        for param in graph.params() {
+            let values = init::values(param.init, &param.shape, seed, &format!("{prefix}{}", param.name));
+            let tensor = Tensor::from_vec(values, param.shape.as_slice(), device)?;
+            params.0.insert(param.name, (tensor, param.role));
         }
         Ok(params)
     }
@@ -56,11 +67,11 @@ impl Params {
     ///
     /// # Errors
     /// When the device fails.
-    pub(crate) fn of_loss(loss: &str, params: &[crate::losses::Param], seed: u64, device: &Device) -> Result<Self> {
+    pub fn of_loss(loss: &str, params: &[Param], seed: u64, device: &Device) -> Result<Self> {
         let mut own = Self::default();
         for param in params {
             let name = format!("losses.{loss}.{}", param.name);
-            let values = init::own_values(param, seed, &name);
+            let values = init::values(param.init, &param.shape, seed, &name);
             let tensor = Tensor::from_vec(values, param.shape.as_slice(), device)?;
             // Scales, shifts and biases are vectors; some optimisers spare them from weight decay.
             let role = if param.shape.len() < 2 { Role::Bias } else { Role::Weight };
@@ -127,12 +138,12 @@ impl Params {
     }
 
     /// Keeps what `wanted` says of its name.
-    pub(crate) fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
+    pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
         self.0.retain(|name, _| wanted(name));
     }
 
     /// Replaces values by those of `other`, by name.
-    pub(crate) fn take(&mut self, other: &Self) -> Result<()> {
+    pub fn take(&mut self, other: &Self) -> Result<()> {
         other.iter().try_for_each(|(name, tensor, _)| self.set(name, tensor.clone()))
     }
 

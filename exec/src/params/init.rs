@@ -1,27 +1,14 @@
 //! Initial values from a pinned generator: seed and name in, the same numbers out, whatever else the network holds.
 
-use attar_models::{Param, op};
+use attar_models::op::Init;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
-use crate::losses::Init;
-
-/// Initial values of one parameter or buffer, as its operation says.
-pub(super) fn values(param: &Param, seed: u64, prefix: &str) -> Vec<f32> {
-    let count = param.shape.iter().product();
-    let mut rng = generator(seed, &format!("{prefix}{}", param.name));
-    match param.init {
-        op::Init::Constant(value) => vec![value as f32; count],
-        op::Init::Uniform(bound) => uniform(&mut rng, count, bound),
-        op::Init::Normal(sd) => normal(&mut rng, count, sd),
-    }
-}
-
-/// Initial values of what a loss trains itself, `name` being its full name.
-pub(super) fn own_values(param: &crate::losses::Param, seed: u64, name: &str) -> Vec<f32> {
-    let count = param.shape.iter().product();
-    match param.init {
+/// Initial values of a parameter or buffer whose full name is `name`.
+pub(super) fn values(init: Init, shape: &[usize], seed: u64, name: &str) -> Vec<f32> {
+    let count = shape.iter().product();
+    match init {
         Init::Constant(value) => vec![value as f32; count],
         Init::Uniform(bound) => uniform(&mut generator(seed, name), count, bound),
         Init::Normal(sd) => normal(&mut generator(seed, name), count, sd),
