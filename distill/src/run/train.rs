@@ -8,11 +8,11 @@ use attar_data::{Dataset, Pipeline, balanced_order, epoch_order};
 use candle_core::Tensor;
 
 use super::Run;
-use super::evaluate::{Evaluation, Scores};
 use super::events::Event;
-use super::metrics::{self, Row};
-use super::prefetch::{How, Prefetch, batches};
-use super::resident::ResidentImages;
+use super::feed::evaluate::{Evaluation, Scores};
+use super::feed::prefetch::{How, Prefetch, batches};
+use super::feed::resident::ResidentImages;
+use super::leave::metrics::{self, Row};
 use super::step::{Outcome, Position};
 use crate::checkpoint::{Best, Checkpoint, Exact, Sums};
 use crate::error::Result;

@@ -13,7 +13,7 @@ use crate::params::Params;
 use crate::plan::{Cast, CastTeacher, PlannedLoss, Source};
 use crate::precision::Precision;
 use crate::recipe::{PLAIN, Recipe, TeacherNorm};
-use crate::run::learner::{Parts, RunningTeacher, taps_of};
+use crate::run::step::learner::{Parts, RunningTeacher, taps_of};
 use crate::teacher::ZooTeacher;
 
 /// Classes, and edge of the images.

@@ -15,8 +15,8 @@ use crate::params::Params;
 use crate::plan::{Cast, CastTeacher, PlannedLoss, PlannedView, Source};
 use crate::precision::Precision;
 use crate::recipe::{PLAIN, Recipe, TeacherNorm, Update};
-use crate::run::learner::{Parts, RunningTeacher, Student, taps_of};
-use crate::run::views::Look;
+use crate::run::step::learner::{Parts, RunningTeacher, Student, taps_of};
+use crate::run::step::views::Look;
 use crate::teacher::ZooTeacher;
 
 const LOSSES: [(&str, &str, &str); 3] = [
