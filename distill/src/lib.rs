@@ -1,5 +1,6 @@
 //! How a network learns: recipe → plan → run → checkpoint.
 
+mod batch;
 pub mod check;
 pub mod checkpoint;
 pub mod device;
@@ -7,6 +8,7 @@ mod error;
 mod files;
 mod hash;
 pub mod knots;
+pub mod labelling;
 pub mod labels;
 pub mod losses;
 pub mod measures;

@@ -34,7 +34,6 @@ use crate::recipe::Recipe;
 pub(crate) use begin::{PROGRAM, pool};
 pub use directory::{free, has_checkpoint};
 pub use events::{Event, LOG_EVERY, Observer, Silent};
-pub(crate) use feed::evaluate::input;
 pub(crate) use feed::prefetch::{How, Prefetch, batches};
 pub use leave::judge::{TeacherMeasures, TestMeasures};
 pub use leave::metrics::Row;

@@ -7,6 +7,7 @@ use attar_models::Preprocessing;
 use candle_core::{Device, Tensor};
 use rayon::ThreadPool;
 
+use crate::batch::input;
 use crate::error::Result;
 use crate::measures::{argmax, log_sum_exp, percent};
 use crate::run::feed::prefetch::{How, Prefetch, batches};
@@ -98,9 +99,4 @@ impl Evaluation<'_> {
         }
         Ok(scores)
     }
-}
-
-/// The pixels of a batch as a tensor `[N, C, H, W]`.
-pub(crate) fn input(batch: &Batch, device: &Device) -> Result<Tensor> {
-    Ok(Tensor::from_slice(&batch.pixels, batch.shape.as_slice(), device)?)
 }

@@ -4,6 +4,7 @@ use attar_data::eval_batch;
 use attar_models::Preprocessing;
 use serde::Serialize;
 
+use crate::batch::input;
 use crate::checkpoint::Best;
 use crate::error::{Error, Result};
 use crate::files::replace;
@@ -12,7 +13,6 @@ use crate::network::Network;
 use crate::recipe::Which;
 use crate::run::Run;
 use crate::run::events::Event;
-use crate::run::feed::evaluate::input;
 use crate::run::leave::judge::{Judge, TestMeasures};
 use crate::run::leave::metrics;
 use crate::run::leave::receipt::{Measured, Receipt};

@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use attar_data::Batch;
 use candle_core::{D, Device, Tensor};
 
+use crate::batch::input;
 use crate::error::Result;
 use crate::recipe::ViewKind;
-use crate::run::feed::evaluate::input;
 use crate::run::step::Position;
 use crate::run::step::learner::Learner;
 use crate::run::step::passes::lost;

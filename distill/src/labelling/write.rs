@@ -3,19 +3,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::live::Live;
-use super::record::encode;
-use super::{Asked, MANIFEST, Manifest, VERSION, epoch_file, images_sha256};
+use crate::batch::input;
 use crate::error::{Error, Result};
 use crate::files::{io, replace};
 use crate::hash::sha256;
-use crate::plan::{Plan, PlannedData, PlannedTeacher};
+use crate::labels::{AnswersKey, MANIFEST, Manifest, Store, VERSION, encode, epoch_file};
+use crate::plan::{Live, Plan, PlannedData, PlannedTeacher};
 use crate::recipe::{Recipe, TeacherNorm, TeacherSource};
-use crate::run::{How, Owner, PROGRAM, Prefetch, batches, input, pool};
+use crate::run::{How, Owner, PROGRAM, Prefetch, batches, pool};
 
 /// How far the writing is: epochs that are done, of how many, images of the one under way, of how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Told {
+pub struct Progress {
     /// Epochs that are complete.
     pub epochs: usize,
     /// Epochs asked for.
@@ -37,13 +36,13 @@ pub fn write(
     directory: &Path,
     epochs: usize,
     top: Option<usize>,
-    mut tell: impl FnMut(Told) + Send,
+    mut tell: impl FnMut(Progress) + Send,
 ) -> Result<Manifest> {
     let (recipe, data, device) = (plan.recipe, plan.data, plan.device);
     let [teacher] = <[PlannedTeacher; 1]>::try_from(plan.teachers).map_err(|teachers| {
         fail("teachers", format!("{}, expected the one whose answers are to be stored", teachers.len()))
     })?;
-    let asked = Asked::of(&data, recipe.seed);
+    let asked = data.answers_key(recipe.seed);
     let top = top.unwrap_or(asked.classes).min(asked.classes);
     let mut manifest = begin(directory, &recipe, &data, &teacher, asked, top)?;
     let _owner = Owner::take(directory)?;
@@ -68,11 +67,11 @@ pub fn write(
                     images += batch.ids.len();
                 }
                 let epochs_done = manifest.epochs.len();
-                tell(Told { epochs: epochs_done, of_epochs: epochs, images, of_images: data.train.len() });
+                tell(Progress { epochs: epochs_done, of_epochs: epochs, images, of_images: data.train.len() });
             }
             replace(&directory.join(epoch_file(epoch)), &bytes)?;
             manifest.epochs.push(sha256(&bytes));
-            save(&manifest, directory)?;
+            manifest.save(directory)?;
         }
         Ok(manifest)
     })
@@ -85,7 +84,7 @@ fn begin(
     recipe: &Recipe,
     data: &PlannedData,
     teacher: &PlannedTeacher,
-    asked: Asked,
+    asked: AnswersKey,
     top: usize,
 ) -> Result<Manifest> {
     if teacher.bn == TeacherNorm::Batch {
@@ -117,15 +116,15 @@ fn begin(
         teacher_preprocessing: teacher.sight.own().map(|own| own.preprocessing.clone()),
         asked,
         classes: Some(data.classes().to_vec()),
-        images_sha256: Some(images_sha256(data)?),
+        images_sha256: Some(data.images_sha256()?),
         top,
         epochs: Vec::new(),
     };
     if !directory.join(MANIFEST).exists() {
-        save(&fresh, directory)?;
+        fresh.save(directory)?;
         return Ok(fresh);
     }
-    let store = super::Store::open(directory)?;
+    let store = Store::open(directory)?;
     let intact = store.intact();
     let mut there = store.manifest;
     let same = |a: &Manifest, b: &Manifest| {
@@ -146,13 +145,6 @@ fn begin(
     }
     let problem = "holds the answers of another teacher, or to another question\n  hint: choose another directory";
     Err(Error::Format { path: directory.to_owned(), problem: problem.to_owned() })
-}
-
-pub(super) fn save(manifest: &Manifest, directory: &Path) -> Result<()> {
-    let path = directory.join(MANIFEST);
-    let text = serde_json::to_vec_pretty(manifest)
-        .map_err(|error| Error::Format { path: path.clone(), problem: error.to_string() })?;
-    replace(&path, &text)
 }
 
 fn fail(key: &str, problem: String) -> Error {

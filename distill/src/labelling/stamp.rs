@@ -2,11 +2,9 @@
 
 use std::path::Path;
 
-use super::store::Store;
-use super::write::save;
-use super::{Asked, images_sha256};
 use crate::error::{Error, Result};
-use crate::plan::{Gives, Plan, PlannedTeacher};
+use crate::labels::Store;
+use crate::plan::{Gives, Plan, PlannedTeacher, asked_again};
 
 /// Images that the teacher is asked for again.
 const SAMPLES: usize = 128;
@@ -34,15 +32,15 @@ pub fn stamp(plan: Plan, directory: &Path) -> Result<Stamped> {
         return Err(fail(problem.to_owned()));
     }
     let mut store = Store::open(directory)?;
-    store.fits(&Asked::of(&plan.data, plan.recipe.seed), 1).map_err(fail)?;
-    let images = images_sha256(&plan.data)?;
-    let known = store.names(&plan.data)?.is_none();
+    store.fits(&plan.data.answers_key(plan.recipe.seed), 1).map_err(fail)?;
+    let images = plan.data.images_sha256()?;
+    let known = store.names(plan.data.classes(), || Ok(images.clone()))?.is_none();
     if known && store.manifest.classes.is_some() {
         return Ok(Stamped { images_sha256: images, asked: 0 });
     }
-    let asked = store.compare(teacher, directory, &plan.data, SAMPLES)?;
+    let asked = asked_again::compare(&mut store, teacher, directory, &plan.data, SAMPLES)?;
     store.manifest.classes = Some(plan.data.classes().to_vec());
     store.manifest.images_sha256 = Some(images.clone());
-    save(&store.manifest, directory)?;
+    store.manifest.save(directory)?;
     Ok(Stamped { images_sha256: images, asked })
 }
