@@ -1,6 +1,6 @@
 //! Batches: many images decoded, augmented and normalised in parallel, with the same bits for any number of threads.
 
-use attar_models::Preprocessing;
+use attar_formats::Preprocessing;
 use rayon::prelude::*;
 
 use crate::augment::{Augment, Frame};

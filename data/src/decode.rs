@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use attar_models::files;
+use attar_formats::files;
 use image::codecs::{jpeg::JpegDecoder, png::PngDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, Limits};

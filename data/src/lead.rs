@@ -1,7 +1,7 @@
 //! The same crop for another network: a teacher sees what its student sees, at its own size and by its own filter.
 
-use attar_models::Preprocessing;
-use attar_models::card::Interpolation;
+use attar_formats::Preprocessing;
+use attar_formats::card::Interpolation;
 
 use crate::augment::Frame;
 use crate::decode::MAX_PIXELS;
@@ -57,7 +57,7 @@ impl Lead {
 
 #[cfg(test)]
 mod tests {
-    use attar_models::card::{Resize, ResizeTo};
+    use attar_formats::card::{Resize, ResizeTo};
 
     use super::*;
     use crate::{Augment, Batch, Fill, InMemory, Paint, Pipeline, RandAugment, RandomErasing, train_batch};

@@ -1,6 +1,6 @@
 //! What some images of a data set are like: their sizes, and mean and deviation of what a network would see of them.
 
-use attar_models::Preprocessing;
+use attar_formats::Preprocessing;
 use rayon::prelude::*;
 
 use crate::dataset::Dataset;

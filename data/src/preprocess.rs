@@ -1,7 +1,7 @@
 //! Evaluation preprocessing: from decoded pixels to the network's input. Training, export's goldens and devices all call this.
 
-use attar_models::Preprocessing;
-use attar_models::card::ResizeTo;
+use attar_formats::Preprocessing;
+use attar_formats::card::ResizeTo;
 
 use crate::decode::MAX_PIXELS;
 use crate::error::{Error, Result};
@@ -125,7 +125,7 @@ pub(crate) fn normalise(image: &Image, how: &Preprocessing, input: &mut [f32]) {
 
 #[cfg(test)]
 mod tests {
-    use attar_models::card::{Interpolation, Resize};
+    use attar_formats::card::{Interpolation, Resize};
 
     use super::*;
 

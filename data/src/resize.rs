@@ -8,7 +8,7 @@
 //! pixels as the width, which no photograph of usual shape does when it keeps its shape. Pillow up to 12 always goes across
 //! first, and differs from this there by up to about 16 of 255 at hard edges with bicubic, by 1 with bilinear.
 
-use attar_models::card::Interpolation;
+use attar_formats::card::Interpolation;
 
 use crate::decode::MAX_PIXELS;
 use crate::error::{Error, Result};

@@ -7,8 +7,8 @@
 use std::path::{Path, PathBuf};
 
 use attar_data::{Image, decode_file, preprocess, preprocess_image, preprocessed_size};
-use attar_models::Preprocessing;
-use attar_models::card::{Interpolation, Resize, ResizeTo};
+use attar_formats::Preprocessing;
+use attar_formats::card::{Interpolation, Resize, ResizeTo};
 use serde_json::Value;
 
 fn directory() -> PathBuf {

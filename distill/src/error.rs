@@ -20,6 +20,9 @@ pub enum Error {
     /// A network or its weights.
     #[error(transparent)]
     Model(#[from] attar_models::Error),
+    /// A file that rooms hand each other: card, weights.
+    #[error(transparent)]
+    Formats(#[from] attar_formats::Error),
     /// Images or labels.
     #[error(transparent)]
     Data(#[from] attar_data::Error),

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use attar_models::files;
+use attar_formats::files;
 
 use crate::pipeline::replace_in_bundle;
 use crate::support::program::command;

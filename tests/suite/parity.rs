@@ -11,11 +11,12 @@ use std::path::Path;
 
 use attar_data::{Dataset, Source, eval_batch};
 use attar_distill::Network;
+use attar_formats::Preprocessing;
+use attar_formats::card::{Interpolation, Resize, ResizeTo};
 use attar_infer::engine::{self, EngineKind, EngineSpec};
-use attar_models::card::{Interpolation, Resize, ResizeTo};
 use attar_models::fold::fold_batch_norm;
 use attar_models::zoo::{NetworkSpec, Shortcut, Stem, build, catalog};
-use attar_models::{Graph, Op, Preprocessing, Weights, generated};
+use attar_models::{Graph, Op, Weights, generated};
 use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;

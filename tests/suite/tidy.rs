@@ -6,7 +6,7 @@ use std::process::Command;
 
 /// What each room may depend on among the others, and which heavy dependency is its own.
 const ROOMS: [(&str, &[&str], &[&str]); 10] = [
-    ("models", &[], &["safetensors"]),
+    ("models", &[], &[]),
     ("kernels", &[], &["pulp"]),
     ("pixels", &[], &["image"]),
     ("measures", &[], &[]),

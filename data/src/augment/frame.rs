@@ -1,7 +1,7 @@
 //! The image in whose pixels an augmentation draws: the network's own, or that of another network whose crop it follows.
 
-use attar_models::Preprocessing;
-use attar_models::card::Interpolation;
+use attar_formats::Preprocessing;
+use attar_formats::card::Interpolation;
 
 use crate::image::Image;
 

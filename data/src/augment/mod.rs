@@ -19,7 +19,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use attar_models::card::Interpolation;
+use attar_formats::card::Interpolation;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use attar_models::Preprocessing;
+use attar_formats::Preprocessing;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 

@@ -1,7 +1,7 @@
 //! Augmentation on the device, against what the data's own pipeline makes of the same images: equal pixels, bit for bit.
 
 use attar_data::{Augment, Draw, Fill, InMemory, Pipeline, train_batch};
-use attar_models::Preprocessing;
+use attar_formats::Preprocessing;
 use candle_core::{Device, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use attar_data::Augment;
-use attar_models::Preprocessing;
+use attar_formats::Preprocessing;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};

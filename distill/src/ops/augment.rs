@@ -3,7 +3,7 @@
 //! What happens to each image is drawn on the host, so that every device makes the same pixels, bit for bit.
 
 use attar_data::{Draw, Fill};
-use attar_models::Preprocessing;
+use attar_formats::Preprocessing;
 use candle_core::{Device, Tensor};
 
 use super::cpu::Contiguous;

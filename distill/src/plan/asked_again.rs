@@ -4,13 +4,13 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use attar_data::train_batch;
+use crate::precision::Precision;
 use candle_core::{Device, Tensor};
 
 use super::{PlannedData, PlannedTeacher, Sight};
 use crate::batch::input;
 use crate::error::{Error, Result};
 use crate::labels::{Store, log_softmax};
-use crate::precision::Precision;
 use crate::recipe::TeacherSection;
 use crate::teacher::{Question, Teacher};
 
@@ -22,7 +22,7 @@ const TOLERANCE: f64 = 5e-3;
 /// Whether an error says that a file is not there.
 fn is_absent(error: &Error) -> bool {
     match error {
-        Error::Io { source, .. } | Error::Model(attar_models::Error::Io { source, .. }) => {
+        Error::Io { source, .. } | Error::Formats(attar_formats::Error::Io { source, .. }) => {
             source.kind() == ErrorKind::NotFound
         }
         _ => false,

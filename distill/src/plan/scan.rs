@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use attar_data::{Cache, Dataset, Finding, Hashed, Pipeline, Scan, comes_out};
-use attar_models::classes::composed;
+use attar_formats::classes::composed;
 use serde::{Deserialize, Serialize};
 
 use super::fail;

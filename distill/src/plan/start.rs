@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use attar_models::classes::align;
-use attar_models::rename::{self, Fitted, Head};
-use attar_models::{Card, Graph, files, read};
+use attar_formats::classes::align;
+use attar_formats::rename::{self, Fitted, Head};
+use attar_formats::{Card, files, read};
+use attar_models::Graph;
 use candle_core::Device;
 
 use super::fail;

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use attar_models::classes::Alignment;
-use attar_models::rename::Head;
+use attar_formats::classes::Alignment;
+use attar_formats::rename::Head;
+use attar_formats::{Card, Preprocessing, files};
 use attar_models::zoo::{self, NetworkSpec};
-use attar_models::{Card, Graph, NodeId, Preprocessing, Weights, files};
+use attar_models::{Graph, NodeId, Weights};
 use candle_core::Device;
 
 use super::asked_again;

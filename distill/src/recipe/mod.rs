@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use attar_data::{Augment, Source};
-use attar_models::Preprocessing;
+use attar_formats::Preprocessing;
 use attar_models::zoo::{NetworkSpec, Shortcut, Stem};
 use serde::{Deserialize, Serialize};
 

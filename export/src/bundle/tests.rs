@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use attar_formats::{Preprocessing, card::Provenance};
 use attar_models::zoo::NetworkSpec;
-use attar_models::{Array, Preprocessing, Weights, card::Provenance};
+use attar_models::{Array, Weights};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, serialize};
 use serde_json::{Value, json};

@@ -16,8 +16,9 @@ use anyhow::{Context, Result, bail};
 use attar_data::Source;
 use attar_data::measure::Levels;
 use attar_distill::{Plan, Recipe};
+use attar_formats::Preprocessing;
+use attar_models::Error;
 use attar_models::zoo::{self, Entry, NetworkSpec};
-use attar_models::{Error, Preprocessing};
 
 use super::print;
 use crate::source::source;
@@ -234,7 +235,7 @@ fn levels(wishes: &Wishes, images: &Images, size: &Size, channels: usize, start:
 
 /// Resize and crop; mean and deviation do not matter.
 fn preprocessing(size: &Size, channels: usize) -> Preprocessing {
-    use attar_models::card::{Interpolation, Resize, ResizeTo};
+    use attar_formats::card::{Interpolation, Resize, ResizeTo};
     let resize =
         size.resize.map(|edge| Resize { to: ResizeTo::ShorterEdge(edge), interpolation: Interpolation::Bilinear });
     Preprocessing {

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use attar_models::{Card, Error, Preprocessing, files, zoo};
+use attar_formats::{Card, Preprocessing, files};
+use attar_models::{Error, zoo};
 
 use super::write::{inline, quoted};
 use super::{Wishes, weights};

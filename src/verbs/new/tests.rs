@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use attar_data::Image;
-use attar_models::{generated, write};
+use attar_formats::write;
+use attar_models::generated;
 
 use super::*;
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use attar_data::Source;
 use attar_data::measure::Levels;
-use attar_models::Preprocessing;
+use attar_formats::Preprocessing;
 use attar_models::zoo::Entry;
 
 use super::choice::{self, Pace, Size};

@@ -8,8 +8,9 @@ mod batches;
 use std::time::{Duration, Instant};
 
 use attar_data::Batch;
+use attar_formats::Preprocessing;
 use attar_models::zoo::{self, NetworkSpec};
-use attar_models::{Graph, Preprocessing, Weights, generated};
+use attar_models::{Graph, Weights, generated};
 use candle_core::Device;
 use rayon::ThreadPool;
 

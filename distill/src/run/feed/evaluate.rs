@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use attar_data::{Batch, Dataset};
-use attar_models::Preprocessing;
+use attar_formats::Preprocessing;
 use candle_core::{Device, Tensor};
 use rayon::ThreadPool;
 

@@ -79,7 +79,7 @@ impl ResidentImages {
 #[cfg(test)]
 mod tests {
     use attar_data::{Augment, Fill, InMemory, train_batch};
-    use attar_models::Preprocessing;
+    use attar_formats::Preprocessing;
 
     use super::*;
 

@@ -1,7 +1,7 @@
 //! The end of a run: the test split looked at for the first time, reference answers, card and receipt.
 
 use attar_data::eval_batch;
-use attar_models::Preprocessing;
+use attar_formats::Preprocessing;
 use serde::Serialize;
 
 use crate::batch::input;

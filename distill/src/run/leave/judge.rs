@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use attar_data::Batch;
-use attar_models::Preprocessing;
+use attar_formats::Preprocessing;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use attar_models::card::{CARD_VERSION, Provenance};
+use attar_formats::card::{CARD_VERSION, Provenance};
+use attar_formats::{Card, Preprocessing};
 use attar_models::zoo::NetworkSpec;
-use attar_models::{Card, Preprocessing};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Extended, Rollback, State};

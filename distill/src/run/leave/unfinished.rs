@@ -4,8 +4,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use attar_models::Card;
-use attar_models::card::INTERRUPTED;
+use attar_formats::Card;
+use attar_formats::card::INTERRUPTED;
 
 use crate::checkpoint::{State, Store};
 use crate::error::{Error, Result};

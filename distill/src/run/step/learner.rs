@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use attar_models::{Array, Graph, NodeId, Preprocessing, Weights};
+use attar_formats::Preprocessing;
+use attar_models::{Array, Graph, NodeId, Weights};
 use candle_core::{DType, Device, Tensor};
 
 use crate::checkpoint::Checkpoint;

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use attar_data::preprocessed_size;
-use attar_models::card::{Interpolation, Preprocessing, Resize, ResizeTo};
-use attar_models::classes::natural;
+use attar_formats::card::{Interpolation, Preprocessing, Resize, ResizeTo};
+use attar_formats::classes::natural;
 use candle_core::Tensor;
 
 use super::interval::wilson;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use attar_data::{Dataset, InMemory};
+use attar_formats::card::{CARD_VERSION, Provenance, hf};
+use attar_formats::{Card, Preprocessing};
 use attar_infer::engine::{self, EngineKind, EngineSpec};
-use attar_models::card::{CARD_VERSION, Provenance, hf};
-use attar_models::{Card, Preprocessing, zoo::NetworkSpec};
+use attar_models::zoo::NetworkSpec;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safetensors::{Dtype, tensor::TensorView};

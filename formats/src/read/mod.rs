@@ -10,9 +10,10 @@ mod safetensors;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use attar_models::Weights;
+
 use crate::error::{Error, Result};
 use crate::files;
-use crate::weights::Weights;
 
 pub use self::batch::{PythonBatch, python_batch};
 pub use self::pth::parse as parse_pth;

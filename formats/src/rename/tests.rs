@@ -1,7 +1,7 @@
 //! Dialects, prefixes, strangers and heads of the weights of generated networks.
 
 use super::*;
-use crate::{generated, zoo};
+use attar_models::{generated, zoo};
 
 fn graph(spec: &str) -> Graph {
     zoo::build(&serde_json::from_str(spec).unwrap()).unwrap()

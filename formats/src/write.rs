@@ -5,10 +5,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use attar_models::Weights;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::weights::Weights;
 
 /// Creates or replaces `path` with what `fill` writes, all or nothing: the bytes go to a temporary file in the same
 /// folder, are synced, and take the name in one step. When anything before that step fails, an older file at `path` is untouched
@@ -132,7 +132,7 @@ fn failed(path: &Path, error: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::weights::Array;
+    use attar_models::Array;
 
     fn names(folder: &Path) -> Vec<String> {
         let mut names: Vec<_> =

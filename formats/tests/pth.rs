@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use attar_models::read;
+use attar_formats::read;
 use attar_models::{Array, Weights};
 
 fn fixture(name: &str) -> PathBuf {
@@ -83,7 +83,7 @@ fn formats_are_told_apart_by_their_contents() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("weights.bin");
     let [weights, _] = both("plain");
-    attar_models::write::safetensors(&path, &weights, &Default::default()).unwrap();
+    attar_formats::write::safetensors(&path, &weights, &Default::default()).unwrap();
     assert_eq!(read::any(&path).unwrap().weights, weights);
     for name in ["plain-zip", "plain-legacy"] {
         assert_eq!(read::any(&fixture(name)).unwrap().weights, weights);
@@ -246,7 +246,7 @@ fn a_key_is_the_beginning_of_names_in_a_safetensors_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("weights.safetensors");
     let weights = Weights([("ema.w", 1.0), ("w", 2.0)].map(|(name, x)| (name.to_owned(), ramp(&[1], x))).into());
-    attar_models::write::safetensors(&path, &weights, &Default::default()).unwrap();
+    attar_formats::write::safetensors(&path, &weights, &Default::default()).unwrap();
     assert_eq!(read::keyed(&path, Some("ema")).unwrap().weights.0["w"], ramp(&[1], 1.0));
     assert!(read::keyed(&path, Some("emma")).unwrap_err().to_string().contains("leave `key` out"));
 }

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
+use attar_models::{Array, Weights};
 use half::{bf16, f16};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
 use super::Loaded;
 use crate::error::{Error, Result};
-use crate::weights::{Array, Weights};
 
 /// Reads the bytes of a safetensors file; `origin` is only named in errors.
 ///

@@ -7,10 +7,10 @@ mod size;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use attar_models::zoo::{self, NetworkSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::zoo::{self, NetworkSpec};
 
 pub use size::pair;
 

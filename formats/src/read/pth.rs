@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
+use attar_models::{Array, Weights};
 use half::{bf16, f16};
 use zip::{CompressionMethod, ZipArchive};
 
@@ -12,7 +13,6 @@ use super::choose::{Chosen, state_dict};
 use super::legacy;
 use super::pickle::{Arena, Element, Id, Tensor, load};
 use crate::error::Error;
-use crate::weights::{Array, Weights};
 
 /// Bytes of storages by key.
 pub(super) type Storages<'a> = BTreeMap<String, Cow<'a, [u8]>>;

@@ -6,9 +6,8 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use attar_models::nearest;
 use unicode_normalization::UnicodeNormalization;
-
-use crate::error::nearest;
 
 /// Names shown of a long list.
 const SHOWN: usize = 10;

@@ -3,11 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::error::{Error, Result, edit_distance};
-use crate::graph::Graph;
-use crate::op::Op;
+use attar_models::{Array, Error, Graph, Op, Result, Weights, edit_distance};
+
 use crate::strangers;
-use crate::weights::{Array, Weights};
 
 /// Prefixes that wrappers put before every name (DataParallel, Lightning, `torch.compile`).
 const PREFIXES: [&str; 4] = ["module.", "model.", "net.", "_orig_mod."];

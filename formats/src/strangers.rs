@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::weights::Array;
+use attar_models::Array;
 
 /// Counters of PyTorch's batch norms, which every state dictionary has and no network here a use for. Nobody needs to hear
 /// of them alone.
