@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 
+pub use attar_exec::params::{Init, Param};
 pub use catalog::{Basis, Entry, Setting, Teachers};
 pub use methods::*;
 pub use parts::embedding::embed;
@@ -28,7 +29,7 @@ pub use parts::pairs::{Pairs, Rule};
 pub use parts::softmax::log_softmax;
 pub use parts::{contrast, differentiable, logits, maps};
 pub use site::Site;
-pub use step::{Connector, Init, Param, Step, Tap, Taps, View};
+pub use step::{Connector, Step, Tap, Taps, View};
 
 use catalog::setting;
 

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use attar_data::train_batch;
-use crate::precision::Precision;
+use attar_exec::Precision;
 use candle_core::{Device, Tensor};
 
 use super::{PlannedData, PlannedTeacher, Sight};

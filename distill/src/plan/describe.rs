@@ -2,10 +2,10 @@
 
 use std::fmt;
 
+use attar_exec::device;
 use serde::Serialize;
 
 use super::{Gives, Plan, Residence, Sight, Source};
-use crate::device;
 use crate::recipe::{CLEAN, STUDENT};
 
 /// A plan in words and numbers.

@@ -17,13 +17,13 @@ mod views;
 
 use std::path::PathBuf;
 
+use attar_exec::Params;
 use attar_models::zoo::{self, NetworkSpec};
 use attar_models::{Graph, Op};
 use candle_core::Device;
 
 use crate::checkpoint::Failpoint;
 use crate::error::{Error, Result};
-use crate::params::Params;
 use crate::recipe::{CLEAN, NetworkSection, PeerSection, Recipe, STUDENT, TeacherNorm, Update, ViewKind, ViewSection};
 use crate::teacher::OpenOnnx;
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use attar_exec::Params;
 use attar_formats::classes::align;
 use attar_formats::rename::{self, Fitted, Head};
 use attar_formats::{Card, files, read};
@@ -11,7 +12,6 @@ use candle_core::Device;
 use super::fail;
 use crate::error::{Error, Result};
 use crate::hash::file_sha256;
-use crate::params::Params;
 use crate::recipe::{Recipe, StartHead, StartSection};
 
 /// Where a student starts.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use attar_exec::Precision;
 use attar_formats::classes::Alignment;
 use attar_formats::rename::Head;
 use attar_formats::{Card, Preprocessing, files};
@@ -18,7 +19,6 @@ use super::sight::{Sight, made_by};
 use crate::error::{Error, Result};
 use crate::hash::file_sha256;
 use crate::labels::{AnswersKey, Store};
-use crate::precision::Precision;
 use crate::recipe::{TeacherClasses, TeacherNorm, TeacherSection, TeacherSource};
 use crate::teacher::{Aligned, Answers, OnnxRequest, OnnxTeacher, OpenOnnx, Teacher, ZooTeacher, logits_only};
 

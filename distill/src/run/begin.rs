@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use attar_data::fingerprint;
+use attar_exec::Network;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::directory::free;
@@ -21,7 +22,6 @@ use crate::checkpoint::{CHECKPOINT_VERSION, Checkpoint, Data, State, Store, Sums
 use crate::error::{Error, Result};
 use crate::files::{io, replace};
 use crate::hash::{hex, sha256};
-use crate::network::Network;
 use crate::plan::{Plan, PlannedData, PlannedTeacher, Residence};
 use crate::recipe::Recipe;
 
@@ -191,7 +191,7 @@ impl Run<'_> {
             name: setup.recipe.name.clone(),
             epochs: setup.recipe.train.epochs,
             steps_per_epoch: setup.steps_per_epoch,
-            device: crate::device::name(&setup.device).to_owned(),
+            device: attar_exec::device::name(&setup.device).to_owned(),
             train: data.train.len(),
             validation: data.validation.len(),
             test: data.test.len(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use attar_data::{Dataset, Pipeline, balanced_order, epoch_order};
+use attar_exec::Network;
 use candle_core::Tensor;
 
 use super::Run;
@@ -17,7 +18,6 @@ use super::step::{Outcome, Position};
 use crate::checkpoint::{Best, Checkpoint, Exact, Sums};
 use crate::error::Result;
 use crate::measures::percent;
-use crate::network::Network;
 use crate::recipe::Sampling;
 
 /// Where the batches of an epoch come from.

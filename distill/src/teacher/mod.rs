@@ -5,11 +5,11 @@ mod onnx;
 mod stored;
 mod zoo;
 
+use attar_exec::Outputs;
 use attar_models::{Graph, NodeId};
 use candle_core::Tensor;
 
 use crate::error::{Error, Result};
-use crate::network::Outputs;
 
 pub(crate) use aligned::Aligned;
 pub use onnx::{Answer, Answers, OnnxRequest, OnnxTeacher, OpenOnnx};

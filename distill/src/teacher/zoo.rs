@@ -1,5 +1,7 @@
 //! A network of the zoo as a teacher.
 
+use attar_exec::Precision;
+use attar_exec::{Network, Outputs};
 use attar_models::{Graph, NodeId, Op, Weights};
 use candle_core::{Device, Tensor};
 use rand::SeedableRng;
@@ -7,8 +9,6 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{Question, Teacher};
 use crate::error::Result;
-use crate::network::{Network, Outputs};
-use crate::precision::Precision;
 use crate::recipe::TeacherNorm;
 
 /// A zoo network with its weights.
@@ -56,12 +56,12 @@ impl Teacher for ZooTeacher {
     fn outputs(&mut self, question: &Question<'_>, taps: &[NodeId]) -> Result<Outputs> {
         let input = question.pixels;
         match self.norm {
-            TeacherNorm::Running => self.network.eval(input, taps),
+            TeacherNorm::Running => Ok(self.network.eval(input, taps)?),
             TeacherNorm::Batch => {
                 // Statistics of the batch; the running ones drift, as in the authors' code. No zoo
                 // teacher has dropout worth a seed: a fixed one keeps runs equal.
                 let mut rng = ChaCha8Rng::seed_from_u64(0);
-                self.network.batch_stats(input, taps, &mut rng)
+                Ok(self.network.batch_stats(input, taps, &mut rng)?)
             }
         }
     }

@@ -6,6 +6,7 @@
 //! authors' code (others' notes have a mean, a quarter of it); the usual weight is 6, falling by 0.9 at drops of the learning
 //! rate (EDT). Their teacher ran its batch norms in training mode: `bn = "batch"` in `[[teachers]]`. No deviation in numbers.
 
+use attar_exec::ops::global_avg_pool;
 use attar_models::{Graph, GraphBuilder, Node, Op, op::Conv2d};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,6 @@ use crate::losses::parts::differentiable::mean_squared;
 use crate::losses::parts::pairs::{self, Pair, Pairs};
 use crate::losses::parts::regressor::norm;
 use crate::losses::{Basis, Entry, Idle, Loss, Site, Spec, Step, Taps, Teachers, changed, setting};
-use crate::ops::global_avg_pool;
 
 /// Settings of [`channel`] and of the connectors before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -191,7 +191,7 @@ impl Loss for Channel {
         let view = step.view()?;
         // The teacher is a constant, so its means need no gradient.
         let mean = |tap: &Tensor| if tap.rank() == 2 { Ok(tap.clone()) } else { global_avg_pool(tap) };
-        let teacher = view.teacher()?.taps.iter().map(mean).collect::<Result<Vec<_>>>()?;
+        let teacher = view.teacher()?.taps.iter().map(mean).collect::<attar_exec::Result<Vec<_>>>()?;
         channel(&view.student.taps, &teacher, self.layers)
     }
 }

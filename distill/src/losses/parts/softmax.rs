@@ -1,11 +1,11 @@
 //! What losses of logits are made of: log-softmax, divergence and cross-entropy of rows, whose gradients are those of
 //! `ops::softmax` (Candle's fused softmax silently has none), and softplus of Candle's operations.
 
+use attar_exec::ops::softmax;
 use candle_core::Tensor;
 
 use crate::error::Result;
 use crate::losses::parts::differentiable::Recorded;
-use crate::ops::softmax;
 
 /// `log softmax` over the last axis; logits of any finite size give finite results. `f32`, and on the CPU any float type.
 ///

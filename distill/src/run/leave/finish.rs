@@ -1,6 +1,7 @@
 //! The end of a run: the test split looked at for the first time, reference answers, card and receipt.
 
 use attar_data::eval_batch;
+use attar_exec::Network;
 use attar_formats::Preprocessing;
 use serde::Serialize;
 
@@ -9,7 +10,6 @@ use crate::checkpoint::Best;
 use crate::error::{Error, Result};
 use crate::files::replace;
 use crate::hash::file_sha256;
-use crate::network::Network;
 use crate::recipe::Which;
 use crate::run::Run;
 use crate::run::events::Event;
@@ -76,7 +76,7 @@ impl Run<'_> {
             let path = self.setup.store.model("best");
             return Err(Error::Format { path, problem: "the checkpoint of the best epoch is gone".to_owned() });
         };
-        Network::from_weights(self.learner.student().graph().clone(), &checkpoint.model, &self.setup.device)
+        Ok(Network::from_weights(self.learner.student().graph().clone(), &checkpoint.model, &self.setup.device)?)
     }
 
     fn validation_top1(&mut self, network: &Network) -> Result<Option<f64>> {

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use attar_exec::device;
 use attar_formats::card::{CARD_VERSION, Provenance};
 use attar_formats::{Card, Preprocessing};
 use attar_models::zoo::NetworkSpec;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Extended, Rollback, State};
-use crate::device;
 use crate::plan::{Hashes, Plan};
 use crate::recipe::{TeacherNorm, Which};
 use crate::run::begin::PROGRAM;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use attar_exec::Network;
+
 use crate::error::Result;
-use crate::network::Network;
 use crate::recipe::{Climb, RobustnessSection};
 use crate::run::feed::evaluate::Evaluation;
 use crate::run::step::Position;

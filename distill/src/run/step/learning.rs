@@ -2,16 +2,16 @@
 
 use std::sync::OnceLock;
 
+use attar_exec::Network;
+use attar_exec::Params;
+use attar_exec::Precision;
 use attar_models::zoo::{NetworkSpec, build};
 use attar_models::{Graph, Weights};
 use candle_core::Device;
 
 use super::*;
 use crate::losses::{Teachers, catalog};
-use crate::network::Network;
-use crate::params::Params;
 use crate::plan::{Cast, CastTeacher, PlannedLoss, Source};
-use crate::precision::Precision;
 use crate::recipe::{PLAIN, Recipe, TeacherNorm};
 use crate::run::step::learner::{Parts, RunningTeacher, taps_of};
 use crate::teacher::ZooTeacher;

@@ -13,11 +13,11 @@ pub(in crate::run) mod views;
 use std::collections::BTreeMap;
 
 use attar_data::{Batch, Pipeline};
+use attar_exec::optim::{Rates, clip_global_norm};
 use candle_core::Tensor;
 
 use crate::error::{Error, Result};
 use crate::measures::argmax;
-use crate::optim::{Rates, clip_global_norm};
 use crate::recipe::Update;
 use crate::run::feed::resident::ResidentImages;
 use crate::run::step::learner::Learner;

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use attar_exec::{Network, Outputs, Tape};
 use attar_models::NodeId;
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
@@ -10,7 +11,6 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::error::{Error, Result};
 use crate::losses::{Step, View};
-use crate::network::{Network, Outputs, Tape};
 use crate::plan::{PlannedLoss, Source, prefix};
 use crate::run::step::learner::{Learner, taps_of};
 use crate::run::step::views::Look;
@@ -324,7 +324,7 @@ fn collect(
     for (name, value, _) in network.params().trained() {
         let full = format!("{prefix}{name}");
         let gradient = match (all.remove(&full), found.remove(name)) {
-            (Some(before), Some(gradient)) => crate::ops::add(&before, &gradient)?,
+            (Some(before), Some(gradient)) => attar_exec::ops::add(&before, &gradient)?,
             (Some(gradient), None) | (None, Some(gradient)) => gradient,
             (None, None) => value.zeros_like()?,
         };

@@ -1,6 +1,9 @@
 //! The gradients of a whole step, student and connectors together, against finite differences of its loss.
 
 use attar_data::Pipeline;
+use attar_exec::Network;
+use attar_exec::Params;
+use attar_exec::Precision;
 use attar_models::zoo::{NetworkSpec, build};
 
 use attar_models::{Graph, generated};
@@ -10,10 +13,7 @@ mod features;
 mod many;
 
 use super::*;
-use crate::network::Network;
-use crate::params::Params;
 use crate::plan::{Cast, CastTeacher, PlannedLoss, PlannedView, Source};
-use crate::precision::Precision;
 use crate::recipe::{PLAIN, Recipe, TeacherNorm, Update};
 use crate::run::step::learner::{Parts, RunningTeacher, Student, taps_of};
 use crate::run::step::views::Look;

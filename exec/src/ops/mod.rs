@@ -3,14 +3,14 @@
 //! All tensors are `f32` (images may be `bf16`; [`composed`] takes `f64`), images `[N, C, H, W]`. Nothing here is recorded by
 //! Candle's autograd.
 
-pub(crate) mod augment;
+pub mod augment;
 mod backend;
 mod cpu;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
 pub(crate) mod fused;
 mod portable;
-pub(crate) mod softmax;
+pub mod softmax;
 
 use attar_kernels::{Activation, ConvShape, LinearShape, NormShape, PoolShape, ShapeError};
 use attar_models::op::{Conv2d, Pool2d};
@@ -21,7 +21,8 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::error::{Error, Result};
 
-pub(crate) use backend::{Backend, composed};
+pub(crate) use backend::Backend;
+pub use backend::composed;
 
 /// Calls the operation that the device of `x` has; on the CPU, the one for what images are stored as unless it is for `f32`.
 macro_rules! dispatch {
@@ -46,16 +47,20 @@ macro_rules! dispatch {
 
 /// Scale and shift of a norm, each `[C]`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Affine<'a> {
-    pub(crate) weight: &'a Tensor,
-    pub(crate) bias: &'a Tensor,
+pub struct Affine<'a> {
+    /// What is multiplied by.
+    pub weight: &'a Tensor,
+    /// What is added.
+    pub bias: &'a Tensor,
 }
 
 /// What a fused operation does at its end: adds, then activates.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Tail<'a> {
-    pub(crate) residual: Option<&'a Tensor>,
-    pub(crate) activation: Option<Activation>,
+pub struct Tail<'a> {
+    /// Added before the activation, of the shape of the result.
+    pub residual: Option<&'a Tensor>,
+    /// Applied last.
+    pub activation: Option<Activation>,
 }
 
 impl Tail<'_> {
@@ -74,30 +79,30 @@ impl Affine<'_> {
 
 /// Statistics of a batch, each `[C]`.
 #[derive(Debug, Clone)]
-pub(crate) struct BatchStats {
-    pub(crate) mean: Tensor,
+pub struct BatchStats {
+    /// Mean.
+    pub mean: Tensor,
     /// `1 / sqrt(biased variance + eps)`.
-    pub(crate) inv_std: Tensor,
-    pub(crate) unbiased_variance: Tensor,
+    pub inv_std: Tensor,
+    /// What the running variance follows.
+    pub unbiased_variance: Tensor,
 }
 
 /// Gradients of a fused batch norm.
 #[derive(Debug)]
-pub(crate) struct NormGrads {
-    pub(crate) dx: Tensor,
-    pub(crate) dweight: Tensor,
-    pub(crate) dbias: Tensor,
-    pub(crate) dresidual: Option<Tensor>,
+pub struct NormGrads {
+    /// Of the input, `[N, C, ...]`.
+    pub dx: Tensor,
+    /// Of the scale, `[C]`.
+    pub dweight: Tensor,
+    /// Of the shift, `[C]`.
+    pub dbias: Tensor,
+    /// Of what was added, if it was asked for.
+    pub dresidual: Option<Tensor>,
 }
 
 /// `y = activation(x ⋆ weight + bias + residual)`: on the CPU and on CUDA at most one pass over memory after the convolution.
-pub(crate) fn conv2d(
-    conv: &Conv2d,
-    x: &Tensor,
-    weight: &Tensor,
-    bias: Option<&Tensor>,
-    tail: Tail<'_>,
-) -> Result<Tensor> {
+pub fn conv2d(conv: &Conv2d, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, tail: Tail<'_>) -> Result<Tensor> {
     let shape = conv_shape(conv, x.dims())?;
     if let Some(bias) = bias {
         fits("a bias", bias, &[shape.out_channels])?;
@@ -108,7 +113,7 @@ pub(crate) fn conv2d(
 
 /// A parameter in the order of memory in which the device reads it, so that one that never changes is not put in order at every
 /// pass.
-pub(crate) fn in_order(weight: &Tensor) -> Result<Tensor> {
+pub fn in_order(weight: &Tensor) -> Result<Tensor> {
     match Backend::of(weight.device()) {
         #[cfg(feature = "cuda")]
         Backend::Cuda => cuda::in_order(weight),
@@ -117,30 +122,25 @@ pub(crate) fn in_order(weight: &Tensor) -> Result<Tensor> {
 }
 
 /// Gradient of a convolution's input, whose shape is `x_shape`.
-pub(crate) fn conv2d_input_grad(conv: &Conv2d, dy: &Tensor, weight: &Tensor, x_shape: &[usize]) -> Result<Tensor> {
+pub fn conv2d_input_grad(conv: &Conv2d, dy: &Tensor, weight: &Tensor, x_shape: &[usize]) -> Result<Tensor> {
     let shape = conv_shape(conv, x_shape)?;
     dispatch!(dy, conv2d_input_grad(&shape, floats(dy)?, floats(weight)?))
 }
 
 /// Gradient of a convolution's weight.
-pub(crate) fn conv2d_weight_grad(conv: &Conv2d, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+pub fn conv2d_weight_grad(conv: &Conv2d, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
     let shape = conv_shape(conv, x.dims())?;
     dispatch!(x, conv2d_weight_grad(&shape, floats(x)?, floats(dy)?))
 }
 
 /// Sums over all axes but the second: the gradient of a bias.
-pub(crate) fn channel_sums(x: &Tensor) -> Result<Tensor> {
+pub fn channel_sums(x: &Tensor) -> Result<Tensor> {
     let shape = norm_shape(x.dims())?;
     dispatch!(x, channel_sums(&shape, floats(x)?))
 }
 
 /// Normalises by the statistics of this batch.
-pub(crate) fn batch_norm_train(
-    x: &Tensor,
-    affine: Affine<'_>,
-    eps: f64,
-    tail: Tail<'_>,
-) -> Result<(Tensor, BatchStats)> {
+pub fn batch_norm_train(x: &Tensor, affine: Affine<'_>, eps: f64, tail: Tail<'_>) -> Result<(Tensor, BatchStats)> {
     let shape = norm_shape(x.dims())?;
     if shape.values_per_channel() == 1 {
         return Err(refused(&ShapeError::OneValuePerChannel));
@@ -151,7 +151,7 @@ pub(crate) fn batch_norm_train(
 }
 
 /// Normalises by the running `(mean, variance)`.
-pub(crate) fn batch_norm_eval(
+pub fn batch_norm_eval(
     x: &Tensor,
     affine: Affine<'_>,
     running: (&Tensor, &Tensor),
@@ -165,7 +165,7 @@ pub(crate) fn batch_norm_eval(
 }
 
 /// Gradients of [`batch_norm_train`]; `activated` is its output and the activation that ended it.
-pub(crate) fn batch_norm_backward(
+pub fn batch_norm_backward(
     x: &Tensor,
     weight: &Tensor,
     stats: &BatchStats,
@@ -178,17 +178,17 @@ pub(crate) fn batch_norm_backward(
 }
 
 /// `activation(x)`.
-pub(crate) fn activate(activation: Activation, x: &Tensor) -> Result<Tensor> {
+pub fn activate(activation: Activation, x: &Tensor) -> Result<Tensor> {
     dispatch!(x, activate(activation, floats(x)?))
 }
 
 /// Gradient of an activation from its output: 0 where it was clamped, at the very edge too (PyTorch).
-pub(crate) fn activate_backward(activation: Activation, y: &Tensor, dy: &Tensor) -> Result<Tensor> {
+pub fn activate_backward(activation: Activation, y: &Tensor, dy: &Tensor) -> Result<Tensor> {
     dispatch!(y, activate_backward(activation, floats(y)?, floats(dy)?))
 }
 
 /// `a + b`, of equal shapes.
-pub(crate) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if a.dims() != b.dims() {
         return Err(candle_core::Error::Msg(format!("cannot add {:?} and {:?}", a.dims(), b.dims())).into());
     }
@@ -196,37 +196,37 @@ pub(crate) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 }
 
 /// Maxima of windows, and where they were (whatever [`max_pool2d_backward`] on this device understands).
-pub(crate) fn max_pool2d(pool: &Pool2d, x: &Tensor) -> Result<(Tensor, Tensor)> {
+pub fn max_pool2d(pool: &Pool2d, x: &Tensor) -> Result<(Tensor, Tensor)> {
     let shape = pool_shape(pool, x.dims())?;
     dispatch!(x, max_pool2d(&shape, floats(x)?))
 }
 
 /// Gradient of [`max_pool2d`]: all of it goes to the (first) maximum.
-pub(crate) fn max_pool2d_backward(pool: &Pool2d, dy: &Tensor, argmax: &Tensor, x_shape: &[usize]) -> Result<Tensor> {
+pub fn max_pool2d_backward(pool: &Pool2d, dy: &Tensor, argmax: &Tensor, x_shape: &[usize]) -> Result<Tensor> {
     let shape = pool_shape(pool, x_shape)?;
     dispatch!(dy, max_pool2d_backward(&shape, floats(dy)?, argmax))
 }
 
 /// Means of windows; padding counts.
-pub(crate) fn avg_pool2d(pool: &Pool2d, x: &Tensor) -> Result<Tensor> {
+pub fn avg_pool2d(pool: &Pool2d, x: &Tensor) -> Result<Tensor> {
     let shape = pool_shape(pool, x.dims())?;
     dispatch!(x, avg_pool2d(&shape, floats(x)?))
 }
 
 /// Gradient of [`avg_pool2d`].
-pub(crate) fn avg_pool2d_backward(pool: &Pool2d, dy: &Tensor, x_shape: &[usize]) -> Result<Tensor> {
+pub fn avg_pool2d_backward(pool: &Pool2d, dy: &Tensor, x_shape: &[usize]) -> Result<Tensor> {
     let shape = pool_shape(pool, x_shape)?;
     dispatch!(dy, avg_pool2d_backward(&shape, floats(dy)?))
 }
 
 /// `[N, C, H, W] -> [N, C]`, means.
-pub(crate) fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
+pub fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
     let shape = norm_shape(x.dims())?;
     dispatch!(x, global_avg_pool(&shape, floats(x)?))
 }
 
 /// Gradient of [`global_avg_pool`].
-pub(crate) fn global_avg_pool_backward(dy: &Tensor, x_shape: &[usize]) -> Result<Tensor> {
+pub fn global_avg_pool_backward(dy: &Tensor, x_shape: &[usize]) -> Result<Tensor> {
     let shape = norm_shape(x_shape)?;
     let dx = dispatch!(dy, f32 global_avg_pool_backward(&shape, floats(dy)?))?;
     if let (&[n, c, h, w], false) = (x_shape, dx.is_contiguous()) {
@@ -236,44 +236,44 @@ pub(crate) fn global_avg_pool_backward(dy: &Tensor, x_shape: &[usize]) -> Result
 }
 
 /// `[N, F] -> [N, O]`: `x weightᵀ + bias`.
-pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let shape = linear_shape(x.dims()[0], weight)?;
     dispatch!(x, f32 linear(&shape, floats(x)?, floats(weight)?, bias))
 }
 
 /// Gradient of [`linear`]'s input.
-pub(crate) fn linear_input_grad(dy: &Tensor, weight: &Tensor) -> Result<Tensor> {
+pub fn linear_input_grad(dy: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let shape = linear_shape(dy.dims()[0], weight)?;
     dispatch!(dy, f32 linear_input_grad(&shape, floats(dy)?, floats(weight)?))
 }
 
 /// Gradient of [`linear`]'s weight.
-pub(crate) fn linear_weight_grad(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+pub fn linear_weight_grad(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
     let ((batch, in_features), (_, out_features)) = (x.dims2()?, dy.dims2()?);
     let shape = LinearShape { batch, in_features, out_features }.checked().map_err(|error| refused(&error))?;
     dispatch!(x, f32 linear_weight_grad(&shape, floats(x)?, floats(dy)?))
 }
 
 /// Every `stride`-th row and column, from the first.
-pub(crate) fn subsample(x: &Tensor, stride: usize) -> Result<Tensor> {
+pub fn subsample(x: &Tensor, stride: usize) -> Result<Tensor> {
     let (_, _, h, w) = x.dims4()?;
     let rows = portable::take(floats(x)?, 2, 0, h.div_ceil(stride), stride)?;
     portable::take(&rows, 3, 0, w.div_ceil(stride), stride)
 }
 
 /// Gradient of [`subsample`].
-pub(crate) fn subsample_backward(dy: &Tensor, stride: usize, x_shape: &[usize]) -> Result<Tensor> {
+pub fn subsample_backward(dy: &Tensor, stride: usize, x_shape: &[usize]) -> Result<Tensor> {
     let rows = portable::put(floats(dy)?, 3, 0, stride, x_shape[3])?;
     portable::put(&rows, 2, 0, stride, x_shape[2])
 }
 
 /// Zero channels before and after.
-pub(crate) fn pad_channels(x: &Tensor, before: usize, after: usize) -> Result<Tensor> {
+pub fn pad_channels(x: &Tensor, before: usize, after: usize) -> Result<Tensor> {
     Ok(floats(x)?.pad_with_zeros(1, before, after)?)
 }
 
 /// The same values stored as another type, rounded to nearest.
-pub(crate) fn convert(x: &Tensor, to: DType) -> Result<Tensor> {
+pub fn convert(x: &Tensor, to: DType) -> Result<Tensor> {
     match Backend::of(x.device()) {
         _ if x.dtype() == to => Ok(x.clone()),
         Backend::Cpu => cpu::convert(x, to),
@@ -282,7 +282,7 @@ pub(crate) fn convert(x: &Tensor, to: DType) -> Result<Tensor> {
 }
 
 /// `keep a + (1 - keep) b` of each pair `(a, b)` of equal shapes: what averages over time do at each step.
-pub(crate) fn mix(pairs: &[(&Tensor, &Tensor)], keep: f64) -> Result<Vec<Tensor>> {
+pub fn mix(pairs: &[(&Tensor, &Tensor)], keep: f64) -> Result<Vec<Tensor>> {
     let Some((first, _)) = pairs.first() else { return Ok(Vec::new()) };
     let (kept, rest) = (keep as f32, (1.0 - keep) as f32);
     match Backend::of(first.device()) {
@@ -300,7 +300,7 @@ pub(crate) fn mix(pairs: &[(&Tensor, &Tensor)], keep: f64) -> Result<Vec<Tensor>
 }
 
 /// Lets the products of the CUDA operations round their operands to TF32, in the whole process; nothing on the CPU.
-pub(crate) fn allow_tf32(allow: bool) {
+pub fn allow_tf32(allow: bool) {
     #[cfg(feature = "cuda")]
     cuda::allow_tf32(allow);
     #[cfg(not(feature = "cuda"))]
@@ -309,7 +309,7 @@ pub(crate) fn allow_tf32(allow: bool) {
 
 /// What dropout multiplies by: 0 with probability `p`, else `1 / (1 - p)`. Drawn on the host, so that every device
 /// sees the same mask.
-pub(crate) fn dropout_mask(shape: &[usize], p: f64, rng: &mut ChaCha8Rng, device: &Device) -> Result<Tensor> {
+pub fn dropout_mask(shape: &[usize], p: f64, rng: &mut ChaCha8Rng, device: &Device) -> Result<Tensor> {
     let keep = (1.0 / (1.0 - p)) as f32;
     let draw = |_| if rng.random::<f64>() < p { 0.0 } else { keep };
     let mask: Vec<f32> = (0..shape.iter().product()).map(draw).collect();

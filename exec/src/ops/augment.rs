@@ -2,12 +2,31 @@
 //!
 //! What happens to each image is drawn on the host, so that every device makes the same pixels, bit for bit.
 
-use attar_data::{Draw, Fill};
-use attar_formats::Preprocessing;
 use candle_core::{Device, Tensor};
 
 use super::cpu::Contiguous;
 use crate::error::Result;
+
+/// What happens to one image: where the crop begins in it (rows and columns; a padding lies at negative ones), and whether it is
+/// mirrored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Draw {
+    /// First row of the crop.
+    pub top: i32,
+    /// First column of the crop.
+    pub left: i32,
+    /// Left and right change places.
+    pub flip: bool,
+}
+
+/// What becomes of the values of an image: `(value / 255 - mean) / std` of each channel.
+#[derive(Debug, Clone, Copy)]
+pub struct Normalisation<'a> {
+    /// One a channel.
+    pub mean: &'a [f32],
+    /// One a channel.
+    pub std: &'a [f32],
+}
 
 /// A checked request, as devices take it.
 #[derive(Debug, Clone, Copy)]
@@ -20,21 +39,21 @@ pub(crate) struct Batch<'a> {
 }
 
 /// The images at `indices` of `images` (`u8`, `[.., H, W, C]`), each cropped and mirrored as drawn, then normalised as `how`
-/// says: `f32`, `[N, C, H, W]`, channels last in memory. The same values as `attar_data`'s `pad-crop`, `flip` and
-/// normalisation.
+/// says: `f32`, `[N, C, H, W]`, channels last in memory. What lies outside of an image is its reflection, or black. The same values
+/// as those of the loaders' `pad-crop`, `flip` and normalisation.
 ///
 /// # Errors
 /// Images of another type or shape, an index or a crop outside of the (reflected) images, as many draws as indices
 /// missing, or a device that failed.
-pub(crate) fn augment_batch(
+pub fn augment_batch(
     images: &Tensor,
     indices: &[u32],
     draws: &[Draw],
-    how: &Preprocessing,
-    fill: Fill,
+    how: Normalisation<'_>,
+    reflect: bool,
 ) -> Result<Tensor> {
     let (count, h, w, c) = images.dims4()?;
-    let Preprocessing { mean, std, .. } = how;
+    let Normalisation { mean, std } = how;
     if indices.is_empty() || indices.len() != draws.len() || mean.len() != c || std.len() != c {
         let lengths = (indices.len(), draws.len(), mean.len(), std.len());
         return Err(wrong(&format!("indices, draws, means and deviations of {c} channels number {lengths:?}")));
@@ -42,7 +61,6 @@ pub(crate) fn augment_batch(
     if let Some(index) = indices.iter().find(|&&index| index as usize >= count) {
         return Err(wrong(&format!("image {index} of {count}")));
     }
-    let reflect = fill == Fill::Reflect;
     let far = |at: i32, size: usize| reflect && at.unsigned_abs() as usize >= size;
     if let Some(draw) = draws.iter().find(|draw| far(draw.top, h) || far(draw.left, w)) {
         return Err(wrong(&format!("a crop at {draw:?} does not lie in the reflection of {h}x{w}")));

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions, not in what they share
 
-use attar_distill::{Network, Params};
+use attar_exec::{Network, Params};
 use attar_models::generated;
 use attar_models::zoo::{NetworkSpec, build};
 use candle_core::{Device, Tensor};

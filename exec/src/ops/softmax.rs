@@ -9,7 +9,7 @@ use super::{Backend, cuda, floats};
 use crate::error::Result;
 
 /// `log softmax(scale x)` over the last axis, finite for all finite logits.
-pub(crate) fn log_softmax(x: &Tensor, scale: f64) -> Result<Tensor> {
+pub fn log_softmax(x: &Tensor, scale: f64) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if on_cuda(x) {
         return cuda::log_softmax(floats(x)?, scale as f32);
@@ -21,7 +21,7 @@ pub(crate) fn log_softmax(x: &Tensor, scale: f64) -> Result<Tensor> {
 }
 
 /// Gradient of [`log_softmax`] from its answer `y`.
-pub(crate) fn log_softmax_backward(y: &Tensor, dy: &Tensor, scale: f64) -> Result<Tensor> {
+pub fn log_softmax_backward(y: &Tensor, dy: &Tensor, scale: f64) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if on_cuda(y) {
         return cuda::log_softmax_backward(floats(y)?, floats(dy)?, scale as f32);
@@ -31,7 +31,7 @@ pub(crate) fn log_softmax_backward(y: &Tensor, dy: &Tensor, scale: f64) -> Resul
 
 /// `KL(p || softmax(scale z))` of each row of logits `z`, and its gradient by them: from the logarithms of `p`, `[N, K]` like
 /// `z`, to `[N]` and `[N, K]`.
-pub(crate) fn divergence(log_p: &Tensor, z: &Tensor, scale: f64) -> Result<[Tensor; 2]> {
+pub fn divergence(log_p: &Tensor, z: &Tensor, scale: f64) -> Result<[Tensor; 2]> {
     alike(log_p, z)?;
     #[cfg(feature = "cuda")]
     if on_cuda(z) {
@@ -45,7 +45,7 @@ pub(crate) fn divergence(log_p: &Tensor, z: &Tensor, scale: f64) -> Result<[Tens
 
 /// `-sum_k t_k log softmax(z)_k` of each row of logits `z`, and its gradient by them, for the targets
 /// `t = (1 - smoothing) labels + smoothing / K`: from `[N, K]` twice to `[N]` and `[N, K]`.
-pub(crate) fn cross_entropy(labels: &Tensor, z: &Tensor, smoothing: f64) -> Result<[Tensor; 2]> {
+pub fn cross_entropy(labels: &Tensor, z: &Tensor, smoothing: f64) -> Result<[Tensor; 2]> {
     alike(labels, z)?;
     let (keep, share) = (1.0 - smoothing, smoothing / z.dim(D::Minus1)? as f64);
     #[cfg(feature = "cuda")]

@@ -10,6 +10,29 @@ use candle_core::{DType, Device, Tensor};
 use crate::error::{Error, Result};
 use crate::ops;
 
+/// Numbers that a loss trains itself, beside what connectors hold: a teacher-side embedding, a variance, a discriminator.
+/// They live under `losses.<loss>.<name>`, learn with the student's optimiser, and are never exported.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Param {
+    /// Unique within its loss.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its first values.
+    pub init: Init,
+}
+
+/// First values of a [`Param`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Init {
+    /// This everywhere.
+    Constant(f64),
+    /// Uniform in plus or minus this; `1 / sqrt(fan_in)` is PyTorch's choice for linear layers and convolutions.
+    Uniform(f64),
+    /// Normal with mean 0 and this standard deviation.
+    Normal(f64),
+}
+
 /// Named tensors and what each is for. Plain tensors, never Candle `Var`s: the executor owns the backward pass.
 #[derive(Debug, Clone, Default)]
 pub struct Params(BTreeMap<String, (Tensor, Role)>);
@@ -56,7 +79,7 @@ impl Params {
     ///
     /// # Errors
     /// When the device fails.
-    pub(crate) fn of_loss(loss: &str, params: &[crate::losses::Param], seed: u64, device: &Device) -> Result<Self> {
+    pub fn of_loss(loss: &str, params: &[Param], seed: u64, device: &Device) -> Result<Self> {
         let mut own = Self::default();
         for param in params {
             let name = format!("losses.{loss}.{}", param.name);
@@ -127,12 +150,12 @@ impl Params {
     }
 
     /// Keeps what `wanted` says of its name.
-    pub(crate) fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
+    pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
         self.0.retain(|name, _| wanted(name));
     }
 
     /// Replaces values by those of `other`, by name.
-    pub(crate) fn take(&mut self, other: &Self) -> Result<()> {
+    pub fn take(&mut self, other: &Self) -> Result<()> {
         other.iter().try_for_each(|(name, tensor, _)| self.set(name, tensor.clone()))
     }
 

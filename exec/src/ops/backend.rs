@@ -34,7 +34,7 @@ impl Backend {
 }
 
 /// Runs `f` with the composed operations on every device, in this thread: what a check compares kernels with.
-pub(crate) fn composed<T>(f: impl FnOnce() -> T) -> T {
+pub fn composed<T>(f: impl FnOnce() -> T) -> T {
     struct Restore(bool);
     impl Drop for Restore {
         fn drop(&mut self) {

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use attar_distill::Params;
-use attar_distill::optim::{Ema, OptimiserSpec, clip_global_norm};
+use attar_exec::Params;
+use attar_exec::optim::{Ema, OptimiserSpec, clip_global_norm};
 use attar_models::{Array, Graph, GraphBuilder, Op, Weights, op::Conv2d};
 use candle_core::{DType, Device, Tensor};
 use safetensors::SafeTensors;

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions, not in what they share
 
-use attar_distill::{Network, Outputs, Params, Precision};
+use attar_exec::{Network, Outputs, Params, Precision};
 use attar_models::op::{Conv2d, Pool2d};
 use attar_models::{Graph, GraphBuilder, NodeId, Op};
 use candle_core::{DType, Device, Tensor};
@@ -121,7 +121,7 @@ fn slope(network: &Network, x: &Tensor, name: &str, step: f64) -> (f64, Tensor) 
     ((at(1.0) - at(-1.0)) / (2.0 * step), way)
 }
 
-fn gradients(network: &Network, x: &Tensor) -> attar_distill::Gradients {
+fn gradients(network: &Network, x: &Tensor) -> attar_exec::Gradients {
     let taps = stages(network.graph());
     let directions = directions(network.graph(), &taps, x.dims()[0]);
     let mut network = network.clone();

@@ -39,7 +39,7 @@ impl Ema {
     }
 
     /// Takes over the values of `names` from `params`: those of parameters that never move, which an average would round.
-    pub(crate) fn hold<'a>(&mut self, params: &Params, names: impl Iterator<Item = &'a String>) -> Result<()> {
+    pub fn hold<'a>(&mut self, params: &Params, names: impl Iterator<Item = &'a String>) -> Result<()> {
         for name in names {
             if let (Ok(value), Some(_)) = (params.get(name), self.average.role(name)) {
                 self.average.set(name, value.clone())?;

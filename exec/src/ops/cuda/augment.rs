@@ -1,13 +1,12 @@
 //! Augmentation on the card, of images that live there.
 
-use attar_data::Draw;
 use candle_core::Tensor;
 
 use super::launch::{File, Gpu, Shape};
 use super::memory::{Buffer, Dense};
 use super::pool::small;
 use crate::error::Result;
-use crate::ops::augment::Batch;
+use crate::ops::augment::{Batch, Draw};
 
 /// `batch` is checked: every index and every place it reads lies inside the images.
 pub(in crate::ops) fn augment(images: &Tensor, batch: &Batch<'_>) -> Result<Tensor> {

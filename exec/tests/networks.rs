@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use attar_distill::Network;
+use attar_exec::Network;
 use attar_models::zoo::{NetworkSpec, build};
 use attar_models::{Graph, NodeId, Weights, generated};
 use candle_core::{Device, Tensor};

@@ -1,10 +1,10 @@
 //! Times one training step (forward and backward, no optimiser) of a zoo network on the CPU.
 //!
-//!     cargo run --release -p attar-distill --example step_time -- [network] [batch] [repeats]
+//!     cargo run --release -p attar-exec --example step_time -- [network] [batch] [repeats]
 
 use std::time::Instant;
 
-use attar_distill::{Error, Network, Params};
+use attar_exec::{Error, Network, Params};
 use attar_models::{generated, zoo};
 use candle_core::{Device, Tensor};
 use rand::SeedableRng;

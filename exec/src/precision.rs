@@ -25,7 +25,7 @@ pub enum Precision {
 
 impl Precision {
     /// Whether a recipe need not say it.
-    pub(crate) fn is_default(&self) -> bool {
+    pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 

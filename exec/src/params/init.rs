@@ -1,14 +1,14 @@
 //! Initial values from a pinned generator: seed and name in, the same numbers out, whatever else the network holds.
 
-use attar_models::{Op, Param, Role};
+use attar_models::{Op, Role};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
-use crate::losses::Init;
+use super::Init;
 
 /// Initial values of one parameter or buffer of a node with operation `op`.
-pub(super) fn values(op: &Op, param: &Param, seed: u64, prefix: &str) -> Vec<f32> {
+pub(super) fn values(op: &Op, param: &attar_models::Param, seed: u64, prefix: &str) -> Vec<f32> {
     let count = param.shape.iter().product();
     let mut rng = generator(seed, &format!("{prefix}{}", param.name));
     match (op, param.role) {
@@ -25,7 +25,7 @@ pub(super) fn values(op: &Op, param: &Param, seed: u64, prefix: &str) -> Vec<f32
 }
 
 /// Initial values of what a loss trains itself, `name` being its full name.
-pub(super) fn own_values(param: &crate::losses::Param, seed: u64, name: &str) -> Vec<f32> {
+pub(super) fn own_values(param: &super::Param, seed: u64, name: &str) -> Vec<f32> {
     let count = param.shape.iter().product();
     match param.init {
         Init::Constant(value) => vec![value as f32; count],

@@ -215,10 +215,14 @@ impl Network {
     ///
     /// # Errors
     /// When `x` does not fit, the network is not folded, or it has a batch norm that does not fold.
-    pub fn input_gradient(&self, x: &Tensor, slope: &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    pub fn input_gradient<E: From<Error>>(
+        &self,
+        x: &Tensor,
+        slope: &dyn Fn(&Tensor) -> std::result::Result<Tensor, E>,
+    ) -> std::result::Result<Tensor, E> {
         let Some(Folded { graph, .. }) = &self.folded else {
             let problem = format!("`{}` must be folded before it is attacked", self.graph.name());
-            return Err(Error::Model(attar_models::Error::Setting { setting: "network", problem }));
+            return Err(Error::Model(attar_models::Error::Setting { setting: "network", problem }).into());
         };
         let x = self.input(x)?;
         let batch = x.dims()[0];
@@ -227,7 +231,8 @@ impl Network {
         let ends = vec![(graph.output(), slope(&pass.outputs.logits)?)];
         let tape = Tape { plan, saved: pass.saved, batch, stored: self.stored };
         let found = backward::run(graph, &self.params, tape, ends, Wants::Input)?;
-        found.input.ok_or_else(|| candle_core::Error::Msg("no gradient reaches the pixels".to_owned()).into())
+        let unreached = || Error::from(candle_core::Error::Msg("no gradient reaches the pixels".to_owned()));
+        Ok(found.input.ok_or_else(unreached)?)
     }
 
     /// Carries gradients from the output and the taps of a training pass to the parameters, and to the input if it

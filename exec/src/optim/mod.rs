@@ -112,7 +112,7 @@ impl OptimiserSpec {
     /// Checks the settings and makes the optimiser, before its first step.
     ///
     /// # Errors
-    /// [`Error::Recipe`] naming `train.optimiser.<setting>`.
+    /// [`Error::Optimiser`] naming the setting.
     pub fn build(&self) -> Result<Box<dyn Optimiser>> {
         match *self {
             Self::Sgd { momentum, nesterov, weight_decay, no_decay_norm_and_bias } => {
@@ -133,14 +133,11 @@ impl OptimiserSpec {
     }
 }
 
-fn check(setting: &str, value: f64, fine: bool, expected: &str) -> Result<()> {
+fn check(setting: &'static str, value: f64, fine: bool, expected: &str) -> Result<()> {
     if fine {
         return Ok(());
     }
-    Err(Error::Recipe {
-        key: format!("train.optimiser.{setting}"),
-        problem: format!("{value} does not do, expected {expected}"),
-    })
+    Err(Error::Optimiser { setting, problem: format!("{value} does not do, expected {expected}") })
 }
 
 /// Weight decay and whom it spares.
@@ -154,7 +151,7 @@ impl Decay {
     /// Decay at `rate`, for weights only if `spares_norm_and_bias`.
     ///
     /// # Errors
-    /// [`Error::Recipe`] for a rate that is negative or not finite.
+    /// [`Error::Optimiser`] for a rate that is negative or not finite.
     pub fn new(rate: f64, spares_norm_and_bias: bool) -> Result<Self> {
         check("weight_decay", rate, rate.is_finite() && rate >= 0.0, "a finite number, 0 or above")?;
         Ok(Self { rate, spares_norm_and_bias })
