@@ -339,7 +339,7 @@ fn check_last_batch(
     let teachers = teachers.iter().filter(|teacher| teacher.bn == TeacherNorm::Batch).map(|teacher| &teacher.graph);
     let peers = peers.iter().map(|peer| &peer.graph);
     for graph in std::iter::once(student).chain(peers).chain(connectors).chain(teachers) {
-        let mut norms = graph.nodes().iter().filter(|node| matches!(node.op, Op::BatchNorm2d { .. }));
+        let mut norms = graph.nodes().iter().filter(|node| matches!(node.op, Op::BatchNorm2d(_)));
         if let Some(node) = norms.find(|node| node.shape.iter().skip(1).product::<usize>() == 1) {
             let problem = format!(
                 "{last} holds one image, of which `{}` in `{}` sees one value a channel and cannot normalise it\n  hint: choose another batch size",

@@ -49,7 +49,7 @@ impl ZooTeacher {
 fn is_normed(graph: &Graph, tap: NodeId) -> bool {
     let mut nodes = graph.iter().map(|(_, node)| node);
     matches!(graph.node(tap).op, Op::Conv2d(_))
-        && nodes.any(|node| matches!(node.op, Op::BatchNorm2d { .. }) && node.inputs.contains(&tap))
+        && nodes.any(|node| matches!(node.op, Op::BatchNorm2d(_)) && node.inputs.contains(&tap))
 }
 
 impl Teacher for ZooTeacher {

@@ -7,7 +7,8 @@
 //! rate (EDT). Their teacher ran its batch norms in training mode: `bn = "batch"` in `[[teachers]]`. No deviation in numbers.
 
 use attar_exec::ops::global_avg_pool;
-use attar_models::{Graph, GraphBuilder, Node, Op, op::Conv2d};
+use attar_models::op::{Conv2d, GlobalAvgPool};
+use attar_models::{Graph, GraphBuilder, Node, Op};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -172,7 +173,7 @@ fn connector(name: &str, input: [usize; 3], channels: Option<usize>, relu: bool)
         at = builder.add("conv", Op::Conv2d(Conv2d::square(input[0], channels, 1, 1, 0)), &[at])?;
         at = norm(&mut builder, at, channels, relu)?;
     }
-    let mean = builder.add("mean", Op::GlobalAvgPool, &[at])?;
+    let mean = builder.add("mean", Op::GlobalAvgPool(GlobalAvgPool {}), &[at])?;
     Ok(builder.finish(mean))
 }
 

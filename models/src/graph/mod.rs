@@ -1,9 +1,13 @@
 //! A network as data: named nodes in execution order, with the shape of each known from the moment it is added.
 
+mod json;
+
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
-use crate::op::{Op, Param};
+use crate::op::{Input, Op, Param};
+
+pub use json::GRAPH_VERSION;
 
 /// Position of a node in its graph; later nodes read only earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,10 +36,11 @@ pub struct Node {
 impl Node {
     /// The node's parameters and buffers with their full names.
     pub fn params(&self) -> impl Iterator<Item = Param> + '_ {
-        self.op.params().into_iter().map(|(suffix, shape, role)| Param {
-            name: format!("{}.{suffix}", self.name),
-            shape,
-            role,
+        self.op.params().into_iter().map(|param| Param {
+            name: format!("{}.{}", self.name, param.suffix),
+            shape: param.shape,
+            role: param.role,
+            init: param.init,
         })
     }
 }
@@ -158,9 +163,13 @@ impl GraphBuilder {
     /// # Errors
     /// When the shape is not three positive numbers.
     pub fn new(name: impl Into<String>, input: [usize; 3]) -> Result<(Self, NodeId)> {
-        let mut builder = Self { name: name.into(), nodes: Vec::new(), by_name: BTreeMap::new(), stages: Vec::new() };
-        let id = builder.add("input", Op::Input { shape: input.to_vec() }, &[])?;
+        let mut builder = Self::empty(name.into());
+        let id = builder.add("input", Op::Input(Input { shape: input.to_vec() }), &[])?;
         Ok((builder, id))
+    }
+
+    fn empty(name: String) -> Self {
+        Self { name, nodes: Vec::new(), by_name: BTreeMap::new(), stages: Vec::new() }
     }
 
     /// Adds a node and returns its id.
@@ -170,6 +179,9 @@ impl GraphBuilder {
     pub fn add(&mut self, name: impl Into<String>, op: Op, inputs: &[NodeId]) -> Result<NodeId> {
         let name = name.into();
         let fail = |problem: String| Error::Node { node: name.clone(), problem };
+        if name.is_empty() {
+            return Err(fail("a node needs a name".to_owned()));
+        }
         if self.by_name.contains_key(&name) {
             return Err(fail("this name is taken by an earlier node".to_owned()));
         }
@@ -203,15 +215,15 @@ impl GraphBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::Conv2d;
+    use crate::op::{Activation, Conv2d, GlobalAvgPool, Linear};
 
     fn small() -> Result<Graph> {
         let (mut b, x) = GraphBuilder::new("small", [3, 8, 7])?;
         let conv = b.add("conv1", Op::Conv2d(Conv2d::square(3, 4, 3, 2, 1)), &[x])?;
-        let relu = b.add("relu1", Op::Relu, &[conv])?;
+        let relu = b.add("relu1", Op::Activation(Activation::Relu), &[conv])?;
         b.stage("layer1", relu);
-        let pool = b.add("avgpool", Op::GlobalAvgPool, &[relu])?;
-        let fc = b.add("fc", Op::Linear { in_features: 4, out_features: 10, bias: true }, &[pool])?;
+        let pool = b.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[relu])?;
+        let fc = b.add("fc", Op::Linear(Linear { in_features: 4, out_features: 10, bias: true }), &[pool])?;
         Ok(b.finish(fc))
     }
 
@@ -239,7 +251,7 @@ mod tests {
         let conv = Op::Conv2d(Conv2d::square(4, 4, 3, 1, 1));
         let message = b.add("conv1", conv, &[x]).unwrap_err().to_string();
         assert_eq!(message, "node `conv1`: expects 4 channels, got 3");
-        let twice = b.add("input", Op::Relu, &[x]).unwrap_err().to_string();
+        let twice = b.add("input", Op::Activation(Activation::Relu), &[x]).unwrap_err().to_string();
         assert!(twice.contains("taken"), "{twice}");
         Ok(())
     }
