@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use attar_exec::device;
-use attar_formats::card::{CARD_VERSION, Provenance};
+use attar_formats::card::{CARD_VERSION, NetworkFacts, Origin, Provenance};
 use attar_formats::{Card, Preprocessing};
 use attar_models::zoo::NetworkSpec;
 use serde::{Deserialize, Serialize};
@@ -262,11 +262,16 @@ impl Facts {
         numbers.extend(val.map(|val| ("val_top1".to_owned(), val)));
         Card {
             card_version: CARD_VERSION,
-            network: self.network.clone(),
+            network: NetworkFacts {
+                name: self.network.name.clone(),
+                classes: self.network.classes,
+                input: self.network.input,
+            },
             labels: self.labels.clone(),
             preprocessing: self.preprocessing.clone(),
             provenance: Provenance {
                 program: PROGRAM.to_owned(),
+                network: Some(Origin { zoo: Some(self.network.clone()) }),
                 recipe_sha256: Some(state.recipe_sha256.clone()),
                 data_sha256: Some(state.data.train.clone()),
                 teachers: state.teachers.clone(),

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use attar_data::{Dataset, InMemory};
-use attar_formats::card::{CARD_VERSION, Provenance, hf};
+use attar_formats::card::{CARD_VERSION, NetworkFacts, Provenance, hf};
 use attar_formats::{Card, Preprocessing};
 use attar_infer::engine::{self, EngineKind, EngineSpec};
-use attar_models::zoo::NetworkSpec;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safetensors::{Dtype, tensor::TensorView};
@@ -118,7 +117,7 @@ impl Reference {
 pub(crate) fn files(reference: &Reference) -> BTreeMap<String, Vec<u8>> {
     let card = Card {
         card_version: CARD_VERSION,
-        network: NetworkSpec::new("resnet8", CLASSES, [3, 8, 8]),
+        network: NetworkFacts { name: "resnet8".to_owned(), classes: CLASSES, input: [3, 8, 8] },
         labels: names(),
         preprocessing: preprocessing(),
         provenance: Provenance::default(),
