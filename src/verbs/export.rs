@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use attar_export::bundle::{Options, Summary};
 use attar_export::{Goldens, Source};
-use attar_infer::cli::{NotSo, Versioned, print};
+use attar_infer::cli::{NotSo, Versioned, print, say};
 use attar_infer::parity;
 use attar_infer::{Bundle, Certificate};
 
