@@ -1,6 +1,6 @@
 //! Activations, their gradients and addition, on whatever order of memory an image has.
 
-use attar_kernels::Activation;
+use attar_models::Activation;
 use candle_core::Tensor;
 
 use super::launch::{Arg, File, Gpu, Shape, Stored};

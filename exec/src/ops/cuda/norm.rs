@@ -1,6 +1,7 @@
 //! Batch norm with the addition and the activation behind it, and sums per channel.
 
-use attar_kernels::{Activation, NormShape};
+use attar_kernels::NormShape;
+use attar_models::Activation;
 use candle_core::Tensor;
 
 use super::elementwise::{by_four, code};
