@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::folder::LeftOut;
-use crate::image::Image;
+use attar_pixels::Image;
 
 /// The images of another data set, their labels moved, with something to say about it.
 pub(crate) struct Aligned {

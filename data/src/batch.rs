@@ -1,15 +1,15 @@
 //! Batches: many images decoded, augmented and normalised in parallel, with the same bits for any number of threads.
 
-use attar_models::Preprocessing;
+use attar_pixels::Preprocessing;
 use rayon::prelude::*;
 
 use crate::augment::{Augment, Frame};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::image::Image;
 use crate::lead::Lead;
-use crate::preprocess::{normalise, preprocess_image};
 use crate::random::Stream;
+use attar_pixels::Image;
+use attar_pixels::{normalise, preprocess_image};
 
 /// How training images become the network's input.
 ///
@@ -94,7 +94,7 @@ pub fn train_batch(dataset: &dyn Dataset, indices: &[u32], how: &Pipeline, seed:
 /// # Errors
 /// As [`train_batch`].
 pub fn eval_batch(dataset: &dyn Dataset, indices: &[u32], how: &Preprocessing) -> Result<Batch> {
-    batch(dataset, indices, how, |image, _| preprocess_image(image, how))
+    batch(dataset, indices, how, |image, _| Ok(preprocess_image(image, how)?))
 }
 
 fn batch(

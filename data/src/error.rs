@@ -36,6 +36,9 @@ pub enum Error {
     /// What the models room says, e.g. about a preprocessing or an unknown name.
     #[error(transparent)]
     Models(#[from] attar_models::Error),
+    /// What the pixels room says, of an encoded image or a preprocessing.
+    #[error(transparent)]
+    Pixels(#[from] attar_pixels::Error),
 }
 
 impl Error {
@@ -52,6 +55,7 @@ impl Error {
         let whole = match self {
             Self::Io { source, .. } => source.to_string(),
             Self::Format { problem, .. } => problem.clone(),
+            Self::Pixels(error) => return error.problem(),
             other => other.to_string(),
         };
         whole.split_once("\n  hint:").map(|(problem, _)| problem.to_owned()).unwrap_or(whole)

@@ -1,14 +1,14 @@
 //! The same crop for another network: a teacher sees what its student sees, at its own size and by its own filter.
 
-use attar_models::Preprocessing;
-use attar_models::card::Interpolation;
+use attar_pixels::Interpolation;
+use attar_pixels::Preprocessing;
 
 use crate::augment::Frame;
-use crate::decode::MAX_PIXELS;
 use crate::error::{Error, Result};
-use crate::image::Image;
-use crate::preprocess::{clamp, preprocessed_size, shown_part};
-use crate::resize::resize;
+use attar_pixels::Image;
+use attar_pixels::MAX_PIXELS;
+use attar_pixels::resize;
+use attar_pixels::{clamp, preprocessed_size, shown_part};
 
 /// Whom a [`Pipeline`](crate::Pipeline) follows: the network whose crops and draws are taken over.
 ///
@@ -57,7 +57,7 @@ impl Lead {
 
 #[cfg(test)]
 mod tests {
-    use attar_models::card::{Resize, ResizeTo};
+    use attar_pixels::{Resize, ResizeTo};
 
     use super::*;
     use crate::{Augment, Batch, Fill, InMemory, Paint, Pipeline, RandAugment, RandomErasing, train_batch};

@@ -23,6 +23,9 @@ pub enum Error {
     /// Images or labels.
     #[error(transparent)]
     Data(#[from] attar_data::Error),
+    /// What the pixels room says, of an encoded image or a preprocessing.
+    #[error(transparent)]
+    Pixels(#[from] attar_pixels::Error),
     /// Tensors: a shape that does not fit, a device that failed.
     #[error("{}", first_line(.0))]
     Tensor(#[from] candle_core::Error),

@@ -61,6 +61,9 @@ pub enum Error {
         /// What is wrong, where in the file, and what was expected.
         problem: String,
     },
+    /// What the pixels room says, e.g. about a preprocessing.
+    #[error(transparent)]
+    Pixels(#[from] attar_pixels::Error),
 }
 
 fn near(nearest: &Option<String>) -> String {

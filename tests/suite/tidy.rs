@@ -6,13 +6,13 @@ use std::process::Command;
 
 /// What each room may depend on among the others, and which heavy dependency is its own.
 const ROOMS: [(&str, &[&str], &[&str]); 10] = [
-    ("models", &[], &["safetensors"]),
+    ("models", &["pixels"], &["safetensors"]),
     ("kernels", &[], &["pulp"]),
     ("pixels", &[], &["image"]),
     ("measures", &[], &[]),
     ("formats", &["models", "pixels", "measures"], &["safetensors"]),
     ("exec", &["models", "kernels", "measures"], &["candle-core"]),
-    ("data", &["models", "formats", "pixels", "measures"], &["image"]),
+    ("data", &["models", "formats", "pixels", "measures"], &[]),
     (
         "distill",
         &["models", "kernels", "pixels", "measures", "formats", "exec", "data"],

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::image::Image;
+use attar_pixels::Image;
 
 /// How a pixel is taken from between others. torchvision's augmentations take the nearest unless told otherwise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

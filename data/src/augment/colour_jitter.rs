@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::enhance;
 use crate::error::{Error, Result};
-use crate::image::Image;
 use crate::random::Stream;
+use attar_pixels::Image;
 
 /// Settings of colour jitter; 0 leaves that part of the image alone.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

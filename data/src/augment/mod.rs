@@ -19,13 +19,13 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use attar_models::card::Interpolation;
+use attar_pixels::Interpolation;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::image::Image;
 use crate::random::Stream;
-use crate::resize::resize;
+use attar_pixels::Image;
+use attar_pixels::resize;
 
 pub use affine::Sampling;
 pub use colour_jitter::ColourJitter;

@@ -2,8 +2,8 @@
 
 use super::{Fill, Frame};
 use crate::error::{Error, Result};
-use crate::image::Image;
 use crate::random::Stream;
+use attar_pixels::Image;
 
 /// The image's own size out of the padded image, at a random place. Padding and place are in pixels of the frame.
 pub(super) fn pad_crop(
@@ -48,7 +48,7 @@ fn window(image: &Image, top: i64, left: i64, fill: Fill) -> Result<Image> {
             pixels.extend_from_slice(&image.pixels()[start..start + channels]);
         }
     }
-    Image::new(width, height, image.channels(), pixels)
+    Ok(Image::new(width, height, image.channels(), pixels)?)
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Frame;
 use crate::error::{Error, Result};
-use crate::image::luma;
 use crate::random::Stream;
+use attar_pixels::luma;
 
 /// A colour, or what stands for one: `"black"`, `"mean"`, `"noise"` or `{ colour = [124, 116, 104] }`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

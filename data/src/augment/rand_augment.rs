@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Frame, Paint, Sampling, affine, enhance, tables};
 use crate::error::{Error, Result};
-use crate::image::Image;
 use crate::random::Stream;
+use attar_pixels::Image;
 
 /// Settings of RandAugment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

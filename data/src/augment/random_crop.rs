@@ -69,7 +69,7 @@ mod tests {
                 size: [7, 7],
                 scale: [0.08, 1.0],
                 ratio: [0.75, 4.0 / 3.0],
-                interpolation: attar_models::card::Interpolation::Bilinear
+                interpolation: attar_pixels::Interpolation::Bilinear
             }
         );
         let out = apply(&augment, &grey(5, 9, &[7; 45]), &mut stream(3)).unwrap();

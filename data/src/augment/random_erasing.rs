@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Frame, Paint, check_p, check_range};
 use crate::error::Result;
-use crate::image::Image;
 use crate::random::Stream;
+use attar_pixels::Image;
 
 /// Settings of random erasing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -4,13 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
-use attar_models::Preprocessing;
+use attar_pixels::Preprocessing;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::rand_augment::Operation;
 use super::*;
-use crate::decode_file;
 
 pub(super) fn stream(sample: u64) -> Stream {
     Stream::new(*b"augment ", 1, 1, sample)
@@ -114,7 +113,8 @@ fn fixture() -> Fixture {
 }
 
 fn picture(folder: &str, name: &str) -> Image {
-    decode_file(&fixtures(folder).join(name)).unwrap()
+    let file = fixtures(folder).join(name);
+    decode(&std::fs::read(&file).unwrap(), &file).unwrap()
 }
 
 /// The pictures that are stacked in a file, each as large as `like`.

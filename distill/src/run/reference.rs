@@ -51,13 +51,14 @@ pub(super) fn golden_synthetic(
 ) -> Result<()> {
     let like = data.train.image(0)?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let images = (0..GOLDENS).map(|i| noise(&like, 1 << (i % 4), &mut rng)).collect::<attar_data::Result<Vec<_>>>()?;
-    let encoded = images.iter().map(Image::to_png).collect::<attar_data::Result<Vec<_>>>()?;
+    let images =
+        (0..GOLDENS).map(|i| noise(&like, 1 << (i % 4), &mut rng)).collect::<attar_pixels::Result<Vec<_>>>()?;
+    let encoded = images.iter().map(Image::to_png).collect::<attar_pixels::Result<Vec<_>>>()?;
     write_golden(&directory.join("golden-synthetic.safetensors"), "synthetic", &encoded, &images, data, forward, device)
 }
 
 /// Noise in square patches of `patch` pixels, with the size and channels of `like`.
-fn noise(like: &Image, patch: usize, rng: &mut ChaCha8Rng) -> attar_data::Result<Image> {
+fn noise(like: &Image, patch: usize, rng: &mut ChaCha8Rng) -> attar_pixels::Result<Image> {
     let (width, height, channels) = (like.width() as usize, like.height() as usize, usize::from(like.channels()));
     let across = width.div_ceil(patch);
     let mut patches = vec![0; across * height.div_ceil(patch) * channels];

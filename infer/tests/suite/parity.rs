@@ -232,7 +232,7 @@ impl Dataset for Spoiled {
 
     fn image(&self, index: usize) -> attar_data::Result<attar_data::Image> {
         match self.1.contains(&index) {
-            true => attar_data::decode(b"no image", std::path::Path::new(&self.name(index))),
+            true => Ok(attar_data::decode(b"no image", std::path::Path::new(&self.name(index)))?),
             false => self.0.image(index),
         }
     }

@@ -1,11 +1,8 @@
 //! Evaluation preprocessing: from decoded pixels to the network's input. Training, export's goldens and devices all call this.
 
-use attar_models::Preprocessing;
-use attar_models::card::ResizeTo;
-
-use crate::decode::MAX_PIXELS;
 use crate::error::{Error, Result};
-use crate::image::Image;
+use crate::image::{Image, MAX_PIXELS};
+use crate::preprocessing::{Preprocessing, ResizeTo};
 use crate::resize::{check_resize, resize};
 
 /// The network's input `[channels, height, width]` for one image: [`preprocess_image`], then scaling to 0..1 and
@@ -62,7 +59,7 @@ pub fn comes_out(how: &Preprocessing, height: u32, width: u32) -> Result<[usize;
 
 /// The part of the source that the network sees, `[top, left]` and `[height, width]`, to the nearest pixel of the source. It reaches
 /// beyond the image where a crop is larger than what it crops.
-pub(crate) fn shown_part(how: &Preprocessing, image: &Image) -> ([i64; 2], [usize; 2]) {
+pub fn shown_part(how: &Preprocessing, image: &Image) -> ([i64; 2], [usize; 2]) {
     let source = [image.height(), image.width()];
     let resized = how.resize.map_or(source, |to| resized(to.to, source[0], source[1]));
     let edge = |axis: usize| {
@@ -98,7 +95,8 @@ fn corner(size: u32, crop: u32) -> i64 {
     }
 }
 
-pub(crate) fn clamp(size: usize) -> u32 {
+/// A size as images have it; one beyond that is as large as can be, which every check refuses.
+pub fn clamp(size: usize) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)
 }
 
@@ -111,7 +109,7 @@ fn centre_crop(image: &Image, height: u32, width: u32) -> Result<Image> {
 }
 
 /// Writes `[channels, height, width]`, normalised. `image` has `how.channels` channels.
-pub(crate) fn normalise(image: &Image, how: &Preprocessing, input: &mut [f32]) {
+pub fn normalise(image: &Image, how: &Preprocessing, input: &mut [f32]) {
     let channels = usize::from(image.channels());
     let plane = input.len() / channels;
     for (channel, values) in input.chunks_exact_mut(plane).enumerate() {
@@ -125,7 +123,7 @@ pub(crate) fn normalise(image: &Image, how: &Preprocessing, input: &mut [f32]) {
 
 #[cfg(test)]
 mod tests {
-    use attar_models::card::{Interpolation, Resize};
+    use crate::preprocessing::{Interpolation, Resize};
 
     use super::*;
 

@@ -1,11 +1,11 @@
 //! An image: 8-bit grey or RGB pixels, with the hash by which runs and certificates recognise it.
 
-use std::path::Path;
-
-use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+
+/// No image may have more pixels than this.
+pub const MAX_PIXELS: u64 = 100_000_000;
 
 /// Decoded pixels: `height` rows of `width` pixels of `channels` bytes (1 grey, 3 RGB).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,21 +65,8 @@ impl Image {
         hash.finalize().into()
     }
 
-    /// The image as a PNG file, lossless.
-    ///
-    /// # Errors
-    /// [`Error::Format`] when the encoder refuses the size.
-    pub fn to_png(&self) -> Result<Vec<u8>> {
-        let mut png = Vec::new();
-        let colour = if self.channels == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
-        PngEncoder::new(&mut png)
-            .write_image(&self.pixels, self.width, self.height, colour)
-            .map_err(|error| Error::format(Path::new("PNG"), error.to_string()))?;
-        Ok(png)
-    }
-
     /// With 1 or 3 channels: grey is repeated, colour is weighted as ITU-R 601 with PIL's integer arithmetic.
-    pub(crate) fn with_channels(self, channels: usize) -> Self {
+    pub fn with_channels(self, channels: usize) -> Self {
         match (self.channels, channels) {
             (1, 3) => {
                 let pixels = self.pixels.iter().flat_map(|&v| [v, v, v]).collect();
@@ -94,13 +81,13 @@ impl Image {
     }
 
     /// With its pixels changed in place.
-    pub(crate) fn map_pixels(mut self, change: impl FnOnce(&mut [u8])) -> Self {
+    pub fn map_pixels(mut self, change: impl FnOnce(&mut [u8])) -> Self {
         change(&mut self.pixels);
         self
     }
 
     /// `height` rows of `width` pixels from (`top`, `left`); what lies outside the image is zero.
-    pub(crate) fn window(&self, top: i64, left: i64, width: u32, height: u32) -> Self {
+    pub fn window(&self, top: i64, left: i64, width: u32, height: u32) -> Self {
         let channels = usize::from(self.channels);
         let row = width as usize * channels;
         let mut pixels = vec![0; row * height as usize];
@@ -120,7 +107,7 @@ impl Image {
 }
 
 /// PIL's RGB to L.
-pub(crate) fn luma(rgb: &[u8]) -> u8 {
+pub fn luma(rgb: &[u8]) -> u8 {
     let [r, g, b] = [rgb[0], rgb[1], rgb[2]].map(u32::from);
     ((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16) as u8
 }

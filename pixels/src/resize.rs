@@ -8,17 +8,18 @@
 //! pixels as the width, which no photograph of usual shape does when it keeps its shape. Pillow up to 12 always goes across
 //! first, and differs from this there by up to about 16 of 255 at hard edges with bicubic, by 1 with bilinear.
 
-use attar_models::card::Interpolation;
-
-use crate::decode::MAX_PIXELS;
 use crate::error::{Error, Result};
-use crate::image::Image;
+use crate::image::{Image, MAX_PIXELS};
+use crate::preprocessing::Interpolation;
 
 /// Fractional bits of a coefficient: 32 less 8 of the pixel and 2 for the sign and overshoot.
 const FRACTION: u32 = 32 - 8 - 2;
 
 /// The image at `height` x `width` pixels. The same size gives the same pixels.
-pub(crate) fn resize(image: Image, height: u32, width: u32, interpolation: Interpolation) -> Result<Image> {
+///
+/// # Errors
+/// [`Error::Setting`] when the image would have no pixel or more than [`MAX_PIXELS`], also between the passes.
+pub fn resize(image: Image, height: u32, width: u32, interpolation: Interpolation) -> Result<Image> {
     let down_first = check_resize([image.height(), image.width()], [height, width])?;
     if down_first {
         across(down(image, height, interpolation)?, width, interpolation)
