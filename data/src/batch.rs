@@ -1,6 +1,6 @@
 //! Batches: many images decoded, augmented and normalised in parallel, with the same bits for any number of threads.
 
-use attar_pixels::Preprocessing;
+use attar_pixels::{Image, Preprocessing, normalise, preprocess_image};
 use rayon::prelude::*;
 
 use crate::augment::{Augment, Frame};
@@ -8,8 +8,6 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::lead::Lead;
 use crate::random::Stream;
-use attar_pixels::Image;
-use attar_pixels::{normalise, preprocess_image};
 
 /// How training images become the network's input.
 ///
@@ -121,7 +119,8 @@ fn batch(
     }
     let one = first.pixels().len();
     let mut pixels = vec![0.0; one * images.len()];
-    pixels.par_chunks_exact_mut(one).zip(&images).for_each(|(input, image)| normalise(image, how, input));
+    let inputs = pixels.par_chunks_exact_mut(one).zip(&images);
+    inputs.try_for_each(|(input, image)| normalise(image, how, input))?;
     Ok(Batch {
         pixels,
         shape: [images.len(), how.channels, height as usize, width as usize],

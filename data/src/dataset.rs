@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use attar_pixels::Image;
+
 use crate::error::{Error, Result};
 use crate::folder::LeftOut;
-use attar_pixels::Image;
 
 /// Labelled images, in a fixed order.
 ///

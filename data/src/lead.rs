@@ -1,14 +1,9 @@
 //! The same crop for another network: a teacher sees what its student sees, at its own size and by its own filter.
 
-use attar_pixels::Interpolation;
-use attar_pixels::Preprocessing;
+use attar_pixels::{Image, Interpolation, Preprocessing, clamp, preprocessed_size, resize, shown_part};
 
 use crate::augment::Frame;
 use crate::error::{Error, Result};
-use attar_pixels::Image;
-use attar_pixels::MAX_PIXELS;
-use attar_pixels::resize;
-use attar_pixels::{clamp, preprocessed_size, shown_part};
 
 /// Whom a [`Pipeline`](crate::Pipeline) follows: the network whose crops and draws are taken over.
 ///
@@ -46,12 +41,9 @@ impl Lead {
             let problem = format!("{h}x{w} is of another shape than the {height}x{width} of the crop to be followed");
             return Err(Error::setting("preprocessing", problem));
         }
-        let ([top, left], [height, width]) = shown_part(&self.preprocessing, image);
-        if height as u64 * width as u64 > MAX_PIXELS {
-            return Err(Error::setting("crop", format!("{width}x{height}, expected at most {MAX_PIXELS} pixels")));
-        }
-        let part = image.window(top, left, clamp(width), clamp(height)).with_channels(own.channels);
-        Ok((resize(part, size[0], size[1], filter.unwrap_or(Interpolation::Bilinear))?, frame(seen.map(clamp))))
+        let ([top, left], [height, width]) = shown_part(&self.preprocessing, image.height(), image.width());
+        let part = image.window(top, left, clamp(width), clamp(height))?.with_channels(own.channels);
+        Ok((resize(&part, size[0], size[1], filter.unwrap_or(Interpolation::Bilinear))?, frame(seen.map(clamp))))
     }
 }
 

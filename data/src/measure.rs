@@ -1,12 +1,11 @@
 //! What some images of a data set are like: their sizes, and mean and deviation of what a network would see of them.
 
-use attar_pixels::Preprocessing;
+use attar_pixels::{Preprocessing, preprocess_image};
 use rayon::prelude::*;
 
 use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::sampling::hold_out;
-use attar_pixels::preprocess_image;
 
 /// Width, height and channels of an image as it was decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,7 @@
 //! An image: 8-bit grey or RGB pixels, with the hash by which runs and certificates recognise it.
 
-use sha2::{Digest, Sha256};
-
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::view::{ImageView, Pixels};
 
 /// No image may have more pixels than this.
 pub const MAX_PIXELS: u64 = 100_000_000;
@@ -20,18 +19,10 @@ impl Image {
     /// An image of `pixels` in `[height, width, channels]` order.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the image is empty, has other than 1 or 3 channels, or the number of bytes does not fit.
+    /// [`Error::Setting`](crate::Error::Setting) when the image is empty, has other than 1 or 3
+    /// channels, or the number of bytes does not fit.
     pub fn new(width: u32, height: u32, channels: u8, pixels: Vec<u8>) -> Result<Self> {
-        let expected = u64::from(width) * u64::from(height) * u64::from(channels);
-        if width == 0 || height == 0 || !matches!(channels, 1 | 3) || pixels.len() as u64 != expected {
-            let bytes = pixels.len();
-            return Err(Error::setting(
-                "image",
-                format!(
-                    "{width}x{height} with {channels} channels and {bytes} bytes: expected a size of at least 1x1, 1 or 3 channels, and width * height * channels bytes"
-                ),
-            ));
-        }
+        ImageView::new(&pixels, width, height, channels)?;
         Ok(Self { width, height, channels, pixels })
     }
 
@@ -55,60 +46,46 @@ impl Image {
         &self.pixels
     }
 
-    /// The hash of what is seen: sha256 of width and height (u32, little endian), channels (u8), then the pixels.
-    pub fn sha256(&self) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        hash.update(self.width.to_le_bytes());
-        hash.update(self.height.to_le_bytes());
-        hash.update([self.channels]);
-        hash.update(&self.pixels);
-        hash.finalize().into()
+    /// What a view of checked or made pixels becomes.
+    pub(crate) fn of_parts(width: u32, height: u32, channels: u8, pixels: Vec<u8>) -> Self {
+        Self { width, height, channels, pixels }
     }
 
-    /// With 1 or 3 channels: grey is repeated, colour is weighted as ITU-R 601 with PIL's integer arithmetic.
+    /// [`ImageView::sha256`]: the hash by which runs and certificates recognise the image.
+    pub fn sha256(&self) -> [u8; 32] {
+        ImageView::from(self).sha256()
+    }
+
+    /// With 1 or 3 channels: grey is repeated, colour is weighted as ITU-R 601 with PIL's integer
+    /// arithmetic. Any other number changes nothing.
+    #[must_use]
     pub fn with_channels(self, channels: usize) -> Self {
-        match (self.channels, channels) {
-            (1, 3) => {
-                let pixels = self.pixels.iter().flat_map(|&v| [v, v, v]).collect();
-                Self { channels: 3, pixels, ..self }
-            }
-            (3, 1) => {
-                let pixels = self.pixels.chunks_exact(3).map(luma).collect();
-                Self { channels: 1, pixels, ..self }
-            }
-            _ => self,
+        match ImageView::from(&self).with_channels(channels) {
+            Pixels::Owned(image) => image,
+            Pixels::Borrowed(_) => self,
         }
     }
 
     /// With its pixels changed in place.
+    #[must_use]
     pub fn map_pixels(mut self, change: impl FnOnce(&mut [u8])) -> Self {
         change(&mut self.pixels);
         self
     }
 
-    /// `height` rows of `width` pixels from (`top`, `left`); what lies outside the image is zero.
-    pub fn window(&self, top: i64, left: i64, width: u32, height: u32) -> Self {
-        let channels = usize::from(self.channels);
-        let row = width as usize * channels;
-        let mut pixels = vec![0; row * height as usize];
-        let from = left.clamp(0, i64::from(self.width));
-        let to = (left + i64::from(width)).clamp(from, i64::from(self.width));
-        let bytes = (to - from) as usize * channels;
-        for (y, out) in pixels.chunks_exact_mut(row).enumerate() {
-            let source = top + y as i64;
-            if bytes > 0 && (0..i64::from(self.height)).contains(&source) {
-                let start = (source as usize * self.width as usize + from as usize) * channels;
-                let at = (from - left) as usize * channels;
-                out[at..at + bytes].copy_from_slice(&self.pixels[start..start + bytes]);
-            }
-        }
-        Self { width, height, channels: self.channels, pixels }
+    /// [`ImageView::window`]: `height` rows of `width` pixels from (`top`, `left`), zero outside.
+    ///
+    /// # Errors
+    /// [`Error::Setting`](crate::Error::Setting) when the window has no pixel or more than [`MAX_PIXELS`].
+    pub fn window(&self, top: i64, left: i64, width: u32, height: u32) -> Result<Self> {
+        ImageView::from(self).window(top, left, width, height)
     }
 }
 
-/// PIL's RGB to L.
+/// PIL's RGB to L. A pixel of three bytes; of fewer it is 0.
 pub fn luma(rgb: &[u8]) -> u8 {
-    let [r, g, b] = [rgb[0], rgb[1], rgb[2]].map(u32::from);
+    let [r, g, b, ..] = *rgb else { return 0 };
+    let [r, g, b] = [r, g, b].map(u32::from);
     ((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16) as u8
 }
 
@@ -137,10 +114,12 @@ mod tests {
     #[test]
     fn window_pads_with_zero_on_every_side() {
         let image = Image::new(2, 2, 1, vec![1, 2, 3, 4]).unwrap();
-        assert_eq!(image.window(-1, -1, 4, 4).pixels, [0, 0, 0, 0, 0, 1, 2, 0, 0, 3, 4, 0, 0, 0, 0, 0]);
-        assert_eq!(image.window(1, 1, 2, 1).pixels, [4, 0]);
-        assert_eq!(image.window(-5, 9, 2, 1).pixels, [0, 0]);
-        assert_eq!(image.window(0, 1, 1, 2).pixels, [2, 4]);
+        assert_eq!(image.window(-1, -1, 4, 4).unwrap().pixels, [0, 0, 0, 0, 0, 1, 2, 0, 0, 3, 4, 0, 0, 0, 0, 0]);
+        assert_eq!(image.window(1, 1, 2, 1).unwrap().pixels, [4, 0]);
+        assert_eq!(image.window(-5, 9, 2, 1).unwrap().pixels, [0, 0]);
+        assert_eq!(image.window(0, 1, 1, 2).unwrap().pixels, [2, 4]);
+        assert_eq!(image.window(i64::MAX, i64::MAX, 1, 1).unwrap().pixels, [0]);
+        assert!(image.window(0, 0, 0, 2).is_err() && image.window(0, 0, u32::MAX, 2).is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What an image is: pixels, resizing, preprocessing; decoding behind the feature `decode`.
 //!
-//! [`preprocess()`] turns an [`Image`] into the network's input as a [`Preprocessing`] says. It is the one implementation
+//! [`preprocess()`] turns an [`Image`], or an [`ImageView`] of somebody's pixels, into the network's input as a [`Preprocessing`] says. It is the one implementation
 //! that training, export and devices share. Nothing here knows a data set or a network.
 
 #[cfg(feature = "decode")]
@@ -12,6 +12,7 @@ mod preprocessing;
 mod resize;
 mod scale;
 mod size;
+mod view;
 
 #[cfg(feature = "decode")]
 pub use decode::{check_whole, decode};
@@ -21,3 +22,4 @@ pub use preprocess::{clamp, comes_out, normalise, preprocess, preprocess_image, 
 pub use preprocessing::{Interpolation, Preprocessing, Resize, ResizeTo};
 pub use resize::resize;
 pub use size::pair;
+pub use view::ImageView;

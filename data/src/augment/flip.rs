@@ -1,7 +1,8 @@
 //! Mirror left to right.
 
-use crate::random::Stream;
 use attar_pixels::Image;
+
+use crate::random::Stream;
 
 /// Whether a sample is mirrored.
 pub(super) fn happens(p: f64, stream: &mut Stream) -> bool {

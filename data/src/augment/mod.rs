@@ -19,13 +19,11 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use attar_pixels::Interpolation;
+use attar_pixels::{Image, Interpolation, resize};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::random::Stream;
-use attar_pixels::Image;
-use attar_pixels::resize;
 
 pub use affine::Sampling;
 pub use colour_jitter::ColourJitter;
@@ -155,10 +153,10 @@ impl Augment {
             Self::RandomResizedCrop { size, scale, ratio, interpolation } => {
                 let part = random_crop::random_part(frame.height, frame.width, *scale, *ratio, stream);
                 let [top, left, height, width] = frame.part(part, &image);
-                let part = image.window(i64::from(top), i64::from(left), width, height);
+                let part = image.window(i64::from(top), i64::from(left), width, height)?;
                 let ([height, width], own) = frame.resized.unwrap_or((*size, None));
                 [frame.height, frame.width] = *size;
-                resize(part, height, width, own.unwrap_or(*interpolation))?
+                resize(&part, height, width, own.unwrap_or(*interpolation))?
             }
             Self::RandAugment(settings) => settings.apply(image, frame, stream),
             Self::RandomErasing(settings) => settings.apply(image, frame, stream),

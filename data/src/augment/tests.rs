@@ -120,7 +120,7 @@ fn picture(folder: &str, name: &str) -> Image {
 /// The pictures that are stacked in a file, each as large as `like`.
 fn stacked(name: &str, like: &Image) -> Vec<Image> {
     let all = picture("augment", name);
-    let part = |top| all.window(i64::from(top), 0, like.width(), like.height());
+    let part = |top| all.window(i64::from(top), 0, like.width(), like.height()).unwrap();
     (0..all.height()).step_by(like.height() as usize).map(part).collect()
 }
 

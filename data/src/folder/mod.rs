@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use attar_models::files;
+use attar_pixels::{Image, decode};
 use serde::Serialize;
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use attar_pixels::{Image, decode};
 
 pub(crate) use tree::Tree;
 pub use walk::LeftOut;

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use attar_pixels::{Image, check_whole, decode};
 use rayon::prelude::*;
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::folder::LeftOut;
-use attar_pixels::{Image, check_whole, decode};
 
 pub use cache::{Cache, cache_folder};
 
