@@ -1,13 +1,13 @@
 //! Batches: many images decoded, augmented and normalised in parallel, with the same bits for any number of threads.
 
+use attar_measures::random::Stream;
 use attar_pixels::{Image, Preprocessing, normalise, preprocess_image};
 use rayon::prelude::*;
 
-use crate::augment::{Augment, Frame};
+use crate::augment::{Augment, Frame, draws};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::lead::Lead;
-use crate::random::Stream;
 
 /// How training images become the network's input.
 ///
@@ -84,7 +84,7 @@ pub struct Batch {
 /// When there are no indices, an image cannot be read, or images come out in different sizes.
 pub fn train_batch(dataset: &dyn Dataset, indices: &[u32], how: &Pipeline, seed: u64, epoch: u64) -> Result<Batch> {
     how.check()?;
-    batch(dataset, indices, &how.preprocessing, |image, id| how.apply(image, &mut Stream::of_sample(seed, epoch, id)))
+    batch(dataset, indices, &how.preprocessing, |image, id| how.apply(image, &mut draws(seed, epoch, id)))
 }
 
 /// The images at `indices` as [`preprocess`](crate::preprocess()) makes them.

@@ -19,7 +19,6 @@ mod folder;
 mod idx;
 mod lead;
 pub mod measure;
-mod random;
 mod sampling;
 mod scan;
 mod source;

@@ -81,3 +81,9 @@ pub enum Error {
 fn first_line(error: &candle_core::Error) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }
+
+impl From<attar_measures::Error> for Error {
+    fn from(attar_measures::Error { problem }: attar_measures::Error) -> Self {
+        Self::Answer { problem }
+    }
+}

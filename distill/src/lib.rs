@@ -9,7 +9,6 @@ mod hash;
 pub mod knots;
 pub mod labels;
 pub mod losses;
-pub mod measures;
 pub mod network;
 mod ops;
 pub mod optim;

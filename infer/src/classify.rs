@@ -99,16 +99,14 @@ pub(crate) fn network_input(
 }
 
 fn guesses(logits: &[f32], labels: &[String], k: usize) -> Vec<Guess> {
-    let log_sum_exp = crate::parity::log_sum_exp(logits);
-    let mut order: Vec<usize> = (0..logits.len()).collect();
-    order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b)));
+    let probabilities = attar_measures::softmax(logits);
     let guess = |class: usize| Guess {
         class,
         label: labels.get(class).cloned().unwrap_or_default(),
-        probability: (f64::from(logits[class]) - log_sum_exp).exp(),
+        probability: probabilities[class],
         logit: logits[class],
     };
-    order.into_iter().take(k).map(guess).collect()
+    attar_measures::top(logits, k, f32::total_cmp).into_iter().map(guess).collect()
 }
 
 #[cfg(test)]

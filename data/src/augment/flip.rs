@@ -1,8 +1,7 @@
 //! Mirror left to right.
 
+use attar_measures::random::Stream;
 use attar_pixels::Image;
-
-use crate::random::Stream;
 
 /// Whether a sample is mirrored.
 pub(super) fn happens(p: f64, stream: &mut Stream) -> bool {

@@ -19,11 +19,11 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+use attar_measures::random::Stream;
 use attar_pixels::{Image, Interpolation, resize};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::random::Stream;
 
 pub use affine::Sampling;
 pub use colour_jitter::ColourJitter;
@@ -115,6 +115,11 @@ fn check_range(name: &'static str, [low, high]: [f64; 2], most: f64) -> Result<(
         return Ok(());
     }
     Err(Error::setting(name, format!("[{low}, {high}], expected 0 < least <= most <= {most}")))
+}
+
+/// The draws of the augmentation of one sample in one epoch.
+pub(crate) fn draws(seed: u64, epoch: u64, sample: u32) -> Stream {
+    Stream::at(*b"augment ", seed, epoch, u64::from(sample))
 }
 
 impl Augment {

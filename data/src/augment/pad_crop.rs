@@ -1,10 +1,10 @@
 //! Pad all sides, then crop the original size somewhere.
 
+use attar_measures::random::Stream;
 use attar_pixels::Image;
 
 use super::{Fill, Frame};
 use crate::error::{Error, Result};
-use crate::random::Stream;
 
 /// The image's own size out of the padded image, at a random place. Padding and place are in pixels of the frame.
 pub(super) fn pad_crop(

@@ -1,6 +1,6 @@
 //! A random part of random shape, as torchvision's `RandomResizedCrop` chooses it.
 
-use crate::random::Stream;
+use attar_measures::random::Stream;
 
 /// `[top, left, height, width]` by torchvision's algorithm: ten tries at an area and a shape, then the largest allowed part
 /// in the centre.

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use attar_pixels::Preprocessing;
+use attar_pixels::{Preprocessing, decode};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -12,7 +12,7 @@ use super::rand_augment::Operation;
 use super::*;
 
 pub(super) fn stream(sample: u64) -> Stream {
-    Stream::new(*b"augment ", 1, 1, sample)
+    Stream::at(*b"augment ", 1, 1, sample)
 }
 
 pub(super) fn grey(height: u32, width: u32, pixels: &[u8]) -> Image {

@@ -6,7 +6,6 @@ use std::path::Path;
 use attar_data::train_batch;
 use candle_core::{Device, Tensor};
 
-use super::record::log_softmax;
 use super::store::Store;
 use crate::error::{Error, Result};
 use crate::plan::{PlannedData, PlannedTeacher, Sight};
@@ -33,9 +32,7 @@ fn is_absent(error: &Error) -> bool {
 /// Largest difference of a probability over the classes that were kept, which are the likeliest: at the border of the rest
 /// rounding may have kept another one.
 fn difference(again: &[f64], stored: &[f32], top: usize) -> f64 {
-    let mut kept: Vec<usize> = (0..stored.len()).collect();
-    kept.sort_by(|a, b| stored[*b].total_cmp(&stored[*a]));
-    kept.truncate(top);
+    let kept = attar_measures::top(stored, top, f32::total_cmp);
     kept.into_iter().map(|k| (again[k].exp() - f64::from(stored[k]).exp()).abs()).fold(0.0, f64::max)
 }
 
@@ -114,7 +111,7 @@ impl Store {
         let stored = self.rows(1, &ids)?;
         let again = live.answer(&input(&batch, &Device::Cpu)?)?;
         for (row, stored) in again.iter().zip(stored.chunks(manifest.asked.classes)) {
-            let most = difference(&log_softmax(row), stored, manifest.top);
+            let most = difference(&attar_measures::log_softmax(row), stored, manifest.top);
             if most > TOLERANCE {
                 return Err(fail(format!(
                     "asked again, the teacher answers otherwise: a probability differs by {most:.3}\n  hint: images or program have changed; write the answers again with `attar labels` into another directory"

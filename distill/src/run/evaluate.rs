@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use attar_data::{Batch, Dataset};
+use attar_measures::{argmax, log_sum_exp, percent};
 use attar_models::Preprocessing;
 use candle_core::{Device, Tensor};
 use rayon::ThreadPool;
@@ -10,7 +11,6 @@ use rayon::ThreadPool;
 use super::prefetch::{How, Prefetch, batches};
 use super::views::Look;
 use crate::error::Result;
-use crate::measures::{argmax, log_sum_exp, percent};
 
 /// What to evaluate on, and how.
 pub(super) struct Evaluation<'a> {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use attar_data::{Batch, Image, preprocess};
+use attar_measures::{argmax, log_sum_exp, top};
 use candle_core::{Device, Tensor};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -15,7 +16,6 @@ use super::evaluate::{Evaluation, Scores};
 use super::mixed::MixedFile;
 use crate::error::Result;
 use crate::files::io;
-use crate::measures::{argmax, log_sum_exp};
 use crate::plan::PlannedData;
 
 /// Images in a golden file.
@@ -146,13 +146,11 @@ impl Predictions {
 
     fn add(&mut self, row: &[f32], split: u8) {
         self.classes = row.len();
-        let mut order: Vec<u32> = (0..row.len() as u32).collect();
-        order.sort_by(|a, b| row[*b as usize].total_cmp(&row[*a as usize]).then(a.cmp(b)));
-        order.truncate(TOP);
+        let order = top(row, TOP, f32::total_cmp);
         self.splits.push(split);
         self.top1.push(argmax(row) as u32);
-        self.top5_logits.extend(order.iter().map(|i| row[*i as usize]));
-        self.top5.extend(order);
+        self.top5_logits.extend(order.iter().map(|i| row[*i]));
+        self.top5.extend(order.into_iter().map(|class| class as u32));
         self.log_sum_exp.push(log_sum_exp(row) as f32);
         if row.len() <= FULL_LOGITS {
             self.logits.extend(row);

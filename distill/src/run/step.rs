@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use attar_data::{Batch, Pipeline};
+use attar_measures::argmax;
 use candle_core::Tensor;
 
 use super::learner::Learner;
@@ -14,7 +15,6 @@ use super::resident::ResidentImages;
 use super::split::{Part, Split};
 use super::views::{Look, generator};
 use crate::error::{Error, Result};
-use crate::measures::argmax;
 use crate::optim::{Rates, clip_global_norm};
 use crate::recipe::Update;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use attar_data::{Dataset, Pipeline, balanced_order, epoch_order};
+use attar_measures::percent;
 use candle_core::Tensor;
 
 use super::Run;
@@ -16,7 +17,6 @@ use super::resident::ResidentImages;
 use super::step::{Outcome, Position};
 use crate::checkpoint::{Best, Checkpoint, Exact, Sums};
 use crate::error::Result;
-use crate::measures::percent;
 use crate::network::Network;
 use crate::recipe::Sampling;
 

@@ -5,10 +5,9 @@ use std::path::Path;
 
 use attar_data::{Dataset, InMemory};
 use attar_infer::engine::{self, EngineKind, EngineSpec};
+use attar_measures::random::Stream;
 use attar_models::card::{CARD_VERSION, Provenance, hf};
 use attar_models::{Card, Preprocessing, zoo::NetworkSpec};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use safetensors::{Dtype, tensor::TensorView};
 use sha2::{Digest, Sha256};
 
@@ -32,8 +31,9 @@ fn preprocessing() -> Preprocessing {
 }
 
 fn pixels(n: usize) -> Vec<u8> {
-    let mut rng = ChaCha8Rng::seed_from_u64(5);
-    (0..n * 192).map(|_| rng.random()).collect()
+    let mut pixels = vec![0; n * 192];
+    Stream::of_number(5).fill(&mut pixels);
+    pixels
 }
 
 /// `n` images of random pixels with these labels.
