@@ -87,7 +87,7 @@ pub fn train_batch(dataset: &dyn Dataset, indices: &[u32], how: &Pipeline, seed:
     batch(dataset, indices, &how.preprocessing, |image, id| how.apply(image, &mut draws(seed, epoch, id)))
 }
 
-/// The images at `indices` as [`preprocess`](crate::preprocess()) makes them.
+/// The images at `indices` as [`preprocess`](attar_pixels::preprocess()) makes them.
 ///
 /// # Errors
 /// As [`train_batch`].
@@ -131,8 +131,10 @@ fn batch(
 
 #[cfg(test)]
 mod tests {
+    use attar_pixels::preprocess;
+
     use super::*;
-    use crate::{Fill, InMemory, preprocess};
+    use crate::{Fill, InMemory};
 
     fn dataset() -> InMemory {
         let pixels = (0..20 * 6 * 5 * 3).map(|v: u32| (v * 37 % 251) as u8).collect();

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use attar_models::read;
+use attar_formats::read;
 
 use crate::dataset::{InMemory, Splits};
 use crate::error::{Error, Result};

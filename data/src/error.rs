@@ -36,6 +36,9 @@ pub enum Error {
     /// What the models room says, e.g. about a preprocessing or an unknown name.
     #[error(transparent)]
     Models(#[from] attar_models::Error),
+    /// A file that rooms hand each other: card, weights.
+    #[error(transparent)]
+    Formats(#[from] attar_formats::Error),
     /// What the pixels room says, of an encoded image or a preprocessing.
     #[error(transparent)]
     Pixels(#[from] attar_pixels::Error),

@@ -159,7 +159,7 @@ fn install_files(set: &str, files: &[RemoteFile], from: &Path, into: &Path) -> R
 fn copy(from: &Path, into: &Path, file: &RemoteFile) -> Result<PathBuf> {
     let mut source = File::open(from).map_err(|error| Error::io(from, error))?;
     let target = into.join(file.name);
-    attar_models::write::atomically(&target, |target| {
+    attar_formats::write::atomically(&target, |target| {
         if copy_with_md5(&mut source, target)? == file.md5 {
             return Ok(());
         }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use attar_models::files;
+use attar_formats::files;
 use flate2::read::MultiGzDecoder;
 
 use crate::error::{Error, Result};

@@ -1,9 +1,9 @@
-//! What a network eats: datasets, decoding, preprocessing, augmentation, batches.
+//! What a network eats: data sets, augmentation, batches.
 //!
-//! A [`Source`] in a recipe opens into [`Splits`] of [`Dataset`]s; a [`Dataset`] gives [`Image`]s of 8-bit pixels and labels;
-//! [`preprocess()`] turns an image into the network's input and is the one implementation that training and devices share;
-//! [`train_batch`] and [`eval_batch`] do it for many images in parallel. Everything random is keyed by
-//! (seed, epoch, sample), so the same batch has the same bits for any number of threads.
+//! A [`Source`] in a recipe opens into [`Splits`] of [`Dataset`]s; a [`Dataset`] gives images of 8-bit pixels
+//! ([`attar_pixels::Image`]) and labels; [`train_batch`] and [`eval_batch`] make the network's input of many in
+//! parallel, as [`attar_pixels::preprocess()`] does of one. Everything random is keyed by (seed, epoch, sample),
+//! so the same batch has the same bits for any number of threads.
 
 mod aligned;
 mod augment;
@@ -23,7 +23,6 @@ mod sampling;
 mod scan;
 mod source;
 
-pub use attar_pixels::{Image, MAX_PIXELS, comes_out, decode, preprocess, preprocess_image, preprocessed_size};
 pub use augment::{Augment, ColourJitter, Draw, Fill, Moves, Paint, RandAugment, RandomErasing, Sampling};
 pub use batch::{Batch, Pipeline, eval_batch, train_batch};
 pub use check::{Duplicate, Report, SplitReport, check};

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use attar_models::classes;
+use attar_formats::classes;
 use serde::{Deserialize, Serialize};
 
 use crate::aligned::Aligned;

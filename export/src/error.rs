@@ -28,6 +28,9 @@ pub enum Error {
     /// The network, its weights, its card, or a file of them.
     #[error(transparent)]
     Model(#[from] attar_models::Error),
+    /// A file that rooms hand each other: card, weights.
+    #[error(transparent)]
+    Formats(#[from] attar_formats::Error),
     /// A file could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {

@@ -4,7 +4,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use attar_models::{Card, Weights, files, read};
+use attar_formats::{Card, files, read};
+use attar_models::Weights;
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 

@@ -1,1 +1,13 @@
 //! What rooms hand each other, each file with one owner: one struct a contract, with its version, reading, writing and checks.
+
+pub mod card;
+pub mod classes;
+mod error;
+pub mod files;
+pub mod read;
+pub mod rename;
+mod strangers;
+pub mod write;
+
+pub use card::Card;
+pub use error::{Error, Result};

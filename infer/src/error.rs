@@ -71,6 +71,9 @@ pub enum Error {
     /// From the card or the preprocessing.
     #[error(transparent)]
     Models(#[from] attar_models::Error),
+    /// A file that rooms hand each other: card, weights.
+    #[error(transparent)]
+    Formats(#[from] attar_formats::Error),
     /// From decoding, preprocessing or a data set.
     #[error(transparent)]
     Images(#[from] attar_data::Error),

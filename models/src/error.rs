@@ -1,11 +1,9 @@
 //! What can go wrong with a network or its weights, said for people: what, where, what was expected, then a hint.
 
-use std::path::PathBuf;
-
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// An error about a graph, its weights or its card.
+/// An error about a graph or its weights.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -45,25 +43,6 @@ pub enum Error {
         /// The names or shapes that differ, on both sides.
         problem: String,
     },
-    /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
-    /// A file is not what its name promises: truncated, garbage, unsupported.
-    #[error("{}: {problem}", path.display())]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, where in the file, and what was expected.
-        problem: String,
-    },
-    /// What the pixels room says, e.g. about a preprocessing.
-    #[error(transparent)]
-    Pixels(#[from] attar_pixels::Error),
 }
 
 fn near(nearest: &Option<String>) -> String {
@@ -87,7 +66,7 @@ pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
 }
 
 /// Levenshtein distance in bytes (names here are ASCII).
-pub(crate) fn edit_distance(a: &str, b: &str) -> usize {
+pub fn edit_distance(a: &str, b: &str) -> usize {
     let b = b.as_bytes();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, ca) in a.bytes().enumerate() {

@@ -73,7 +73,10 @@ impl Weights {
     }
 
     /// Checks that all numbers are finite; `graph` is only named in errors.
-    pub(crate) fn check_finite(&self, graph: &Graph) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] naming the first array that holds a NaN or an infinity.
+    pub fn check_finite(&self, graph: &Graph) -> Result<()> {
         let fail = |problem: String| Error::Mismatch { network: graph.name().to_owned(), problem };
         for (name, array) in &self.0 {
             if let Some(at) = array.data.iter().position(|v| !v.is_finite()) {

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::PathBuf;
 
+use attar_formats::read;
+use attar_models::Graph;
 use attar_models::zoo::{NetworkSpec, build, catalog};
-use attar_models::{Graph, read};
 use serde::Deserialize;
 
 #[derive(Deserialize)]

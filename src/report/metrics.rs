@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use attar_models::files;
+use attar_formats::files;
 
 /// The table of a run, column by column.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use attar_distill::run::Receipt;
+use attar_formats::files;
 use attar_infer::Certificate;
 use attar_infer::bundle::Predictions;
 use attar_infer::report::{certificate_section, html};
-use attar_models::files;
 
 use super::chart::{self, Series, line_chart};
 use super::metrics::Metrics;
@@ -113,7 +113,7 @@ fn curves(metrics: &Metrics) -> String {
 fn confusions(run: &Path) -> Result<String> {
     let card = run.join("card.json");
     let text = files::read_text(&card, files::MOST_TEXT).with_context(|| card.display().to_string())?;
-    let card = attar_models::Card::from_json(&text, &card)?;
+    let card = attar_formats::Card::from_json(&text, &card)?;
     let predictions = Predictions::read(&run.join("reference").join("predictions.safetensors"))?;
     Ok(classes::section(&predictions, &card.labels) + &confusion::table(&predictions, &card.labels))
 }

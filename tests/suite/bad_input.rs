@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use attar_models::{read, write};
+use attar_formats::{read, write};
 
 use crate::pipeline::replace_in_bundle;
 use crate::support::program::{Said, attar};

@@ -7,9 +7,10 @@ use std::process::Stdio;
 
 use attar_data::Source;
 use attar_export::onnx;
+use attar_formats::read;
 use attar_infer::bundle::{Predictions, Split};
 use attar_models::zoo::{self, NetworkSpec};
-use attar_models::{fold, generated, read};
+use attar_models::{fold, generated};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use attar_models::classes::composed;
+use attar_formats::classes::composed;
 
 use super::walk::Walk;
 

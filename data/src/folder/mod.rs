@@ -7,7 +7,7 @@ mod walk;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use attar_models::files;
+use attar_formats::files;
 use attar_pixels::{Image, decode};
 use serde::Serialize;
 

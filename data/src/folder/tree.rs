@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use attar_models::classes::composed;
+use attar_formats::classes::composed;
 
 use super::classes::{ClassFolder, class_folders, labelled};
 use super::walk::{MAX_DEPTH, Walk};

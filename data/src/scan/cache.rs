@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use attar_models::{files, write};
+use attar_formats::{files, write};
 use sha2::{Digest, Sha256};
 
 use super::Seen;

@@ -8,7 +8,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use attar_models::{Weights, files, read, write};
+use attar_formats::{files, read, write};
+use attar_models::Weights;
 
 use super::{CHECKPOINT_VERSION, Checkpoint, State};
 use crate::error::{Error, Result};
@@ -158,7 +159,7 @@ impl Store {
 
 fn write_weights(path: &Path, weights: &Weights) -> Result<()> {
     write::safetensors(path, weights, &BTreeMap::new()).map_err(|error| match error {
-        attar_models::Error::Io { path, source } => io(&path, source),
+        attar_formats::Error::Io { path, source } => io(&path, source),
         other => other.into(),
     })
 }

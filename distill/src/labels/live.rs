@@ -9,10 +9,10 @@ use candle_core::{Device, Tensor};
 use super::store::Store;
 use crate::error::{Error, Result};
 use crate::plan::{PlannedData, PlannedTeacher, Sight};
-use crate::precision::Precision;
 use crate::recipe::TeacherSection;
 use crate::run::input;
 use crate::teacher::{Question, Teacher};
+use attar_exec::Precision;
 
 /// Training images that are asked again.
 const SAMPLES: usize = 32;
@@ -22,7 +22,7 @@ const TOLERANCE: f64 = 5e-3;
 /// Whether an error says that a file is not there.
 fn is_absent(error: &Error) -> bool {
     match error {
-        Error::Io { source, .. } | Error::Model(attar_models::Error::Io { source, .. }) => {
+        Error::Io { source, .. } | Error::Formats(attar_formats::Error::Io { source, .. }) => {
             source.kind() == ErrorKind::NotFound
         }
         _ => false,

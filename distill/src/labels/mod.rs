@@ -14,7 +14,7 @@ mod write;
 use std::path::PathBuf;
 
 use attar_data::Augment;
-use attar_models::Preprocessing;
+use attar_pixels::Preprocessing;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 

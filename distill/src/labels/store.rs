@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use attar_models::classes::align;
-use attar_models::files;
+use attar_formats::classes::align;
+use attar_formats::files;
 
 use super::record::{decode, size};
 use super::{Asked, MANIFEST, Manifest, VERSION, epoch_file, images_sha256};

@@ -15,7 +15,7 @@ use super::pairs::{self, Pair, Pairs};
 use super::regressor::norm;
 use super::{Basis, Entry, Idle, Loss, Site, Spec, Step, Taps, Teachers, changed, setting};
 use crate::error::Result;
-use crate::ops::global_avg_pool;
+use attar_exec::ops::global_avg_pool;
 
 /// Settings of [`channel`] and of the connectors before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -191,7 +191,7 @@ impl Loss for Channel {
         let view = step.view()?;
         // The teacher is a constant, so its means need no gradient.
         let mean = |tap: &Tensor| if tap.rank() == 2 { Ok(tap.clone()) } else { global_avg_pool(tap) };
-        let teacher = view.teacher()?.taps.iter().map(mean).collect::<Result<Vec<_>>>()?;
+        let teacher = view.teacher()?.taps.iter().map(mean).collect::<attar_exec::Result<Vec<_>>>()?;
         channel(&view.student.taps, &teacher, self.layers)
     }
 }

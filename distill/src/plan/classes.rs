@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use attar_models::classes::{Alignment, align, natural};
+use attar_formats::classes::{Alignment, align, natural};
 use attar_models::nearest;
 
 use crate::recipe::{TeacherClass, TeacherClasses};

@@ -23,9 +23,9 @@ use candle_core::Device;
 use crate::checkpoint::Failpoint;
 use crate::error::{Error, Result};
 use crate::labels::Asked;
-use crate::params::Params;
 use crate::recipe::{CLEAN, NetworkSection, PeerSection, Recipe, STUDENT, TeacherNorm, Update, ViewKind, ViewSection};
 use crate::teacher::OpenOnnx;
+use attar_exec::Params;
 
 pub(crate) use data::Subset;
 pub use data::{Fingerprints, PlannedData};

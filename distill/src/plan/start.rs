@@ -2,16 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use attar_models::classes::align;
-use attar_models::rename::{self, Fitted, Head};
-use attar_models::{Card, Graph, files, read};
+use attar_formats::classes::align;
+use attar_formats::rename::{self, Fitted, Head};
+use attar_formats::{Card, files, read};
+use attar_models::Graph;
 use candle_core::Device;
 
 use super::fail;
 use crate::error::{Error, Result};
 use crate::hash::file_sha256;
-use crate::params::Params;
 use crate::recipe::{Recipe, StartHead, StartSection};
+use attar_exec::Params;
 
 /// Where a student starts.
 pub(super) struct Start {

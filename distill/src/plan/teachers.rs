@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use attar_models::classes::Alignment;
-use attar_models::rename::Head;
+use attar_exec::Precision;
+use attar_formats::classes::Alignment;
+use attar_formats::rename::Head;
+use attar_formats::{Card, files};
 use attar_models::zoo::{self, NetworkSpec};
-use attar_models::{Card, Graph, NodeId, Preprocessing, Weights, files};
+use attar_models::{Graph, NodeId, Weights};
+use attar_pixels::Preprocessing;
 use candle_core::Device;
 
 use super::classes::{self, Logits};
@@ -16,7 +19,6 @@ use super::sight::{Sight, made_by};
 use crate::error::{Error, Result};
 use crate::hash::file_sha256;
 use crate::labels::{Asked, Store};
-use crate::precision::Precision;
 use crate::recipe::{TeacherClasses, TeacherNorm, TeacherSection, TeacherSource};
 use crate::teacher::{Aligned, Answers, OnnxRequest, OnnxTeacher, OpenOnnx, Teacher, ZooTeacher, logits_only};
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use attar_models::files;
+use attar_formats::files;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 

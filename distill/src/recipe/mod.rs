@@ -20,15 +20,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use attar_data::{Augment, Source};
-use attar_models::Preprocessing;
+use attar_exec::DeviceChoice;
+use attar_exec::Precision;
+use attar_exec::optim::OptimiserSpec;
 use attar_models::zoo::{NetworkSpec, Shortcut, Stem};
+use attar_pixels::Preprocessing;
 use serde::{Deserialize, Serialize};
 
-use crate::device::DeviceChoice;
 use crate::knots::Knots;
 use crate::losses::LossSpec;
-use crate::optim::OptimiserSpec;
-use crate::precision::Precision;
 
 pub use cast::{CLEAN, Climb, Names, PeerSection, RobustnessSection, STUDENT, Update, ViewKind, ViewSection};
 pub use divergence::OnDivergence;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use attar_data::{Batch, Dataset};
 use attar_measures::{argmax, log_sum_exp, percent};
-use attar_models::Preprocessing;
+use attar_pixels::Preprocessing;
 use candle_core::{Device, Tensor};
 use rayon::ThreadPool;
 

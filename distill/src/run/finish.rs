@@ -1,7 +1,8 @@
 //! The end of a run: the test split looked at for the first time, reference answers, card and receipt.
 
 use attar_data::eval_batch;
-use attar_models::Preprocessing;
+use attar_exec::Network;
+use attar_pixels::Preprocessing;
 use serde::Serialize;
 
 use super::evaluate::input;
@@ -16,7 +17,6 @@ use crate::checkpoint::Best;
 use crate::error::{Error, Result};
 use crate::files::replace;
 use crate::hash::file_sha256;
-use crate::network::Network;
 use crate::recipe::Which;
 
 impl Run<'_> {
@@ -75,7 +75,7 @@ impl Run<'_> {
             let path = self.setup.store.model("best");
             return Err(Error::Format { path, problem: "the checkpoint of the best epoch is gone".to_owned() });
         };
-        Network::from_weights(self.learner.student().graph().clone(), &checkpoint.model, &self.setup.device)
+        Ok(Network::from_weights(self.learner.student().graph().clone(), &checkpoint.model, &self.setup.device)?)
     }
 
     fn validation_top1(&mut self, network: &Network) -> Result<Option<f64>> {

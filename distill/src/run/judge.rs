@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use attar_data::Batch;
 use attar_measures::{Comparison, Likeness, Measures, Tally};
-use attar_models::Preprocessing;
+use attar_pixels::Preprocessing;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use attar_models::{Array, Graph, NodeId, Preprocessing, Weights};
+use attar_exec::Network;
+use attar_exec::Params;
+use attar_exec::Precision;
+use attar_exec::optim::{Ema, Optimiser};
+use attar_models::{Array, Graph, NodeId, Weights};
+use attar_pixels::Preprocessing;
 use candle_core::{DType, Device, Tensor};
 
 use super::split::Stopwatch;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
-use crate::network::Network;
-use crate::optim::{Ema, Optimiser};
-use crate::params::Params;
 use crate::plan::{Moves, PlannedLoss, PlannedTeacher, PlannedView, Sight, Source, prefix};
-use crate::precision::Precision;
 use crate::recipe::{TrainSection, Update};
 use crate::teacher::{Question, Teacher};
 
@@ -117,7 +118,7 @@ impl RunningTeacher {
     }
 
     /// Answers to a batch as its sight has it loaded: the student's, or its own.
-    pub(super) fn outputs(&mut self, question: &Question<'_>, taps: &[NodeId]) -> Result<crate::network::Outputs> {
+    pub(super) fn outputs(&mut self, question: &Question<'_>, taps: &[NodeId]) -> Result<attar_exec::Outputs> {
         let pixels = self.sight.apply(question.pixels)?;
         self.teacher.outputs(&Question { pixels: &pixels, ..*question }, taps)
     }
@@ -160,7 +161,9 @@ impl Learner {
             running.push(RunningTeacher { name, teacher, sight, worth });
         }
         let mut learner = Self {
-            optimisers: (0..turns(train, students.len())).map(|_| train.optimiser.build()).collect::<Result<_>>()?,
+            optimisers: (0..turns(train, students.len()))
+                .map(|_| train.optimiser.build())
+                .collect::<attar_exec::Result<_>>()?,
             ema: train.ema.map(|_| Ema::new(student.network.params())),
             device,
             students,
@@ -218,7 +221,7 @@ impl Learner {
         }
         self.connectors.iter_mut().try_for_each(|(prefix, network)| put(network, prefix, all))?;
         let names: Vec<String> = self.own.iter().map(|(name, ..)| name.to_owned()).collect();
-        names.iter().try_for_each(|name| self.own.set(name, all.get(name)?.clone()))
+        Ok(names.iter().try_for_each(|name| self.own.set(name, all.get(name)?.clone()))?)
     }
 
     /// The student as it is evaluated: in `f32`, as it will be exported, and averaged where an average is kept.
@@ -355,7 +358,7 @@ pub(super) fn taps_of<'a>(losses: impl IntoIterator<Item = &'a PlannedLoss>, of:
 fn put(network: &mut Network, prefix: &str, all: &Params) -> Result<()> {
     let params = network.params_mut()?;
     let names: Vec<String> = params.iter().map(|(name, ..)| name.to_owned()).collect();
-    names.iter().try_for_each(|name| params.set(name, all.get(&format!("{prefix}{name}"))?.clone()))
+    Ok(names.iter().try_for_each(|name| params.set(name, all.get(&format!("{prefix}{name}"))?.clone()))?)
 }
 
 fn to_weights(tensors: BTreeMap<String, Tensor>) -> Result<Weights> {

@@ -4,8 +4,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use attar_models::Card;
-use attar_models::card::INTERRUPTED;
+use attar_formats::Card;
+use attar_formats::card::INTERRUPTED;
 
 use super::begin::{self, Begun};
 use super::events::Observer;
@@ -16,8 +16,8 @@ use crate::checkpoint::{State, Store};
 use crate::error::{Error, Result};
 use crate::files::{io, write_synced};
 use crate::hash::file_sha256;
-use crate::network::Network;
 use crate::plan::Plan;
+use attar_exec::Network;
 
 /// Writes `card.json`, `reference/` and `checkpoints/last/model.safetensors` of the run's last checkpoint into `place`.
 pub(super) fn leave(plan: Plan, directory: &Path, place: &Path, observer: &mut dyn Observer) -> Result<Card> {

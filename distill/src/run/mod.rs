@@ -37,7 +37,7 @@ mod views;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use attar_models::Card;
+use attar_formats::Card;
 use candle_core::Device;
 use rayon::ThreadPool;
 

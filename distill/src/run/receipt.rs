@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use attar_models::card::{CARD_VERSION, Provenance};
+use attar_exec::device;
+use attar_formats::Card;
+use attar_formats::card::{CARD_VERSION, Provenance};
 use attar_models::zoo::NetworkSpec;
-use attar_models::{Card, Preprocessing};
+use attar_pixels::Preprocessing;
 use serde::{Deserialize, Serialize};
 
 use super::begin::PROGRAM;
 use super::{TeacherCheck, TestMeasures};
 use crate::checkpoint::{Extended, Rollback, State};
-use crate::device;
 use crate::plan::{Hashes, Plan};
 use crate::recipe::{TeacherNorm, Which};
 

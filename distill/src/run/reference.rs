@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use attar_data::{Batch, Image, preprocess};
+use attar_data::Batch;
 use attar_measures::{argmax, log_sum_exp, top};
+use attar_pixels::{Image, preprocess};
 use candle_core::{Device, Tensor};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;

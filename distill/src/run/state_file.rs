@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use attar_models::files;
+use attar_formats::files;
 use serde::{Deserialize, Serialize};
 
 use super::begin::PROGRAM;

@@ -9,7 +9,7 @@ use attar_models::{Graph, NodeId};
 use candle_core::Tensor;
 
 use crate::error::{Error, Result};
-use crate::network::Outputs;
+use attar_exec::Outputs;
 
 pub(crate) use aligned::Aligned;
 pub use onnx::{Answer, Answers, OnnxRequest, OnnxTeacher, OpenOnnx};

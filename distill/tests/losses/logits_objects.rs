@@ -9,7 +9,8 @@ use attar_distill::losses::meal::{Game, Layer, discriminate, meal, play, told_ap
 use attar_distill::losses::mlkd::{MlkdSpec, mlkd};
 use attar_distill::losses::{Loss, LossSpec, Site, Step, View};
 use attar_distill::{Outputs, Result};
-use attar_models::{Array, Graph, GraphBuilder, Op, Weights, write};
+use attar_formats::write;
+use attar_models::{Array, Graph, GraphBuilder, Op, Weights};
 use candle_core::{DType, Device, Tensor, Var};
 
 use crate::common::{close, noise, number, numbers};

@@ -2,7 +2,7 @@
 
 use attar_distill::Error;
 use attar_distill::run::{self, Event, Observer, Receipt, Silent};
-use attar_models::{Card, read};
+use attar_formats::{Card, read};
 
 use super::scene::Scene;
 

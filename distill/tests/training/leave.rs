@@ -2,7 +2,7 @@
 
 use attar_distill::Result;
 use attar_distill::run::{self, Silent};
-use attar_models::Card;
+use attar_formats::Card;
 
 use super::resume::{assert_equal, contents, kill_at};
 use super::scene::Scene;

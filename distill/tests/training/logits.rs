@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use attar_distill::checkpoint::Failpoint;
 use attar_distill::run::{self, Silent};
-use attar_models::read;
+use attar_formats::read;
 
 use super::scene::{STUDENT, Scene};
 

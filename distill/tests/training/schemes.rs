@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use attar_distill::recipe::TeacherSource;
 use attar_distill::run::{self, Event, Observer};
 use attar_distill::{Params, Plan, PlanOptions, Recipe, labels};
-use attar_models::{Weights, read};
+use attar_formats::read;
+use attar_models::Weights;
 use candle_core::Device;
 
 use crate::scene::Scene;

@@ -7,8 +7,9 @@ use attar_distill::labels;
 use attar_distill::run::{self, CheckedOn, Receipt, Silent};
 use attar_distill::teacher::{Answers, OnnxRequest, OnnxTeacher};
 use attar_distill::{Error, Plan, PlanOptions, Result};
+use attar_formats::{read, write};
+use attar_models::generated;
 use attar_models::zoo::{NetworkSpec, build};
-use attar_models::{generated, read, write};
 
 use crate::scene::{Scene, write_data};
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use attar_distill::run::Receipt;
-use attar_models::{Array, Weights, read, write};
+use attar_formats::{read, write};
+use attar_models::{Array, Weights};
 
 use super::resume::{assert_equal, contents};
 use super::scene::Scene;

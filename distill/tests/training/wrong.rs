@@ -103,9 +103,9 @@ fn a_last_batch_of_one_image_is_refused_where_maps_have_one_position() {
 fn a_teacher_with_a_nan_is_refused() {
     let scene = Scene::new();
     let path = scene.run("teacher").join("checkpoints/best/model.safetensors");
-    let mut weights = attar_models::read::safetensors(&path).unwrap().weights;
+    let mut weights = attar_formats::read::safetensors(&path).unwrap().weights;
     weights.0.get_mut("fc.bias").unwrap().data[1] = f32::NAN;
-    attar_models::write::safetensors(&path, &weights, &Default::default()).unwrap();
+    attar_formats::write::safetensors(&path, &weights, &Default::default()).unwrap();
     let message = message(&scene, &[]);
     assert!(message.contains("fc.bias[1] is NaN"), "{message}");
 }

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::Path;
 
-use attar_models::card::hf;
-use attar_models::{Card, Graph, fold, write, zoo};
+use attar_formats::card::hf;
+use attar_formats::{Card, write};
+use attar_models::{Graph, fold, zoo};
 use prost::Message;
 use serde::Serialize;
 
@@ -149,7 +150,7 @@ struct Manifest<'a> {
     files: &'a BTreeMap<String, String>,
     models: [Model; 1],
     opset: i64,
-    provenance: &'a attar_models::card::Provenance,
+    provenance: &'a attar_formats::card::Provenance,
 }
 
 #[derive(Serialize)]

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use attar_models::Card;
-use attar_models::card::{INTERRUPTED, Interpolation, Preprocessing, ResizeTo};
+use attar_formats::Card;
+use attar_formats::card::INTERRUPTED;
+use attar_pixels::{Interpolation, Preprocessing, ResizeTo};
 
 use crate::source::Goldens;
 

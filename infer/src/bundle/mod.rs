@@ -5,7 +5,8 @@ mod reference;
 
 use std::path::{Path, PathBuf};
 
-use attar_models::{Card, Preprocessing};
+use attar_formats::Card;
+use attar_pixels::Preprocessing;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
@@ -156,7 +157,7 @@ impl Bundle {
 
 fn parse_preprocessing(path: &Path, text: &str) -> Result<Preprocessing> {
     let value: Value = parse_json(path, text)?;
-    let preprocessing = attar_models::card::hf::from_hf(&value).map_err(|e| Error::format(path, e.to_string()))?;
+    let preprocessing = attar_formats::card::hf::from_hf(&value).map_err(|e| Error::format(path, e.to_string()))?;
     preprocessing.check().map_err(|e| Error::format(path, e.to_string()))?;
     Ok(preprocessing)
 }

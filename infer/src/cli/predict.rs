@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use attar_models::files;
+use attar_formats::files;
 use serde::Serialize;
 
 use super::engines::EngineArgs;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use attar_models::files;
+use attar_formats::files;
 use sha2::{Digest, Sha256};
 
 use super::onnx::{OnnxFile, external};

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use attar_data::Dataset;
-use attar_models::classes::{self, Alignment};
+use attar_formats::classes::{self, Alignment};
 use rayon::prelude::*;
 
 use super::Candidate;

@@ -131,7 +131,7 @@ fn open_foreign(bundle: &Bundle, path: &Path, spec: &EngineSpec) -> Result<Candi
         return Err(Error::format(path, problem));
     }
     if let Some(labels) = opened.labels.filter(|labels| labels != bundle.labels()) {
-        let problem = match attar_models::classes::align(bundle.labels(), &labels) {
+        let problem = match attar_formats::classes::align(bundle.labels(), &labels) {
             Ok(_) => "its classes are the bundle's in another order".to_owned(),
             Err(problem) => format!("it is of other classes than the bundle: {problem}"),
         };

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use attar_data::Dataset;
+use attar_formats::files;
 use attar_infer::bench::{self, Options};
 use attar_infer::bundle::{Predictions, Split};
 use attar_infer::parity::Runtime;
 use attar_infer::report::html;
 use attar_infer::{Bundle, Certificate};
 use attar_measures::{Counts, Interval, percent, score_interval, wilson_interval};
-use attar_models::files;
 use serde::Serialize;
 
 use crate::engines::EngineArgs;

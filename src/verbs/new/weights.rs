@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use attar_formats::{read, rename};
+use attar_models::Weights;
 use attar_models::zoo::{self, NetworkSpec};
-use attar_models::{Weights, read, rename};
 
 /// The classes of the network `spec` whose weights are in the file: of the network as it is, or with another classifier. `None`
 /// where the file holds something else; what that is, the plan says.

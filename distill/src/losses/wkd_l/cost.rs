@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use attar_models::read;
+use attar_formats::read;
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 

@@ -8,8 +8,14 @@ mod batches;
 use std::time::{Duration, Instant};
 
 use attar_data::Batch;
+use attar_exec::Network;
+use attar_exec::Params;
+use attar_exec::Precision;
+use attar_exec::network::profile::{Profile, profiled};
+use attar_exec::optim::OptimiserSpec;
 use attar_models::zoo::{self, NetworkSpec};
-use attar_models::{Graph, Preprocessing, Weights, generated};
+use attar_models::{Graph, Weights, generated};
+use attar_pixels::Preprocessing;
 use candle_core::Device;
 use rayon::ThreadPool;
 
@@ -23,12 +29,7 @@ use crate::losses::channel::ChannelSpec;
 use crate::losses::cross_entropy::CrossEntropySpec;
 use crate::losses::kd::KdSpec;
 use crate::losses::logits::Wrong;
-use crate::network::Network;
-use crate::network::profile::{Profile, profiled};
-use crate::optim::OptimiserSpec;
-use crate::params::Params;
 use crate::plan::{Cast, PlannedLoss, Source, available_threads};
-use crate::precision::Precision;
 use crate::recipe::{LossSection, OnDivergence, TeacherNorm, TrainSection, Update};
 use crate::teacher::ZooTeacher;
 

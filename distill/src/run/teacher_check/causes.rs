@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use attar_data::preprocessed_size;
+use attar_formats::classes::natural;
 use attar_measures::wilson_interval;
-use attar_models::card::{Interpolation, Preprocessing, Resize, ResizeTo};
-use attar_models::classes::natural;
+use attar_pixels::{Interpolation, Preprocessing, Resize, ResizeTo, preprocessed_size};
 use candle_core::Tensor;
 
 use super::{Answered, CheckedOn, Sample, at_most, run};

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use attar_models::files;
+use attar_formats::files;
 use sha2::{Digest, Sha256};
 
 use super::dims;
