@@ -274,9 +274,10 @@ mod tests {
         }
     }
 
-    const PINNED: [u64; 6] = [0; 6];
-    const PINNED_FLOATS: [u32; 5] = [0; 5];
-    const PINNED_ORDERS: [[u32; 8]; 2] = [[0; 8]; 2];
+    const PINNED: [u64; 6] =
+        [4605727226444831875, 1063644731, 455, 4610072536054983882, 4596175298643866001, 4607166388390091114];
+    const PINNED_FLOATS: [u32; 5] = [1037989945, 1015982112, 3180795408, 3175088090, 1050471909];
+    const PINNED_ORDERS: [[u32; 8]; 2] = [[7, 5, 3, 6, 0, 1, 2, 4], [2, 3, 4, 0, 1, 7, 5, 6]];
 
     /// A change here changes the numbers of every recipe.
     #[test]
