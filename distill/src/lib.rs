@@ -1,10 +1,12 @@
 //! How a network learns: recipe → plan → run → checkpoint.
 
+mod batch;
 pub mod checkpoint;
 mod error;
 mod files;
 mod hash;
 pub mod knots;
+pub mod labelling;
 pub mod labels;
 pub mod losses;
 pub mod plan;

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions, not in what they share
 
 use attar_exec::{Network, Outputs, Params, Precision};
-use attar_models::op::{Conv2d, Pool2d};
+use attar_models::op::{
+    Activation, Add, BatchNorm2d, Conv2d, Dropout, Flatten, Linear, PadChannels, Pool2d, Subsample,
+};
 use attar_models::{Graph, GraphBuilder, NodeId, Op};
 use candle_core::{DType, Device, Tensor};
 use rand::{Rng, SeedableRng};
@@ -16,14 +18,14 @@ fn conv(from: usize, to: usize, kernel: usize, stride: usize, groups: usize, bia
 }
 
 fn norm(channels: usize) -> Op {
-    Op::BatchNorm2d { channels, eps: 1e-5, momentum: 0.1 }
+    Op::BatchNorm2d(BatchNorm2d { channels, eps: 1e-5, momentum: 0.1 })
 }
 
 /// A stem with a max pool, a residual block, an option A shortcut, a depthwise ReLU6 block without a last activation, an
 /// average pool, a linear head. `smooth` replaces what has kinks (activations, maxima), where finite differences lie.
 fn graph(smooth: bool, dropout: f64) -> Graph {
-    let relu = || if smooth { Op::Dropout { p: 0.0 } } else { Op::Relu };
-    let relu6 = || if smooth { Op::Dropout { p: 0.0 } } else { Op::Relu6 };
+    let relu = || if smooth { Op::Dropout(Dropout { p: 0.0 }) } else { Op::Activation(Activation::Relu) };
+    let relu6 = || if smooth { Op::Dropout(Dropout { p: 0.0 }) } else { Op::Activation(Activation::Relu6) };
     let pool = Pool2d::square(3, 2, 1);
     let (mut b, x) = GraphBuilder::new("everything", [3, 12, 10]).unwrap();
     let mut chain = |at: NodeId, name: &str, op: Op| b.add(name, op, &[at]).unwrap();
@@ -33,14 +35,14 @@ fn graph(smooth: bool, dropout: f64) -> Graph {
     let stem = chain(at, "pool1", if smooth { Op::AvgPool2d(pool) } else { Op::MaxPool2d(pool) });
     at = chain(stem, "conv2", conv(4, 4, 3, 1, 1, false));
     let branch = chain(at, "bn2", norm(4));
-    at = b.add("add2", Op::Add, &[branch, stem]).unwrap();
+    at = b.add("add2", Op::Add(Add {}), &[branch, stem]).unwrap();
     let mut chain = |at: NodeId, name: &str, op: Op| b.add(name, op, &[at]).unwrap();
     let block = chain(at, "relu2", relu());
     at = chain(block, "conv3", conv(4, 6, 3, 2, 1, false));
     let branch = chain(at, "bn3", norm(6));
-    at = chain(block, "shortcut3.subsample", Op::Subsample { stride: 2 });
-    let shortcut = chain(at, "shortcut3.pad", Op::PadChannels { before: 1, after: 1 });
-    at = b.add("add3", Op::Add, &[shortcut, branch]).unwrap();
+    at = chain(block, "shortcut3.subsample", Op::Subsample(Subsample { stride: 2 }));
+    let shortcut = chain(at, "shortcut3.pad", Op::PadChannels(PadChannels { before: 1, after: 1 }));
+    at = b.add("add3", Op::Add(Add {}), &[shortcut, branch]).unwrap();
     let mut chain = |at: NodeId, name: &str, op: Op| b.add(name, op, &[at]).unwrap();
     let narrow = chain(at, "relu3", relu());
     at = chain(narrow, "conv4", conv(6, 6, 3, 1, 6, false));
@@ -48,14 +50,14 @@ fn graph(smooth: bool, dropout: f64) -> Graph {
     at = chain(at, "relu4", relu6());
     at = chain(at, "conv5", conv(6, 6, 1, 1, 1, false));
     let branch = chain(at, "bn5", norm(6));
-    at = b.add("add5", Op::Add, &[branch, narrow]).unwrap();
+    at = b.add("add5", Op::Add(Add {}), &[branch, narrow]).unwrap();
     b.stage("layer1", block);
     b.stage("layer2", at);
     let mut chain = |at: NodeId, name: &str, op: Op| b.add(name, op, &[at]).unwrap();
     at = chain(at, "pool5", Op::AvgPool2d(Pool2d::square(2, 1, 0)));
-    at = chain(at, "dropout", Op::Dropout { p: dropout });
-    at = chain(at, "flatten", Op::Flatten);
-    at = chain(at, "fc", Op::Linear { in_features: 6 * 2 * 2, out_features: 5, bias: true });
+    at = chain(at, "dropout", Op::Dropout(Dropout { p: dropout }));
+    at = chain(at, "flatten", Op::Flatten(Flatten {}));
+    at = chain(at, "fc", Op::Linear(Linear { in_features: 6 * 2 * 2, out_features: 5, bias: true }));
     b.finish(at)
 }
 

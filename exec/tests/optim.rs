@@ -7,7 +7,8 @@ use std::path::Path;
 
 use attar_exec::Params;
 use attar_exec::optim::{Ema, OptimiserSpec, clip_global_norm};
-use attar_models::{Array, Graph, GraphBuilder, Op, Weights, op::Conv2d};
+use attar_models::op::{BatchNorm2d, Conv2d, GlobalAvgPool, Linear};
+use attar_models::{Array, Graph, GraphBuilder, Op, Weights};
 use candle_core::{DType, Device, Tensor};
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -53,9 +54,10 @@ impl Fixture {
 fn graph() -> Graph {
     let (mut builder, x) = GraphBuilder::new("small", [3, 4, 4]).unwrap();
     let conv = builder.add("conv1", Op::Conv2d(Conv2d::square(3, 4, 3, 1, 1)), &[x]).unwrap();
-    let norm = builder.add("bn1", Op::BatchNorm2d { channels: 4, eps: 1e-5, momentum: 0.1 }, &[conv]).unwrap();
-    let pool = builder.add("avgpool", Op::GlobalAvgPool, &[norm]).unwrap();
-    let fc = builder.add("fc", Op::Linear { in_features: 4, out_features: 5, bias: true }, &[pool]).unwrap();
+    let norm =
+        builder.add("bn1", Op::BatchNorm2d(BatchNorm2d { channels: 4, eps: 1e-5, momentum: 0.1 }), &[conv]).unwrap();
+    let pool = builder.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[norm]).unwrap();
+    let fc = builder.add("fc", Op::Linear(Linear { in_features: 4, out_features: 5, bias: true }), &[pool]).unwrap();
     builder.finish(fc)
 }
 
@@ -221,11 +223,11 @@ fn what_does_not_fit_is_refused_by_name() {
 #[test]
 fn a_bad_setting_is_told_by_its_key() {
     for (text, expected) in [
-        (r#"{"kind":"sgd","momentum":1.0}"#, "train.optimiser.momentum: 1 does not do"),
-        (r#"{"kind":"sgd","nesterov":true}"#, "train.optimiser.nesterov"),
-        (r#"{"kind":"sgd","weight_decay":-1.0}"#, "train.optimiser.weight_decay"),
-        (r#"{"kind":"adamw","betas":[0.9,1.5]}"#, "train.optimiser.betas: 1.5"),
-        (r#"{"kind":"adamw","eps":0.0}"#, "train.optimiser.eps"),
+        (r#"{"kind":"sgd","momentum":1.0}"#, "optimiser: momentum: 1 does not do"),
+        (r#"{"kind":"sgd","nesterov":true}"#, "optimiser: nesterov"),
+        (r#"{"kind":"sgd","weight_decay":-1.0}"#, "optimiser: weight_decay"),
+        (r#"{"kind":"adamw","betas":[0.9,1.5]}"#, "optimiser: betas: 1.5"),
+        (r#"{"kind":"adamw","eps":0.0}"#, "optimiser: eps"),
     ] {
         let message = spec(text).build().unwrap_err().to_string();
         assert!(message.contains(expected), "{message}");

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use attar_models::{Array, Error, Graph, Op, Result, Weights, edit_distance};
+use attar_models::{Array, Error, Graph, Op, Result, Weights};
+use strsim::levenshtein;
 
 use crate::strangers;
 
@@ -146,7 +147,7 @@ fn fit_whole(
 
 /// The parameters of the last linear layer.
 fn last_layer(graph: &Graph) -> Vec<String> {
-    let layer = graph.nodes().iter().rev().find(|node| matches!(node.op, Op::Linear { .. }));
+    let layer = graph.nodes().iter().rev().find(|node| matches!(node.op, Op::Linear(_)));
     layer.map(|node| node.params().map(|param| param.name).collect()).unwrap_or_default()
 }
 
@@ -272,7 +273,7 @@ fn differences(
 fn nearest_first(names: &[&str], others: &[&str]) -> Vec<String> {
     const COMPARED: usize = 400;
     let distance = |name: &str| {
-        let distances = others.iter().take(COMPARED).map(|other| edit_distance(name, other));
+        let distances = others.iter().take(COMPARED).map(|other| levenshtein(name, other));
         distances.min().unwrap_or(usize::MAX)
     };
     let mut ranked: Vec<(usize, &str)> = names.iter().take(COMPARED).map(|name| (distance(name), *name)).collect();

@@ -11,7 +11,7 @@ pub mod op;
 pub mod weights;
 pub mod zoo;
 
-pub use error::{Error, Result, edit_distance, nearest};
-pub use graph::{Graph, GraphBuilder, Node, NodeId};
-pub use op::{Op, Param, Role};
+pub use error::{Error, Result, did_you_mean, nearest, suggest};
+pub use graph::{GRAPH_VERSION, Graph, GraphBuilder, Node, NodeId};
+pub use op::{Activation, Op, Param, Role};
 pub use weights::{Array, Weights};

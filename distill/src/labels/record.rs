@@ -9,7 +9,7 @@ pub(super) fn size(classes: usize, top: usize) -> usize {
 }
 
 /// Appends the record of one row of logits. Of equal ones the first class is the likelier.
-pub(super) fn encode(logits: &[f32], top: usize, into: &mut Vec<u8>) {
+pub(crate) fn encode(logits: &[f32], top: usize, into: &mut Vec<u8>) {
     let log = log_softmax(logits);
     let half = |value: f64| f16::from_f64(value).to_le_bytes();
     if top >= logits.len() {

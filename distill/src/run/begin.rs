@@ -4,25 +4,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use attar_data::fingerprint;
+use attar_exec::Network;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::directory::free;
 use super::events::{Event, EventLog, Observer};
 use super::extend::Change;
-use super::learner::{Learner, Parts, Student};
+use super::feed::resident::ResidentImages;
+use super::leave::metrics;
+use super::leave::receipt::{Facts, Receipt};
 use super::owner::Owner;
-use super::receipt::{Facts, Receipt};
-use super::resident::ResidentImages;
 use super::shield::Shield;
 use super::state_file::{RunState, StatusFile};
-use super::{Run, Setup, metrics};
+use super::step::learner::{Learner, Parts, Student};
+use super::{Run, Setup};
 use crate::checkpoint::{CHECKPOINT_VERSION, Checkpoint, Data, State, Store, Sums};
 use crate::error::{Error, Result};
 use crate::files::{io, replace};
 use crate::hash::{hex, sha256};
 use crate::plan::{Plan, PlannedData, PlannedTeacher, Residence};
 use crate::recipe::Recipe;
-use attar_exec::Network;
 
 /// Version of this program as receipts state it.
 pub(crate) const PROGRAM: &str = concat!("attar ", env!("CARGO_PKG_VERSION"));

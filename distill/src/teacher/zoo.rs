@@ -1,5 +1,7 @@
 //! A network of the zoo as a teacher.
 
+use attar_exec::Precision;
+use attar_exec::{Network, Outputs};
 use attar_models::{Graph, NodeId, Op, Weights};
 use candle_core::{Device, Tensor};
 use rand::SeedableRng;
@@ -8,8 +10,6 @@ use rand_chacha::ChaCha8Rng;
 use super::{Question, Teacher};
 use crate::error::Result;
 use crate::recipe::TeacherNorm;
-use attar_exec::Precision;
-use attar_exec::{Network, Outputs};
 
 /// A zoo network with its weights.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl ZooTeacher {
 fn is_normed(graph: &Graph, tap: NodeId) -> bool {
     let mut nodes = graph.iter().map(|(_, node)| node);
     matches!(graph.node(tap).op, Op::Conv2d(_))
-        && nodes.any(|node| matches!(node.op, Op::BatchNorm2d { .. }) && node.inputs.contains(&tap))
+        && nodes.any(|node| matches!(node.op, Op::BatchNorm2d(_)) && node.inputs.contains(&tap))
 }
 
 impl Teacher for ZooTeacher {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use attar_kernels::Activation;
+use attar_models::op::{BatchNorm2d, Linear, PadChannels, Subsample};
 use attar_models::{Graph, NodeId, Op};
 use candle_core::{DType, Tensor};
 
@@ -129,7 +129,7 @@ impl StepBackward<'_> {
                 let dx = || ops::conv2d_input_grad(conv, dy, self.param("weight")?, &x_shape);
                 vec![wanted.then(dx).transpose()?]
             }
-            (Op::Linear { bias, .. }, Saved::Input(x)) => {
+            (Op::Linear(Linear { bias, .. }), Saved::Input(x)) => {
                 if self.learns("weight") {
                     self.found("weight", ops::linear_weight_grad(&x, dy)?);
                 }
@@ -139,8 +139,8 @@ impl StepBackward<'_> {
                 let dx = || ops::linear_input_grad(dy, self.param("weight")?);
                 vec![wanted.then(dx).transpose()?]
             }
-            (Op::BatchNorm2d { .. }, Saved::Norm { x, stats, activated }) => {
-                let mask = activated.as_ref().zip(self.step.activation);
+            (Op::BatchNorm2d(_), Saved::Norm { x, stats, activated }) => {
+                let mask = activated.as_ref().zip(self.step.activation.map(ops::clamp));
                 let residual = self.step.residual.is_some();
                 let grads = ops::batch_norm_backward(&x, self.param("weight")?, &stats, mask, dy, residual)?;
                 if self.learns("weight") {
@@ -151,27 +151,28 @@ impl StepBackward<'_> {
                 }
                 vec![Some(grads.dx), grads.dresidual]
             }
-            (Op::BatchNorm2d { eps, .. }, Saved::Still { activated }) => {
-                let dy = match activated.as_ref().zip(self.step.activation) {
+            (Op::BatchNorm2d(BatchNorm2d { eps, .. }), Saved::Still { activated }) => {
+                let dy = match activated.as_ref().zip(self.step.activation.map(ops::clamp)) {
                     Some((y, activation)) => ops::activate_backward(activation, y, dy)?,
                     None => dy.clone(),
                 };
                 let residual = self.step.residual.map(|_| dy.clone());
                 vec![wanted.then(|| self.scaled(&dy, *eps)).transpose()?, residual]
             }
-            (Op::Relu, Saved::Output(y)) => vec![Some(ops::activate_backward(Activation::Relu, &y, dy)?)],
-            (Op::Relu6, Saved::Output(y)) => vec![Some(ops::activate_backward(Activation::Relu6, &y, dy)?)],
-            (Op::Add, _) => vec![Some(dy.clone()), Some(dy.clone())],
-            (Op::Subsample { stride }, _) => vec![Some(ops::subsample_backward(dy, *stride, &x_shape)?)],
-            (Op::PadChannels { before, .. }, _) => vec![Some(dy.narrow(1, *before, x_shape[1])?)],
+            (Op::Activation(activation), Saved::Output(y)) => {
+                vec![Some(ops::activate_backward(ops::clamp(*activation), &y, dy)?)]
+            }
+            (Op::Add(_), _) => vec![Some(dy.clone()), Some(dy.clone())],
+            (Op::Subsample(Subsample { stride }), _) => vec![Some(ops::subsample_backward(dy, *stride, &x_shape)?)],
+            (Op::PadChannels(PadChannels { before, .. }), _) => vec![Some(dy.narrow(1, *before, x_shape[1])?)],
             (Op::MaxPool2d(pool), Saved::Argmax(argmax)) => {
                 vec![Some(ops::max_pool2d_backward(pool, dy, &argmax, &x_shape)?)]
             }
             (Op::AvgPool2d(pool), _) => vec![Some(ops::avg_pool2d_backward(pool, dy, &x_shape)?)],
-            (Op::GlobalAvgPool, _) => vec![Some(ops::global_avg_pool_backward(dy, &x_shape)?)],
-            (Op::Flatten, _) => vec![Some(dy.reshape(x_shape)?)],
-            (Op::Dropout { .. }, Saved::Mask(mask)) => vec![Some((dy * mask)?)],
-            (Op::Dropout { .. }, _) => vec![Some(dy.clone())],
+            (Op::GlobalAvgPool(_), _) => vec![Some(ops::global_avg_pool_backward(dy, &x_shape)?)],
+            (Op::Flatten(_), _) => vec![Some(dy.reshape(x_shape)?)],
+            (Op::Dropout(_), Saved::Mask(mask)) => vec![Some((dy * mask)?)],
+            (Op::Dropout(_), _) => vec![Some(dy.clone())],
             (op, saved) => {
                 let problem = format!("{op:?} cannot go back from {saved:?}");
                 return Err(candle_core::Error::Msg(problem).into());

@@ -1,7 +1,7 @@
 //! The forward pass: step by step, freeing values after their last use.
 
-use attar_kernels::Activation;
-use attar_models::{Graph, NodeId, Op};
+use attar_models::op::{BatchNorm2d, Dropout, Linear, PadChannels, Subsample};
+use attar_models::{Activation, Graph, NodeId, Op};
 use candle_core::{DType, Tensor};
 use rand_chacha::ChaCha8Rng;
 
@@ -77,7 +77,7 @@ pub(super) fn follow(graph: &Graph, params: &mut Params, statistics: &[(NodeId, 
     let mut followed = Vec::with_capacity(2 * statistics.len());
     for (id, stats) in statistics {
         let node = graph.node(*id);
-        let Op::BatchNorm2d { momentum, .. } = node.op else { continue };
+        let Op::BatchNorm2d(BatchNorm2d { momentum, .. }) = node.op else { continue };
         followed.push((momentum, format!("{}.running_mean", node.name), &stats.mean));
         followed.push((momentum, format!("{}.running_var", node.name), &stats.unbiased_variance));
     }
@@ -123,14 +123,14 @@ fn apply(
     let bias = |there: bool| if there { param("bias").map(Some) } else { Ok(None) };
     let Some(x) = inputs.first() else { return Err(candle_core::Error::Msg("reads nothing".to_owned()).into()) };
     Ok(match &node.op {
-        Op::Input { .. } => (x.clone(), Saved::Nothing),
+        Op::Input(_) => (x.clone(), Saved::Nothing),
         Op::Conv2d(conv) => {
-            let tail = ops::Tail { residual: inputs.get(1), activation: step.activation };
+            let tail = ops::Tail { residual: inputs.get(1), activation: step.activation.map(ops::clamp) };
             (ops::conv2d(conv, x, param("weight")?, bias(conv.bias)?, tail)?, Saved::Input(x.clone()))
         }
-        Op::BatchNorm2d { eps, .. } => {
+        Op::BatchNorm2d(BatchNorm2d { eps, .. }) => {
             let affine = ops::Affine { weight: param("weight")?, bias: param("bias")? };
-            let tail = ops::Tail { residual: inputs.get(1), activation: step.activation };
+            let tail = ops::Tail { residual: inputs.get(1), activation: step.activation.map(ops::clamp) };
             if still || matches!(mode, Mode::Eval { .. }) {
                 let running = (param("running_mean")?, param("running_var")?);
                 let y = ops::batch_norm_eval(x, affine, running, *eps, tail)?;
@@ -145,30 +145,31 @@ fn apply(
                 (y, Saved::Norm { x: x.clone(), stats, activated })
             }
         }
-        Op::Relu => activated(Activation::Relu, x)?,
-        Op::Relu6 => activated(Activation::Relu6, x)?,
-        Op::Add => (ops::add(x, inputs.get(1).unwrap_or(x))?, Saved::Nothing),
-        Op::Subsample { stride } => (ops::subsample(x, *stride)?, Saved::Nothing),
-        Op::PadChannels { before, after } => (ops::pad_channels(x, *before, *after)?, Saved::Nothing),
+        Op::Activation(activation) => activated(*activation, x)?,
+        Op::Add(_) => (ops::add(x, inputs.get(1).unwrap_or(x))?, Saved::Nothing),
+        Op::Subsample(Subsample { stride }) => (ops::subsample(x, *stride)?, Saved::Nothing),
+        Op::PadChannels(PadChannels { before, after }) => (ops::pad_channels(x, *before, *after)?, Saved::Nothing),
         Op::MaxPool2d(pool) => {
             let (y, argmax) = ops::max_pool2d(pool, x)?;
             (y, Saved::Argmax(argmax))
         }
         Op::AvgPool2d(pool) => (ops::avg_pool2d(pool, x)?, Saved::Nothing),
-        Op::GlobalAvgPool => (ops::global_avg_pool(x)?, Saved::Nothing),
-        Op::Flatten => (x.flatten_from(1)?, Saved::Nothing),
-        Op::Dropout { p } => match mode {
+        Op::GlobalAvgPool(_) => (ops::global_avg_pool(x)?, Saved::Nothing),
+        Op::Flatten(_) => (x.flatten_from(1)?, Saved::Nothing),
+        Op::Dropout(Dropout { p }) => match mode {
             Mode::Train { rng, .. } if *p > 0.0 => {
                 let mask = ops::dropout_mask(x.dims(), *p, rng, x.device())?.to_dtype(x.dtype())?;
                 ((x * &mask)?, Saved::Mask(mask))
             }
             _ => (x.clone(), Saved::Nothing),
         },
-        Op::Linear { bias: there, .. } => (ops::linear(x, param("weight")?, bias(*there)?)?, Saved::Input(x.clone())),
+        Op::Linear(Linear { bias: there, .. }) => {
+            (ops::linear(x, param("weight")?, bias(*there)?)?, Saved::Input(x.clone()))
+        }
     })
 }
 
 fn activated(activation: Activation, x: &Tensor) -> Result<(Tensor, Saved)> {
-    let y = ops::activate(activation, x)?;
+    let y = ops::activate(ops::clamp(activation), x)?;
     Ok((y.clone(), Saved::Output(y)))
 }

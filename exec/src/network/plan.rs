@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use attar_kernels::Activation;
-use attar_models::{Graph, Node, NodeId, Op};
+use attar_models::{Activation, Graph, Node, NodeId, Op};
 
 /// Nodes that run together. The first, `node`, gives operation and parameters.
 #[derive(Debug)]
@@ -53,11 +52,11 @@ impl Plan {
         let mut taken = vec![false; graph.nodes().len()];
         let mut steps = Vec::new();
         for (id, node) in graph.iter().filter(|(id, _)| needed[id.index()]) {
-            if taken[id.index()] || matches!(node.op, Op::Input { .. }) {
+            if taken[id.index()] || matches!(node.op, Op::Input(_)) {
                 continue;
             }
             let mut step = Step { node: id, output: id, residual: None, activation: None, frees: Vec::new() };
-            let is_norm = matches!(node.op, Op::BatchNorm2d { .. });
+            let is_norm = matches!(node.op, Op::BatchNorm2d(_));
             if is_norm || (fuse == Fuse::NormsAndConvolutions && matches!(node.op, Op::Conv2d(_))) {
                 extend(&mut step, graph, &only_reader, &mut taken);
             }
@@ -145,11 +144,10 @@ fn extend(step: &mut Step, graph: &Graph, only_reader: &[Option<NodeId>], taken:
     while let Some(reader) = only_reader[step.output.index()] {
         let node = graph.node(reader);
         match node.op {
-            Op::Add if step.residual.is_none() && !taken[reader.index()] => {
+            Op::Add(_) if step.residual.is_none() && !taken[reader.index()] => {
                 step.residual = node.inputs.iter().copied().find(|input| *input != step.output);
             }
-            Op::Relu => step.activation = Some(Activation::Relu),
-            Op::Relu6 => step.activation = Some(Activation::Relu6),
+            Op::Activation(activation) if activation.clamp().is_some() => step.activation = Some(activation),
             _ => return,
         }
         taken[reader.index()] = true;
@@ -163,26 +161,26 @@ fn extend(step: &mut Step, graph: &Graph, only_reader: &[Option<NodeId>], taken:
 #[cfg(test)]
 mod tests {
     use attar_models::GraphBuilder;
-    use attar_models::op::Conv2d;
+    use attar_models::op::{Add, BatchNorm2d, Conv2d, GlobalAvgPool, Linear};
 
     use super::*;
 
     /// conv1 bn1 relu1 | conv2 bn2 + (down.0 down.1) relu2 | avgpool fc
     fn block() -> Graph {
         let conv = || Op::Conv2d(Conv2d::square(4, 4, 3, 1, 1));
-        let norm = || Op::BatchNorm2d { channels: 4, eps: 1e-5, momentum: 0.1 };
+        let norm = || Op::BatchNorm2d(BatchNorm2d { channels: 4, eps: 1e-5, momentum: 0.1 });
         let (mut b, x) = GraphBuilder::new("block", [4, 8, 8]).unwrap();
         let mut at = b.add("conv1", conv(), &[x]).unwrap();
         at = b.add("bn1", norm(), &[at]).unwrap();
-        let stem = b.add("relu1", Op::Relu, &[at]).unwrap();
+        let stem = b.add("relu1", Op::Activation(Activation::Relu), &[at]).unwrap();
         at = b.add("conv2", conv(), &[stem]).unwrap();
         let bn2 = b.add("bn2", norm(), &[at]).unwrap();
         at = b.add("down.0", conv(), &[stem]).unwrap();
         at = b.add("down.1", norm(), &[at]).unwrap();
-        at = b.add("add", Op::Add, &[bn2, at]).unwrap();
-        at = b.add("relu2", Op::Relu, &[at]).unwrap();
-        at = b.add("avgpool", Op::GlobalAvgPool, &[at]).unwrap();
-        at = b.add("fc", Op::Linear { in_features: 4, out_features: 3, bias: true }, &[at]).unwrap();
+        at = b.add("add", Op::Add(Add {}), &[bn2, at]).unwrap();
+        at = b.add("relu2", Op::Activation(Activation::Relu), &[at]).unwrap();
+        at = b.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[at]).unwrap();
+        at = b.add("fc", Op::Linear(Linear { in_features: 4, out_features: 3, bias: true }), &[at]).unwrap();
         b.finish(at)
     }
 
@@ -222,10 +220,10 @@ mod tests {
         let conv = || Op::Conv2d(Conv2d::square(4, 4, 3, 1, 1));
         let (mut b, x) = GraphBuilder::new("folded", [4, 8, 8]).unwrap();
         let at = b.add("conv1", conv(), &[x]).unwrap();
-        let stem = b.add("relu1", Op::Relu, &[at]).unwrap();
+        let stem = b.add("relu1", Op::Activation(Activation::Relu), &[at]).unwrap();
         let at = b.add("conv2", conv(), &[stem]).unwrap();
-        let at = b.add("add", Op::Add, &[at, stem]).unwrap();
-        let at = b.add("relu2", Op::Relu6, &[at]).unwrap();
+        let at = b.add("add", Op::Add(Add {}), &[at, stem]).unwrap();
+        let at = b.add("relu2", Op::Activation(Activation::Relu6), &[at]).unwrap();
         let graph = b.finish(at);
         let expected = ["conv1..relu1 frees input", "conv2..relu2 + relu1 frees relu1"];
         assert_eq!(fused(&graph, &[], Fuse::NormsAndConvolutions), expected);
@@ -243,8 +241,8 @@ mod tests {
     #[test]
     fn what_nobody_asks_for_does_not_run() {
         let (mut b, x) = GraphBuilder::new("two heads", [4, 8, 8]).unwrap();
-        let relu = b.add("relu", Op::Relu, &[x]).unwrap();
-        b.add("unused", Op::Relu6, &[relu]).unwrap();
+        let relu = b.add("relu", Op::Activation(Activation::Relu), &[x]).unwrap();
+        b.add("unused", Op::Activation(Activation::Relu6), &[relu]).unwrap();
         let graph = b.finish(relu);
         assert_eq!(steps(&graph, &[]), ["relu frees input"]);
         assert_eq!(steps(&graph, &["unused"]).len(), 2);

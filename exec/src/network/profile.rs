@@ -104,11 +104,11 @@ fn kind(op: &Op) -> String {
             let stride = if conv.stride == [1, 1] { String::new() } else { format!(" /{}", conv.stride[0]) };
             format!("{kind} {height}x{width}{stride}")
         }
-        Op::BatchNorm2d { .. } => "batch norm".to_owned(),
-        Op::Relu | Op::Relu6 => "activation".to_owned(),
-        Op::Add => "add".to_owned(),
-        Op::Linear { .. } => "linear".to_owned(),
-        Op::MaxPool2d(_) | Op::AvgPool2d(_) | Op::GlobalAvgPool => "pool".to_owned(),
+        Op::BatchNorm2d(_) => "batch norm".to_owned(),
+        Op::Activation(_) => "activation".to_owned(),
+        Op::Add(_) => "add".to_owned(),
+        Op::Linear(_) => "linear".to_owned(),
+        Op::MaxPool2d(_) | Op::AvgPool2d(_) | Op::GlobalAvgPool(_) => "pool".to_owned(),
         _ => "other".to_owned(),
     }
 }

@@ -177,6 +177,14 @@ pub fn batch_norm_backward(
     dispatch!(x, batch_norm_backward(&shape, floats(x)?, weight, stats, activated, floats(dy)?, wants_residual))
 }
 
+/// The kernels' word for an activation that is a clamp.
+pub(crate) fn clamp(activation: attar_models::Activation) -> Activation {
+    match activation {
+        attar_models::Activation::Relu => Activation::Relu,
+        attar_models::Activation::Relu6 => Activation::Relu6,
+    }
+}
+
 /// `activation(x)`.
 pub fn activate(activation: Activation, x: &Tensor) -> Result<Tensor> {
     dispatch!(x, activate(activation, floats(x)?))

@@ -1,33 +1,14 @@
 //! Initial values from a pinned generator: seed and name in, the same numbers out, whatever else the network holds.
 
-use attar_models::{Op, Role};
+use attar_models::op::Init;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
-use super::Init;
-
-/// Initial values of one parameter or buffer of a node with operation `op`.
-pub(super) fn values(op: &Op, param: &attar_models::Param, seed: u64, prefix: &str) -> Vec<f32> {
-    let count = param.shape.iter().product();
-    let mut rng = generator(seed, &format!("{prefix}{}", param.name));
-    match (op, param.role) {
-        (Op::Conv2d(_), Role::Weight) => {
-            let fan_out = param.shape[0] * param.shape[2..].iter().product::<usize>();
-            normal(&mut rng, count, (2.0 / fan_out as f64).sqrt())
-        }
-        (Op::Linear { in_features, .. }, Role::Weight | Role::Bias) => {
-            uniform(&mut rng, count, 1.0 / (*in_features as f64).sqrt())
-        }
-        (_, Role::NormScale | Role::RunningVar) => vec![1.0; count],
-        (_, Role::Weight | Role::Bias | Role::NormShift | Role::RunningMean) => vec![0.0; count],
-    }
-}
-
-/// Initial values of what a loss trains itself, `name` being its full name.
-pub(super) fn own_values(param: &super::Param, seed: u64, name: &str) -> Vec<f32> {
-    let count = param.shape.iter().product();
-    match param.init {
+/// Initial values of a parameter or buffer whose full name is `name`.
+pub(super) fn values(init: Init, shape: &[usize], seed: u64, name: &str) -> Vec<f32> {
+    let count = shape.iter().product();
+    match init {
         Init::Constant(value) => vec![value as f32; count],
         Init::Uniform(bound) => uniform(&mut generator(seed, name), count, bound),
         Init::Normal(sd) => normal(&mut generator(seed, name), count, sd),

@@ -4,6 +4,7 @@ mod init;
 
 use std::collections::BTreeMap;
 
+pub use attar_models::op::Init;
 use attar_models::{Array, Graph, Role, Weights};
 use candle_core::{DType, Device, Tensor};
 
@@ -20,17 +21,6 @@ pub struct Param {
     pub shape: Vec<usize>,
     /// Its first values.
     pub init: Init,
-}
-
-/// First values of a [`Param`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Init {
-    /// This everywhere.
-    Constant(f64),
-    /// Uniform in plus or minus this; `1 / sqrt(fan_in)` is PyTorch's choice for linear layers and convolutions.
-    Uniform(f64),
-    /// Normal with mean 0 and this standard deviation.
-    Normal(f64),
 }
 
 /// Named tensors and what each is for. Plain tensors, never Candle `Var`s: the executor owns the backward pass.
@@ -64,12 +54,10 @@ impl Params {
     /// When the device fails.
     pub fn init(graph: &Graph, seed: u64, prefix: &str, device: &Device) -> Result<Self> {
         let mut params = Self::default();
-        for node in graph.nodes() {
-            for param in node.params() {
-                let values = init::values(&node.op, &param, seed, prefix);
-                let tensor = Tensor::from_vec(values, param.shape.as_slice(), device)?;
-                params.0.insert(param.name, (tensor, param.role));
-            }
+        for param in graph.params() {
+            let values = init::values(param.init, &param.shape, seed, &format!("{prefix}{}", param.name));
+            let tensor = Tensor::from_vec(values, param.shape.as_slice(), device)?;
+            params.0.insert(param.name, (tensor, param.role));
         }
         Ok(params)
     }
@@ -83,7 +71,7 @@ impl Params {
         let mut own = Self::default();
         for param in params {
             let name = format!("losses.{loss}.{}", param.name);
-            let values = init::own_values(param, seed, &name);
+            let values = init::values(param.init, &param.shape, seed, &name);
             let tensor = Tensor::from_vec(values, param.shape.as_slice(), device)?;
             // Scales, shifts and biases are vectors; some optimisers spare them from weight decay.
             let role = if param.shape.len() < 2 { Role::Bias } else { Role::Weight };

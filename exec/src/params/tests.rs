@@ -1,6 +1,6 @@
 //! Tests of the parameter store and of initialisation.
 
-use attar_models::op::Conv2d;
+use attar_models::op::{BatchNorm2d, Conv2d, GlobalAvgPool, Linear};
 use attar_models::{GraphBuilder, Op};
 
 use super::*;
@@ -8,12 +8,12 @@ use super::*;
 fn graph(extra: bool) -> Graph {
     let (mut b, x) = GraphBuilder::new("net", [16, 8, 8]).unwrap();
     let mut at = b.add("conv1", Op::Conv2d(Conv2d::square(16, 64, 3, 1, 1)), &[x]).unwrap();
-    at = b.add("bn1", Op::BatchNorm2d { channels: 64, eps: 1e-5, momentum: 0.1 }, &[at]).unwrap();
+    at = b.add("bn1", Op::BatchNorm2d(BatchNorm2d { channels: 64, eps: 1e-5, momentum: 0.1 }), &[at]).unwrap();
     if extra {
         at = b.add("conv0", Op::Conv2d(Conv2d::square(64, 64, 3, 1, 1)), &[at]).unwrap();
     }
-    at = b.add("avgpool", Op::GlobalAvgPool, &[at]).unwrap();
-    at = b.add("fc", Op::Linear { in_features: 64, out_features: 100, bias: true }, &[at]).unwrap();
+    at = b.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[at]).unwrap();
+    at = b.add("fc", Op::Linear(Linear { in_features: 64, out_features: 100, bias: true }), &[at]).unwrap();
     b.finish(at)
 }
 

@@ -7,7 +7,7 @@ use attar_models::generated;
 
 use super::{Case, SEED, Trainer, fail};
 use crate::error::Result;
-use crate::run::mixed::MixedFile;
+use crate::run::leave::mixed::MixedFile;
 
 /// More numbers in a batch than anybody trains on.
 const MOST_NUMBERS: usize = 1 << 30;

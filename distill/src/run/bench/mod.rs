@@ -20,9 +20,9 @@ use candle_core::Device;
 use rayon::ThreadPool;
 
 use super::begin::pool;
-use super::learner::{Learner, Parts, RunningTeacher, taps_of};
-use super::split::{Split, Stopwatch};
 use super::step::Position;
+use super::step::learner::{Learner, Parts, RunningTeacher, taps_of};
+use super::step::split::{Split, Stopwatch};
 use crate::error::{Error, Result};
 use crate::losses::LossSpec;
 use crate::losses::channel::ChannelSpec;

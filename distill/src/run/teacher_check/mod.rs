@@ -13,10 +13,10 @@ use causes::Cause;
 use chance::hardly_better;
 use serde::{Deserialize, Serialize};
 
-use super::evaluate::Evaluation;
 use super::events::Event;
-use super::learner::{RunningTeacher, Worth};
-use super::prefetch::batches;
+use super::feed::evaluate::Evaluation;
+use super::feed::prefetch::batches;
+use super::step::learner::{RunningTeacher, Worth};
 use super::{Run, Setup};
 use crate::checkpoint::Exact;
 use crate::error::{Error, Result};
