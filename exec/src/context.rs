@@ -5,6 +5,7 @@
 
 use candle_core::{DType, Device};
 
+use crate::error::{Error, Result};
 use crate::network::profile::Profiler;
 use crate::ops::Backend;
 use crate::precision::Precision;
@@ -48,6 +49,18 @@ impl Context {
     #[must_use]
     pub fn with_precision(&self, precision: Precision) -> Self {
         Self { precision, ..self.clone() }
+    }
+
+    /// Whether this machine can compute like this.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where it has not the SIMD level that `ATTAR_SIMD` names, or the precision.
+    pub fn check(&self) -> Result<()> {
+        if self.backend() == Backend::Cpu {
+            let absent = |problem| Error::Device { device: "cpu".to_owned(), problem };
+            attar_kernels::check_level().map_err(absent)?;
+        }
+        self.precision.check(&self.device)
     }
 
     /// Where tensors live.

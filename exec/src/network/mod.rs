@@ -59,6 +59,7 @@ struct Body {
 
 impl Body {
     fn new(graph: Arc<Graph>, params: Params, context: Context) -> Result<Self> {
+        context.check()?;
         for param in graph.params() {
             let tensor = params.get(&param.name)?;
             let problem = if tensor.dims() != param.shape {

@@ -82,7 +82,8 @@ fn add_tail(job: &Job<'_>, y: &ImageBuffer, bias: Option<&Tensor>, tail: Tail<'_
     let [count, channels] = rows.args();
     let (bias, kind) = (Dense::address(bias.as_ref()), code(tail.activation).into());
     let args = [rows.four.into(), bias, residual_address.into(), kind, y.into(), count, channels];
-    gpu.launch_for(stored, File::Elementwise, "tail", rows.each(), &args)
+    // SAFETY: `tail` declares these arguments, and the buffers are as large as it reads and writes.
+    unsafe { gpu.launch_for(stored, File::Elementwise, "tail", rows.each(), &args) }
 }
 
 pub(in crate::ops) fn conv2d_input_grad(tf32: bool, shape: &ConvShape, dy: &Tensor, weight: &Tensor) -> Result<Tensor> {
@@ -172,11 +173,23 @@ pub(super) fn by_kernels(job: &Job<'_>) -> Result<()> {
     match job.direction {
         Direction::Forward => {
             let grid = tiles(shape.batch * shape.out_h() * shape.out_w(), outputs);
-            gpu.launch_for(stored, File::Conv, "conv_forward", grid, &[numbers, a.into(), b.into(), result.into()])
+            // SAFETY: `conv_forward` declares these arguments, and the buffers are as large as it reads and writes.
+            unsafe {
+                gpu.launch_for(stored, File::Conv, "conv_forward", grid, &[numbers, a.into(), b.into(), result.into()])
+            }
         }
         Direction::InputGrad => {
             let grid = tiles(shape.batch * shape.in_h * shape.in_w, inputs);
-            gpu.launch_for(stored, File::Conv, "conv_input_grad", grid, &[numbers, a.into(), b.into(), result.into()])
+            // SAFETY: `conv_input_grad` declares these arguments, and the buffers are as large as it reads and writes.
+            unsafe {
+                gpu.launch_for(
+                    stored,
+                    File::Conv,
+                    "conv_input_grad",
+                    grid,
+                    &[numbers, a.into(), b.into(), result.into()],
+                )
+            }
         }
         Direction::WeightGrad => {
             let places = inputs * shape.kernel[0] * shape.kernel[1];
@@ -188,10 +201,12 @@ pub(super) fn by_kernels(job: &Job<'_>) -> Result<()> {
             grid.grid[2] *= splits as u32;
             let partial = Buffer::<f32>::new(gpu, splits * shape.weight_len())?;
             let args = [numbers, a.into(), b.into(), (&partial).into(), (splits as i32).into()];
-            gpu.launch_for(stored, File::Conv, "conv_weight_grad", grid, &args)?;
+            // SAFETY: `conv_weight_grad` declares these arguments, and the buffers are as large as it reads and writes.
+            unsafe { gpu.launch_for(stored, File::Conv, "conv_weight_grad", grid, &args) }?;
             let count = shape.weight_len();
             let args = [(&partial).into(), (splits as i32).into(), (count as u64).into(), result.into()];
-            gpu.launch(File::Conv, "sum_parts", Shape::items(count), &args)
+            // SAFETY: `sum_parts` declares these arguments, and the buffers are as large as it reads and writes.
+            unsafe { gpu.launch(File::Conv, "sum_parts", Shape::items(count), &args) }
         }
     }
 }
