@@ -3,6 +3,7 @@
 //! On CUDA the CPU's kernels are the reference; on the CPU its kernels are what is checked, against the same operations
 //! composed from Candle's own.
 
+mod examples;
 mod images;
 mod logits;
 mod norms;
@@ -16,6 +17,8 @@ use rand_chacha::ChaCha8Rng;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::precision::Precision;
+
+pub use examples::examples;
 
 /// What is checked once: an operation in one shape, a result of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,6 +72,7 @@ pub fn ops(device: &Device) -> Result<Vec<OpCheck>> {
     norms::pointwise(&mut checks)?;
     norms::linear(&mut checks)?;
     images::augmentation(&mut checks)?;
+    examples::alone(&mut checks)?;
     steps::optimisers(&mut checks)?;
     steps::networks(&mut checks)?;
     if device.is_cuda() {
@@ -79,6 +83,7 @@ pub fn ops(device: &Device) -> Result<Vec<OpCheck>> {
         checks.context = checks.context.with_precision(Precision::F32);
         windows::bf16(&mut checks)?;
         norms::bf16(&mut checks)?;
+        examples::bf16(&mut checks)?;
         steps::bf16(&mut checks)?;
     }
     Ok(checks.all)
@@ -154,6 +159,12 @@ fn random(shape: &[usize], seed: u64, at: &Context) -> Result<Tensor> {
     Ok(Tensor::from_vec(values, shape, at.device())?)
 }
 
+/// Everything in one tensor, in its order.
+fn flat<'a>(all: impl Iterator<Item = &'a Tensor>) -> Result<Tensor> {
+    let parts = all.map(|x| x.flatten_all()?.to_dtype(DType::F32)?.to_device(&Device::Cpu));
+    Ok(Tensor::cat(&parts.collect::<candle_core::Result<Vec<_>>>()?, 0)?)
+}
+
 /// An image as it is stored: rounded to `bf16` if `narrow`, and on CUDA kept so.
 fn stored(x: &Tensor, narrow: bool) -> Result<Tensor> {
     if !narrow {
@@ -181,6 +192,12 @@ mod tests {
             ["conv2d y", "conv2d dx", "conv2d dweight", "batch norm dx", "max pool dx", "linear y", "sgd", "adamw"]
         {
             assert!(checks.iter().any(|check| check.op.starts_with(op)), "{op} was not checked");
+        }
+        for (name, _) in examples().unwrap() {
+            for what in ["y", "dx"] {
+                let op = format!("{name} alone {what}");
+                assert!(checks.iter().any(|check| check.op == op), "{op} was not checked");
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use candle_core::{Device, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{BF16, Checks, DEEP, DEEP_BF16, Named, ROUNDING, missing, random};
+use super::{BF16, Checks, DEEP, DEEP_BF16, Named, ROUNDING, flat, missing, random};
 use crate::context::Context;
 use crate::error::Result;
 use crate::network::Network;
@@ -48,12 +48,6 @@ fn smooth(graph: &Graph) -> Result<Graph> {
         moved.push(builder.add(node.name.as_str(), op, &inputs)?);
     }
     Ok(builder.finish(moved[graph.output().index()]))
-}
-
-/// Everything in one tensor, in its order.
-fn flat<'a>(all: impl Iterator<Item = &'a Tensor>) -> Result<Tensor> {
-    let parts = all.map(|x| x.flatten_all()?.to_dtype(candle_core::DType::F32)?.to_device(&Device::Cpu));
-    Ok(Tensor::cat(&parts.collect::<candle_core::Result<Vec<_>>>()?, 0)?)
 }
 
 fn flat_params(params: &Params) -> Result<Tensor> {

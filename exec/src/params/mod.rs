@@ -1,6 +1,7 @@
 //! Parameters and buffers of a network as named tensors with their roles, in name order.
 
 mod init;
+mod joint;
 mod slots;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::ops;
 
+pub use joint::Joint;
 pub use slots::Slots;
 
 /// Numbers that are trained although they belong to no graph: a teacher-side embedding, a variance, a discriminator.
