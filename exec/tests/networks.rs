@@ -144,7 +144,8 @@ fn training_agrees_with_pytorch_in_outputs_gradients_and_statistics() {
         close(&[loss], &case.floats("loss"), 1e-4 * loss.max(1.0), &case.name);
         let output = network.graph().output();
         let found = network.backward(tape, vec![(output, grad)], true).unwrap();
-        let mut grads: BTreeMap<String, Vec<f32>> = found.params.iter().map(|(n, g)| (n.clone(), values(g))).collect();
+        let name = |slot| network.params().name(slot).to_owned();
+        let mut grads: BTreeMap<String, Vec<f32>> = found.params.iter().map(|(n, g)| (name(n), values(g))).collect();
         grads.insert("input".to_owned(), values(found.input.as_ref().unwrap()));
         let largest = grads.values().map(|grad| rms(grad)).fold(0.0, f32::max);
         for (name, grad) in &grads {

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use attar_exec::Precision;
+use attar_exec::Context;
 use attar_formats::classes::Alignment;
 use attar_formats::graph::{self, Opened};
 use attar_formats::rename::Head;
-use attar_formats::{Card, Preprocessing, files};
+use attar_formats::{Card, files};
 use attar_models::zoo;
 use attar_models::{Graph, NodeId, Weights};
-use candle_core::Device;
+use attar_pixels::Preprocessing;
 
 use super::asked_again;
 use super::classes::{self, Logits};
@@ -205,15 +205,15 @@ impl PlannedTeacher {
         })
     }
 
-    /// The teacher ready to answer, asked for these taps only. A network of the zoo computes in `precision`.
-    pub(crate) fn start(self, taps: &[NodeId], precision: Precision, device: &Device) -> Result<Box<dyn Teacher>> {
+    /// The teacher ready to answer, asked for these taps only. A network of the zoo computes in `context`.
+    pub(crate) fn start(self, taps: &[NodeId], context: &Context) -> Result<Box<dyn Teacher>> {
         let teacher = match self.kind {
-            Kind::Zoo(weights) => Box::new(ZooTeacher::new(&self.graph, &weights, self.bn, taps, precision, device)?),
+            Kind::Zoo(weights) => Box::new(ZooTeacher::new(&self.graph, &weights, self.bn, taps, context)?),
             Kind::Ready(teacher) => teacher,
         };
         match self.logits {
             Ok(alignment) if !alignment.is_identity() => {
-                Ok(Box::new(Aligned::new(teacher, &alignment.columns, device)?))
+                Ok(Box::new(Aligned::new(teacher, &alignment.columns, context.device())?))
             }
             _ => Ok(teacher),
         }

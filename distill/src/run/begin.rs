@@ -107,7 +107,7 @@ pub(super) fn prepare(mut plan: Plan, directory: &Path, checkpoint: Option<&Chec
         // Without a word in the recipe, go on with as many threads as before: other counts may give other bits.
         plan.threads = checkpoint.state.threads;
     }
-    plan.recipe.train.precision.choose(&plan.device)?;
+    plan.recipe.train.precision.check(&plan.device)?;
     let (workers, loaders) = (pool(plan.threads)?, Arc::new(pool(plan.threads)?));
     let data = fingerprints(&plan.data)?;
     let fresh = fresh_state(&plan, directory, data)?;

@@ -11,7 +11,7 @@ use std::path::Path;
 use attar_formats::card::hf;
 use attar_formats::graph::GRAPH_FILE;
 use attar_formats::{Card, write};
-use attar_models::{Graph, fold};
+use attar_models::{Graph, Rewritten, fold};
 use prost::Message;
 use serde::Serialize;
 
@@ -118,7 +118,7 @@ pub fn write_bundle(source: &Source, options: &Options, dir: &Path) -> Result<Su
 
 /// `model.onnx`, checked to hold nothing that is not the network's.
 fn onnx_model(graph: &Graph, source: &Source, options: &Options) -> Result<Vec<u8>> {
-    let (folded, weights) = fold::fold_batch_norm(graph, &source.weights)?;
+    let Rewritten { graph: folded, weights, .. } = fold::fold_batch_norm(graph, &source.weights)?;
     let card = &source.card;
     let text = |value: serde_json::Result<String>| value.map_err(|error| not_json(&error));
     let metadata = BTreeMap::from([

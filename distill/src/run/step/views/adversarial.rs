@@ -1,6 +1,6 @@
 //! Projected gradient ascent on a network's loss in the pixels (PGD: Madry et al. 2018, arXiv 1706.06083).
 
-use attar_formats::Preprocessing;
+use attar_pixels::Preprocessing;
 use candle_core::{Device, Tensor};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -121,7 +121,7 @@ impl Learner {
             }
             other => {
                 let i = if let Some(Source::Student(i)) = other { i } else { 0 };
-                let network = self.students[i].network.folded_copy()?;
+                let network = self.students[i].network.freeze()?;
                 attack.run(&clean.x, &clean.targets, &bounds, rng, &mut |x, slope| network.input_gradient(x, slope))
             }
         }
