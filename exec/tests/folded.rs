@@ -3,11 +3,10 @@
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions, not in what they share
 
 use attar_exec::{Network, Params};
+use attar_measures::random::Stream;
 use attar_models::generated;
 use attar_models::zoo::{NetworkSpec, build};
 use candle_core::{Device, Tensor};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 
 fn values(x: &Tensor) -> Vec<f32> {
     x.flatten_all().unwrap().to_vec1().unwrap()
@@ -37,7 +36,7 @@ fn a_folded_network_keeps_its_taps_and_refuses_to_train() {
     }
     let message = folded.eval(&x, &[graph.tap("layer1.0.conv1").unwrap()]).unwrap_err().to_string();
     assert!(message.contains("layer1.0.conv1") && message.contains("hint: tap the batch norm"), "{message}");
-    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let mut rng = Stream::of_number(0);
     assert!(folded.train(&x, &[], &mut rng).unwrap_err().to_string().contains("folded"));
     assert!(folded.batch_stats(&x, &[], &mut rng).unwrap_err().to_string().contains("folded"));
     assert!(folded.params_mut().is_err());

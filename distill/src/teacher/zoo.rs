@@ -2,10 +2,9 @@
 
 use attar_exec::Precision;
 use attar_exec::{Network, Outputs};
+use attar_measures::random::Stream;
 use attar_models::{Graph, NodeId, Op, Weights};
 use candle_core::{Device, Tensor};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 
 use super::{Question, Teacher};
 use crate::error::Result;
@@ -60,7 +59,7 @@ impl Teacher for ZooTeacher {
             TeacherNorm::Batch => {
                 // Statistics of the batch; the running ones drift, as in the authors' code. No zoo
                 // teacher has dropout worth a seed: a fixed one keeps runs equal.
-                let mut rng = ChaCha8Rng::seed_from_u64(0);
+                let mut rng = Stream::of_number(0);
                 Ok(self.network.batch_stats(input, taps, &mut rng)?)
             }
         }

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use attar_measures::random::Stream;
 use attar_models::Graph;
 use attar_models::zoo::{self, NetworkSpec, Shortcut};
 use candle_core::{Device, Tensor};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 
 use super::{BF16, Checks, DEEP, DEEP_GRADIENTS, DEEP_GRADIENTS_BF16, Named, ROUNDING, random};
 use crate::error::Result;
@@ -119,7 +118,7 @@ fn pass(graph: &Graph, size: usize, precision: Precision, device: &Device) -> Re
     let mut network = Network::new(graph.clone(), Params::init(graph, 1, "", device)?, device)?;
     network.set_precision(precision);
     let x = random(&[4, 3, size, size], 1, device)?;
-    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let mut rng = Stream::of_number(1);
     let (outputs, tape) = network.train(&x, &[], &mut rng)?;
     let dy = random(outputs.logits.dims(), 2, device)?;
     let gradients = network.backward(tape, vec![(graph.output(), dy)], true)?;

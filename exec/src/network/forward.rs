@@ -1,9 +1,9 @@
 //! The forward pass: step by step, freeing values after their last use.
 
+use attar_measures::random::Stream;
 use attar_models::op::{BatchNorm2d, Dropout, Linear, PadChannels, Subsample};
 use attar_models::{Activation, Graph, NodeId, Op};
 use candle_core::{DType, Tensor};
-use rand_chacha::ChaCha8Rng;
 
 use super::Outputs;
 use super::plan::{Plan, Step};
@@ -18,7 +18,7 @@ pub(super) enum Mode<'a> {
     /// Running statistics, no dropout; `keep` what backward needs or not.
     Eval { keep: bool },
     /// Batch statistics and dropout; `keep` what backward needs or not.
-    Train { rng: &'a mut ChaCha8Rng, keep: bool },
+    Train { rng: &'a mut Stream, keep: bool },
 }
 
 /// What a forward pass leaves.

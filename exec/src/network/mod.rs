@@ -9,16 +9,16 @@ mod tape;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use attar_measures::random::Stream;
 use attar_models::{Graph, NodeId, Op, Weights};
+use backward::Wants;
 use candle_core::{DType, Device, Tensor};
-use rand_chacha::ChaCha8Rng;
+use forward::Mode;
+use plan::{Fuse, Plan};
 
 use crate::error::{Error, Result};
 use crate::params::Params;
 use crate::precision::Precision;
-use backward::Wants;
-use forward::Mode;
-use plan::{Fuse, Plan};
 pub use tape::Tape;
 
 /// A graph with its parameters on a device.
@@ -173,7 +173,7 @@ impl Network {
     ///
     /// # Errors
     /// When `x` does not fit, a batch norm sees one value per channel, or the network is folded.
-    pub fn train(&mut self, x: &Tensor, taps: &[NodeId], rng: &mut ChaCha8Rng) -> Result<(Outputs, Tape)> {
+    pub fn train(&mut self, x: &Tensor, taps: &[NodeId], rng: &mut Stream) -> Result<(Outputs, Tape)> {
         self.refuse_folded("it cannot train")?;
         let x = self.input(x)?;
         let batch = x.dims()[0];
@@ -189,7 +189,7 @@ impl Network {
     ///
     /// # Errors
     /// As [`Network::train`].
-    pub fn batch_stats(&mut self, x: &Tensor, taps: &[NodeId], rng: &mut ChaCha8Rng) -> Result<Outputs> {
+    pub fn batch_stats(&mut self, x: &Tensor, taps: &[NodeId], rng: &mut Stream) -> Result<Outputs> {
         self.refuse_folded("it has no batch norms to take batch statistics in")?;
         let x = self.input(x)?;
         let plan = Plan::new(&self.graph, taps, Fuse::Norms);
