@@ -1,8 +1,8 @@
 //! The forward pass: operation by operation, freeing values after their last use.
 
+use attar_measures::random::Stream;
 use attar_models::{Graph, NodeId, ScheduledOp};
 use candle_core::Tensor;
-use rand_chacha::ChaCha8Rng;
 
 use super::bound::{BoundOp, NormSlots, WeightSlots};
 use super::profile::Pass as Way;
@@ -18,7 +18,7 @@ pub(super) enum Mode<'a> {
     /// Running statistics, no dropout; `keep` what the way back needs or not.
     Eval { keep: bool },
     /// Batch statistics and dropout; `keep` what the way back needs or not.
-    Train { rng: &'a mut ChaCha8Rng, keep: bool },
+    Train { rng: &'a mut Stream, keep: bool },
 }
 
 impl Mode<'_> {

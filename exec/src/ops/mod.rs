@@ -13,12 +13,11 @@ mod portable;
 pub mod softmax;
 
 use attar_kernels::{ConvShape, LinearShape, NormShape, PoolShape, ShapeError};
+use attar_measures::random::Stream;
 use attar_models::Activation;
 use attar_models::op::{Conv2d, Pool2d};
 use candle_core::{DType, Device, Tensor};
 use half::bf16;
-use rand::Rng;
-use rand_chacha::ChaCha8Rng;
 
 use crate::error::{Error, Result};
 
@@ -366,9 +365,9 @@ pub fn mix(on: Backend, pairs: &[(&Tensor, &Tensor)], keep: f64) -> Result<Vec<T
 
 /// What dropout multiplies by: 0 with probability `p`, else `1 / (1 - p)`. Drawn on the host, so that every device
 /// sees the same mask.
-pub fn dropout_mask(shape: &[usize], p: f64, rng: &mut ChaCha8Rng, device: &Device) -> Result<Tensor> {
+pub fn dropout_mask(shape: &[usize], p: f64, rng: &mut Stream, device: &Device) -> Result<Tensor> {
     let keep = (1.0 / (1.0 - p)) as f32;
-    let draw = |_| if rng.random::<f64>() < p { 0.0 } else { keep };
+    let draw = |_| if rng.unit() < p { 0.0 } else { keep };
     let mask: Vec<f32> = (0..shape.iter().product()).map(draw).collect();
     Ok(Tensor::from_vec(mask, shape, device)?)
 }

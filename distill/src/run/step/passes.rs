@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use attar_exec::{Network, Outputs, Slots, Tape, ops};
+use attar_measures::random::Stream;
 use attar_models::NodeId;
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
-use rand_chacha::ChaCha8Rng;
 
 use crate::error::{Error, Result};
 use crate::losses::{Step, View};
@@ -101,7 +101,7 @@ impl Learner {
         &mut self,
         active: &[usize],
         looks: &BTreeMap<usize, Look>,
-        rng: &mut ChaCha8Rng,
+        rng: &mut Stream,
     ) -> Result<Passes> {
         let mut students = Vec::new();
         for (view, look) in looks {
@@ -146,7 +146,7 @@ impl Learner {
     }
 
     /// Makes a variable of everything that a loss sees of its student's pass over a view, connectors applied.
-    fn see(&mut self, loss: usize, view: usize, passes: &[Pass], rng: &mut ChaCha8Rng) -> Result<(usize, Vec<Seen>)> {
+    fn see(&mut self, loss: usize, view: usize, passes: &[Pass], rng: &mut Stream) -> Result<(usize, Vec<Seen>)> {
         let loss = &self.losses[loss];
         let at = passes.iter().position(|pass| pass.view == view && pass.student == loss.student);
         let (at, pass) = at.and_then(|at| Some((at, passes.get(at)?))).ok_or_else(|| lost("a pass"))?;
