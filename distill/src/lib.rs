@@ -13,6 +13,7 @@ pub mod measures;
 pub mod plan;
 pub mod recipe;
 pub mod run;
+mod schema;
 pub mod teacher;
 
 pub use attar_exec::{

@@ -6,6 +6,7 @@ use crate::image::Image;
 
 /// How a pixel is taken from between others. torchvision's augmentations take the nearest unless told otherwise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Sampling {
     /// The nearest one.

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::paths::normalise;
@@ -14,7 +15,7 @@ use crate::losses::Teachers;
 
 /// `[[generations]]`: a network that is trained before the student, with the student's data, schedule and losses, and then
 /// teaches the next one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GenerationSection {
     /// Name, unique among the generations; its run directory is the student's with `-NAME` behind it.

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::TeacherSource;
 
 /// `student.init`: `"weights.pth"`, or `{ path = "weights.pth", key = "state_dict_ema", head = "new" }`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "Written", into = "Written")]
 pub struct StartSection {
     /// Weights (`.safetensors`, `.pth`), or a run or bundle directory of ours.
@@ -19,7 +20,7 @@ pub struct StartSection {
 }
 
 /// What becomes of the last linear layer of the weights that a student starts from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StartHead {
     /// It is taken, its rows in the order of the data's classes where a card beside the file names them.
@@ -36,7 +37,7 @@ impl StartHead {
 }
 
 /// The two ways to write it.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
     expecting = "expected a file, or { path = \"...\", key = \"state_dict_ema\", head = \"new\" } with path and either or both of the others"
@@ -46,7 +47,7 @@ enum Written {
     Section(Section),
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Section {
     path: PathBuf,

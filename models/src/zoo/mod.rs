@@ -56,6 +56,7 @@ impl NetworkSpec {
 
 /// First layers of an ImageNet-style network.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Stem {
     /// As in torchvision. ResNets: 7x7 convolution of stride 2 and a 3x3 max pool of stride 2.
@@ -68,6 +69,7 @@ pub enum Stem {
 
 /// Shortcut of a CIFAR ResNet where shapes change (He et al. 2015, section 4.2).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Shortcut {
     /// Every second row and column, zero channels added half before and half after; no parameters.
