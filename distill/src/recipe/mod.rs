@@ -7,13 +7,14 @@
 mod cast;
 mod divergence;
 mod error;
-mod generations;
 mod load;
+mod older;
 mod paths;
 #[cfg(test)]
 mod plain;
 mod read;
 mod reference;
+mod stages;
 mod start;
 mod training;
 mod validation;
@@ -35,11 +36,11 @@ use crate::losses::LossSpec;
 
 pub use cast::{CLEAN, Climb, Names, PeerSection, RobustnessSection, STUDENT, Update, ViewKind, ViewSection};
 pub use divergence::OnDivergence;
-pub use generations::GenerationSection;
 #[cfg(test)]
 pub(crate) use plain::PLAIN;
 pub use reference::{recipe_reference, recipe_schema};
-pub use start::{StartHead, StartSection};
+pub use stages::StageSection;
+pub use start::{Rewrite, StartHead, StudentSource};
 pub use training::{RateFactor, Sampling};
 pub use validation::Validation;
 
@@ -68,7 +69,7 @@ pub struct Recipe {
     pub teachers: Vec<TeacherSection>,
     /// Networks that are trained one after the other before the student, each the teacher of the next.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub generations: Vec<GenerationSection>,
+    pub stages: Vec<StageSection>,
     /// Networks that learn beside the student and are never exported.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<PeerSection>,
@@ -146,9 +147,9 @@ impl Resident {
 pub struct StudentSection {
     /// The network; classes and input size follow from the data where they are not written.
     pub network: NetworkSection,
-    /// Weights to start from (`.safetensors`, `.pth`, a run or a bundle); random ones otherwise.
+    /// Weights to start from; random ones otherwise. Once called `init`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub init: Option<StartSection>,
+    pub from: Option<StudentSource>,
 }
 
 /// A network of the zoo in a recipe: like [`NetworkSpec`], but classes and input may be left to the data.
