@@ -93,7 +93,7 @@ pub(crate) fn values(schema: &Value, root: &Value) -> String {
         Some("number") => number(schema, "a number", "above"),
         Some("array") => list(schema, root),
         Some("object") => table(schema, root),
-        _ => "anything".to_owned(),
+        _ => "as said".to_owned(),
     }
 }
 

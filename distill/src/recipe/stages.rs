@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn each_stage_is_taught_by_the_one_before() {
         let recipe = recipe();
-        let all = recipe.stages(Path::new("/runs/again")).unwrap();
+        let all = recipe.chain(Path::new("/runs/again")).unwrap();
         let facts = |(recipe, place): &(Recipe, PathBuf)| {
             let teacher = recipe.teachers.first().map(|teacher| match &teacher.from {
                 TeacherSource::Run { path, .. } => path.display().to_string(),
@@ -159,7 +159,7 @@ mod tests {
     fn a_first_stage_needs_something_to_learn_from() {
         let mut recipe = recipe();
         recipe.losses.remove(0);
-        let message = recipe.stages(Path::new("/runs/again")).unwrap_err().to_string();
+        let message = recipe.chain(Path::new("/runs/again")).unwrap_err().to_string();
         assert!(message.contains("no loss that goes without one"), "{message}");
     }
 }

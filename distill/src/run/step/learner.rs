@@ -6,8 +6,8 @@ use attar_exec::Network;
 use attar_exec::Params;
 use attar_exec::Precision;
 use attar_exec::optim::{Ema, Optimiser};
-use attar_formats::Preprocessing;
 use attar_models::{Array, Graph, NodeId, Weights};
+use attar_pixels::Preprocessing;
 use candle_core::{DType, Device, Tensor};
 
 use crate::checkpoint::Checkpoint;

@@ -2,7 +2,7 @@
 
 use serde::de::{Deserialize, Deserializer, SeqAccess, Unexpected, Visitor, value::MapAccessDeserializer};
 
-use super::{Interpolation, Resize, ResizeTo};
+use crate::preprocessing::{Interpolation, Resize, ResizeTo};
 
 /// One number or two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub fn pair<'de, D: Deserializer<'de>>(from: D) -> Result<[usize; 2], D::Error> 
 }
 
 /// [`pair`], or nothing.
-pub(super) fn pair_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<[usize; 2]>, D::Error> {
+pub(crate) fn pair_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<[usize; 2]>, D::Error> {
     Ok(Option::<Written>::deserialize(from)?.map(Written::pair))
 }
 
@@ -124,80 +124,11 @@ impl<'de> Deserialize<'de> for Resize {
     }
 }
 
-/// Schemas of what is read by hand above.
-#[cfg(feature = "schema")]
-mod schema {
-    use std::borrow::Cow;
-
-    use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-
-    use super::super::{Interpolation, Resize, ResizeTo};
-
-    /// One number for a square, or `[height, width]`.
-    #[derive(Debug)]
-    pub struct Pair;
-
-    impl JsonSchema for Pair {
-        fn schema_name() -> Cow<'static, str> {
-            "Pair".into()
-        }
-
-        fn inline_schema() -> bool {
-            true
-        }
-
-        fn json_schema(_: &mut SchemaGenerator) -> Schema {
-            let pixels = json_schema!({ "type": "integer", "minimum": 1 });
-            json_schema!({
-                "anyOf": [pixels, { "type": "array", "items": pixels, "minItems": 2, "maxItems": 2 }],
-                "x-unit": "pixels",
-            })
-        }
-    }
-
-    impl JsonSchema for Resize {
-        fn schema_name() -> Cow<'static, str> {
-            "Resize".into()
-        }
-
-        fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-            let pixels = json_schema!({ "type": "integer", "minimum": 1 });
-            let (to, by) = (generator.subschema_for::<ResizeTo>(), generator.subschema_for::<Interpolation>());
-            json_schema!({
-                "description": "A resize to a target with PIL's antialiased filters.",
-                "anyOf": [
-                    { "type": "integer", "minimum": 1, "description": "The length of the shorter edge, bilinear." },
-                    {
-                        "type": "array",
-                        "items": pixels,
-                        "minItems": 2,
-                        "maxItems": 2,
-                        "description": "`[height, width]`, bilinear.",
-                    },
-                    {
-                        "type": "object",
-                        "description": "Target and filter.",
-                        "properties": {
-                            "to": { "description": "Target size.", "allOf": [to] },
-                            "interpolation": { "description": "Filter.", "allOf": [by], "default": "bilinear" },
-                        },
-                        "required": ["to"],
-                        "additionalProperties": false,
-                    },
-                ],
-            })
-        }
-    }
-}
-
-#[cfg(feature = "schema")]
-pub use schema::Pair;
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::super::Preprocessing;
+    use crate::Preprocessing;
 
     #[test]
     fn a_number_and_a_pair_are_read_and_written_as_before() {
