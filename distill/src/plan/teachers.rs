@@ -140,7 +140,7 @@ impl PlannedTeacher {
         }
     }
 
-    /// The network of the generation before, while it has no weights yet: what a later generation can be checked against. It
+    /// The network of the stage before, while it has no weights yet: what a later stage can be checked against. It
     /// must not be asked anything.
     pub(super) fn forthcoming(section: &TeacherSection, graph: Graph) -> Self {
         let logits = Ok(Alignment::same(graph.output_shape().iter().product()));
