@@ -1,11 +1,11 @@
 //! How a network learns: recipe → plan → run → checkpoint.
 
+mod arrays;
 pub mod check;
 pub mod checkpoint;
 pub mod device;
 mod error;
 mod files;
-mod hash;
 pub mod knots;
 pub mod labels;
 pub mod losses;

@@ -1,7 +1,7 @@
 //! What can go wrong with a network or its weights, said for people: what, where, what was expected, then a hint.
 
 /// The result of this crate's functions.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error about a graph or its weights.
 #[derive(Debug, thiserror::Error)]

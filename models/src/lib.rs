@@ -3,6 +3,7 @@
 //! Nothing here knows a tensor library, a file system layout of a run, or time. A [`Graph`] is a value: it is built by the
 //! [`zoo`], rewritten by [`fold`], counted, executed, exported and compared by other rooms, all walking the same nodes.
 
+mod array;
 mod error;
 pub mod fold;
 pub mod generated;
@@ -11,7 +12,8 @@ pub mod op;
 pub mod weights;
 pub mod zoo;
 
+pub use array::{Array, Element, Elements};
 pub use error::{Error, Result, edit_distance, nearest};
 pub use graph::{Graph, GraphBuilder, Node, NodeId};
 pub use op::{Op, Param, Role};
-pub use weights::{Array, Weights};
+pub use weights::Weights;

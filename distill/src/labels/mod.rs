@@ -15,11 +15,11 @@ use std::path::PathBuf;
 
 use attar_data::Augment;
 use attar_formats::Preprocessing;
+use attar_formats::hash::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::Result;
-use crate::hash::hex;
 use crate::plan::PlannedData;
 use crate::recipe::TeacherSource;
 

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use attar_formats::classes::align;
 use attar_formats::files;
+use attar_formats::hash::{file_sha256, sha256};
 
 use super::record::{decode, size};
 use super::{Asked, MANIFEST, Manifest, VERSION, epoch_file, images_sha256};
 use crate::error::{Error, Result};
-use crate::hash::{file_sha256, sha256};
 use crate::plan::PlannedData;
 use crate::recipe::TeacherSource;
 

@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use attar_formats::hash::sha256;
+use attar_formats::write;
+
 use super::live::Live;
 use super::record::encode;
 use super::{Asked, MANIFEST, Manifest, VERSION, epoch_file, images_sha256};
 use crate::error::{Error, Result};
-use crate::files::{io, replace};
-use crate::hash::sha256;
+use crate::files::io;
 use crate::plan::{Plan, PlannedData, PlannedTeacher};
 use crate::recipe::{Recipe, TeacherNorm, TeacherSource};
 use crate::run::{How, Owner, PROGRAM, Prefetch, batches, input, pool};
@@ -70,7 +72,7 @@ pub fn write(
                 let epochs_done = manifest.epochs.len();
                 tell(Told { epochs: epochs_done, of_epochs: epochs, images, of_images: data.train.len() });
             }
-            replace(&directory.join(epoch_file(epoch)), &bytes)?;
+            write::bytes(&directory.join(epoch_file(epoch)), &bytes)?;
             manifest.epochs.push(sha256(&bytes));
             save(&manifest, directory)?;
         }
@@ -152,7 +154,7 @@ pub(super) fn save(manifest: &Manifest, directory: &Path) -> Result<()> {
     let path = directory.join(MANIFEST);
     let text = serde_json::to_vec_pretty(manifest)
         .map_err(|error| Error::Format { path: path.clone(), problem: error.to_string() })?;
-    replace(&path, &text)
+    Ok(write::bytes(&path, &text)?)
 }
 
 fn fail(key: &str, problem: String) -> Error {

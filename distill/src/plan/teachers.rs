@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use attar_formats::classes::Alignment;
+use attar_formats::hash::file_sha256;
 use attar_formats::rename::Head;
 use attar_formats::{Card, Preprocessing, files};
 use attar_models::zoo::{self, NetworkSpec};
@@ -15,7 +16,6 @@ use super::data::PlannedData;
 use super::losses::CastTeacher;
 use super::sight::{Sight, made_by};
 use crate::error::{Error, Result};
-use crate::hash::file_sha256;
 use crate::labels::{Asked, Store};
 use crate::precision::Precision;
 use crate::recipe::{TeacherClasses, TeacherNorm, TeacherSection, TeacherSource};

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use attar_data::fingerprint;
+use attar_formats::hash::{hex, sha256};
+use attar_formats::write;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::directory::free;
@@ -18,8 +20,7 @@ use super::state_file::{RunState, StatusFile};
 use super::{Run, Setup, metrics};
 use crate::checkpoint::{CHECKPOINT_VERSION, Checkpoint, Data, State, Store, Sums};
 use crate::error::{Error, Result};
-use crate::files::{io, replace};
-use crate::hash::{hex, sha256};
+use crate::files::io;
 use crate::network::Network;
 use crate::plan::{Plan, PlannedData, PlannedTeacher, Residence};
 use crate::recipe::Recipe;
@@ -36,7 +37,7 @@ pub(super) fn start(plan: Plan, directory: &Path, observer: &mut dyn Observer) -
     let mut status = StatusFile::of(&directory);
     status.write(RunState::Planned)?;
     Store::new(directory.join("checkpoints"), plan.failpoint.clone()).clear()?;
-    replace(&directory.join("recipe.toml"), plan.recipe.relative_to(&directory).to_toml()?.as_bytes())?;
+    write::bytes(&directory.join("recipe.toml"), plan.recipe.relative_to(&directory).to_toml()?.as_bytes())?;
     let outcome = go(plan, directory, None, None, &mut status, &mut shielded(observer, &owner));
     status.end(outcome)
 }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use attar_formats::Preprocessing;
-use attar_models::{Array, Graph, NodeId, Weights};
-use candle_core::{DType, Device, Tensor};
+use attar_models::{Graph, NodeId, Weights};
+use candle_core::{Device, Tensor};
 
 use super::split::Stopwatch;
+use crate::arrays::{to_tensors, to_weights};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::network::Network;
@@ -253,10 +254,7 @@ impl Learner {
             add(prefix, network.params().to_weights()?);
         }
         for (i, optimiser) in self.optimisers.iter().enumerate() {
-            let (counts, values) = optimiser.state()?.into_iter().partition(|(_, t)| t.dtype() == DType::U32);
-            let [state, numbers] = optimiser_prefixes(i);
-            add(&state, to_weights(values)?);
-            add(&numbers, from_counts(counts)?);
+            add(&optimiser_prefix(i), to_weights(optimiser.state()?)?);
         }
         Ok((model, trainer))
     }
@@ -283,7 +281,7 @@ impl Learner {
                 let problem = format!("the checkpoint lacks `{name}`, which a loss trains");
                 return Err(candle_core::Error::Msg(problem).into());
             };
-            self.own.set(&name, Tensor::from_slice(&array.data, array.shape.as_slice(), &self.device)?)?;
+            self.own.set(&name, Tensor::from_slice(array.f32()?, array.shape.as_slice(), &self.device)?)?;
         }
         for loss in &mut self.losses {
             let state = to_tensors(checkpoint.trainer.under(&state_prefix(loss)), &self.device)?;
@@ -295,10 +293,7 @@ impl Learner {
             put(network, "", &own)?;
         }
         for (i, optimiser) in self.optimisers.iter_mut().enumerate() {
-            let [state, numbers] = optimiser_prefixes(i);
-            let mut state = to_tensors(checkpoint.trainer.under(&state), &self.device)?;
-            state.extend(to_counts(checkpoint.trainer.under(&numbers), &self.device)?);
-            optimiser.load(state)?;
+            optimiser.load(to_tensors(checkpoint.trainer.under(&optimiser_prefix(i)), &self.device)?)?;
         }
         Ok(())
     }
@@ -330,9 +325,8 @@ fn turns(train: &TrainSection, students: usize) -> usize {
 }
 
 /// Where a checkpoint keeps the averages of the optimiser of a turn, and its counts.
-fn optimiser_prefixes(turn: usize) -> [String; 2] {
-    let name = if turn == 0 { "optimiser".to_owned() } else { format!("optimiser-{turn}") };
-    [format!("{name}."), format!("{name}-counts.")]
+fn optimiser_prefix(turn: usize) -> String {
+    if turn == 0 { "optimiser.".to_owned() } else { format!("optimiser-{turn}.") }
 }
 
 /// Where a checkpoint keeps what a loss has gathered.
@@ -357,39 +351,4 @@ fn put(network: &mut Network, prefix: &str, all: &Params) -> Result<()> {
     let params = network.params_mut()?;
     let names: Vec<String> = params.iter().map(|(name, ..)| name.to_owned()).collect();
     names.iter().try_for_each(|name| params.set(name, all.get(&format!("{prefix}{name}"))?.clone()))
-}
-
-fn to_weights(tensors: BTreeMap<String, Tensor>) -> Result<Weights> {
-    let mut weights = Weights::default();
-    for (name, tensor) in tensors {
-        let data = tensor.flatten_all()?.to_vec1::<f32>()?;
-        weights.0.insert(name, Array { shape: tensor.dims().to_vec(), data });
-    }
-    Ok(weights)
-}
-
-fn to_tensors(weights: Weights, device: &Device) -> Result<BTreeMap<String, Tensor>> {
-    let tensor = |(name, array): (String, Array)| Ok((name, Tensor::from_vec(array.data, array.shape, device)?));
-    weights.0.into_iter().map(tensor).collect()
-}
-
-/// Counts (`u32`) as pairs of floats, high and low 16 bits: a float alone holds only 24 bits exactly.
-fn from_counts(counts: BTreeMap<String, Tensor>) -> Result<Weights> {
-    let mut weights = Weights::default();
-    for (name, tensor) in counts {
-        let values = tensor.flatten_all()?.to_vec1::<u32>()?;
-        let data = values.iter().flat_map(|v| [(v >> 16) as f32, (v & 0xFFFF) as f32]).collect();
-        weights.0.insert(name, Array { shape: [tensor.dims(), &[2]].concat(), data });
-    }
-    Ok(weights)
-}
-
-fn to_counts(weights: Weights, device: &Device) -> Result<BTreeMap<String, Tensor>> {
-    let mut counts = BTreeMap::new();
-    for (name, array) in weights.0 {
-        let values: Vec<u32> = array.data.chunks(2).map(|p| ((p[0] as u32) << 16) | p[p.len() - 1] as u32).collect();
-        let shape = array.shape.split_last().map_or(Vec::new(), |(_, shape)| shape.to_vec());
-        counts.insert(name, Tensor::from_vec(values, shape, device)?);
-    }
-    Ok(counts)
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use attar_formats::Card;
 use attar_formats::card::INTERRUPTED;
+use attar_formats::hash::file_sha256;
 
 use super::begin::{self, Begun};
 use super::events::Observer;
@@ -15,7 +16,6 @@ use super::state_file::RunState;
 use crate::checkpoint::{State, Store};
 use crate::error::{Error, Result};
 use crate::files::{io, write_synced};
-use crate::hash::file_sha256;
 use crate::network::Network;
 use crate::plan::Plan;
 

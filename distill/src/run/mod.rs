@@ -17,7 +17,6 @@ mod judge;
 mod learner;
 mod leave;
 mod metrics;
-mod mixed;
 mod owner;
 mod passes;
 mod patience;

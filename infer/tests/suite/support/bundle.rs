@@ -11,7 +11,6 @@ use attar_models::zoo::NetworkSpec;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safetensors::{Dtype, tensor::TensorView};
-use sha2::{Digest, Sha256};
 
 pub(crate) const CLASSES: usize = 5;
 
@@ -138,7 +137,7 @@ pub(crate) fn files(reference: &Reference) -> BTreeMap<String, Vec<u8>> {
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    attar_formats::hash::sha256(bytes)
 }
 
 /// Writes the files and a manifest that fits them.
