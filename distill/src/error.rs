@@ -29,6 +29,9 @@ pub enum Error {
     /// Tensors: a shape that does not fit, a device that failed.
     #[error("{}", first_line(.0))]
     Tensor(#[from] candle_core::Error),
+    /// Anything else that the executor refuses.
+    #[error(transparent)]
+    Exec(attar_exec::Error),
     /// A file could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {
@@ -75,6 +78,21 @@ pub enum Error {
         /// Why not, and what to do.
         problem: String,
     },
+}
+
+impl From<attar_exec::Error> for Error {
+    /// The executor's errors in the words of recipes: an optimiser is set at `train.optimiser`.
+    fn from(error: attar_exec::Error) -> Self {
+        match error {
+            attar_exec::Error::Model(error) => Self::Model(error),
+            attar_exec::Error::Tensor(error) => Self::Tensor(error),
+            attar_exec::Error::Optimiser { setting, problem } => {
+                Self::Recipe { key: format!("train.optimiser.{setting}"), problem }
+            }
+            attar_exec::Error::Device { device, problem } => Self::Device { device, problem },
+            error => Self::Exec(error),
+        }
+    }
 }
 
 /// Candle appends a backtrace to its messages; people need the first line.

@@ -1,6 +1,7 @@
 //! What rooms hand each other, each file with one owner: one struct a contract, with its version, reading, writing and checks.
 
 pub mod card;
+pub mod checkpoint;
 pub mod classes;
 mod error;
 pub mod files;

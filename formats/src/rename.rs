@@ -147,7 +147,7 @@ fn fit_whole(
 
 /// The parameters of the last linear layer.
 fn last_layer(graph: &Graph) -> Vec<String> {
-    let layer = graph.nodes().iter().rev().find(|node| matches!(node.op, Op::Linear { .. }));
+    let layer = graph.nodes().iter().rev().find(|node| matches!(node.op, Op::Linear(_)));
     layer.map(|node| node.params().map(|param| param.name).collect()).unwrap_or_default()
 }
 

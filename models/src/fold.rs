@@ -3,7 +3,7 @@
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, GraphBuilder, NodeId};
-use crate::op::Op;
+use crate::op::{BatchNorm2d, Op};
 use crate::weights::Weights;
 
 /// The same function in evaluation mode without the batch norms that follow a convolution.
@@ -60,7 +60,7 @@ fn foldable(graph: &Graph) -> Vec<Option<NodeId>> {
     let is_stage = |id: NodeId| graph.stages().iter().any(|(_, stage)| *stage == id);
     let conv_of = |op: &Op, inputs: &[NodeId]| {
         let conv = *inputs.first()?;
-        let follows = matches!(op, Op::BatchNorm2d { .. }) && matches!(graph.node(conv).op, Op::Conv2d(_));
+        let follows = matches!(op, Op::BatchNorm2d(_)) && matches!(graph.node(conv).op, Op::Conv2d(_));
         (follows && uses[conv.index()] == 1 && !is_stage(conv)).then_some(conv)
     };
     graph.nodes().iter().map(|node| conv_of(&node.op, &node.inputs)).collect()
@@ -69,7 +69,7 @@ fn foldable(graph: &Graph) -> Vec<Option<NodeId>> {
 /// Moves the batch norm's five arrays into the convolution's two. `weights` fit the graph.
 fn fold(graph: &Graph, conv: NodeId, norm: NodeId, weights: &mut Weights) -> Result<()> {
     let (conv, norm) = (graph.node(conv), graph.node(norm));
-    let Op::BatchNorm2d { channels, eps, .. } = norm.op else { return Ok(()) };
+    let Op::BatchNorm2d(BatchNorm2d { channels, eps, .. }) = norm.op else { return Ok(()) };
     let mut take = |node: &str, suffix: &str| {
         let name = format!("{node}.{suffix}");
         let array = weights.0.remove(&name);
@@ -104,7 +104,7 @@ fn fold(graph: &Graph, conv: NodeId, norm: NodeId, weights: &mut Weights) -> Res
 mod tests {
     use super::*;
     use crate::generated;
-    use crate::op::Conv2d;
+    use crate::op::{Add, Conv2d};
     use crate::zoo::{NetworkSpec, build, catalog};
 
     /// A 1x1 convolution on one pixel is a matrix product; batch norm and its folded form are compared by hand.
@@ -115,7 +115,7 @@ mod tests {
             let mut conv = Conv2d::square(3, 4, 1, 1, 0);
             conv.bias = bias;
             let x = b.add("conv", Op::Conv2d(conv), &[x])?;
-            let x = b.add("bn", Op::BatchNorm2d { channels: 4, eps: 1e-2, momentum: 0.1 }, &[x])?;
+            let x = b.add("bn", Op::BatchNorm2d(BatchNorm2d { channels: 4, eps: 1e-2, momentum: 0.1 }), &[x])?;
             let graph = b.finish(x);
             let weights = generated::weights(&graph, 3);
             let (after, folded) = fold_batch_norm(&graph, &weights)?;
@@ -143,9 +143,9 @@ mod tests {
         for entry in catalog() {
             let graph = build(&NetworkSpec::new(entry.name, 3, [3, 16, 12])).unwrap();
             let (after, folded) = fold_batch_norm(&graph, &generated::weights(&graph, 1)).unwrap();
-            assert!(!after.nodes().iter().any(|node| matches!(node.op, Op::BatchNorm2d { .. })), "{}", entry.name);
+            assert!(!after.nodes().iter().any(|node| matches!(node.op, Op::BatchNorm2d(_))), "{}", entry.name);
             folded.check(&after).unwrap();
-            let norms = graph.nodes().iter().filter(|node| matches!(node.op, Op::BatchNorm2d { .. })).count();
+            let norms = graph.nodes().iter().filter(|node| matches!(node.op, Op::BatchNorm2d(_))).count();
             assert_eq!(after.nodes().len() + norms, graph.nodes().len());
             assert_eq!(after.output_shape(), graph.output_shape());
             assert_eq!(after.macs(), graph.macs());
@@ -164,12 +164,12 @@ mod tests {
         for tapped in [false, true] {
             let (mut b, x) = GraphBuilder::new("kept", [3, 4, 4])?;
             let conv = b.add("conv", Op::Conv2d(Conv2d::square(3, 3, 3, 1, 1)), &[x])?;
-            let norm = Op::BatchNorm2d { channels: 3, eps: 1e-5, momentum: 0.1 };
+            let norm = Op::BatchNorm2d(BatchNorm2d { channels: 3, eps: 1e-5, momentum: 0.1 });
             let mut out = b.add("bn", norm.clone(), &[conv])?;
             if tapped {
                 b.stage("layer1", conv);
             } else {
-                out = b.add("add", Op::Add, &[out, conv])?;
+                out = b.add("add", Op::Add(Add {}), &[out, conv])?;
             }
             let out = b.add("bn2", norm, &[out])?;
             let graph = b.finish(out);

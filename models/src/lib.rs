@@ -14,6 +14,6 @@ pub mod zoo;
 
 pub use array::{Array, Element, Elements};
 pub use error::{Error, Result, edit_distance, nearest};
-pub use graph::{Graph, GraphBuilder, Node, NodeId};
-pub use op::{Op, Param, Role};
+pub use graph::{GRAPH_VERSION, Graph, GraphBuilder, Node, NodeId};
+pub use op::{Activation, Op, Param, Role};
 pub use weights::Weights;

@@ -15,6 +15,7 @@ use attar_formats::Preprocessing;
 use attar_formats::card::{Interpolation, Resize, ResizeTo};
 use attar_infer::engine::{self, EngineKind, EngineSpec};
 use attar_models::fold::fold_batch_norm;
+use attar_models::op::BatchNorm2d;
 use attar_models::zoo::{NetworkSpec, Shortcut, Stem, build, catalog};
 use attar_models::{Graph, Op, Weights, generated};
 use candle_core::{Device, Tensor};
@@ -118,9 +119,9 @@ fn calibrated(graph: &Graph, x: &Tensor) -> (Weights, f32) {
 /// 600 times, and PyTorch's own single precision lies 5e-5 of the spread from double precision. Raised, it is 60 times
 /// and 1e-5: a tolerance of 1e-4 then is about the exporter and the runtimes.
 fn calm(graph: &Graph, weights: &mut Weights) {
-    for node in graph.nodes().iter().filter(|node| matches!(node.op, Op::Relu | Op::Relu6)) {
+    for node in graph.nodes().iter().filter(|node| matches!(node.op, Op::Activation(_))) {
         let norm = graph.node(node.inputs[0]);
-        if matches!(norm.op, Op::BatchNorm2d { .. }) {
+        if matches!(norm.op, Op::BatchNorm2d(_)) {
             let shift = weights.0.get_mut(&format!("{}.bias", norm.name)).expect("a norm has a shift");
             shift.f32_mut().expect("floats").iter_mut().for_each(|value| *value += 1.0);
         }
@@ -130,7 +131,7 @@ fn calm(graph: &Graph, weights: &mut Weights) {
 /// Names of the running means and variances with their momentum.
 fn statistics(graph: &Graph) -> impl Iterator<Item = (String, f64)> {
     let norms = graph.nodes().iter().filter_map(|node| match node.op {
-        Op::BatchNorm2d { momentum, .. } => Some((&node.name, momentum)),
+        Op::BatchNorm2d(BatchNorm2d { momentum, .. }) => Some((&node.name, momentum)),
         _ => None,
     });
     norms.flat_map(|(name, momentum)| ["mean", "var"].map(|what| (format!("{name}.running_{what}"), momentum)))

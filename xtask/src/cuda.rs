@@ -29,10 +29,10 @@ case "$1" in
 esac
 "#;
 
-/// Every way in which the CUDA features are built: the trainer alone with each of them, and the whole program.
+/// Every way in which the CUDA features are built: the executor alone with each of them, and the whole program.
 const CHECKS: [[&str; 4]; 3] = [
-    ["--package", "attar-distill", "--features", "cuda"],
-    ["--package", "attar-distill", "--features", "cudnn"],
+    ["--package", "attar-exec", "--features", "cuda"],
+    ["--package", "attar-exec", "--features", "cudnn"],
     ["--package", "attar", "--features", "cuda,cudnn"],
 ];
 

@@ -10,10 +10,10 @@ use super::record::log_softmax;
 use super::store::Store;
 use crate::error::{Error, Result};
 use crate::plan::{PlannedData, PlannedTeacher, Sight};
-use crate::precision::Precision;
 use crate::recipe::TeacherSection;
 use crate::run::input;
 use crate::teacher::{Question, Teacher};
+use attar_exec::Precision;
 
 /// Training images that are asked again.
 const SAMPLES: usize = 32;

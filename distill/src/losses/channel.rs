@@ -6,7 +6,8 @@
 //! authors' code (others' notes have a mean, a quarter of it); the usual weight is 6, falling by 0.9 at drops of the learning
 //! rate (EDT). Their teacher ran its batch norms in training mode: `bn = "batch"` in `[[teachers]]`. No deviation in numbers.
 
-use attar_models::{Graph, GraphBuilder, Node, Op, op::Conv2d};
+use attar_models::op::{Conv2d, GlobalAvgPool};
+use attar_models::{Graph, GraphBuilder, Node, Op};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +16,7 @@ use super::pairs::{self, Pair, Pairs};
 use super::regressor::norm;
 use super::{Basis, Entry, Idle, Loss, Site, Spec, Step, Taps, Teachers, changed, setting};
 use crate::error::Result;
-use crate::ops::global_avg_pool;
+use attar_exec::ops::global_avg_pool;
 
 /// Settings of [`channel`] and of the connectors before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -172,7 +173,7 @@ fn connector(name: &str, input: [usize; 3], channels: Option<usize>, relu: bool)
         at = builder.add("conv", Op::Conv2d(Conv2d::square(input[0], channels, 1, 1, 0)), &[at])?;
         at = norm(&mut builder, at, channels, relu)?;
     }
-    let mean = builder.add("mean", Op::GlobalAvgPool, &[at])?;
+    let mean = builder.add("mean", Op::GlobalAvgPool(GlobalAvgPool {}), &[at])?;
     Ok(builder.finish(mean))
 }
 
@@ -191,7 +192,7 @@ impl Loss for Channel {
         let view = step.view()?;
         // The teacher is a constant, so its means need no gradient.
         let mean = |tap: &Tensor| if tap.rank() == 2 { Ok(tap.clone()) } else { global_avg_pool(tap) };
-        let teacher = view.teacher()?.taps.iter().map(mean).collect::<Result<Vec<_>>>()?;
+        let teacher = view.teacher()?.taps.iter().map(mean).collect::<attar_exec::Result<Vec<_>>>()?;
         channel(&view.student.taps, &teacher, self.layers)
     }
 }

@@ -1,5 +1,6 @@
 //! Features of both networks in one space: linear embeddings of unit length, as contrastive losses compare them.
 
+use attar_models::op::{GlobalAvgPool, Linear};
 use attar_models::{Graph, GraphBuilder, NodeId, Op};
 use candle_core::Tensor;
 
@@ -76,7 +77,7 @@ fn pooled(features: &Tensor) -> Result<Tensor> {
 pub(super) fn map_behind(site: &Site<'_>, graph: &Graph, id: NodeId) -> Result<(NodeId, [usize; 3])> {
     let node = graph.node(id);
     let id = match (&node.op, node.inputs.as_slice()) {
-        (Op::GlobalAvgPool, [map]) => *map,
+        (Op::GlobalAvgPool(_), [map]) => *map,
         _ => id,
     };
     let shape = &graph.node(id).shape;
@@ -92,8 +93,8 @@ pub(super) fn map_behind(site: &Site<'_>, graph: &Graph, id: NodeId) -> Result<(
 fn projector(site: &Site<'_>, own: NodeId, dim: usize) -> Result<Tap> {
     let (node, map) = map_behind(site, site.student, own)?;
     let (mut builder, input) = GraphBuilder::new("embedding", map)?;
-    let mean = builder.add("mean", Op::GlobalAvgPool, &[input])?;
-    let linear = Op::Linear { in_features: map[0], out_features: dim, bias: true };
+    let mean = builder.add("mean", Op::GlobalAvgPool(GlobalAvgPool {}), &[input])?;
+    let linear = Op::Linear(Linear { in_features: map[0], out_features: dim, bias: true });
     let linear = builder.add("linear", linear, &[mean])?;
     Ok(Tap { node, connector: Some(Connector { name: "student".to_owned(), graph: builder.finish(linear) }) })
 }

@@ -10,7 +10,8 @@
 //! Transfer has biases and leaky ReLUs; maps are normalised sample by sample. Sequential FEED is a chain of runs with one
 //! teacher each.
 
-use attar_models::{Graph, GraphBuilder, Op, op::Conv2d};
+use attar_models::op::{Activation, BatchNorm2d, Conv2d};
+use attar_models::{Graph, GraphBuilder, Op};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -107,9 +108,13 @@ impl FeedSpec {
         for (i, (from, stride)) in (1..).zip([(from, stride), (to, 1), (to, 1)]) {
             let conv = Op::Conv2d(Conv2d::square(from, to, 3, stride, 1));
             at = builder.add(format!("conv{i}"), conv, &[at])?;
-            at = builder.add(format!("bn{i}"), Op::BatchNorm2d { channels: to, eps: 1e-5, momentum: 0.1 }, &[at])?;
+            at = builder.add(
+                format!("bn{i}"),
+                Op::BatchNorm2d(BatchNorm2d { channels: to, eps: 1e-5, momentum: 0.1 }),
+                &[at],
+            )?;
             if self.relu || i < 3 {
-                at = builder.add(format!("relu{i}"), Op::Relu, &[at])?;
+                at = builder.add(format!("relu{i}"), Op::Activation(Activation::Relu), &[at])?;
             }
         }
         let graph = builder.finish(at);

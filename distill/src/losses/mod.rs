@@ -54,12 +54,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 
+pub use attar_exec::params::{Init, Param};
 pub use catalog::{Basis, Entry, Setting, Teachers};
 pub use embedding::embed;
 pub use pairs::{Pairs, Rule};
 pub use site::Site;
 pub use softmax::log_softmax;
-pub use step::{Connector, Init, Param, Step, Tap, Taps, View};
+pub use step::{Connector, Step, Tap, Taps, View};
 
 use catalog::setting;
 

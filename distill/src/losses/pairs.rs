@@ -179,8 +179,8 @@ impl Rule {
 /// What the final linear layer reads; a dropout before it only adds noise to that.
 fn penultimate(graph: &Graph) -> Option<Found> {
     let last = graph.node(graph.output());
-    let mut id = *last.inputs.first().filter(|_| matches!(last.op, Op::Linear { .. }))?;
-    while let Op::Dropout { .. } = graph.node(id).op {
+    let mut id = *last.inputs.first().filter(|_| matches!(last.op, Op::Linear(_)))?;
+    while let Op::Dropout(_) = graph.node(id).op {
         id = *graph.node(id).inputs.first()?;
     }
     Some((graph.node(id).name.clone(), id))

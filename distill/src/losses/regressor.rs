@@ -1,6 +1,6 @@
 //! Small trained networks between a map of the student and a loss that compares it with a map of the teacher.
 
-use attar_models::op::{Conv2d, Pool2d};
+use attar_models::op::{Activation, BatchNorm2d, Conv2d, Pool2d};
 use attar_models::{Graph, GraphBuilder, NodeId, Op, Result};
 
 /// Convolution, batch norm and, if asked for, ReLU, from a map of shape `from` to the channels of `to` and, along an
@@ -45,7 +45,7 @@ pub(super) fn three_convs(name: &str, from: [usize; 3], pool: [usize; 2], channe
     }
     for (i, inputs) in [from[0], channels, channels].into_iter().enumerate() {
         if i > 0 {
-            at = builder.add(format!("relu{i}"), Op::Relu, &[at])?;
+            at = builder.add(format!("relu{i}"), Op::Activation(Activation::Relu), &[at])?;
         }
         let conv = Conv2d::square(inputs, channels, 1, 1, 0);
         at = builder.add(format!("conv{}", i + 1), Op::Conv2d(conv), &[at])?;
@@ -55,6 +55,6 @@ pub(super) fn three_convs(name: &str, from: [usize; 3], pool: [usize; 2], channe
 
 /// Batch norm and, if asked for, ReLU.
 pub(super) fn norm(builder: &mut GraphBuilder, at: NodeId, channels: usize, relu: bool) -> Result<NodeId> {
-    let norm = builder.add("bn", Op::BatchNorm2d { channels, eps: 1e-5, momentum: 0.1 }, &[at])?;
-    if relu { builder.add("relu", Op::Relu, &[norm]) } else { Ok(norm) }
+    let norm = builder.add("bn", Op::BatchNorm2d(BatchNorm2d { channels, eps: 1e-5, momentum: 0.1 }), &[at])?;
+    if relu { builder.add("relu", Op::Activation(Activation::Relu), &[norm]) } else { Ok(norm) }
 }

@@ -5,7 +5,7 @@ use candle_core::Tensor;
 
 use super::differentiable::Recorded;
 use crate::error::Result;
-use crate::ops::softmax;
+use attar_exec::ops::softmax;
 
 /// `log softmax` over the last axis; logits of any finite size give finite results. `f32`, and on the CPU any float type.
 ///

@@ -6,7 +6,7 @@ use attar_models::{Graph, NodeId};
 use candle_core::Tensor;
 
 use crate::error::Result;
-use crate::network::Outputs;
+use attar_exec::Outputs;
 
 /// A node of the student that a loss reads, and the small network that its output passes through first.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,29 +33,6 @@ pub struct Taps {
     pub student: Vec<Tap>,
     /// Of each teacher, in the order of the loss's teachers; teachers beyond the list give logits only.
     pub teachers: Vec<Vec<NodeId>>,
-}
-
-/// Numbers that a loss trains itself, beside what connectors hold: a teacher-side embedding, a variance, a discriminator.
-/// They live under `losses.<loss>.<name>`, learn with the student's optimiser, and are never exported.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Param {
-    /// Unique within its loss.
-    pub name: String,
-    /// Its shape.
-    pub shape: Vec<usize>,
-    /// Its first values.
-    pub init: Init,
-}
-
-/// First values of a [`Param`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Init {
-    /// This everywhere.
-    Constant(f64),
-    /// Uniform in plus or minus this; `1 / sqrt(fan_in)` is PyTorch's choice for linear layers and convolutions.
-    Uniform(f64),
-    /// Normal with mean 0 and this standard deviation.
-    Normal(f64),
 }
 
 /// One batch as a loss sees it.

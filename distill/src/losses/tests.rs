@@ -1,6 +1,7 @@
 //! What a recipe may say about losses, and what it is told when networks and settings do not fit.
 
-use attar_models::{Graph, GraphBuilder, Op, op::Conv2d};
+use attar_models::op::{Conv2d, GlobalAvgPool, Linear};
+use attar_models::{Graph, GraphBuilder, Op};
 
 use super::{LossSpec, Site, catalog};
 
@@ -14,8 +15,8 @@ fn network(name: &str, channels: &[usize], classes: usize) -> Graph {
         builder.stage(layer, at);
         from = to;
     }
-    let pool = builder.add("avgpool", Op::GlobalAvgPool, &[at]).unwrap();
-    let linear = Op::Linear { in_features: from, out_features: classes, bias: true };
+    let pool = builder.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[at]).unwrap();
+    let linear = Op::Linear(Linear { in_features: from, out_features: classes, bias: true });
     let fc = builder.add("fc", linear, &[pool]).unwrap();
     builder.finish(fc)
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{Gives, Plan, Residence, Sight, Source};
-use crate::device;
 use crate::recipe::{CLEAN, STUDENT};
+use attar_exec::device;
 
 /// A plan in words and numbers.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -23,9 +23,9 @@ use candle_core::Device;
 use crate::checkpoint::Failpoint;
 use crate::error::{Error, Result};
 use crate::labels::Asked;
-use crate::params::Params;
 use crate::recipe::{CLEAN, NetworkSection, PeerSection, Recipe, STUDENT, TeacherNorm, Update, ViewKind, ViewSection};
 use crate::teacher::OpenOnnx;
+use attar_exec::Params;
 
 pub(crate) use data::Subset;
 pub use data::{Fingerprints, PlannedData};
@@ -338,7 +338,7 @@ fn check_last_batch(
     let teachers = teachers.iter().filter(|teacher| teacher.bn == TeacherNorm::Batch).map(|teacher| &teacher.graph);
     let peers = peers.iter().map(|peer| &peer.graph);
     for graph in std::iter::once(student).chain(peers).chain(connectors).chain(teachers) {
-        let mut norms = graph.nodes().iter().filter(|node| matches!(node.op, Op::BatchNorm2d { .. }));
+        let mut norms = graph.nodes().iter().filter(|node| matches!(node.op, Op::BatchNorm2d(_)));
         if let Some(node) = norms.find(|node| node.shape.iter().skip(1).product::<usize>() == 1) {
             let problem = format!(
                 "{last} holds one image, of which `{}` in `{}` sees one value a channel and cannot normalise it\n  hint: choose another batch size",

@@ -11,8 +11,8 @@ use candle_core::Device;
 
 use super::fail;
 use crate::error::{Error, Result};
-use crate::params::Params;
 use crate::recipe::{Recipe, StartHead, StartSection};
+use attar_exec::Params;
 
 /// Where a student starts.
 pub(super) struct Start {

@@ -17,9 +17,9 @@ use super::losses::CastTeacher;
 use super::sight::{Sight, made_by};
 use crate::error::{Error, Result};
 use crate::labels::{Asked, Store};
-use crate::precision::Precision;
 use crate::recipe::{TeacherClasses, TeacherNorm, TeacherSection, TeacherSource};
 use crate::teacher::{Aligned, Answers, OnnxRequest, OnnxTeacher, OpenOnnx, Teacher, ZooTeacher, logits_only};
+use attar_exec::Precision;
 
 /// A teacher that fits.
 pub struct PlannedTeacher {

@@ -65,7 +65,7 @@ pub(super) fn moves(recipe: &Recipe, student: &Graph, peers: &[PlannedPeer], los
 pub(super) fn notes(recipe: &Recipe, student: &Graph, moves: &Moves) -> Vec<String> {
     let (train, mut notes) = (&recipe.train, Vec::new());
     let (mut norms, mut still) = (0, 0);
-    for node in student.nodes().iter().filter(|node| matches!(node.op, Op::BatchNorm2d { .. })) {
+    for node in student.nodes().iter().filter(|node| matches!(node.op, Op::BatchNorm2d(_))) {
         let frozen = node.params().filter(|param| param.role.is_trained()).all(|p| moves.frozen.contains(&p.name));
         if frozen { still += 1 } else { norms += 1 }
     }

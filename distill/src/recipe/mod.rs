@@ -24,11 +24,11 @@ use attar_formats::Preprocessing;
 use attar_models::zoo::{NetworkSpec, Shortcut, Stem};
 use serde::{Deserialize, Serialize};
 
-use crate::device::DeviceChoice;
 use crate::knots::Knots;
 use crate::losses::LossSpec;
-use crate::optim::OptimiserSpec;
-use crate::precision::Precision;
+use attar_exec::DeviceChoice;
+use attar_exec::Precision;
+use attar_exec::optim::OptimiserSpec;
 
 pub use cast::{CLEAN, Climb, Names, PeerSection, RobustnessSection, STUDENT, Update, ViewKind, ViewSection};
 pub use divergence::OnDivergence;

@@ -21,9 +21,9 @@ use super::{Run, Setup, metrics};
 use crate::checkpoint::{CHECKPOINT_VERSION, Checkpoint, Data, State, Store, Sums};
 use crate::error::{Error, Result};
 use crate::files::io;
-use crate::network::Network;
 use crate::plan::{Plan, PlannedData, PlannedTeacher, Residence};
 use crate::recipe::Recipe;
+use attar_exec::Network;
 
 /// Version of this program as receipts state it.
 pub(crate) const PROGRAM: &str = concat!("attar ", env!("CARGO_PKG_VERSION"));
@@ -191,7 +191,7 @@ impl Run<'_> {
             name: setup.recipe.name.clone(),
             epochs: setup.recipe.train.epochs,
             steps_per_epoch: setup.steps_per_epoch,
-            device: crate::device::name(&setup.device).to_owned(),
+            device: attar_exec::device::name(&setup.device).to_owned(),
             train: data.train.len(),
             validation: data.validation.len(),
             test: data.test.len(),

@@ -16,8 +16,8 @@ use super::train::{evaluation, logits};
 use super::{Run, metrics};
 use crate::checkpoint::Best;
 use crate::error::{Error, Result};
-use crate::network::Network;
 use crate::recipe::Which;
+use attar_exec::Network;
 
 impl Run<'_> {
     /// Evaluates the last and the best weights on the test split and writes what the other rooms read.
@@ -75,7 +75,7 @@ impl Run<'_> {
             let path = self.setup.store.model("best");
             return Err(Error::Format { path, problem: "the checkpoint of the best epoch is gone".to_owned() });
         };
-        Network::from_weights(self.learner.student().graph().clone(), &checkpoint.model, &self.setup.device)
+        Ok(Network::from_weights(self.learner.student().graph().clone(), &checkpoint.model, &self.setup.device)?)
     }
 
     fn validation_top1(&mut self, network: &Network) -> Result<Option<f64>> {

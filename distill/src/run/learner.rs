@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use attar_formats::Preprocessing;
+use attar_formats::{Preprocessing, checkpoint};
 use attar_models::{Graph, NodeId, Weights};
 use candle_core::{Device, Tensor};
 
@@ -10,13 +10,13 @@ use super::split::Stopwatch;
 use crate::arrays::{to_tensors, to_weights};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
-use crate::network::Network;
-use crate::optim::{Ema, Optimiser};
-use crate::params::Params;
 use crate::plan::{Moves, PlannedLoss, PlannedTeacher, PlannedView, Sight, Source, prefix};
-use crate::precision::Precision;
 use crate::recipe::{TrainSection, Update};
 use crate::teacher::{Question, Teacher};
+use attar_exec::Network;
+use attar_exec::Params;
+use attar_exec::Precision;
+use attar_exec::optim::{Ema, Optimiser};
 
 /// The state of training that steps change.
 pub(super) struct Learner {
@@ -75,7 +75,7 @@ impl Student {
 
     /// A peer with fresh parameters of its own, other than those of the student.
     pub(super) fn peer(name: &str, graph: Graph, seed: u64, device: &Device) -> Result<Self> {
-        let prefix = format!("peers.{name}.");
+        let prefix = checkpoint::peer(name);
         let params = Params::init(&graph, seed, &prefix, device)?;
         Ok(Self { network: Network::new(graph, params, device)?, prefix })
     }
@@ -119,7 +119,7 @@ impl RunningTeacher {
     }
 
     /// Answers to a batch as its sight has it loaded: the student's, or its own.
-    pub(super) fn outputs(&mut self, question: &Question<'_>, taps: &[NodeId]) -> Result<crate::network::Outputs> {
+    pub(super) fn outputs(&mut self, question: &Question<'_>, taps: &[NodeId]) -> Result<attar_exec::Outputs> {
         let pixels = self.sight.apply(question.pixels)?;
         self.teacher.outputs(&Question { pixels: &pixels, ..*question }, taps)
     }
@@ -162,7 +162,9 @@ impl Learner {
             running.push(RunningTeacher { name, teacher, sight, worth });
         }
         let mut learner = Self {
-            optimisers: (0..turns(train, students.len())).map(|_| train.optimiser.build()).collect::<Result<_>>()?,
+            optimisers: (0..turns(train, students.len()))
+                .map(|_| train.optimiser.build())
+                .collect::<attar_exec::Result<_>>()?,
             ema: train.ema.map(|_| Ema::new(student.network.params())),
             device,
             students,
@@ -208,7 +210,7 @@ impl Learner {
     pub(super) fn of_turn(&self, mut all: Params, turn: Option<usize>) -> Params {
         let Some(turn) = turn else { return all };
         let peer = |name: &str| (1..self.students.len()).find(|i| name.starts_with(&self.students[*i].prefix));
-        let of_loss = |name: &str| self.losses.iter().find(|loss| name.starts_with(&prefix_of_loss(loss)));
+        let of_loss = |name: &str| self.losses.iter().find(|loss| name.starts_with(&checkpoint::loss(&loss.name)));
         all.retain(|name| of_loss(name).map_or_else(|| peer(name).unwrap_or(0), |loss| loss.student) == turn);
         all
     }
@@ -220,7 +222,7 @@ impl Learner {
         }
         self.connectors.iter_mut().try_for_each(|(prefix, network)| put(network, prefix, all))?;
         let names: Vec<String> = self.own.iter().map(|(name, ..)| name.to_owned()).collect();
-        names.iter().try_for_each(|name| self.own.set(name, all.get(name)?.clone()))
+        Ok(names.iter().try_for_each(|name| self.own.set(name, all.get(name)?.clone()))?)
     }
 
     /// The student as it is evaluated: in `f32`, as it will be exported, and averaged where an average is kept.
@@ -241,20 +243,20 @@ impl Learner {
             trainer.0.extend(weights.0.into_iter().map(|(name, array)| (format!("{prefix}{name}"), array)));
         };
         if self.ema.is_some() {
-            add("student.", self.student().params().to_weights()?);
+            add(checkpoint::STUDENT, self.student().params().to_weights()?);
         }
         for peer in &self.students[1..] {
             add(&peer.prefix, peer.network.params().to_weights()?);
         }
         add("", self.own.to_weights()?);
         for loss in &self.losses {
-            add(&state_prefix(loss), to_weights(loss.loss.state()?)?);
+            add(&checkpoint::loss_state(&loss.name), to_weights(loss.loss.state()?)?);
         }
         for (prefix, network) in &self.connectors {
             add(prefix, network.params().to_weights()?);
         }
         for (i, optimiser) in self.optimisers.iter().enumerate() {
-            add(&optimiser_prefix(i), to_weights(optimiser.state()?)?);
+            add(&checkpoint::optimiser(i), to_weights(optimiser.state()?)?);
         }
         Ok((model, trainer))
     }
@@ -267,7 +269,7 @@ impl Learner {
             None => put(&mut self.students[0].network, "", &model)?,
             Some(ema) => {
                 ema.load(model.iter().map(|(name, tensor, _)| (name.to_owned(), tensor.clone())).collect())?;
-                let own = Params::from_weights(&graph, &checkpoint.trainer.under("student."), &self.device)?;
+                let own = Params::from_weights(&graph, &checkpoint.trainer.under(checkpoint::STUDENT), &self.device)?;
                 put(&mut self.students[0].network, "", &own)?;
             }
         }
@@ -284,7 +286,7 @@ impl Learner {
             self.own.set(&name, Tensor::from_slice(array.f32()?, array.shape.as_slice(), &self.device)?)?;
         }
         for loss in &mut self.losses {
-            let state = to_tensors(checkpoint.trainer.under(&state_prefix(loss)), &self.device)?;
+            let state = to_tensors(checkpoint.trainer.under(&checkpoint::loss_state(&loss.name)), &self.device)?;
             loss.loss.load(state)?;
         }
         for (prefix, network) in &mut self.connectors {
@@ -293,7 +295,7 @@ impl Learner {
             put(network, "", &own)?;
         }
         for (i, optimiser) in self.optimisers.iter_mut().enumerate() {
-            optimiser.load(to_tensors(checkpoint.trainer.under(&optimiser_prefix(i)), &self.device)?)?;
+            optimiser.load(to_tensors(checkpoint.trainer.under(&checkpoint::optimiser(i)), &self.device)?)?;
         }
         Ok(())
     }
@@ -311,27 +313,12 @@ impl Learner {
     }
 }
 
-/// Under which everything lies that a loss trains.
-fn prefix_of_loss(loss: &PlannedLoss) -> String {
-    format!("losses.{}.", loss.name)
-}
-
 /// Turns of a step: one for all students, or one for each.
 fn turns(train: &TrainSection, students: usize) -> usize {
     match train.update {
         Update::Together => 1,
         Update::InTurn => students,
     }
-}
-
-/// Where a checkpoint keeps the averages of the optimiser of a turn, and its counts.
-fn optimiser_prefix(turn: usize) -> String {
-    if turn == 0 { "optimiser.".to_owned() } else { format!("optimiser-{turn}.") }
-}
-
-/// Where a checkpoint keeps what a loss has gathered.
-fn state_prefix(loss: &PlannedLoss) -> String {
-    format!("loss-state.{}.", loss.name)
 }
 
 /// The nodes of a teacher, or of a student that teaches, that losses read, each once.
@@ -350,5 +337,5 @@ pub(super) fn taps_of<'a>(losses: impl IntoIterator<Item = &'a PlannedLoss>, of:
 fn put(network: &mut Network, prefix: &str, all: &Params) -> Result<()> {
     let params = network.params_mut()?;
     let names: Vec<String> = params.iter().map(|(name, ..)| name.to_owned()).collect();
-    names.iter().try_for_each(|name| params.set(name, all.get(&format!("{prefix}{name}"))?.clone()))
+    Ok(names.iter().try_for_each(|name| params.set(name, all.get(&format!("{prefix}{name}"))?.clone()))?)
 }

@@ -16,8 +16,8 @@ use super::state_file::RunState;
 use crate::checkpoint::{State, Store};
 use crate::error::{Error, Result};
 use crate::files::{io, write_synced};
-use crate::network::Network;
 use crate::plan::Plan;
+use attar_exec::Network;
 
 /// Writes `card.json`, `reference/` and `checkpoints/last/model.safetensors` of the run's last checkpoint into `place`.
 pub(super) fn leave(plan: Plan, directory: &Path, place: &Path, observer: &mut dyn Observer) -> Result<Card> {

@@ -12,9 +12,9 @@ use super::learner::{Learner, taps_of};
 use super::views::Look;
 use crate::error::{Error, Result};
 use crate::losses::{Step, View};
-use crate::network::{Network, Outputs, Tape};
 use crate::plan::{PlannedLoss, Source, prefix};
 use crate::teacher::{Question, Samples};
+use attar_exec::{Network, Outputs, Tape};
 
 /// One student's pass over one view.
 pub(super) struct Pass {
@@ -319,7 +319,7 @@ fn collect(
     for (name, value, _) in network.params().trained() {
         let full = format!("{prefix}{name}");
         let gradient = match (all.remove(&full), found.remove(name)) {
-            (Some(before), Some(gradient)) => crate::ops::add(&before, &gradient)?,
+            (Some(before), Some(gradient)) => attar_exec::ops::add(&before, &gradient)?,
             (Some(gradient), None) | (None, Some(gradient)) => gradient,
             (None, None) => value.zeros_like()?,
         };

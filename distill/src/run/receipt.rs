@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::begin::PROGRAM;
 use super::{TeacherCheck, TestMeasures};
 use crate::checkpoint::{Extended, Rollback, State};
-use crate::device;
 use crate::plan::{Hashes, Plan};
 use crate::recipe::{TeacherNorm, Which};
+use attar_exec::device;
 
 /// What is known before the first step and stated at the end.
 pub(super) struct Facts {

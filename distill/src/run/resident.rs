@@ -3,15 +3,15 @@
 
 use std::sync::Arc;
 
-use attar_data::{Dataset, Moves, Pipeline, preprocess_image};
+use attar_data::{Dataset, Fill, Moves, Pipeline, preprocess_image};
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 use super::views::Look;
-use crate::device;
 use crate::error::{Error, Result};
-use crate::ops::augment::augment_batch;
 use crate::plan::PlannedData;
+use attar_exec::device;
+use attar_exec::ops::augment::{Draw, Normalisation, augment_batch};
 
 /// The training images of a run.
 pub(super) struct ResidentImages {
@@ -68,8 +68,13 @@ impl ResidentImages {
         let labels: Vec<u32> = ids.iter().map(|id| self.dataset.label(*id as usize)).collect();
         let look = |(pipeline, seed): &(Pipeline, u64)| {
             let moves = Moves::of(&pipeline.augment)?;
-            let draws: Vec<_> = ids.iter().map(|id| moves.draw(*seed, epoch as u64, *id)).collect();
-            let x = augment_batch(&self.pixels, ids, &draws, &pipeline.preprocessing, moves.fill())?;
+            let draw = |id: &u32| {
+                let attar_data::Draw { top, left, flip } = moves.draw(*seed, epoch as u64, *id);
+                Draw { top, left, flip }
+            };
+            let draws: Vec<_> = ids.iter().map(draw).collect();
+            let how = Normalisation { mean: &pipeline.preprocessing.mean, std: &pipeline.preprocessing.std };
+            let x = augment_batch(&self.pixels, ids, &draws, how, moves.fill() == Fill::Reflect)?;
             Look::plain(x, &labels, ids, classes)
         };
         pipelines.iter().map(look).collect()
@@ -78,7 +83,7 @@ impl ResidentImages {
 
 #[cfg(test)]
 mod tests {
-    use attar_data::{Augment, Fill, InMemory, train_batch};
+    use attar_data::{Augment, InMemory, train_batch};
     use attar_formats::Preprocessing;
 
     use super::*;

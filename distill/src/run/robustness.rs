@@ -6,8 +6,8 @@ use super::evaluate::Evaluation;
 use super::step::Position;
 use super::views::{Attack, Bounds, generator};
 use crate::error::Result;
-use crate::network::Network;
 use crate::recipe::{Climb, RobustnessSection};
+use attar_exec::Network;
 
 /// Accuracy under each attack by its name, in percent. White-box: the attack knows the weights.
 pub(super) fn robustness(

@@ -15,8 +15,8 @@ use super::split::{Part, Split};
 use super::views::{Look, generator};
 use crate::error::{Error, Result};
 use crate::measures::argmax;
-use crate::optim::{Rates, clip_global_norm};
 use crate::recipe::Update;
+use attar_exec::optim::{Rates, clip_global_norm};
 
 /// Where in the run a step is.
 #[derive(Debug, Clone, Copy)]

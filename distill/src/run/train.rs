@@ -17,8 +17,8 @@ use super::step::{Outcome, Position};
 use crate::checkpoint::{Best, Checkpoint, Exact, Sums};
 use crate::error::Result;
 use crate::measures::percent;
-use crate::network::Network;
 use crate::recipe::Sampling;
+use attar_exec::Network;
 
 /// Where the batches of an epoch come from.
 enum Feed {

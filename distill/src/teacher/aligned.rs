@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor};
 
 use super::{Question, Teacher};
 use crate::error::Result;
-use crate::network::Outputs;
+use attar_exec::Outputs;
 
 /// A teacher, and which of its logits are the data's classes.
 pub(crate) struct Aligned {

@@ -5,11 +5,12 @@ mod onnx;
 mod stored;
 mod zoo;
 
+use attar_models::op::{Flatten, Linear};
 use attar_models::{Graph, NodeId};
 use candle_core::Tensor;
 
 use crate::error::{Error, Result};
-use crate::network::Outputs;
+use attar_exec::Outputs;
 
 pub(crate) use aligned::Aligned;
 pub use onnx::{Answer, Answers, OnnxRequest, OnnxTeacher, OpenOnnx};
@@ -60,8 +61,8 @@ pub trait Teacher: Send {
 pub(crate) fn logits_only(name: &str, input: [usize; 3], classes: usize) -> attar_models::Result<Graph> {
     use attar_models::{GraphBuilder, Op};
     let (mut builder, x) = GraphBuilder::new(name, input)?;
-    let flat = builder.add("flatten", Op::Flatten, &[x])?;
-    let linear = Op::Linear { in_features: input.iter().product(), out_features: classes, bias: false };
+    let flat = builder.add("flatten", Op::Flatten(Flatten {}), &[x])?;
+    let linear = Op::Linear(Linear { in_features: input.iter().product(), out_features: classes, bias: false });
     let logits = builder.add("logits", linear, &[flat])?;
     Ok(builder.finish(logits))
 }

@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 
 use super::{Question, Teacher};
 use crate::error::{Error, Result};
-use crate::network::Outputs;
+use attar_exec::Outputs;
 
 /// Answers `n` preprocessed images `[n, C, H, W]` with logits `[n, K]`, or says what went wrong.
 pub type Answer = Box<dyn FnMut(&[f32], usize) -> std::result::Result<Vec<f32>, String> + Send>;

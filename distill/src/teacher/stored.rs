@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use super::{Question, Teacher};
 use crate::error::{Error, Result};
 use crate::labels::Store;
-use crate::network::Outputs;
+use attar_exec::Outputs;
 
 impl Teacher for Store {
     fn outputs(&mut self, question: &Question<'_>, _: &[NodeId]) -> Result<Outputs> {

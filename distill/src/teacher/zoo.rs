@@ -7,9 +7,9 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{Question, Teacher};
 use crate::error::Result;
-use crate::network::{Network, Outputs};
-use crate::precision::Precision;
 use crate::recipe::TeacherNorm;
+use attar_exec::Precision;
+use attar_exec::{Network, Outputs};
 
 /// A zoo network with its weights.
 #[derive(Debug)]
@@ -49,19 +49,19 @@ impl ZooTeacher {
 fn is_normed(graph: &Graph, tap: NodeId) -> bool {
     let mut nodes = graph.iter().map(|(_, node)| node);
     matches!(graph.node(tap).op, Op::Conv2d(_))
-        && nodes.any(|node| matches!(node.op, Op::BatchNorm2d { .. }) && node.inputs.contains(&tap))
+        && nodes.any(|node| matches!(node.op, Op::BatchNorm2d(_)) && node.inputs.contains(&tap))
 }
 
 impl Teacher for ZooTeacher {
     fn outputs(&mut self, question: &Question<'_>, taps: &[NodeId]) -> Result<Outputs> {
         let input = question.pixels;
         match self.norm {
-            TeacherNorm::Running => self.network.eval(input, taps),
+            TeacherNorm::Running => Ok(self.network.eval(input, taps)?),
             TeacherNorm::Batch => {
                 // Statistics of the batch; the running ones drift, as in the authors' code. No zoo
                 // teacher has dropout worth a seed: a fixed one keeps runs equal.
                 let mut rng = ChaCha8Rng::seed_from_u64(0);
-                self.network.batch_stats(input, taps, &mut rng)
+                Ok(self.network.batch_stats(input, taps, &mut rng)?)
             }
         }
     }

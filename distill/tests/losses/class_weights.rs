@@ -2,6 +2,7 @@
 
 use attar_distill::losses::cross_entropy::{cross_entropy, weighted_cross_entropy};
 use attar_distill::losses::{LossSpec, Site, log_softmax};
+use attar_models::op::{GlobalAvgPool, Linear};
 use attar_models::{Graph, GraphBuilder, Op};
 use candle_core::{DType, Device, Tensor, Var};
 
@@ -51,8 +52,8 @@ fn equal_weights_are_none_and_a_batch_without_weight_gives_nothing() {
 #[test]
 fn weights_that_do_not_fit_are_refused_by_name() {
     let (mut builder, x) = GraphBuilder::new("small", [2, 4, 4]).unwrap();
-    let pool = builder.add("avgpool", Op::GlobalAvgPool, &[x]).unwrap();
-    let fc = builder.add("fc", Op::Linear { in_features: 2, out_features: 3, bias: true }, &[pool]).unwrap();
+    let pool = builder.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[x]).unwrap();
+    let fc = builder.add("fc", Op::Linear(Linear { in_features: 2, out_features: 3, bias: true }), &[pool]).unwrap();
     let student: Graph = builder.finish(fc);
     for (weights, expected) in [
         ("[1.0, 2.0]", "2 numbers for 3 classes"),

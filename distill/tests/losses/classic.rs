@@ -8,6 +8,7 @@ use attar_distill::losses::kd::{kd, repaired_kd};
 use attar_distill::losses::logits::{Denominator, Repair, Wrong};
 use attar_distill::losses::{LossSpec, Site, Step, View, log_softmax};
 use attar_distill::{Network, Outputs, Params, Result};
+use attar_models::op::{GlobalAvgPool, Linear};
 use attar_models::{Graph, GraphBuilder, Op};
 use candle_core::{DType, Device, Tensor, Var};
 use rand_chacha::ChaCha8Rng;
@@ -19,8 +20,8 @@ use crate::common::{against_pytorch, by_differences, cases, close, noise, number
 fn one_stage(channels: usize, size: usize, classes: usize) -> Graph {
     let (mut builder, x) = GraphBuilder::new("one-stage", [channels, size, size]).unwrap();
     builder.stage("layer1", x);
-    let pool = builder.add("avgpool", Op::GlobalAvgPool, &[x]).unwrap();
-    let linear = Op::Linear { in_features: channels, out_features: classes, bias: true };
+    let pool = builder.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[x]).unwrap();
+    let linear = Op::Linear(Linear { in_features: channels, out_features: classes, bias: true });
     let fc = builder.add("fc", linear, &[pool]).unwrap();
     builder.finish(fc)
 }

@@ -8,7 +8,7 @@ use attar_distill::losses::vid::vid;
 use attar_distill::losses::wkd_f::wkd_f;
 use attar_distill::losses::{Init, Loss, LossSpec, Site, Step, View};
 use attar_distill::{Network, Outputs, Params, Result};
-use attar_models::op::Conv2d;
+use attar_models::op::{Conv2d, Dropout, GlobalAvgPool, Linear};
 use attar_models::{Graph, GraphBuilder, NodeId, Op};
 use candle_core::{DType, Device, Tensor, Var};
 use rand_chacha::ChaCha8Rng;
@@ -27,9 +27,9 @@ fn network(name: &str, shapes: &[[usize; 3]]) -> Graph {
         builder.stage(format!("layer{}", i + 1), at);
         from = to;
     }
-    at = builder.add("avgpool", Op::GlobalAvgPool, &[at]).unwrap();
-    at = builder.add("dropout", Op::Dropout { p: 0.5 }, &[at]).unwrap();
-    let linear = Op::Linear { in_features: from[0], out_features: 5, bias: true };
+    at = builder.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[at]).unwrap();
+    at = builder.add("dropout", Op::Dropout(Dropout { p: 0.5 }), &[at]).unwrap();
+    let linear = Op::Linear(Linear { in_features: from[0], out_features: 5, bias: true });
     let fc = builder.add("fc", linear, &[at]).unwrap();
     builder.finish(fc)
 }
@@ -38,7 +38,7 @@ fn network(name: &str, shapes: &[[usize; 3]]) -> Graph {
 fn one_map([channels, height, width]: [usize; 3]) -> Graph {
     let (mut builder, x) = GraphBuilder::new("one-map", [channels, height, width]).unwrap();
     builder.stage("layer1", x);
-    let pool = builder.add("avgpool", Op::GlobalAvgPool, &[x]).unwrap();
+    let pool = builder.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[x]).unwrap();
     builder.finish(pool)
 }
 

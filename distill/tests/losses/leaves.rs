@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use attar_distill::losses::{Init, Loss, LossSpec, Site, Step, Tap, View};
 use attar_distill::{Outputs, Result};
-use attar_models::{Graph, GraphBuilder, Op, op::Conv2d};
+use attar_models::op::{Activation, Conv2d, Dropout, GlobalAvgPool, Linear};
+use attar_models::{Graph, GraphBuilder, Op};
 use candle_core::{DType, Device, Tensor, Var};
 
 use crate::common::{Tensors, close, noise};
@@ -41,13 +42,13 @@ pub fn network(name: &str, channels: &[usize], size: usize) -> Graph {
         let layer = format!("layer{}", i + 1);
         let conv = Op::Conv2d(Conv2d::square(from, to, 3, 1 + usize::from(i > 0), 1));
         at = builder.add(format!("{layer}.conv"), conv, &[at]).unwrap();
-        at = builder.add(format!("{layer}.relu"), Op::Relu, &[at]).unwrap();
+        at = builder.add(format!("{layer}.relu"), Op::Activation(Activation::Relu), &[at]).unwrap();
         builder.stage(layer, at);
         from = to;
     }
-    let pool = builder.add("avgpool", Op::GlobalAvgPool, &[at]).unwrap();
-    let drop = builder.add("dropout", Op::Dropout { p: 0.2 }, &[pool]).unwrap();
-    let fc = builder.add("fc", Op::Linear { in_features: from, out_features: 4, bias: true }, &[drop]).unwrap();
+    let pool = builder.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[at]).unwrap();
+    let drop = builder.add("dropout", Op::Dropout(Dropout { p: 0.2 }), &[pool]).unwrap();
+    let fc = builder.add("fc", Op::Linear(Linear { in_features: from, out_features: 4, bias: true }), &[drop]).unwrap();
     builder.finish(fc)
 }
 

@@ -10,6 +10,7 @@ use attar_distill::losses::mlkd::{MlkdSpec, mlkd};
 use attar_distill::losses::{Loss, LossSpec, Site, Step, View};
 use attar_distill::{Outputs, Result};
 use attar_formats::write;
+use attar_models::op::{GlobalAvgPool, Linear};
 use attar_models::{Array, Graph, GraphBuilder, Op, Weights};
 use candle_core::{DType, Device, Tensor, Var};
 
@@ -45,8 +46,8 @@ const ALL: [&str; 24] = [
 
 fn network(classes: usize) -> Graph {
     let (mut builder, x) = GraphBuilder::new("tiny", [1, 1, 1]).unwrap();
-    let pool = builder.add("avgpool", Op::GlobalAvgPool, &[x]).unwrap();
-    let linear = Op::Linear { in_features: 1, out_features: classes, bias: true };
+    let pool = builder.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[x]).unwrap();
+    let linear = Op::Linear(Linear { in_features: 1, out_features: classes, bias: true });
     let fc = builder.add("fc", linear, &[pool]).unwrap();
     builder.finish(fc)
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use attar_models::op::{Conv2d, Pool2d};
+use attar_models::op::{
+    Activation, Add, BatchNorm2d, Conv2d, Dropout, Flatten, GlobalAvgPool, Linear, PadChannels, Pool2d, Subsample,
+};
 use attar_models::{Array, Graph, GraphBuilder, Op, Weights};
 use prost::Message;
 
@@ -15,22 +17,22 @@ fn every_op() -> Graph {
     let mut add = |name: &str, op: Op, inputs: &[_]| b.add(name, op, inputs).unwrap();
     let conv = Conv2d { bias: true, padding: [1, 0], stride: [2, 1], ..Conv2d::square(3, 4, 3, 1, 0) };
     let conv1 = add("conv1", Op::Conv2d(conv), &[x]);
-    let bn1 = add("bn1", Op::BatchNorm2d { channels: 4, eps: 1e-5, momentum: 0.1 }, &[conv1]);
-    let relu = add("relu", Op::Relu, &[bn1]);
+    let bn1 = add("bn1", Op::BatchNorm2d(BatchNorm2d { channels: 4, eps: 1e-5, momentum: 0.1 }), &[conv1]);
+    let relu = add("relu", Op::Activation(Activation::Relu), &[bn1]);
     let wide = Conv2d { dilation: [2, 1], padding: [2, 1], ..Conv2d::square(4, 4, 3, 1, 0).with_groups(4) };
     let conv2 = add("conv2", Op::Conv2d(wide), &[relu]);
-    let relu6 = add("relu6", Op::Relu6, &[conv2]);
-    let sum = add("add", Op::Add, &[relu6, relu]);
-    let half = add("half", Op::Subsample { stride: 2 }, &[sum]);
-    let padded = add("padded", Op::PadChannels { before: 1, after: 2 }, &[half]);
+    let relu6 = add("relu6", Op::Activation(Activation::Relu6), &[conv2]);
+    let sum = add("add", Op::Add(Add {}), &[relu6, relu]);
+    let half = add("half", Op::Subsample(Subsample { stride: 2 }), &[sum]);
+    let padded = add("padded", Op::PadChannels(PadChannels { before: 1, after: 2 }), &[half]);
     let max = add("maxpool", Op::MaxPool2d(Pool2d::square(3, 2, 1)), &[padded]);
     let mean = add("meanpool", Op::AvgPool2d(Pool2d::square(3, 1, 1)), &[max]);
-    let global = add("avgpool", Op::GlobalAvgPool, &[mean]);
-    let flat = add("flat", Op::Flatten, &[mean]);
-    let drop = add("drop", Op::Dropout { p: 0.5 }, &[flat]);
-    let features = add("features", Op::Linear { in_features: 28, out_features: 7, bias: false }, &[drop]);
-    let both = add("both", Op::Add, &[features, global]);
-    let fc = add("fc", Op::Linear { in_features: 7, out_features: 5, bias: true }, &[both]);
+    let global = add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[mean]);
+    let flat = add("flat", Op::Flatten(Flatten {}), &[mean]);
+    let drop = add("drop", Op::Dropout(Dropout { p: 0.5 }), &[flat]);
+    let features = add("features", Op::Linear(Linear { in_features: 28, out_features: 7, bias: false }), &[drop]);
+    let both = add("both", Op::Add(Add {}), &[features, global]);
+    let fc = add("fc", Op::Linear(Linear { in_features: 7, out_features: 5, bias: true }), &[both]);
     b.finish(fc)
 }
 
@@ -165,8 +167,8 @@ fn names_that_onnx_cannot_tell_apart_are_refused() {
     let refused = |name: &str| {
         let (mut b, x) = GraphBuilder::new("bad", [1, 2, 2]).unwrap();
         let conv = b.add("a", Op::Conv2d(Conv2d::square(1, 1, 1, 1, 0)), &[x]).unwrap();
-        let relu = b.add(name, Op::Relu, &[conv]).unwrap();
-        let pool = b.add("pool", Op::GlobalAvgPool, &[relu]).unwrap();
+        let relu = b.add(name, Op::Activation(Activation::Relu), &[conv]).unwrap();
+        let pool = b.add("pool", Op::GlobalAvgPool(GlobalAvgPool {}), &[relu]).unwrap();
         let graph = b.finish(pool);
         write(&graph, &weights(&graph), &Options::default()).unwrap_err().to_string()
     };

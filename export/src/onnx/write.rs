@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use attar_models::op::Pool2d;
+use attar_models::op::{Activation, BatchNorm2d, PadChannels, Pool2d, Subsample};
 use attar_models::{Array, Graph, Node, NodeId, Op, Weights};
 use prost::Message;
 
@@ -136,7 +136,7 @@ impl Writer<'_> {
             });
         };
         match &node.op {
-            Op::Input { .. } => {}
+            Op::Input(_) => {}
             Op::Conv2d(conv) => emit(
                 "Conv",
                 inputs,
@@ -148,15 +148,17 @@ impl Writer<'_> {
                     ints("strides", conv.stride),
                 ],
             ),
-            Op::BatchNorm2d { eps, .. } => emit("BatchNormalization", inputs, vec![float("epsilon", *eps as f32)]),
-            Op::Relu => emit("Relu", inputs, Vec::new()),
-            Op::Relu6 => {
+            Op::BatchNorm2d(BatchNorm2d { eps, .. }) => {
+                emit("BatchNormalization", inputs, vec![float("epsilon", *eps as f32)]);
+            }
+            Op::Activation(Activation::Relu) => emit("Relu", inputs, Vec::new()),
+            Op::Activation(Activation::Relu6) => {
                 inputs.push(constant(&mut self.constants, node, "min", scalar(0.0)));
                 inputs.push(constant(&mut self.constants, node, "max", scalar(6.0)));
                 emit("Clip", inputs, Vec::new());
             }
-            Op::Add => emit("Add", inputs, Vec::new()),
-            Op::Subsample { stride } => {
+            Op::Add(_) => emit("Add", inputs, Vec::new()),
+            Op::Subsample(Subsample { stride }) => {
                 let size = &self.graph.node(node.inputs[0]).shape[1..];
                 let step = [*stride; 2];
                 inputs.push(constant(&mut self.constants, node, "starts", indices([0, 0])));
@@ -165,7 +167,7 @@ impl Writer<'_> {
                 inputs.push(constant(&mut self.constants, node, "steps", indices(step)));
                 emit("Slice", inputs, Vec::new());
             }
-            Op::PadChannels { before, after } => {
+            Op::PadChannels(PadChannels { before, after }) => {
                 let pads = indices([0, *before, 0, 0, 0, *after, 0, 0]);
                 inputs.push(constant(&mut self.constants, node, "pads", pads));
                 emit("Pad", inputs, vec![string("mode", "constant")]);
@@ -176,7 +178,7 @@ impl Writer<'_> {
                 attributes.extend(window(pool));
                 emit("AveragePool", inputs, attributes);
             }
-            Op::GlobalAvgPool => {
+            Op::GlobalAvgPool(_) => {
                 let pooled = format!("{}{CONSTANT_MARK}pooled", node.name);
                 self.nodes.push(NodeProto {
                     input: inputs,
@@ -187,10 +189,10 @@ impl Writer<'_> {
                 });
                 self.nodes.push(flatten(node, pooled, output));
             }
-            Op::Flatten => emit("Flatten", inputs, vec![int("axis", 1)]),
+            Op::Flatten(_) => emit("Flatten", inputs, vec![int("axis", 1)]),
             // In evaluation it does nothing; the node stays so that its value keeps its name.
-            Op::Dropout { .. } => emit("Identity", inputs, Vec::new()),
-            Op::Linear { .. } => emit("Gemm", inputs, vec![int("transB", 1)]),
+            Op::Dropout(_) => emit("Identity", inputs, Vec::new()),
+            Op::Linear(_) => emit("Gemm", inputs, vec![int("transB", 1)]),
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use super::resnet::add_conv_norm;
 use super::{NetworkSpec, Stem};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, GraphBuilder, NodeId};
-use crate::op::{Conv2d, Op};
+use crate::op::{Activation, Add, Conv2d, Dropout, GlobalAvgPool, Linear, Op};
 
 /// Expansion, channels, number of blocks, stride of the first one (the paper's table 2).
 const SETTINGS: [[usize; 4]; 7] =
@@ -43,9 +43,9 @@ pub(super) fn build(spec: &NetworkSpec) -> Result<Graph> {
     let features = divisible(1280.0 * width.max(1.0));
     let last = Conv2d::square(b.shape(x)[0], features, 1, 1, 0);
     let x = add_conv_relu6(&mut b, &format!("features.{index}"), last, x)?;
-    let x = b.add("avgpool", Op::GlobalAvgPool, &[x])?;
-    let x = b.add("classifier.0", Op::Dropout { p: spec.dropout.unwrap_or(0.2) }, &[x])?;
-    let head = Op::Linear { in_features: features, out_features: spec.classes, bias: true };
+    let x = b.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[x])?;
+    let x = b.add("classifier.0", Op::Dropout(Dropout { p: spec.dropout.unwrap_or(0.2) }), &[x])?;
+    let head = Op::Linear(Linear { in_features: features, out_features: spec.classes, bias: true });
     let x = b.add("classifier.1", head, &[x])?;
     Ok(b.finish(x))
 }
@@ -81,14 +81,14 @@ fn add_block(
     let names = [&*format!("{name}.conv.{}", part + 1), &*format!("{name}.conv.{}", part + 2)];
     branch = add_conv_norm(b, names, project, branch)?;
     if stride == 1 && inside == channels {
-        return b.add(format!("{name}.add"), Op::Add, &[x, branch]);
+        return b.add(format!("{name}.add"), Op::Add(Add {}), &[x, branch]);
     }
     Ok(branch)
 }
 
 fn add_conv_relu6(b: &mut GraphBuilder, name: &str, conv: Conv2d, x: NodeId) -> Result<NodeId> {
     let x = add_conv_norm(b, [&format!("{name}.0"), &format!("{name}.1")], conv, x)?;
-    b.add(format!("{name}.2"), Op::Relu6, &[x])
+    b.add(format!("{name}.2"), Op::Activation(Activation::Relu6), &[x])
 }
 
 /// The multiple of 8 nearest to `channels`, at least 8 and never more than 10 % below (torchvision's

@@ -3,7 +3,7 @@
 use super::{NetworkSpec, Shortcut, Stem};
 use crate::error::Result;
 use crate::graph::{Graph, GraphBuilder, NodeId};
-use crate::op::{Conv2d, Op, Pool2d};
+use crate::op::{Activation, Add, BatchNorm2d, Conv2d, GlobalAvgPool, Linear, Op, PadChannels, Pool2d, Subsample};
 
 /// What a residual branch is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,8 +48,8 @@ impl ResNet {
             b.stage(name, x);
         }
         let in_features = b.shape(x)[0];
-        let pooled = b.add("avgpool", Op::GlobalAvgPool, &[x])?;
-        let fc = b.add("fc", Op::Linear { in_features, out_features: spec.classes, bias: true }, &[pooled])?;
+        let pooled = b.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[x])?;
+        let fc = b.add("fc", Op::Linear(Linear { in_features, out_features: spec.classes, bias: true }), &[pooled])?;
         Ok(b.finish(fc))
     }
 }
@@ -61,7 +61,7 @@ fn add_stem(b: &mut GraphBuilder, input: NodeId, width: usize, stem: Stem) -> Re
         Stem::Cifar => Conv2d::square(channels, width, 3, 1, 1),
     };
     let x = add_conv_norm(b, ["conv1", "bn1"], conv, input)?;
-    let x = b.add("relu", Op::Relu, &[x])?;
+    let x = b.add("relu", Op::Activation(Activation::Relu), &[x])?;
     match stem {
         Stem::Imagenet => b.add("maxpool", Op::MaxPool2d(Pool2d::square(3, 2, 1)), &[x]),
         Stem::Cifar => Ok(x),
@@ -92,13 +92,13 @@ fn add_block(
     for (i, conv) in (1..).zip(convs) {
         branch = add_conv_norm(b, [&format!("{name}.conv{i}"), &format!("{name}.bn{i}")], conv, branch)?;
         if i < last {
-            branch = b.add(format!("{name}.relu{i}"), Op::Relu, &[branch])?;
+            branch = b.add(format!("{name}.relu{i}"), Op::Activation(Activation::Relu), &[branch])?;
         }
     }
     let identity =
         if stride == 1 && inside == outside { x } else { add_shortcut(b, name, x, outside, stride, shortcut)? };
-    let sum = b.add(format!("{name}.add"), Op::Add, &[branch, identity])?;
-    b.add(format!("{name}.relu{last}"), Op::Relu, &[sum])
+    let sum = b.add(format!("{name}.add"), Op::Add(Add {}), &[branch, identity])?;
+    b.add(format!("{name}.relu{last}"), Op::Activation(Activation::Relu), &[sum])
 }
 
 fn add_shortcut(
@@ -112,10 +112,13 @@ fn add_shortcut(
     let inside = b.shape(x)[0];
     match shortcut {
         Shortcut::A => {
-            let kept =
-                if stride == 1 { x } else { b.add(format!("{name}.subsample"), Op::Subsample { stride }, &[x])? };
+            let kept = if stride == 1 {
+                x
+            } else {
+                b.add(format!("{name}.subsample"), Op::Subsample(Subsample { stride }), &[x])?
+            };
             let missing = channels - inside;
-            let pad = Op::PadChannels { before: missing / 2, after: missing - missing / 2 };
+            let pad = Op::PadChannels(PadChannels { before: missing / 2, after: missing - missing / 2 });
             b.add(format!("{name}.pad"), pad, &[kept])
         }
         Shortcut::B => {
@@ -127,7 +130,7 @@ fn add_shortcut(
 
 /// A convolution and its batch norm, with PyTorch's default settings of the latter.
 pub(super) fn add_conv_norm(b: &mut GraphBuilder, names: [&str; 2], conv: Conv2d, x: NodeId) -> Result<NodeId> {
-    let norm = Op::BatchNorm2d { channels: conv.out_channels, eps: 1e-5, momentum: 0.1 };
+    let norm = Op::BatchNorm2d(BatchNorm2d { channels: conv.out_channels, eps: 1e-5, momentum: 0.1 });
     let x = b.add(names[0], Op::Conv2d(conv), &[x])?;
     b.add(names[1], norm, &[x])
 }

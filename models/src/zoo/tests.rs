@@ -1,7 +1,7 @@
 //! Counts against published figures, names against torchvision's, and what a spec can get wrong.
 
 use super::*;
-use crate::op::Op;
+use crate::op::{Op, PadChannels};
 
 fn graph(name: &str, classes: usize, input: [usize; 3]) -> Graph {
     build(&NetworkSpec::new(name, classes, input)).unwrap()
@@ -66,7 +66,7 @@ fn the_option_a_shortcut_widens_without_striding_where_the_stride_is_one() {
     let graph = build(&spec).unwrap();
     assert!(graph.tap("layer1.0.subsample").is_err());
     let pad = &graph.node(graph.tap("layer1.0.pad").unwrap()).op;
-    assert_eq!(*pad, Op::PadChannels { before: 16, after: 16 });
+    assert_eq!(*pad, Op::PadChannels(PadChannels { before: 16, after: 16 }));
 }
 
 #[test]

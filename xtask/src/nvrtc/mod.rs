@@ -18,7 +18,7 @@ const INSIDE: &str = "nvidia/cu13/lib";
 const LIBRARY: &str = "libnvrtc.so.13";
 
 /// Our kernels; the prelude is part of each.
-const KERNELS: &str = "distill/src/ops/cuda/kernels";
+const KERNELS: &str = "exec/src/ops/cuda/kernels";
 
 /// The emulator's translator.
 const TRANSLATOR: &str = "benches/gpu/emulator/ptx.py";

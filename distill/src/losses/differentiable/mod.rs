@@ -12,7 +12,7 @@ use attar_models::op;
 use candle_core::{DType, Tensor};
 
 use crate::error::{Error, Result};
-use crate::ops::{self, Affine, Tail};
+use attar_exec::ops::{self, Affine, Tail};
 
 pub(super) use recorded::Recorded;
 
@@ -102,8 +102,8 @@ pub fn resize_nearest(x: &Tensor, size: [usize; 2]) -> Result<Tensor> {
 }
 
 /// The executor's operations know `f32` only; in `f64` they are composed of Candle's own.
-fn computed<T>(x: &Tensor, operation: impl FnOnce() -> Result<T>) -> Result<T> {
-    if x.dtype() == DType::F64 { ops::composed(operation) } else { operation() }
+fn computed<T>(x: &Tensor, operation: impl FnOnce() -> attar_exec::Result<T>) -> Result<T> {
+    Ok(if x.dtype() == DType::F64 { ops::composed(operation) } else { operation() }?)
 }
 
 fn unfit(what: &str, tensors: &[&Tensor]) -> Error {

@@ -13,7 +13,7 @@
 
 mod fusion;
 
-use attar_models::op::{Conv2d, Pool2d};
+use attar_models::op::{BatchNorm2d, Conv2d, Pool2d};
 use attar_models::{Graph, GraphBuilder, NodeId, Op};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -103,7 +103,7 @@ impl Spec for ReviewKdSpec {
 fn before_activation(graph: &Graph, id: NodeId) -> NodeId {
     let node = graph.node(id);
     match (&node.op, node.inputs.as_slice()) {
-        (Op::Relu | Op::Relu6, [input]) => *input,
+        (Op::Activation(_), [input]) => *input,
         _ => id,
     }
 }
@@ -117,7 +117,7 @@ fn reduction(name: &str, map: [usize; 3], width: usize, pooled: bool) -> attar_m
         at = builder.add("mean", Op::AvgPool2d(Pool2d { kernel: size, stride: size, padding: [0, 0] }), &[at])?;
     }
     at = builder.add("conv", Op::Conv2d(Conv2d::square(channels, width, 1, 1, 0)), &[at])?;
-    at = builder.add("bn", Op::BatchNorm2d { channels: width, eps: 1e-5, momentum: 0.1 }, &[at])?;
+    at = builder.add("bn", Op::BatchNorm2d(BatchNorm2d { channels: width, eps: 1e-5, momentum: 0.1 }), &[at])?;
     Ok(builder.finish(at))
 }
 

@@ -24,14 +24,14 @@ use crate::losses::channel::ChannelSpec;
 use crate::losses::cross_entropy::CrossEntropySpec;
 use crate::losses::kd::KdSpec;
 use crate::losses::logits::Wrong;
-use crate::network::Network;
-use crate::network::profile::{Profile, profiled};
-use crate::optim::OptimiserSpec;
-use crate::params::Params;
 use crate::plan::{Cast, PlannedLoss, Source, available_threads};
-use crate::precision::Precision;
 use crate::recipe::{LossSection, OnDivergence, TeacherNorm, TrainSection, Update};
 use crate::teacher::ZooTeacher;
+use attar_exec::Network;
+use attar_exec::Params;
+use attar_exec::Precision;
+use attar_exec::network::profile::{Profile, profiled};
+use attar_exec::optim::OptimiserSpec;
 
 pub use batches::{generate, save};
 

@@ -8,13 +8,13 @@ use candle_core::Device;
 
 use super::*;
 use crate::losses::{Teachers, catalog};
-use crate::network::Network;
-use crate::params::Params;
 use crate::plan::{Cast, CastTeacher, PlannedLoss, Source};
-use crate::precision::Precision;
 use crate::recipe::{PLAIN, Recipe, TeacherNorm};
 use crate::run::learner::{Parts, RunningTeacher, taps_of};
 use crate::teacher::ZooTeacher;
+use attar_exec::Network;
+use attar_exec::Params;
+use attar_exec::Precision;
 
 /// Classes, and edge of the images.
 const CLASSES: usize = 4;

@@ -10,14 +10,14 @@ mod features;
 mod many;
 
 use super::*;
-use crate::network::Network;
-use crate::params::Params;
 use crate::plan::{Cast, CastTeacher, PlannedLoss, PlannedView, Source};
-use crate::precision::Precision;
 use crate::recipe::{PLAIN, Recipe, TeacherNorm, Update};
 use crate::run::learner::{Parts, RunningTeacher, Student, taps_of};
 use crate::run::views::Look;
 use crate::teacher::ZooTeacher;
+use attar_exec::Network;
+use attar_exec::Params;
+use attar_exec::Precision;
 
 const LOSSES: [(&str, &str, &str); 3] = [
     ("ce", "1.0", r#"{ kind = "cross-entropy", label_smoothing = 0.1 }"#),

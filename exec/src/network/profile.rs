@@ -1,0 +1,147 @@
+//! Where the time of networks goes, by pass and kind of operation, for `attar bench-train --profile`.
+//!
+//! A pass runs on one thread, which asks the others for help, so that a profile belongs to the thread that asked for it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use attar_models::{Node, Op};
+use candle_core::Tensor;
+
+use crate::error::Result;
+
+/// Which way through a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pass {
+    /// Evaluation, e.g. a teacher.
+    Eval,
+    /// Forward with everything kept that the way back needs.
+    Forward,
+    /// Back: gradients of parameters and inputs.
+    Backward,
+}
+
+impl Pass {
+    /// In lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Eval => "eval",
+            Self::Forward => "forward",
+            Self::Backward => "backward",
+        }
+    }
+}
+
+/// What the operations of one kind took.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Spent {
+    /// How many there were.
+    pub calls: usize,
+    /// Their time.
+    pub time: Duration,
+    /// Bytes of the values or gradients that they made, parameters' left out.
+    pub bytes: usize,
+    /// Floating-point operations of their products, two a multiply-accumulate; 0 for what has none.
+    pub flops: f64,
+}
+
+/// Time and memory by pass and kind, e.g. `(Forward, "conv 3x3")`. A fused step counts as its first operation.
+pub type Profile = BTreeMap<(Pass, String), Spent>;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Profile>> = const { RefCell::new(None) };
+}
+
+/// Runs `body` and tells what the networks that it ran on this thread spent. The device is waited for after every operation.
+pub fn profiled<T>(body: impl FnOnce() -> T) -> (T, Profile) {
+    CURRENT.set(Some(Profile::new()));
+    let value = body();
+    (value, CURRENT.take().unwrap_or_default())
+}
+
+/// The time, if this thread is being profiled.
+pub(super) fn start() -> Option<Instant> {
+    CURRENT.with_borrow(Option::is_some).then(Instant::now)
+}
+
+/// Books what a step made of `input` (a batch of values, or of gradients) since `begun`.
+pub(super) fn stop<'a>(
+    begun: Option<Instant>,
+    pass: Pass,
+    node: &Node,
+    input: &Tensor,
+    made: impl IntoIterator<Item = &'a Tensor>,
+) -> Result<()> {
+    let Some(begun) = begun else { return Ok(()) };
+    input.device().synchronize()?;
+    let bytes: usize = made.into_iter().map(|tensor| tensor.elem_count() * tensor.dtype().size_in_bytes()).sum();
+    let batch = input.dims().first().copied().unwrap_or_default();
+    // Backward: that of the weight, and that of the input where it is wanted.
+    let products = if pass == Pass::Backward && bytes > 0 { 2.0 } else { 1.0 };
+    let time = begun.elapsed();
+    CURRENT.with_borrow_mut(|current| {
+        let Some(profile) = current else { return };
+        let spent = profile.entry((pass, kind(&node.op))).or_default();
+        spent.calls += 1;
+        spent.time += time;
+        spent.bytes += bytes;
+        spent.flops += products * 2.0 * node.op.macs(&node.shape) as f64 * batch as f64;
+    });
+    Ok(())
+}
+
+/// Operations that cost alike under one name.
+fn kind(op: &Op) -> String {
+    match op {
+        Op::Conv2d(conv) => {
+            let [height, width] = conv.kernel;
+            let kind = match conv.groups {
+                1 => "conv",
+                groups if groups == conv.in_channels => "depthwise conv",
+                _ => "grouped conv",
+            };
+            let stride = if conv.stride == [1, 1] { String::new() } else { format!(" /{}", conv.stride[0]) };
+            format!("{kind} {height}x{width}{stride}")
+        }
+        Op::BatchNorm2d(_) => "batch norm".to_owned(),
+        Op::Activation(_) => "activation".to_owned(),
+        Op::Add(_) => "add".to_owned(),
+        Op::Linear(_) => "linear".to_owned(),
+        Op::MaxPool2d(_) | Op::AvgPool2d(_) | Op::GlobalAvgPool(_) => "pool".to_owned(),
+        _ => "other".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use attar_models::generated;
+    use attar_models::zoo::{NetworkSpec, build};
+    use candle_core::{DType, Device};
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::network::Network;
+
+    #[test]
+    fn every_operation_is_booked_and_nothing_when_nobody_asks() {
+        let graph = build(&NetworkSpec::new("resnet8", 3, [1, 12, 12])).unwrap();
+        let (output, macs) = (graph.output(), graph.macs());
+        let weights = generated::weights(&graph, 1);
+        let mut network = Network::from_weights(graph, &weights, &Device::Cpu).unwrap();
+        let x = Tensor::ones((4, 1, 12, 12), DType::F32, &Device::Cpu).unwrap();
+        let mut step = || {
+            let (outputs, tape) = network.train(&x, &[], &mut ChaCha8Rng::seed_from_u64(0)).unwrap();
+            network.backward(tape, vec![(output, outputs.logits)], false).unwrap();
+        };
+        step();
+        let ((), profile) = profiled(&mut step);
+        let flops = |pass| profile.iter().filter(|((p, _), _)| *p == pass).map(|(_, spent)| spent.flops).sum::<f64>();
+        assert!((flops(Pass::Forward) - 8.0 * macs as f64).abs() < 1.0);
+        assert!(profile.keys().any(|(pass, kind)| *pass == Pass::Backward && kind == "conv 3x3"));
+        assert!(profile.values().all(|spent| spent.calls > 0));
+        let ((), nothing) = profiled(|| ());
+        assert!(nothing.is_empty());
+    }
+}
