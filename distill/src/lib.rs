@@ -1,10 +1,12 @@
 //! How a network learns: recipe → plan → run → checkpoint.
 
 mod arrays;
+mod batch;
 pub mod checkpoint;
 mod error;
 mod files;
 pub mod knots;
+pub mod labelling;
 pub mod labels;
 pub mod losses;
 pub mod measures;

@@ -156,13 +156,17 @@ impl Args {
         let entry = zoo::catalog().into_iter().find(|entry| entry.name == name);
         // An unknown name is refused where the network is built, with the nearest known one.
         let mut spec = entry.as_ref().map_or_else(|| NetworkSpec::new(name, 100, [3, 32, 32]), zoo::Entry::spec);
-        let has = |option: &str| entry.as_ref().is_some_and(|entry| entry.options.contains(&option));
+        let has = |option: &str| entry.as_ref().is_some_and(|entry| entry.has(option));
         spec.classes = self.classes.unwrap_or(spec.classes);
         let [c, h, w] = spec.input;
         spec.input = [c, self.size.unwrap_or(h), self.size.unwrap_or(w)];
-        spec.stem = self.stem.filter(|_| has("stem"));
+        if let Some(stem) = self.stem.filter(|_| has("stem")) {
+            spec.options.set("stem", stem);
+        }
         // Its masks are random, and another program's are others.
-        spec.dropout = has("dropout").then_some(0.0);
+        if has("dropout") {
+            spec.options.set("dropout", 0.0);
+        }
         spec
     }
 
@@ -171,11 +175,14 @@ impl Args {
             bail!("--steps, --repeats and --threads must be at least 1");
         }
         let mut named = std::iter::once(&self.model).chain(&self.teacher);
-        let has_stem = |name: &String| zoo::catalog().iter().any(|e| e.name == *name && e.options.contains(&"stem"));
+        let has_stem = |name: &String| zoo::catalog().iter().any(|e| e.name == *name && e.has("stem"));
         if self.stem.is_some() && !named.any(has_stem) {
             bail!("--stem: {} has no such choice", self.model);
         }
-        let student = NetworkSpec { width: self.width, ..self.spec(&self.model) };
+        let mut student = self.spec(&self.model);
+        if let Some(width) = self.width {
+            student.options.set("width", width);
+        }
         let teacher = self.teacher.as_ref().map(|name| {
             let (classes, input) = (student.classes, student.input);
             NetworkSpec { classes, input, ..self.spec(name) }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use attar_distill::labels::{self, Told};
+use attar_distill::labelling::{self, Progress};
 use attar_distill::{Plan, PlanOptions, Recipe};
 use attar_infer::cli::say;
 
@@ -58,7 +58,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return stamp(plan, args);
     }
     let mut said = None;
-    let manifest = labels::write(plan, &args.out, epochs, args.top, |told: Told| {
+    let manifest = labelling::write(plan, &args.out, epochs, args.top, |told: Progress| {
         let percent = 100 * told.images / told.of_images.max(1);
         if said != Some((told.epochs, percent / 10)) {
             said = Some((told.epochs, percent / 10));
@@ -72,7 +72,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 fn stamp(plan: Plan, args: &Args) -> Result<()> {
-    let stamped = labels::stamp(plan, &args.out)?;
+    let stamped = labelling::stamp(plan, &args.out)?;
     super::print(&match (args.json, stamped.asked) {
         (true, asked) => serde_json::to_string_pretty(&serde_json::json!({
             "images_sha256": stamped.images_sha256,

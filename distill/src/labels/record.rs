@@ -8,7 +8,7 @@ pub(super) fn size(classes: usize, top: usize) -> usize {
 }
 
 /// Appends the record of one row of logits. Of equal ones the first class is the likelier.
-pub(super) fn encode(logits: &[f32], top: usize, into: &mut Vec<u8>) {
+pub(crate) fn encode(logits: &[f32], top: usize, into: &mut Vec<u8>) {
     let log = log_softmax(logits);
     let half = |value: f64| f16::from_f64(value).to_le_bytes();
     if top >= logits.len() {
@@ -46,7 +46,7 @@ pub(super) fn decode(record: &[u8], classes: usize, top: usize) -> Option<Vec<f3
 }
 
 /// Logarithms of the probabilities.
-pub(super) fn log_softmax(logits: &[f32]) -> Vec<f64> {
+pub(crate) fn log_softmax(logits: &[f32]) -> Vec<f64> {
     let shift = logits.iter().fold(f64::NEG_INFINITY, |most, z| most.max(f64::from(*z)));
     let sum = shift + logits.iter().map(|z| (f64::from(*z) - shift).exp()).sum::<f64>().ln();
     logits.iter().map(|z| f64::from(*z) - sum).collect()

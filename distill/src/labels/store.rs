@@ -6,10 +6,9 @@ use attar_formats::classes::align;
 use attar_formats::files;
 use attar_formats::hash::{file_sha256, sha256};
 
+use super::manifest::{AnswersKey, MANIFEST, Manifest, VERSION, epoch_file};
 use super::record::{decode, size};
-use super::{Asked, MANIFEST, Manifest, VERSION, epoch_file, images_sha256};
 use crate::error::{Error, Result};
-use crate::plan::PlannedData;
 use crate::recipe::TeacherSource;
 
 /// A store and the epoch that is being read.
@@ -48,7 +47,7 @@ impl Store {
     }
 
     /// How many epochs from the first are there as they were written.
-    pub(super) fn intact(&self) -> usize {
+    pub(crate) fn intact(&self) -> usize {
         let is_intact = |(i, sha256): (usize, &String)| {
             file_sha256(&self.directory.join(epoch_file(i + 1))).is_ok_and(|own| own == *sha256)
         };
@@ -56,7 +55,7 @@ impl Store {
     }
 
     /// Checks that the store answers what a run of so many epochs asks; the problem in words if not.
-    pub(crate) fn fits(&self, asked: &Asked, epochs: usize) -> std::result::Result<(), String> {
+    pub(crate) fn fits(&self, asked: &AnswersKey, epochs: usize) -> std::result::Result<(), String> {
         let differences = self.manifest.asked.differences(asked);
         if !differences.is_empty() {
             return Err(format!(
@@ -72,20 +71,24 @@ impl Store {
         }
     }
 
-    /// Checks that the store answers these very images, in this order and with classes of these names, which needs no
-    /// teacher. `Some` note where it is too old to say.
-    pub(crate) fn names(&self, data: &PlannedData) -> Result<Option<String>> {
+    /// Checks that the store answers these very images, in this order (`images_sha256`) and with classes of these names, which
+    /// needs no teacher. `Some` note where it is too old to say.
+    pub(crate) fn names(
+        &self,
+        of_data: &[String],
+        images_sha256: impl FnOnce() -> Result<String>,
+    ) -> Result<Option<String>> {
         let fail = |problem: String| Error::Format { path: self.directory.clone(), problem };
         let again = "write the answers again with `attar labels` into another directory";
-        if let Some(classes) = self.manifest.classes.as_deref().filter(|classes| *classes != data.classes()) {
-            let problem = match align(data.classes(), classes) {
+        if let Some(classes) = self.manifest.classes.as_deref().filter(|classes| *classes != of_data) {
+            let problem = match align(of_data, classes) {
                 Ok(_) => "its classes come in another order, and so do its images".to_owned(),
                 Err(problem) => format!("it answers for other classes: {problem}"),
             };
             return Err(fail(format!("{problem}\n  hint: {again}")));
         }
         match &self.manifest.images_sha256 {
-            Some(named) if *named != images_sha256(data)? => Err(fail(format!(
+            Some(named) if *named != images_sha256()? => Err(fail(format!(
                 "its answers are to other pictures than these, or to these in another order\n  hint: bring the pictures back, or {again}"
             ))),
             Some(_) => Ok(None),

@@ -1,48 +1,15 @@
 //! What is minimised. The mathematics is plain functions of tensors; a [`Loss`] only holds settings.
 //!
-//! A new loss is one file here (its mathematics, its settings, its [`Entry`]), one line in the registry below, and one
+//! A new loss is one file in [`methods`] (its mathematics, its settings, its [`Entry`]), one line in the registry below, and one
 //! PyTorch fixture.
 
-pub mod at;
 mod catalog;
-pub mod channel;
-mod class_weights;
-pub mod contrast;
-pub mod crd;
-pub mod cross_entropy;
-pub mod differentiable;
-pub mod dist;
-pub mod dkd;
-pub mod dtd;
-mod embedding;
-pub mod feed;
-pub mod fitnets;
-pub mod gacd;
-pub mod kd;
-pub mod logits;
-pub mod maps;
-pub mod meal;
-pub mod mlkd;
-pub mod nkd;
-pub mod nst;
-mod pairs;
-pub mod pkt;
-pub mod pld;
-pub mod ps_kd;
-mod regressor;
-pub mod review;
-pub mod rkd;
+pub mod methods;
+pub mod parts;
 mod site;
-mod softmax;
-pub mod sp;
 mod step;
 #[cfg(test)]
 mod tests;
-pub mod tf_kd;
-pub mod ttm;
-pub mod vid;
-pub mod wkd_f;
-pub mod wkd_l;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -56,10 +23,12 @@ use crate::error::Result;
 
 pub use attar_exec::params::{Init, Param};
 pub use catalog::{Basis, Entry, Setting, Teachers};
-pub use embedding::embed;
-pub use pairs::{Pairs, Rule};
+pub use methods::*;
+pub use parts::embedding::embed;
+pub use parts::pairs::{Pairs, Rule};
+pub use parts::softmax::log_softmax;
+pub use parts::{contrast, differentiable, logits, maps};
 pub use site::Site;
-pub use softmax::log_softmax;
 pub use step::{Connector, Step, Tap, Taps, View};
 
 use catalog::setting;

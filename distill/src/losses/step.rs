@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use attar_exec::Outputs;
 use attar_models::{Graph, NodeId};
 use candle_core::Tensor;
 
 use crate::error::Result;
-use attar_exec::Outputs;
 
 /// A node of the student that a loss reads, and the small network that its output passes through first.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,10 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use attar_formats::hash::hex;
 use attar_data::{Augment, Dataset, Image, Pipeline, eval_batch, fingerprint, hold_out, train_batch};
+use sha2::{Digest, Sha256};
 
 use super::scan::{Hashes, Look, Part, check_names};
 use crate::error::{Error, Result};
+use crate::labels::AnswersKey;
 use crate::recipe::{DataSection, ViewKind, ViewSection};
 
 /// Some images of another data set, in a given order.
@@ -235,6 +238,28 @@ impl PlannedData {
             false => {
                 Err(fail(&key, format!("comes out as {height}x{width}, the plain view as {:?}", &self.input[1..])))
             }
+        }
+    }
+
+    /// Fingerprint of the training images in their order, in hex: what stored answers name.
+    ///
+    /// # Errors
+    /// When an image that was not looked at cannot be read.
+    pub(crate) fn images_sha256(&self) -> Result<String> {
+        Ok(hex(&fingerprint(self.train.as_ref())?))
+    }
+
+    /// What a run over these images asks its teacher.
+    pub(crate) fn answers_key(&self, seed: u64) -> AnswersKey {
+        let mut hash = Sha256::new();
+        self.train.labels().iter().for_each(|label| hash.update(label.to_le_bytes()));
+        AnswersKey {
+            seed,
+            samples: self.train.len(),
+            classes: self.classes().len(),
+            labels_sha256: hex(&hash.finalize()),
+            augment: self.pipeline.augment.clone(),
+            preprocessing: self.pipeline.preprocessing.clone(),
         }
     }
 

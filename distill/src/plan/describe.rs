@@ -2,11 +2,11 @@
 
 use std::fmt;
 
+use attar_exec::device;
 use serde::Serialize;
 
 use super::{Gives, Plan, Residence, Sight, Source};
 use crate::recipe::{CLEAN, STUDENT};
-use attar_exec::device;
 
 /// A plan in words and numbers.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use attar_models::{Graph, nearest};
+use attar_models::{Graph, suggest};
 
 use super::Gives;
 use crate::error::{Error, Result};
@@ -303,8 +303,7 @@ fn find<'a>(
 
 fn unknown<'a>(section: &LossSection, key: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Error {
     let known: Vec<&str> = known.collect();
-    let near = nearest(name, known.iter().copied()).map(|near| format!(", did you mean `{near}`?"));
-    fail(section, key, format!("unknown name `{name}`{}\n  known: {}", near.unwrap_or_default(), known.join(", ")))
+    fail(section, key, suggest(&format!("unknown name `{name}`"), name, &known))
 }
 
 fn fail(section: &LossSection, key: &str, problem: String) -> Error {

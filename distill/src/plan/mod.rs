@@ -1,5 +1,6 @@
 //! The plan: a recipe with every name resolved and everything checked that can be checked before the first batch.
 
+pub(crate) mod asked_again;
 mod classes;
 mod data;
 mod describe;
@@ -16,17 +17,17 @@ mod views;
 
 use std::path::PathBuf;
 
+use attar_exec::Params;
 use attar_models::zoo::{self, NetworkSpec};
 use attar_models::{Graph, Op};
 use candle_core::Device;
 
 use crate::checkpoint::Failpoint;
 use crate::error::{Error, Result};
-use crate::labels::Asked;
 use crate::recipe::{CLEAN, NetworkSection, PeerSection, Recipe, STUDENT, TeacherNorm, Update, ViewKind, ViewSection};
 use crate::teacher::OpenOnnx;
-use attar_exec::Params;
 
+pub(crate) use asked_again::Live;
 pub(crate) use data::Subset;
 pub use data::{Fingerprints, PlannedData};
 pub use describe::Description;
@@ -154,7 +155,7 @@ impl Plan {
         let (network, student) = build_network(&recipe.student.network, "student.network", &data)?;
         let start = Start::of(&recipe, &student, data.classes(), &opened.device)?;
         let (epochs, batch) = (recipe.train.epochs, recipe.train.batch);
-        let question = Question { asked: Asked::of(&data, recipe.seed), epochs, batch };
+        let question = Question { asked: data.answers_key(recipe.seed), epochs, batch };
         let mut teachers = Vec::with_capacity(recipe.teachers.len());
         for section in &recipe.teachers {
             let key = format!("teachers.{}", section.name);
@@ -267,6 +268,7 @@ fn check_numbers(recipe: &Recipe) -> Result<()> {
     if train.clip.is_some_and(|clip| !(clip > 0.0 && clip.is_finite())) {
         return Err(fail("train.clip", "expected a positive gradient norm"));
     }
+    train.optimiser.build()?;
     if train.ema.is_some_and(|decay| !(0.0..1.0).contains(&decay)) {
         return Err(fail("train.ema", "expected a decay in [0, 1), e.g. 0.999"));
     }

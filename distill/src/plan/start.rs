@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use attar_exec::Params;
 use attar_formats::classes::align;
 use attar_formats::hash::file_sha256;
 use attar_formats::rename::{self, Fitted, Head};
@@ -12,7 +13,6 @@ use candle_core::Device;
 use super::fail;
 use crate::error::{Error, Result};
 use crate::recipe::{Recipe, StartHead, StartSection};
-use attar_exec::Params;
 
 /// Where a student starts.
 pub(super) struct Start {

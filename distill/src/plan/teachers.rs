@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use attar_exec::Precision;
 use attar_formats::classes::Alignment;
 use attar_formats::hash::file_sha256;
 use attar_formats::rename::Head;
@@ -11,15 +12,15 @@ use attar_models::zoo::{self, NetworkSpec};
 use attar_models::{Graph, NodeId, Weights};
 use candle_core::Device;
 
+use super::asked_again;
 use super::classes::{self, Logits};
 use super::data::PlannedData;
 use super::losses::CastTeacher;
 use super::sight::{Sight, made_by};
 use crate::error::{Error, Result};
-use crate::labels::{Asked, Store};
+use crate::labels::{AnswersKey, Store};
 use crate::recipe::{TeacherClasses, TeacherNorm, TeacherSection, TeacherSource};
 use crate::teacher::{Aligned, Answers, OnnxRequest, OnnxTeacher, OpenOnnx, Teacher, ZooTeacher, logits_only};
-use attar_exec::Precision;
 
 /// A teacher that fits.
 pub struct PlannedTeacher {
@@ -75,7 +76,7 @@ impl std::fmt::Debug for PlannedTeacher {
 
 /// What a run asks of stored answers.
 pub(super) struct Question {
-    pub(super) asked: Asked,
+    pub(super) asked: AnswersKey,
     pub(super) epochs: usize,
     /// Images of a step.
     pub(super) batch: usize,
@@ -180,8 +181,8 @@ impl PlannedTeacher {
                 "stored answers carry the data's class names; `classes` belongs to the recipe that wrote them";
             return Err(fail(problem.to_owned()));
         }
-        let unnamed = store.names(data)?;
-        let note = store.check(path, data, |behind| Self::load(behind, &key, data, question, onnx))?;
+        let unnamed = store.names(data.classes(), || data.images_sha256())?;
+        let note = asked_again::check(&mut store, path, data, |behind| Self::load(behind, &key, data, question, onnx))?;
         let logits = Ok(Alignment::same(store.manifest.asked.classes));
         check_at_least(section, &logits)?;
         let manifest = &store.manifest;

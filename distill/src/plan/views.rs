@@ -1,6 +1,7 @@
 //! The views of a plan: settings checked, the networks that they ask found.
 
 use attar_data::Pipeline;
+use attar_models::suggest;
 
 use super::Gives;
 use super::losses::{Cast, Source};
@@ -52,7 +53,7 @@ impl PlannedView {
                     return Err(fail("steps", "0, expected at least 1".to_owned()));
                 }
                 let known: Vec<&str> = cast.answering().collect();
-                let unknown = || fail("against", format!("unknown name `{against}`\n  known: {}", known.join(", ")));
+                let unknown = || fail("against", suggest(&format!("unknown name `{against}`"), against, &known));
                 asks = Some(cast.source(against).ok_or_else(unknown)?);
                 if let Some(Source::Teacher(i)) = asks
                     && cast.teachers[i].gives != Gives::All
@@ -80,8 +81,7 @@ impl PlannedView {
                     (Some(name), _) => {
                         let known: Vec<&str> = cast.teachers.iter().map(|teacher| teacher.name.as_str()).collect();
                         let position = known.iter().position(|known| known == name);
-                        let unknown =
-                            || fail("teacher", format!("unknown name `{name}`\n  known: {}", known.join(", ")));
+                        let unknown = || fail("teacher", suggest(&format!("unknown name `{name}`"), name, &known));
                         position.ok_or_else(unknown)?
                     }
                     (None, 1) => 0,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use attar_data::fingerprint;
+use attar_exec::Network;
 use attar_formats::hash::{hex, sha256};
 use attar_formats::write;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -11,19 +12,19 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use super::directory::free;
 use super::events::{Event, EventLog, Observer};
 use super::extend::Change;
-use super::learner::{Learner, Parts, Student};
+use super::feed::resident::ResidentImages;
+use super::leave::metrics;
+use super::leave::receipt::{Facts, Receipt};
 use super::owner::Owner;
-use super::receipt::{Facts, Receipt};
-use super::resident::ResidentImages;
 use super::shield::Shield;
 use super::state_file::{RunState, StatusFile};
-use super::{Run, Setup, metrics};
+use super::step::learner::{Learner, Parts, Student};
+use super::{Run, Setup};
 use crate::checkpoint::{CHECKPOINT_VERSION, Checkpoint, Data, State, Store, Sums};
 use crate::error::{Error, Result};
 use crate::files::io;
 use crate::plan::{Plan, PlannedData, PlannedTeacher, Residence};
 use crate::recipe::Recipe;
-use attar_exec::Network;
 
 /// Version of this program as receipts state it.
 pub(crate) const PROGRAM: &str = concat!("attar ", env!("CARGO_PKG_VERSION"));

@@ -3,8 +3,9 @@
 //!
 //! What was rolled back is part of the checkpoint, so that a run that is killed after it goes on with the same bits.
 
+use super::Run;
 use super::events::{Event, EventLog};
-use super::{Run, metrics};
+use super::leave::metrics;
 use crate::checkpoint::{Checkpoint, Exact, Rollback};
 use crate::error::{Error, Result};
 use crate::recipe::OnDivergence;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::metrics::Row;
+use super::leave::metrics::Row;
 use super::teacher_check::TeacherCheck;
 use crate::error::{Error, Result};
 use crate::files::io;

@@ -3,35 +3,21 @@
 //! [`start`] makes a run directory, [`resume`] goes on in one. Same plan, machine and thread count, same bits, whether or
 //! not the program was killed on the way.
 
-mod accumulate;
 mod begin;
 pub mod bench;
 mod directory;
 mod divergence;
-mod evaluate;
 mod events;
 mod extend;
-mod finish;
-mod frozen;
-mod judge;
-mod learner;
+mod feed;
 mod leave;
-mod metrics;
 mod owner;
-mod passes;
 mod patience;
-mod prefetch;
-mod receipt;
-mod reference;
-mod resident;
-mod robustness;
 mod shield;
-mod split;
 mod state_file;
 mod step;
 mod teacher_check;
 mod train;
-mod views;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,20 +33,19 @@ use crate::recipe::Recipe;
 
 pub(crate) use begin::{PROGRAM, pool};
 pub use directory::{free, has_checkpoint};
-pub(crate) use evaluate::input;
 pub use events::{Event, LOG_EVERY, Observer, Silent};
-pub use judge::{TeacherMeasures, TestMeasures};
-pub use metrics::Row;
+pub(crate) use feed::prefetch::{How, Prefetch, batches};
+pub use leave::judge::{TeacherMeasures, TestMeasures};
+pub use leave::metrics::Row;
+pub use leave::receipt::{RECEIPT_VERSION, Receipt, Sizes, TeacherReceipt};
 pub(crate) use owner::Owner;
-pub(crate) use prefetch::{How, Prefetch, batches};
-pub use receipt::{RECEIPT_VERSION, Receipt, Sizes, TeacherReceipt};
-pub use split::{Part, Split};
 pub use state_file::{RunState, STATUS_VERSION};
+pub use step::split::{Part, Split};
 pub use teacher_check::{CheckedOn, TeacherCheck};
 
 use events::EventLog;
-use learner::Learner;
-use resident::ResidentImages;
+use feed::resident::ResidentImages;
+use step::learner::Learner;
 
 /// Carries out a plan in a new run directory, or in that of a run which never made a checkpoint.
 ///
@@ -90,7 +75,7 @@ pub fn resume(plan: Plan, directory: &Path, observer: &mut dyn Observer) -> Resu
 /// # Errors
 /// A run that is finished, or has no checkpoint; another process that works on it; data or teachers that have changed.
 pub fn leave(plan: Plan, directory: &Path, place: &Path, observer: &mut dyn Observer) -> Result<Card> {
-    leave::leave(plan, directory, place, observer)
+    leave::unfinished::leave(plan, directory, place, observer)
 }
 
 /// What a run is told once and never changes.
@@ -107,7 +92,7 @@ struct Setup {
     /// Prepares batches; the network computes in another pool.
     loaders: Arc<ThreadPool>,
     /// What the card and the receipt say beside the numbers.
-    facts: receipt::Facts,
+    facts: leave::receipt::Facts,
 }
 
 impl Setup {

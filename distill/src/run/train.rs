@@ -5,20 +5,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use attar_data::{Dataset, Pipeline, balanced_order, epoch_order};
+use attar_exec::Network;
 use candle_core::Tensor;
 
 use super::Run;
-use super::evaluate::{Evaluation, Scores};
 use super::events::Event;
-use super::metrics::{self, Row};
-use super::prefetch::{How, Prefetch, batches};
-use super::resident::ResidentImages;
+use super::feed::evaluate::{Evaluation, Scores};
+use super::feed::prefetch::{How, Prefetch, batches};
+use super::feed::resident::ResidentImages;
+use super::leave::metrics::{self, Row};
 use super::step::{Outcome, Position};
 use crate::checkpoint::{Best, Checkpoint, Exact, Sums};
 use crate::error::Result;
 use crate::measures::percent;
 use crate::recipe::Sampling;
-use attar_exec::Network;
 
 /// Where the batches of an epoch come from.
 enum Feed {

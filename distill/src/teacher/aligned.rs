@@ -1,11 +1,11 @@
 //! A teacher whose logits are put into the order of the data's classes, those of other classes dropped.
 
+use attar_exec::Outputs;
 use attar_models::NodeId;
 use candle_core::{Device, Tensor};
 
 use super::{Question, Teacher};
 use crate::error::Result;
-use attar_exec::Outputs;
 
 /// A teacher, and which of its logits are the data's classes.
 pub(crate) struct Aligned {

@@ -5,12 +5,12 @@ mod onnx;
 mod stored;
 mod zoo;
 
+use attar_exec::Outputs;
 use attar_models::op::{Flatten, Linear};
 use attar_models::{Graph, NodeId};
 use candle_core::Tensor;
 
 use crate::error::{Error, Result};
-use attar_exec::Outputs;
 
 pub(crate) use aligned::Aligned;
 pub use onnx::{Answer, Answers, OnnxRequest, OnnxTeacher, OpenOnnx};

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::path::Path;
 
+use attar_exec::Outputs;
 use attar_models::NodeId;
 use candle_core::{Device, Tensor};
 
 use super::{Question, Teacher};
 use crate::error::{Error, Result};
-use attar_exec::Outputs;
 
 /// Answers `n` preprocessed images `[n, C, H, W]` with logits `[n, K]`, or says what went wrong.
 pub type Answer = Box<dyn FnMut(&[f32], usize) -> std::result::Result<Vec<f32>, String> + Send>;

@@ -1,12 +1,12 @@
 //! Stored answers as a teacher: nothing runs, and only training images in the plain view are known.
 
+use attar_exec::Outputs;
 use attar_models::NodeId;
 use candle_core::Tensor;
 
 use super::{Question, Teacher};
 use crate::error::{Error, Result};
 use crate::labels::Store;
-use attar_exec::Outputs;
 
 impl Teacher for Store {
     fn outputs(&mut self, question: &Question<'_>, _: &[NodeId]) -> Result<Outputs> {

@@ -1,5 +1,7 @@
 //! A network of the zoo as a teacher.
 
+use attar_exec::Precision;
+use attar_exec::{Network, Outputs};
 use attar_models::{Graph, NodeId, Op, Weights};
 use candle_core::{Device, Tensor};
 use rand::SeedableRng;
@@ -8,8 +10,6 @@ use rand_chacha::ChaCha8Rng;
 use super::{Question, Teacher};
 use crate::error::Result;
 use crate::recipe::TeacherNorm;
-use attar_exec::Precision;
-use attar_exec::{Network, Outputs};
 
 /// A zoo network with its weights.
 #[derive(Debug)]

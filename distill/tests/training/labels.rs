@@ -1,6 +1,6 @@
 //! Stored answers teach as the teacher does, and only where they answer the question that is asked.
 
-use attar_distill::labels;
+use attar_distill::labelling;
 use attar_distill::run::Receipt;
 
 use crate::scene::Scene;
@@ -13,8 +13,9 @@ fn stored_answers_teach_as_the_teacher_does() {
     let scene = Scene::new();
     scene.write_kd();
     let store = scene.root().join("labels");
-    let write =
-        |epochs, overrides: &[&str]| labels::write(scene.plan("kd", overrides).unwrap(), &store, epochs, None, |_| ());
+    let write = |epochs, overrides: &[&str]| {
+        labelling::write(scene.plan("kd", overrides).unwrap(), &store, epochs, None, |_| ())
+    };
     assert_eq!(write(2, &[]).unwrap().epochs.len(), 2);
     let first = std::fs::read(store.join("epoch-0001.labels")).unwrap();
     assert_eq!(write(4, &[]).unwrap().epochs.len(), 4, "goes on where it stopped");
@@ -38,7 +39,7 @@ fn answers_to_another_question_are_refused() {
     let scene = Scene::new();
     scene.write_kd();
     let store = scene.root().join("labels");
-    labels::write(scene.plan("kd", &[]).unwrap(), &store, 1, Some(2), |_| ()).unwrap();
+    labelling::write(scene.plan("kd", &[]).unwrap(), &store, 1, Some(2), |_| ()).unwrap();
     let stored = "teachers.big.from={ kind = \"stored\", path = \"labels\" }";
     let wrong = |overrides: &[&str]| scene.plan("kd", &[&[stored], overrides].concat()).unwrap_err().to_string();
     assert!(wrong(&[]).contains("holds 1 epochs, the recipe trains for 4"), "{}", wrong(&[]));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use attar_distill::recipe::TeacherSource;
 use attar_distill::run::{self, Event, Observer};
-use attar_distill::{Params, Plan, PlanOptions, Recipe, labels};
+use attar_distill::{Params, Plan, PlanOptions, Recipe, labelling};
 use attar_formats::read;
 use attar_models::Weights;
 use candle_core::Device;
@@ -94,7 +94,7 @@ fn every_scheme_trains() {
     assert!(paths.len() >= 11, "{paths:?}");
     let store = scene.root().join("labels");
     let asked = Plan::new(small(&scene, &recipes.join("compare/kd.toml"), &[]), PlanOptions::default()).unwrap();
-    labels::write(asked, &store, 1, None, |_| ()).unwrap();
+    labelling::write(asked, &store, 1, None, |_| ()).unwrap();
     for path in paths {
         let mut recipe = small(&scene, &path, &[]);
         for teacher in &mut recipe.teachers {

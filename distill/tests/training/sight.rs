@@ -1,6 +1,6 @@
 //! A teacher whose card says another input size sees the student's crops in its own way, wherever it is asked.
 
-use attar_distill::labels;
+use attar_distill::labelling;
 
 use crate::scene::{STUDENT, Scene};
 
@@ -53,7 +53,7 @@ fn its_stored_answers_teach_as_it_does() {
     let (scene, _) = scene();
     scene.write_kd();
     let store = scene.root().join("labels");
-    let written = labels::write(scene.plan("kd", &[FROM_LARGE]).unwrap(), &store, 4, None, |_| ()).unwrap();
+    let written = labelling::write(scene.plan("kd", &[FROM_LARGE]).unwrap(), &store, 4, None, |_| ()).unwrap();
     assert!(written.teacher_preprocessing.is_some_and(|how| how.resize.is_some()));
     let alone = ["losses.gkd.weight=1.0", "losses.gkd.loss.gate=none", "losses.ce.weight=0.0", "train.epochs=2"];
     let stored = "teachers.big.from={ kind = \"stored\", path = \"labels\" }";

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use attar_distill::labels;
+use attar_distill::labelling;
 use attar_distill::run::{self, CheckedOn, Receipt, Silent};
 use attar_distill::teacher::{Answers, OnnxRequest, OnnxTeacher};
 use attar_distill::{Error, Plan, PlanOptions, Result};
@@ -141,7 +141,7 @@ fn a_store_answers_the_pictures_that_it_was_asked_about() {
     let scene = scene();
     let store = scene.root().join("labels");
     let good = "teachers.big.from.path=runs/good";
-    let written = labels::write(strict(&scene, "kd", &[good]).unwrap(), &store, 1, None, |_| ()).unwrap();
+    let written = labelling::write(strict(&scene, "kd", &[good]).unwrap(), &store, 1, None, |_| ()).unwrap();
     assert_eq!(written.classes.unwrap(), ["top", "middle", "bottom"]);
     let stored = "teachers.big.from={ kind = \"stored\", path = \"labels\" }";
     let overrides = [&KD[..], &["train.epochs=1", stored]].concat();
@@ -154,10 +154,10 @@ fn a_store_answers_the_pictures_that_it_was_asked_about() {
     std::fs::write(store.join("store.json"), unnamed.join("\n")).unwrap();
     let plan = strict(&scene, "kd", &overrides).unwrap();
     assert!(plan.notes().any(|note| note.contains("WARNING") && note.contains("--stamp")));
-    let stamped = labels::stamp(strict(&scene, "kd", &[good]).unwrap(), &store).unwrap();
+    let stamped = labelling::stamp(strict(&scene, "kd", &[good]).unwrap(), &store).unwrap();
     assert!(stamped.asked > 32, "{stamped:?}");
     assert!(!strict(&scene, "kd", &overrides).unwrap().notes().any(|note| note.contains("WARNING")));
-    assert_eq!(labels::stamp(strict(&scene, "kd", &[good]).unwrap(), &store).unwrap().asked, 0);
+    assert_eq!(labelling::stamp(strict(&scene, "kd", &[good]).unwrap(), &store).unwrap().asked, 0);
 
     // Other pictures under the same labels, with the teacher and without.
     change_a_pixel(&scene.root().join("data"));

@@ -136,7 +136,7 @@ pub(super) fn make(data: &Source, wishes: &Wishes) -> Result<Made> {
         let known: Vec<&str> = zoo::catalog().iter().map(|entry| entry.name).collect();
         return Err(Error::unknown("network", student, &known).into());
     };
-    if wishes.width.is_some() && !network.options.contains(&"width") {
+    if wishes.width.is_some() && !network.has("width") {
         bail!("--width: {student} has none\n  hint: mobilenet_v2 has");
     }
     let method = Method::find(wishes.method.as_deref(), wishes.teacher.is_some())?;
@@ -189,10 +189,14 @@ struct Start {
 impl Start {
     fn find(wishes: &Wishes, network: &Entry, size: &Size, classes: usize) -> Self {
         let Some(path) = &wishes.init else { return Self::default() };
-        let stem = size.wants_stem(network).then_some(zoo::Stem::Cifar);
         let [height, width] = size.input;
-        let spec =
-            NetworkSpec { width: wishes.width, stem, ..NetworkSpec::new(network.name, classes, [3, height, width]) };
+        let mut spec = NetworkSpec::new(network.name, classes, [3, height, width]);
+        if size.wants_stem(network) {
+            spec.options.set("stem", zoo::Stem::Cifar);
+        }
+        if let Some(width) = wishes.width {
+            spec.options.set("width", width);
+        }
         let own = weights::classes(path, &spec);
         let (init, why) = match own {
             Some(own) if own != classes => (

@@ -8,6 +8,11 @@ mod batches;
 use std::time::{Duration, Instant};
 
 use attar_data::Batch;
+use attar_exec::Network;
+use attar_exec::Params;
+use attar_exec::Precision;
+use attar_exec::network::profile::{Profile, profiled};
+use attar_exec::optim::OptimiserSpec;
 use attar_formats::Preprocessing;
 use attar_models::zoo::{self, NetworkSpec};
 use attar_models::{Graph, Weights, generated};
@@ -15,9 +20,9 @@ use candle_core::Device;
 use rayon::ThreadPool;
 
 use super::begin::pool;
-use super::learner::{Learner, Parts, RunningTeacher, taps_of};
-use super::split::{Split, Stopwatch};
 use super::step::Position;
+use super::step::learner::{Learner, Parts, RunningTeacher, taps_of};
+use super::step::split::{Split, Stopwatch};
 use crate::error::{Error, Result};
 use crate::losses::LossSpec;
 use crate::losses::channel::ChannelSpec;
@@ -27,11 +32,6 @@ use crate::losses::logits::Wrong;
 use crate::plan::{Cast, PlannedLoss, Source, available_threads};
 use crate::recipe::{LossSection, OnDivergence, TeacherNorm, TrainSection, Update};
 use crate::teacher::ZooTeacher;
-use attar_exec::Network;
-use attar_exec::Params;
-use attar_exec::Precision;
-use attar_exec::network::profile::{Profile, profiled};
-use attar_exec::optim::OptimiserSpec;
 
 pub use batches::{generate, save};
 

@@ -2,6 +2,9 @@
 
 use std::sync::OnceLock;
 
+use attar_exec::Network;
+use attar_exec::Params;
+use attar_exec::Precision;
 use attar_models::zoo::{NetworkSpec, build};
 use attar_models::{Graph, Weights};
 use candle_core::Device;
@@ -10,11 +13,8 @@ use super::*;
 use crate::losses::{Teachers, catalog};
 use crate::plan::{Cast, CastTeacher, PlannedLoss, Source};
 use crate::recipe::{PLAIN, Recipe, TeacherNorm};
-use crate::run::learner::{Parts, RunningTeacher, taps_of};
+use crate::run::step::learner::{Parts, RunningTeacher, taps_of};
 use crate::teacher::ZooTeacher;
-use attar_exec::Network;
-use attar_exec::Params;
-use attar_exec::Precision;
 
 /// Classes, and edge of the images.
 const CLASSES: usize = 4;

@@ -1,6 +1,9 @@
 //! The gradients of a whole step, student and connectors together, against finite differences of its loss.
 
 use attar_data::Pipeline;
+use attar_exec::Network;
+use attar_exec::Params;
+use attar_exec::Precision;
 use attar_models::zoo::{NetworkSpec, build};
 
 use attar_models::{Graph, generated};
@@ -12,12 +15,9 @@ mod many;
 use super::*;
 use crate::plan::{Cast, CastTeacher, PlannedLoss, PlannedView, Source};
 use crate::recipe::{PLAIN, Recipe, TeacherNorm, Update};
-use crate::run::learner::{Parts, RunningTeacher, Student, taps_of};
-use crate::run::views::Look;
+use crate::run::step::learner::{Parts, RunningTeacher, Student, taps_of};
+use crate::run::step::views::Look;
 use crate::teacher::ZooTeacher;
-use attar_exec::Network;
-use attar_exec::Params;
-use attar_exec::Precision;
 
 const LOSSES: [(&str, &str, &str); 3] = [
     ("ce", "1.0", r#"{ kind = "cross-entropy", label_smoothing = 0.1 }"#),

@@ -10,10 +10,10 @@ use attar_data::{Dataset, hold_out};
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::evaluate::Evaluation;
 use super::events::Event;
-use super::learner::{RunningTeacher, Worth};
-use super::prefetch::batches;
+use super::feed::evaluate::Evaluation;
+use super::feed::prefetch::batches;
+use super::step::learner::{RunningTeacher, Worth};
 use super::{Run, Setup};
 use crate::checkpoint::Exact;
 use crate::error::{Error, Result};

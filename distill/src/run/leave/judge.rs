@@ -1,0 +1,113 @@
+//! The exported weights judged on the test images, beside the teachers that they learned from.
+
+use std::collections::BTreeMap;
+
+use attar_data::Batch;
+use attar_formats::Preprocessing;
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::measures::{Comparison, Likeness, Measures, Tally};
+use crate::recipe::Which;
+use crate::run::step::learner::RunningTeacher;
+use crate::teacher::Question;
+
+/// `measures` of `receipt.json`: what the exported weights are worth on the test images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TestMeasures {
+    /// Which weights: those that leave the run.
+    pub weights: Which,
+    /// The student against the labels.
+    pub student: Measures,
+    /// Name of its worst class.
+    pub worst_class: String,
+    /// The teachers on the same images, by name; those whose answers are stored are not asked.
+    pub teachers: BTreeMap<String, TeacherMeasures>,
+    /// Accuracy under the recipe's attacks by their names, in percent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub robustness: BTreeMap<String, f64>,
+}
+
+/// A teacher on the test images, as it answered the student: with its own preprocessing and the statistics that the recipe gives
+/// its norms.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TeacherMeasures {
+    /// Its accuracy, in percent.
+    pub top1: f64,
+    /// Its mean negative log-likelihood of the labels.
+    pub nll: f64,
+    /// Its expected calibration error, 0 to 1.
+    pub ece: f64,
+    /// How far the student has become like it.
+    #[serde(flatten)]
+    pub likeness: Likeness,
+}
+
+/// Gathers [`TestMeasures`] batch by batch.
+pub(in crate::run) struct Judge {
+    student: Tally,
+    teachers: Vec<(Tally, Comparison)>,
+}
+
+impl Judge {
+    /// For so many classes and teachers.
+    pub(in crate::run) fn new(classes: usize, teachers: usize) -> Self {
+        let tally = Tally::new(classes);
+        Self { teachers: vec![(tally.clone(), Comparison::default()); teachers], student: tally }
+    }
+
+    /// Takes the student's answers to a batch, row by row, and asks the teachers. `input` (`[N, C, H, W]`) is the batch as the
+    /// student saw it; `own` makes it for a teacher that takes another preprocessing, of the images' indices.
+    pub(in crate::run) fn add(
+        &mut self,
+        batch: &Batch,
+        input: &Tensor,
+        rows: &[Vec<f32>],
+        teachers: &mut [RunningTeacher],
+        own: &dyn Fn(&Preprocessing, &[u32]) -> Result<Tensor>,
+    ) -> Result<()> {
+        let labels = &batch.labels;
+        rows.iter().zip(labels).try_for_each(|(row, label)| self.student.add(row, *label))?;
+        for ((tally, comparison), teacher) in self.teachers.iter_mut().zip(teachers) {
+            if teacher.teacher.only_samples() || teacher.worth.is_none() {
+                continue; // stored answers know no test images, and logits of other classes are not compared
+            }
+            let pixels = match teacher.sight.own() {
+                None => input.clone(),
+                Some(taken) => own(&taken.preprocessing, &batch.ids)?,
+            };
+            let question = Question { pixels: &pixels, samples: None };
+            let answers = teacher.outputs(&question, &[])?.logits.to_vec2::<f32>()?;
+            let named = |error| match error {
+                Error::Answer { problem } => {
+                    Error::Answer { problem: format!("teacher `{}`: {problem}", teacher.name) }
+                }
+                other => other,
+            };
+            for ((answer, row), label) in answers.iter().zip(rows).zip(labels) {
+                tally.add(answer, *label).map_err(named)?;
+                comparison.add(row, answer).map_err(named)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What it all comes to. Classes and teachers are called by their names.
+    pub(in crate::run) fn measures(
+        &self,
+        weights: Which,
+        classes: &[String],
+        teachers: &[RunningTeacher],
+    ) -> Result<TestMeasures> {
+        let nothing = || Error::Answer { problem: "there are none: no test images".to_owned() };
+        let student = self.student.measures().ok_or_else(nothing)?;
+        let of = |((tally, comparison), teacher): (&(Tally, Comparison), &RunningTeacher)| {
+            let Measures { top1, nll, ece, .. } = tally.measures()?;
+            Some((teacher.name.clone(), TeacherMeasures { top1, nll, ece, likeness: comparison.likeness()? }))
+        };
+        let teachers = self.teachers.iter().zip(teachers).filter_map(of).collect();
+        let worst_class = classes.get(student.worst_class).cloned().unwrap_or_default();
+        Ok(TestMeasures { weights, student, worst_class, teachers, robustness: BTreeMap::new() })
+    }
+}
