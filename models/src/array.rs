@@ -230,7 +230,11 @@ mod tests {
         assert_eq!(all.each_ref().map(Elements::type_name), Elements::TYPES);
         for elements in all {
             let mut bytes = Vec::new();
-            elements.le_bytes(|block| Ok::<_, ()>(bytes.extend(block))).unwrap();
+            let mut keep = |block: &[u8]| {
+                bytes.extend(block);
+                Ok::<_, ()>(())
+            };
+            elements.le_bytes(&mut keep).unwrap();
             assert_eq!(bytes.len(), elements.len() * elements.width());
             assert_eq!(Elements::from_le_bytes(elements.type_name(), &bytes).as_ref(), Some(&elements));
             let mut array = Array::of_elements(vec![elements.len()], elements.clone()).unwrap();

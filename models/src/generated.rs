@@ -104,7 +104,7 @@ mod tests {
             ("bn1.running_var", [0x3FB7E31A, 0x3F82E00E]),
             ("fc.bias", [0xBDABE287, 0xBDC610AF]),
         ] {
-            assert_eq!(ends(&weights.get(name).unwrap().f32().unwrap()), bits, "{name}");
+            assert_eq!(ends(weights.get(name).unwrap().f32().unwrap()), bits, "{name}");
         }
         assert_eq!(ends(&input([2, 3, 2, 2], 7)), [0x3F259874, 0x3F0B3F8E]);
     }

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use attar_data::Image;
 use attar_formats::write;
 use attar_models::generated;
 use attar_models::zoo::{self, NetworkSpec, Stem};
+use attar_pixels::Image;
 
 use crate::support::program::attar;
 

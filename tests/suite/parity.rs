@@ -11,13 +11,12 @@ use std::path::Path;
 
 use attar_data::{Dataset, Source, eval_batch};
 use attar_distill::Network;
-use attar_formats::Preprocessing;
-use attar_formats::card::{Interpolation, Resize, ResizeTo};
 use attar_infer::engine::{self, EngineKind, EngineSpec};
 use attar_models::fold::fold_batch_norm;
 use attar_models::op::BatchNorm2d;
 use attar_models::zoo::{NetworkSpec, Shortcut, Stem, build, catalog};
 use attar_models::{Graph, Op, Weights, generated};
+use attar_pixels::{Interpolation, Preprocessing, Resize, ResizeTo};
 use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;

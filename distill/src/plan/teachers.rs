@@ -7,9 +7,10 @@ use attar_exec::Precision;
 use attar_formats::classes::Alignment;
 use attar_formats::hash::file_sha256;
 use attar_formats::rename::Head;
-use attar_formats::{Card, Preprocessing, files};
+use attar_formats::{Card, files};
 use attar_models::zoo::{self, NetworkSpec};
 use attar_models::{Graph, NodeId, Weights};
+use attar_pixels::Preprocessing;
 use candle_core::Device;
 
 use super::asked_again;

@@ -24,8 +24,8 @@ use attar_data::{Augment, Source};
 use attar_exec::DeviceChoice;
 use attar_exec::Precision;
 use attar_exec::optim::OptimiserSpec;
-use attar_formats::Preprocessing;
 use attar_models::zoo::{NetworkSpec, Options};
+use attar_pixels::Preprocessing;
 use serde::{Deserialize, Serialize};
 
 use crate::knots::Knots;

@@ -4,7 +4,8 @@ mod manifest;
 
 use std::path::{Path, PathBuf};
 
-use attar_formats::{Card, Preprocessing};
+use attar_formats::Card;
+use attar_pixels::Preprocessing;
 use serde_json::Value;
 
 use crate::error::{Error, Result};

@@ -16,17 +16,17 @@ use anyhow::{Context, Result, bail};
 use attar_data::Source;
 use attar_data::measure::Levels;
 use attar_distill::{Plan, Recipe};
-use attar_formats::Preprocessing;
 use attar_models::Error;
 use attar_models::zoo::{self, Entry, NetworkSpec};
-
-use super::print;
-use crate::source::source;
+use attar_pixels::Preprocessing;
 use choice::{Pace, Size};
 use images::Images;
 use method::Method;
 use teacher::Teacher;
 use write::Chosen;
+
+use super::print;
+use crate::source::source;
 
 /// Mean and deviation of ImageNet's training images, as torchvision writes them.
 const IMAGENET: [[f64; 3]; 2] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
@@ -239,7 +239,7 @@ fn levels(wishes: &Wishes, images: &Images, size: &Size, channels: usize, start:
 
 /// Resize and crop; mean and deviation do not matter.
 fn preprocessing(size: &Size, channels: usize) -> Preprocessing {
-    use attar_formats::card::{Interpolation, Resize, ResizeTo};
+    use attar_pixels::{Interpolation, Resize, ResizeTo};
     let resize =
         size.resize.map(|edge| Resize { to: ResizeTo::ShorterEdge(edge), interpolation: Interpolation::Bilinear });
     Preprocessing {

@@ -13,9 +13,9 @@ use attar_exec::Params;
 use attar_exec::Precision;
 use attar_exec::network::profile::{Profile, profiled};
 use attar_exec::optim::OptimiserSpec;
-use attar_formats::Preprocessing;
 use attar_models::zoo::{self, NetworkSpec};
 use attar_models::{Graph, Weights, generated};
+use attar_pixels::Preprocessing;
 use candle_core::Device;
 use rayon::ThreadPool;
 

@@ -4,7 +4,8 @@ use attar_data::eval_batch;
 use attar_exec::Network;
 use attar_formats::hash::file_sha256;
 use attar_formats::reference::Split;
-use attar_formats::{Preprocessing, write};
+use attar_formats::write;
+use attar_pixels::Preprocessing;
 use serde::Serialize;
 
 use crate::batch::input;

@@ -6,15 +6,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use attar_data::{Batch, Image, preprocess};
+use attar_data::Batch;
 use attar_formats::reference::{Answer, FULL_LOGITS, GoldenKind, Goldens, Predictions, Split, TOP};
+use attar_measures::{log_sum_exp, top};
+use attar_pixels::{Image, preprocess};
 use candle_core::{Device, Tensor};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::error::Result;
 use crate::files::io;
-use crate::measures::log_sum_exp;
 use crate::plan::PlannedData;
 use crate::run::feed::evaluate::{Evaluation, Scores};
 
@@ -47,8 +48,9 @@ pub(in crate::run) fn golden_synthetic(
 ) -> Result<()> {
     let like = data.train.image(0)?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let images = (0..GOLDENS).map(|i| noise(&like, 1 << (i % 4), &mut rng)).collect::<attar_data::Result<Vec<_>>>()?;
-    let encoded = images.iter().map(Image::to_png).collect::<attar_data::Result<Vec<_>>>()?;
+    let images =
+        (0..GOLDENS).map(|i| noise(&like, 1 << (i % 4), &mut rng)).collect::<attar_pixels::Result<Vec<_>>>()?;
+    let encoded = images.iter().map(Image::to_png).collect::<attar_pixels::Result<Vec<_>>>()?;
     write_golden(
         &directory.join("golden-synthetic.safetensors"),
         GoldenKind::Synthetic,
@@ -61,7 +63,7 @@ pub(in crate::run) fn golden_synthetic(
 }
 
 /// Noise in square patches of `patch` pixels, with the size and channels of `like`.
-fn noise(like: &Image, patch: usize, rng: &mut ChaCha8Rng) -> attar_data::Result<Image> {
+fn noise(like: &Image, patch: usize, rng: &mut ChaCha8Rng) -> attar_pixels::Result<Image> {
     let (width, height, channels) = (like.width() as usize, like.height() as usize, usize::from(like.channels()));
     let across = width.div_ceil(patch);
     let mut patches = vec![0; across * height.div_ceil(patch) * channels];
@@ -144,10 +146,7 @@ impl Answers {
 
 /// What is kept of the logits of an image.
 fn answer(pixels_sha256: [u8; 32], label: u32, split: Split, row: &[f32]) -> Answer {
-    let mut order: Vec<u32> = (0..row.len() as u32).collect();
-    order.sort_by(|a, b| row[*b as usize].total_cmp(&row[*a as usize]).then(a.cmp(b)));
-    order.truncate(TOP);
-    let top = order.into_iter().map(|class| (class, row[class as usize])).collect();
+    let top = top(row, TOP, f32::total_cmp).into_iter().map(|class| (class as u32, row[class])).collect();
     let logits = (row.len() <= FULL_LOGITS).then(|| row.to_vec());
     Answer { pixels_sha256, label, split, top, log_sum_exp: log_sum_exp(row) as f32, logits }
 }

@@ -6,8 +6,9 @@ use attar_exec::Network;
 use attar_exec::Params;
 use attar_exec::Precision;
 use attar_exec::optim::{Ema, Optimiser};
-use attar_formats::{Preprocessing, checkpoint};
+use attar_formats::checkpoint;
 use attar_models::{Graph, NodeId, Weights};
+use attar_pixels::Preprocessing;
 use candle_core::{Device, Tensor};
 
 use crate::arrays::{to_tensors, to_weights};

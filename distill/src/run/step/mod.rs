@@ -14,10 +14,10 @@ use std::collections::BTreeMap;
 
 use attar_data::{Batch, Pipeline};
 use attar_exec::optim::{Rates, clip_global_norm};
+use attar_measures::argmax;
 use candle_core::Tensor;
 
 use crate::error::{Error, Result};
-use crate::measures::argmax;
 use crate::recipe::Update;
 use crate::run::feed::resident::ResidentImages;
 use crate::run::step::learner::Learner;
