@@ -4,7 +4,7 @@
 
 use attar_data::{Augment, Source};
 use attar_distill::knots::Knots;
-use attar_distill::losses::{LossSpec, Site};
+use attar_distill::losses::{LossSpec, BuildContext};
 use attar_distill::optim::OptimiserSpec;
 use attar_formats::Preprocessing;
 use attar_models::Graph;
@@ -63,7 +63,7 @@ fn fits(recipe: &Value, classes: i64, size: i64, channels: [usize; 4]) {
     let teacher = [network(&recipe["teachers"][0]["from"]["network"], classes, size)];
     for name in ["ce", "cd", "gkd"] {
         let taps = get::<LossSpec>(&loss(recipe, name)["loss"])
-            .build(&Site { name, student: &student, teachers: &teacher, logits: &[], samples: 1, seed: 0 })
+            .build(&BuildContext { name, student: &student, teachers: &teacher, logits: &[], samples: 1, seed: 0 })
             .unwrap()
             .taps();
         if name != "cd" {

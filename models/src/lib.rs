@@ -8,10 +8,12 @@ pub mod fold;
 pub mod generated;
 pub mod graph;
 pub mod op;
+pub mod outline;
 pub mod weights;
 pub mod zoo;
 
 pub use error::{Error, Result, edit_distance, nearest};
 pub use graph::{GRAPH_VERSION, Graph, GraphBuilder, Node, NodeId};
 pub use op::{Activation, Op, Param, Role};
+pub use outline::{Outline, Value, ValueKind};
 pub use weights::{Array, Weights};

@@ -52,7 +52,7 @@ pub fn write(
         while manifest.epochs.len() < epochs {
             let epoch = manifest.epochs.len() + 1;
             let order: Vec<u32> = (0..data.train.len() as u32).collect();
-            let pipelines = vec![(teacher.sight.pipeline(&data.pipeline), recipe.seed)];
+            let pipelines = vec![(teacher.input.pipeline(&data.pipeline), recipe.seed)];
             let parts = batches(&order, recipe.train.batch);
             let count = parts.len();
             let how = How::Train { pipelines, epoch: epoch as u64 };
@@ -113,7 +113,7 @@ fn begin(
         network: teacher.graph.name().to_owned(),
         weights_sha256: teacher.weights_sha256.clone(),
         from,
-        teacher_preprocessing: teacher.sight.own().map(|own| own.preprocessing.clone()),
+        teacher_preprocessing: teacher.input.own().map(|own| own.preprocessing.clone()),
         asked,
         classes: Some(data.classes().to_vec()),
         images_sha256: Some(data.images_sha256()?),

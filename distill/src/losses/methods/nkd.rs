@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::losses::parts::logits::{STANDARDISE, Standardise, at_label, beside_label, cross, several_classes, trust};
 use crate::losses::parts::softmax::soften;
-use crate::losses::{Basis, Entry, Idle, Loss, Site, Spec, Step, Teachers, changed, log_softmax, setting};
+use crate::losses::{Basis, Entry, Idle, Loss, BuildContext, Spec, Step, Teachers, changed, log_softmax, setting};
 
 /// Settings of [`nkd`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -88,11 +88,11 @@ impl Spec for NkdSpec {
         }
     }
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
-        site.positive("temperature", self.temperature)?;
-        site.at_least_zero("gamma", self.gamma)?;
-        self.standardise.check(site)?;
-        several_classes(site)?;
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
+        context.positive("temperature", self.temperature)?;
+        context.at_least_zero("gamma", self.gamma)?;
+        self.standardise.check(context)?;
+        several_classes(context)?;
         Ok(Box::new(Nkd { spec: self.clone() }))
     }
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::losses::parts::maps::rows;
 use crate::losses::parts::pairs::{self, Pairs};
-use crate::losses::{Basis, Entry, Loss, Site, Spec, Step, Taps, Teachers, setting};
+use crate::losses::{Basis, Entry, Loss, BuildContext, Spec, Step, Taps, Teachers, setting};
 
 /// Settings of [`pkt`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,8 +61,8 @@ impl Spec for PktSpec {
         settings: &[setting("pairs", pairs::VALUES, Some("penultimate"), "which features follow which")],
     };
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
-        Ok(Box::new(Pkt { taps: self.pairs.taps(site, |_| Ok(None))? }))
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
+        Ok(Box::new(Pkt { taps: self.pairs.taps(context, |_| Ok(None))? }))
     }
 }
 

@@ -13,7 +13,7 @@ use candle_core::{D, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::losses::{Basis, Entry, Loss, Site, Spec, Step, Teachers, log_softmax, setting};
+use crate::losses::{Basis, Entry, Loss, BuildContext, Spec, Step, Teachers, log_softmax, setting};
 
 /// Settings of [`pld`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -85,9 +85,9 @@ impl Spec for PldSpec {
         )],
     };
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
-        site.positive("temperature", self.temperature)?;
-        site.same_classes()?;
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
+        context.positive("temperature", self.temperature)?;
+        context.same_classes()?;
         Ok(Box::new(Pld { temperature: self.temperature }))
     }
 }

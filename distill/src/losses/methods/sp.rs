@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::losses::parts::differentiable::mean_squared;
 use crate::losses::parts::maps::{rows, unit_rows};
 use crate::losses::parts::pairs::{self, Pairs};
-use crate::losses::{Basis, Entry, Loss, Site, Spec, Step, Taps, Teachers, setting};
+use crate::losses::{Basis, Entry, Loss, BuildContext, Spec, Step, Taps, Teachers, setting};
 
 /// Settings of [`sp`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,8 +50,8 @@ impl Spec for SpSpec {
         settings: &[setting("pairs", pairs::VALUES, Some("last"), "which features follow which")],
     };
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
-        Ok(Box::new(Sp { taps: self.pairs.taps(site, |_| Ok(None))? }))
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
+        Ok(Box::new(Sp { taps: self.pairs.taps(context, |_| Ok(None))? }))
     }
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::losses::parts::logits::{STANDARDISE, Standardise, log_sum_exp};
 use crate::losses::parts::softmax::{Shares, divergence_from};
-use crate::losses::{Basis, Entry, Loss, Site, Spec, Step, Teachers, log_softmax, setting};
+use crate::losses::{Basis, Entry, Loss, BuildContext, Spec, Step, Teachers, log_softmax, setting};
 
 /// Settings of [`ttm`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,10 +64,10 @@ impl Spec for TtmSpec {
         ],
     };
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
-        site.positive("gamma", self.gamma)?;
-        self.standardise.check(site)?;
-        site.same_classes()?;
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
+        context.positive("gamma", self.gamma)?;
+        self.standardise.check(context)?;
+        context.same_classes()?;
         Ok(Box::new(Ttm { spec: self.clone() }))
     }
 }

@@ -73,7 +73,7 @@ impl Judge {
             if teacher.teacher.only_samples() || teacher.worth.is_none() {
                 continue; // stored answers know no test images, and logits of other classes are not compared
             }
-            let pixels = match teacher.sight.own() {
+            let pixels = match teacher.input.own() {
                 None => input.clone(),
                 Some(taken) => own(&taken.preprocessing, &batch.ids)?,
             };

@@ -12,7 +12,7 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
-use crate::plan::{Moves, PlannedLoss, PlannedTeacher, PlannedView, Sight, Source, prefix};
+use crate::plan::{Moves, PlannedLoss, PlannedTeacher, PlannedView, TeacherInput, Source, prefix};
 use crate::recipe::{TrainSection, Update};
 use crate::run::step::split::Stopwatch;
 use crate::teacher::{Question, Teacher};
@@ -84,7 +84,7 @@ impl Student {
 pub(in crate::run) struct RunningTeacher {
     pub(in crate::run) name: String,
     pub(in crate::run) teacher: Box<dyn Teacher>,
-    pub(in crate::run) sight: Sight,
+    pub(in crate::run) input: TeacherInput,
     /// By what it can be judged; nothing where its logits are of other classes than the data's.
     pub(in crate::run) worth: Option<Worth>,
 }
@@ -114,12 +114,12 @@ impl Worth {
 impl RunningTeacher {
     /// A network that sees the student's batches and is not judged.
     pub(in crate::run) fn plain(name: impl Into<String>, teacher: Box<dyn Teacher>) -> Self {
-        Self { name: name.into(), teacher, sight: Sight::Same, worth: None }
+        Self { name: name.into(), teacher, input: TeacherInput::Same, worth: None }
     }
 
-    /// Answers to a batch as its sight has it loaded: the student's, or its own.
+    /// Answers to a batch as its input has it loaded: the student's, or its own.
     pub(in crate::run) fn outputs(&mut self, question: &Question<'_>, taps: &[NodeId]) -> Result<attar_exec::Outputs> {
-        let pixels = self.sight.apply(question.pixels)?;
+        let pixels = self.input.apply(question.pixels)?;
         self.teacher.outputs(&Question { pixels: &pixels, ..*question }, taps)
     }
 
@@ -129,7 +129,7 @@ impl RunningTeacher {
         input: &Tensor,
         slope: &dyn Fn(&Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
-        self.teacher.input_gradient(&self.sight.apply(input)?, slope)
+        self.teacher.input_gradient(&self.input.apply(input)?, slope)
     }
 }
 
@@ -156,9 +156,9 @@ impl Learner {
         }
         let mut running = Vec::with_capacity(teachers.len());
         for (i, teacher) in teachers.into_iter().enumerate() {
-            let (name, sight, worth) = (teacher.name.clone(), teacher.sight.clone(), Worth::of(&teacher));
+            let (name, input, worth) = (teacher.name.clone(), teacher.input.clone(), Worth::of(&teacher));
             let teacher = teacher.start(&taps_of(&losses, Source::Teacher(i)), train.precision, &device)?;
-            running.push(RunningTeacher { name, teacher, sight, worth });
+            running.push(RunningTeacher { name, teacher, input, worth });
         }
         let mut learner = Self {
             optimisers: (0..turns(train, students.len()))

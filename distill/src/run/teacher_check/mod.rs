@@ -196,7 +196,7 @@ fn suspicion(check: &TeacherCheck, classes: usize, worth: &Worth) -> Option<Stri
 
 /// A teacher's answers to images as it is asked in training.
 fn ask(setup: &Setup, teacher: &mut RunningTeacher, images: &Arc<dyn Dataset>) -> Result<Answered> {
-    let own = teacher.sight.own().cloned();
+    let own = teacher.input.own().cloned();
     let mut evaluation = super::train::evaluation(setup, images);
     if let Some(own) = &own {
         evaluation.preprocessing = &own.preprocessing;

@@ -10,7 +10,7 @@ use candle_core::{D, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::losses::Site;
+use crate::losses::BuildContext;
 use crate::losses::catalog::{Setting, setting};
 
 /// The setting of every loss that may stand behind it.
@@ -95,10 +95,10 @@ impl Standardise {
         }
     }
 
-    pub(in crate::losses) fn check(self, site: &Site<'_>) -> Result<()> {
+    pub(in crate::losses) fn check(self, context: &BuildContext<'_>) -> Result<()> {
         match self {
             Self::Switch(_) => Ok(()),
-            Self::By(spread) => site.at_least_zero("standardise.eps", spread.eps),
+            Self::By(spread) => context.at_least_zero("standardise.eps", spread.eps),
         }
     }
 }

@@ -13,7 +13,7 @@ use super::label_mask;
 use crate::error::Result;
 use crate::losses::catalog::{Setting, setting};
 use crate::losses::parts::softmax::Shares;
-use crate::losses::{Idle, Site, changed};
+use crate::losses::{Idle, BuildContext, changed};
 
 /// The settings of every loss that may distrust its teacher.
 pub(in crate::losses) const WRONG: Setting = setting(
@@ -130,11 +130,11 @@ impl Repair {
         idle
     }
 
-    pub(in crate::losses) fn check(&self, site: &Site<'_>) -> Result<()> {
+    pub(in crate::losses) fn check(&self, context: &BuildContext<'_>) -> Result<()> {
         if self.epsilon > 0.0 && self.epsilon < 1.0 {
             return Ok(());
         }
-        Err(site.error("epsilon", format!("{}, expected a share between 0 and 1", self.epsilon)))
+        Err(context.error("epsilon", format!("{}, expected a share between 0 and 1", self.epsilon)))
     }
 }
 

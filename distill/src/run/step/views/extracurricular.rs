@@ -29,7 +29,7 @@ impl Learner {
     ) -> Result<Look> {
         let mut bounds = BTreeMap::from([(None, Bounds::of(&self.preprocessing, &self.device)?)]);
         for i in clean.own.keys() {
-            let own = self.teachers[*i].sight.own().map_or(&self.preprocessing, |own| &own.preprocessing);
+            let own = self.teachers[*i].input.own().map_or(&self.preprocessing, |own| &own.preprocessing);
             bounds.insert(Some(*i), Bounds::of(own, &self.device)?);
         }
         let drawn = (0..candidates).map(|_| candidate(clean, range, &bounds, rng)).collect::<Result<Vec<_>>>()?;

@@ -37,7 +37,7 @@ impl Learner {
     fn has_own(&self, teacher: usize, view: usize) -> bool {
         let asks = |loss: &&PlannedLoss| loss.teachers.contains(&Source::Teacher(teacher));
         let read = view == 0 || self.losses.iter().filter(asks).any(|loss| loss.views.contains(&view));
-        self.teachers[teacher].sight.own().is_some() && read
+        self.teachers[teacher].input.own().is_some() && read
     }
 
     /// How the batches of a step are made where the plain one is made by `plain`, each with the seed of its draws.
@@ -53,7 +53,7 @@ impl Learner {
             };
             match load.teacher {
                 None => (pipeline, seed),
-                Some(i) => (self.teachers[i].sight.pipeline(&pipeline), seed),
+                Some(i) => (self.teachers[i].input.pipeline(&pipeline), seed),
             }
         };
         self.loads().into_iter().map(pipeline).collect()
@@ -77,7 +77,7 @@ impl Learner {
 
     /// What a teacher sees of a view.
     pub(in crate::run) fn seen<'a>(&self, teacher: usize, look: &'a Look) -> Result<&'a Tensor> {
-        match self.teachers[teacher].sight.own() {
+        match self.teachers[teacher].input.own() {
             None => Ok(&look.x),
             Some(_) => look.own.get(&teacher).ok_or_else(|| lost("a teacher's own batch")),
         }
