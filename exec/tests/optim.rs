@@ -223,11 +223,11 @@ fn what_does_not_fit_is_refused_by_name() {
 #[test]
 fn a_bad_setting_is_told_by_its_key() {
     for (text, expected) in [
-        (r#"{"kind":"sgd","momentum":1.0}"#, "train.optimiser.momentum: 1 does not do"),
-        (r#"{"kind":"sgd","nesterov":true}"#, "train.optimiser.nesterov"),
-        (r#"{"kind":"sgd","weight_decay":-1.0}"#, "train.optimiser.weight_decay"),
-        (r#"{"kind":"adamw","betas":[0.9,1.5]}"#, "train.optimiser.betas: 1.5"),
-        (r#"{"kind":"adamw","eps":0.0}"#, "train.optimiser.eps"),
+        (r#"{"kind":"sgd","momentum":1.0}"#, "optimiser: momentum: 1 does not do"),
+        (r#"{"kind":"sgd","nesterov":true}"#, "optimiser: nesterov"),
+        (r#"{"kind":"sgd","weight_decay":-1.0}"#, "optimiser: weight_decay"),
+        (r#"{"kind":"adamw","betas":[0.9,1.5]}"#, "optimiser: betas: 1.5"),
+        (r#"{"kind":"adamw","eps":0.0}"#, "optimiser: eps"),
     ] {
         let message = spec(text).build().unwrap_err().to_string();
         assert!(message.contains(expected), "{message}");

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use attar_models::{Array, Error, Graph, Op, Result, Weights, edit_distance};
+use attar_models::{Array, Error, Graph, Op, Result, Weights};
+use strsim::levenshtein;
 
 use crate::strangers;
 
@@ -272,7 +273,7 @@ fn differences(
 fn nearest_first(names: &[&str], others: &[&str]) -> Vec<String> {
     const COMPARED: usize = 400;
     let distance = |name: &str| {
-        let distances = others.iter().take(COMPARED).map(|other| edit_distance(name, other));
+        let distances = others.iter().take(COMPARED).map(|other| levenshtein(name, other));
         distances.min().unwrap_or(usize::MAX)
     };
     let mut ranked: Vec<(usize, &str)> = names.iter().take(COMPARED).map(|name| (distance(name), *name)).collect();

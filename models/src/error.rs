@@ -1,5 +1,7 @@
 //! What can go wrong with a network or its weights, said for people: what, where, what was expected, then a hint.
 
+use strsim::levenshtein;
+
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -16,7 +18,7 @@ pub enum Error {
         problem: String,
     },
     /// A name that is not in the list of known names (a network, a tap, an option).
-    #[error("unknown {what} `{name}`{}\n  known: {known}", near(.nearest))]
+    #[error("unknown {what} `{name}`{}\n  known: {known}", near(.nearest.as_deref()))]
     UnknownName {
         /// Kind of thing that was looked up, e.g. `network`.
         what: &'static str,
@@ -45,8 +47,8 @@ pub enum Error {
     },
 }
 
-fn near(nearest: &Option<String>) -> String {
-    nearest.as_ref().map(|n| format!(", did you mean `{n}`?")).unwrap_or_default()
+fn near(nearest: Option<&str>) -> String {
+    nearest.map(|name| format!(", did you mean `{name}`?")).unwrap_or_default()
 }
 
 impl Error {
@@ -60,25 +62,23 @@ impl Error {
 
 /// The candidate closest to `name` by edit distance, if it is close enough to be a typing mistake (at most a third of
 /// the letters, and at least one letter of slack).
-pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let slack = (name.len() / 3).max(1);
-    candidates.map(|c| (edit_distance(name, c), c)).filter(|(distance, _)| *distance <= slack).min().map(|(_, c)| c)
+    let ranked = candidates.into_iter().map(|candidate| (levenshtein(name, candidate), candidate));
+    ranked.filter(|(distance, _)| *distance <= slack).min().map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein distance in bytes (names here are ASCII).
-pub fn edit_distance(a: &str, b: &str) -> usize {
-    let b = b.as_bytes();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &cb) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(ca != cb);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
+/// `, did you mean `x`?` with the [`nearest`] candidate, to be put behind what is wrong with `name`; nothing where none is
+/// close.
+pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    near(nearest(name, candidates))
+}
+
+/// What is wrong with `name`, which name it may have been meant to be, and all that are known.
+pub fn suggest(what: &str, name: &str, known: &[impl AsRef<str>]) -> String {
+    let known: Vec<&str> = known.iter().map(AsRef::as_ref).collect();
+    let all = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    format!("{what}{}\n  known: {all}", did_you_mean(name, known))
 }
 
 #[cfg(test)]
@@ -88,7 +88,9 @@ mod tests {
     #[test]
     fn a_typing_mistake_finds_its_name_and_noise_does_not() {
         let known = ["resnet20", "resnet56", "mobilenet_v2"];
-        assert_eq!(nearest("resnet21", known.into_iter()), Some("resnet20"));
-        assert_eq!(nearest("vgg", known.into_iter()), None);
+        assert_eq!(nearest("resnet21", known), Some("resnet20"));
+        assert_eq!(nearest("vgg", known), None);
+        assert_eq!(suggest("no `vgg`", "vgg", &known), "no `vgg`\n  known: resnet20, resnet56, mobilenet_v2");
+        assert_eq!(suggest("no such", "x", &[] as &[&str]), "no such\n  known: none");
     }
 }

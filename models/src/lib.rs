@@ -12,7 +12,7 @@ pub mod outline;
 pub mod weights;
 pub mod zoo;
 
-pub use error::{Error, Result, edit_distance, nearest};
+pub use error::{Error, Result, did_you_mean, nearest, suggest};
 pub use graph::{GRAPH_VERSION, Graph, GraphBuilder, Node, NodeId};
 pub use op::{Activation, Op, Param, Role};
 pub use outline::{Outline, Value, ValueKind};

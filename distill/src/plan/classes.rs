@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use attar_formats::classes::{Alignment, align, natural};
-use attar_models::nearest;
+use attar_models::did_you_mean;
 
 use crate::recipe::{TeacherClass, TeacherClasses};
 
@@ -65,8 +65,7 @@ fn mapped(
     map: &BTreeMap<String, TeacherClass>,
 ) -> Result<(Alignment, Option<String>), String> {
     if let Some(unknown) = map.keys().find(|name| !data.contains(name)) {
-        let near = nearest(unknown, data.iter().map(String::as_str));
-        let near = near.map(|near| format!(", did you mean `{near}`?")).unwrap_or_default();
+        let near = did_you_mean(unknown, data.iter().map(String::as_str));
         return Err(format!("the data has no class `{unknown}`{near}"));
     }
     let named = |wanted: &String| own.and_then(|names| names.iter().position(|name| name == wanted));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use attar_models::{NodeId, Outline, nearest};
+use attar_models::{NodeId, Outline, suggest};
 
 use super::ids::{StudentId, ViewId};
 use super::participants::{Participants, Source};
@@ -64,9 +64,7 @@ impl<'a> LossPlace<'a> {
     }
 
     fn unknown(&self, key: &str, name: &str, known: &[&str]) -> Error {
-        let near = nearest(name, known.iter().copied()).map(|near| format!(", did you mean `{near}`?"));
-        let near = near.unwrap_or_default();
-        self.error(key, format!("unknown name `{name}`{near}\n  known: {}", known.join(", ")))
+        self.error(key, suggest(&format!("unknown name `{name}`"), name, known))
     }
 }
 

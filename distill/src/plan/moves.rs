@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use attar_models::nearest;
+use attar_models::did_you_mean;
 
 use super::fail;
 use crate::error::{Error, Result};
@@ -104,8 +104,7 @@ fn unknown(key: &str, pattern: &str, names: &[String]) -> Error {
         .iter()
         .flat_map(|name| name.match_indices('.').map(|(at, _)| &name[..at]).chain([name.as_str()]))
         .collect();
-    let near = nearest(pattern.trim_matches('*'), starts.iter().copied());
-    let near = near.map(|near| format!(", did you mean `{near}`?")).unwrap_or_default();
+    let near = did_you_mean(pattern.trim_matches('*'), starts);
     let mut first: Vec<&str> = Vec::new();
     for name in names.iter().filter_map(|name| name.split('.').next()) {
         if !first.contains(&name) {

@@ -42,6 +42,7 @@ pub(super) fn check(recipe: &Recipe) -> Result<()> {
     if train.clip.is_some_and(|clip| !(clip > 0.0 && clip.is_finite())) {
         return Err(fail("train.clip", "expected a positive gradient norm"));
     }
+    train.optimiser.build()?;
     if train.ema.is_some_and(|decay| !(0.0..1.0).contains(&decay)) {
         return Err(fail("train.ema", "expected a decay in [0, 1), e.g. 0.999"));
     }

@@ -95,8 +95,8 @@ impl PlannedView {
                 if *steps == 0 {
                     return Err(fail("steps", "0, expected at least 1".to_owned()));
                 }
-                let known = participants.answering().join(", ");
-                let unknown = || fail("against", format!("unknown name `{against}`\n  known: {known}"));
+                let known = participants.answering();
+                let unknown = || fail("against", suggest(&format!("unknown name `{against}`"), against, &known));
                 let source = participants.source(against).ok_or_else(unknown)?;
                 if let Source::Teacher(id) = source {
                     let teacher = &participants.teachers[id];
@@ -126,8 +126,8 @@ impl PlannedView {
                 let known = || participants.teachers.rows().map(|teacher| teacher.name.as_str());
                 let chooser = match (teacher, participants.teachers.ids().collect::<Vec<_>>().as_slice()) {
                     (Some(name), _) => participants.teachers.find(|teacher| teacher.name == *name).ok_or_else(|| {
-                        let known = known().collect::<Vec<_>>().join(", ");
-                        fail("teacher", format!("unknown name `{name}`\n  known: {known}"))
+                        let known: Vec<&str> = known().collect();
+                        fail("teacher", suggest(&format!("unknown name `{name}`"), name, &known))
                     })?,
                     (None, [only]) => *only,
                     (None, all) => {

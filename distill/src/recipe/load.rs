@@ -1,12 +1,12 @@
-//! Reads a recipe: TOML tree, dotted overrides, then section by section so that every error knows its key.
+//! Reads a recipe: TOML tree, the base under it, dotted overrides; and says in what two recipes differ.
 
 use std::path::Path;
 
 use attar_formats::files;
-use serde::de::DeserializeOwned;
+use attar_models::suggest;
 use toml::{Table, Value};
 
-use super::error::{explain, join, suggest};
+use super::error::{item_name, join, read};
 use super::{OnDivergence, Recipe, Resident};
 use crate::error::{Error, Result};
 
@@ -32,7 +32,7 @@ impl Recipe {
     /// # Errors
     /// [`Error::Recipe`] naming the dotted key and the nearest valid name.
     pub fn parse(text: &str, overrides: &[String]) -> Result<Self> {
-        let tree = text.parse::<Table>().map_err(|error| explain("", &error))?;
+        let tree = text.parse::<Table>().map_err(|error| no_toml(&error))?;
         Self::from_table(tree, overrides)
     }
 
@@ -40,29 +40,7 @@ impl Recipe {
         for text in overrides {
             set(&mut tree, text)?;
         }
-        let losses = items(&mut tree, "losses")?;
-        let teachers = items(&mut tree, "teachers")?;
-        let generations = items(&mut tree, "generations")?;
-        let peers = items(&mut tree, "peers")?;
-        let views = items(&mut tree, "views")?;
-        let robustness = items(&mut tree, "robustness")?;
-        check_sections(&tree)?;
-        Ok(Self {
-            name: required(&mut tree, "name")?,
-            note: optional(&mut tree, "note")?,
-            seed: optional(&mut tree, "seed")?.unwrap_or_default(),
-            device: optional(&mut tree, "device")?.unwrap_or_default(),
-            data: required(&mut tree, "data")?,
-            student: required(&mut tree, "student")?,
-            teachers: teachers.unwrap_or_default(),
-            generations: generations.unwrap_or_default(),
-            peers: peers.unwrap_or_default(),
-            views: views.unwrap_or_default(),
-            train: required(&mut tree, "train")?,
-            losses: losses.ok_or_else(|| missing("losses"))?,
-            export: optional(&mut tree, "export")?.unwrap_or_default(),
-            robustness: robustness.unwrap_or_default(),
-        })
+        read(tree)
     }
 
     /// The recipe as TOML, every default spelled out; reading it back gives an equal recipe.
@@ -85,7 +63,7 @@ impl Recipe {
             recipe.train.on_divergence = OnDivergence::default();
             recipe.note = None;
             let text = recipe.to_toml()?;
-            Ok(Value::Table(text.parse::<Table>().map_err(|error| explain("", &error))?))
+            Ok(Value::Table(text.parse::<Table>().map_err(|error| no_toml(&error))?))
         };
         let mut found = Vec::new();
         compare("", Some(&tree(self)?), Some(&tree(other)?), &mut found);
@@ -93,57 +71,8 @@ impl Recipe {
     }
 }
 
-const SECTIONS: [&str; 14] = [
-    "name",
-    "note",
-    "seed",
-    "device",
-    "data",
-    "student",
-    "teachers",
-    "generations",
-    "peers",
-    "views",
-    "train",
-    "losses",
-    "export",
-    "robustness",
-];
-
-fn check_sections(tree: &Table) -> Result<()> {
-    match tree.keys().find(|key| !SECTIONS.contains(&key.as_str())) {
-        None => Ok(()),
-        Some(key) => {
-            let known: Vec<String> = SECTIONS.into_iter().chain(["base"]).map(str::to_owned).collect();
-            Err(Error::Recipe { key: key.clone(), problem: suggest("unknown key", key, &known) })
-        }
-    }
-}
-
-fn missing(key: &str) -> Error {
-    Error::Recipe { key: key.to_owned(), problem: "is missing".to_owned() }
-}
-
-fn required<T: DeserializeOwned>(tree: &mut Table, key: &str) -> Result<T> {
-    optional(tree, key)?.ok_or_else(|| missing(key))
-}
-
-fn optional<T: DeserializeOwned>(tree: &mut Table, key: &str) -> Result<Option<T>> {
-    tree.remove(key).map(|value| value.try_into().map_err(|error| explain(key, &error))).transpose()
-}
-
-/// `[[losses]]`, `[[teachers]]`, ...: item by item, so that an error says `losses.cd.weight`.
-fn items<T: DeserializeOwned>(tree: &mut Table, key: &str) -> Result<Option<Vec<T>>> {
-    let Some(value) = tree.remove(key) else { return Ok(None) };
-    let Value::Array(values) = value else {
-        let problem = format!("expected a list of tables, written [[{key}]]");
-        return Err(Error::Recipe { key: key.to_owned(), problem });
-    };
-    let read = |(i, value): (usize, Value)| {
-        let name = value.get("name").and_then(Value::as_str).map_or_else(|| i.to_string(), str::to_owned);
-        value.try_into().map_err(|error| explain(&join(key, &name), &error))
-    };
-    values.into_iter().enumerate().map(read).collect::<Result<Vec<T>>>().map(Some)
+fn no_toml(error: &toml::de::Error) -> Error {
+    Error::Recipe { key: "(file)".to_owned(), problem: error.message().trim().to_owned() }
 }
 
 /// Bases of bases, at most.
@@ -260,8 +189,7 @@ fn compare(key: &str, before: Option<&Value>, after: Option<&Value>, found: &mut
             if a.len() == b.len() && a.iter().chain(b).all(Value::is_table) =>
         {
             for (i, (a, b)) in a.iter().zip(b).enumerate() {
-                let name = a.get("name").and_then(Value::as_str).map_or_else(|| i.to_string(), str::to_owned);
-                compare(&join(key, &name), Some(a), Some(b), found);
+                compare(&join(key, &item_name(i, Some(a))), Some(a), Some(b), found);
             }
         }
         (a, b) => {

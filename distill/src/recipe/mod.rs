@@ -12,6 +12,7 @@ mod load;
 mod paths;
 #[cfg(test)]
 mod plain;
+mod read;
 mod start;
 mod training;
 mod validation;

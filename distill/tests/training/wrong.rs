@@ -49,6 +49,7 @@ fn every_mistake_is_named() {
         (&["train.ema=1.0"], &["train.ema"]),
         (&["train.update=in-turn"], &["train.update: `in-turn`, but the recipe has no [[peers]]"]),
         (&["train.optimiser.momentun=0.9"], &["train.optimiser", "did you mean `momentum`?"]),
+        (&["train.optimiser.momentum=1.0"], &["recipe: train.optimiser.momentum: 1 does not do"]),
         (&["nonsense"], &["KEY=VALUE"]),
     ];
     let mut wrong = Vec::new();

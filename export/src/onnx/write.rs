@@ -149,7 +149,7 @@ impl Writer<'_> {
                 ],
             ),
             Op::BatchNorm2d(BatchNorm2d { eps, .. }) => {
-                emit("BatchNormalization", inputs, vec![float("epsilon", *eps as f32)])
+                emit("BatchNormalization", inputs, vec![float("epsilon", *eps as f32)]);
             }
             Op::Activation(Activation::Relu) => emit("Relu", inputs, Vec::new()),
             Op::Activation(Activation::Relu6) => {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use attar_models::nearest;
+use attar_models::did_you_mean;
 use serde::{Deserialize, Serialize};
 
 /// `"balanced"`, a list in the order of the data's classes, or a table by name.
@@ -39,8 +39,7 @@ impl ClassWeights {
             Self::List(weights) => Ok(weights.clone()),
             Self::Table(table) => {
                 if let Some(unknown) = table.keys().find(|name| !classes.contains(name)) {
-                    let near = nearest(unknown, classes.iter().map(String::as_str));
-                    let near = near.map(|near| format!(", did you mean `{near}`?")).unwrap_or_default();
+                    let near = did_you_mean(unknown, classes.iter().map(String::as_str));
                     let known: Vec<&str> = classes.iter().take(20).map(String::as_str).collect();
                     return Err(format!("the data has no class `{unknown}`{near}\n  classes: {}", known.join(", ")));
                 }

@@ -76,10 +76,8 @@ impl Cost {
         let shown = from.file.display();
         let weights = read::any(&from.file).map_err(|error| context.error("cost.file", error.to_string()))?.weights;
         let Some(array) = weights.get(&from.tensor) else {
-            let known: Vec<&str> = weights.0.keys().map(String::as_str).collect();
-            let nearest = attar_models::nearest(&from.tensor, known.iter().copied())
-                .map_or_else(String::new, |name| format!(", did you mean `{name}`?"));
-            return Err(context.error("cost.tensor", format!("{shown} has no tensor `{}`{nearest}", from.tensor)));
+            let near = attar_models::did_you_mean(&from.tensor, weights.0.keys().map(String::as_str));
+            return Err(context.error("cost.tensor", format!("{shown} has no tensor `{}`{near}", from.tensor)));
         };
         if let Some(at) = array.data.iter().position(|value| !value.is_finite()) {
             let problem = format!("element {at} of `{}` in {shown} is not finite", from.tensor);
