@@ -39,9 +39,10 @@ pub fn write(
     mut tell: impl FnMut(Progress) + Send,
 ) -> Result<Manifest> {
     let (recipe, data, device) = (plan.recipe, plan.data, plan.device);
-    let [teacher] = <[PlannedTeacher; 1]>::try_from(plan.teachers).map_err(|teachers| {
-        fail("teachers", format!("{}, expected the one whose answers are to be stored", teachers.len()))
-    })?;
+    let teacher = plan
+        .teachers
+        .only()
+        .map_err(|count| fail("teachers", format!("{count}, expected the one whose answers are to be stored")))?;
     let asked = data.answers_key(recipe.seed);
     let top = top.unwrap_or(asked.classes).min(asked.classes);
     let mut manifest = begin(directory, &recipe, &data, &teacher, asked, top)?;
@@ -110,7 +111,7 @@ fn begin(
         version: VERSION,
         program: PROGRAM.to_owned(),
         teacher: teacher.name.clone(),
-        network: teacher.graph.name().to_owned(),
+        network: teacher.outline.name().to_owned(),
         weights_sha256: teacher.weights_sha256.clone(),
         from,
         teacher_preprocessing: teacher.input.own().map(|own| own.preprocessing.clone()),

@@ -23,12 +23,12 @@ use crate::error::Result;
 
 pub use attar_exec::params::{Init, Param};
 pub use catalog::{Basis, Entry, Setting, Teachers};
+pub use context::BuildContext;
 pub use methods::*;
 pub use parts::embedding::embed;
 pub use parts::pairs::{Pairs, Rule};
 pub use parts::softmax::log_softmax;
 pub use parts::{contrast, differentiable, logits, maps};
-pub use context::BuildContext;
 pub use step::{Connector, Step, Tap, Taps, View};
 
 use catalog::setting;

@@ -1,9 +1,9 @@
 //! What a recipe may say about losses, and what it is told when networks and settings do not fit.
 
 use attar_models::op::{Conv2d, GlobalAvgPool, Linear};
-use attar_models::{Graph, GraphBuilder, Outline, Op};
+use attar_models::{Graph, GraphBuilder, Op, Outline};
 
-use super::{LossSpec, BuildContext, catalog};
+use super::{BuildContext, LossSpec, catalog};
 
 /// A network with one convolution for each stage.
 fn network(name: &str, channels: &[usize], classes: usize) -> Outline {

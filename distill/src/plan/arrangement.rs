@@ -79,7 +79,7 @@ fn participants(
     participants.teachers = teachers;
     participants.classes = data.classes().to_vec();
     participants.counts = counts(data);
-    peers.iter().for_each(|peer| drop(participants.add_peer(&peer.name, &peer.graph)));
+    peers.iter().for_each(|peer| participants.add_peer(&peer.name, &peer.graph));
     participants.views.extend(recipe.views.iter().map(view));
     participants
 }

@@ -7,6 +7,7 @@ use attar_models::NodeId;
 use serde::Serialize;
 
 use super::{Plan, PlannedLoss, Residence, Source, TeacherInput};
+use crate::recipe::{CLEAN, STUDENT};
 
 /// A plan in words and numbers.
 #[derive(Debug, Clone, PartialEq, Serialize)]

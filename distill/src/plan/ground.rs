@@ -66,4 +66,3 @@ pub(super) fn build_network(section: &NetworkSection, key: &str, data: &PlannedD
     let graph = zoo::build(&network).map_err(|error| fail(key, error.to_string()))?;
     Ok((network, graph))
 }
-

@@ -39,7 +39,8 @@ pub(super) fn check(
         }
     }
     let asked = |source: Source| {
-        losses.rows().any(|loss| loss.teachers.contains(&source)) || views.rows().any(|view| view.asks() == Some(source))
+        losses.rows().any(|loss| loss.teachers.contains(&source))
+            || views.rows().any(|view| view.asks() == Some(source))
     };
     if let Some((_, teacher)) = participants.teachers.iter().find(|(id, _)| !asked(Source::Teacher(*id))) {
         let problem =
@@ -80,7 +81,7 @@ mod tests {
         let recipe = Recipe::parse(&text, &set).unwrap();
         let student = build(&NetworkSpec::new("resnet8", 3, [1, 12, 12])).unwrap();
         let mut participants = Participants::plain(&student, &[Outline::from(&student)], 10, 0);
-        recipe.peers.iter().for_each(|peer| drop(participants.add_peer(&peer.name, &student)));
+        recipe.peers.iter().for_each(|peer| participants.add_peer(&peer.name, &student));
         let losses = recipe.losses.iter().map(|section| participants.fit(section).unwrap()).collect();
         participants.teachers = Table::default(); // none that must be asked
         let found = check(&recipe, 10, &losses, &Table::default(), &participants).map_err(|error| error.to_string());

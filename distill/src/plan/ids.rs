@@ -100,9 +100,21 @@ impl<I: Id, T> Table<I, T> {
         self.rows.iter().enumerate().map(|(index, row)| (I::at(index), row))
     }
 
+    pub(crate) fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = (I, &mut T)> {
+        self.rows.iter_mut().enumerate().map(|(index, row)| (I::at(index), row))
+    }
+
     /// The first row for which `is` holds.
     pub(crate) fn find(&self, is: impl FnMut(&T) -> bool) -> Option<I> {
         self.rows.iter().position(is).map(I::at)
+    }
+
+    /// The only row; how many there are, if not one.
+    pub(crate) fn only(mut self) -> Result<T, usize> {
+        match (self.rows.len(), self.rows.pop()) {
+            (1, Some(row)) => Ok(row),
+            (count, _) => Err(count),
+        }
     }
 
     /// A table of what `make` makes of every row, with the same ids.

@@ -140,13 +140,7 @@ impl Participants {
     }
 
     /// Checks that a loss which reads logits themselves is given such.
-    fn check_logarithms(
-        &self,
-        place: &LossPlace<'_>,
-        kind: &str,
-        loss: &dyn Loss,
-        teachers: &[Source],
-    ) -> Result<()> {
+    fn check_logarithms(&self, place: &LossPlace<'_>, kind: &str, loss: &dyn Loss, teachers: &[Source]) -> Result<()> {
         let logarithms = |source: &Source| match source {
             Source::Teacher(id) => self.teachers[*id].logarithms.map(|what| (&self.teachers[*id].name, what)),
             Source::Student(_) => None,
@@ -165,17 +159,12 @@ impl Participants {
     fn teachers_of(&self, place: &LossPlace<'_>, wanted: Teachers) -> Result<Vec<Source>> {
         match place.teacher {
             None if wanted == Teachers::None => Ok(Vec::new()),
-            Some(_) if wanted == Teachers::None => {
-                Err(place.error("teacher", "this loss learns from no teacher"))
-            }
+            Some(_) if wanted == Teachers::None => Err(place.error("teacher", "this loss learns from no teacher")),
             None => Ok(self.teachers.ids().map(Source::Teacher).collect()),
-            Some(names) if names.as_slice().is_empty() => {
-                Err(place.error("teacher", "an empty list, expected a name"))
-            }
+            Some(names) if names.as_slice().is_empty() => Err(place.error("teacher", "an empty list, expected a name")),
             Some(names) => {
-                let find = |name: &String| {
-                    self.source(name).ok_or_else(|| place.unknown("teacher", name, &self.answering()))
-                };
+                let find =
+                    |name: &String| self.source(name).ok_or_else(|| place.unknown("teacher", name, &self.answering()));
                 names.as_slice().iter().map(find).collect()
             }
         }
@@ -196,13 +185,7 @@ impl Participants {
     }
 
     /// Checks that the teachers can answer what a loss asks.
-    fn check_answers(
-        &self,
-        place: &LossPlace<'_>,
-        taps: &Taps,
-        teachers: &[Source],
-        views: &[ViewId],
-    ) -> Result<()> {
+    fn check_answers(&self, place: &LossPlace<'_>, taps: &Taps, teachers: &[Source], views: &[ViewId]) -> Result<()> {
         for (t, source) in teachers.iter().enumerate() {
             let Source::Teacher(id) = source else { continue };
             let teacher = &self.teachers[*id];
@@ -227,28 +210,30 @@ impl Participants {
 
 /// The nodes that a loss names are those of its networks.
 fn check_taps(place: &LossPlace<'_>, taps: &Taps, context: &BuildContext<'_>) -> Result<()> {
-    let check = |network: &Outline, nodes: &mut dyn Iterator<Item = NodeId>| {
-        match nodes.find(|node| node.index() >= network.values().len()) {
+    let check =
+        |network: &Outline, nodes: &[NodeId]| match nodes.iter().find(|node| node.index() >= network.values().len()) {
             None => Ok(()),
             Some(node) => {
                 let problem = format!("taps value {}, and `{}` has none of this number", node.index(), network.name());
-                Err(place.error("", format!("{problem}\n  hint: take taps from the outline that the loss is built with")))
+                Err(place
+                    .error("", format!("{problem}\n  hint: take taps from the outline that the loss is built with")))
             }
-        }
-    };
-    check(context.student, &mut taps.student.iter().map(|tap| tap.node))?;
+        };
+    let own: Vec<NodeId> = taps.student.iter().map(|tap| tap.node).collect();
+    check(context.student, &own)?;
     if taps.teachers.len() > context.teachers.len() {
         let (asked, there) = (taps.teachers.len(), context.teachers.len());
         return Err(place.error("", format!("taps {asked} teachers, and it has {there}")));
     }
-    taps.teachers.iter().zip(context.teachers).try_for_each(|(nodes, network)| check(network, &mut nodes.iter().copied()))
+    taps.teachers.iter().zip(context.teachers).try_for_each(|(nodes, network)| check(network, nodes))
 }
 
 /// Connectors and parameters share one space of names.
 fn check_names(place: &LossPlace<'_>, taps: &Taps, params: &[Param]) -> Result<()> {
     let mut names = BTreeSet::new();
-    let connectors = taps.student.iter().filter_map(|tap| tap.connector.as_ref()).map(|connector| &connector.name);
-    match connectors.chain(params.iter().map(|param| &param.name)).find(|name| !names.insert(*name)) {
+    let connectors = taps.student.iter().filter_map(|tap| tap.connector.as_ref());
+    let connectors = connectors.map(|connector| connector.name.replace('.', "-"));
+    match connectors.chain(params.iter().map(|param| param.name.clone())).find(|name| !names.insert(name.clone())) {
         None => Ok(()),
         Some(twice) => Err(place.error("", format!("has two connectors or parameters called `{twice}`"))),
     }

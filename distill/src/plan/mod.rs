@@ -44,17 +44,17 @@ pub(crate) use data::Subset;
 pub use data::{Fingerprints, PlannedData};
 pub use describe::Description;
 pub(crate) use ids::{ConnectorId, Id, LossId, PassId, QuestionId, StudentId, Table, TeacherId, ViewId};
-#[cfg(test)]
-pub(crate) use participants::{KnownTeacher, KnownView};
 pub(crate) use losses::{PlannedLoss, prefix};
 pub(crate) use moves::Moves;
+#[cfg(test)]
+pub(crate) use participants::{KnownTeacher, KnownView};
 pub(crate) use participants::{Participants, Source};
 pub use residence::Residence;
 pub use scan::{Hashes, Progress};
 pub(crate) use teacher_input::TeacherInput;
 pub use teachers::PlannedTeacher;
 pub(crate) use views::{Attack, PlannedKind, PlannedView};
-pub(crate) use wiring::{Connectors, PlannedConnector, WiredAnswer, Wiring, taps_of};
+pub(crate) use wiring::{Connectors, PlannedConnector, PlannedQuestion, WiredAnswer, Wiring, taps_of};
 
 /// What a plan is given from outside.
 #[derive(Default)]
@@ -187,4 +187,3 @@ pub(crate) fn available_threads() -> usize {
 fn fail(key: &str, problem: impl Into<String>) -> Error {
     Error::Recipe { key: key.to_owned(), problem: problem.into() }
 }
-

@@ -1,8 +1,6 @@
 //! Everybody that a recipe brings together, by name: students, teachers, views. What is known of each is enough to build losses
 //! against it, whether it is there already or still to come.
 
-use std::collections::BTreeSet;
-
 use attar_models::Outline;
 
 use super::ids::{StudentId, Table, TeacherId, ViewId};
@@ -89,8 +87,7 @@ impl KnownTeacher {
 impl Participants {
     /// A student and teachers, nothing else: what most recipes have.
     pub(crate) fn plain(student: impl Into<Outline>, teachers: &[Outline], samples: usize, seed: u64) -> Self {
-        let named =
-            |(i, outline): (usize, &Outline)| KnownTeacher::whole(format!("teacher{}", i + 1), outline.clone());
+        let named = |(i, outline): (usize, &Outline)| KnownTeacher::whole(format!("teacher{}", i + 1), outline.clone());
         let student = KnownStudent { name: STUDENT.to_owned(), outline: student.into() };
         let clean = KnownView { name: CLEAN.to_owned(), mixes: false, attacked: false };
         Self {
@@ -105,8 +102,8 @@ impl Participants {
     }
 
     /// Adds a network that learns along.
-    pub(crate) fn add_peer(&mut self, name: &str, outline: impl Into<Outline>) -> StudentId {
-        self.students.push(KnownStudent { name: name.to_owned(), outline: outline.into() })
+    pub(crate) fn add_peer(&mut self, name: &str, outline: impl Into<Outline>) {
+        self.students.push(KnownStudent { name: name.to_owned(), outline: outline.into() });
     }
 
     /// The teacher, peer or student called `name`.
@@ -158,10 +155,5 @@ impl Participants {
     /// The first teacher that has batches of its own.
     pub(crate) fn with_own_pixels(&self) -> Option<&str> {
         self.teachers.rows().find(|teacher| teacher.own_pixels).map(|teacher| teacher.name.as_str())
-    }
-
-    /// The views in which a sample is of more than one image.
-    pub(crate) fn mixing(&self) -> BTreeSet<ViewId> {
-        self.views.iter().filter(|(_, view)| view.mixes).map(|(id, _)| id).collect()
     }
 }

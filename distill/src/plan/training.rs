@@ -41,7 +41,12 @@ pub(super) fn check(recipe: &Recipe, data: &PlannedData, losses: &Table<LossId, 
 }
 
 /// Which parameters move how fast, by their names in the plan.
-pub(super) fn moves(recipe: &Recipe, student: &Graph, peers: &[PlannedPeer], losses: &Table<LossId, PlannedLoss>) -> Result<Moves> {
+pub(super) fn moves(
+    recipe: &Recipe,
+    student: &Graph,
+    peers: &[PlannedPeer],
+    losses: &Table<LossId, PlannedLoss>,
+) -> Result<Moves> {
     let own = |graph: &Graph, prefix: &str| -> Vec<String> {
         let trained = graph.params().filter(|param| param.role.is_trained());
         trained.map(|param| format!("{prefix}{}", param.name)).collect()

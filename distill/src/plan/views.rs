@@ -1,6 +1,7 @@
 //! The views of a plan: settings checked, the networks that they ask found.
 
 use attar_data::{Augment, Pipeline};
+use attar_models::suggest;
 
 use super::ids::TeacherId;
 use super::participants::{Participants, Source};
@@ -20,13 +21,29 @@ pub(crate) enum PlannedKind {
     /// The batch as it is.
     Clean,
     /// Augmented another way, with the draws of the plain view where `same_draws`.
-    Augmented { augment: Vec<Augment>, same_draws: bool },
-    Mixup { alpha: f64, p: f64 },
-    Cutmix { alpha: f64, p: f64 },
+    Augmented {
+        augment: Vec<Augment>,
+        same_draws: bool,
+    },
+    Mixup {
+        alpha: f64,
+        p: f64,
+    },
+    Cutmix {
+        alpha: f64,
+        p: f64,
+    },
     /// Moved so that the network `against` errs.
-    Adversarial { attack: Attack, against: Source },
+    Adversarial {
+        attack: Attack,
+        against: Source,
+    },
     /// Between and beyond images, chosen by a teacher.
-    Extracurricular { chooser: TeacherId, range: [f64; 2], candidates: usize },
+    Extracurricular {
+        chooser: TeacherId,
+        range: [f64; 2],
+        candidates: usize,
+    },
 }
 
 /// How images are attacked; pixel values are shares of their range.
@@ -125,10 +142,12 @@ impl PlannedView {
                 }
                 let known = || participants.teachers.rows().map(|teacher| teacher.name.as_str());
                 let chooser = match (teacher, participants.teachers.ids().collect::<Vec<_>>().as_slice()) {
-                    (Some(name), _) => participants.teachers.find(|teacher| teacher.name == *name).ok_or_else(|| {
-                        let known: Vec<&str> = known().collect();
-                        fail("teacher", suggest(&format!("unknown name `{name}`"), name, &known))
-                    })?,
+                    (Some(name), _) => {
+                        participants.teachers.find(|teacher| teacher.name == *name).ok_or_else(|| {
+                            let known: Vec<&str> = known().collect();
+                            fail("teacher", suggest(&format!("unknown name `{name}`"), name, &known))
+                        })?
+                    }
                     (None, [only]) => *only,
                     (None, all) => {
                         let count = all.len();

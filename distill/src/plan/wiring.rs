@@ -15,6 +15,8 @@ pub(crate) struct PlannedConnector {
     /// Of its parameters: `losses.<loss>.<connector>.`.
     pub(crate) prefix: String,
     pub(crate) graph: Graph,
+    /// In whose turn it moves.
+    pub(crate) student: StudentId,
 }
 
 /// The connectors of all losses, and the taps that they stand behind.
@@ -34,7 +36,7 @@ impl Connectors {
             let add = |connector: Option<&crate::losses::Connector>| {
                 let connector = connector?;
                 let prefix = prefix(&loss.name, &connector.name);
-                Some(table.push(PlannedConnector { prefix, graph: connector.graph.clone() }))
+                Some(table.push(PlannedConnector { prefix, graph: connector.graph.clone(), student: loss.student }))
             };
             connectors.map(add).collect()
         });

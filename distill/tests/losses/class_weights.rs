@@ -1,7 +1,7 @@
 //! Cross-entropy with weights of classes.
 
 use attar_distill::losses::cross_entropy::{cross_entropy, weighted_cross_entropy};
-use attar_distill::losses::{LossSpec, BuildContext, log_softmax};
+use attar_distill::losses::{BuildContext, LossSpec, log_softmax};
 use attar_models::op::{GlobalAvgPool, Linear};
 use attar_models::{GraphBuilder, Op, Outline};
 use candle_core::{DType, Device, Tensor, Var};

@@ -6,7 +6,7 @@ use attar_distill::losses::channel::{Layers, channel};
 use attar_distill::losses::cross_entropy::cross_entropy;
 use attar_distill::losses::kd::{kd, repaired_kd};
 use attar_distill::losses::logits::{Denominator, Repair, Wrong};
-use attar_distill::losses::{LossSpec, BuildContext, Step, View, log_softmax};
+use attar_distill::losses::{BuildContext, LossSpec, Step, View, log_softmax};
 use attar_distill::{Network, Outputs, Params, Result};
 use attar_models::op::{GlobalAvgPool, Linear};
 use attar_models::{GraphBuilder, Op, Outline};

@@ -6,7 +6,7 @@ use attar_distill::losses::at::at;
 use attar_distill::losses::fitnets::hint;
 use attar_distill::losses::vid::vid;
 use attar_distill::losses::wkd_f::wkd_f;
-use attar_distill::losses::{Init, Loss, LossSpec, BuildContext, Step, View};
+use attar_distill::losses::{BuildContext, Init, Loss, LossSpec, Step, View};
 use attar_distill::{Network, Outputs, Params, Result};
 use attar_models::op::{Conv2d, Dropout, GlobalAvgPool, Linear};
 use attar_models::{GraphBuilder, NodeId, Op, Outline};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use attar_distill::losses::{Init, Loss, LossSpec, BuildContext, Step, Tap, View};
+use attar_distill::losses::{BuildContext, Init, Loss, LossSpec, Step, Tap, View};
 use attar_distill::{Outputs, Result};
 use attar_models::op::{Activation, Conv2d, Dropout, GlobalAvgPool, Linear};
 use attar_models::{GraphBuilder, Op, Outline};

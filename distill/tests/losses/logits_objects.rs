@@ -7,7 +7,7 @@ use attar_distill::losses::kd::kd;
 use attar_distill::losses::logits::{Spread, Standardise, smooth, standardise, swap};
 use attar_distill::losses::meal::{Game, Layer, discriminate, meal, play, told_apart};
 use attar_distill::losses::mlkd::{MlkdSpec, mlkd};
-use attar_distill::losses::{Loss, LossSpec, BuildContext, Step, View};
+use attar_distill::losses::{BuildContext, Loss, LossSpec, Step, View};
 use attar_distill::{Outputs, Result};
 use attar_formats::write;
 use attar_models::op::{GlobalAvgPool, Linear};

@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::losses::parts::differentiable::mean_squared;
 use crate::losses::parts::pairs::{self, Pair, Pairs};
 use crate::losses::parts::regressor::norm;
-use crate::losses::{Basis, Entry, Idle, Loss, BuildContext, Spec, Step, Taps, Teachers, changed, setting};
+use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Taps, Teachers, changed, setting};
 
 /// Settings of [`channel`] and of the connectors before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

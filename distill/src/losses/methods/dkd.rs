@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::losses::parts::logits::several_classes;
 use crate::losses::parts::logits::{STANDARDISE, Standardise, at_label, beside_label, divergence, log_sum_exp};
 use crate::losses::parts::softmax::soften;
-use crate::losses::{Basis, Entry, Idle, Loss, BuildContext, Spec, Step, Teachers, changed, log_softmax, setting};
+use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Teachers, changed, log_softmax, setting};
 
 /// Settings of [`dkd`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

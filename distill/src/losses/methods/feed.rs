@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::losses::parts::maps::{rows, unit_rows};
 use crate::losses::parts::pairs;
-use crate::losses::{Basis, Connector, Entry, Loss, Pairs, BuildContext, Spec, Step, Tap, Taps, Teachers, setting};
+use crate::losses::{Basis, BuildContext, Connector, Entry, Loss, Pairs, Spec, Step, Tap, Taps, Teachers, setting};
 
 /// Settings of [`feed`] and of the transforms before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -102,7 +102,12 @@ impl Spec for FeedSpec {
 
 impl FeedSpec {
     /// Three 3x3 convolutions to the teacher's map, the first with a stride where the student's map is larger.
-    fn transform(&self, context: &BuildContext<'_>, name: &str, (own, other): ([usize; 3], [usize; 3])) -> Result<Graph> {
+    fn transform(
+        &self,
+        context: &BuildContext<'_>,
+        name: &str,
+        (own, other): ([usize; 3], [usize; 3]),
+    ) -> Result<Graph> {
         let ([from, height, _], [to, rows, _]) = (own, other);
         let stride = (height / rows.max(1)).max(1);
         let (mut builder, mut at) = GraphBuilder::new(name, own)?;

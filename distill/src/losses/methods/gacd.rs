@@ -20,7 +20,9 @@ use crate::losses::parts::contrast::info_nce;
 use crate::losses::parts::embedding::Embedding;
 use crate::losses::parts::logits::trust;
 use crate::losses::parts::pairs;
-use crate::losses::{Basis, Entry, Idle, Loss, Pairs, Param, BuildContext, Spec, Step, Taps, Teachers, changed, setting};
+use crate::losses::{
+    Basis, BuildContext, Entry, Idle, Loss, Pairs, Param, Spec, Step, Taps, Teachers, changed, setting,
+};
 
 /// Settings of [`gacd`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -13,7 +13,7 @@ use candle_core::{D, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::losses::{Basis, Entry, Loss, BuildContext, Spec, Step, Teachers, log_softmax, setting};
+use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Teachers, log_softmax, setting};
 
 /// Settings of [`pld`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

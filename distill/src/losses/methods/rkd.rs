@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::losses::parts::maps::{rows, unit_rows};
 use crate::losses::parts::pairs::{self, Pairs};
-use crate::losses::{Basis, Entry, Idle, Loss, BuildContext, Spec, Step, Taps, Teachers, changed, setting};
+use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Taps, Teachers, changed, setting};
 
 /// Settings of [`rkd`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

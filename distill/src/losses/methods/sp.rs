@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::losses::parts::differentiable::mean_squared;
 use crate::losses::parts::maps::{rows, unit_rows};
 use crate::losses::parts::pairs::{self, Pairs};
-use crate::losses::{Basis, Entry, Loss, BuildContext, Spec, Step, Taps, Teachers, setting};
+use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Taps, Teachers, setting};
 
 /// Settings of [`sp`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

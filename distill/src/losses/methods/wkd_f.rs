@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::losses::parts::maps::{adaptive_avg_pool, windows};
 use crate::losses::parts::pairs::{self, Pairs};
 use crate::losses::parts::regressor::{bottleneck, conv_norm};
-use crate::losses::{Basis, Entry, Loss, BuildContext, Spec, Step, Taps, Teachers, setting};
+use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Taps, Teachers, setting};
 
 /// Settings of [`wkd_f`] and of the projector before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

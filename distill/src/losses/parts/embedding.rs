@@ -6,7 +6,7 @@ use candle_core::Tensor;
 
 use crate::error::Result;
 use crate::losses::parts::maps::unit_rows;
-use crate::losses::{Connector, Init, Pairs, Param, BuildContext, Step, Tap, Taps};
+use crate::losses::{BuildContext, Connector, Init, Pairs, Param, Step, Tap, Taps};
 
 /// Which features meet, and how.
 #[derive(Debug, Clone)]
@@ -74,7 +74,11 @@ fn pooled(features: &Tensor) -> Result<Tensor> {
 }
 
 /// The map `[C, H, W]` at a node; at a global mean, what it averages.
-pub(in crate::losses) fn map_behind(context: &BuildContext<'_>, network: &Outline, id: NodeId) -> Result<(NodeId, [usize; 3])> {
+pub(in crate::losses) fn map_behind(
+    context: &BuildContext<'_>,
+    network: &Outline,
+    id: NodeId,
+) -> Result<(NodeId, [usize; 3])> {
     let node = network.value(id);
     let id = match (node.kind, node.inputs.as_slice()) {
         (ValueKind::GlobalMean, [map]) => *map,

@@ -8,7 +8,7 @@ use serde::de::{self, IntoDeserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::Result;
-use crate::losses::{Connector, BuildContext, Step, Tap, Taps};
+use crate::losses::{BuildContext, Connector, Step, Tap, Taps};
 
 /// A rule, or a list of `[student tap, teacher tap]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -11,7 +11,7 @@ use super::interval::wilson;
 use super::{Answered, CheckedOn, Sample, at_most, run};
 use crate::error::Result;
 use crate::run::Setup;
-use crate::run::step::learner::{RunningTeacher, Worth};
+use crate::run::step::teachers::{RunningTeacher, Worth};
 use crate::run::train::evaluation;
 use crate::teacher::Question;
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::losses::parts::softmax::softplus;
-use crate::losses::{Init, Param, BuildContext, Step};
+use crate::losses::{BuildContext, Init, Param, Step};
 
 /// Settings of the discriminator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

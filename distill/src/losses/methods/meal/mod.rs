@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::losses::methods::cross_entropy::cross_entropy;
-use crate::losses::{Basis, Entry, Idle, Loss, Param, BuildContext, Spec, Step, Teachers, changed, log_softmax, setting};
+use crate::losses::{
+    Basis, BuildContext, Entry, Idle, Loss, Param, Spec, Step, Teachers, changed, log_softmax, setting,
+};
 
 use discriminator::Discriminator;
 pub use discriminator::{DiscriminatorSpec, Game, Layer, discriminate, play, told_apart};

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::losses::parts::embedding::map_behind;
 use crate::losses::parts::pairs;
 use crate::losses::{
-    Basis, Connector, Entry, Init, Loss, Pairs, Param, BuildContext, Spec, Step, Tap, Taps, Teachers, setting,
+    Basis, BuildContext, Connector, Entry, Init, Loss, Pairs, Param, Spec, Step, Tap, Taps, Teachers, setting,
 };
 
 pub use fusion::{Fusion, hcl, review};

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::losses::methods::nkd::trusted_label;
 use crate::losses::parts::logits::{STANDARDISE, Standardise, label_mask, several_classes};
-use crate::losses::{Basis, Entry, Idle, Loss, BuildContext, Spec, Step, Teachers, changed, setting};
+use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Teachers, changed, setting};
 
 pub use cost::{Cost, CostFile, Holds, distances, sharpened};
 

@@ -63,7 +63,9 @@ pub(in crate::losses) fn label_mask(labels: &Tensor, classes: usize) -> Result<T
 /// Checks that student and teacher know the same classes, and that there are others beside the right one.
 pub(in crate::losses) fn several_classes(context: &BuildContext<'_>) -> Result<usize> {
     match context.same_classes()? {
-        0 | 1 => Err(context.error("kind", "this loss compares the other classes, and the networks know a single class")),
+        0 | 1 => {
+            Err(context.error("kind", "this loss compares the other classes, and the networks know a single class"))
+        }
         classes => Ok(classes),
     }
 }

@@ -13,7 +13,7 @@ use super::label_mask;
 use crate::error::Result;
 use crate::losses::catalog::{Setting, setting};
 use crate::losses::parts::softmax::Shares;
-use crate::losses::{Idle, BuildContext, changed};
+use crate::losses::{BuildContext, Idle, changed};
 
 /// The settings of every loss that may distrust its teacher.
 pub(in crate::losses) const WRONG: Setting = setting(

@@ -1,0 +1,213 @@
+//! How gradients become steps: whose turn it is, which parameters move and how fast, optimisers and the average of the weights.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use attar_exec::Params;
+use attar_exec::optim::{Ema, Optimiser, Rates, clip_global_norm};
+use attar_models::{Array, Weights};
+use candle_core::{DType, Device, Tensor};
+
+use crate::checkpoint::Checkpoint;
+use crate::error::Result;
+use crate::knots::Knots;
+use crate::plan::{Id, Moves, StudentId};
+use crate::recipe::{TrainSection, Update};
+use crate::run::step::students::Students;
+use crate::run::step::{Position, diverged};
+
+/// Who moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::run) enum Turn {
+    /// All students and what their losses train.
+    Everybody,
+    /// One student and what its losses train.
+    Of(StudentId),
+}
+
+impl Turn {
+    /// Whether a student moves.
+    pub(in crate::run) fn moves(self, student: StudentId) -> bool {
+        self == Self::Everybody || self == Self::Of(student)
+    }
+
+    /// Its optimiser.
+    fn optimiser(self) -> usize {
+        match self {
+            Self::Everybody => 0,
+            Self::Of(student) => student.index(),
+        }
+    }
+}
+
+/// Optimisers, averages, and what they act on.
+pub(in crate::run) struct Updates {
+    pub(in crate::run) learning_rate: Knots,
+    /// Epochs of the whole run.
+    epochs: f64,
+    /// Largest global gradient norm.
+    clip: Option<f64>,
+    /// The turns of a step in their order.
+    pub(in crate::run) turns: Vec<Turn>,
+    /// One of each turn.
+    optimisers: Vec<Box<dyn Optimiser>>,
+    /// The average of the exported student's weights, and its decay.
+    ema: Option<(Ema, f64)>,
+    /// Which parameters stay, and how fast the others move.
+    moves: Moves,
+    /// Names of what moves in each turn.
+    moving: BTreeMap<Turn, BTreeSet<String>>,
+}
+
+impl Updates {
+    /// Before the first step. Tells the students which of their parameters stay as they are.
+    pub(in crate::run) fn new(train: &TrainSection, students: &mut Students) -> Result<Self> {
+        let turns = match train.update {
+            Update::Together => vec![Turn::Everybody],
+            Update::InTurn => students.networks.ids().map(Turn::Of).collect(),
+        };
+        let mut moves = Moves::default();
+        if !(train.freeze.is_empty() && train.learning_rate_factors.is_empty()) {
+            let all = students.gather()?;
+            let names: Vec<String> = all.trained().map(|(name, ..)| name.to_owned()).collect();
+            moves = Moves::find(train, &names)?;
+            students.freeze(|prefix| moves.frozen_under(prefix));
+        }
+        let owners = students.owners();
+        let of_turn = |turn: &Turn| {
+            let own = owners.iter().filter(|(name, owner)| turn.moves(**owner) && !moves.frozen.contains(*name));
+            (*turn, own.map(|(name, _)| name.clone()).collect())
+        };
+        Ok(Self {
+            learning_rate: train.learning_rate.clone(),
+            epochs: train.epochs as f64,
+            clip: train.clip,
+            optimisers: turns.iter().map(|_| Ok(train.optimiser.build()?)).collect::<Result<_>>()?,
+            ema: train.ema.map(|decay| (Ema::new(students.exported().params()), decay)),
+            moving: turns.iter().map(of_turn).collect(),
+            turns,
+            moves,
+        })
+    }
+
+    /// The average of the exported student's weights, where one is kept.
+    pub(in crate::run) fn averages(&self) -> Option<&Params> {
+        self.ema.as_ref().map(|(ema, _)| ema.params())
+    }
+
+    /// Moves what learns in a turn along these gradients; the learning rate, and the norm of the gradients before clipping.
+    pub(in crate::run) fn apply(
+        &mut self,
+        turn: Turn,
+        mut gradients: BTreeMap<String, Tensor>,
+        students: &mut Students,
+        at: Position,
+    ) -> Result<(f64, f64)> {
+        let nothing = BTreeSet::new();
+        let names = self.moving.get(&turn).unwrap_or(&nothing);
+        let mut all = students.gather()?;
+        let mut moving = all.clone();
+        moving.retain(|name| names.contains(name));
+        // Parameters of students that only answered in this turn have zero gradients, and are excluded from the update.
+        gradients.retain(|name, _| names.contains(name));
+        let gradient_norm = clip_global_norm(&mut gradients, self.clip.unwrap_or(f64::INFINITY))?;
+        if !gradient_norm.is_finite() {
+            return Err(diverged(at, format!("the gradient norm is {gradient_norm}")));
+        }
+        let lr = self.learning_rate.value(at.time(), self.epochs);
+        let rates = Rates::new(lr, &self.moves.factors);
+        self.optimisers[turn.optimiser()].step_at(&mut moving, &gradients, &rates)?;
+        all.take(&moving)?;
+        students.scatter(&all)?;
+        if let Some((ema, decay)) = self.ema.as_mut().filter(|_| turn.moves(StudentId::EXPORTED)) {
+            let params = students.exported().params();
+            ema.update(params, warmed_up(*decay, at))?;
+            ema.hold(params, self.moves.frozen.iter())?;
+        }
+        Ok((lr, gradient_norm))
+    }
+
+    /// Optimisers for a checkpoint, and, where the average is what leaves, the student itself.
+    pub(in crate::run) fn pack(&self, students: &Students, into: &mut Weights) -> Result<()> {
+        let mut add = |prefix: &str, weights: Weights| {
+            into.0.extend(weights.0.into_iter().map(|(name, array)| (format!("{prefix}{name}"), array)));
+        };
+        if self.ema.is_some() {
+            add(STUDENT, students.exported().params().to_weights()?);
+        }
+        for (i, optimiser) in self.optimisers.iter().enumerate() {
+            let (counts, values) = optimiser.state()?.into_iter().partition(|(_, t)| t.dtype() == DType::U32);
+            let [state, numbers] = optimiser_prefixes(i);
+            add(&state, to_weights(values)?);
+            add(&numbers, from_counts(counts)?);
+        }
+        Ok(())
+    }
+
+    /// Goes back to a checkpoint; the exported student's own parameters.
+    pub(in crate::run) fn unpack(&mut self, students: &Students, checkpoint: &Checkpoint) -> Result<Params> {
+        let network = students.exported();
+        let (graph, device) = (network.graph(), network.device());
+        let mut params = Params::from_weights(graph, &checkpoint.model, device)?;
+        if let Some((ema, _)) = &mut self.ema {
+            ema.load(params.iter().map(|(name, tensor, _)| (name.to_owned(), tensor.clone())).collect())?;
+            params = Params::from_weights(graph, &checkpoint.trainer.under(STUDENT), device)?;
+        }
+        for (i, optimiser) in self.optimisers.iter_mut().enumerate() {
+            let [state, numbers] = optimiser_prefixes(i);
+            let mut state = to_tensors(checkpoint.trainer.under(&state), device)?;
+            state.extend(to_counts(checkpoint.trainer.under(&numbers), device)?);
+            optimiser.load(state)?;
+        }
+        Ok(params)
+    }
+}
+
+/// The decay of the average at a step: young averages forget faster, or the initial weights would stay in them for long.
+fn warmed_up(decay: f64, at: Position) -> f64 {
+    let n = at.steps_before() as f64 + 1.0;
+    decay.min((1.0 + n) / (10.0 + n))
+}
+
+/// Where a checkpoint keeps the exported student beside its average.
+const STUDENT: &str = "student.";
+
+/// Where a checkpoint keeps the averages of the optimiser of a turn, and its counts.
+fn optimiser_prefixes(turn: usize) -> [String; 2] {
+    let name = if turn == 0 { "optimiser".to_owned() } else { format!("optimiser-{turn}") };
+    [format!("{name}."), format!("{name}-counts.")]
+}
+
+pub(in crate::run) fn to_weights(tensors: BTreeMap<String, Tensor>) -> Result<Weights> {
+    let mut weights = Weights::default();
+    for (name, tensor) in tensors {
+        let data = tensor.flatten_all()?.to_vec1::<f32>()?;
+        weights.0.insert(name, Array { shape: tensor.dims().to_vec(), data });
+    }
+    Ok(weights)
+}
+
+pub(in crate::run) fn to_tensors(weights: Weights, device: &Device) -> Result<BTreeMap<String, Tensor>> {
+    let tensor = |(name, array): (String, Array)| Ok((name, Tensor::from_vec(array.data, array.shape, device)?));
+    weights.0.into_iter().map(tensor).collect()
+}
+
+/// Counts (`u32`) as pairs of floats, high and low 16 bits: a float alone holds only 24 bits exactly.
+fn from_counts(counts: BTreeMap<String, Tensor>) -> Result<Weights> {
+    let mut weights = Weights::default();
+    for (name, tensor) in counts {
+        let values = tensor.flatten_all()?.to_vec1::<u32>()?;
+        let data = values.iter().flat_map(|v| [(v >> 16) as f32, (v & 0xFFFF) as f32]).collect();
+        weights.0.insert(name, Array { shape: [tensor.dims(), &[2]].concat(), data });
+    }
+    Ok(weights)
+}
+
+fn to_counts(weights: Weights, device: &Device) -> Result<BTreeMap<String, Tensor>> {
+    let mut counts = BTreeMap::new();
+    for (name, array) in weights.0 {
+        let values: Vec<u32> = array.data.chunks(2).map(|p| ((p[0] as u32) << 16) | p[p.len() - 1] as u32).collect();
+        let shape = array.shape.split_last().map_or(Vec::new(), |(_, shape)| shape.to_vec());
+        counts.insert(name, Tensor::from_vec(values, shape, device)?);
+    }
+    Ok(counts)
+}
