@@ -9,7 +9,6 @@ pub mod knots;
 pub mod labelling;
 pub mod labels;
 pub mod losses;
-pub mod measures;
 pub mod plan;
 pub mod recipe;
 pub mod run;
