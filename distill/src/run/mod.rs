@@ -45,7 +45,7 @@ pub use teacher_check::{CheckedOn, TeacherCheck};
 
 use events::EventLog;
 use feed::resident::ResidentImages;
-use step::learner::Learner;
+use step::Learner;
 
 /// Carries out a plan in a new run directory, or in that of a run which never made a checkpoint.
 ///

@@ -31,9 +31,9 @@ pub(in crate::run) struct Facts {
 
 impl Facts {
     pub(in crate::run) fn of(plan: &Plan) -> Self {
-        let teachers = plan.teachers.iter().map(|teacher| TeacherReceipt {
+        let teachers = plan.teachers.rows().map(|teacher| TeacherReceipt {
             name: teacher.name.clone(),
-            network: teacher.graph.name().to_owned(),
+            network: teacher.outline.name().to_owned(),
             weights_sha256: teacher.weights_sha256.clone(),
             bn: teacher.bn,
             val_top1: None,

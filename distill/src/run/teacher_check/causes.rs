@@ -10,7 +10,7 @@ use candle_core::Tensor;
 use super::{Answered, CheckedOn, Sample, at_most, run};
 use crate::error::Result;
 use crate::run::Setup;
-use crate::run::step::learner::{RunningTeacher, Worth};
+use crate::run::step::teachers::{RunningTeacher, Worth};
 use crate::run::train::evaluation;
 use crate::teacher::Question;
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::events::Event;
 use super::feed::evaluate::Evaluation;
 use super::feed::prefetch::batches;
-use super::step::learner::{RunningTeacher, Worth};
+use super::step::teachers::{RunningTeacher, Worth};
 use super::{Run, Setup};
 use crate::checkpoint::Exact;
 use crate::error::{Error, Result};
@@ -133,14 +133,15 @@ impl Answered {
 impl Run<'_> {
     /// Accuracy of every teacher before anybody learns from it.
     pub(super) fn check_teachers(&mut self) -> Result<()> {
-        for i in 0..self.learner.teachers.len() {
-            let name = self.learner.teachers[i].name.clone();
-            let Some(worth) = self.learner.teachers[i].worth.clone() else {
+        for id in self.learner.teachers.0.ids() {
+            let RunningTeacher { name, worth, .. } = &self.learner.teachers.0[id];
+            let (name, worth) = (name.clone(), worth.clone());
+            let Some(worth) = worth else {
                 self.tell(&Event::Teacher { name, val_top1: None, check: None })?;
                 continue;
             };
             self.observer.event(&Event::Preparing { what: format!("checking teacher `{name}`") });
-            let (check, failed) = check(&self.setup, &mut self.learner.teachers[i], &worth)?;
+            let (check, failed) = check(&self.setup, &mut self.learner.teachers.0[id], &worth)?;
             let mut val_top1 = None;
             if check.on == CheckedOn::Validation {
                 val_top1 = Some(check.top1());
@@ -195,7 +196,7 @@ fn suspicion(check: &TeacherCheck, classes: usize, worth: &Worth) -> Option<Stri
 
 /// A teacher's answers to images as it is asked in training.
 fn ask(setup: &Setup, teacher: &mut RunningTeacher, images: &Arc<dyn Dataset>) -> Result<Answered> {
-    let own = teacher.sight.own().cloned();
+    let own = teacher.input.own().cloned();
     let mut evaluation = super::train::evaluation(setup, images);
     if let Some(own) = &own {
         evaluation.preprocessing = &own.preprocessing;
