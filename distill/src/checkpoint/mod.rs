@@ -11,8 +11,7 @@ pub use state::{Best, Data, Exact, Extended, Rollback, State, Sums};
 pub use store::{Failpoint, Stop, Store};
 pub use teacher_check::{CheckedOn, TeacherCheck};
 
-/// Version of the layout of a checkpoint directory.
-pub const CHECKPOINT_VERSION: u32 = 1;
+pub use attar_formats::checkpoint::VERSION as CHECKPOINT_VERSION;
 
 /// What a checkpoint directory holds.
 #[derive(Debug, Clone)]
