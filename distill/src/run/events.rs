@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::leave::metrics::Row;
-use super::teacher_check::TeacherCheck;
+use crate::checkpoint::TeacherCheck;
 use crate::error::{Error, Result};
 use crate::files::io;
 

@@ -31,6 +31,7 @@ use crate::error::Result;
 use crate::plan::{Plan, PlannedData};
 use crate::recipe::Recipe;
 
+pub use crate::checkpoint::{CheckedOn, TeacherCheck};
 pub(crate) use begin::{PROGRAM, pool};
 pub use directory::{free, has_checkpoint};
 pub use events::{Event, LOG_EVERY, Observer, Silent};
@@ -41,7 +42,6 @@ pub use leave::receipt::{RECEIPT_VERSION, Receipt, Sizes, TeacherReceipt};
 pub(crate) use owner::Owner;
 pub use state_file::{RunState, STATUS_VERSION};
 pub use step::split::{Part, Split};
-pub use teacher_check::{CheckedOn, TeacherCheck};
 
 use events::EventLog;
 use feed::resident::ResidentImages;
