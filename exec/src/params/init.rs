@@ -1,4 +1,4 @@
-//! Initial values from a pinned generator: seed and name in, the same numbers out, whatever else the network holds.
+//! Initial values, keyed by seed and name: the same numbers out, whatever else the network holds.
 
 use attar_measures::random::Stream;
 use attar_models::op::Init;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use attar_exec::{Network, Outputs, Tape};
+use attar_exec::{Network, Outputs, Slots, Tape, ops};
 use attar_measures::random::Stream;
 use attar_models::NodeId;
 use candle_core::backprop::GradStore;
@@ -315,18 +315,14 @@ impl Passes {
 }
 
 /// Adds the gradients of a network's trained parameters to those found before; zeros where there are none.
-fn collect(
-    all: &mut BTreeMap<String, Tensor>,
-    prefix: &str,
-    network: &Network,
-    mut found: BTreeMap<String, Tensor>,
-) -> Result<()> {
-    for (name, value, _) in network.params().trained() {
-        let full = format!("{prefix}{name}");
-        let gradient = match (all.remove(&full), found.remove(name)) {
-            (Some(before), Some(gradient)) => attar_exec::ops::add(&before, &gradient)?,
+fn collect(all: &mut BTreeMap<String, Tensor>, prefix: &str, network: &Network, mut found: Slots) -> Result<()> {
+    let params = network.params();
+    for slot in params.trained_slots() {
+        let full = format!("{prefix}{}", params.name(slot));
+        let gradient = match (all.remove(&full), found.take(slot)) {
+            (Some(before), Some(gradient)) => ops::add(network.context().backend(), &before, &gradient)?,
             (Some(gradient), None) | (None, Some(gradient)) => gradient,
-            (None, None) => value.zeros_like()?,
+            (None, None) => params.value(slot).zeros_like()?,
         };
         all.insert(full, gradient);
     }

@@ -120,7 +120,7 @@ impl Learner {
             }
             other => {
                 let i = if let Some(Source::Student(i)) = other { i } else { 0 };
-                let network = self.students[i].network.folded_copy()?;
+                let network = self.students[i].network.freeze()?;
                 attack.run(&clean.x, &clean.targets, &bounds, rng, &mut |x, slope| network.input_gradient(x, slope))
             }
         }
