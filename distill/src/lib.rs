@@ -15,8 +15,8 @@ pub mod run;
 pub mod teacher;
 
 pub use attar_exec::{
-    DeviceChoice, Gradients, Network, Outputs, Params, Precision, Tape, check, check_level, device, keep_freed_memory,
-    network, optim, params,
+    DeviceChoice, Gradients, Network, Outputs, Params, Precision, Tape, check, check_level, device, network, optim,
+    params,
 };
 pub use error::{Error, Result};
 pub use plan::{Plan, PlanOptions};

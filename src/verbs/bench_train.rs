@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 
 use super::print;
-use crate::table;
+use attar::table;
 
 /// Different batches that the steps walk through.
 const BATCHES: usize = 4;

@@ -12,7 +12,7 @@ use clap::Subcommand;
 use super::print;
 use crate::progress;
 use crate::source::{CacheArgs, source};
-use crate::table;
+use attar::table;
 
 /// Looks into, checks and fetches data sets.
 #[derive(Debug, clap::Args)]

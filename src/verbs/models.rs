@@ -5,7 +5,7 @@ use attar_models::{Graph, zoo};
 use serde::Serialize;
 
 use super::print;
-use crate::table;
+use attar::table;
 
 /// Lists the networks of the zoo, or shows one with its taps and shapes.
 #[derive(Debug, clap::Args)]

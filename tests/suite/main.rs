@@ -10,6 +10,7 @@ mod data;
 mod exit_codes;
 mod help;
 mod hints;
+mod loaders;
 mod methods;
 mod new;
 mod operations;

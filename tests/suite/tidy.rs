@@ -94,7 +94,7 @@ fn a_file_says_its_subject_and_stays_short() {
 
 #[test]
 fn unsafe_stays_in_its_rooms_and_says_why_it_is_sound() {
-    let allowed = ["kernels/src/", "exec/src/ops/", "infer/src/engine/"];
+    let allowed = ["src/allocator.rs", "kernels/src/", "exec/src/ops/", "infer/src/engine/"];
     for (file, text) in sources() {
         let name = file.to_string_lossy().into_owned();
         let lines: Vec<&str> = text.lines().collect();
