@@ -60,5 +60,5 @@ pub fn finished(recipe: &Recipe, directory: &Path) -> Result<Option<Receipt>> {
 /// Whether a student learns from labels alone.
 pub fn is_alone(recipe: &Recipe) -> bool {
     let labels_only = recipe.losses.iter().all(|loss| matches!(loss.loss, LossSpec::CrossEntropy(_)));
-    labels_only && recipe.teachers.is_empty() && recipe.generations.is_empty()
+    labels_only && recipe.teachers.is_empty() && recipe.stages.is_empty()
 }

@@ -1,10 +1,10 @@
 //! How a network learns: recipe → plan → run → checkpoint.
 
+mod arrays;
 mod batch;
 pub mod checkpoint;
 mod error;
 mod files;
-mod hash;
 pub mod knots;
 pub mod labelling;
 pub mod labels;
@@ -12,6 +12,7 @@ pub mod losses;
 pub mod plan;
 pub mod recipe;
 pub mod run;
+mod schema;
 pub mod teacher;
 
 pub use attar_exec::{

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use attar_exec::Context;
 use attar_formats::classes::Alignment;
 use attar_formats::graph::{self, Opened};
+use attar_formats::hash::file_sha256;
 use attar_formats::rename::Head;
 use attar_formats::{Card, files};
 use attar_models::zoo;
@@ -18,7 +19,6 @@ use super::data::PlannedData;
 use super::losses::CastTeacher;
 use super::sight::{Sight, made_by};
 use crate::error::{Error, Result};
-use crate::hash::file_sha256;
 use crate::labels::{AnswersKey, Store};
 use crate::recipe::{TeacherClasses, TeacherNorm, TeacherSection, TeacherSource};
 use crate::teacher::{Aligned, Answers, OnnxRequest, OnnxTeacher, OpenOnnx, Teacher, ZooTeacher, logits_only};
@@ -140,7 +140,7 @@ impl PlannedTeacher {
         }
     }
 
-    /// The network of the generation before, while it has no weights yet: what a later generation can be checked against. It
+    /// The network of the stage before, while it has no weights yet: what a later stage can be checked against. It
     /// must not be asked anything.
     pub(super) fn forthcoming(section: &TeacherSection, graph: Graph) -> Self {
         let logits = Ok(Alignment::same(graph.output_shape().iter().product()));

@@ -1,7 +1,7 @@
 //! A small network around each operation, so that what is asked of operations is asked of all of them.
 
 use attar_measures::random::Stream;
-use attar_models::op::{Dropout, Flatten, GlobalAvgPool};
+use attar_models::op::{Dropout, Flatten, GlobalAvgPool, Pool2d};
 use attar_models::{Activation, Graph, GraphBuilder, NodeId, Op};
 
 use super::{BF16, Checks, Named, ROUNDING, missing, random};
@@ -54,6 +54,10 @@ fn lead_to(builder: &mut GraphBuilder, x: NodeId, image: &[usize; 3], at: usize,
         _ if *shape == image[..] && at == 0 => return Ok(x),
         _ if *shape == image[..] => (Op::Dropout(Dropout { p: 0.0 }), "same"),
         [c] if *c == image[0] && at > 0 => (Op::GlobalAvgPool(GlobalAvgPool {}), "means"),
+        [c, 1, 1] if *c == image[0] && at > 0 => {
+            let whole = Pool2d { kernel: [image[1], image[2]], stride: [1, 1], padding: [0, 0] };
+            (Op::AvgPool2d(whole), "means")
+        }
         [f] if *f == image.iter().product::<usize>() => (Op::Flatten(Flatten {}), "row"),
         _ => return Err(missing(&format!("a way from an image {image:?} to {shape:?}"))),
     };

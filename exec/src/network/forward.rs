@@ -150,6 +150,10 @@ impl Step<'_, '_> {
                 (y, Record::Activation { activation, kept })
             }
             BoundOp::Add => (ops::add(on, x, input(inputs, 1)?)?, Record::Add),
+            BoundOp::Mul => {
+                let factor = input(inputs, 1)?;
+                (ops::mul(on, x, factor)?, Record::Mul { x: x.clone(), factor: factor.clone() })
+            }
             BoundOp::Subsample { stride } => (ops::subsample(on, x, *stride)?, Record::Subsample { stride: *stride }),
             BoundOp::PadChannels { before, after } => {
                 (ops::pad_channels(on, x, *before, *after)?, Record::PadChannels { before: *before })

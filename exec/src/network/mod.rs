@@ -15,15 +15,15 @@ use std::sync::Arc;
 
 use attar_measures::random::Stream;
 use attar_models::{Fuse, Graph, NodeId, Weights};
-use backward::Wants;
-use bound::BoundOp;
 use candle_core::{Device, Tensor};
-use forward::{Mode, Pass};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::params::{Params, Slots};
 use crate::precision::Precision;
+use backward::Wants;
+use bound::BoundOp;
+use forward::{Mode, Pass};
 pub use frozen::Frozen;
 use schedules::Schedules;
 pub use tape::Tape;

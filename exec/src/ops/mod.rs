@@ -220,9 +220,23 @@ pub fn activate(on: Backend, activation: Activation, x: &Tensor) -> Result<Tenso
     dispatch!(on, x activate(activation, floats(on, x)?))
 }
 
-/// Gradient of an activation from its output: 0 where it was clamped, at the very edge too (PyTorch).
-pub fn activate_backward(on: Backend, activation: Activation, y: &Tensor, dy: &Tensor) -> Result<Tensor> {
-    dispatch!(on, y activate_backward(activation, floats(on, y)?, floats(on, dy)?))
+/// Gradient of an activation from what was kept of it: of a clamp its output (0 where it was clamped, at the very edge too,
+/// as in PyTorch), of anything else its input.
+pub fn activate_backward(on: Backend, activation: Activation, kept: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    dispatch!(on, kept activate_backward(activation, floats(on, kept)?, floats(on, dy)?))
+}
+
+/// `x [N, C, H, W] * factor [N, C, 1, 1]`.
+pub fn mul(on: Backend, x: &Tensor, factor: &Tensor) -> Result<Tensor> {
+    let shape = norm_shape(x.dims())?;
+    fits("a factor of channels", factor, &[shape.batch, shape.channels, 1, 1])?;
+    dispatch!(on, x mul(&shape, floats(on, x)?, floats(on, factor)?))
+}
+
+/// Gradients of [`mul`]'s two operands.
+pub fn mul_backward(on: Backend, x: &Tensor, factor: &Tensor, dy: &Tensor) -> Result<(Tensor, Tensor)> {
+    let shape = norm_shape(x.dims())?;
+    dispatch!(on, x mul_backward(&shape, floats(on, x)?, floats(on, factor)?, floats(on, dy)?))
 }
 
 /// `a + b`, of equal shapes.
