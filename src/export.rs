@@ -12,20 +12,28 @@ use crate::Engines;
 
 pub use attar_export::bundle::{Options, Summary};
 
+/// What an export came to.
+#[derive(Debug, Clone)]
+pub struct Exported {
+    /// Sizes, and how many goldens travel.
+    pub summary: Summary,
+    /// How every runtime answered the goldens.
+    pub certificate: Certificate,
+    /// What a reader should know, e.g. of a card of an older version.
+    pub note: Option<String>,
+}
+
 /// Writes the bundle beside its final place, runs it in every runtime at hand on its goldens, and only then gives it its
 /// name. When anything is wrong, nothing is left behind.
 ///
 /// # Errors
 /// When `out` is there already, the run is not a finished one, or a file cannot be written; [`NotSo`] when a
 /// runtime does not answer like the trained network.
-pub fn export_verified(run: &Path, out: &Path, options: &Options, engines: &Engines) -> Result<(Summary, Certificate)> {
+pub fn export_verified(run: &Path, out: &Path, options: &Options, engines: &Engines) -> Result<Exported> {
     if out.exists() {
         bail!("{} exists already\n  hint: remove it or choose another place with --out", out.display());
     }
     let source = Source::open(run, None)?;
-    if let Some(note) = &source.note {
-        say(note);
-    }
     let parent = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
     let scratch = scratch(parent)?;
@@ -40,7 +48,7 @@ pub fn export_verified(run: &Path, out: &Path, options: &Options, engines: &Engi
     std::fs::rename(scratch.path(), out)
         .with_context(|| format!("{} could not be named {}", scratch.path().display(), out.display()))?;
     let _ = scratch.keep(); // it has its name now, and nothing is to be removed
-    Ok((summary, certificate))
+    Ok(Exported { summary, certificate, note: source.note })
 }
 
 /// A bundle that is to travel without goldens is checked by a twin that has synthetic ones; the model is the same to the

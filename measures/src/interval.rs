@@ -99,9 +99,9 @@ fn statistic(counts: &Counts, d: f64) -> f64 {
     }
 }
 
-/// The most likely share of lost samples when the difference is `d`: the larger root of 2n q² + B q
-/// + C = 0 with B = (2n - gained + lost) d - gained - lost and C = -lost d (1 - d), written without
-/// cancellation.
+/// The most likely share of lost samples when the difference is `d`, written without cancellation:
+/// the larger root of `2n q² + B q + C = 0` with `B = (2n - gained + lost) d - gained - lost` and
+/// `C = -lost d (1 - d)`.
 fn share_lost(counts: &Counts, d: f64) -> f64 {
     let Counts { gained, lost, n } = *counts;
     let b = (2.0 * n - gained + lost) * d - gained - lost;

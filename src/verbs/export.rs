@@ -3,15 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use attar::export::{Exported, Options, Summary};
+use attar::table;
 use attar_export::Goldens;
-use attar_export::bundle::{Options, Summary};
-use attar_infer::cli::{NotSo, Versioned, print, say};
-use attar_infer::parity;
-use attar_infer::{Bundle, Certificate};
+use attar_infer::cli::{Versioned, print, say};
 
 use super::unfinished;
 use crate::engines::EngineArgs;
-use attar::table;
 
 /// Exports a run's weights as a bundle: ONNX, safetensors, preprocessing, goldens, reference predictions.
 #[derive(Debug, clap::Args)]
@@ -67,7 +65,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         false => unfinished::refuse(&args.run).map(|()| None)?,
     };
     let run = left.as_ref().map_or(args.run.as_path(), |left| left.path());
-    let (summary, certificate) = attar::export::export_verified(run, &out, &options, &args.engines)?;
+    let Exported { summary, certificate, note } = attar::export::export_verified(run, &out, &options, &args.engines)?;
+    note.iter().for_each(say);
     if args.json {
         let result = serde_json::json!({"bundle": out, "summary": summary, "goldens": certificate});
         return Versioned::new(result).print();

@@ -10,10 +10,9 @@ use attar_distill::run::{self, Receipt};
 use attar_distill::{Plan, PlanOptions, Recipe};
 use attar_infer::cli::say;
 
+use super::new::{self, Wishes};
 use crate::progress::{self, Progress};
 use crate::source::{CacheArgs, source};
-
-use super::new::{self, Wishes};
 
 /// How a recipe is carried out.
 #[derive(Debug, clap::Args)]

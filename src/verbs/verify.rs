@@ -1,6 +1,6 @@
 //! `attar verify`: does the bundle decide like the network that was trained? What `attar-infer verify` does, and a run's report.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
