@@ -38,7 +38,7 @@ pub mod params;
 mod precision;
 pub mod profile;
 
-pub use attar_kernels::{check_level, keep_freed_memory};
+pub use attar_kernels::check_level;
 pub use context::Context;
 pub use device::DeviceChoice;
 pub use error::{Error, Result};

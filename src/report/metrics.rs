@@ -7,14 +7,17 @@ use attar_formats::files;
 
 /// The table of a run, column by column.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Metrics {
+pub struct Metrics {
     names: Vec<String>,
     rows: Vec<Vec<f64>>,
 }
 
 impl Metrics {
     /// Reads the file.
-    pub(crate) fn read(path: &Path) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When it cannot be read or a row is cut short.
+    pub fn read(path: &Path) -> Result<Self> {
         let text = files::read_text(path, files::MOST_BINARY).with_context(|| path.display().to_string())?;
         Self::parse(&text).with_context(|| path.display().to_string())
     }
@@ -33,12 +36,12 @@ impl Metrics {
     }
 
     /// The names that start with `prefix`, in file order, without it.
-    pub(crate) fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+    pub fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
         self.names.iter().filter_map(move |name| name.strip_prefix(prefix))
     }
 
     /// `(epoch, value)` of one column; empty when there is no such column.
-    pub(crate) fn over_epochs(&self, name: &str) -> Vec<(f64, f64)> {
+    pub fn over_epochs(&self, name: &str) -> Vec<(f64, f64)> {
         let find = |name: &str| self.names.iter().position(|n| n == name);
         let (Some(epoch), Some(column)) = (find("epoch"), find(name)) else { return Vec::new() };
         self.rows.iter().map(|row| (row[epoch], row[column])).collect()
