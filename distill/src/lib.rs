@@ -12,6 +12,7 @@ pub mod losses;
 pub mod plan;
 pub mod recipe;
 pub mod run;
+mod schema;
 pub mod teacher;
 
 pub use attar_exec::{

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 
 /// The device a recipe asks for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum DeviceChoice {
     /// The processor.
@@ -57,12 +58,6 @@ pub fn name(device: &Device) -> &'static str {
         Device::Cuda(_) => "cuda",
         Device::Metal(_) => "metal",
     }
-}
-
-/// Lets convolutions and matrix products on CUDA round their operands to TF32 (10 bits of mantissa, sums in `f32`), in the
-/// whole process. Off until it is called; the CPU takes no notice.
-pub fn allow_tf32(allow: bool) {
-    crate::ops::allow_tf32(allow);
 }
 
 fn cuda() -> std::result::Result<Device, String> {

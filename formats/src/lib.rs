@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod classes;
 mod error;
 pub mod files;
+pub mod graph;
 pub mod hash;
 pub mod read;
 pub mod reference;

@@ -266,7 +266,7 @@ fn differences(
     problem += &list("only in the file", &nearest_first(&unknown, &missing));
     if missing.is_empty() && unknown.is_empty() && shapes.len() == of_head {
         problem += "\n  hint: the last layer is of another number of classes; to fine-tune, let it start anew: \
-                    student.init = { path = \"...\", head = \"new\" }";
+                    student.from = { kind = \"weights\", path = \"...\", head = \"new\" }";
     }
     Some(problem)
 }

@@ -17,12 +17,13 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use candle_core::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 
 pub use attar_exec::params::{Init, Param};
-pub use catalog::{Basis, Entry, Setting, Teachers};
+pub use catalog::{Basis, Described, Entry, Setting, Teachers, described};
 pub use methods::*;
 pub use parts::embedding::embed;
 pub use parts::pairs::{Pairs, Rule};
@@ -30,8 +31,6 @@ pub use parts::softmax::log_softmax;
 pub use parts::{contrast, differentiable, logits, maps};
 pub use site::Site;
 pub use step::{Connector, Step, Tap, Taps, View};
-
-use catalog::setting;
 
 /// One term of what is minimised.
 pub trait Loss: fmt::Debug + Send {
@@ -127,7 +126,7 @@ fn changed<const N: usize>(settings: [(&'static str, bool); N], why: &'static st
 macro_rules! registry {
     ($($(#[$doc:meta])* $kind:ident($spec:ty),)*) => {
         /// A loss as a recipe writes it: `{ kind = "kd", temperature = 4.0 }`.
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(tag = "kind", rename_all = "kebab-case")]
         pub enum LossSpec { $($(#[$doc])* $kind($spec),)* }
 

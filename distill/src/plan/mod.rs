@@ -117,13 +117,13 @@ impl Plan {
         Self::taught_by(None, recipe, options)
     }
 
-    /// Checks the generations behind the first one of [`Recipe::generations`] before that has trained, so that a mistake in the
+    /// Checks the stages behind the first one of [`Recipe::chain`] before that has trained, so that a mistake in the
     /// third is not found after two trainings.
     ///
     /// # Errors
-    /// As [`Plan::new`], naming the generation.
-    pub fn check_generations(generations: &[(Recipe, PathBuf)], allow_idle: bool) -> Result<()> {
-        for pair in generations.windows(2) {
+    /// As [`Plan::new`], naming the stage.
+    pub fn check_stages(stages: &[(Recipe, PathBuf)], allow_idle: bool) -> Result<()> {
+        for pair in stages.windows(2) {
             let [(before, _), (recipe, _)] = pair else { continue };
             let plan = Self::taught_by(
                 Some(&before.student.network),
@@ -132,7 +132,7 @@ impl Plan {
             );
             plan.map_err(|error| match error {
                 Error::Recipe { key, problem } => {
-                    Error::Recipe { key, problem: format!("{problem}\n  in the generation `{}`", recipe.name) }
+                    Error::Recipe { key, problem: format!("{problem}\n  in the stage `{}`", recipe.name) }
                 }
                 other => other,
             })?;
@@ -143,12 +143,12 @@ impl Plan {
     /// A plan, its only teacher being the network `before`, which has no weights yet, where there is one.
     fn taught_by(before: Option<&NetworkSection>, recipe: Recipe, options: PlanOptions) -> Result<Self> {
         check_numbers(&recipe)?;
-        if !recipe.generations.is_empty() {
-            return Err(fail("generations", "a plan is of one generation; `Recipe::generations` takes them apart"));
+        if !recipe.stages.is_empty() {
+            return Err(fail("stages", "a plan is of one stage; `Recipe::chain` takes them apart"));
         }
         let opened = recipe.device.open()?;
         recipe.train.precision.check(&opened.device)?;
-        // The generations behind the first one learn from the same images as it does.
+        // The stages behind the first one learn from the same images as it does.
         let look = Look { cache: options.cache.as_ref(), progress: options.progress.as_ref() };
         let look = before.is_none().then_some(&look);
         let data = PlannedData::open(&recipe.data, recipe.data.split_seed.unwrap_or(recipe.seed), look)?;
@@ -160,7 +160,7 @@ impl Plan {
         for section in &recipe.teachers {
             let key = format!("teachers.{}", section.name);
             teachers.push(match before {
-                Some(network) => PlannedTeacher::forthcoming(section, build_network(network, "generations", &data)?.1),
+                Some(network) => PlannedTeacher::forthcoming(section, build_network(network, "stages", &data)?.1),
                 None => PlannedTeacher::load(section, &key, &data, &question, options.onnx.as_ref())?,
             });
         }

@@ -74,7 +74,7 @@ fn classes_of_the_weights_go_by_name() {
     for init in [init, "student.init=runs/teacher/checkpoints/best/model.safetensors"] {
         assert_eq!(said(&scene, "teacher", &[init]), "");
         let notes = said(&scene, "teacher", &[init, turned]);
-        assert!(notes.contains("student.init: the same classes in another order"), "{notes}");
+        assert!(notes.contains("student.from: the same classes in another order"), "{notes}");
     }
     standing(&scene, "turned", &["train.epochs=1", init, turned]).unwrap();
     let (row, rows) =
@@ -83,7 +83,7 @@ fn classes_of_the_weights_go_by_name() {
     // Three others by name are other classes, however many there are.
     let others = "data.source.classes=[\"a\", \"b\", \"c\"]";
     let message = said(&scene, "teacher", &[init, others]);
-    assert!(message.contains("student.init: the weights are of other classes"), "{message}");
+    assert!(message.contains("student.from: the weights are of other classes"), "{message}");
     assert!(message.contains("3 of 3 classes") && message.contains("head = \"new\""), "{message}");
     let new = "student.init={ path = \"runs/teacher\", head = \"new\" }";
     assert!(said(&scene, "teacher", &[new, others]).contains("start anew"));

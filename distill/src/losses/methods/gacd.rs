@@ -13,32 +13,34 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::losses::parts::contrast::info_nce;
 use crate::losses::parts::embedding::Embedding;
 use crate::losses::parts::logits::trust;
-use crate::losses::parts::pairs;
-use crate::losses::{Basis, Entry, Idle, Loss, Pairs, Param, Site, Spec, Step, Taps, Teachers, changed, setting};
+use crate::losses::{Basis, Entry, Idle, Loss, Pairs, Param, Site, Spec, Step, Taps, Teachers, changed};
 
 /// Settings of [`gacd`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GacdSpec {
     /// Divides similarities.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub temperature: f64,
-    /// Past features of the student that are negatives beside the batch's.
+    /// Past student features that are negatives beside the batch's.
     pub queue: usize,
-    /// Numbers in an embedding, where the anchor is embedded.
+    /// Numbers in an embedding; unused with a fixed anchor.
+    #[schemars(extend("minimum" = 1))]
     pub dim: usize,
-    /// What the anchor is.
+    /// The teacher's feature through a trained layer, or itself.
     pub anchor: Anchor,
     /// What each sample counts.
     pub weighting: Weighting,
     /// What the weighed sum is divided by.
     pub denominator: Denominator,
-    /// The features that are compared.
+    /// The features that are compared, one pair.
     pub pairs: Pairs,
 }
 
@@ -57,7 +59,7 @@ impl Default for GacdSpec {
 }
 
 /// What the student's features are compared with.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Anchor {
     /// A trained linear embedding of the teacher's feature.
@@ -68,7 +70,7 @@ pub enum Anchor {
 }
 
 /// What each sample counts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Weighting {
     /// The teacher's probability of its class.
@@ -79,7 +81,7 @@ pub enum Weighting {
 }
 
 /// What the weighed sum over samples is divided by.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Denominator {
     /// The size of the batch: a batch that the teacher errs on counts less.
@@ -126,20 +128,6 @@ impl Spec for GacdSpec {
         paper: "Bai et al. 2020, arXiv 2009.09922 (GACD)",
         basis: Basis::Reading,
         teachers: Teachers::One,
-        settings: &[
-            setting("temperature", "above 0", Some("0.1"), "divides similarities"),
-            setting("queue", "0 or more", Some("4096"), "past student features that are negatives beside the batch's"),
-            setting("dim", "1 or more", Some("128"), "numbers in an embedding; unused with a fixed anchor"),
-            setting(
-                "anchor",
-                "embedded | fixed",
-                Some("embedded"),
-                "the teacher's feature through a trained layer, or itself",
-            ),
-            setting("weighting", "teacher-probability | none", Some("teacher-probability"), "what each sample counts"),
-            setting("denominator", "batch | weights", Some("batch"), "what the weighed sum is divided by"),
-            setting("pairs", pairs::VALUES, Some("penultimate"), "the features that are compared, one pair"),
-        ],
     };
 
     fn idle(&self) -> Vec<Idle> {

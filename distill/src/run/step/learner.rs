@@ -7,7 +7,7 @@ use attar_exec::Params;
 use attar_exec::Precision;
 use attar_exec::optim::{Ema, Optimiser};
 use attar_formats::checkpoint;
-use attar_models::{Graph, NodeId, Weights};
+use attar_models::{Graph, NodeId, Role, Weights};
 use attar_pixels::Preprocessing;
 use candle_core::{Device, Tensor};
 
@@ -143,23 +143,22 @@ impl Learner {
         let Some(student) = students.first() else {
             return Err(candle_core::Error::Msg("a learner without a student".to_owned()).into());
         };
-        let device = student.network.device().clone();
+        let context = student.network.context().clone();
+        let device = context.device().clone();
         let mut connectors = BTreeMap::new();
         let mut own = Params::default();
         for loss in &losses {
             for connector in loss.taps.student.iter().filter_map(|tap| tap.connector.as_ref()) {
                 let prefix = prefix(&loss.name, &connector.name);
                 let params = Params::init(&connector.graph, seed, &prefix, &device)?;
-                let mut network = Network::new(connector.graph.clone(), params, &device)?;
-                network.set_precision(train.precision);
-                connectors.insert(prefix, network);
+                connectors.insert(prefix, Network::new(connector.graph.clone(), params, &context)?);
             }
-            own.merge("", Params::of_loss(&loss.name, &loss.params, seed, &device)?)?;
+            own.merge("", Params::loose(&prefix_of_loss(loss), &loss.params, seed, &device)?)?;
         }
         let mut running = Vec::with_capacity(teachers.len());
         for (i, teacher) in teachers.into_iter().enumerate() {
             let (name, sight, worth) = (teacher.name.clone(), teacher.sight.clone(), Worth::of(&teacher));
-            let teacher = teacher.start(&taps_of(&losses, Source::Teacher(i)), train.precision, &device)?;
+            let teacher = teacher.start(&taps_of(&losses, Source::Teacher(i)), &context)?;
             running.push(RunningTeacher { name, teacher, sight, worth });
         }
         let mut learner = Self {
@@ -206,14 +205,17 @@ impl Learner {
         Ok(all)
     }
 
-    /// The part of what [`Learner::gather`] collected that moves in the turn of a student: itself, and what its losses train.
-    /// All of it if everybody moves at once.
-    pub(in crate::run) fn of_turn(&self, mut all: Params, turn: Option<usize>) -> Params {
-        let Some(turn) = turn else { return all };
+    /// Of each tensor of what [`Learner::gather`] collected, the multiple of the learning rate at which it moves in the turn of a
+    /// student: itself, and what its losses train. All of it if everybody moves at once; `None` for what keeps still.
+    pub(in crate::run) fn factors(&self, all: &Params, turn: Option<usize>) -> Vec<Option<f64>> {
         let peer = |name: &str| (1..self.students.len()).find(|i| name.starts_with(&self.students[*i].prefix));
         let of_loss = |name: &str| self.losses.iter().find(|loss| name.starts_with(&checkpoint::loss(&loss.name)));
-        all.retain(|name| of_loss(name).map_or_else(|| peer(name).unwrap_or(0), |loss| loss.student) == turn);
-        all
+        let student = |name: &str| of_loss(name).map_or_else(|| peer(name).unwrap_or(0), |loss| loss.student);
+        let factor = |(name, ..): (&str, &Tensor, Role)| {
+            let moves = turn.is_none_or(|turn| student(name) == turn) && !self.moves.frozen.contains(name);
+            moves.then(|| self.moves.factors.get(name).copied().unwrap_or(1.0))
+        };
+        all.iter().map(factor).collect()
     }
 
     /// Puts what [`Learner::gather`] collected back.
@@ -256,8 +258,9 @@ impl Learner {
         for (prefix, network) in &self.connectors {
             add(prefix, network.params().to_weights()?);
         }
+        let all = self.gather()?;
         for (i, optimiser) in self.optimisers.iter().enumerate() {
-            add(&checkpoint::optimiser(i), to_weights(optimiser.state()?)?);
+            add(&checkpoint::optimiser(i), to_weights(optimiser.state(&all)?)?);
         }
         Ok((model, trainer))
     }
@@ -295,8 +298,9 @@ impl Learner {
             let own = Params::from_weights(&network.graph().clone(), &weights, &self.device)?;
             put(network, "", &own)?;
         }
+        let all = self.gather()?;
         for (i, optimiser) in self.optimisers.iter_mut().enumerate() {
-            optimiser.load(to_tensors(checkpoint.trainer.under(&checkpoint::optimiser(i)), &self.device)?)?;
+            optimiser.load(&all, to_tensors(checkpoint.trainer.under(&checkpoint::optimiser(i)), &self.device)?)?;
         }
         Ok(())
     }
@@ -336,7 +340,7 @@ pub(in crate::run) fn taps_of<'a>(losses: impl IntoIterator<Item = &'a PlannedLo
 
 /// Sets the parameters of `network` to those of `all` under `prefix`.
 fn put(network: &mut Network, prefix: &str, all: &Params) -> Result<()> {
-    let params = network.params_mut()?;
+    let params = network.params_mut();
     let names: Vec<String> = params.iter().map(|(name, ..)| name.to_owned()).collect();
     Ok(names.iter().try_for_each(|name| params.set(name, all.get(&format!("{prefix}{name}"))?.clone()))?)
 }

@@ -17,33 +17,37 @@ mod bank;
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::losses::parts::contrast::{info_nce, log_partition, noise_contrast};
 use crate::losses::parts::embedding::Embedding;
-use crate::losses::parts::pairs;
-use crate::losses::{Basis, Entry, Idle, Loss, Pairs, Param, Site, Spec, Step, Taps, Teachers, changed, setting};
+use crate::losses::{Basis, Entry, Idle, Loss, Pairs, Param, Site, Spec, Step, Taps, Teachers, changed};
 
 pub use bank::{remember, scores};
 
 /// Settings of CRD; the defaults are the authors'.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CrdSpec {
     /// Numbers in an embedding.
+    #[schemars(extend("minimum" = 1))]
     pub dim: usize,
-    /// Other images that each anchor is compared with.
+    /// Other images that each anchor is compared with; unused with in_batch.
+    #[schemars(extend("minimum" = 1))]
     pub negatives: usize,
-    /// Which images may be negatives.
+    /// What is no negative: the anchor's class, or the image itself.
     pub exclude: Exclude,
     /// Divides similarities.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub temperature: f64,
-    /// Share of the old vector in a bank's new one.
+    /// Share of the old vector in a bank's new one; unused with in_batch.
+    #[schemars(extend("minimum" = 0, "maximum" = 1))]
     pub momentum: f64,
-    /// Compare with the rest of the batch instead of banks.
+    /// Compare within the batch (InfoNCE) instead of with banks.
     pub in_batch: bool,
-    /// The features that are embedded.
+    /// The features that are embedded, one pair.
     pub pairs: Pairs,
 }
 
@@ -62,7 +66,7 @@ impl Default for CrdSpec {
 }
 
 /// Which images an anchor is never told apart from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exclude {
     /// Those of its class.
@@ -79,35 +83,6 @@ impl Spec for CrdSpec {
         paper: "Tian et al. 2020, arXiv 1910.10699 (CRD); in_batch: van den Oord et al. 2018, arXiv 1807.03748 (InfoNCE)",
         basis: Basis::AuthorsCode,
         teachers: Teachers::One,
-        settings: &[
-            setting("dim", "1 or more", Some("128"), "numbers in an embedding"),
-            setting(
-                "negatives",
-                "1 or more",
-                Some("16384"),
-                "other images that each anchor is compared with; unused with in_batch",
-            ),
-            setting(
-                "exclude",
-                "class | image",
-                Some("class"),
-                "what is no negative: the anchor's class, or the image itself",
-            ),
-            setting("temperature", "above 0", Some("0.07"), "divides similarities"),
-            setting(
-                "momentum",
-                "0 to 1",
-                Some("0.5"),
-                "share of the old vector in a bank's new one; unused with in_batch",
-            ),
-            setting(
-                "in_batch",
-                "true | false",
-                Some("false"),
-                "compare within the batch (InfoNCE) instead of with banks",
-            ),
-            setting("pairs", pairs::VALUES, Some("penultimate"), "the features that are embedded, one pair"),
-        ],
     };
 
     fn idle(&self) -> Vec<Idle> {

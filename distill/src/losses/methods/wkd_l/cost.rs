@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use attar_formats::read;
 use candle_core::{DType, Device, Tensor};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -11,7 +12,7 @@ use crate::losses::Site;
 
 /// `"equal"`, or a tensor in a file. A loss sees what a teacher answers, not its weights, so that what the authors take
 /// from the teacher, its classifier or its features of the training images, is given as a file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
     expecting = "expected \"equal\" or { file, tensor, holds = \"distances\" | \"prototypes\" | \"features\" }"
@@ -24,7 +25,7 @@ pub enum Cost {
 }
 
 /// Distances that need no file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Named {
     /// 1 between any two classes.
@@ -32,7 +33,7 @@ pub enum Named {
 }
 
 /// A tensor from which distances follow.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CostFile {
     /// A safetensors or PyTorch file, e.g. the teacher's own weights.
@@ -44,7 +45,7 @@ pub struct CostFile {
 }
 
 /// What a tensor says of classes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Holds {
     /// `[K, K]`: their distances.
