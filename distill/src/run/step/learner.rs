@@ -153,7 +153,7 @@ impl Learner {
                 let params = Params::init(&connector.graph, seed, &prefix, &device)?;
                 connectors.insert(prefix, Network::new(connector.graph.clone(), params, &context)?);
             }
-            own.merge("", Params::loose(&prefix_of_loss(loss), &loss.params, seed, &device)?)?;
+            own.merge("", Params::loose(&checkpoint::loss(&loss.name), &loss.params, seed, &device)?)?;
         }
         let mut running = Vec::with_capacity(teachers.len());
         for (i, teacher) in teachers.into_iter().enumerate() {
