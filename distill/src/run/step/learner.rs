@@ -300,7 +300,8 @@ impl Learner {
         }
         let all = self.gather()?;
         for (i, optimiser) in self.optimisers.iter_mut().enumerate() {
-            optimiser.load(&all, to_tensors(checkpoint.trainer.under(&checkpoint::optimiser(i)), &self.device)?)?;
+            let state = to_tensors(checkpoint.trainer.under(&checkpoint::optimiser(i)), &self.device)?;
+            optimiser.load(&all, state)?;
         }
         Ok(())
     }
