@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use attar_distill::run::Receipt;
 use attar_formats::files;
+use attar_formats::run::file;
 use attar_infer::Certificate;
 use attar_infer::bundle::Predictions;
 use attar_infer::report::{certificate_section, html};
@@ -29,8 +30,8 @@ pub(crate) struct Extras<'a> {
 /// Writes `report.html` into the run directory from the files that lie there.
 pub(crate) fn write(run: &Path, extras: &Extras<'_>) -> Result<()> {
     let receipt = read_receipt(run)?;
-    let metrics = Metrics::read(&run.join("metrics.csv"))?;
-    let recipe = files::read_text(&run.join("recipe.toml"), files::MOST_TEXT).context("recipe.toml")?;
+    let metrics = Metrics::read(&run.join(file::METRICS))?;
+    let recipe = files::read_text(&run.join(file::RECIPE), files::MOST_TEXT).context(file::RECIPE)?;
     let body = html! {
         style { (PreEscaped(chart::CSS)) (PreEscaped(confusion::CSS)) }
         (headline(&receipt))
@@ -44,13 +45,13 @@ pub(crate) fn write(run: &Path, extras: &Extras<'_>) -> Result<()> {
         details { summary { "The resolved recipe" } pre { (recipe) } }
     };
     let page = html::page(&format!("Run {}", receipt.name), &body);
-    let path = run.join("report.html");
+    let path = run.join(file::REPORT);
     std::fs::write(&path, page).with_context(|| path.display().to_string())
 }
 
 /// `receipt.json` of a run.
 pub(crate) fn read_receipt(run: &Path) -> Result<Receipt> {
-    let path = run.join("receipt.json");
+    let path = run.join(file::RECEIPT);
     let text = files::read(&path, files::MOST_TEXT).with_context(|| path.display().to_string())?;
     serde_json::from_slice(&text).with_context(|| path.display().to_string())
 }
@@ -111,10 +112,10 @@ fn curves(metrics: &Metrics) -> Markup {
 }
 
 fn confusions(run: &Path) -> Result<Markup> {
-    let card = run.join("card.json");
+    let card = run.join(file::CARD);
     let text = files::read_text(&card, files::MOST_TEXT).with_context(|| card.display().to_string())?;
     let card = attar_formats::Card::from_json(&text, &card)?;
-    let predictions = Predictions::read(&run.join("reference").join("predictions.safetensors"))?;
+    let predictions = Predictions::read(&attar_formats::run::predictions(run))?;
     Ok(html! {
         (classes::section(&predictions, &card.labels))
         (confusion::table(&predictions, &card.labels))

@@ -7,6 +7,7 @@ use attar_data::Source;
 use attar_distill::losses::LossSpec;
 use attar_distill::run::{self, Receipt};
 use attar_distill::{Plan, PlanOptions, Recipe};
+use attar_formats::run::file;
 use attar_infer::cli::say;
 
 use crate::onnx_teacher;
@@ -111,7 +112,7 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
             continue;
         }
         // A chain goes on where it stopped: what was not begun begins, but for the first, which somebody resumes.
-        let resume = args.resume && (i == 0 || directory.join("recipe.toml").is_file());
+        let resume = args.resume && (i == 0 || directory.join(file::RECIPE).is_file());
         receipt = Some(carry_out(Plan::new(recipe, args.options())?, &directory, resume)?);
     }
     super::print(&match args.json {
@@ -140,10 +141,10 @@ fn recipe(args: &Args) -> Result<(Recipe, PathBuf)> {
 
 /// The receipt of a run that this recipe has finished; none where it has not, an error where another recipe has.
 pub(crate) fn finished(recipe: &Recipe, directory: &Path) -> Result<Option<Receipt>> {
-    if !directory.join("receipt.json").is_file() {
+    if !directory.join(file::RECEIPT).is_file() {
         return Ok(None);
     }
-    let differences = Recipe::load(&directory.join("recipe.toml"), &[])?.differences(recipe)?;
+    let differences = Recipe::load(&directory.join(file::RECIPE), &[])?.differences(recipe)?;
     if !differences.is_empty() {
         bail!(
             "{} was trained by another recipe:\n  {}\n  hint: choose another --out",

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use attar_distill::run::{self, Receipt, TestMeasures};
 use attar_distill::{Plan, PlanOptions, Recipe};
+use attar_formats::run::file;
 use attar_infer::bundle::{Predictions, Split};
 use attar_infer::cli;
 use serde::{Deserialize, Serialize};
@@ -134,7 +135,7 @@ static CALL: LazyLock<u64> =
     LazyLock::new(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64));
 
 fn outcome(receipt: Receipt, directory: &Path) -> Result<Outcome> {
-    let predictions = Predictions::read(&directory.join("reference").join("predictions.safetensors"))?;
+    let predictions = Predictions::read(&attar_formats::run::predictions(directory))?;
     let tested = (0..predictions.len()).filter(|row| predictions.split[*row] == Split::Test);
     let cost = std::fs::read(directory.join(COST)).ok().and_then(|text| serde_json::from_slice(&text).ok());
     Ok(Outcome {
@@ -143,7 +144,7 @@ fn outcome(receipt: Receipt, directory: &Path) -> Result<Outcome> {
         best_epoch: receipt.best_epoch,
         exported: receipt.exported.as_str(),
         measures: receipt.measures,
-        seconds_per_step: seconds_per_step(&Metrics::read(&directory.join("metrics.csv"))?),
+        seconds_per_step: seconds_per_step(&Metrics::read(&directory.join(file::METRICS))?),
         cost,
         test_images: receipt.data.test,
         right: tested.map(|row| predictions.top1[row] == predictions.label[row]).collect(),
