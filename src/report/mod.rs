@@ -5,10 +5,7 @@ mod classes;
 mod confusion;
 pub(crate) mod dots;
 pub(crate) mod measures;
-mod metrics;
 pub(crate) mod run;
-
-pub(crate) use metrics::Metrics;
 
 /// Whether a page may hold images of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

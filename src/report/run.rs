@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use attar_distill::run::Receipt;
 use attar_formats::files;
+use attar_formats::metrics::Metrics;
 use attar_formats::run::file;
 use attar_infer::Certificate;
 use attar_infer::bundle::Predictions;
@@ -12,7 +13,6 @@ use attar_infer::report::{certificate_section, html};
 use maud::{Markup, PreEscaped, html};
 
 use super::chart::{self, Series, line_chart};
-use super::metrics::Metrics;
 use super::{Images, classes, confusion, measures};
 use crate::table::si;
 
@@ -95,8 +95,8 @@ fn curves(metrics: &Metrics) -> Markup {
         |name: &str, column: &str| Series { name: name.to_owned(), points: metrics.over_epochs(column), steps: false };
     let held =
         |name: &str, column: &str| Series { name: name.to_owned(), points: metrics.over_epochs(column), steps: true };
-    let losses: Vec<Series> = metrics.under("loss.").map(|name| line(name, &format!("loss.{name}"))).collect();
-    let weights: Vec<Series> = metrics.under("weight.").map(|name| held(name, &format!("weight.{name}"))).collect();
+    let losses: Vec<Series> = metrics.losses.iter().map(|name| line(name, &format!("loss.{name}"))).collect();
+    let weights: Vec<Series> = metrics.losses.iter().map(|name| held(name, &format!("weight.{name}"))).collect();
     let charts = [
         line_chart("Accuracy, %", "epoch", &[line("train (augmented)", "train_top1"), line("validation", "val_top1")]),
         line_chart(

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use attar_distill::run::{self, Receipt, TestMeasures};
 use attar_distill::{Plan, PlanOptions, Recipe};
+use attar_formats::metrics::Metrics;
 use attar_formats::run::file;
 use attar_infer::bundle::{Predictions, Split};
 use attar_infer::cli;
@@ -15,7 +16,6 @@ use serde::{Deserialize, Serialize};
 
 use super::child::{self, Ended};
 use super::{Args, Contender};
-use crate::report::Metrics;
 use crate::report::run::read_receipt;
 use crate::verbs::train;
 
