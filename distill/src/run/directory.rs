@@ -92,7 +92,7 @@ mod tests {
         free(&run).unwrap();
         put("recipe.toml"); // perhaps a person's
         assert!(message().contains("recipe.toml"), "{}", message());
-        put(LOCK);
+        put(file::LOCK);
         put("checkpoints/last.new/model.safetensors");
         put("checkpoints/best/model.safetensors");
         free(&run).unwrap();

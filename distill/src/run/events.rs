@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use attar_formats::metrics::Row;
 use attar_formats::run::file;
 use serde::Serialize;
 

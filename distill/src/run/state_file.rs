@@ -14,8 +14,6 @@ use crate::error::{Error, Result};
 /// Version of the layout of `status.json`.
 pub const STATUS_VERSION: u32 = 1;
 
-/// The file.
-
 /// How a run stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]

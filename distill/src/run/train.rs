@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use attar_data::{Dataset, Pipeline, balanced_order, epoch_order};
 use attar_exec::Network;
+use attar_formats::metrics::Row;
 use attar_measures::percent;
 use candle_core::Tensor;
 
