@@ -128,7 +128,7 @@ impl Comparison {
 
 /// For each test image, whether the trained network's own answer was right.
 fn right(one: &Contender, test: &dyn Dataset, hashes: &[[u8; 32]]) -> Result<Vec<bool>> {
-    let reference = one.bundle.join("reference").join("predictions.safetensors");
+    let reference = one.bundle.join(attar_formats::bundle::file::PREDICTIONS);
     let predictions = Predictions::read(&reference)?;
     let answer = |(at, hash): (usize, &[u8; 32])| {
         let label = test.label(at);

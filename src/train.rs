@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use attar_distill::losses::LossSpec;
 use attar_distill::run::{self, Observer, Receipt};
 use attar_distill::{Plan, PlanOptions, Recipe};
+use attar_formats::run::file;
 
 use crate::{onnx_teacher, report};
 
@@ -43,10 +44,10 @@ fn with_report(directory: &Path, receipt: Receipt) -> Result<Receipt> {
 /// # Errors
 /// A recipe or receipt that cannot be read, and a run of another recipe.
 pub fn finished(recipe: &Recipe, directory: &Path) -> Result<Option<Receipt>> {
-    if !directory.join("receipt.json").is_file() {
+    if !directory.join(file::RECEIPT).is_file() {
         return Ok(None);
     }
-    let differences = Recipe::load(&directory.join("recipe.toml"), &[])?.differences(recipe)?;
+    let differences = Recipe::load(&directory.join(file::RECIPE), &[])?.differences(recipe)?;
     if !differences.is_empty() {
         bail!(
             "{} was trained by another recipe:\n  {}\n  hint: choose another --out",

@@ -17,7 +17,7 @@ pub mod teacher;
 
 pub use attar_exec::{
     DeviceChoice, Gradients, Network, Outputs, Params, Precision, Tape, check, check_level, device, network, optim,
-    params,
+    params, profile,
 };
 pub use error::{Error, Result};
 pub use plan::{Plan, PlanOptions};

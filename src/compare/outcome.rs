@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use attar_distill::run::{Receipt, TestMeasures};
+use attar_formats::metrics::Metrics;
+use attar_formats::run::file;
 use attar_infer::bundle::{Predictions, Split};
 use serde::{Deserialize, Serialize};
-
-use crate::report::Metrics;
 
 /// A run and what came of it.
 #[derive(Debug, Clone, Serialize)]
@@ -66,7 +66,7 @@ impl Outcome {
     /// # Errors
     /// When a file of the run cannot be read.
     pub fn read(receipt: Receipt, directory: &Path) -> Result<Self> {
-        let predictions = Predictions::read(&directory.join("reference").join("predictions.safetensors"))?;
+        let predictions = Predictions::read(&attar_formats::run::predictions(directory))?;
         let tested = (0..predictions.len()).filter(|row| predictions.split[*row] == Split::Test);
         let cost = std::fs::read(directory.join(COST)).ok().and_then(|text| serde_json::from_slice(&text).ok());
         Ok(Self {
@@ -75,7 +75,7 @@ impl Outcome {
             best_epoch: receipt.best_epoch,
             exported: receipt.exported.as_str(),
             measures: receipt.measures,
-            seconds_per_step: seconds_per_step(&Metrics::read(&directory.join("metrics.csv"))?),
+            seconds_per_step: seconds_per_step(&Metrics::read(&directory.join(file::METRICS))?),
             cost,
             test_images: receipt.data.test,
             right: tested.map(|row| predictions.top1[row] == predictions.label[row]).collect(),

@@ -5,11 +5,9 @@ mod classes;
 mod confusion;
 mod dots;
 pub mod measures;
-mod metrics;
 pub mod run;
 
 pub use dots::{Dots, dot_plot};
-pub use metrics::Metrics;
 
 /// Whether a page may hold images of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use attar::table;
-use attar_distill::network::profile::{Pass, Spent};
+use attar_distill::profile::{Pass, Spent};
 use attar_distill::run::Part;
 use attar_distill::run::bench::{self, Case, Round, Trainer};
 use attar_distill::{DeviceChoice, Precision};

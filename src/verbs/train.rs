@@ -8,6 +8,7 @@ use attar::train::{finished, is_alone, plan_options};
 use attar_data::Source;
 use attar_distill::run::{self, Receipt};
 use attar_distill::{Plan, PlanOptions, Recipe};
+use attar_formats::run::file;
 use attar_infer::cli::say;
 
 use super::new::{self, Wishes};
@@ -109,7 +110,7 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
             continue;
         }
         // A chain goes on where it stopped: what was not begun begins, but for the first, which somebody resumes.
-        let resume = args.resume && (i == 0 || directory.join("recipe.toml").is_file());
+        let resume = args.resume && (i == 0 || directory.join(file::RECIPE).is_file());
         receipt = Some(carry_out(Plan::new(recipe, args.options())?, &directory, resume)?);
     }
     super::print(&match args.json {

@@ -12,6 +12,7 @@ use attar::demo::{Comparison, Contender, parity_line};
 use attar::{export, report};
 use attar_data::Dataset;
 use attar_distill::{Plan, Recipe};
+use attar_formats::run::file;
 use attar_infer::cli::say;
 use attar_infer::parity;
 use attar_infer::{Bundle, Certificate};
@@ -73,7 +74,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     report::run::write(&out.join("distilled"), &extras)?;
     let seconds = started.elapsed().as_secs_f64();
     let receipt = comparison.receipt(args.seed, seconds, &certificate, &demo)?;
-    std::fs::write(out.join("receipt.json"), serde_json::to_vec_pretty(&receipt)?)?;
+    std::fs::write(out.join(file::RECEIPT), serde_json::to_vec_pretty(&receipt)?)?;
     super::print(&match args.json {
         true => super::versioned(&receipt)?,
         false => summary(&comparison, &certificate, seconds, &out),
@@ -94,7 +95,7 @@ fn summary(comparison: &Comparison, certificate: &Certificate, seconds: f64, out
         parity.chain(skipped).collect::<String>(),
         certificate.margin_points,
         certificate.verdict,
-        out.join("distilled").join("report.html").display(),
+        out.join("distilled").join(file::REPORT).display(),
         out.join("distilled-bundle").display()
     )
 }
