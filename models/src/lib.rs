@@ -8,10 +8,14 @@ pub mod fold;
 pub mod generated;
 pub mod graph;
 pub mod op;
+mod rewrite;
+pub mod schedule;
 pub mod weights;
 pub mod zoo;
 
 pub use error::{Error, Result, did_you_mean, nearest, suggest};
 pub use graph::{GRAPH_VERSION, Graph, GraphBuilder, Node, NodeId};
 pub use op::{Activation, Op, Param, Role};
+pub use rewrite::Rewritten;
+pub use schedule::{Fuse, Schedule, ScheduledOp};
 pub use weights::{Array, Weights};

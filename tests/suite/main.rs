@@ -12,6 +12,7 @@ mod exit_codes;
 mod help;
 mod hints;
 mod new;
+mod operations;
 mod parity;
 mod pipeline;
 mod recipes;

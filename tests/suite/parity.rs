@@ -12,14 +12,13 @@ use std::path::Path;
 use attar_data::{Dataset, Source, eval_batch};
 use attar_distill::Network;
 use attar_infer::engine::{self, EngineKind, EngineSpec};
+use attar_measures::random::Stream;
 use attar_models::fold::fold_batch_norm;
 use attar_models::op::BatchNorm2d;
 use attar_models::zoo::{NetworkSpec, Shortcut, Stem, build, catalog};
-use attar_models::{Graph, Op, Weights, generated};
+use attar_models::{Graph, Op, Rewritten, Weights, generated};
 use attar_pixels::{Interpolation, Preprocessing, Resize, ResizeTo};
 use candle_core::{Device, Tensor};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
 
 use crate::support::{full_tests, require_ort};
 
@@ -94,7 +93,7 @@ fn calibrated(graph: &Graph, x: &Tensor) -> (Weights, f32) {
         weights.0.get_mut(name).expect("a buffer of the graph").data.fill(0.0);
     }
     let mut network = Network::from_weights(graph.clone(), &weights, &Device::Cpu).expect("weights fit");
-    network.batch_stats(x, &[], &mut ChaCha8Rng::seed_from_u64(0)).expect("a pass in training mode");
+    network.batch_stats(x, &[], &mut Stream::of_number(0)).expect("a pass in training mode");
     let mut weights = network.params().to_weights().expect("tensors can be read");
     for (name, momentum) in &running {
         // From 0, one pass took them to momentum * the batch's.
@@ -224,7 +223,7 @@ fn every_network_answers_alike_in_every_runtime() {
         let x = images(&*data.test, ANSWERED, spec.input);
         let expected = answers(&graph, &weights, &x);
         check_expected(&name, &expected, scale);
-        let (folded, weights) = fold_batch_norm(&graph, &weights).unwrap();
+        let Rewritten { graph: folded, weights, .. } = fold_batch_norm(&graph, &weights).unwrap();
         let onnx = attar_export::onnx::write(&folded, &weights, &attar_export::onnx::Options::default()).unwrap();
         let mut line = format!("{name}: spread {:.3}", spread(&expected));
         for (engine, worst) in engines.iter().zip(&mut worst) {

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use attar_exec::Precision;
+use attar_exec::Context;
 use attar_formats::classes::Alignment;
+use attar_formats::graph::{self, Opened};
 use attar_formats::rename::Head;
 use attar_formats::{Card, files};
-use attar_models::zoo::{self, NetworkSpec};
+use attar_models::zoo;
 use attar_models::{Graph, NodeId, Weights};
 use attar_pixels::Preprocessing;
-use candle_core::Device;
 
 use super::asked_again;
 use super::classes::{self, Logits};
@@ -205,15 +205,15 @@ impl PlannedTeacher {
         })
     }
 
-    /// The teacher ready to answer, asked for these taps only. A network of the zoo computes in `precision`.
-    pub(crate) fn start(self, taps: &[NodeId], precision: Precision, device: &Device) -> Result<Box<dyn Teacher>> {
+    /// The teacher ready to answer, asked for these taps only. A network of the zoo computes in `context`.
+    pub(crate) fn start(self, taps: &[NodeId], context: &Context) -> Result<Box<dyn Teacher>> {
         let teacher = match self.kind {
-            Kind::Zoo(weights) => Box::new(ZooTeacher::new(&self.graph, &weights, self.bn, taps, precision, device)?),
+            Kind::Zoo(weights) => Box::new(ZooTeacher::new(&self.graph, &weights, self.bn, taps, context)?),
             Kind::Ready(teacher) => teacher,
         };
         match self.logits {
             Ok(alignment) if !alignment.is_identity() => {
-                Ok(Box::new(Aligned::new(teacher, &alignment.columns, device)?))
+                Ok(Box::new(Aligned::new(teacher, &alignment.columns, context.device())?))
             }
             _ => Ok(teacher),
         }
@@ -287,9 +287,10 @@ fn open_zoo(
     fail: &dyn Fn(String) -> Error,
 ) -> Result<Found> {
     let (file, card) = locate(from, section, data, fail)?;
-    let graph = zoo::build(&card.network).map_err(|error| fail(error.to_string()))?;
+    let Opened { graph, note } = card.network;
     let fitted = super::start::weights(&graph, &file, from.key(), &Head::Given)?;
-    let (weights, note) = (fitted.weights, (!fitted.notes.is_empty()).then(|| fitted.notes.join("; ")));
+    let notes: Vec<String> = note.into_iter().chain(fitted.notes).collect();
+    let (weights, note) = (fitted.weights, (!notes.is_empty()).then(|| notes.join("; ")));
     let labels = (!card.labels.is_empty()).then_some(card.labels);
     let Stated { preprocessing, stated, .. } = card;
     let (answers, kind) = (Answers::Logits, Kind::Zoo(weights));
@@ -298,7 +299,7 @@ fn open_zoo(
 
 /// What is needed of a card, which a recipe may state instead.
 struct Stated {
-    network: NetworkSpec,
+    network: Opened,
     labels: Vec<String>,
     preprocessing: Preprocessing,
     /// Measured numbers by name.
@@ -317,13 +318,15 @@ fn locate(
             let card = read_card(&path.join("card.json"))?;
             let exported = card.provenance.checkpoint.as_deref().is_some_and(|which| which.starts_with("last"));
             let which = checkpoint.map_or(if exported { "last" } else { "best" }, |which| which.as_str());
-            Ok((path.join("checkpoints").join(which).join("model.safetensors"), card.into()))
+            Ok((path.join("checkpoints").join(which).join("model.safetensors"), Stated::of(card, path)?))
         }
         TeacherSource::Bundle { path } => {
-            Ok((path.join("model.safetensors"), read_card(&path.join("config.json"))?.into()))
+            Ok((path.join("model.safetensors"), Stated::of(read_card(&path.join("config.json"))?, path)?))
         }
         TeacherSource::Weights { path, card, network, preprocessing, .. } => match (card, network, preprocessing) {
-            (Some(card), None, None) => Ok((path.clone(), read_card(card)?.into())),
+            (Some(card), None, None) => {
+                Ok((path.clone(), Stated::of(read_card(card)?, card.parent().unwrap_or(Path::new("")))?))
+            }
             (None, Some(network), Some(preprocessing)) => {
                 let classes = match &section.classes {
                     Some(TeacherClasses::Names(names)) => names.len(),
@@ -332,6 +335,8 @@ fn locate(
                 let preprocessing = preprocessing.clone();
                 preprocessing.check().map_err(|error| fail(error.to_string()))?;
                 let network = network.resolve(classes, made_by(&preprocessing, data)?);
+                let graph = zoo::build(&network).map_err(|error| fail(error.to_string()))?;
+                let network = Opened { graph, note: None };
                 Ok((path.clone(), Stated { network, labels: Vec::new(), preprocessing, stated: BTreeMap::new() }))
             }
             _ => Err(fail(
@@ -344,10 +349,12 @@ fn locate(
     }
 }
 
-impl From<Card> for Stated {
-    fn from(card: Card) -> Self {
+impl Stated {
+    /// By a card and the graph beside it, in `folder`.
+    fn of(card: Card, folder: &Path) -> Result<Self> {
+        let network = graph::of_card(&card, folder)?;
         let (preprocessing, stated) = (card.preprocessing, card.provenance.metrics);
-        Self { network: card.network, labels: card.labels, preprocessing, stated }
+        Ok(Self { network, labels: card.labels, preprocessing, stated })
     }
 }
 

@@ -8,11 +8,10 @@ use attar_distill::losses::kd::{kd, repaired_kd};
 use attar_distill::losses::logits::{Denominator, Repair, Wrong};
 use attar_distill::losses::{LossSpec, Site, Step, View, log_softmax};
 use attar_distill::{Network, Outputs, Params, Result};
+use attar_measures::random::Stream;
 use attar_models::op::{GlobalAvgPool, Linear};
 use attar_models::{Graph, GraphBuilder, Op};
 use candle_core::{DType, Device, Tensor, Var};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
 
 use crate::common::{against_pytorch, by_differences, cases, close, noise, number, numbers};
 
@@ -100,7 +99,7 @@ fn gradients_pass_the_connector_as_in_pytorch() {
         }
         let output = connector.graph.output();
         let mut network = Network::new(connector.graph, params, &Device::Cpu).unwrap();
-        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        let mut rng = Stream::of_number(0);
         let (outputs, tape) = network.train(&tensors["features"], &[], &mut rng).unwrap();
         let var = Var::from_tensor(&outputs.logits).unwrap();
         let value = loss_of_taps(&*loss, var.as_tensor(), &tensors["teacher0"]);
@@ -108,7 +107,8 @@ fn gradients_pass_the_connector_as_in_pytorch() {
         let grad = value.backward().unwrap().get(&var).unwrap().clone();
         let gradients = network.backward(tape, vec![(output, grad)], true).unwrap();
         assert_eq!(gradients.params.len(), 3);
-        for (name, grad) in &gradients.params {
+        for (slot, grad) in gradients.params.iter() {
+            let name = network.params().name(slot);
             close(&format!("{case} {name}"), grad, &tensors[&format!("grad_{name}")], 2e-4);
         }
         close(&format!("{case} features"), &gradients.input.unwrap(), &tensors["grad_features"], 2e-4);

@@ -12,6 +12,7 @@ use attar_infer::parity::Runtime;
 use attar_infer::report::html;
 use attar_infer::{Bundle, Certificate};
 use attar_measures::{Counts, Interval, percent, score_interval, wilson_interval};
+use maud::{Markup, html};
 use serde::Serialize;
 
 use crate::engines::EngineArgs;
@@ -86,10 +87,13 @@ impl Comparison {
     }
 
     /// The table as a section of a page.
-    pub(super) fn html(&self) -> String {
+    pub(super) fn html(&self) -> Markup {
         let cells: Vec<Vec<String>> = self.rows.iter().map(Row::cells).collect();
-        let pairs = self.pairs.iter().map(|pair| format!("<p>{}</p>", html::escape(&pair.to_string())));
-        format!("<h2>Side by side</h2>{}{}", html::table(&HEADER, &cells), pairs.collect::<String>())
+        html! {
+            h2 { "Side by side" }
+            (html::table(&HEADER, &cells))
+            @for pair in &self.pairs { p { (pair) } }
+        }
     }
 
     /// Everything a reader needs to check the table: numbers, seed, how settings were chosen, the verdict.
@@ -134,7 +138,7 @@ fn row(one: &Contender, right: &[bool], engines: &EngineArgs) -> Result<Row> {
     let options = Options { least_time: std::time::Duration::from_secs(1), ..Options::default() };
     let measured = bench::bench(&bundle, &[spec], &options)?;
     let measured = measured.first().context("nothing was measured")?;
-    let graph = attar_models::zoo::build(&bundle.card().network)?;
+    let graph = attar_formats::graph::of_card(bundle.card(), &one.bundle)?.graph;
     let hits = right.iter().filter(|right| **right).count();
     let interval = wilson_interval(hits, right.len());
     let last = one.run.as_ref().map(|run| crate::report::run::read_receipt(run)).transpose()?;

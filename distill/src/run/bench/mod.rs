@@ -11,7 +11,7 @@ use attar_data::Batch;
 use attar_exec::Network;
 use attar_exec::Params;
 use attar_exec::Precision;
-use attar_exec::network::profile::{Profile, profiled};
+use attar_exec::network::profile::Profile;
 use attar_exec::optim::OptimiserSpec;
 use attar_models::zoo::{self, NetworkSpec};
 use attar_models::{Graph, Weights, generated};
@@ -100,7 +100,7 @@ impl Trainer {
     /// A network that cannot be built, networks that do not pair, weights that do not fit, no batch, a precision that the
     /// device does not have.
     pub fn new(case: &Case, batches: Vec<Batch>, init: Option<&Weights>) -> Result<Self> {
-        case.precision.choose(&case.device)?;
+        case.precision.check(&case.device)?;
         if batches.is_empty() {
             return Err(fail("batches", "none, expected at least 1"));
         }
@@ -121,8 +121,7 @@ impl Trainer {
         let mut learner = Learner::new(&train(case), SEED, parts)?;
         if let Some(init) = init {
             for (prefix, network) in &mut learner.connectors {
-                *network = Network::from_weights(network.graph().clone(), &init.under(prefix), &case.device)?;
-                network.set_precision(case.precision);
+                *network = Network::from_weights(network.graph().clone(), &init.under(prefix), network.context())?;
             }
         }
         let teacher_weights = teacher.as_ref().map(|graph| match init {
@@ -130,8 +129,8 @@ impl Trainer {
             None => generated::weights(graph, SEED),
         });
         if let (Some(graph), Some(weights)) = (&teacher, &teacher_weights) {
-            let teacher =
-                Box::new(ZooTeacher::new(graph, weights, TeacherNorm::Running, &taps, case.precision, &case.device)?);
+            let context = learner.student().context();
+            let teacher = Box::new(ZooTeacher::new(graph, weights, TeacherNorm::Running, &taps, context)?);
             learner.teachers.push(RunningTeacher::plain("teacher", teacher));
         }
         Ok(Self { learner, teacher: teacher_weights, batches, pool, done: 0 })
@@ -185,9 +184,9 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::round`].
     pub fn profile(&mut self, steps: usize) -> Result<(Round, Profile)> {
-        // `profiled` watches the thread that the round runs on, which is one of the pool's.
         let Self { learner, batches, pool, done, .. } = self;
-        let (round, profile) = pool.install(|| profiled(|| take(learner, batches, done, steps)));
+        let profiler = learner.student().context().profiler().clone();
+        let (round, profile) = profiler.watch(|| pool.install(|| take(learner, batches, done, steps)));
         Ok((round?, profile))
     }
 }

@@ -7,11 +7,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use attar_data::Batch;
+use attar_measures::random::Stream;
 use attar_measures::{argmax, log_sum_exp, top};
 use attar_pixels::{Image, preprocess};
 use candle_core::{Device, Tensor};
-use rand::{RngCore, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
 use crate::error::Result;
 use crate::files::io;
@@ -51,7 +50,7 @@ pub(in crate::run) fn golden_synthetic(
     device: &Device,
 ) -> Result<()> {
     let like = data.train.image(0)?;
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut rng = Stream::of_number(seed);
     let images =
         (0..GOLDENS).map(|i| noise(&like, 1 << (i % 4), &mut rng)).collect::<attar_pixels::Result<Vec<_>>>()?;
     let encoded = images.iter().map(Image::to_png).collect::<attar_pixels::Result<Vec<_>>>()?;
@@ -59,11 +58,11 @@ pub(in crate::run) fn golden_synthetic(
 }
 
 /// Noise in square patches of `patch` pixels, with the size and channels of `like`.
-fn noise(like: &Image, patch: usize, rng: &mut ChaCha8Rng) -> attar_pixels::Result<Image> {
+fn noise(like: &Image, patch: usize, rng: &mut Stream) -> attar_pixels::Result<Image> {
     let (width, height, channels) = (like.width() as usize, like.height() as usize, usize::from(like.channels()));
     let across = width.div_ceil(patch);
     let mut patches = vec![0; across * height.div_ceil(patch) * channels];
-    rng.fill_bytes(&mut patches);
+    rng.fill(&mut patches);
     let value = |at: usize| {
         let (pixel, channel) = (at / channels, at % channels);
         patches[(pixel / width / patch * across + pixel % width / patch) * channels + channel]

@@ -30,7 +30,7 @@ impl Learner {
             for (name, gradient) in &found.gradients {
                 let own = (gradient * share)?;
                 let sum = match gradients.remove(name) {
-                    Some(sum) => attar_exec::ops::add(&sum, &own)?,
+                    Some(sum) => attar_exec::ops::add(self.student().context().backend(), &sum, &own)?,
                     None => own,
                 };
                 gradients.insert(name.clone(), sum);

@@ -14,10 +14,10 @@ impl Learner {
         let names: Vec<String> = all.trained().map(|(name, ..)| name.to_owned()).collect();
         self.moves = Moves::find(&self.train, &names)?;
         for student in &mut self.students {
-            student.network.freeze(self.moves.frozen_under(&student.prefix));
+            student.network.fix(&self.moves.frozen_under(&student.prefix));
         }
         for (prefix, network) in &mut self.connectors {
-            network.freeze(self.moves.frozen_under(prefix));
+            network.fix(&self.moves.frozen_under(prefix));
         }
         Ok(())
     }

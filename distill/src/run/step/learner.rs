@@ -6,7 +6,7 @@ use attar_exec::Network;
 use attar_exec::Params;
 use attar_exec::Precision;
 use attar_exec::optim::{Ema, Optimiser};
-use attar_models::{Array, Graph, NodeId, Weights};
+use attar_models::{Array, Graph, NodeId, Role, Weights};
 use attar_pixels::Preprocessing;
 use candle_core::{DType, Device, Tensor};
 
@@ -141,23 +141,22 @@ impl Learner {
         let Some(student) = students.first() else {
             return Err(candle_core::Error::Msg("a learner without a student".to_owned()).into());
         };
-        let device = student.network.device().clone();
+        let context = student.network.context().clone();
+        let device = context.device().clone();
         let mut connectors = BTreeMap::new();
         let mut own = Params::default();
         for loss in &losses {
             for connector in loss.taps.student.iter().filter_map(|tap| tap.connector.as_ref()) {
                 let prefix = prefix(&loss.name, &connector.name);
                 let params = Params::init(&connector.graph, seed, &prefix, &device)?;
-                let mut network = Network::new(connector.graph.clone(), params, &device)?;
-                network.set_precision(train.precision);
-                connectors.insert(prefix, network);
+                connectors.insert(prefix, Network::new(connector.graph.clone(), params, &context)?);
             }
-            own.merge("", Params::of_loss(&loss.name, &loss.params, seed, &device)?)?;
+            own.merge("", Params::loose(&prefix_of_loss(loss), &loss.params, seed, &device)?)?;
         }
         let mut running = Vec::with_capacity(teachers.len());
         for (i, teacher) in teachers.into_iter().enumerate() {
             let (name, sight, worth) = (teacher.name.clone(), teacher.sight.clone(), Worth::of(&teacher));
-            let teacher = teacher.start(&taps_of(&losses, Source::Teacher(i)), train.precision, &device)?;
+            let teacher = teacher.start(&taps_of(&losses, Source::Teacher(i)), &context)?;
             running.push(RunningTeacher { name, teacher, sight, worth });
         }
         let mut learner = Self {
@@ -204,14 +203,17 @@ impl Learner {
         Ok(all)
     }
 
-    /// The part of what [`Learner::gather`] collected that moves in the turn of a student: itself, and what its losses train.
-    /// All of it if everybody moves at once.
-    pub(in crate::run) fn of_turn(&self, mut all: Params, turn: Option<usize>) -> Params {
-        let Some(turn) = turn else { return all };
+    /// Of each tensor of what [`Learner::gather`] collected, the multiple of the learning rate at which it moves in the turn of a
+    /// student: itself, and what its losses train. All of it if everybody moves at once; `None` for what keeps still.
+    pub(in crate::run) fn factors(&self, all: &Params, turn: Option<usize>) -> Vec<Option<f64>> {
         let peer = |name: &str| (1..self.students.len()).find(|i| name.starts_with(&self.students[*i].prefix));
         let of_loss = |name: &str| self.losses.iter().find(|loss| name.starts_with(&prefix_of_loss(loss)));
-        all.retain(|name| of_loss(name).map_or_else(|| peer(name).unwrap_or(0), |loss| loss.student) == turn);
-        all
+        let student = |name: &str| of_loss(name).map_or_else(|| peer(name).unwrap_or(0), |loss| loss.student);
+        let factor = |(name, ..): (&str, &Tensor, Role)| {
+            let moves = turn.is_none_or(|turn| student(name) == turn) && !self.moves.frozen.contains(name);
+            moves.then(|| self.moves.factors.get(name).copied().unwrap_or(1.0))
+        };
+        all.iter().map(factor).collect()
     }
 
     /// Puts what [`Learner::gather`] collected back.
@@ -254,8 +256,9 @@ impl Learner {
         for (prefix, network) in &self.connectors {
             add(prefix, network.params().to_weights()?);
         }
+        let all = self.gather()?;
         for (i, optimiser) in self.optimisers.iter().enumerate() {
-            let (counts, values) = optimiser.state()?.into_iter().partition(|(_, t)| t.dtype() == DType::U32);
+            let (counts, values) = optimiser.state(&all)?.into_iter().partition(|(_, t)| t.dtype() == DType::U32);
             let [state, numbers] = optimiser_prefixes(i);
             add(&state, to_weights(values)?);
             add(&numbers, from_counts(counts)?);
@@ -296,11 +299,12 @@ impl Learner {
             let own = Params::from_weights(&network.graph().clone(), &weights, &self.device)?;
             put(network, "", &own)?;
         }
+        let all = self.gather()?;
         for (i, optimiser) in self.optimisers.iter_mut().enumerate() {
             let [state, numbers] = optimiser_prefixes(i);
             let mut state = to_tensors(checkpoint.trainer.under(&state), &self.device)?;
             state.extend(to_counts(checkpoint.trainer.under(&numbers), &self.device)?);
-            optimiser.load(state)?;
+            optimiser.load(&all, state)?;
         }
         Ok(())
     }
@@ -356,7 +360,7 @@ pub(in crate::run) fn taps_of<'a>(losses: impl IntoIterator<Item = &'a PlannedLo
 
 /// Sets the parameters of `network` to those of `all` under `prefix`.
 fn put(network: &mut Network, prefix: &str, all: &Params) -> Result<()> {
-    let params = network.params_mut()?;
+    let params = network.params_mut();
     let names: Vec<String> = params.iter().map(|(name, ..)| name.to_owned()).collect();
     Ok(names.iter().try_for_each(|name| params.set(name, all.get(&format!("{prefix}{name}"))?.clone()))?)
 }

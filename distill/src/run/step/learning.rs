@@ -2,9 +2,9 @@
 
 use std::sync::OnceLock;
 
+use attar_exec::Context;
 use attar_exec::Network;
 use attar_exec::Params;
-use attar_exec::Precision;
 use attar_models::zoo::{NetworkSpec, build};
 use attar_models::{Graph, Weights};
 use candle_core::Device;
@@ -140,8 +140,8 @@ fn learner(losses: &str, teachers: &[u64]) -> Learner {
     let parts = Parts::plain(network, losses, recipe.data.preprocessing.clone());
     let mut learner = Learner::new(&recipe.train, recipe.seed, parts).unwrap();
     for (seed, taps) in teachers.iter().zip(&taps) {
-        let zoo = ZooTeacher::new(&teacher, trained(*seed), TeacherNorm::Running, taps, Precision::F32, &Device::Cpu)
-            .unwrap();
+        let zoo =
+            ZooTeacher::new(&teacher, trained(*seed), TeacherNorm::Running, taps, &Context::new(&Device::Cpu)).unwrap();
         let name = format!("t{seed}");
         learner.teachers.push(RunningTeacher::plain(name, Box::new(zoo)));
     }

@@ -13,6 +13,7 @@ pub(in crate::run) mod views;
 use std::collections::BTreeMap;
 
 use attar_data::{Batch, Pipeline};
+use attar_exec::Slots;
 use attar_exec::optim::{Rates, clip_global_norm};
 use attar_measures::argmax;
 use candle_core::Tensor;
@@ -157,26 +158,28 @@ impl Learner {
     pub(in crate::run) fn update(
         &mut self,
         turn: Option<usize>,
-        mut gradients: BTreeMap<String, Tensor>,
+        gradients: BTreeMap<String, Tensor>,
         at: Position,
     ) -> Result<(f64, f64)> {
+        let on = self.student().context().backend();
         let mut all = self.gather()?;
-        let mut moving = self.of_turn(all.clone(), turn);
-        moving.retain(|name| !self.moves.frozen.contains(name));
-        // Who only answered in this turn has zeros there, and keeps still.
-        gradients.retain(|name, _| moving.role(name).is_some());
-        let gradient_norm = clip_global_norm(&mut gradients, self.train.clip.unwrap_or(f64::INFINITY))?;
+        let factors = self.factors(&all, turn);
+        let slot = |(name, gradient): (String, Tensor)| Ok((all.id(&name)?, gradient));
+        let mut gradients = gradients.into_iter().map(slot).collect::<Result<Slots>>()?;
+        // A student that only answered in this turn has zeros there, and is excluded from the update.
+        gradients.retain(|slot| factors[slot.index()].is_some());
+        let gradient_norm = clip_global_norm(on, &mut gradients, self.train.clip.unwrap_or(f64::INFINITY))?;
         if !gradient_norm.is_finite() {
             return Err(diverged(at, format!("the gradient norm is {gradient_norm}")));
         }
         let lr = self.train.learning_rate.value(at.time(), self.train.epochs as f64);
-        let rates = Rates::new(lr, &self.moves.factors);
-        self.optimisers[turn.unwrap_or(0)].step_at(&mut moving, &gradients, &rates)?;
-        all.take(&moving)?;
+        let rates = Rates::new(lr, &factors);
+        self.optimisers[turn.unwrap_or(0)].step_at(on, &mut all, &gradients, &rates)?;
         self.scatter(&all)?;
         if let (Some(ema), Some(decay), None | Some(0)) = (&mut self.ema, self.train.ema, turn) {
-            ema.update(self.students[0].network.params(), warmed_up(decay, at))?;
-            ema.hold(self.students[0].network.params(), self.moves.frozen.iter())?;
+            let params = self.students[0].network.params();
+            ema.update(on, params, warmed_up(decay, at))?;
+            ema.hold(params, self.moves.frozen.iter().filter_map(|name| params.id(name).ok()))?;
         }
         Ok((lr, gradient_norm))
     }

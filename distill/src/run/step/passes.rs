@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use attar_exec::{Network, Outputs, Tape};
+use attar_exec::{Network, Outputs, Slots, Tape, ops};
+use attar_measures::random::Stream;
 use attar_models::NodeId;
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
-use rand_chacha::ChaCha8Rng;
 
 use crate::error::{Error, Result};
 use crate::losses::{Step, View};
@@ -101,7 +101,7 @@ impl Learner {
         &mut self,
         active: &[usize],
         looks: &BTreeMap<usize, Look>,
-        rng: &mut ChaCha8Rng,
+        rng: &mut Stream,
     ) -> Result<Passes> {
         let mut students = Vec::new();
         for (view, look) in looks {
@@ -146,7 +146,7 @@ impl Learner {
     }
 
     /// Makes a variable of everything that a loss sees of its student's pass over a view, connectors applied.
-    fn see(&mut self, loss: usize, view: usize, passes: &[Pass], rng: &mut ChaCha8Rng) -> Result<(usize, Vec<Seen>)> {
+    fn see(&mut self, loss: usize, view: usize, passes: &[Pass], rng: &mut Stream) -> Result<(usize, Vec<Seen>)> {
         let loss = &self.losses[loss];
         let at = passes.iter().position(|pass| pass.view == view && pass.student == loss.student);
         let (at, pass) = at.and_then(|at| Some((at, passes.get(at)?))).ok_or_else(|| lost("a pass"))?;
@@ -315,18 +315,14 @@ impl Passes {
 }
 
 /// Adds the gradients of a network's trained parameters to those found before; zeros where there are none.
-fn collect(
-    all: &mut BTreeMap<String, Tensor>,
-    prefix: &str,
-    network: &Network,
-    mut found: BTreeMap<String, Tensor>,
-) -> Result<()> {
-    for (name, value, _) in network.params().trained() {
-        let full = format!("{prefix}{name}");
-        let gradient = match (all.remove(&full), found.remove(name)) {
-            (Some(before), Some(gradient)) => attar_exec::ops::add(&before, &gradient)?,
+fn collect(all: &mut BTreeMap<String, Tensor>, prefix: &str, network: &Network, mut found: Slots) -> Result<()> {
+    let params = network.params();
+    for slot in params.trained_slots() {
+        let full = format!("{prefix}{}", params.name(slot));
+        let gradient = match (all.remove(&full), found.take(slot)) {
+            (Some(before), Some(gradient)) => ops::add(network.context().backend(), &before, &gradient)?,
             (Some(gradient), None) | (None, Some(gradient)) => gradient,
-            (None, None) => value.zeros_like()?,
+            (None, None) => params.value(slot).zeros_like()?,
         };
         all.insert(full, gradient);
     }

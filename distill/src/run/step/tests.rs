@@ -1,9 +1,9 @@
 //! The gradients of a whole step, student and connectors together, against finite differences of its loss.
 
 use attar_data::Pipeline;
+use attar_exec::Context;
 use attar_exec::Network;
 use attar_exec::Params;
-use attar_exec::Precision;
 use attar_models::zoo::{NetworkSpec, build};
 
 use attar_models::{Graph, generated};
@@ -93,7 +93,7 @@ fn learner(recipe: &Recipe) -> Learner {
     }
     let mut learner = Learner::new(&recipe.train, recipe.seed, parts).unwrap();
     let weights = generated::weights(&teacher, 2);
-    let zoo = ZooTeacher::new(&teacher, &weights, TeacherNorm::Running, &taps, Precision::F32, &Device::Cpu).unwrap();
+    let zoo = ZooTeacher::new(&teacher, &weights, TeacherNorm::Running, &taps, &Context::new(&Device::Cpu)).unwrap();
     learner.teachers.push(RunningTeacher::plain("t", Box::new(zoo)));
     learner
 }

@@ -1,6 +1,6 @@
 //! Activations, their gradients and addition, on whatever order of memory an image has.
 
-use attar_kernels::Activation;
+use attar_models::Activation;
 use candle_core::Tensor;
 
 use super::launch::{Arg, File, Gpu, Shape, Stored};
@@ -13,6 +13,8 @@ pub(super) fn code(activation: Option<Activation>) -> i32 {
         None => 0,
         Some(Activation::Relu) => 1,
         Some(Activation::Relu6) => 2,
+        Some(Activation::HardSwish) => 3,
+        Some(Activation::HardSigmoid) => 4,
     }
 }
 
@@ -25,8 +27,8 @@ pub(in crate::ops) fn activate(activation: Activation, x: &Tensor) -> Result<Ten
     run("activate", Some(activation), [x])
 }
 
-pub(in crate::ops) fn activate_backward(activation: Activation, y: &Tensor, dy: &Tensor) -> Result<Tensor> {
-    run("activate_backward", Some(activation), [y, dy])
+pub(in crate::ops) fn activate_backward(activation: Activation, kept: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    run("activate_backward", Some(activation), [kept, dy])
 }
 
 pub(in crate::ops) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
@@ -46,6 +48,7 @@ fn run<const N: usize>(kernel: &str, activation: Option<Activation>, inputs: [&T
     args.extend(addresses.into_iter().map(Arg::from));
     args.push((count as u64).into());
     let items = Shape::items(if four { count / 4 } else { count });
-    gpu.launch_for(stored, File::Elementwise, kernel, items, &args)?;
+    // SAFETY: the three callers name kernels that take these arguments; every buffer holds `count` elements.
+    unsafe { gpu.launch_for(stored, File::Elementwise, kernel, items, &args) }?;
     y.image(&gpu, shape)
 }

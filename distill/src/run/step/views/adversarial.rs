@@ -1,9 +1,8 @@
 //! Projected gradient ascent on a network's loss in the pixels (PGD: Madry et al. 2018, arXiv 1706.06083).
 
+use attar_measures::random::Stream;
 use attar_pixels::Preprocessing;
 use candle_core::{Device, Tensor};
-use rand::Rng;
-use rand_chacha::ChaCha8Rng;
 
 use super::Look;
 use crate::error::Result;
@@ -62,7 +61,7 @@ impl Attack {
         x: &Tensor,
         targets: &Tensor,
         bounds: &Bounds,
-        rng: &mut ChaCha8Rng,
+        rng: &mut Stream,
         gradient: &mut Gradient<'_>,
     ) -> Result<Tensor> {
         let x = x.contiguous()?;
@@ -71,7 +70,7 @@ impl Attack {
         let project = |moved: &Tensor| bounds.clip(&moved.maximum(&least)?.minimum(&most)?);
         let mut at = x.clone();
         if self.random_start {
-            let noise: Vec<f32> = (0..x.elem_count()).map(|_| (2.0 * rng.random::<f64>() - 1.0) as f32).collect();
+            let noise: Vec<f32> = (0..x.elem_count()).map(|_| (2.0 * rng.unit() - 1.0) as f32).collect();
             let noise = Tensor::from_vec(noise, x.shape(), x.device())?;
             at = project(&(x.clone() + noise.broadcast_mul(&radius)?)?)?;
         }
@@ -111,7 +110,7 @@ impl Learner {
         attack: &Attack,
         asks: Option<Source>,
         clean: &Look,
-        rng: &mut ChaCha8Rng,
+        rng: &mut Stream,
     ) -> Result<Tensor> {
         let bounds = Bounds::of(&self.preprocessing, &self.device)?;
         match asks {
@@ -121,7 +120,7 @@ impl Learner {
             }
             other => {
                 let i = if let Some(Source::Student(i)) = other { i } else { 0 };
-                let network = self.students[i].network.folded_copy()?;
+                let network = self.students[i].network.freeze()?;
                 attack.run(&clean.x, &clean.targets, &bounds, rng, &mut |x, slope| network.input_gradient(x, slope))
             }
         }

@@ -4,11 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use attar_measures::random::Stream;
 use candle_core::{D, Tensor};
-use rand::Rng;
-use rand_chacha::ChaCha8Rng;
 
-use super::random::permutation;
 use super::{Bounds, Look};
 use crate::error::Result;
 use crate::losses::log_softmax;
@@ -25,7 +23,7 @@ impl Learner {
         teacher: Option<Source>,
         range: [f64; 2],
         candidates: usize,
-        rng: &mut ChaCha8Rng,
+        rng: &mut Stream,
     ) -> Result<Look> {
         let mut bounds = BTreeMap::from([(None, Bounds::of(&self.preprocessing, &self.device)?)]);
         for i in clean.own.keys() {
@@ -52,11 +50,10 @@ fn candidate(
     clean: &Look,
     range: [f64; 2],
     bounds: &BTreeMap<Option<usize>, Bounds>,
-    rng: &mut ChaCha8Rng,
+    rng: &mut Stream,
 ) -> Result<Look> {
-    let other = clean.permuted(&permutation(clean.len(), rng))?;
-    let steps: Vec<f32> =
-        (0..clean.len()).map(|_| (range[0] + (range[1] - range[0]) * rng.random::<f64>()) as f32).collect();
+    let other = clean.permuted(&rng.permutation(clean.len()))?;
+    let steps: Vec<f32> = (0..clean.len()).map(|_| (range[0] + (range[1] - range[0]) * rng.unit()) as f32).collect();
     let steps = Tensor::from_vec(steps, (clean.len(), 1), clean.x.device())?;
     let share = steps.clamp(0f32, 1f32)?;
     let mixed = (&clean.targets + (&other.targets - &clean.targets)?.broadcast_mul(&share)?)?;
