@@ -1,10 +1,10 @@
 //! How a network learns: recipe → plan → run → checkpoint.
 
+mod arrays;
 mod batch;
 pub mod checkpoint;
 mod error;
 mod files;
-mod hash;
 pub mod knots;
 pub mod labelling;
 pub mod labels;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use attar_exec::Params;
 use attar_formats::classes::align;
+use attar_formats::hash::file_sha256;
 use attar_formats::rename::{self, Fitted, Head};
 use attar_formats::{Card, files, read};
 use attar_models::Graph;
@@ -11,7 +12,6 @@ use candle_core::Device;
 
 use super::fail;
 use crate::error::{Error, Result};
-use crate::hash::file_sha256;
 use crate::recipe::{Recipe, StartHead, StudentSource, Which};
 
 /// Where a student starts.

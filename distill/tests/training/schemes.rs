@@ -72,7 +72,11 @@ fn train(name: &str, recipe: Recipe, directory: &Path) {
         let trained: Weights = read::safetensors(&last.join(file)).unwrap().weights.under(prefix);
         let fresh = Params::init(&graph, seed, prefix, &Device::Cpu).unwrap().to_weights().unwrap();
         for layer in ["conv1.weight", "layer2.0.conv1.weight"] {
-            assert_ne!(trained.get(layer).unwrap().data, fresh.get(layer).unwrap().data, "{name}: {prefix}{layer}");
+            assert_ne!(
+                trained.get(layer).unwrap().elements,
+                fresh.get(layer).unwrap().elements,
+                "{name}: {prefix}{layer}"
+            );
         }
     };
     moved("model.safetensors", "");

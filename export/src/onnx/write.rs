@@ -60,7 +60,7 @@ pub fn write(graph: &Graph, weights: &Weights, options: &Options) -> Result<Vec<
     check_names(graph)?;
     let mut writer = Writer { graph, opset: options.opset, nodes: Vec::new(), constants: Vec::new() };
     for (id, node) in graph.iter() {
-        writer.node(id, node, weights);
+        writer.node(id, node, weights)?;
     }
     let metadata = options.metadata.iter();
     let model = ModelProto {
@@ -121,11 +121,11 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn node(&mut self, id: NodeId, node: &Node, weights: &Weights) {
+    fn node(&mut self, id: NodeId, node: &Node, weights: &Weights) -> Result<()> {
         let mut inputs: Vec<String> = node.inputs.iter().map(|id| self.value(*id)).collect();
         for param in node.params() {
             if let Some(array) = weights.get(&param.name) {
-                self.constants.push(floats(param.name.clone(), array));
+                self.constants.push(floats(param.name.clone(), array)?);
                 inputs.push(param.name);
             }
         }
@@ -198,6 +198,7 @@ impl Writer<'_> {
             Op::Dropout(_) => emit("Identity", inputs, Vec::new()),
             Op::Linear(_) => emit("Gemm", inputs, vec![int("transB", 1)]),
         }
+        Ok(())
     }
 
     /// Name of the value that a node makes.
@@ -242,13 +243,13 @@ fn constant(constants: &mut Vec<TensorProto>, node: &Node, what: &str, tensor: T
     name
 }
 
-fn floats(name: String, array: &Array) -> TensorProto {
-    TensorProto {
+fn floats(name: String, array: &Array) -> Result<TensorProto> {
+    Ok(TensorProto {
         dims: array.shape.iter().map(|&size| size as i64).collect(),
         data_type: Some(FLOAT),
         name: Some(name),
-        raw_data: Some(array.data.iter().flat_map(|value| value.to_le_bytes()).collect()),
-    }
+        raw_data: Some(array.f32()?.iter().flat_map(|value| value.to_le_bytes()).collect()),
+    })
 }
 
 fn scalar(value: f32) -> TensorProto {

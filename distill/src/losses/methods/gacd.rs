@@ -215,9 +215,7 @@ impl Loss for Gacd {
 
     fn state(&self) -> Result<BTreeMap<String, Tensor>> {
         let Some(queue) = &self.queue else { return Ok(BTreeMap::new()) };
-        // A float alone holds 24 bits exactly: halves of the numbers.
-        let halves: Vec<f32> = self.ids.iter().flat_map(|id| [(id >> 16) as f32, (id & 0xFFFF) as f32]).collect();
-        let ids = Tensor::from_vec(halves, (self.ids.len(), 2), &Device::Cpu)?;
+        let ids = Tensor::from_slice(&self.ids, self.ids.len(), &Device::Cpu)?;
         Ok(BTreeMap::from([("queue".to_owned(), queue.clone()), ("ids".to_owned(), ids)]))
     }
 
@@ -227,7 +225,8 @@ impl Loss for Gacd {
             (None, None) => true,
             (Some(queue), Some(ids)) => {
                 let kept = queue.dims().first().copied().unwrap_or_default();
-                queue.dims() == [kept, self.embedding.width()] && queue.dtype() == DType::F32 && ids.dims() == [kept, 2]
+                let rows = queue.dims() == [kept, self.embedding.width()] && queue.dtype() == DType::F32;
+                rows && ids.dims() == [kept] && ids.dtype() == DType::U32
             }
             _ => false,
         };
@@ -236,11 +235,10 @@ impl Loss for Gacd {
             let shapes: Vec<&[usize]> = found.iter().map(|tensor| tensor.dims()).collect();
             let width = self.embedding.width();
             return Err(unknown(format!(
-                "GACD's memory is a `queue` [Q, {width}] and its `ids` [Q, 2], found {shapes:?}"
+                "GACD's memory is a `queue` [Q, {width}] and its `ids` [Q], found {shapes:?}"
             )));
         }
-        let rows = ids.map(|ids| ids.to_vec2::<f32>()).transpose()?.unwrap_or_default();
-        self.ids = rows.iter().map(|half| ((half[0] as u32) << 16) | half[1] as u32).collect();
+        self.ids = ids.map(|ids| ids.to_vec1()).transpose()?.unwrap_or_default();
         self.queue = queue;
         Ok(())
     }

@@ -6,10 +6,12 @@ use attar_exec::Network;
 use attar_exec::Params;
 use attar_exec::Precision;
 use attar_exec::optim::{Ema, Optimiser};
-use attar_models::{Array, Graph, NodeId, Role, Weights};
+use attar_formats::checkpoint;
+use attar_models::{Graph, NodeId, Role, Weights};
 use attar_pixels::Preprocessing;
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 
+use crate::arrays::{to_tensors, to_weights};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::plan::{Moves, PlannedLoss, PlannedTeacher, PlannedView, Sight, Source, prefix};
@@ -74,7 +76,7 @@ impl Student {
 
     /// A peer with fresh parameters of its own, other than those of the student.
     pub(in crate::run) fn peer(name: &str, graph: Graph, seed: u64, device: &Device) -> Result<Self> {
-        let prefix = format!("peers.{name}.");
+        let prefix = checkpoint::peer(name);
         let params = Params::init(&graph, seed, &prefix, device)?;
         Ok(Self { network: Network::new(graph, params, device)?, prefix })
     }
@@ -151,7 +153,7 @@ impl Learner {
                 let params = Params::init(&connector.graph, seed, &prefix, &device)?;
                 connectors.insert(prefix, Network::new(connector.graph.clone(), params, &context)?);
             }
-            own.merge("", Params::loose(&prefix_of_loss(loss), &loss.params, seed, &device)?)?;
+            own.merge("", Params::loose(&checkpoint::loss(&loss.name), &loss.params, seed, &device)?)?;
         }
         let mut running = Vec::with_capacity(teachers.len());
         for (i, teacher) in teachers.into_iter().enumerate() {
@@ -207,7 +209,7 @@ impl Learner {
     /// student: itself, and what its losses train. All of it if everybody moves at once; `None` for what keeps still.
     pub(in crate::run) fn factors(&self, all: &Params, turn: Option<usize>) -> Vec<Option<f64>> {
         let peer = |name: &str| (1..self.students.len()).find(|i| name.starts_with(&self.students[*i].prefix));
-        let of_loss = |name: &str| self.losses.iter().find(|loss| name.starts_with(&prefix_of_loss(loss)));
+        let of_loss = |name: &str| self.losses.iter().find(|loss| name.starts_with(&checkpoint::loss(&loss.name)));
         let student = |name: &str| of_loss(name).map_or_else(|| peer(name).unwrap_or(0), |loss| loss.student);
         let factor = |(name, ..): (&str, &Tensor, Role)| {
             let moves = turn.is_none_or(|turn| student(name) == turn) && !self.moves.frozen.contains(name);
@@ -244,24 +246,21 @@ impl Learner {
             trainer.0.extend(weights.0.into_iter().map(|(name, array)| (format!("{prefix}{name}"), array)));
         };
         if self.ema.is_some() {
-            add("student.", self.student().params().to_weights()?);
+            add(checkpoint::STUDENT, self.student().params().to_weights()?);
         }
         for peer in &self.students[1..] {
             add(&peer.prefix, peer.network.params().to_weights()?);
         }
         add("", self.own.to_weights()?);
         for loss in &self.losses {
-            add(&state_prefix(loss), to_weights(loss.loss.state()?)?);
+            add(&checkpoint::loss_state(&loss.name), to_weights(loss.loss.state()?)?);
         }
         for (prefix, network) in &self.connectors {
             add(prefix, network.params().to_weights()?);
         }
         let all = self.gather()?;
         for (i, optimiser) in self.optimisers.iter().enumerate() {
-            let (counts, values) = optimiser.state(&all)?.into_iter().partition(|(_, t)| t.dtype() == DType::U32);
-            let [state, numbers] = optimiser_prefixes(i);
-            add(&state, to_weights(values)?);
-            add(&numbers, from_counts(counts)?);
+            add(&checkpoint::optimiser(i), to_weights(optimiser.state(&all)?)?);
         }
         Ok((model, trainer))
     }
@@ -274,7 +273,7 @@ impl Learner {
             None => put(&mut self.students[0].network, "", &model)?,
             Some(ema) => {
                 ema.load(model.iter().map(|(name, tensor, _)| (name.to_owned(), tensor.clone())).collect())?;
-                let own = Params::from_weights(&graph, &checkpoint.trainer.under("student."), &self.device)?;
+                let own = Params::from_weights(&graph, &checkpoint.trainer.under(checkpoint::STUDENT), &self.device)?;
                 put(&mut self.students[0].network, "", &own)?;
             }
         }
@@ -288,10 +287,10 @@ impl Learner {
                 let problem = format!("the checkpoint lacks `{name}`, which a loss trains");
                 return Err(candle_core::Error::Msg(problem).into());
             };
-            self.own.set(&name, Tensor::from_slice(&array.data, array.shape.as_slice(), &self.device)?)?;
+            self.own.set(&name, Tensor::from_slice(array.f32()?, array.shape.as_slice(), &self.device)?)?;
         }
         for loss in &mut self.losses {
-            let state = to_tensors(checkpoint.trainer.under(&state_prefix(loss)), &self.device)?;
+            let state = to_tensors(checkpoint.trainer.under(&checkpoint::loss_state(&loss.name)), &self.device)?;
             loss.loss.load(state)?;
         }
         for (prefix, network) in &mut self.connectors {
@@ -301,9 +300,7 @@ impl Learner {
         }
         let all = self.gather()?;
         for (i, optimiser) in self.optimisers.iter_mut().enumerate() {
-            let [state, numbers] = optimiser_prefixes(i);
-            let mut state = to_tensors(checkpoint.trainer.under(&state), &self.device)?;
-            state.extend(to_counts(checkpoint.trainer.under(&numbers), &self.device)?);
+            let state = to_tensors(checkpoint.trainer.under(&checkpoint::optimiser(i)), &self.device)?;
             optimiser.load(&all, state)?;
         }
         Ok(())
@@ -322,28 +319,12 @@ impl Learner {
     }
 }
 
-/// Under which everything lies that a loss trains.
-fn prefix_of_loss(loss: &PlannedLoss) -> String {
-    format!("losses.{}.", loss.name)
-}
-
 /// Turns of a step: one for all students, or one for each.
 fn turns(train: &TrainSection, students: usize) -> usize {
     match train.update {
         Update::Together => 1,
         Update::InTurn => students,
     }
-}
-
-/// Where a checkpoint keeps the averages of the optimiser of a turn, and its counts.
-fn optimiser_prefixes(turn: usize) -> [String; 2] {
-    let name = if turn == 0 { "optimiser".to_owned() } else { format!("optimiser-{turn}") };
-    [format!("{name}."), format!("{name}-counts.")]
-}
-
-/// Where a checkpoint keeps what a loss has gathered.
-fn state_prefix(loss: &PlannedLoss) -> String {
-    format!("loss-state.{}.", loss.name)
 }
 
 /// The nodes of a teacher, or of a student that teaches, that losses read, each once.
@@ -363,39 +344,4 @@ fn put(network: &mut Network, prefix: &str, all: &Params) -> Result<()> {
     let params = network.params_mut();
     let names: Vec<String> = params.iter().map(|(name, ..)| name.to_owned()).collect();
     Ok(names.iter().try_for_each(|name| params.set(name, all.get(&format!("{prefix}{name}"))?.clone()))?)
-}
-
-fn to_weights(tensors: BTreeMap<String, Tensor>) -> Result<Weights> {
-    let mut weights = Weights::default();
-    for (name, tensor) in tensors {
-        let data = tensor.flatten_all()?.to_vec1::<f32>()?;
-        weights.0.insert(name, Array { shape: tensor.dims().to_vec(), data });
-    }
-    Ok(weights)
-}
-
-fn to_tensors(weights: Weights, device: &Device) -> Result<BTreeMap<String, Tensor>> {
-    let tensor = |(name, array): (String, Array)| Ok((name, Tensor::from_vec(array.data, array.shape, device)?));
-    weights.0.into_iter().map(tensor).collect()
-}
-
-/// Counts (`u32`) as pairs of floats, high and low 16 bits: a float alone holds only 24 bits exactly.
-fn from_counts(counts: BTreeMap<String, Tensor>) -> Result<Weights> {
-    let mut weights = Weights::default();
-    for (name, tensor) in counts {
-        let values = tensor.flatten_all()?.to_vec1::<u32>()?;
-        let data = values.iter().flat_map(|v| [(v >> 16) as f32, (v & 0xFFFF) as f32]).collect();
-        weights.0.insert(name, Array { shape: [tensor.dims(), &[2]].concat(), data });
-    }
-    Ok(weights)
-}
-
-fn to_counts(weights: Weights, device: &Device) -> Result<BTreeMap<String, Tensor>> {
-    let mut counts = BTreeMap::new();
-    for (name, array) in weights.0 {
-        let values: Vec<u32> = array.data.chunks(2).map(|p| ((p[0] as u32) << 16) | p[p.len() - 1] as u32).collect();
-        let shape = array.shape.split_last().map_or(Vec::new(), |(_, shape)| shape.to_vec());
-        counts.insert(name, Tensor::from_vec(values, shape, device)?);
-    }
-    Ok(counts)
 }

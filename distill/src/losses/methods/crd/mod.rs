@@ -252,7 +252,7 @@ impl Loss for Crd {
 
     fn state(&self) -> Result<BTreeMap<String, Tensor>> {
         let [student, teacher] = &self.banks;
-        let labels: Vec<f32> = self.labels.iter().map(|label| label.map_or(-1.0, |label| label as f32)).collect();
+        let labels: Vec<i64> = self.labels.iter().map(|label| label.map_or(-1, i64::from)).collect();
         let mut state = BTreeMap::from([
             ("student".to_owned(), student.copy()?), // banks change in place
             ("teacher".to_owned(), teacher.copy()?),
@@ -273,13 +273,13 @@ impl Loss for Crd {
         };
         let shape = [self.labels.len(), self.embedding.width()];
         let banks = [take("student", &shape)?, take("teacher", &shape)?];
-        let labels = take("labels", &shape[..1])?.to_vec1::<f32>()?;
+        let labels = take("labels", &shape[..1])?.to_vec1::<i64>()?;
         if let Some(name) = state.keys().next() {
             return Err(unknown(&format!("`{name}` is not known")));
         }
         let [student, teacher] = &banks;
         self.banks = [student.copy()?, teacher.copy()?];
-        self.labels = labels.into_iter().map(|label| (label >= 0.0).then_some(label as u32)).collect();
+        self.labels = labels.into_iter().map(|label| u32::try_from(label).ok()).collect();
         self.log_partitions = match logs.as_deref() {
             None => None,
             Some(&[own, other]) => Some([own, other]),

@@ -80,7 +80,7 @@ impl Cost {
             let near = attar_models::did_you_mean(&from.tensor, weights.0.keys().map(String::as_str));
             return Err(site.error("cost.tensor", format!("{shown} has no tensor `{}`{near}", from.tensor)));
         };
-        if let Some(at) = array.data.iter().position(|value| !value.is_finite()) {
+        if let Some(at) = array.f32()?.iter().position(|value| !value.is_finite()) {
             let problem = format!("element {at} of `{}` in {shown} is not finite", from.tensor);
             return Err(site.error("cost.tensor", problem));
         }
@@ -99,7 +99,7 @@ impl Cost {
             let problem = format!("`{}` in {shown} is {:?}, expected {expected}", from.tensor, array.shape);
             return Err(site.error("cost.tensor", problem));
         }
-        let tensor = Tensor::from_slice(&array.data, array.shape.as_slice(), &Device::Cpu)?.to_dtype(DType::F64)?;
+        let tensor = Tensor::from_slice(array.f32()?, array.shape.as_slice(), &Device::Cpu)?.to_dtype(DType::F64)?;
         distances(&tensor, from.holds)
     }
 }
