@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use attar_data::{Dataset, Pipeline, balanced_order, epoch_order};
 use attar_exec::Network;
+use attar_formats::metrics::Row;
 use attar_measures::percent;
 use candle_core::Tensor;
 
@@ -14,7 +15,6 @@ use super::events::Event;
 use super::feed::evaluate::{Evaluation, Scores};
 use super::feed::prefetch::{How, Prefetch, batches};
 use super::feed::resident::ResidentImages;
-use super::leave::metrics::{self, Row};
 use super::step::{Outcome, Position};
 use crate::checkpoint::{Best, Checkpoint, Exact, Sums};
 use crate::error::Result;
@@ -48,7 +48,7 @@ impl Run<'_> {
         let mut batches = batches(&order(&self.setup, epoch), self.setup.recipe.train.batch);
         let accumulate = self.setup.recipe.train.accumulate.unwrap_or(1).max(1);
         let rest = batches.split_off((self.state.steps_done * accumulate).min(batches.len()));
-        let pipelines = self.learner.pipelines(&self.setup.data.pipeline);
+        let pipelines = self.learner.views.pipelines(&self.setup.data.pipeline);
         let feed = self.feed(&rest, &pipelines, epoch);
         let before = self.state.sums.seconds;
         let mut last = None;
@@ -61,7 +61,7 @@ impl Run<'_> {
                     let sizes: Vec<usize> = group.iter().map(Vec::len).collect();
                     self.learner.step_of_many(&sizes, at, &mut |learner, part| match feed {
                         Feed::Host(batches) => learner.loaded_from(&batches.next()?),
-                        Feed::Device(images) => images.looks(&group[part], &pipelines, epoch, learner.classes()),
+                        Feed::Device(images) => learner.loaded_on(images, &group[part], &pipelines, epoch),
                     })?
                 }
             };
@@ -123,7 +123,7 @@ impl Run<'_> {
         self.state.steps_done = 0;
         self.tell(&Event::Epoch(row))?;
         self.checkpoint(is_best)?;
-        metrics::write(&self.setup.directory, &self.setup.loss_names(), &self.state.metrics)
+        self.write_metrics(&self.state.metrics)
     }
 
     fn row(&self, epoch: usize, last: &Outcome, sums: &Sums, val: Option<&Scores>, seconds: f64) -> Row {
