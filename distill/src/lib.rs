@@ -16,8 +16,8 @@ mod schema;
 pub mod teacher;
 
 pub use attar_exec::{
-    DeviceChoice, Gradients, Network, Outputs, Params, Precision, Tape, check, check_level, device, keep_freed_memory,
-    network, optim, params,
+    DeviceChoice, Gradients, Network, Outputs, Params, Precision, Tape, check, check_level, device, network, optim,
+    params, profile,
 };
 pub use error::{Error, Result};
 pub use plan::{Plan, PlanOptions};

@@ -4,9 +4,9 @@
 
 use attar_data::{Augment, Source};
 use attar_distill::knots::Knots;
-use attar_distill::losses::{LossSpec, Site};
+use attar_distill::losses::{BuildContext, LossSpec};
 use attar_distill::optim::OptimiserSpec;
-use attar_models::Graph;
+use attar_models::Outline;
 use attar_models::zoo::{NetworkSpec, build};
 use attar_pixels::Preprocessing;
 use serde::de::DeserializeOwned;
@@ -35,11 +35,11 @@ fn loss<'a>(recipe: &'a Value, name: &str) -> &'a Value {
     recipe["losses"].as_array().unwrap().iter().find(found).unwrap()
 }
 
-fn network(section: &Value, classes: i64, size: i64) -> Graph {
+fn network(section: &Value, classes: i64, size: i64) -> Outline {
     let mut spec = section.as_table().unwrap().clone();
     spec.insert("classes".to_owned(), Value::Integer(classes));
     spec.insert("input".to_owned(), Value::Array([3, size, size].map(Value::Integer).to_vec()));
-    build(&get::<NetworkSpec>(&Value::Table(spec))).unwrap()
+    Outline::from(&build(&get::<NetworkSpec>(&Value::Table(spec))).unwrap())
 }
 
 /// Every weight and the learning rate at the start and the end of every epoch.
@@ -63,7 +63,7 @@ fn fits(recipe: &Value, classes: i64, size: i64, channels: [usize; 4]) {
     let teacher = [network(&recipe["teachers"][0]["from"]["network"], classes, size)];
     for name in ["ce", "cd", "gkd"] {
         let taps = get::<LossSpec>(&loss(recipe, name)["loss"])
-            .build(&Site { name, student: &student, teachers: &teacher, logits: &[], samples: 1, seed: 0 })
+            .build(&BuildContext { name, student: &student, teachers: &teacher, logits: &[], samples: 1, seed: 0 })
             .unwrap()
             .taps();
         if name != "cd" {

@@ -18,17 +18,20 @@ use crate::table::si;
 
 /// What a report shows beside the run itself.
 #[derive(Debug)]
-pub(crate) struct Extras<'a> {
+pub struct Extras<'a> {
     /// The certificate of the run's export.
-    pub(crate) certificate: Option<&'a Certificate>,
+    pub certificate: Option<&'a Certificate>,
     /// A section that compares the run with others.
-    pub(crate) comparison: Option<Markup>,
+    pub comparison: Option<Markup>,
     /// Whether images of the data may be shown.
-    pub(crate) images: Images,
+    pub images: Images,
 }
 
 /// Writes `report.html` into the run directory from the files that lie there.
-pub(crate) fn write(run: &Path, extras: &Extras<'_>) -> Result<()> {
+///
+/// # Errors
+/// When one of them cannot be read, or the report cannot be written.
+pub fn write(run: &Path, extras: &Extras<'_>) -> Result<()> {
     let receipt = read_receipt(run)?;
     let metrics = Metrics::read(&run.join(file::METRICS))?;
     let recipe = files::read_text(&run.join(file::RECIPE), files::MOST_TEXT).context(file::RECIPE)?;
@@ -50,7 +53,10 @@ pub(crate) fn write(run: &Path, extras: &Extras<'_>) -> Result<()> {
 }
 
 /// `receipt.json` of a run.
-pub(crate) fn read_receipt(run: &Path) -> Result<Receipt> {
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read_receipt(run: &Path) -> Result<Receipt> {
     let path = run.join(file::RECEIPT);
     let text = files::read(&path, files::MOST_TEXT).with_context(|| path.display().to_string())?;
     serde_json::from_slice(&text).with_context(|| path.display().to_string())

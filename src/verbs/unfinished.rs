@@ -39,7 +39,7 @@ pub(super) fn refuse(directory: &Path) -> Result<()> {
     if !run::has_checkpoint(directory) {
         bail!("{place}: the run has made no checkpoint that could be exported ({state})\n  hint: begin it anew");
     }
-    let verb = if train::is_alone(&Recipe::load(&recipe, &[])?) { "train" } else { "distill" };
+    let verb = if attar::train::is_alone(&Recipe::load(&recipe, &[])?) { "train" } else { "distill" };
     let mended = if state.starts_with("it failed") { "; once that is mended," } else { ";" };
     bail!(
         "{place}: the run is not finished ({state})\n  hint: `attar export {place} --unfinished` exports its last checkpoint{mended} `attar {verb} {} --out {place} --resume` goes on to its end",

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::labels::Store;
-use crate::plan::{Gives, Plan, PlannedTeacher, asked_again};
+use crate::plan::{Plan, asked_again};
 
 /// Images that the teacher is asked for again.
 const SAMPLES: usize = 128;
@@ -25,9 +25,9 @@ pub struct Stamped {
 /// A store of another question, teacher or pictures; answers that differ.
 pub fn stamp(plan: Plan, directory: &Path) -> Result<Stamped> {
     let fail = |problem: String| Error::Recipe { key: "teachers".to_owned(), problem };
-    let [teacher] = <[PlannedTeacher; 1]>::try_from(plan.teachers)
-        .map_err(|teachers| fail(format!("{}, expected the one whose answers are stored", teachers.len())))?;
-    if teacher.gives == Gives::StoredLogits {
+    let one = plan.teachers.only();
+    let teacher = one.map_err(|count| fail(format!("{count}, expected the one whose answers are stored")))?;
+    if teacher.only_samples {
         let problem = "gives stored answers; name the teacher itself, as when they were written";
         return Err(fail(problem.to_owned()));
     }

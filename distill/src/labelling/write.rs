@@ -41,9 +41,10 @@ pub fn write(
     mut tell: impl FnMut(Progress) + Send,
 ) -> Result<Manifest> {
     let (recipe, data, device) = (plan.recipe, plan.data, plan.device);
-    let [teacher] = <[PlannedTeacher; 1]>::try_from(plan.teachers).map_err(|teachers| {
-        fail("teachers", format!("{}, expected the one whose answers are to be stored", teachers.len()))
-    })?;
+    let teacher = plan
+        .teachers
+        .only()
+        .map_err(|count| fail("teachers", format!("{count}, expected the one whose answers are to be stored")))?;
     let asked = data.answers_key(recipe.seed);
     let top = top.unwrap_or(asked.classes).min(asked.classes);
     let mut manifest = begin(directory, &recipe, &data, &teacher, asked, top)?;
@@ -54,7 +55,7 @@ pub fn write(
         while manifest.epochs.len() < epochs {
             let epoch = manifest.epochs.len() + 1;
             let order: Vec<u32> = (0..data.train.len() as u32).collect();
-            let pipelines = vec![(teacher.sight.pipeline(&data.pipeline), recipe.seed)];
+            let pipelines = vec![(teacher.input.pipeline(&data.pipeline), recipe.seed)];
             let parts = batches(&order, recipe.train.batch);
             let count = parts.len();
             let how = How::Train { pipelines, epoch: epoch as u64 };
@@ -112,10 +113,10 @@ fn begin(
         version: VERSION,
         program: PROGRAM.to_owned(),
         teacher: teacher.name.clone(),
-        network: teacher.graph.name().to_owned(),
+        network: teacher.outline.name().to_owned(),
         weights_sha256: teacher.weights_sha256.clone(),
         from,
-        teacher_preprocessing: teacher.sight.own().map(|own| own.preprocessing.clone()),
+        teacher_preprocessing: teacher.input.own().map(|own| own.preprocessing.clone()),
         asked,
         classes: Some(data.classes().to_vec()),
         images_sha256: Some(data.images_sha256()?),

@@ -4,9 +4,9 @@
 //! PyTorch fixture.
 
 mod catalog;
+mod context;
 pub mod methods;
 pub mod parts;
-mod site;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -24,12 +24,12 @@ use crate::error::Result;
 
 pub use attar_exec::params::{Init, Param};
 pub use catalog::{Basis, Described, Entry, Setting, Teachers, described};
+pub use context::BuildContext;
 pub use methods::*;
 pub use parts::embedding::embed;
 pub use parts::pairs::{Pairs, Rule};
 pub use parts::softmax::log_softmax;
 pub use parts::{contrast, differentiable, logits, maps};
-pub use site::Site;
 pub use step::{Connector, Step, Tap, Taps, View};
 
 /// One term of what is minimised.
@@ -101,7 +101,7 @@ trait Spec {
     const ENTRY: Entry;
 
     /// Checks the settings against the networks and builds the loss.
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>>;
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>>;
 
     /// The files that it reads, which a recipe may name relative to its own place.
     fn files(&mut self) -> Vec<&mut PathBuf> {
@@ -136,22 +136,22 @@ macro_rules! registry {
             /// # Errors
             /// [`Error::Recipe`](crate::Error::Recipe) naming `losses.<name>.loss.<setting>`: a value out of range, an
             /// unknown tap, stages or channels that do not pair, class counts that differ, a missing teacher.
-            pub fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
-                site.check(self.entry())?;
-                match self { $(Self::$kind(spec) => spec.build(site),)* }
+            pub fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
+                context.check(self.entry())?;
+                match self { $(Self::$kind(spec) => spec.build(context),)* }
             }
 
             /// The same loss, its weights of classes settled for the data that it learns from: names and training images of
             /// the classes, and whether its view mixes images.
             pub(crate) fn weighted(
                 &self,
-                site: &Site<'_>,
+                context: &BuildContext<'_>,
                 classes: &[String],
                 counts: &[usize],
                 mixes: bool,
             ) -> Result<Self> {
                 match self {
-                    Self::CrossEntropy(spec) => spec.weighted(site, classes, counts, mixes).map(Self::CrossEntropy),
+                    Self::CrossEntropy(spec) => spec.weighted(context, classes, counts, mixes).map(Self::CrossEntropy),
                     other => Ok(other.clone()),
                 }
             }

@@ -1,12 +1,12 @@
 //! What a recipe may say about losses, and what it is told when networks and settings do not fit.
 
 use attar_models::op::{Conv2d, GlobalAvgPool, Linear};
-use attar_models::{Graph, GraphBuilder, Op};
+use attar_models::{Graph, GraphBuilder, Op, Outline};
 
-use super::{Described, LossSpec, Site, described};
+use super::{BuildContext, Described, LossSpec, described};
 
 /// A network with one convolution for each stage.
-fn network(name: &str, channels: &[usize], classes: usize) -> Graph {
+fn network(name: &str, channels: &[usize], classes: usize) -> Outline {
     let (mut builder, mut at) = GraphBuilder::new(name, [3, 8, 8]).unwrap();
     let mut from = 3;
     for (i, &to) in channels.iter().enumerate() {
@@ -18,7 +18,7 @@ fn network(name: &str, channels: &[usize], classes: usize) -> Graph {
     let pool = builder.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[at]).unwrap();
     let linear = Op::Linear(Linear { in_features: from, out_features: classes, bias: true });
     let fc = builder.add("fc", linear, &[pool]).unwrap();
-    builder.finish(fc)
+    Outline::from(&builder.finish(fc))
 }
 
 fn spec(text: &str) -> LossSpec {
@@ -26,8 +26,8 @@ fn spec(text: &str) -> LossSpec {
 }
 
 /// Where the loss `name` stands among these networks.
-fn site<'a>(name: &'a str, student: &'a Graph, teachers: &'a [Graph]) -> Site<'a> {
-    Site { name, student, teachers, logits: &[], samples: 10, seed: 0 }
+fn context<'a>(name: &'a str, student: &'a Outline, teachers: &'a [Outline]) -> BuildContext<'a> {
+    BuildContext { name, student, teachers, logits: &[], samples: 10, seed: 0 }
 }
 
 /// Name, input shape, output shape, number of nodes after the input.
@@ -36,7 +36,7 @@ type ConnectorFacts = (String, Vec<usize>, Vec<usize>, usize);
 /// The connectors of a channel loss.
 fn connectors(text: &str) -> Vec<Option<ConnectorFacts>> {
     let (student, teacher) = (network("small", &[4, 8], 10), network("large", &[4, 16], 10));
-    let taps = spec(text).build(&site("cd", &student, &[teacher])).unwrap().taps();
+    let taps = spec(text).build(&context("cd", &student, &[teacher])).unwrap().taps();
     assert_eq!(taps.student.len(), taps.teachers[0].len());
     let shape = |graph: &Graph| (graph.input_shape().to_vec(), graph.output_shape().to_vec(), graph.nodes().len() - 1);
     taps.student
@@ -109,7 +109,7 @@ fn what_does_not_fit_is_told_at_build_time() {
         ),
     ];
     for (text, teachers, expected) in cases {
-        let message = spec(text).build(&site("x", &student, &teachers)).unwrap_err().to_string();
+        let message = spec(text).build(&context("x", &student, &teachers)).unwrap_err().to_string();
         assert!(message.contains(expected), "{text}: {message}");
     }
 }

@@ -7,7 +7,7 @@ use attar_data::train_batch;
 use attar_exec::Context;
 use candle_core::{Device, Tensor};
 
-use super::{PlannedData, PlannedTeacher, Sight};
+use super::{PlannedData, PlannedTeacher, TeacherInput};
 use crate::batch::input;
 use crate::error::{Error, Result};
 use crate::labels::Store;
@@ -39,18 +39,18 @@ fn difference(again: &[f64], stored: &[f32], top: usize) -> f64 {
 /// A teacher that answers.
 pub(crate) struct Live {
     teacher: Box<dyn Teacher>,
-    pub(crate) sight: Sight,
+    pub(crate) input: TeacherInput,
 }
 
 impl Live {
     pub(crate) fn start(teacher: PlannedTeacher, device: &Device) -> Result<Self> {
-        let sight = teacher.sight.clone();
-        Ok(Self { teacher: teacher.start(&[], &Context::new(device))?, sight })
+        let input = teacher.input.clone();
+        Ok(Self { teacher: teacher.start(&[], &Context::new(device))?, input })
     }
 
-    /// Logits of a batch as its sight has it loaded, row by row.
+    /// Logits of a batch as its input has it loaded, row by row.
     pub(crate) fn answer(&mut self, pixels: &Tensor) -> Result<Vec<Vec<f32>>> {
-        let pixels = self.sight.apply(pixels)?;
+        let pixels = self.input.apply(pixels)?;
         let rows = self.teacher.outputs(&Question { pixels: &pixels, samples: None }, &[])?.logits.to_vec2::<f32>()?;
         match rows.iter().flatten().all(|value| value.is_finite()) {
             true => Ok(rows),
@@ -98,14 +98,14 @@ pub(crate) fn compare(
         let problem = "the teacher's weights have changed since its answers were stored\n  hint: write them again with `attar labels` into another directory";
         return Err(fail(problem.to_owned()));
     }
-    if teacher.sight.own().map(|own| &own.preprocessing) != manifest.teacher_preprocessing.as_ref() {
+    if teacher.input.own().map(|own| &own.preprocessing) != manifest.teacher_preprocessing.as_ref() {
         let problem = "the teacher sees the images another way than when its answers were stored\n  hint: write them again with `attar labels` into another directory";
         return Err(fail(problem.to_owned()));
     }
     let stride = data.train.len().div_ceil(count).max(1);
     let ids: Vec<u32> = (0..data.train.len() as u32).step_by(stride).collect();
     let mut live = Live::start(teacher, &Device::Cpu)?;
-    let pipeline = live.sight.pipeline(&data.pipeline);
+    let pipeline = live.input.pipeline(&data.pipeline);
     let batch = train_batch(data.train.as_ref(), &ids, &pipeline, manifest.asked.seed, 1)?;
     let stored = store.rows(1, &ids)?;
     let again = live.answer(&input(&batch, &Device::Cpu)?)?;

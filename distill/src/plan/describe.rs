@@ -3,9 +3,10 @@
 use std::fmt;
 
 use attar_exec::device;
+use attar_models::NodeId;
 use serde::Serialize;
 
-use super::{Gives, Plan, Residence, Sight, Source};
+use super::{Plan, PlannedLoss, Residence, Source, TeacherInput};
 use crate::recipe::{CLEAN, STUDENT};
 
 /// A plan in words and numbers.
@@ -143,14 +144,14 @@ impl Description {
             renormalised: false,
             own_view: false,
         };
-        let teachers = plan.teachers.iter().map(|teacher| NetworkDescription {
+        let teachers = plan.teachers.rows().map(|teacher| NetworkDescription {
             role: teacher.name.clone(),
-            network: teacher.graph.name().to_owned(),
-            input: teacher.graph.input_shape().to_vec(),
-            parameters: (teacher.gives == Gives::All).then(|| teacher.graph.parameter_count()),
-            macs: (teacher.gives == Gives::All).then(|| teacher.graph.macs()),
-            renormalised: matches!(teacher.sight, Sight::Renormalised(_)),
-            own_view: teacher.sight.own().is_some(),
+            network: teacher.outline.name().to_owned(),
+            input: teacher.outline.input_shape().to_vec(),
+            parameters: teacher.size.map(|size| size.0),
+            macs: teacher.size.map(|size| size.1),
+            renormalised: matches!(teacher.input, TeacherInput::Renormalised(_)),
+            own_view: teacher.input.own().is_some(),
         });
         let peers = plan.peers.iter().map(|peer| NetworkDescription {
             role: peer.name.clone(),
@@ -192,44 +193,31 @@ impl Description {
 }
 
 fn losses(plan: &Plan) -> Vec<LossDescription> {
-    let describe = |loss: &super::PlannedLoss| {
-        let learner = loss.student.checked_sub(1).and_then(|peer| plan.peers.get(peer));
-        let graph = learner.map_or(&plan.student, |peer| &peer.graph);
-        let student = loss.taps.student.iter().map(|tap| {
-            let node = graph.node(tap.node);
-            let connected = tap.connector.as_ref().map(|connector| connector.graph.output_shape().to_vec());
-            TapDescription { node: node.name.clone(), shape: node.shape.clone(), connected }
+    let everybody = &plan.participants;
+    let tap = |source: Source, node: NodeId, connected: Option<Vec<usize>>| {
+        let value = everybody.outline(source).value(node);
+        TapDescription { node: value.name.clone(), shape: value.shape.clone(), connected }
+    };
+    let describe = |loss: &PlannedLoss| {
+        let connectors = || loss.taps.student.iter().filter_map(|tap| tap.connector.as_ref());
+        let student = loss.taps.student.iter().map(|own| {
+            let connected = own.connector.as_ref().map(|connector| connector.graph.output_shape().to_vec());
+            tap(Source::Student(loss.student), own.node, connected)
         });
-        let teacher = loss.taps.teachers.iter().zip(&loss.teachers).flat_map(|(nodes, source)| {
-            let graph = match source {
-                Source::Teacher(i) => &plan.teachers[*i].graph,
-                Source::Student(0) => &plan.student,
-                Source::Student(i) => &plan.peers[i - 1].graph,
-            };
-            nodes.iter().map(|id| {
-                let node = graph.node(*id);
-                TapDescription { node: node.name.clone(), shape: node.shape.clone(), connected: None }
-            })
-        });
-        let connectors = loss.taps.student.iter().filter_map(|tap| tap.connector.as_ref());
-        let name = |source: &Source| match source {
-            Source::Teacher(i) => plan.teachers[*i].name.clone(),
-            Source::Student(0) => STUDENT.to_owned(),
-            Source::Student(i) => plan.peers[i - 1].name.clone(),
-        };
-        let view = |i: &usize| i.checked_sub(1).map_or(CLEAN.to_owned(), |i| plan.views[i].name.clone());
+        let teacher = loss.taps.teachers.iter().zip(&loss.teachers);
+        let teacher = teacher.flat_map(|(nodes, source)| nodes.iter().map(|node| tap(*source, *node, None)));
         LossDescription {
             name: loss.name.clone(),
-            student: name(&Source::Student(loss.student)),
-            teachers: loss.teachers.iter().map(name).collect(),
-            views: loss.views.iter().map(view).collect(),
+            student: everybody.students[loss.student].name.clone(),
+            teachers: loss.teachers.iter().map(|source| everybody.name(*source).to_owned()).collect(),
+            views: loss.views.iter().map(|view| everybody.views[*view].name.clone()).collect(),
             student_taps: student.collect(),
             teacher_taps: teacher.collect(),
-            parameters: connectors.map(|connector| connector.graph.parameter_count()).sum::<usize>()
+            parameters: connectors().map(|connector| connector.graph.parameter_count()).sum::<usize>()
                 + loss.params.iter().map(|param| param.shape.iter().product::<usize>()).sum::<usize>(),
         }
     };
-    plan.losses.iter().map(describe).collect()
+    plan.losses.rows().map(describe).collect()
 }
 
 fn schedule(plan: &Plan) -> Vec<ScheduleRow> {
@@ -239,7 +227,7 @@ fn schedule(plan: &Plan) -> Vec<ScheduleRow> {
         ScheduleRow {
             epoch,
             learning_rate: at(&plan.recipe.train.learning_rate),
-            weights: plan.losses.iter().map(|loss| at(&loss.weight)).collect(),
+            weights: plan.losses.rows().map(|loss| at(&loss.weight)).collect(),
         }
     };
     let values = |row: &ScheduleRow| (row.learning_rate, row.weights.clone());

@@ -1,8 +1,10 @@
 //! What a recipe says and nothing comes of: losses that never count, settings that nobody reads, networks that nobody asks.
 
-use super::losses::{PlannedLoss, Source};
+use super::fail;
+use super::ids::{LossId, StudentId, Table, ViewId};
+use super::losses::PlannedLoss;
+use super::participants::{Participants, Source};
 use super::views::PlannedView;
-use super::{PlannedTeacher, fail};
 use crate::error::Result;
 use crate::recipe::Recipe;
 
@@ -13,9 +15,9 @@ const TRIAL: &str = "for a trial that means it, --allow-idle";
 pub(super) fn check(
     recipe: &Recipe,
     steps_per_epoch: usize,
-    losses: &[PlannedLoss],
-    views: &[PlannedView],
-    teachers: &[PlannedTeacher],
+    losses: &Table<LossId, PlannedLoss>,
+    views: &Table<ViewId, PlannedView>,
+    participants: &Participants,
 ) -> Result<()> {
     let epochs = recipe.train.epochs;
     for section in &recipe.losses {
@@ -37,14 +39,16 @@ pub(super) fn check(
         }
     }
     let asked = |source: Source| {
-        losses.iter().any(|loss| loss.teachers.contains(&source)) || views.iter().any(|view| view.asks == Some(source))
+        losses.rows().any(|loss| loss.teachers.contains(&source))
+            || views.rows().any(|view| view.asks() == Some(source))
     };
-    if let Some((_, teacher)) = teachers.iter().enumerate().find(|(i, _)| !asked(Source::Teacher(*i))) {
+    if let Some((_, teacher)) = participants.teachers.iter().find(|(id, _)| !asked(Source::Teacher(*id))) {
         let problem =
             format!("no loss and no view asks it\n  hint: name it as the `teacher` of a loss, or take it out; {TRIAL}");
         return Err(fail(&format!("teachers.{}", teacher.name), problem));
     }
-    if let Some((_, peer)) = recipe.peers.iter().enumerate().find(|(i, _)| !asked(Source::Student(i + 1))) {
+    let mut peers = participants.students.iter().filter(|(id, _)| *id != StudentId::EXPORTED);
+    if let Some((_, peer)) = peers.find(|(id, _)| !asked(Source::Student(*id))) {
         let problem = format!("learns, but nobody learns from it\n  hint: name it as the `teacher` of a loss; {TRIAL}");
         return Err(fail(&format!("peers.{}", peer.name), problem));
     }
@@ -66,20 +70,21 @@ pub(super) fn notes(recipe: &Recipe) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use attar_models::Outline;
     use attar_models::zoo::{NetworkSpec, build};
 
     use super::*;
-    use crate::plan::Cast;
 
     fn judge(losses: &str, set: &[&str]) -> (std::result::Result<(), String>, Vec<String>) {
         let text = format!("{}{losses}", crate::recipe::PLAIN);
         let set: Vec<String> = set.iter().map(|text| (*text).to_owned()).collect();
         let recipe = Recipe::parse(&text, &set).unwrap();
         let student = build(&NetworkSpec::new("resnet8", 3, [1, 12, 12])).unwrap();
-        let mut cast = Cast::plain(&student, std::slice::from_ref(&student), 10, 0);
-        cast.students.extend(recipe.peers.iter().map(|peer| (peer.name.clone(), student.clone())));
-        let losses: Vec<_> = recipe.losses.iter().map(|section| cast.fit(section).unwrap()).collect();
-        let found = check(&recipe, 10, &losses, &[], &[]).map_err(|error| error.to_string());
+        let mut participants = Participants::plain(&student, &[Outline::from(&student)], 10, 0);
+        recipe.peers.iter().for_each(|peer| participants.add_peer(&peer.name, &student));
+        let losses = recipe.losses.iter().map(|section| participants.fit(section).unwrap()).collect();
+        participants.teachers = Table::default(); // none that must be asked
+        let found = check(&recipe, 10, &losses, &Table::default(), &participants).map_err(|error| error.to_string());
         (found, notes(&recipe))
     }
 

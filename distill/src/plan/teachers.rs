@@ -13,38 +13,43 @@ use attar_formats::run;
 use attar_formats::run::file;
 use attar_formats::{Card, files};
 use attar_models::zoo;
-use attar_models::{Graph, NodeId, Weights};
+use attar_models::{Graph, NodeId, Outline, Weights};
 use attar_pixels::Preprocessing;
 
 use super::asked_again;
 use super::classes::{self, Logits};
 use super::data::PlannedData;
-use super::losses::CastTeacher;
-use super::sight::{Sight, made_by};
+use super::participants::KnownTeacher;
+use super::teacher_input::{TeacherInput, made_by};
 use crate::error::{Error, Result};
 use crate::labels::{AnswersKey, Store};
 use crate::recipe::{TeacherClasses, TeacherNorm, TeacherSection, TeacherSource};
-use crate::teacher::{Aligned, Answers, OnnxRequest, OnnxTeacher, OpenOnnx, Teacher, ZooTeacher, logits_only};
+use crate::teacher::{Aligned, Answers, OnnxRequest, OnnxTeacher, OpenOnnx, Teacher, ZooTeacher};
 
 /// A teacher that fits.
 pub struct PlannedTeacher {
     /// Its name in the recipe.
     pub name: String,
-    /// Its network; for an ONNX file only input and logits.
-    pub graph: Graph,
+    /// What goes in, what it can be asked for.
+    pub outline: Outline,
     /// sha256 of the file of weights, in hex.
     pub weights_sha256: String,
     /// Statistics of its batch norms.
     pub bn: TeacherNorm,
     /// Numbers from its card, e.g. `test_top1`.
     pub(crate) stated: BTreeMap<String, f64>,
-    pub(crate) gives: Gives,
+    /// Trained parameters, and multiply-accumulates for one image, where they are known.
+    pub(crate) size: Option<(usize, u64)>,
+    /// Whether it has a gradient in its input.
+    pub(crate) attackable: bool,
+    /// Whether it answers to training images in the plain view only.
+    pub(crate) only_samples: bool,
     /// Of stored answers, what they are.
     pub(crate) answers_sha256: Option<String>,
     /// What people should know of it before a run.
     pub(crate) notes: Vec<String>,
     /// How it sees the student's images.
-    pub(crate) sight: Sight,
+    pub(crate) input: TeacherInput,
     /// Its own preprocessing; of stored answers the student's.
     pub(crate) preprocessing: Preprocessing,
     /// Which of its logits are the data's classes.
@@ -56,20 +61,18 @@ pub struct PlannedTeacher {
     kind: Kind,
 }
 
-/// What a teacher can be asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Gives {
-    /// Logits, taps and gradients.
-    All,
-    /// Logits of any batch.
-    Logits,
-    /// Logits of training images in the plain view.
-    StoredLogits,
+enum Kind {
+    Zoo { graph: Graph, weights: Weights },
+    Ready(Box<dyn Teacher>),
 }
 
-enum Kind {
-    Zoo(Weights),
-    Ready(Box<dyn Teacher>),
+impl Kind {
+    fn size(&self) -> Option<(usize, u64)> {
+        match self {
+            Self::Zoo { graph, .. } => Some((graph.parameter_count(), graph.macs())),
+            Self::Ready(_) => None,
+        }
+    }
 }
 
 impl std::fmt::Debug for PlannedTeacher {
@@ -100,24 +103,26 @@ impl PlannedTeacher {
             TeacherSource::Onnx { .. } => open_onnx(section, data, question.batch, onnx, &fail)?,
             from => open_zoo(from, section, data, &fail)?,
         };
-        let count = found.graph.output_shape().iter().product();
+        let count = found.outline.classes();
         let (logits, note) = classes::find(data.classes(), found.labels.as_deref(), count, section.classes.as_ref())
             .map_err(|problem| Error::Recipe { key: format!("{key}.classes"), problem })?;
         let named = |what: &str| format!("teacher `{}`: {what}", section.name);
         let logits = logits.map_err(|problem| format!("teachers.{} {problem}", section.name));
         let notes = [found.note.clone(), note, found.answers.note().map(str::to_owned)].into_iter().flatten();
         check_at_least(section, &logits)?;
-        let sight = Sight::find(data, &found.preprocessing, found.graph.input_shape()).map_err(&fail)?;
+        let input = TeacherInput::find(data, &found.preprocessing, found.outline.input_shape()).map_err(&fail)?;
         Ok(Self {
             name: section.name.clone(),
-            graph: found.graph,
+            outline: found.outline,
             weights_sha256: file_sha256(&found.file)?,
             bn: section.bn,
             stated: found.stated,
-            gives: if matches!(found.kind, Kind::Zoo(_)) { Gives::All } else { Gives::Logits },
+            size: found.kind.size(),
+            attackable: matches!(found.kind, Kind::Zoo { .. }),
+            only_samples: false,
             answers_sha256: None,
             notes: notes.map(|note| named(&note)).collect(),
-            sight,
+            input,
             preprocessing: found.preprocessing,
             logits,
             answers: found.answers,
@@ -126,42 +131,23 @@ impl PlannedTeacher {
         })
     }
 
-    /// How losses see it.
-    pub(super) fn cast(&self) -> CastTeacher {
-        let logarithms = match (self.gives, self.answers) {
-            (Gives::StoredLogits, _) => Some("stored answers, which are log-probabilities"),
+    /// What losses and views know of it.
+    pub(super) fn known(&self) -> KnownTeacher {
+        let logarithms = match (self.only_samples, self.answers) {
+            (true, _) => Some("stored answers, which are log-probabilities"),
             (_, Answers::Probabilities) => Some("probabilities"),
             (_, Answers::LogProbabilities) => Some("log-probabilities"),
             (_, Answers::Logits) => None,
         };
-        CastTeacher {
+        KnownTeacher {
             name: self.name.clone(),
-            graph: self.graph.clone(),
-            gives: self.gives,
+            outline: self.outline.clone(),
+            attackable: self.attackable,
+            only_samples: self.only_samples,
             logits: self.logits.as_ref().map(|alignment| alignment.columns.len()).map_err(Clone::clone),
             logarithms,
-        }
-    }
-
-    /// The network of the stage before, while it has no weights yet: what a later stage can be checked against. It
-    /// must not be asked anything.
-    pub(super) fn forthcoming(section: &TeacherSection, graph: Graph) -> Self {
-        let logits = Ok(Alignment::same(graph.output_shape().iter().product()));
-        Self {
-            name: section.name.clone(),
-            graph,
-            weights_sha256: String::new(),
-            bn: section.bn,
-            stated: BTreeMap::new(),
-            gives: Gives::All,
-            answers_sha256: None,
-            notes: Vec::new(),
-            sight: Sight::Same,
-            preprocessing: Preprocessing::normalise(Vec::new(), Vec::new()),
-            logits,
-            answers: Answers::Logits,
-            at_least: None,
-            kind: Kind::Zoo(Weights::default()),
+            own_pixels: self.input.own().is_some(),
+            batch_statistics: self.bn == TeacherNorm::Batch,
         }
     }
 
@@ -192,14 +178,16 @@ impl PlannedTeacher {
         let manifest = &store.manifest;
         Ok(Self {
             name: section.name.clone(),
-            graph: logits_only(&manifest.network, data.input, manifest.asked.classes)?,
+            outline: Outline::logits_only(&manifest.network, data.input, manifest.asked.classes),
             weights_sha256: manifest.weights_sha256.clone(),
             bn: TeacherNorm::Running,
             stated: BTreeMap::new(),
-            gives: Gives::StoredLogits,
+            size: None,
+            attackable: false,
+            only_samples: true,
             answers_sha256: Some(store.answers_sha256()),
             notes: unnamed.into_iter().chain(note).collect(),
-            sight: Sight::Same,
+            input: TeacherInput::Same,
             preprocessing: data.pipeline.preprocessing.clone(),
             logits,
             answers: Answers::Logits,
@@ -211,7 +199,7 @@ impl PlannedTeacher {
     /// The teacher ready to answer, asked for these taps only. A network of the zoo computes in `context`.
     pub(crate) fn start(self, taps: &[NodeId], context: &Context) -> Result<Box<dyn Teacher>> {
         let teacher = match self.kind {
-            Kind::Zoo(weights) => Box::new(ZooTeacher::new(&self.graph, &weights, self.bn, taps, context)?),
+            Kind::Zoo { graph, weights } => Box::new(ZooTeacher::new(&graph, &weights, self.bn, taps, context)?),
             Kind::Ready(teacher) => teacher,
         };
         match self.logits {
@@ -224,8 +212,8 @@ impl PlannedTeacher {
 }
 
 /// A teacher as found on disk.
-struct Found {
-    graph: Graph,
+struct LocatedWeights {
+    outline: Outline,
     preprocessing: Preprocessing,
     labels: Option<Vec<String>>,
     stated: BTreeMap<String, f64>,
@@ -241,7 +229,7 @@ fn open_onnx(
     batch: usize,
     onnx: Option<&OpenOnnx>,
     fail: &dyn Fn(String) -> Error,
-) -> Result<Found> {
+) -> Result<LocatedWeights> {
     let TeacherSource::Onnx { path, preprocessing, engine } = &section.from else {
         return Err(fail("is no ONNX file".to_owned()));
     };
@@ -255,8 +243,8 @@ fn open_onnx(
     let input = Some(made_by(preprocessing, data)?);
     let mut opened = open(&OnnxRequest { path, engine: engine.as_deref(), input })?;
     rehearse(&mut opened, data.train.len(), batch).map_err(fail)?;
-    Ok(Found {
-        graph: logits_only(&section.name, opened.input, opened.classes)?,
+    Ok(LocatedWeights {
+        outline: Outline::logits_only(&section.name, opened.input, opened.classes),
         preprocessing: preprocessing.clone(),
         labels: None,
         stated: BTreeMap::new(),
@@ -288,7 +276,7 @@ fn open_zoo(
     section: &TeacherSection,
     data: &PlannedData,
     fail: &dyn Fn(String) -> Error,
-) -> Result<Found> {
+) -> Result<LocatedWeights> {
     let (file, card) = locate(from, section, data, fail)?;
     let Opened { graph, note } = card.network;
     let fitted = super::start::weights(&graph, &file, from.key(), &Head::Given)?;
@@ -296,8 +284,9 @@ fn open_zoo(
     let (weights, note) = (fitted.weights, (!notes.is_empty()).then(|| notes.join("; ")));
     let labels = (!card.labels.is_empty()).then_some(card.labels);
     let Stated { preprocessing, stated, .. } = card;
-    let (answers, kind) = (Answers::Logits, Kind::Zoo(weights));
-    Ok(Found { graph, preprocessing, labels, stated, file, answers, kind, note })
+    let outline = Outline::from(&graph);
+    let (answers, kind) = (Answers::Logits, Kind::Zoo { graph, weights });
+    Ok(LocatedWeights { outline, preprocessing, labels, stated, file, answers, kind, note })
 }
 
 /// What is needed of a card, which a recipe may state instead.

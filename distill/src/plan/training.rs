@@ -3,7 +3,7 @@
 
 use attar_models::{Graph, Op};
 
-use super::{Moves, PlannedData, PlannedLoss, PlannedPeer, fail, prefix};
+use super::{LossId, Moves, PlannedData, PlannedLoss, PlannedPeer, Table, fail, prefix};
 use crate::error::Result;
 use crate::recipe::{Recipe, Sampling, Update};
 
@@ -23,12 +23,12 @@ pub(super) fn check_numbers(recipe: &Recipe) -> Result<()> {
 }
 
 /// Checks what the data and the losses decide.
-pub(super) fn check(recipe: &Recipe, data: &PlannedData, losses: &[PlannedLoss]) -> Result<()> {
+pub(super) fn check(recipe: &Recipe, data: &PlannedData, losses: &Table<LossId, PlannedLoss>) -> Result<()> {
     if recipe.train.patience.is_some() && data.validation.is_empty() {
         let problem = "there is no validation split that could get no better\n  hint: set `data.validation`, e.g. 0.1";
         return Err(fail("train.patience", problem));
     }
-    let remembers = losses.iter().find(|loss| loss.loss.remembers_images());
+    let remembers = losses.rows().find(|loss| loss.loss.remembers_images());
     if let (Sampling::Balanced, Some(loss)) = (recipe.data.sampling, remembers) {
         let problem = format!(
             "\"balanced\" may show an image twice in a batch, and the loss `{}` remembers each by its number\n  hint: \
@@ -41,7 +41,12 @@ pub(super) fn check(recipe: &Recipe, data: &PlannedData, losses: &[PlannedLoss])
 }
 
 /// Which parameters move how fast, by their names in the plan.
-pub(super) fn moves(recipe: &Recipe, student: &Graph, peers: &[PlannedPeer], losses: &[PlannedLoss]) -> Result<Moves> {
+pub(super) fn moves(
+    recipe: &Recipe,
+    student: &Graph,
+    peers: &[PlannedPeer],
+    losses: &Table<LossId, PlannedLoss>,
+) -> Result<Moves> {
     let own = |graph: &Graph, prefix: &str| -> Vec<String> {
         let trained = graph.params().filter(|param| param.role.is_trained());
         trained.map(|param| format!("{prefix}{}", param.name)).collect()
@@ -50,7 +55,7 @@ pub(super) fn moves(recipe: &Recipe, student: &Graph, peers: &[PlannedPeer], los
     for peer in peers {
         names.extend(own(&peer.graph, &format!("peers.{}.", peer.name)));
     }
-    for loss in losses {
+    for loss in losses.rows() {
         for connector in loss.taps.student.iter().filter_map(|tap| tap.connector.as_ref()) {
             names.extend(own(&connector.graph, &prefix(&loss.name, &connector.name)));
         }

@@ -1,24 +1,80 @@
 //! The views of a plan: settings checked, the networks that they ask found.
 
-use attar_data::Pipeline;
+use attar_data::{Augment, Pipeline};
 use attar_models::suggest;
 
-use super::Gives;
-use super::losses::{Cast, Source};
+use super::ids::TeacherId;
+use super::participants::{Participants, Source};
 use crate::error::{Error, Result};
-use crate::recipe::{Climb, ViewKind, ViewSection};
+use crate::recipe::{CLEAN, Climb, ViewKind, ViewSection};
 
 /// A view that can be made.
 #[derive(Debug, Clone)]
 pub(crate) struct PlannedView {
     pub(crate) name: String,
-    pub(crate) kind: ViewKind,
-    /// The network that is attacked, or the teacher that chooses.
-    pub(crate) asks: Option<Source>,
+    pub(crate) kind: PlannedKind,
+}
+
+/// How a view is made; the networks that it asks are found.
+#[derive(Debug, Clone)]
+pub(crate) enum PlannedKind {
+    /// The batch as it is.
+    Clean,
+    /// Augmented another way, with the draws of the plain view where `same_draws`.
+    Augmented {
+        augment: Vec<Augment>,
+        same_draws: bool,
+    },
+    Mixup {
+        alpha: f64,
+        p: f64,
+    },
+    Cutmix {
+        alpha: f64,
+        p: f64,
+    },
+    /// Moved so that the network `against` errs.
+    Adversarial {
+        attack: Attack,
+        against: Source,
+    },
+    /// Between and beyond images, chosen by a teacher.
+    Extracurricular {
+        chooser: TeacherId,
+        range: [f64; 2],
+        candidates: usize,
+    },
+}
+
+/// How images are attacked; pixel values are shares of their range.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Attack {
+    pub(crate) epsilon: f64,
+    pub(crate) step: f64,
+    pub(crate) steps: usize,
+    pub(crate) random_start: bool,
+    pub(crate) climb: Climb,
 }
 
 impl PlannedView {
-    pub(crate) fn check(section: &ViewSection, cast: &Cast, pipeline: &Pipeline) -> Result<Self> {
+    /// The batch as it is.
+    pub(crate) fn clean() -> Self {
+        Self { name: CLEAN.to_owned(), kind: PlannedKind::Clean }
+    }
+
+    /// The network that is asked to make it.
+    pub(crate) fn asks(&self) -> Option<Source> {
+        match self.kind {
+            PlannedKind::Adversarial { against, .. } => Some(against),
+            PlannedKind::Extracurricular { chooser, .. } => Some(Source::Teacher(chooser)),
+            PlannedKind::Clean
+            | PlannedKind::Augmented { .. }
+            | PlannedKind::Mixup { .. }
+            | PlannedKind::Cutmix { .. } => None,
+        }
+    }
+
+    pub(crate) fn check(section: &ViewSection, participants: &Participants, pipeline: &Pipeline) -> Result<Self> {
         let fail = |key: &str, problem: String| {
             let key = format!("views.{}{}{key}", section.name, if key.is_empty() { "" } else { "." });
             Error::Recipe { key, problem }
@@ -31,15 +87,19 @@ impl PlannedView {
             true => Ok(()),
             false => Err(fail(key, format!("{value}, expected a finite number above 0"))),
         };
-        let mut asks = None;
-        match &section.kind {
-            ViewKind::Augmented { augment, .. } => {
+        let kind = match &section.kind {
+            ViewKind::Augmented { augment, same_draws } => {
                 let own = Pipeline { augment: augment.clone(), ..pipeline.clone() };
                 own.check().map_err(|error| fail("augment", error.to_string()))?;
+                PlannedKind::Augmented { augment: augment.clone(), same_draws: *same_draws }
             }
             ViewKind::Mixup { alpha, p } | ViewKind::Cutmix { alpha, p } => {
                 positive("alpha", *alpha)?;
                 share("p", *p)?;
+                match section.kind {
+                    ViewKind::Cutmix { .. } => PlannedKind::Cutmix { alpha: *alpha, p: *p },
+                    _ => PlannedKind::Mixup { alpha: *alpha, p: *p },
+                }
             }
             ViewKind::Adversarial { against, climb, epsilon, step, steps, random_start } => {
                 if *climb == Climb::Divergence && !random_start {
@@ -52,23 +112,26 @@ impl PlannedView {
                 if *steps == 0 {
                     return Err(fail("steps", "0, expected at least 1".to_owned()));
                 }
-                let known: Vec<&str> = cast.answering().collect();
+                let known = participants.answering();
                 let unknown = || fail("against", suggest(&format!("unknown name `{against}`"), against, &known));
-                asks = Some(cast.source(against).ok_or_else(unknown)?);
-                if let Some(Source::Teacher(i)) = asks
-                    && cast.teachers[i].gives != Gives::All
-                {
-                    return Err(fail("against", "an ONNX file or stored answers have no gradient".to_owned()));
+                let source = participants.source(against).ok_or_else(unknown)?;
+                if let Source::Teacher(id) = source {
+                    let teacher = &participants.teachers[id];
+                    if !teacher.attackable {
+                        let problem = format!("`{against}` has no gradient: an ONNX file or stored answers have none");
+                        return Err(fail("against", problem));
+                    }
+                    if let (Climb::Labels, Err(problem)) = (climb, &teacher.logits) {
+                        return Err(fail("against", format!("the attack climbs from the labels, and {problem}")));
+                    }
+                    if teacher.own_pixels {
+                        let problem = "sees the images in its own size, where the student's pixels cannot be moved";
+                        return Err(fail("against", format!("`{against}` {problem}")));
+                    }
                 }
-                if let (Some(Source::Teacher(i)), Climb::Labels) = (asks, climb)
-                    && let Err(problem) = &cast.teachers[i].logits
-                {
-                    return Err(fail("against", format!("the attack climbs from the labels, and {problem}")));
-                }
-                if matches!(asks, Some(Source::Teacher(i)) if cast.own_sight.contains(&i)) {
-                    let problem = "sees the images in its own size, where the student's pixels cannot be moved";
-                    return Err(fail("against", format!("`{against}` {problem}")));
-                }
+                let (epsilon, step, steps) = (*epsilon, *step, *steps);
+                let attack = Attack { epsilon, step, steps, random_start: *random_start, climb: *climb };
+                PlannedKind::Adversarial { attack, against: source }
             }
             ViewKind::Extracurricular { teacher, from, to, candidates } => {
                 if !(from.is_finite() && to.is_finite() && from <= to) {
@@ -77,24 +140,26 @@ impl PlannedView {
                 if *candidates == 0 {
                     return Err(fail("candidates", "0, expected at least 1".to_owned()));
                 }
-                let chooser = match (teacher, cast.teachers.len()) {
+                let known = || participants.teachers.rows().map(|teacher| teacher.name.as_str());
+                let chooser = match (teacher, participants.teachers.ids().collect::<Vec<_>>().as_slice()) {
                     (Some(name), _) => {
-                        let known: Vec<&str> = cast.teachers.iter().map(|teacher| teacher.name.as_str()).collect();
-                        let position = known.iter().position(|known| known == name);
-                        let unknown = || fail("teacher", suggest(&format!("unknown name `{name}`"), name, &known));
-                        position.ok_or_else(unknown)?
+                        participants.teachers.find(|teacher| teacher.name == *name).ok_or_else(|| {
+                            let known: Vec<&str> = known().collect();
+                            fail("teacher", suggest(&format!("unknown name `{name}`"), name, &known))
+                        })?
                     }
-                    (None, 1) => 0,
-                    (None, count) => {
+                    (None, [only]) => *only,
+                    (None, all) => {
+                        let count = all.len();
                         return Err(fail("teacher", format!("the recipe has {count} teachers: say which one chooses")));
                     }
                 };
-                if cast.teachers[chooser].gives == Gives::StoredLogits {
+                if participants.teachers[chooser].only_samples {
                     return Err(fail("teacher", "stored answers are to training images, not to others".to_owned()));
                 }
-                asks = Some(Source::Teacher(chooser));
+                PlannedKind::Extracurricular { chooser, range: [*from, *to], candidates: *candidates }
             }
-        }
-        Ok(Self { name: section.name.clone(), kind: section.kind.clone(), asks })
+        };
+        Ok(Self { name: section.name.clone(), kind })
     }
 }

@@ -20,12 +20,14 @@ use super::leave::receipt::{Facts, Receipt};
 use super::owner::Owner;
 use super::shield::Shield;
 use super::state_file::{RunState, StatusFile};
-use super::step::learner::{Learner, Parts, Student};
+use super::step::students::Student;
+use super::step::teachers::Teachers;
+use super::step::{Learner, Parts};
 use super::{Run, Setup};
 use crate::checkpoint::{CHECKPOINT_VERSION, Checkpoint, Data, State, Store, Sums};
 use crate::error::{Error, Result};
 use crate::files::io;
-use crate::plan::{Plan, PlannedData, PlannedTeacher, Residence};
+use crate::plan::{Plan, PlannedData, PlannedPeer, PlannedTeacher, Residence};
 use crate::recipe::Recipe;
 
 /// Version of this program as receipts state it.
@@ -167,16 +169,16 @@ pub(super) fn build<'a>(
 ) -> Result<Run<'a>> {
     keep_graph(&directory, &plan.student)?;
     let facts = Facts::of(&plan);
-    let student = Network::new(plan.student, plan.params, &plan.device)?;
-    let seed = plan.recipe.seed;
-    let mut students = vec![Student::exported(student)];
-    for peer in plan.peers {
-        students.push(Student::peer(&peer.name, peer.graph, seed, &plan.device)?);
-    }
+    let (seed, precision) = (plan.recipe.seed, plan.recipe.train.precision);
+    let peer = |peer: PlannedPeer| Student::peer(&peer.name, peer.graph, seed, &plan.device);
+    let mut student = Network::new(plan.student, plan.params, &plan.device)?;
+    student.set_precision(precision);
+    let context = student.context().clone();
     let parts = Parts {
-        students,
+        student: Student::exported(student),
+        peers: plan.peers.into_iter().map(peer).collect::<Result<_>>()?,
+        teachers: Teachers::start(plan.teachers, &plan.losses, &context)?,
         losses: plan.losses,
-        teachers: plan.teachers,
         views: plan.views,
         preprocessing: plan.data.pipeline.preprocessing.clone(),
     };
@@ -266,7 +268,7 @@ fn fresh_state(plan: &Plan, directory: &Path, data: Data) -> Result<State> {
         recipe_sha256: sha256(recipe.as_bytes()),
         data,
         init_sha256: plan.init_sha256.clone(),
-        teachers: plan.teachers.iter().flat_map(origins).collect(),
+        teachers: plan.teachers.rows().flat_map(origins).collect(),
         teacher_top1: std::collections::BTreeMap::new(),
         teacher_checks: std::collections::BTreeMap::new(),
         extended: Vec::new(),

@@ -103,7 +103,7 @@ impl Run<'_> {
     pub(super) fn slow_down(&mut self) {
         if !self.state.rollbacks.is_empty() {
             let rate = self.setup.recipe.train.learning_rate.scaled(self.slowed());
-            self.learner.train.learning_rate = rate;
+            self.learner.updates.learning_rate = rate;
         }
     }
 }

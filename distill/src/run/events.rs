@@ -8,7 +8,7 @@ use attar_formats::metrics::Row;
 use attar_formats::run::file;
 use serde::Serialize;
 
-use super::teacher_check::TeacherCheck;
+use crate::checkpoint::TeacherCheck;
 use crate::error::{Error, Result};
 use crate::files::io;
 

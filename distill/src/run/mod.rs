@@ -31,6 +31,7 @@ use crate::error::Result;
 use crate::plan::{Plan, PlannedData};
 use crate::recipe::Recipe;
 
+pub use crate::checkpoint::{CheckedOn, TeacherCheck};
 pub use attar_formats::metrics::Row;
 pub(crate) use begin::{PROGRAM, pool};
 pub use directory::{free, has_checkpoint};
@@ -41,11 +42,10 @@ pub use leave::receipt::{RECEIPT_VERSION, Receipt, Sizes, TeacherReceipt};
 pub(crate) use owner::Owner;
 pub use state_file::{RunState, STATUS_VERSION};
 pub use step::split::{Part, Split};
-pub use teacher_check::{CheckedOn, TeacherCheck};
 
 use events::EventLog;
 use feed::resident::ResidentImages;
-use step::learner::Learner;
+use step::Learner;
 
 /// Carries out a plan in a new run directory, or in that of a run which never made a checkpoint.
 ///

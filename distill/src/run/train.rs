@@ -48,7 +48,7 @@ impl Run<'_> {
         let mut batches = batches(&order(&self.setup, epoch), self.setup.recipe.train.batch);
         let accumulate = self.setup.recipe.train.accumulate.unwrap_or(1).max(1);
         let rest = batches.split_off((self.state.steps_done * accumulate).min(batches.len()));
-        let pipelines = self.learner.pipelines(&self.setup.data.pipeline);
+        let pipelines = self.learner.views.pipelines(&self.setup.data.pipeline);
         let feed = self.feed(&rest, &pipelines, epoch);
         let before = self.state.sums.seconds;
         let mut last = None;
@@ -61,7 +61,7 @@ impl Run<'_> {
                     let sizes: Vec<usize> = group.iter().map(Vec::len).collect();
                     self.learner.step_of_many(&sizes, at, &mut |learner, part| match feed {
                         Feed::Host(batches) => learner.loaded_from(&batches.next()?),
-                        Feed::Device(images) => images.looks(&group[part], &pipelines, epoch, learner.classes()),
+                        Feed::Device(images) => learner.loaded_on(images, &group[part], &pipelines, epoch),
                     })?
                 }
             };

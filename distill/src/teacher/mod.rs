@@ -6,8 +6,7 @@ mod stored;
 mod zoo;
 
 use attar_exec::Outputs;
-use attar_models::op::{Flatten, Linear};
-use attar_models::{Graph, NodeId};
+use attar_models::NodeId;
 use candle_core::Tensor;
 
 use crate::error::{Error, Result};
@@ -55,14 +54,4 @@ pub trait Teacher: Send {
     fn input_gradient(&mut self, _: &Tensor, _: &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
         Err(Error::Teacher { problem: "it has no gradient to be attacked with".to_owned() })
     }
-}
-
-/// A graph that says only what goes in and how many logits come out, for teachers that have no taps.
-pub(crate) fn logits_only(name: &str, input: [usize; 3], classes: usize) -> attar_models::Result<Graph> {
-    use attar_models::{GraphBuilder, Op};
-    let (mut builder, x) = GraphBuilder::new(name, input)?;
-    let flat = builder.add("flatten", Op::Flatten(Flatten {}), &[x])?;
-    let linear = Op::Linear(Linear { in_features: input.iter().product(), out_features: classes, bias: false });
-    let logits = builder.add("logits", linear, &[flat])?;
-    Ok(builder.finish(logits))
 }

@@ -1,9 +1,9 @@
 //! Cross-entropy with weights of classes.
 
 use attar_distill::losses::cross_entropy::{cross_entropy, weighted_cross_entropy};
-use attar_distill::losses::{LossSpec, Site, log_softmax};
+use attar_distill::losses::{BuildContext, LossSpec, log_softmax};
 use attar_models::op::{GlobalAvgPool, Linear};
-use attar_models::{Graph, GraphBuilder, Op};
+use attar_models::{GraphBuilder, Op, Outline};
 use candle_core::{DType, Device, Tensor, Var};
 
 use crate::common::{against_pytorch, by_differences, cases, close, noise, number, numbers};
@@ -54,7 +54,7 @@ fn weights_that_do_not_fit_are_refused_by_name() {
     let (mut builder, x) = GraphBuilder::new("small", [2, 4, 4]).unwrap();
     let pool = builder.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[x]).unwrap();
     let fc = builder.add("fc", Op::Linear(Linear { in_features: 2, out_features: 3, bias: true }), &[pool]).unwrap();
-    let student: Graph = builder.finish(fc);
+    let student = Outline::from(&builder.finish(fc));
     for (weights, expected) in [
         ("[1.0, 2.0]", "2 numbers for 3 classes"),
         ("[1, 2, -3]", "-3 is no weight"),
@@ -62,8 +62,8 @@ fn weights_that_do_not_fit_are_refused_by_name() {
         ("\"balanced\"", "follow from the data"),
     ] {
         let spec: LossSpec = toml::from_str(&format!("kind = \"cross-entropy\"\nclass_weights = {weights}")).unwrap();
-        let site = Site { name: "ce", student: &student, teachers: &[], logits: &[], samples: 10, seed: 0 };
-        let message = spec.build(&site).unwrap_err().to_string();
+        let context = BuildContext { name: "ce", student: &student, teachers: &[], logits: &[], samples: 10, seed: 0 };
+        let message = spec.build(&context).unwrap_err().to_string();
         assert!(message.contains("losses.ce.loss.class_weights") && message.contains(expected), "{message}");
     }
 }

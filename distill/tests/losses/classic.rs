@@ -6,23 +6,23 @@ use attar_distill::losses::channel::{Layers, channel};
 use attar_distill::losses::cross_entropy::cross_entropy;
 use attar_distill::losses::kd::{kd, repaired_kd};
 use attar_distill::losses::logits::{Denominator, Repair, Wrong};
-use attar_distill::losses::{LossSpec, Site, Step, View, log_softmax};
+use attar_distill::losses::{BuildContext, LossSpec, Step, View, log_softmax};
 use attar_distill::{Network, Outputs, Params, Result};
 use attar_measures::random::Stream;
 use attar_models::op::{GlobalAvgPool, Linear};
-use attar_models::{Graph, GraphBuilder, Op};
+use attar_models::{GraphBuilder, Op, Outline};
 use candle_core::{DType, Device, Tensor, Var};
 
 use crate::common::{against_pytorch, by_differences, cases, close, noise, number, numbers};
 
 /// A network whose only stage is its input.
-fn one_stage(channels: usize, size: usize, classes: usize) -> Graph {
+fn one_stage(channels: usize, size: usize, classes: usize) -> Outline {
     let (mut builder, x) = GraphBuilder::new("one-stage", [channels, size, size]).unwrap();
     builder.stage("layer1", x);
     let pool = builder.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[x]).unwrap();
     let linear = Op::Linear(Linear { in_features: channels, out_features: classes, bias: true });
     let fc = builder.add("fc", linear, &[pool]).unwrap();
-    builder.finish(fc)
+    Outline::from(&builder.finish(fc))
 }
 
 #[test]
@@ -82,15 +82,15 @@ fn channel_is_pytorchs() {
 }
 
 /// Where the loss `name` stands among these networks.
-fn site<'a>(name: &'a str, student: &'a Graph, teachers: &'a [Graph]) -> Site<'a> {
-    Site { name, student, teachers, logits: &[], samples: 10, seed: 0 }
+fn context<'a>(name: &'a str, student: &'a Outline, teachers: &'a [Outline]) -> BuildContext<'a> {
+    BuildContext { name, student, teachers, logits: &[], samples: 10, seed: 0 }
 }
 
 #[test]
 fn gradients_pass_the_connector_as_in_pytorch() {
     for (case, settings, tensors) in cases("classic", "connector") {
         let spec: LossSpec = toml::from_str(&format!("kind = \"channel\"\nrelu = {}", settings["relu"])).unwrap();
-        let loss = spec.build(&site("cd", &one_stage(5, 6, 3), &[one_stage(7, 6, 3)])).unwrap();
+        let loss = spec.build(&context("cd", &one_stage(5, 6, 3), &[one_stage(7, 6, 3)])).unwrap();
         let connector = loss.taps().student[0].connector.clone().unwrap();
         assert_eq!(connector.name, "layer1");
         let mut params = Params::init(&connector.graph, 0, "losses.cd.layer1.", &Device::Cpu).unwrap();
@@ -131,7 +131,7 @@ fn loss_of_taps(loss: &dyn attar_distill::losses::Loss, student: &Tensor, teache
 #[test]
 fn a_step_that_lacks_what_a_loss_reads_is_an_error_not_a_panic() {
     let spec: LossSpec = toml::from_str("kind = \"kd\"\ntemperature = 1").unwrap();
-    let loss = spec.build(&site("kd", &one_stage(5, 6, 3), &[one_stage(7, 6, 3)])).unwrap();
+    let loss = spec.build(&context("kd", &one_stage(5, 6, 3), &[one_stage(7, 6, 3)])).unwrap();
     let message =
         loss.loss(&Step { views: &[], time: 1.0, epochs: 1.0, params: &BTreeMap::new() }).unwrap_err().to_string();
     assert!(message.contains("no view"), "{message}");

@@ -6,17 +6,17 @@ use attar_distill::losses::at::at;
 use attar_distill::losses::fitnets::hint;
 use attar_distill::losses::vid::vid;
 use attar_distill::losses::wkd_f::wkd_f;
-use attar_distill::losses::{Init, Loss, LossSpec, Site, Step, View};
+use attar_distill::losses::{BuildContext, Init, Loss, LossSpec, Step, View};
 use attar_distill::{Network, Outputs, Params, Result};
 use attar_measures::random::Stream;
 use attar_models::op::{Conv2d, Dropout, GlobalAvgPool, Linear};
-use attar_models::{Graph, GraphBuilder, NodeId, Op};
+use attar_models::{GraphBuilder, NodeId, Op, Outline};
 use candle_core::{DType, Device, Tensor, Var};
 
 use crate::common::{against_pytorch, by_differences, cases, close, noise, number};
 
 /// Stages of these shapes `[C, H, W]`, each the output of a convolution; then mean, dropout, linear.
-fn network(name: &str, shapes: &[[usize; 3]]) -> Graph {
+fn network(name: &str, shapes: &[[usize; 3]]) -> Outline {
     let (mut builder, mut at) = GraphBuilder::new(name, [3, 16, 16]).unwrap();
     let mut from = [3, 16, 16];
     for (i, &to) in shapes.iter().enumerate() {
@@ -30,21 +30,21 @@ fn network(name: &str, shapes: &[[usize; 3]]) -> Graph {
     at = builder.add("dropout", Op::Dropout(Dropout { p: 0.5 }), &[at]).unwrap();
     let linear = Op::Linear(Linear { in_features: from[0], out_features: 5, bias: true });
     let fc = builder.add("fc", linear, &[at]).unwrap();
-    builder.finish(fc)
+    Outline::from(&builder.finish(fc))
 }
 
 /// A network with one stage, its input.
-fn one_map([channels, height, width]: [usize; 3]) -> Graph {
+fn one_map([channels, height, width]: [usize; 3]) -> Outline {
     let (mut builder, x) = GraphBuilder::new("one-map", [channels, height, width]).unwrap();
     builder.stage("layer1", x);
     let pool = builder.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[x]).unwrap();
-    builder.finish(pool)
+    Outline::from(&builder.finish(pool))
 }
 
-fn build(text: &str, student: &Graph, teacher: &Graph) -> Result<Box<dyn Loss>> {
+fn build(text: &str, student: &Outline, teacher: &Outline) -> Result<Box<dyn Loss>> {
     let spec: LossSpec = toml::from_str(text).unwrap();
     let teachers = [teacher.clone()];
-    spec.build(&Site { name: "x", student, teachers: &teachers, logits: &[], samples: 10, seed: 0 })
+    spec.build(&BuildContext { name: "x", student, teachers: &teachers, logits: &[], samples: 10, seed: 0 })
 }
 
 fn kind(name: &str) -> String {
@@ -56,8 +56,8 @@ fn each_reads_the_taps_that_its_paper_reads() {
     let student = network("small", &[[4, 16, 16], [6, 8, 8], [8, 4, 4]]);
     let teacher = network("large", &[[4, 16, 16], [8, 16, 16], [12, 8, 8]]);
     let fourth = network("deep", &[[4, 16, 16], [8, 8, 8], [8, 4, 4], [9, 2, 2]]);
-    let names = |graph: &Graph, nodes: &[NodeId]| -> Vec<String> {
-        nodes.iter().map(|id| graph.node(*id).name.clone()).collect()
+    let names = |graph: &Outline, nodes: &[NodeId]| -> Vec<String> {
+        nodes.iter().map(|id| graph.value(*id).name.clone()).collect()
     };
     let all = ["layer1.conv", "layer2.conv", "layer3.conv"];
     for (name, expected, connected) in [

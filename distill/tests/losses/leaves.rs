@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use attar_distill::losses::{Init, Loss, LossSpec, Site, Step, Tap, View};
+use attar_distill::losses::{BuildContext, Init, Loss, LossSpec, Step, Tap, View};
 use attar_distill::{Outputs, Result};
 use attar_models::op::{Activation, Conv2d, Dropout, GlobalAvgPool, Linear};
-use attar_models::{Graph, GraphBuilder, Op};
+use attar_models::{GraphBuilder, Op, Outline};
 use candle_core::{DType, Device, Tensor, Var};
 
 use crate::common::{Tensors, close, noise};
@@ -35,7 +35,7 @@ pub fn all_against_pytorch(case: &str, tensors: &Tensors, loss: impl Fn(Lookup<'
 }
 
 /// A network whose stages halve the size, each one a convolution and a ReLU, then a mean and a linear layer.
-pub fn network(name: &str, channels: &[usize], size: usize) -> Graph {
+pub fn network(name: &str, channels: &[usize], size: usize) -> Outline {
     let (mut builder, mut at) = GraphBuilder::new(name, [3, size, size]).unwrap();
     let mut from = 3;
     for (i, &to) in channels.iter().enumerate() {
@@ -49,13 +49,13 @@ pub fn network(name: &str, channels: &[usize], size: usize) -> Graph {
     let pool = builder.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[at]).unwrap();
     let drop = builder.add("dropout", Op::Dropout(Dropout { p: 0.2 }), &[pool]).unwrap();
     let fc = builder.add("fc", Op::Linear(Linear { in_features: from, out_features: 4, bias: true }), &[drop]).unwrap();
-    builder.finish(fc)
+    Outline::from(&builder.finish(fc))
 }
 
 /// A loss built as a plan builds it, with the networks around it.
 pub struct Scene {
-    pub student: Graph,
-    pub teachers: Vec<Graph>,
+    pub student: Outline,
+    pub teachers: Vec<Outline>,
     pub loss: Box<dyn Loss>,
     /// What the loss trains itself.
     pub params: BTreeMap<String, Var>,
@@ -71,13 +71,13 @@ pub struct Answers {
 
 pub const SAMPLES: usize = 9;
 
-pub fn build(text: &str, student: &Graph, teachers: &[Graph]) -> Result<Box<dyn Loss>> {
+pub fn build(text: &str, student: &Outline, teachers: &[Outline]) -> Result<Box<dyn Loss>> {
     let spec: LossSpec = toml::from_str(text).unwrap();
-    spec.build(&Site { name: "x", student, teachers, logits: &[], samples: SAMPLES, seed: 7 })
+    spec.build(&BuildContext { name: "x", student, teachers, logits: &[], samples: SAMPLES, seed: 7 })
 }
 
 impl Scene {
-    pub fn new(text: &str, student: Graph, teachers: Vec<Graph>) -> Self {
+    pub fn new(text: &str, student: Outline, teachers: Vec<Outline>) -> Self {
         let loss = build(text, &student, &teachers).unwrap();
         // Both live under the loss's name: none may be taken for another's.
         for connector in loss.taps().student.iter().filter_map(|tap| tap.connector.as_ref()) {
@@ -104,13 +104,13 @@ impl Scene {
         let taps = self.loss.taps();
         let own = |(i, tap): (usize, &Tap)| match &tap.connector {
             Some(connector) => {
-                assert_eq!(connector.graph.input_shape(), self.student.node(tap.node).shape);
+                assert_eq!(connector.graph.input_shape(), self.student.value(tap.node).shape);
                 var(connector.graph.output_shape(), salt + i as f64)
             }
-            None => var(&self.student.node(tap.node).shape, salt + i as f64),
+            None => var(&self.student.value(tap.node).shape, salt + i as f64),
         };
-        let other = |(graph, nodes): (&Graph, &Vec<_>)| {
-            nodes.iter().map(|node| var(&graph.node(*node).shape, salt + 0.5)).collect::<Vec<_>>()
+        let other = |(graph, nodes): (&Outline, &Vec<_>)| {
+            nodes.iter().map(|node| var(&graph.value(*node).shape, salt + 0.5)).collect::<Vec<_>>()
         };
         Answers {
             labels: ids.iter().map(|id| id % 3).collect(),

@@ -7,11 +7,11 @@ use attar_distill::losses::kd::kd;
 use attar_distill::losses::logits::{Spread, Standardise, smooth, standardise, swap};
 use attar_distill::losses::meal::{Game, Layer, discriminate, meal, play, told_apart};
 use attar_distill::losses::mlkd::{MlkdSpec, mlkd};
-use attar_distill::losses::{Loss, LossSpec, Site, Step, View};
+use attar_distill::losses::{BuildContext, Loss, LossSpec, Step, View};
 use attar_distill::{Outputs, Result};
 use attar_formats::write;
 use attar_models::op::{GlobalAvgPool, Linear};
-use attar_models::{Array, Graph, GraphBuilder, Op, Weights};
+use attar_models::{Array, GraphBuilder, Op, Outline, Weights};
 use candle_core::{DType, Device, Tensor, Var};
 
 use crate::common::{close, noise, number, numbers};
@@ -44,18 +44,18 @@ const ALL: [&str; 24] = [
     "kind = \"meal\"\ndiscriminator = { game = \"adversarial\", hidden = [3] }",
 ];
 
-fn network(classes: usize) -> Graph {
+fn network(classes: usize) -> Outline {
     let (mut builder, x) = GraphBuilder::new("tiny", [1, 1, 1]).unwrap();
     let pool = builder.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[x]).unwrap();
     let linear = Op::Linear(Linear { in_features: 1, out_features: classes, bias: true });
     let fc = builder.add("fc", linear, &[pool]).unwrap();
-    builder.finish(fc)
+    Outline::from(&builder.finish(fc))
 }
 
 fn build(text: &str, classes: usize) -> Result<Box<dyn Loss>> {
     let spec: LossSpec = toml::from_str(text).unwrap();
     let (student, teachers) = (network(classes), [network(classes)]);
-    spec.build(&Site { name: "x", student: &student, teachers: &teachers, logits: &[], samples: 6, seed: 0 })
+    spec.build(&BuildContext { name: "x", student: &student, teachers: &teachers, logits: &[], samples: 6, seed: 0 })
 }
 
 /// A batch: logits of the student and of one teacher, and labels.

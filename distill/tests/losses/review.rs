@@ -150,8 +150,8 @@ fn reviewkd_reads_every_stage_and_the_pooled_features() {
     let (student, teacher) = (network("small", &[4, 6], 8), network("large", &[5, 7], 8));
     let mut scene = Scene::new("kind = \"reviewkd\"", student, vec![teacher]);
     let taps = scene.loss.taps();
-    let names = |graph: &attar_models::Graph, nodes: Vec<attar_models::NodeId>| -> Vec<String> {
-        nodes.into_iter().map(|id| graph.node(id).name.clone()).collect()
+    let names = |graph: &attar_models::Outline, nodes: Vec<attar_models::NodeId>| -> Vec<String> {
+        nodes.into_iter().map(|id| graph.value(id).name.clone()).collect()
     };
     let own = taps.student.iter().map(|tap| tap.node).collect();
     assert_eq!(names(&scene.student, own), ["layer1.relu", "layer2.relu", "layer2.relu"]);
@@ -174,7 +174,7 @@ fn settings_of_reviewkd_choose_what_is_read() {
     let mut scene = Scene::new(text, student.clone(), teacher.to_vec());
     let taps = scene.loss.taps();
     assert_eq!(taps.student[0].connector.as_ref().unwrap().graph.output_shape(), [3, 8, 8]);
-    assert_eq!(scene.teachers[0].node(taps.teachers[0][0]).name, "layer2.relu");
+    assert_eq!(scene.teachers[0].value(taps.teachers[0][0]).name, "layer2.relu");
     let answers = scene.answers(&[3, 1], 1.0);
     scene.trains(&answers, 1.0); // the student's map is reduced to the teacher's
     for (text, expected) in [

@@ -11,7 +11,7 @@ pub use json::GRAPH_VERSION;
 
 /// Position of a node in its graph; later nodes read only earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(usize);
+pub struct NodeId(pub(crate) usize);
 
 impl NodeId {
     /// Index into [`Graph::nodes`].

@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::losses::parts::differentiable::mean_squared;
 use crate::losses::parts::maps::{common_size, unit_rows};
 use crate::losses::parts::pairs::{self, Pairs};
-use crate::losses::{Basis, Entry, Loss, Site, Spec, Step, Taps, Teachers};
+use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Taps, Teachers};
 
 /// Settings of [`at`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -69,11 +69,13 @@ impl Spec for AtSpec {
         teachers: Teachers::One,
     };
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
         if !(self.power.is_finite() && self.power >= 1.0) {
-            return Err(site.error("power", format!("{} is not a power, expected a finite number from 1", self.power)));
+            return Err(
+                context.error("power", format!("{} is not a power, expected a finite number from 1", self.power))
+            );
         }
-        let taps = self.pairs.taps(site, |pair| pair.maps(site).map(|_| None))?;
+        let taps = self.pairs.taps(context, |pair| pair.maps(context).map(|_| None))?;
         Ok(Box::new(At { taps, power: self.power }))
     }
 }

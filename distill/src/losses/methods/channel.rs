@@ -8,7 +8,7 @@
 
 use attar_exec::ops::{Backend, global_avg_pool};
 use attar_models::op::{Conv2d, GlobalAvgPool};
-use attar_models::{Graph, GraphBuilder, Node, Op};
+use attar_models::{Graph, GraphBuilder, Op, Value};
 use candle_core::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::losses::parts::differentiable::mean_squared;
 use crate::losses::parts::pairs::{Pair, Pairs};
 use crate::losses::parts::regressor::norm;
-use crate::losses::{Basis, Entry, Idle, Loss, Site, Spec, Step, Taps, Teachers, changed};
+use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Taps, Teachers, changed};
 
 /// Settings of [`channel`] and of the connectors before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -114,23 +114,23 @@ impl Spec for ChannelSpec {
         }
     }
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
-        let taps = self.pairs.taps(site, |pair| self.connector(site, pair))?;
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
+        let taps = self.pairs.taps(context, |pair| self.connector(context, pair))?;
         Ok(Box::new(Channel { taps, layers: self.layers }))
     }
 }
 
 impl ChannelSpec {
     /// The connector that the settings ask for on the student's side of a pair.
-    fn connector(&self, site: &Site<'_>, pair: &Pair) -> Result<Option<Graph>> {
-        let (own, other) = (site.student.node(pair.student), site.teacher()?.node(pair.teacher));
-        let channels = |node: &Node| node.shape.first().copied().unwrap_or_default();
+    fn connector(&self, context: &BuildContext<'_>, pair: &Pair) -> Result<Option<Graph>> {
+        let (own, other) = (context.student.value(pair.student), context.teacher()?.value(pair.teacher));
+        let channels = |value: &Value| value.shape.first().copied().unwrap_or_default();
         let (from, to) = (channels(own), channels(other));
         let connect = match self.connector {
             Connect::Always => true,
             Connect::OnMismatch => from != to,
             Connect::None if from != to => {
-                return Err(site.error(
+                return Err(context.error(
                     "connector",
                     format!(
                         "`{}` of the student has {from} channels, `{}` of the teacher {to}, and connector = \"none\"\n  hint: connector = \"on-mismatch\" adds a 1x1 convolution there",
@@ -148,7 +148,7 @@ impl ChannelSpec {
                 "a connector needs a tap of shape [C, H, W], `{}` of the student has {:?}",
                 own.name, own.shape
             );
-            return Err(site.error("connector", problem));
+            return Err(context.error("connector", problem));
         };
         Ok(Some(connector(&pair.name, [from, height, width], connect.then_some(to), self.relu)?))
     }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::losses::parts::class_weights::ClassWeights;
 use crate::losses::parts::softmax::{Shares, cross_entropy_with};
-use crate::losses::{Basis, Entry, Loss, Site, Spec, Step, Teachers};
+use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Teachers};
 
 /// Settings of [`cross_entropy`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -72,13 +72,13 @@ impl CrossEntropySpec {
     /// The same settings, the weights of classes as numbers.
     pub(in crate::losses) fn weighted(
         &self,
-        site: &Site<'_>,
+        context: &BuildContext<'_>,
         classes: &[String],
         counts: &[usize],
         mixes: bool,
     ) -> Result<Self> {
         let Some(weights) = &self.class_weights else { return Ok(self.clone()) };
-        let settled = weights.settled(classes, counts).map_err(|problem| site.error("class_weights", problem))?;
+        let settled = weights.settled(classes, counts).map_err(|problem| context.error("class_weights", problem))?;
         Ok(Self { class_weights: Some(ClassWeights::List(settled)), mixes, ..self.clone() })
     }
 }
@@ -92,18 +92,18 @@ impl Spec for CrossEntropySpec {
         teachers: Teachers::None,
     };
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
         if !(0.0..=1.0).contains(&self.label_smoothing) {
-            return Err(site.error("label_smoothing", format!("{} is not in [0, 1]", self.label_smoothing)));
+            return Err(context.error("label_smoothing", format!("{} is not in [0, 1]", self.label_smoothing)));
         }
         let weights = match &self.class_weights {
             None => None,
             Some(ClassWeights::List(weights)) => {
-                let classes = site.student.output_shape().iter().product();
-                ClassWeights::check(weights, classes).map_err(|problem| site.error("class_weights", problem))?;
+                let classes = context.student.output_shape().iter().product();
+                ClassWeights::check(weights, classes).map_err(|problem| context.error("class_weights", problem))?;
                 Some(weights.clone())
             }
-            Some(_) => return Err(site.error("class_weights", "follow from the data, and there is none")),
+            Some(_) => return Err(context.error("class_weights", "follow from the data, and there is none")),
         };
         Ok(Box::new(CrossEntropy { label_smoothing: self.label_smoothing, weights, mixes: self.mixes }))
     }

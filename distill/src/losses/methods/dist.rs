@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::losses::parts::logits::Standardise;
 use crate::losses::parts::softmax::soften;
-use crate::losses::{Basis, Entry, Idle, Loss, Site, Spec, Step, Teachers, changed};
+use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Teachers, changed};
 
 /// Settings of [`dist`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -89,12 +89,12 @@ impl Spec for DistSpec {
         changed([("beta", none)], "with gamma it is 0, and the loss with them")
     }
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
-        site.positive("temperature", self.temperature)?;
-        site.at_least_zero("beta", self.beta)?;
-        site.at_least_zero("gamma", self.gamma)?;
-        self.standardise.check(site)?;
-        site.same_classes()?;
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
+        context.positive("temperature", self.temperature)?;
+        context.at_least_zero("beta", self.beta)?;
+        context.at_least_zero("gamma", self.gamma)?;
+        self.standardise.check(context)?;
+        context.same_classes()?;
         Ok(Box::new(Dist { spec: self.clone() }))
     }
 }

@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::losses::parts::logits::several_classes;
 use crate::losses::parts::logits::{Standardise, at_label, beside_label, divergence, log_sum_exp};
 use crate::losses::parts::softmax::soften;
-use crate::losses::{Basis, Entry, Idle, Loss, Site, Spec, Step, Teachers, changed, log_softmax};
+use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Teachers, changed, log_softmax};
 
 /// Settings of [`dkd`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -94,12 +94,12 @@ impl Spec for DkdSpec {
         changed([("alpha", none)], "with beta it is 0, and the loss with them")
     }
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
-        site.positive("temperature", self.temperature)?;
-        site.at_least_zero("alpha", self.alpha)?;
-        site.at_least_zero("beta", self.beta)?;
-        self.standardise.check(site)?;
-        several_classes(site)?;
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
+        context.positive("temperature", self.temperature)?;
+        context.at_least_zero("alpha", self.alpha)?;
+        context.at_least_zero("beta", self.beta)?;
+        self.standardise.check(context)?;
+        several_classes(context)?;
         Ok(Box::new(Dkd { spec: self.clone() }))
     }
 }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::losses::parts::logits::{Denominator, Repair, Standardise, Wrong, cross, tenth};
-use crate::losses::{Basis, Entry, Idle, Loss, Site, Spec, Step, Teachers, log_softmax};
+use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Teachers, log_softmax};
 
 /// Settings of [`dtd`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -102,14 +102,14 @@ impl Dynamic {
         }
     }
 
-    fn check(self, site: &Site<'_>) -> Result<()> {
+    fn check(self, context: &BuildContext<'_>) -> Result<()> {
         let (beta, gamma, least) = match self {
             Self::Flsw { beta, gamma, least } => (beta, gamma, least),
             Self::Cwsm { beta, least } => (beta, two(), least),
         };
-        site.at_least_zero("dynamic.beta", beta)?;
-        site.positive("dynamic.gamma", gamma)?;
-        site.positive("dynamic.least", least)
+        context.at_least_zero("dynamic.beta", beta)?;
+        context.positive("dynamic.gamma", gamma)?;
+        context.positive("dynamic.least", least)
     }
 }
 
@@ -174,16 +174,16 @@ impl Spec for DtdSpec {
         self.repair().idle()
     }
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
-        site.positive("temperature", self.temperature)?;
-        self.dynamic.check(site)?;
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
+        context.positive("temperature", self.temperature)?;
+        self.dynamic.check(context)?;
         if self.dynamic.least() > self.temperature {
             let problem = format!("{} is above the mean temperature {}", self.dynamic.least(), self.temperature);
-            return Err(site.error("dynamic.least", problem));
+            return Err(context.error("dynamic.least", problem));
         }
-        self.repair().check(site)?;
-        self.standardise.check(site)?;
-        site.same_classes()?;
+        self.repair().check(context)?;
+        self.standardise.check(context)?;
+        context.same_classes()?;
         Ok(Box::new(Dtd { spec: self.clone() }))
     }
 }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::losses::parts::maps::{rows, unit_rows};
-use crate::losses::{Basis, Connector, Entry, Loss, Pairs, Site, Spec, Step, Tap, Taps, Teachers};
+use crate::losses::{Basis, BuildContext, Connector, Entry, Loss, Pairs, Spec, Step, Tap, Taps, Teachers};
 
 /// Settings of [`feed`] and of the transforms before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -81,13 +81,13 @@ impl Spec for FeedSpec {
         teachers: Teachers::Many,
     };
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
         let mut taps = Taps::default();
-        for (i, teacher) in site.teachers.iter().enumerate() {
-            let site = Site { teachers: std::slice::from_ref(teacher), logits: &[], ..*site };
-            let pair = self.pairs.only(&site)?;
+        for (i, teacher) in context.teachers.iter().enumerate() {
+            let context = BuildContext { teachers: std::slice::from_ref(teacher), logits: &[], ..*context };
+            let pair = self.pairs.only(&context)?;
             let name = format!("teacher{}", i + 1);
-            let graph = self.transform(&site, &name, pair.maps(&site)?)?;
+            let graph = self.transform(&context, &name, pair.maps(&context)?)?;
             taps.student.push(Tap { node: pair.student, connector: Some(Connector { name, graph }) });
             taps.teachers.push(vec![pair.teacher]);
         }
@@ -97,7 +97,12 @@ impl Spec for FeedSpec {
 
 impl FeedSpec {
     /// Three 3x3 convolutions to the teacher's map, the first with a stride where the student's map is larger.
-    fn transform(&self, site: &Site<'_>, name: &str, (own, other): ([usize; 3], [usize; 3])) -> Result<Graph> {
+    fn transform(
+        &self,
+        context: &BuildContext<'_>,
+        name: &str,
+        (own, other): ([usize; 3], [usize; 3]),
+    ) -> Result<Graph> {
         let ([from, height, _], [to, rows, _]) = (own, other);
         let stride = (height / rows.max(1)).max(1);
         let (mut builder, mut at) = GraphBuilder::new(name, own)?;
@@ -118,7 +123,7 @@ impl FeedSpec {
             let problem = format!(
                 "a map {own:?} of the student does not become the teacher's {other:?}\n  hint: pair maps of one size, or a student's that is larger by a whole factor"
             );
-            return Err(site.error("pairs", problem));
+            return Err(context.error("pairs", problem));
         }
         Ok(graph)
     }

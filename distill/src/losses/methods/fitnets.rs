@@ -20,7 +20,7 @@ use crate::losses::parts::differentiable::mean_squared;
 use crate::losses::parts::maps::common_size;
 use crate::losses::parts::pairs::{self, Pairs};
 use crate::losses::parts::regressor::conv_norm;
-use crate::losses::{Basis, Entry, Loss, Site, Spec, Step, Taps, Teachers};
+use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Taps, Teachers};
 
 /// Settings of [`hint`] and of the regressors before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -57,9 +57,9 @@ impl Spec for FitnetsSpec {
         teachers: Teachers::One,
     };
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
-        let taps = self.pairs.taps(site, |pair| {
-            let (own, other) = pair.maps(site)?;
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
+        let taps = self.pairs.taps(context, |pair| {
+            let (own, other) = pair.maps(context)?;
             Ok(Some(conv_norm(&pair.name, own, other, self.relu)?))
         })?;
         Ok(Box::new(Fitnets { taps }))

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::losses::parts::contrast::info_nce;
 use crate::losses::parts::embedding::Embedding;
 use crate::losses::parts::logits::trust;
-use crate::losses::{Basis, Entry, Idle, Loss, Pairs, Param, Site, Spec, Step, Taps, Teachers, changed};
+use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Pairs, Param, Spec, Step, Taps, Teachers, changed};
 
 /// Settings of [`gacd`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -142,13 +142,13 @@ impl Spec for GacdSpec {
         idle
     }
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
-        site.positive("temperature", self.temperature)?;
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
+        context.positive("temperature", self.temperature)?;
         if self.weighting == Weighting::TeacherProbability {
-            site.same_classes()?;
+            context.same_classes()?;
         }
         let dim = (self.anchor == Anchor::Embedded).then_some(self.dim);
-        let embedding = Embedding::new(site, &self.pairs, dim)?;
+        let embedding = Embedding::new(context, &self.pairs, dim)?;
         Ok(Box::new(Gacd { spec: self.clone(), embedding, queue: None, ids: Vec::new() }))
     }
 }

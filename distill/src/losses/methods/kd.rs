@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::losses::parts::logits::{Denominator, Repair, Standardise, Wrong, tenth};
 use crate::losses::parts::softmax::{Shares, divergence_from, soften};
-use crate::losses::{Basis, Entry, Idle, Loss, Site, Spec, Step, Teachers};
+use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Teachers};
 
 /// Settings of [`kd`] and [`repaired_kd`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -96,11 +96,11 @@ impl Spec for KdSpec {
         self.repair().idle()
     }
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
-        site.positive("temperature", self.temperature)?;
-        self.repair().check(site)?;
-        self.standardise.check(site)?;
-        site.same_classes()?;
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
+        context.positive("temperature", self.temperature)?;
+        self.repair().check(context)?;
+        self.standardise.check(context)?;
+        context.same_classes()?;
         Ok(Box::new(Kd { spec: self.clone() }))
     }
 }

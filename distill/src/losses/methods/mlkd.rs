@@ -22,7 +22,7 @@ use crate::error::Result;
 use crate::losses::methods::kd::kd;
 use crate::losses::parts::logits::Standardise;
 use crate::losses::parts::softmax::soften;
-use crate::losses::{Basis, Entry, Idle, Loss, Site, Spec, Step, Teachers, changed, log_softmax};
+use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Teachers, changed, log_softmax};
 
 /// Settings of [`mlkd`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -178,18 +178,18 @@ impl Spec for MlkdSpec {
         [changed([("instance", none)], "with batch and class it is 0, and the loss with them"), standardise].concat()
     }
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
         if self.temperatures.is_empty() {
-            return Err(site.error("temperatures", "the list is empty, expected at least one temperature"));
+            return Err(context.error("temperatures", "the list is empty, expected at least one temperature"));
         }
         for &temperature in &self.temperatures {
-            site.positive("temperatures", temperature)?;
+            context.positive("temperatures", temperature)?;
         }
         for (name, weight) in [("instance", self.instance), ("batch", self.batch), ("class", self.class)] {
-            site.at_least_zero(name, weight)?;
+            context.at_least_zero(name, weight)?;
         }
-        self.standardise.check(site)?;
-        site.same_classes()?;
+        self.standardise.check(context)?;
+        context.same_classes()?;
         Ok(Box::new(Mlkd { spec: self.clone() }))
     }
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::losses::parts::logits::{Standardise, at_label, beside_label, cross, several_classes, trust};
 use crate::losses::parts::softmax::soften;
-use crate::losses::{Basis, Entry, Idle, Loss, Site, Spec, Step, Teachers, changed, log_softmax};
+use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Teachers, changed, log_softmax};
 
 /// Settings of [`nkd`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -82,11 +82,11 @@ impl Spec for NkdSpec {
         }
     }
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
-        site.positive("temperature", self.temperature)?;
-        site.at_least_zero("gamma", self.gamma)?;
-        self.standardise.check(site)?;
-        several_classes(site)?;
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
+        context.positive("temperature", self.temperature)?;
+        context.at_least_zero("gamma", self.gamma)?;
+        self.standardise.check(context)?;
+        several_classes(context)?;
         Ok(Box::new(Nkd { spec: self.clone() }))
     }
 }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::losses::parts::maps::{common_size, unit_rows};
 use crate::losses::parts::pairs::{self, Pairs};
-use crate::losses::{Basis, Entry, Loss, Site, Spec, Step, Taps, Teachers};
+use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Taps, Teachers};
 
 /// Settings of [`nst`] and [`nst_gaussian`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -136,18 +136,18 @@ impl Spec for NstSpec {
         teachers: Teachers::One,
     };
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
         if !(1..=8).contains(&self.degree) {
-            return Err(site.error("degree", format!("{} is not a degree from 1 to 8", self.degree)));
+            return Err(context.error("degree", format!("{} is not a degree from 1 to 8", self.degree)));
         }
-        site.at_least_zero("offset", self.offset)?;
+        context.at_least_zero("offset", self.offset)?;
         let changed = [("degree", self.degree != two()), ("offset", self.offset != 0.0)];
         if let (Kernel::Gaussian, Some((name, _))) = (self.kernel, changed.iter().find(|(_, changed)| *changed)) {
             return Err(
-                site.error(name, "is of the polynomial kernel; the Gaussian one takes its width from the batch")
+                context.error(name, "is of the polynomial kernel; the Gaussian one takes its width from the batch")
             );
         }
-        let taps = self.pairs.taps(site, |pair| pair.maps(site).map(|_| None))?;
+        let taps = self.pairs.taps(context, |pair| pair.maps(context).map(|_| None))?;
         Ok(Box::new(Nst { taps, spec: self.clone() }))
     }
 }

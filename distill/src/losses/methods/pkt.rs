@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::losses::parts::maps::rows;
 use crate::losses::parts::pairs::{self, Pairs};
-use crate::losses::{Basis, Entry, Loss, Site, Spec, Step, Taps, Teachers};
+use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Taps, Teachers};
 
 /// Settings of [`pkt`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -61,8 +61,8 @@ impl Spec for PktSpec {
         teachers: Teachers::One,
     };
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
-        Ok(Box::new(Pkt { taps: self.pairs.taps(site, |_| Ok(None))? }))
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
+        Ok(Box::new(Pkt { taps: self.pairs.taps(context, |_| Ok(None))? }))
     }
 }
 

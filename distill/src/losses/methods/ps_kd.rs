@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::losses::methods::cross_entropy::cross_entropy;
-use crate::losses::{Basis, Entry, Loss, Site, Spec, Step, Teachers, log_softmax};
+use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Teachers, log_softmax};
 
 /// Settings of progressive self-distillation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -55,12 +55,12 @@ impl Spec for PsKdSpec {
         teachers: Teachers::None,
     };
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
         if !(0.0..=1.0).contains(&self.alpha) {
-            return Err(site.error("alpha", format!("{} is not in [0, 1]", self.alpha)));
+            return Err(context.error("alpha", format!("{} is not in [0, 1]", self.alpha)));
         }
-        let classes = site.student.output_shape().iter().product::<usize>().max(1);
-        Ok(Box::new(PsKd { alpha: self.alpha, classes, past: vec![0.0; classes * site.samples] }))
+        let classes = context.student.output_shape().iter().product::<usize>().max(1);
+        Ok(Box::new(PsKd { alpha: self.alpha, classes, past: vec![0.0; classes * context.samples] }))
     }
 }
 

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::losses::parts::maps::{rows, unit_rows};
 use crate::losses::parts::pairs::{self, Pairs};
-use crate::losses::{Basis, Entry, Idle, Loss, Site, Spec, Step, Taps, Teachers, changed};
+use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Taps, Teachers, changed};
 
 /// Settings of [`rkd`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -101,10 +101,10 @@ impl Spec for RkdSpec {
         changed([("distance", none)], "with angle it is 0, and the loss with them")
     }
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
-        site.at_least_zero("distance", self.distance)?;
-        site.at_least_zero("angle", self.angle)?;
-        Ok(Box::new(Rkd { taps: self.pairs.taps(site, |_| Ok(None))?, spec: self.clone() }))
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
+        context.at_least_zero("distance", self.distance)?;
+        context.at_least_zero("angle", self.angle)?;
+        Ok(Box::new(Rkd { taps: self.pairs.taps(context, |_| Ok(None))?, spec: self.clone() }))
     }
 }
 

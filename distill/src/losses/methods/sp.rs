@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::losses::parts::differentiable::mean_squared;
 use crate::losses::parts::maps::{rows, unit_rows};
 use crate::losses::parts::pairs::{self, Pairs};
-use crate::losses::{Basis, Entry, Loss, Site, Spec, Step, Taps, Teachers};
+use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Taps, Teachers};
 
 /// Settings of [`sp`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -50,8 +50,8 @@ impl Spec for SpSpec {
         teachers: Teachers::One,
     };
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
-        Ok(Box::new(Sp { taps: self.pairs.taps(site, |_| Ok(None))? }))
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
+        Ok(Box::new(Sp { taps: self.pairs.taps(context, |_| Ok(None))? }))
     }
 }
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::losses::parts::logits::smooth;
 use crate::losses::parts::softmax::{Shares, divergence_from};
-use crate::losses::{Basis, Entry, Loss, Site, Spec, Step, Teachers};
+use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Teachers};
 
 /// Settings of [`tf_kd`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -62,15 +62,15 @@ impl Spec for TfKdSpec {
         teachers: Teachers::None,
     };
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
-        site.positive("temperature", self.temperature)?;
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
+        context.positive("temperature", self.temperature)?;
         if !(self.right > 0.0 && self.right <= 1.0) {
-            return Err(site.error("right", format!("{} is not in (0, 1]", self.right)));
+            return Err(context.error("right", format!("{} is not in (0, 1]", self.right)));
         }
-        let classes: usize = site.student.output_shape().iter().product();
+        let classes: usize = context.student.output_shape().iter().product();
         if self.right * classes as f64 <= 1.0 {
             let problem = format!("{} is not above 1/{classes}: such a teacher is not right", self.right);
-            return Err(site.error("right", problem));
+            return Err(context.error("right", problem));
         }
         Ok(Box::new(TfKd { spec: self.clone() }))
     }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::losses::parts::logits::{Standardise, log_sum_exp};
 use crate::losses::parts::softmax::{Shares, divergence_from};
-use crate::losses::{Basis, Entry, Loss, Site, Spec, Step, Teachers, log_softmax};
+use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Teachers, log_softmax};
 
 /// Settings of [`ttm`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -53,10 +53,10 @@ impl Spec for TtmSpec {
         teachers: Teachers::One,
     };
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
-        site.positive("gamma", self.gamma)?;
-        self.standardise.check(site)?;
-        site.same_classes()?;
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
+        context.positive("gamma", self.gamma)?;
+        self.standardise.check(context)?;
+        context.same_classes()?;
         Ok(Box::new(Ttm { spec: self.clone() }))
     }
 }

@@ -18,7 +18,7 @@ use crate::losses::parts::maps::common_size;
 use crate::losses::parts::pairs::{self, Pair, Pairs};
 use crate::losses::parts::regressor::three_convs;
 use crate::losses::parts::softmax::softplus;
-use crate::losses::{Basis, Entry, Init, Loss, Param, Site, Spec, Step, Taps, Teachers};
+use crate::losses::{Basis, BuildContext, Entry, Init, Loss, Param, Spec, Step, Taps, Teachers};
 
 /// Settings of [`vid`] and of the regressors before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -63,24 +63,24 @@ impl Spec for VidSpec {
         teachers: Teachers::One,
     };
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
         if !(self.variance.is_finite() && self.variance > EPS) {
             let problem = format!("{} is not a variance, expected a finite number above 1e-5", self.variance);
-            return Err(site.error("variance", problem));
+            return Err(context.error("variance", problem));
         }
         let mut params = Vec::new();
-        let taps = self.pairs.taps(site, |pair| {
-            let (own, other) = pair.maps(site)?;
+        let taps = self.pairs.taps(context, |pair| {
+            let (own, other) = pair.maps(context)?;
             let scale = format!("{}-scale", pair.name);
             params.push(Param { name: scale, shape: vec![other[0]], init: Init::Constant(scale_of(self.variance)) });
-            Ok(Some(three_convs(&pair.name, own, pooling(site, pair, own, other)?, other[0])?))
+            Ok(Some(three_convs(&pair.name, own, pooling(context, pair, own, other)?, other[0])?))
         })?;
         Ok(Box::new(Vid { taps, params }))
     }
 }
 
 /// The window that brings a map of the student to the teacher's size where it is larger.
-fn pooling(site: &Site<'_>, pair: &Pair, own: [usize; 3], other: [usize; 3]) -> Result<[usize; 2]> {
+fn pooling(context: &BuildContext<'_>, pair: &Pair, own: [usize; 3], other: [usize; 3]) -> Result<[usize; 2]> {
     let [_, height, width] = own;
     let [_, other_height, other_width] = other;
     let window = [height / other_height.min(height).max(1), width / other_width.min(width).max(1)];
@@ -90,9 +90,9 @@ fn pooling(site: &Site<'_>, pair: &Pair, own: [usize; 3], other: [usize; 3]) -> 
     }
     let problem = format!(
         "the student's {height}x{width} map at `{}` is larger than the teacher's {other_height}x{other_width}, but no multiple of it",
-        site.student.node(pair.student).name
+        context.student.value(pair.student).name
     );
-    Err(site.error("pairs", problem))
+    Err(context.error("pairs", problem))
 }
 
 /// The scale whose variance is `variance`, above [`EPS`]: `log(exp(variance - EPS) - 1)`.

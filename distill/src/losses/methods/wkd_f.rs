@@ -19,7 +19,7 @@ use crate::error::Result;
 use crate::losses::parts::maps::{adaptive_avg_pool, windows};
 use crate::losses::parts::pairs::{self, Pairs};
 use crate::losses::parts::regressor::{bottleneck, conv_norm};
-use crate::losses::{Basis, Entry, Loss, Site, Spec, Step, Taps, Teachers};
+use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Taps, Teachers};
 
 /// Settings of [`wkd_f`] and of the projector before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -105,15 +105,15 @@ impl Spec for WkdFSpec {
         teachers: Teachers::One,
     };
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
-        site.at_least_zero("ratio", self.ratio)?;
-        let taps = self.pairs.taps(site, |pair| {
-            let (own, other) = pair.maps(site)?;
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
+        context.at_least_zero("ratio", self.ratio)?;
+        let taps = self.pairs.taps(context, |pair| {
+            let (own, other) = pair.maps(context)?;
             let [_, height, width] = own;
             let smallest = [height, width, other[1], other[2]].into_iter().min().unwrap_or_default();
             if !(1..=smallest).contains(&self.grid) {
                 let problem = format!("{} is not a number of cells along {smallest} positions", self.grid);
-                return Err(site.error("grid", problem));
+                return Err(context.error("grid", problem));
             }
             let to = other[0];
             let graph = match self.projector {

@@ -1,12 +1,12 @@
 //! Features of both networks in one space: linear embeddings of unit length, as contrastive losses compare them.
 
 use attar_models::op::{GlobalAvgPool, Linear};
-use attar_models::{Graph, GraphBuilder, NodeId, Op};
+use attar_models::{GraphBuilder, NodeId, Op, Outline, ValueKind};
 use candle_core::Tensor;
 
 use crate::error::Result;
 use crate::losses::parts::maps::unit_rows;
-use crate::losses::{Connector, Init, Pairs, Param, Site, Step, Tap, Taps};
+use crate::losses::{BuildContext, Connector, Init, Pairs, Param, Step, Tap, Taps};
 
 /// Which features meet, and how.
 #[derive(Debug, Clone)]
@@ -21,13 +21,13 @@ pub(in crate::losses) struct Embedding {
 impl Embedding {
     /// `dim` numbers for either network, both embeddings trained; without it the student's is as wide as the teacher's
     /// features, which stay as they are.
-    pub(in crate::losses) fn new(site: &Site<'_>, pairs: &Pairs, dim: Option<usize>) -> Result<Self> {
+    pub(in crate::losses) fn new(context: &BuildContext<'_>, pairs: &Pairs, dim: Option<usize>) -> Result<Self> {
         if dim == Some(0) {
-            return Err(site.error("dim", "0, expected at least 1"));
+            return Err(context.error("dim", "0, expected at least 1"));
         }
-        let pair = pairs.only(site)?;
-        let channels = site.teacher()?.node(pair.teacher).shape.first().copied().unwrap_or_default();
-        let student = projector(site, pair.student, dim.unwrap_or(channels))?;
+        let pair = pairs.only(context)?;
+        let channels = context.teacher()?.value(pair.teacher).shape.first().copied().unwrap_or_default();
+        let student = projector(context, pair.student, dim.unwrap_or(channels))?;
         Ok(Self { taps: Taps { student: vec![student], teachers: vec![vec![pair.teacher]] }, channels, dim })
     }
 
@@ -74,24 +74,28 @@ fn pooled(features: &Tensor) -> Result<Tensor> {
 }
 
 /// The map `[C, H, W]` at a node; at a global mean, what it averages.
-pub(in crate::losses) fn map_behind(site: &Site<'_>, graph: &Graph, id: NodeId) -> Result<(NodeId, [usize; 3])> {
-    let node = graph.node(id);
-    let id = match (&node.op, node.inputs.as_slice()) {
-        (Op::GlobalAvgPool(_), [map]) => *map,
+pub(in crate::losses) fn map_behind(
+    context: &BuildContext<'_>,
+    network: &Outline,
+    id: NodeId,
+) -> Result<(NodeId, [usize; 3])> {
+    let node = network.value(id);
+    let id = match (node.kind, node.inputs.as_slice()) {
+        (ValueKind::GlobalMean, [map]) => *map,
         _ => id,
     };
-    let shape = &graph.node(id).shape;
+    let shape = &network.value(id).shape;
     let map = <[usize; 3]>::try_from(shape.as_slice()).map_err(|_| {
         let problem = format!("needs a map [C, H, W] or its mean, `{}` of the student has {shape:?}", node.name);
-        site.error("pairs", problem)
+        context.error("pairs", problem)
     })?;
     Ok((id, map))
 }
 
 /// The mean over positions and a linear layer: `[C, H, W] -> [dim]`. The executor takes the mean without a copy of the
 /// map.
-fn projector(site: &Site<'_>, own: NodeId, dim: usize) -> Result<Tap> {
-    let (node, map) = map_behind(site, site.student, own)?;
+fn projector(context: &BuildContext<'_>, own: NodeId, dim: usize) -> Result<Tap> {
+    let (node, map) = map_behind(context, context.student, own)?;
     let (mut builder, input) = GraphBuilder::new("embedding", map)?;
     let mean = builder.add("mean", Op::GlobalAvgPool(GlobalAvgPool {}), &[input])?;
     let linear = Op::Linear(Linear { in_features: map[0], out_features: dim, bias: true });

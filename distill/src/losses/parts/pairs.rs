@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use attar_models::{Graph, NodeId, Op};
+use attar_models::{Graph, NodeId, Outline, ValueKind};
 use candle_core::Tensor;
 use schemars::JsonSchema;
 use serde::de::{self, IntoDeserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::Result;
-use crate::losses::{Connector, Site, Step, Tap, Taps};
+use crate::losses::{BuildContext, Connector, Step, Tap, Taps};
 
 /// A rule, or a list of `[student tap, teacher tap]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -62,17 +62,24 @@ impl Pairs {
     }
 
     /// The pairs in these networks.
-    pub(in crate::losses) fn resolve(&self, site: &Site<'_>) -> Result<Vec<Pair>> {
-        let (student, teacher) = (site.student, site.teacher()?);
+    pub(in crate::losses) fn resolve(&self, context: &BuildContext<'_>) -> Result<Vec<Pair>> {
+        let (student, teacher) = (context.student, context.teacher()?);
+        if teacher.is_closed() {
+            let problem = format!(
+                "`{}` gives only logits (an ONNX file or stored answers), and this loss reads inside its teacher\n  hint: use a loss of logits, or the network itself as the teacher",
+                teacher.name()
+            );
+            return Err(context.error("pairs", problem));
+        }
         let (own, other) = match self {
-            Self::Rule(Rule::Stages) => stages(site, student, teacher)?,
-            Self::Rule(rule) => (vec![rule.find(site, student)?], vec![rule.find(site, teacher)?]),
+            Self::Rule(Rule::Stages) => stages(context, student, teacher)?,
+            Self::Rule(rule) => (vec![rule.find(context, student)?], vec![rule.find(context, teacher)?]),
             Self::Listed(list) if list.is_empty() => {
-                return Err(site.error("pairs", "the list is empty, expected [student tap, teacher tap] or a rule"));
+                return Err(context.error("pairs", "the list is empty, expected [student tap, teacher tap] or a rule"));
             }
             Self::Listed(list) => {
-                let find = |graph: &Graph, side: &str, name: &String| {
-                    let id = graph.tap(name).map_err(|error| site.error("pairs", format!("{side}: {error}")))?;
+                let find = |network: &Outline, side: &str, name: &String| {
+                    let id = network.tap(name).map_err(|error| context.error("pairs", format!("{side}: {error}")))?;
                     Ok((name.clone(), id))
                 };
                 let own = list.iter().map(|[own, _]| find(student, "student", own)).collect::<Result<Vec<_>>>()?;
@@ -89,22 +96,22 @@ impl Pairs {
     }
 
     /// The pair of a loss that compares two features.
-    pub(in crate::losses) fn only(&self, site: &Site<'_>) -> Result<Pair> {
-        let pairs = self.resolve(site)?;
+    pub(in crate::losses) fn only(&self, context: &BuildContext<'_>) -> Result<Pair> {
+        let pairs = self.resolve(context)?;
         let count = pairs.len();
         <[Pair; 1]>::try_from(pairs)
             .map(|[pair]| pair)
-            .map_err(|_| site.error("pairs", format!("this loss compares one pair, the recipe names {count}")))
+            .map_err(|_| context.error("pairs", format!("this loss compares one pair, the recipe names {count}")))
     }
 
     /// The taps of these pairs, with the connectors that `connect` makes for the student's side.
     pub(in crate::losses) fn taps(
         &self,
-        site: &Site<'_>,
+        context: &BuildContext<'_>,
         mut connect: impl FnMut(&Pair) -> Result<Option<Graph>>,
     ) -> Result<Taps> {
         let (mut student, mut teacher) = (Vec::new(), Vec::new());
-        for pair in self.resolve(site)? {
+        for pair in self.resolve(context)? {
             let connector = connect(&pair)?.map(|graph| Connector { name: pair.name.clone(), graph });
             student.push(Tap { node: pair.student, connector });
             teacher.push(pair.teacher);
@@ -115,15 +122,15 @@ impl Pairs {
 
 impl Pair {
     /// The shapes `[C, H, W]` of the student's tap and the teacher's.
-    pub(in crate::losses) fn maps(&self, site: &Site<'_>) -> Result<([usize; 3], [usize; 3])> {
-        let map = |graph: &Graph, id: NodeId, side: &str| {
-            let node = graph.node(id);
+    pub(in crate::losses) fn maps(&self, context: &BuildContext<'_>) -> Result<([usize; 3], [usize; 3])> {
+        let map = |network: &Outline, id: NodeId, side: &str| {
+            let node = network.value(id);
             <[usize; 3]>::try_from(node.shape.as_slice()).map_err(|_| {
                 let problem = format!("needs maps [C, H, W], `{}` of the {side} has {:?}", node.name, node.shape);
-                site.error("pairs", problem)
+                context.error("pairs", problem)
             })
         };
-        Ok((map(site.student, self.student, "student")?, map(site.teacher()?, self.teacher, "teacher")?))
+        Ok((map(context.student, self.student, "student")?, map(context.teacher()?, self.teacher, "teacher")?))
     }
 }
 
@@ -148,15 +155,15 @@ pub(in crate::losses) fn sum(
 /// The name that a recipe gives a node, and the node.
 type Found = (String, NodeId);
 
-fn stages(site: &Site<'_>, student: &Graph, teacher: &Graph) -> Result<(Vec<Found>, Vec<Found>)> {
+fn stages(context: &BuildContext<'_>, student: &Outline, teacher: &Outline) -> Result<(Vec<Found>, Vec<Found>)> {
     let (own, other) = (student.stages(), teacher.stages());
     if own.len() != other.len() || own.is_empty() {
-        let side = |graph: &Graph| {
-            let names: Vec<&str> = graph.stages().iter().map(|(name, _)| name.as_str()).collect();
-            format!("`{}` has {} ({})", graph.name(), names.len(), names.join(", "))
+        let side = |network: &Outline| {
+            let names: Vec<&str> = network.stages().iter().map(|(name, _)| name.as_str()).collect();
+            format!("`{}` has {} ({})", network.name(), names.len(), names.join(", "))
         };
         let problem = format!("stages cannot be paired: student {}, teacher {}", side(student), side(teacher));
-        return Err(site.error("pairs", problem + HINT));
+        return Err(context.error("pairs", problem + HINT));
     }
     Ok((own.to_vec(), other.to_vec()))
 }
@@ -165,26 +172,26 @@ const HINT: &str = "\n  hint: write pairs = [[\"student tap\", \"teacher tap\"],
 
 impl Rule {
     /// The one node of a network that the rule means; of all stages the first.
-    fn find(self, site: &Site<'_>, graph: &Graph) -> Result<Found> {
-        let stages = graph.stages();
+    fn find(self, context: &BuildContext<'_>, network: &Outline) -> Result<Found> {
+        let stages = network.stages();
         let (found, lacks) = match self {
             Self::Stages => (stages.first().cloned(), "has no stages"),
             Self::Middle => (stages.get(stages.len().saturating_sub(1) / 2).cloned(), "has no stages"),
             Self::Last => (stages.last().cloned(), "has no stages"),
-            Self::Penultimate => (penultimate(graph), "does not end in a linear layer"),
+            Self::Penultimate => (penultimate(network), "does not end in a linear layer"),
         };
-        found.ok_or_else(|| site.error("pairs", format!("`{}` {lacks}{HINT}", graph.name())))
+        found.ok_or_else(|| context.error("pairs", format!("`{}` {lacks}{HINT}", network.name())))
     }
 }
 
 /// What the final linear layer reads; a dropout before it only adds noise to that.
-fn penultimate(graph: &Graph) -> Option<Found> {
-    let last = graph.node(graph.output());
-    let mut id = *last.inputs.first().filter(|_| matches!(last.op, Op::Linear(_)))?;
-    while let Op::Dropout(_) = graph.node(id).op {
-        id = *graph.node(id).inputs.first()?;
+fn penultimate(network: &Outline) -> Option<Found> {
+    let last = network.value(network.output());
+    let mut id = *last.inputs.first().filter(|_| last.kind == ValueKind::Linear)?;
+    while network.value(id).kind == ValueKind::Dropout {
+        id = *network.value(id).inputs.first()?;
     }
-    Some((graph.node(id).name.clone(), id))
+    Some((network.value(id).name.clone(), id))
 }
 
 impl<'de> Deserialize<'de> for Pairs {

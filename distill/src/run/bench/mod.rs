@@ -8,28 +8,28 @@ mod batches;
 use std::time::{Duration, Instant};
 
 use attar_data::Batch;
-use attar_exec::Network;
-use attar_exec::Params;
-use attar_exec::Precision;
-use attar_exec::network::profile::Profile;
 use attar_exec::optim::OptimiserSpec;
+use attar_exec::profile::Profile;
+use attar_exec::{Network, Params, Precision};
 use attar_models::zoo::{self, NetworkSpec};
-use attar_models::{Graph, Weights, generated};
+use attar_models::{Graph, Outline, Weights, generated};
 use attar_pixels::Preprocessing;
 use candle_core::Device;
 use rayon::ThreadPool;
 
 use super::begin::pool;
 use super::step::Position;
-use super::step::learner::{Learner, Parts, RunningTeacher, taps_of};
 use super::step::split::{Split, Stopwatch};
+use super::step::students::Connector;
+use super::step::teachers::{RunningTeacher, Teachers};
+use super::step::{Learner, Parts};
 use crate::error::{Error, Result};
 use crate::losses::LossSpec;
 use crate::losses::channel::ChannelSpec;
 use crate::losses::cross_entropy::CrossEntropySpec;
 use crate::losses::kd::KdSpec;
 use crate::losses::logits::Wrong;
-use crate::plan::{Cast, PlannedLoss, Source, available_threads};
+use crate::plan::{LossId, Participants, PlannedLoss, Table, available_threads, taps_of};
 use crate::recipe::{LossSection, OnDivergence, TeacherNorm, TrainSection, Update};
 use crate::teacher::ZooTeacher;
 
@@ -112,26 +112,27 @@ impl Trainer {
             Some(init) => Params::from_weights(&student, &init.under(STUDENT), &case.device)?,
             None => Params::init(&student, SEED, "", &case.device)?,
         };
-        let losses = losses(&student, teacher.as_ref())?;
-        let taps = taps_of(&losses, Source::Teacher(0));
-        let network = Network::new(student, params, &case.device)?;
+        let (participants, losses) = losses(&student, teacher.as_ref())?;
+        let mut network = Network::new(student, params, &case.device)?;
+        network.set_precision(case.precision);
         let channels = case.student.input[0];
         let preprocessing = Preprocessing::normalise(vec![0.0; channels], vec![1.0; channels]);
-        let parts = Parts::plain(network, losses, preprocessing);
-        let mut learner = Learner::new(&train(case), SEED, parts)?;
-        if let Some(init) = init {
-            for (prefix, network) in &mut learner.connectors {
-                *network = Network::from_weights(network.graph().clone(), &init.under(prefix), network.context())?;
-            }
-        }
         let teacher_weights = teacher.as_ref().map(|graph| match init {
             Some(init) => init.under(TEACHER),
             None => generated::weights(graph, SEED),
         });
-        if let (Some(graph), Some(weights)) = (&teacher, &teacher_weights) {
-            let context = learner.student().context();
-            let teacher = Box::new(ZooTeacher::new(graph, weights, TeacherNorm::Running, &taps, context)?);
-            learner.teachers.push(RunningTeacher::plain("teacher", teacher));
+        let mut teachers = Teachers::default();
+        if let (Some(graph), Some(weights), Some(id)) = (&teacher, &teacher_weights, participants.teachers.ids().next())
+        {
+            let (taps, norm) = (taps_of(&losses, id), TeacherNorm::Running);
+            let zoo = ZooTeacher::new(graph, weights, norm, &taps, network.context())?;
+            teachers.0.push(RunningTeacher::plain("teacher", Box::new(zoo)));
+        }
+        let mut learner = Learner::new(&train(case), SEED, Parts::plain(network, teachers, losses, preprocessing))?;
+        if let Some(init) = init {
+            for Connector { prefix, network } in learner.students.connectors.rows_mut() {
+                *network = Network::from_weights(network.graph().clone(), &init.under(prefix), network.context())?;
+            }
         }
         Ok(Self { learner, teacher: teacher_weights, batches, pool, done: 0 })
     }
@@ -148,7 +149,7 @@ impl Trainer {
         };
         add(STUDENT, self.learner.student().params().to_weights()?);
         add(TEACHER, self.teacher.clone().unwrap_or_default());
-        for (prefix, network) in &self.learner.connectors {
+        for Connector { prefix, network } in self.learner.students.connectors.rows() {
             add(prefix, network.params().to_weights()?);
         }
         Ok(all)
@@ -240,7 +241,7 @@ fn train(case: &Case) -> TrainSection {
 }
 
 /// CE; with a teacher CD and GKD too, called `ce`, `cd` and `gkd`.
-fn losses(student: &Graph, teacher: Option<&Graph>) -> Result<Vec<PlannedLoss>> {
+fn losses(student: &Graph, teacher: Option<&Graph>) -> Result<(Participants, Table<LossId, PlannedLoss>)> {
     let gkd = KdSpec { wrong: Wrong::Drop, ..KdSpec::at(1.0) };
     let mut specs = vec![("ce", 1.0, LossSpec::CrossEntropy(CrossEntropySpec::default()))];
     if teacher.is_some() {
@@ -255,8 +256,10 @@ fn losses(student: &Graph, teacher: Option<&Graph>) -> Result<Vec<PlannedLoss>> 
         view: None,
         loss,
     };
-    let cast = Cast::plain(student, teacher.map(std::slice::from_ref).unwrap_or_default(), 1, SEED);
-    specs.into_iter().map(|spec| cast.fit(&section(spec))).collect()
+    let teachers: Vec<Outline> = teacher.map(Outline::from).into_iter().collect();
+    let participants = Participants::plain(student, &teachers, 1, SEED);
+    let losses = specs.into_iter().map(|spec| participants.fit(&section(spec))).collect::<Result<_>>()?;
+    Ok((participants, losses))
 }
 
 #[cfg(test)]

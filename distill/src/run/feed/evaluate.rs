@@ -10,8 +10,8 @@ use rayon::ThreadPool;
 
 use crate::batch::input;
 use crate::error::Result;
+use crate::run::feed::batch::ViewBatch;
 use crate::run::feed::prefetch::{How, Prefetch, batches};
-use crate::run::step::views::Look;
 
 /// What to evaluate on, and how.
 pub(in crate::run) struct Evaluation<'a> {
@@ -73,12 +73,12 @@ impl Evaluation<'_> {
     /// As [`Evaluation::run`], on images that `change` has made of those of the split.
     pub(in crate::run) fn run_changed(
         &self,
-        mut change: impl FnMut(&Look) -> Result<Tensor>,
+        mut change: impl FnMut(&ViewBatch) -> Result<Tensor>,
         mut forward: impl FnMut(&Tensor) -> Result<Tensor>,
     ) -> Result<Scores> {
         let classes = self.dataset.classes().len();
         self.batches(|batch, scores| {
-            let images = change(&Look::loaded(batch, classes, self.device)?)?;
+            let images = change(&ViewBatch::loaded(batch, classes, self.device)?)?;
             scores.add(&forward(&images)?.to_vec2::<f32>()?, &batch.labels);
             Ok(())
         })

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::plan::PlannedData;
-use crate::run::step::views::Look;
+use crate::run::feed::batch::ViewBatch;
 
 /// The training images of a run.
 pub(in crate::run) struct ResidentImages {
@@ -59,13 +59,13 @@ impl ResidentImages {
     }
 
     /// The images `ids` as each pipeline augments them under its seed: what [`train_batch`](attar_data::train_batch) makes.
-    pub(in crate::run) fn looks(
+    pub(in crate::run) fn batches(
         &self,
         ids: &[u32],
         pipelines: &[(Pipeline, u64)],
         epoch: usize,
         classes: usize,
-    ) -> Result<Vec<Look>> {
+    ) -> Result<Vec<ViewBatch>> {
         let labels: Vec<u32> = ids.iter().map(|id| self.dataset.label(*id as usize)).collect();
         let look = |(pipeline, seed): &(Pipeline, u64)| {
             let moves = Moves::of(&pipeline.augment)?;
@@ -76,7 +76,7 @@ impl ResidentImages {
             let draws: Vec<_> = ids.iter().map(draw).collect();
             let how = Normalisation { mean: &pipeline.preprocessing.mean, std: &pipeline.preprocessing.std };
             let x = augment_batch(&self.pixels, ids, &draws, how, moves.fill() == Fill::Reflect)?;
-            Look::plain(x, &labels, ids, classes)
+            ViewBatch::plain(x, &labels, ids, classes)
         };
         pipelines.iter().map(look).collect()
     }
@@ -120,11 +120,11 @@ mod tests {
             let pipeline = |augment: &Vec<Augment>| Pipeline { augment: augment.clone(), ..data.pipeline.clone() };
             let pipelines: Vec<_> = lists.iter().map(|augment| (pipeline(augment), seed)).collect();
             for ids in [&[4, 0, 6][..], &[1, 2, 3], &[5]] {
-                let looks = images.looks(ids, &pipelines, epoch, 2).unwrap();
-                assert_eq!(looks.len(), lists.len());
-                for (look, (pipeline, seed)) in looks.iter().zip(&pipelines) {
+                let made = images.batches(ids, &pipelines, epoch, 2).unwrap();
+                assert_eq!(made.len(), lists.len());
+                for (look, (pipeline, seed)) in made.iter().zip(&pipelines) {
                     let batch = train_batch(data.train.as_ref(), ids, pipeline, *seed, epoch as u64).unwrap();
-                    let loaded = Look::loaded(&batch, 2, &Device::Cpu).unwrap();
+                    let loaded = ViewBatch::loaded(&batch, 2, &Device::Cpu).unwrap();
                     assert_eq!(look.x.dims(), loaded.x.dims());
                     assert_eq!(bits(&look.x), bits(&loaded.x), "{pipeline:?}, seed {seed}, epoch {epoch}");
                     assert_eq!(bits(&look.targets), bits(&loaded.targets));

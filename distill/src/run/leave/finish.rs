@@ -115,7 +115,7 @@ impl Run<'_> {
             let batch = setup.loaders.install(|| eval_batch(data.test.as_ref(), ids, how))?;
             input(&batch, &setup.device)
         };
-        let mut judge = Judge::new(data.classes().len(), teachers.len());
+        let mut judge = Judge::new(data.classes().len(), teachers.0.len());
         answers.collect(&evaluation(setup, &data.test), Split::Test, logits(network), |batch, input, rows| {
             judge.add(batch, input, rows, teachers, &own)
         })?;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::recipe::Which;
-use crate::run::step::learner::RunningTeacher;
+use crate::run::step::teachers::{RunningTeacher, Teachers};
 use crate::teacher::Question;
 
 /// `measures` of `receipt.json`: what the exported weights are worth on the test images.
@@ -64,16 +64,16 @@ impl Judge {
         batch: &Batch,
         input: &Tensor,
         rows: &[Vec<f32>],
-        teachers: &mut [RunningTeacher],
+        teachers: &mut Teachers,
         own: &dyn Fn(&Preprocessing, &[u32]) -> Result<Tensor>,
     ) -> Result<()> {
         let labels = &batch.labels;
         rows.iter().zip(labels).try_for_each(|(row, label)| self.student.add(row, *label))?;
-        for ((tally, comparison), teacher) in self.teachers.iter_mut().zip(teachers) {
+        for ((tally, comparison), teacher) in self.teachers.iter_mut().zip(teachers.0.rows_mut()) {
             if teacher.teacher.only_samples() || teacher.worth.is_none() {
                 continue; // stored answers know no test images, and logits of other classes are not compared
             }
-            let pixels = match teacher.sight.own() {
+            let pixels = match teacher.input.own() {
                 None => input.clone(),
                 Some(taken) => own(&taken.preprocessing, &batch.ids)?,
             };
@@ -95,7 +95,7 @@ impl Judge {
         &self,
         weights: Which,
         classes: &[String],
-        teachers: &[RunningTeacher],
+        teachers: &Teachers,
     ) -> Result<TestMeasures> {
         let nothing = || Error::Answer { problem: "there are none: no test images".to_owned() };
         let student = self.student.measures().ok_or_else(nothing)?;
@@ -103,7 +103,7 @@ impl Judge {
             let Measures { top1, nll, ece, .. } = tally.measures()?;
             Some((teacher.name.clone(), TeacherMeasures { top1, nll, ece, likeness: comparison.likeness()? }))
         };
-        let teachers = self.teachers.iter().zip(teachers).filter_map(of).collect();
+        let teachers = self.teachers.iter().zip(teachers.0.rows()).filter_map(of).collect();
         let worst_class = classes.get(student.worst_class).cloned().unwrap_or_default();
         Ok(TestMeasures { weights, student, worst_class, teachers, robustness: BTreeMap::new() })
     }

@@ -9,11 +9,12 @@ use attar_models::zoo::NetworkSpec;
 use attar_pixels::Preprocessing;
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::TeacherCheck;
 use crate::checkpoint::{Extended, Rollback, State};
 use crate::plan::{Hashes, Plan};
 use crate::recipe::{TeacherNorm, Which};
+use crate::run::TestMeasures;
 use crate::run::begin::PROGRAM;
-use crate::run::{TeacherCheck, TestMeasures};
 
 /// What is known before the first step and stated at the end.
 pub(in crate::run) struct Facts {
@@ -31,9 +32,9 @@ pub(in crate::run) struct Facts {
 
 impl Facts {
     pub(in crate::run) fn of(plan: &Plan) -> Self {
-        let teachers = plan.teachers.iter().map(|teacher| TeacherReceipt {
+        let teachers = plan.teachers.rows().map(|teacher| TeacherReceipt {
             name: teacher.name.clone(),
-            network: teacher.graph.name().to_owned(),
+            network: teacher.outline.name().to_owned(),
             weights_sha256: teacher.weights_sha256.clone(),
             bn: teacher.bn,
             val_top1: None,

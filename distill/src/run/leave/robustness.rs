@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use attar_exec::Network;
 
 use crate::error::Result;
+use crate::plan::Attack;
 use crate::recipe::{Climb, RobustnessSection};
 use crate::run::feed::evaluate::Evaluation;
 use crate::run::step::Position;
-use crate::run::step::views::{Attack, Bounds, generator};
+use crate::run::step::views::{Bounds, generator};
 
 /// Accuracy under each attack by its name, in percent. White-box: the attack knows the weights.
 pub(in crate::run) fn robustness(

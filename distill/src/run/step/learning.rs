@@ -2,18 +2,16 @@
 
 use std::sync::OnceLock;
 
-use attar_exec::Context;
-use attar_exec::Network;
-use attar_exec::Params;
+use attar_exec::{Context, Network, Params};
 use attar_models::zoo::{NetworkSpec, build};
-use attar_models::{Graph, Weights};
+use attar_models::{Graph, Outline, Weights};
 use candle_core::Device;
 
 use super::*;
-use crate::losses::{Teachers, catalog};
-use crate::plan::{Cast, CastTeacher, PlannedLoss, Source};
+use crate::losses;
+use crate::plan::{KnownTeacher, Participants, taps_of};
 use crate::recipe::{PLAIN, Recipe, TeacherNorm};
-use crate::run::step::learner::{Parts, RunningTeacher, taps_of};
+use crate::run::step::teachers::RunningTeacher;
 use crate::teacher::ZooTeacher;
 
 /// Classes, and edge of the images.
@@ -76,8 +74,11 @@ const CASES: &[Case] = &[
 
 #[test]
 fn every_loss_learns() {
-    let missing: Vec<&str> =
-        catalog().iter().map(|entry| entry.kind).filter(|kind| !CASES.iter().any(|case| case.kind == *kind)).collect();
+    let missing: Vec<&str> = losses::catalog()
+        .iter()
+        .map(|entry| entry.kind)
+        .filter(|kind| !CASES.iter().any(|case| case.kind == *kind))
+        .collect();
     assert!(missing.is_empty(), "without a learning test: {missing:?}");
     let mut lazy = Vec::new();
     for case in CASES {
@@ -92,11 +93,11 @@ fn every_loss_learns() {
 
 /// The loss at the first and at the last step.
 fn learn(case: &Case) -> (f64, f64) {
-    let entry = catalog().iter().find(|entry| entry.kind == case.kind).unwrap();
+    let entry = losses::catalog().iter().find(|entry| entry.kind == case.kind).unwrap();
     let teachers: &[u64] = match entry.teachers {
-        Teachers::None => &[],
-        Teachers::One => &[1],
-        Teachers::Many => &[1, 2],
+        losses::Teachers::None => &[],
+        losses::Teachers::One => &[1],
+        losses::Teachers::Many => &[1, 2],
     };
     let losses = format!(
         "[[losses]]\nname = \"own\"\nweight = {}\n[losses.loss]\nkind = \"{}\"\n{}\n",
@@ -131,21 +132,20 @@ fn graph(name: &str) -> Graph {
 fn learner(losses: &str, teachers: &[u64]) -> Learner {
     let recipe = recipe(losses);
     let (student, teacher) = (graph("resnet8"), graph("resnet14"));
-    let mut cast = Cast::plain(&student, &[], 64, recipe.seed);
-    cast.teachers.extend(teachers.iter().map(|seed| CastTeacher::whole(format!("t{seed}"), teacher.clone())));
-    let losses: Vec<PlannedLoss> = recipe.losses.iter().map(|section| cast.fit(section).unwrap()).collect();
-    let taps: Vec<_> = (0..teachers.len()).map(|i| taps_of(&losses, Source::Teacher(i))).collect();
+    let mut everybody = Participants::plain(&student, &[], 64, recipe.seed);
+    let known = |seed: &u64| KnownTeacher::whole(format!("t{seed}"), Outline::from(&teacher));
+    everybody.teachers.extend(teachers.iter().map(known));
+    let losses = recipe.losses.iter().map(|section| everybody.fit(section).unwrap()).collect();
+    let running = everybody.teachers.ids().zip(teachers).map(|(id, seed)| {
+        let (taps, norm) = (taps_of(&losses, id), TeacherNorm::Running);
+        let zoo = ZooTeacher::new(&teacher, trained(*seed), norm, &taps, &Context::new(&Device::Cpu)).unwrap();
+        RunningTeacher::plain(format!("t{seed}"), Box::new(zoo))
+    });
+    let running = Teachers(running.collect());
     let params = Params::init(&student, recipe.seed, "", &Device::Cpu).unwrap();
     let network = Network::new(student, params, &Device::Cpu).unwrap();
-    let parts = Parts::plain(network, losses, recipe.data.preprocessing.clone());
-    let mut learner = Learner::new(&recipe.train, recipe.seed, parts).unwrap();
-    for (seed, taps) in teachers.iter().zip(&taps) {
-        let zoo =
-            ZooTeacher::new(&teacher, trained(*seed), TeacherNorm::Running, taps, &Context::new(&Device::Cpu)).unwrap();
-        let name = format!("t{seed}");
-        learner.teachers.push(RunningTeacher::plain(name, Box::new(zoo)));
-    }
-    learner
+    let parts = Parts::plain(network, running, losses, recipe.data.preprocessing.clone());
+    Learner::new(&recipe.train, recipe.seed, parts).unwrap()
 }
 
 /// Weights of a teacher that has seen the images.
@@ -154,11 +154,11 @@ fn trained(seed: u64) -> &'static Weights {
     TRAINED[seed as usize - 1].get_or_init(|| {
         let recipe = recipe("[[losses]]\nname = \"ce\"\nweight = 1.0\nloss = { kind = \"cross-entropy\" }");
         let graph = graph("resnet14");
-        let cast = Cast::plain(&graph, &[], 64, seed);
-        let losses = recipe.losses.iter().map(|section| cast.fit(section).unwrap()).collect();
+        let everybody = Participants::plain(&graph, &[], 64, seed);
+        let losses = recipe.losses.iter().map(|section| everybody.fit(section).unwrap()).collect();
         let params = Params::init(&graph, 100 + seed, "", &Device::Cpu).unwrap();
         let network = Network::new(graph, params, &Device::Cpu).unwrap();
-        let parts = Parts::plain(network, losses, recipe.data.preprocessing.clone());
+        let parts = Parts::plain(network, Teachers::default(), losses, recipe.data.preprocessing.clone());
         let mut learner = Learner::new(&recipe.train, seed, parts).unwrap();
         let last = steps(&mut learner).last().unwrap();
         assert!(last.correct >= 60, "the teacher of the tests got {} of 64", last.correct);

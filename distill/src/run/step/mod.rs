@@ -3,28 +3,36 @@
 //! Candle differentiates the losses only: student logits and taps enter them as variables, and the executor carries the
 //! gradients of these to the parameters.
 
-pub(in crate::run) mod accumulate;
-pub(in crate::run) mod frozen;
-pub(in crate::run) mod learner;
-pub(in crate::run) mod passes;
+mod accumulate;
+mod objective;
 pub(in crate::run) mod split;
+pub(in crate::run) mod students;
+pub(in crate::run) mod teachers;
+mod updates;
 pub(in crate::run) mod views;
 
 use std::collections::BTreeMap;
 
 use attar_data::{Batch, Pipeline};
-use attar_exec::Slots;
-use attar_exec::optim::{Rates, clip_global_norm};
-use attar_measures::argmax;
-use candle_core::Tensor;
+use attar_exec::{Network, Slots};
+use attar_models::Weights;
+use attar_pixels::Preprocessing;
+use candle_core::{Device, Tensor};
 
+use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
-use crate::recipe::Update;
+use crate::plan::{Connectors, LossId, PlannedLoss, PlannedView, Table, ViewId};
+use crate::recipe::TrainSection;
+use crate::run::feed::batch::ViewBatch;
 use crate::run::feed::resident::ResidentImages;
-use crate::run::step::learner::Learner;
-use crate::run::step::passes::{Stage, views_of};
-use crate::run::step::split::{Part, Split};
-use crate::run::step::views::{Look, generator};
+use attar_measures::argmax;
+
+use objective::{LossInputs, Objective};
+use split::{Part, Split, Stopwatch};
+use students::{Student, Students};
+use teachers::Teachers;
+use updates::{Turn, Updates};
+use views::{Loaded, Views, generator};
 
 /// Where in the run a step is.
 #[derive(Debug, Clone, Copy)]
@@ -51,12 +59,6 @@ impl Position {
     }
 }
 
-/// The decay of the average at a step: young averages forget faster, or the initial weights would stay in them for long.
-fn warmed_up(decay: f64, at: Position) -> f64 {
-    let n = at.steps_before() as f64 + 1.0;
-    decay.min((1.0 + n) / (10.0 + n))
-}
-
 /// What a step found.
 #[derive(Debug, Default)]
 pub(in crate::run) struct Outcome {
@@ -78,31 +80,141 @@ pub(in crate::run) struct Outcome {
 
 /// The losses of a batch and what they ask of the parameters.
 pub(in crate::run) struct Found {
-    /// Positions of the losses that were active.
-    pub(in crate::run) active: Vec<usize>,
     /// Weight of every loss, active or not.
-    pub(in crate::run) weights: Vec<f64>,
+    pub(in crate::run) weights: Table<LossId, f64>,
     /// Unweighted values of the active losses.
-    pub(in crate::run) terms: Vec<f64>,
+    pub(in crate::run) terms: Vec<(LossId, f64)>,
     /// Weighted total.
     pub(in crate::run) loss: f64,
     /// Images that the student got right.
     pub(in crate::run) correct: usize,
-    pub(in crate::run) gradients: BTreeMap<String, Tensor>,
-    stage: Stage,
+    /// By slot in what [`Students::gather`] collects.
+    pub(in crate::run) gradients: Slots,
+    inputs: LossInputs,
+}
+
+/// The state of training that steps change.
+pub(in crate::run) struct Learner {
+    pub(in crate::run) device: Device,
+    pub(in crate::run) students: Students,
+    pub(in crate::run) teachers: Teachers,
+    pub(in crate::run) views: Views,
+    pub(in crate::run) objective: Objective,
+    pub(in crate::run) updates: Updates,
+    seed: u64,
+    pub(in crate::run) watch: Stopwatch,
+}
+
+/// What a learner is put together from.
+pub(in crate::run) struct Parts {
+    /// The student that is exported.
+    pub(in crate::run) student: Student,
+    pub(in crate::run) peers: Vec<Student>,
+    pub(in crate::run) losses: Table<LossId, PlannedLoss>,
+    pub(in crate::run) teachers: Teachers,
+    pub(in crate::run) views: Table<ViewId, PlannedView>,
+    /// What made pixels into input.
+    pub(in crate::run) preprocessing: Preprocessing,
+}
+
+impl Parts {
+    /// One student, its teachers and its losses, in the plain view.
+    pub(in crate::run) fn plain(
+        student: Network,
+        teachers: Teachers,
+        losses: Table<LossId, PlannedLoss>,
+        preprocessing: Preprocessing,
+    ) -> Self {
+        let (student, views) = (Student::exported(student), Table::from_iter([PlannedView::clean()]));
+        Self { student, peers: Vec::new(), losses, teachers, views, preprocessing }
+    }
 }
 
 impl Learner {
-    /// Takes one step with the batches of [`Learner::loads`], as the loaders made them.
+    /// Everything at its start: students and teachers as given, fresh connectors and parameters of losses.
+    pub(in crate::run) fn new(train: &TrainSection, seed: u64, parts: Parts) -> Result<Self> {
+        let Parts { student, peers, losses, teachers, views, preprocessing } = parts;
+        let device = student.network.device().clone();
+        let Connectors { table, behind } = Connectors::of(&losses);
+        let mut students = Students::new(student, peers, table, &losses, (seed, train.precision))?;
+        let views = Views::new(views, &teachers, &losses, preprocessing, (seed, &device));
+        Ok(Self {
+            updates: Updates::new(train, &mut students)?,
+            objective: Objective::new(losses, behind, views.names(), train.epochs),
+            students,
+            teachers,
+            views,
+            seed,
+            watch: Stopwatch::new(),
+            device,
+        })
+    }
+
+    /// The student that is exported.
+    pub(in crate::run) fn student(&self) -> &Network {
+        self.students.exported()
+    }
+
+    /// What the student tells apart.
+    pub(in crate::run) fn classes(&self) -> usize {
+        self.student().graph().output_shape().iter().product()
+    }
+
+    /// The student as it is evaluated: in `f32`, as it will be exported, and averaged where an average is kept.
+    pub(in crate::run) fn evaluated(&self) -> Result<Network> {
+        self.students.evaluated(self.updates.averages())
+    }
+
+    /// Model and trainer for a checkpoint.
+    pub(in crate::run) fn pack(&self) -> Result<(Weights, Weights)> {
+        let mut trainer = Weights::default();
+        self.students.pack(&mut trainer)?;
+        self.objective.pack(&mut trainer)?;
+        self.updates.pack(&self.students, &mut trainer)?;
+        Ok((self.evaluated()?.params().to_weights()?, trainer))
+    }
+
+    /// Goes back to a checkpoint.
+    pub(in crate::run) fn unpack(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        let exported = self.updates.unpack(&self.students, checkpoint)?;
+        self.students.unpack(&exported, checkpoint)?;
+        self.objective.unpack(checkpoint, &self.device)
+    }
+
+    /// Fails if a parameter or buffer is not finite.
+    pub(in crate::run) fn check_finite(&self, epoch: usize, step: usize) -> Result<()> {
+        for (name, tensor, _) in self.students.gather()?.iter() {
+            // NaN and infinities survive a sum of absolute values, unlike a maximum.
+            let sum = tensor.abs()?.sum_all()?.to_scalar::<f32>()?;
+            if !sum.is_finite() {
+                return Err(Error::Diverged { epoch, step, what: format!("`{name}` is not finite") });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one step with the batches of [`Views::pipelines`], as the loaders made them.
     pub(in crate::run) fn step(&mut self, batches: &[Batch], at: Position) -> Result<Outcome> {
         self.watch.start();
         let loaded = self.loaded_from(batches)?;
         self.learn(&loaded, at)
     }
 
-    /// Batches of [`Learner::loads`] on the device.
-    pub(in crate::run) fn loaded_from(&self, batches: &[Batch]) -> Result<Vec<Look>> {
-        batches.iter().map(|batch| Look::loaded(batch, self.classes(), &self.device)).collect()
+    /// Batches of [`Views::pipelines`] on the device.
+    pub(in crate::run) fn loaded_from(&self, batches: &[Batch]) -> Result<Loaded> {
+        let load = |batch| ViewBatch::loaded(batch, self.classes(), &self.device);
+        self.views.group(batches.iter().map(load).collect::<Result<_>>()?)
+    }
+
+    /// The images `ids` that live on the device, as [`Views::pipelines`] make them.
+    pub(in crate::run) fn loaded_on(
+        &self,
+        images: &ResidentImages,
+        ids: &[u32],
+        pipelines: &[(Pipeline, u64)],
+        epoch: usize,
+    ) -> Result<Loaded> {
+        self.views.group(images.batches(ids, pipelines, epoch, self.classes())?)
     }
 
     /// The same step on images that live on the device.
@@ -114,135 +226,72 @@ impl Learner {
         at: Position,
     ) -> Result<Outcome> {
         self.watch.start();
-        let loaded = images.looks(ids, pipelines, at.epoch, self.classes())?;
+        let loaded = self.loaded_on(images, ids, pipelines, at.epoch)?;
         self.learn(&loaded, at)
     }
 
     /// Once for all students, or in the turn of each.
-    fn learn(&mut self, loaded: &[Look], at: Position) -> Result<Outcome> {
-        let mut outcome = match self.train.update {
-            Update::Together => return self.turn(None, loaded, at),
-            Update::InTurn => self.turn(Some(0), loaded, at)?,
-        };
-        for student in 1..self.students.len() {
-            let turn = self.turn(Some(student), loaded, at)?;
-            outcome.loss += turn.loss;
-            outcome.terms.extend(turn.terms);
-            outcome.gradient_norm = outcome.gradient_norm.hypot(turn.gradient_norm);
-            outcome.split = turn.split;
+    fn learn(&mut self, loaded: &Loaded, at: Position) -> Result<Outcome> {
+        let mut all: Option<Outcome> = None;
+        for turn in self.updates.turns.clone() {
+            let own = self.turn(turn, loaded, at)?;
+            all = Some(match all {
+                None => own,
+                Some(mut outcome) => {
+                    outcome.loss += own.loss;
+                    outcome.terms.extend(own.terms);
+                    outcome.gradient_norm = outcome.gradient_norm.hypot(own.gradient_norm);
+                    outcome.split = own.split;
+                    outcome
+                }
+            });
         }
-        Ok(outcome)
+        Ok(all.unwrap_or_default())
     }
 
     /// Moves one student and what its losses train, or all of them.
-    fn turn(&mut self, turn: Option<usize>, loaded: &[Look], at: Position) -> Result<Outcome> {
-        let images = loaded.first().map_or(0, |look| look.ids.len());
+    fn turn(&mut self, turn: Turn, loaded: &Loaded, at: Position) -> Result<Outcome> {
         let mut found = self.differentiate(turn, loaded, at)?;
-        let (lr, gradient_norm) = self.update(turn, std::mem::take(&mut found.gradients), at)?;
-        self.after(&found, at)?;
+        let gradients = std::mem::take(&mut found.gradients);
+        let (lr, gradient_norm) = self.updates.apply(turn, gradients, &mut self.students, at)?;
+        self.objective.after(&found.inputs, at)?;
         self.watch.lap(Part::Update)?;
-        let name = |i: usize| self.losses[i].name.clone();
         Ok(Outcome {
-            images,
+            images: loaded.len(),
             correct: found.correct,
             loss: found.loss,
-            terms: found.active.iter().zip(found.terms).map(|(i, term)| (name(*i), term)).collect(),
-            weights: self.named(&found.weights),
+            terms: found.terms.iter().map(|(id, term)| (self.name(*id), *term)).collect(),
+            weights: self.objective.named(&found.weights),
             lr,
             gradient_norm,
             split: self.watch.split(),
         })
     }
 
-    /// Moves what learns in a turn along these gradients; the learning rate, and the norm of the gradients before clipping.
-    pub(in crate::run) fn update(
-        &mut self,
-        turn: Option<usize>,
-        gradients: BTreeMap<String, Tensor>,
-        at: Position,
-    ) -> Result<(f64, f64)> {
-        let on = self.student().context().backend();
-        let mut all = self.gather()?;
-        let factors = self.factors(&all, turn);
-        let slot = |(name, gradient): (String, Tensor)| Ok((all.id(&name)?, gradient));
-        let mut gradients = gradients.into_iter().map(slot).collect::<Result<Slots>>()?;
-        // A student that only answered in this turn has zeros there, and is excluded from the update.
-        gradients.retain(|slot| factors[slot.index()].is_some());
-        let gradient_norm = clip_global_norm(on, &mut gradients, self.train.clip.unwrap_or(f64::INFINITY))?;
-        if !gradient_norm.is_finite() {
-            return Err(diverged(at, format!("the gradient norm is {gradient_norm}")));
-        }
-        let lr = self.train.learning_rate.value(at.time(), self.train.epochs as f64);
-        let rates = Rates::new(lr, &factors);
-        self.optimisers[turn.unwrap_or(0)].step_at(on, &mut all, &gradients, &rates)?;
-        self.scatter(&all)?;
-        if let (Some(ema), Some(decay), None | Some(0)) = (&mut self.ema, self.train.ema, turn) {
-            let params = self.students[0].network.params();
-            ema.update(on, params, warmed_up(decay, at))?;
-            ema.hold(params, self.moves.frozen.iter().filter_map(|name| params.id(name).ok()))?;
-        }
-        Ok((lr, gradient_norm))
+    /// Name of a loss.
+    fn name(&self, id: LossId) -> String {
+        self.objective.losses[id].name.clone()
     }
 
-    /// Lets the losses that were active remember the batch.
-    pub(in crate::run) fn after(&mut self, found: &Found, at: Position) -> Result<()> {
-        for (slot, i) in found.active.iter().enumerate() {
-            let loss = &mut self.losses[*i].loss;
-            found.stage.with(slot, at.time(), |step| loss.after(step))?;
-        }
-        Ok(())
-    }
-
-    /// Weights of the losses by their names.
-    pub(in crate::run) fn named(&self, weights: &[f64]) -> BTreeMap<String, f64> {
-        self.losses.iter().zip(weights).map(|(loss, weight)| (loss.name.clone(), *weight)).collect()
-    }
-
-    /// Forward through everything that is active in a turn (all of it if `None`), and back. Running statistics follow the batch;
-    /// no parameter moves.
-    pub(in crate::run) fn differentiate(
-        &mut self,
-        turn: Option<usize>,
-        loaded: &[Look],
-        at: Position,
-    ) -> Result<Found> {
-        let (time, total) = (at.time(), self.train.epochs as f64);
-        let weights: Vec<f64> = self.losses.iter().map(|loss| loss.weight.value(time, total)).collect();
-        let has_turn = |i: usize| turn.is_none_or(|student| self.losses[i].student == student);
-        let active: Vec<usize> = (0..weights.len()).filter(|i| weights[*i] != 0.0 && has_turn(*i)).collect();
-
-        let views = views_of(&active.iter().map(|i| &self.losses[*i]).collect::<Vec<_>>());
-        let looks = self.look(loaded, &views, at)?;
-        self.watch.lap(Part::Data)?;
-        let answers = self.ask_teachers(&active, &looks, at.epoch)?;
-        self.watch.lap(Part::Teacher)?;
-        let passes = self.ask_students(&active, &looks, &mut generator(self.seed, at, "dropout"))?;
-        let stage = self.stage(&active, looks, &passes, &answers)?;
-
-        let mut sum: Option<Tensor> = None;
-        let (mut terms, mut loss) = (Vec::with_capacity(active.len()), 0.0);
-        for (slot, i) in active.iter().enumerate() {
-            let planned = &self.losses[*i];
-            let value = stage.with(slot, time, |step| planned.loss.loss(step))?;
-            let number = f64::from(value.to_scalar::<f32>()?);
-            if !number.is_finite() {
-                return Err(diverged(at, format!("loss `{}` is {number}", planned.name)));
-            }
-            terms.push(number);
-            loss += weights[*i] * number;
-            let weighted = (value * weights[*i])?;
-            sum = Some(match sum {
-                None => weighted,
-                Some(sum) => (sum + weighted)?,
-            });
-        }
-        self.watch.lap(Part::Forward)?;
-        let (view, logits) = passes.exported()?;
-        let store = sum.as_ref().map(Tensor::backward).transpose()?;
-        let gradients = self.back(&active, store.as_ref(), passes)?;
-        self.watch.lap(Part::Backward)?;
-        let correct = right(&logits, &stage.labels(view)?)?;
-        Ok(Found { active, weights, terms, loss, correct, gradients, stage })
+    /// Forward through everything that is active in a turn, and back. Running statistics follow the batch; no parameter moves.
+    pub(in crate::run) fn differentiate(&mut self, turn: Turn, loaded: &Loaded, at: Position) -> Result<Found> {
+        let Self { students, teachers, views, objective, watch, .. } = self;
+        let weights = objective.weights(at);
+        let wiring = objective.wiring(&weights, turn);
+        let made = views.make(loaded, &wiring.views, students, teachers, at)?;
+        watch.lap(Part::Data)?;
+        let answers = teachers.ask(&wiring, &made, at.epoch)?;
+        watch.lap(Part::Teacher)?;
+        let passes = students.forward(&wiring, &made, &objective.losses, &mut generator(self.seed, at, "dropout"))?;
+        let inputs = objective.inputs(&wiring, made, &passes, &answers);
+        let value = objective.value(&inputs, &weights, at)?;
+        watch.lap(Part::Forward)?;
+        let (view, logits) = passes.answer(wiring.judged);
+        let store = value.sum.as_ref().map(Tensor::backward).transpose()?;
+        let gradients = students.backward(store.as_ref(), passes, &objective.losses)?;
+        watch.lap(Part::Backward)?;
+        let correct = right(&logits, &inputs.labels(view)?)?;
+        Ok(Found { weights, terms: value.terms, loss: value.loss, correct, gradients, inputs })
     }
 }
 

@@ -1,22 +1,21 @@
 //! The gradients of a whole step, student and connectors together, against finite differences of its loss.
 
+use std::collections::BTreeSet;
+
 use attar_data::Pipeline;
-use attar_exec::Context;
-use attar_exec::Network;
-use attar_exec::Params;
+use attar_exec::{Context, Network, Params};
 use attar_models::zoo::{NetworkSpec, build};
 
-use attar_models::{Graph, generated};
+use attar_models::{Graph, Outline, generated};
 use candle_core::Device;
 
 mod features;
 mod many;
 
 use super::*;
-use crate::plan::{Cast, CastTeacher, PlannedLoss, PlannedView, Source};
+use crate::plan::{Id, KnownTeacher, KnownView, Participants, StudentId, taps_of};
 use crate::recipe::{PLAIN, Recipe, TeacherNorm, Update};
-use crate::run::step::learner::{Parts, RunningTeacher, Student, taps_of};
-use crate::run::step::views::Look;
+use crate::run::step::teachers::RunningTeacher;
 use crate::teacher::ZooTeacher;
 
 const LOSSES: [(&str, &str, &str); 3] = [
@@ -76,26 +75,26 @@ fn graph(name: &str) -> Graph {
 
 fn learner(recipe: &Recipe) -> Learner {
     let (student, teacher) = (graph("resnet8"), graph("resnet14"));
-    let mut cast = Cast::plain(&student, &[], 6, recipe.seed);
-    cast.teachers.push(CastTeacher::whole("t", teacher.clone()));
-    cast.students.extend(recipe.peers.iter().map(|peer| (peer.name.clone(), graph(&peer.network.name))));
-    cast.views.extend(recipe.views.iter().map(|view| view.name.clone()));
-    let losses: Vec<PlannedLoss> = recipe.losses.iter().map(|section| cast.fit(section).unwrap()).collect();
-    let taps = taps_of(&losses, Source::Teacher(0));
+    let mut everybody = Participants::plain(&student, &[], 6, recipe.seed);
+    let t = everybody.teachers.push(KnownTeacher::whole("t", Outline::from(&teacher)));
+    let view = |name: &String| KnownView { name: name.clone(), mixes: false, attacked: false };
+    everybody.views.extend(recipe.views.iter().map(|section| view(&section.name)));
+    recipe.peers.iter().for_each(|peer| everybody.add_peer(&peer.name, &graph(&peer.network.name)));
+    let losses = recipe.losses.iter().map(|section| everybody.fit(section).unwrap()).collect();
+    let taps = taps_of(&losses, t);
     let pipeline = Pipeline::new(Vec::new(), recipe.data.preprocessing.clone());
-    let view = |section| PlannedView::check(section, &cast, &pipeline).unwrap();
+    let view = |section| PlannedView::check(section, &everybody, &pipeline).unwrap();
     let params = Params::init(&student, 1, "", &Device::Cpu).unwrap();
     let network = Network::new(student.clone(), params, &Device::Cpu).unwrap();
-    let mut parts = Parts::plain(network, losses, pipeline.preprocessing.clone());
-    parts.views = recipe.views.iter().map(view).collect();
-    for (name, graph) in &cast.students[1..] {
-        parts.students.push(Student::peer(name, graph.clone(), recipe.seed, &Device::Cpu).unwrap());
-    }
-    let mut learner = Learner::new(&recipe.train, recipe.seed, parts).unwrap();
     let weights = generated::weights(&teacher, 2);
     let zoo = ZooTeacher::new(&teacher, &weights, TeacherNorm::Running, &taps, &Context::new(&Device::Cpu)).unwrap();
-    learner.teachers.push(RunningTeacher::plain("t", Box::new(zoo)));
-    learner
+    let teachers = Teachers(Table::from_iter([RunningTeacher::plain("t", Box::new(zoo))]));
+    let mut parts = Parts::plain(network, teachers, losses, pipeline.preprocessing.clone());
+    parts.views.extend(recipe.views.iter().map(view));
+    for peer in &recipe.peers {
+        parts.peers.push(Student::peer(&peer.name, graph(&peer.network.name), recipe.seed, &Device::Cpu).unwrap());
+    }
+    Learner::new(&recipe.train, recipe.seed, parts).unwrap()
 }
 
 fn batch() -> Batch {
@@ -103,32 +102,41 @@ fn batch() -> Batch {
     Batch { pixels, shape: [6, 1, 12, 12], labels: vec![0, 1, 2, 0, 1, 2], ids: (0..6).collect() }
 }
 
-fn loaded() -> Vec<Look> {
-    vec![Look::loaded(&batch(), 3, &Device::Cpu).unwrap()]
+fn loaded(learner: &Learner) -> Loaded {
+    learner.loaded_from(&[batch()]).unwrap()
 }
 
 fn at(epoch: usize) -> Position {
     Position { epoch, step: 0, part: 0, steps_per_epoch: 10 }
 }
 
+/// Gradients by the full names of their parameters.
+fn named(learner: &Learner, gradients: &Slots) -> BTreeMap<String, Tensor> {
+    let all = learner.students.gather().unwrap();
+    gradients.iter().map(|(slot, gradient)| (all.name(slot).to_owned(), gradient.clone())).collect()
+}
+
 /// The loss with every parameter in `group` moved by `by` times its gradient.
 fn moved(recipe: &Recipe, learner: &Learner, gradients: &BTreeMap<String, Tensor>, group: &str, by: f64) -> f64 {
-    let mut all = learner.gather().unwrap();
+    let mut all = learner.students.gather().unwrap();
     for (name, gradient) in gradients.iter().filter(|(name, _)| name.starts_with(group)) {
         let value = (all.get(name).unwrap() + (gradient * by).unwrap()).unwrap();
         all.set(name, value).unwrap();
     }
     let mut other = self::learner(recipe);
-    other.scatter(&all).unwrap();
-    other.differentiate(None, &loaded(), at(1)).unwrap().loss
+    other.students.scatter(&all).unwrap();
+    let batches = loaded(&other);
+    other.differentiate(Turn::Everybody, &batches, at(1)).unwrap().loss
 }
 
 /// The slope of the loss along its gradient in each group of parameters is the squared length of the gradient.
 fn gradients_tell_slopes(recipe: &Recipe, groups: &[&str]) {
     let mut learner = learner(recipe);
-    let start = learner.gather().unwrap();
-    let gradients = learner.differentiate(None, &loaded(), at(1)).unwrap().gradients;
-    learner.scatter(&start).unwrap();
+    let start = learner.students.gather().unwrap();
+    let batches = loaded(&learner);
+    let gradients = learner.differentiate(Turn::Everybody, &batches, at(1)).unwrap().gradients;
+    let gradients = named(&learner, &gradients);
+    learner.students.scatter(&start).unwrap();
     for group in groups {
         let own = gradients.iter().filter(|(name, _)| name.starts_with(group));
         let squared: f64 =
@@ -155,7 +163,8 @@ fn views_and_peers_add_their_gradients() {
     recipe.losses.retain(|loss| !loss.name.contains("mutual"));
     gradients_tell_slopes(&recipe, &["", "peers.peer.", "peers.peer.layer1", "layer1", "fc", "losses.cd."]);
     let mut learner = learner(&recipe);
-    let both = learner.differentiate(None, &loaded(), at(1)).unwrap();
+    let batches = loaded(&learner);
+    let both = learner.differentiate(Turn::Everybody, &batches, at(1)).unwrap();
     let terms = both.terms.len();
     assert_eq!(terms, 5);
 }
@@ -165,7 +174,9 @@ fn who_teaches_is_a_constant_and_who_learns_moves() {
     let mut recipe = recipe_with(CAST);
     recipe.losses.retain(|loss| loss.name == "peer-mutual");
     let mut learner = learner(&recipe);
-    let gradients = learner.differentiate(None, &loaded(), at(1)).unwrap().gradients;
+    let batches = loaded(&learner);
+    let gradients = learner.differentiate(Turn::Everybody, &batches, at(1)).unwrap().gradients;
+    let gradients = named(&learner, &gradients);
     let moves = |prefix: &str| {
         let own = gradients.iter().filter(|(name, _)| name.starts_with(prefix));
         own.map(|(_, g)| g.abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap()).sum::<f32>()
@@ -178,7 +189,7 @@ fn who_teaches_is_a_constant_and_who_learns_moves() {
 #[test]
 fn in_turn_a_peer_learns_from_the_student_that_has_moved() {
     let all = |learner: &Learner| {
-        let weights = learner.gather().unwrap().to_weights().unwrap();
+        let weights = learner.students.gather().unwrap().to_weights().unwrap();
         weights.0.into_iter().map(|(name, array)| (name, array.into_vec::<f32>().unwrap())).collect::<BTreeMap<_, _>>()
     };
     let recipe = recipe_with(CAST);
@@ -187,14 +198,14 @@ fn in_turn_a_peer_learns_from_the_student_that_has_moved() {
     let (mut one, mut other, mut at_once) = (learner(&in_turn), learner(&recipe), learner(&recipe));
     let outcome = one.step(&[batch()], at(1)).unwrap();
     let together = at_once.step(&[batch()], at(1)).unwrap();
-    for student in [0, 1] {
+    for student in [StudentId::EXPORTED, StudentId::at(1)] {
         let mut silenced = Vec::new();
-        for loss in other.losses.iter_mut().filter(|loss| loss.student != student) {
+        for loss in other.objective.losses.rows_mut().filter(|loss| loss.student != student) {
             silenced.push((loss.name.clone(), std::mem::replace(&mut loss.weight, 0.0.into())));
         }
         other.step(&[batch()], at(1)).unwrap();
         for (name, weight) in silenced {
-            other.losses.iter_mut().find(|loss| loss.name == name).unwrap().weight = weight;
+            other.objective.losses.rows_mut().find(|loss| loss.name == name).unwrap().weight = weight;
         }
     }
     assert_eq!(all(&one), all(&other));
@@ -229,21 +240,25 @@ fn every_view_is_made_and_the_same_at_the_same_step() {
         kind = "extracurricular"
     "#;
     let mut learner = learner(&recipe_with(views));
-    let used = (0..5).collect();
-    let looks = learner.look(&loaded(), &used, at(1)).unwrap();
-    let again = learner.look(&loaded(), &used, at(1)).unwrap();
-    let pixels = |look: &Look| look.x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    let clean = pixels(&looks[&0]);
-    for (i, look) in &looks {
-        assert_eq!(pixels(look), pixels(&again[i]), "view {i}");
-        assert_eq!(look.x.dims(), [6, 1, 12, 12]);
-        assert!(*i == 1 || (*i == 0) == (pixels(look) == clean), "view {i}");
+    let used: BTreeSet<ViewId> = (0..5).map(ViewId::at).collect();
+    let mut make = |at: Position| {
+        let loaded = learner.loaded_from(&[batch()]).unwrap();
+        let Learner { views, students, teachers, .. } = &mut learner;
+        views.make(&loaded, &used, students, teachers, at).unwrap()
+    };
+    let (made, again) = (make(at(1)), make(at(1)));
+    let pixels = |batch: &ViewBatch| batch.x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let clean = pixels(&made[&ViewId::CLEAN]);
+    for (id, batch) in &made {
+        assert_eq!(pixels(batch), pixels(&again[id]), "{id:?}");
+        assert_eq!(batch.x.dims(), [6, 1, 12, 12]);
+        assert!(*id == ViewId::at(1) || (*id == ViewId::CLEAN) == (pixels(batch) == clean), "{id:?}");
     }
-    let largest = |look: &Look| pixels(look).iter().zip(&clean).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    let largest = |batch: &ViewBatch| pixels(batch).iter().zip(&clean).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     // Normalised with mean 0 and std 1, and images reach beyond black: moving into the range is no harm.
-    assert!(largest(&looks[&3]) <= 1.0 + 1e-6);
+    assert!(largest(&made[&ViewId::at(3)]) <= 1.0 + 1e-6);
     // A box may be empty, but not at every step.
-    let mut cut = |step| pixels(&learner.look(&loaded(), &used, Position { step, ..at(1) }).unwrap()[&1]);
+    let mut cut = |step| pixels(&make(Position { step, ..at(1) })[&ViewId::at(1)]);
     assert!((0..5).any(|step| cut(step) != clean));
 }
 
@@ -255,16 +270,22 @@ fn a_weight_of_zero_switches_a_loss_off() {
     assert_eq!(outcome.terms.keys().collect::<Vec<_>>(), ["cd", "ce"]);
     assert_eq!(outcome.weights["kd"], 0.0);
 
-    for loss in learner.losses.iter_mut().filter(|loss| !loss.teachers.is_empty()) {
+    for loss in learner.objective.losses.rows_mut().filter(|loss| !loss.teachers.is_empty()) {
         loss.weight = 0.0.into();
     }
-    learner.teachers.clear();
-    let found = learner.differentiate(None, &loaded(), at(1)).unwrap();
+    learner.teachers.0 = Table::default();
+    let batches = loaded(&learner);
+    let found = learner.differentiate(Turn::Everybody, &batches, at(1)).unwrap();
     assert_eq!(found.terms.len(), 1);
-    assert!(found.gradients.keys().all(|name| !name.starts_with("losses.")));
+    assert!(named(&learner, &found.gradients).keys().all(|name| !name.starts_with("losses.")));
 
-    learner.losses[0].weight = 0.0.into();
-    let nothing = learner.differentiate(None, &loaded(), at(1)).unwrap();
+    learner.objective.losses[LossId::at(0)].weight = 0.0.into();
+    let batches = loaded(&learner);
+    let nothing = learner.differentiate(Turn::Everybody, &batches, at(1)).unwrap();
     let is_zero = |g: &Tensor| g.abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap() == 0.0;
-    assert!(nothing.loss == 0.0 && !nothing.gradients.is_empty() && nothing.gradients.values().all(is_zero));
+    assert!(
+        nothing.loss == 0.0
+            && !nothing.gradients.is_empty()
+            && nothing.gradients.iter().all(|(_, gradient)| is_zero(gradient))
+    );
 }

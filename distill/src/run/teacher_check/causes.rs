@@ -7,10 +7,11 @@ use attar_measures::wilson_interval;
 use attar_pixels::{Interpolation, Preprocessing, Resize, ResizeTo, preprocessed_size};
 use candle_core::Tensor;
 
-use super::{Answered, CheckedOn, Sample, at_most, run};
+use super::{Answered, Sample, at_most, run};
+use crate::checkpoint::CheckedOn;
 use crate::error::Result;
 use crate::run::Setup;
-use crate::run::step::learner::{RunningTeacher, Worth};
+use crate::run::step::teachers::{RunningTeacher, Worth};
 use crate::run::train::evaluation;
 use crate::teacher::Question;
 

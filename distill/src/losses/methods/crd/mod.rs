@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::losses::parts::contrast::{info_nce, log_partition, noise_contrast};
 use crate::losses::parts::embedding::Embedding;
-use crate::losses::{Basis, Entry, Idle, Loss, Pairs, Param, Site, Spec, Step, Taps, Teachers, changed};
+use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Pairs, Param, Spec, Step, Taps, Teachers, changed};
 
 pub use bank::{remember, scores};
 
@@ -98,32 +98,32 @@ impl Spec for CrdSpec {
         }
     }
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
-        site.positive("temperature", self.temperature)?;
-        let embedding = Embedding::new(site, &self.pairs, Some(self.dim))?;
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
+        context.positive("temperature", self.temperature)?;
+        let embedding = Embedding::new(context, &self.pairs, Some(self.dim))?;
         if self.in_batch {
             return Ok(Box::new(InBatch { embedding, temperature: self.temperature }));
         }
         if self.negatives == 0 {
-            return Err(site.error("negatives", "0, expected at least 1"));
+            return Err(context.error("negatives", "0, expected at least 1"));
         }
         if !(0.0..=1.0).contains(&self.momentum) {
-            return Err(site.error("momentum", format!("{} is not in [0, 1]", self.momentum)));
+            return Err(context.error("momentum", format!("{} is not in [0, 1]", self.momentum)));
         }
-        let samples = u32::try_from(site.samples).ok().filter(|samples| *samples > 1);
+        let samples = u32::try_from(context.samples).ok().filter(|samples| *samples > 1);
         let samples = samples.ok_or_else(|| {
-            site.error("kind", format!("banks need at least 2 training images, there are {}", site.samples))
+            context.error("kind", format!("banks need at least 2 training images, there are {}", context.samples))
         })?;
-        let mut rng = bank::generator(site.seed, site.name, 0.0);
-        let mut fresh = || bank::fresh(site.samples, self.dim, &mut rng);
+        let mut rng = bank::generator(context.seed, context.name, 0.0);
+        let mut fresh = || bank::fresh(context.samples, self.dim, &mut rng);
         Ok(Box::new(Crd {
             banks: [fresh()?, fresh()?],
             log_partitions: None,
-            labels: vec![None; site.samples],
+            labels: vec![None; context.samples],
             spec: self.clone(),
             embedding,
-            name: site.name.to_owned(),
-            seed: site.seed,
+            name: context.name.to_owned(),
+            seed: context.seed,
             samples,
         }))
     }

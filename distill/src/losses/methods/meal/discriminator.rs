@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::losses::parts::softmax::softplus;
-use crate::losses::{Init, Param, Site, Step};
+use crate::losses::{BuildContext, Init, Param, Step};
 
 /// Settings of the discriminator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -70,11 +70,11 @@ pub fn told_apart(outputs: &Tensor, is_teacher: bool) -> Result<Tensor> {
 }
 
 impl DiscriminatorSpec {
-    pub(super) fn build(&self, site: &Site<'_>, classes: usize) -> Result<Discriminator> {
-        site.at_least_zero("discriminator.weight", self.weight)?;
+    pub(super) fn build(&self, context: &BuildContext<'_>, classes: usize) -> Result<Discriminator> {
+        context.at_least_zero("discriminator.weight", self.weight)?;
         let hidden = self.hidden.clone().unwrap_or_else(|| vec![(classes / 8).max(8), (classes / 64).max(8)]);
         if hidden.contains(&0) {
-            return Err(site.error("discriminator.hidden", "a layer of width 0, expected at least 1"));
+            return Err(context.error("discriminator.hidden", "a layer of width 0, expected at least 1"));
         }
         let widths = std::iter::once(classes).chain(hidden).chain(std::iter::once(2)).collect();
         Ok(Discriminator { game: self.game, weight: self.weight, widths })

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::losses::methods::cross_entropy::cross_entropy;
-use crate::losses::{Basis, Entry, Idle, Loss, Param, Site, Spec, Step, Teachers, changed, log_softmax};
+use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Param, Spec, Step, Teachers, changed, log_softmax};
 
 use discriminator::Discriminator;
 pub use discriminator::{DiscriminatorSpec, Game, Layer, discriminate, play, told_apart};
@@ -60,9 +60,9 @@ impl Spec for MealSpec {
         changed([("discriminator.weight", idle)], "it is 0, and the game is not played")
     }
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
-        let classes = site.same_classes()?;
-        let discriminator = self.discriminator.as_ref().map(|spec| spec.build(site, classes)).transpose()?;
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
+        let classes = context.same_classes()?;
+        let discriminator = self.discriminator.as_ref().map(|spec| spec.build(context, classes)).transpose()?;
         Ok(Box::new(Meal { discriminator }))
     }
 }

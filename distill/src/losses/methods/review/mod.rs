@@ -14,14 +14,14 @@
 mod fusion;
 
 use attar_models::op::{BatchNorm2d, Conv2d, Pool2d};
-use attar_models::{Graph, GraphBuilder, NodeId, Op};
+use attar_models::{Graph, GraphBuilder, NodeId, Op, Outline, ValueKind};
 use candle_core::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::losses::parts::embedding::map_behind;
-use crate::losses::{Basis, Connector, Entry, Init, Loss, Pairs, Param, Site, Spec, Step, Tap, Taps, Teachers};
+use crate::losses::{Basis, BuildContext, Connector, Entry, Init, Loss, Pairs, Param, Spec, Step, Tap, Taps, Teachers};
 
 pub use fusion::{Fusion, hcl, review};
 
@@ -55,21 +55,21 @@ impl Spec for ReviewKdSpec {
         teachers: Teachers::One,
     };
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
         if self.width == 0 {
-            return Err(site.error("width", "0, expected at least 1"));
+            return Err(context.error("width", "0, expected at least 1"));
         }
-        let (student, teacher) = (site.student, site.teacher()?);
+        let (student, teacher) = (context.student, context.teacher()?);
         let mut reviewed = Vec::new();
-        for pair in self.pairs.resolve(site)? {
-            let (map, target) = pair.maps(site)?;
+        for pair in self.pairs.resolve(context)? {
+            let (map, target) = pair.maps(context)?;
             let other = if self.pre_activation { before_activation(teacher, pair.teacher) } else { pair.teacher };
             reviewed.push((pair.name, pair.student, map, other, target));
         }
         if self.pooled {
-            let pair = Pairs::penultimate().only(site)?;
-            let (own, map) = map_behind(site, student, pair.student)?;
-            let channels = teacher.node(pair.teacher).shape.first().copied().unwrap_or_default();
+            let pair = Pairs::penultimate().only(context)?;
+            let (own, map) = map_behind(context, student, pair.student)?;
+            let channels = teacher.value(pair.teacher).shape.first().copied().unwrap_or_default();
             reviewed.push((pair.name, own, map, pair.teacher, [channels, 1, 1]));
         }
         let deepest = reviewed.last().map_or(1, |(_, _, [channels, ..], ..)| *channels);
@@ -91,10 +91,10 @@ impl Spec for ReviewKdSpec {
 }
 
 /// What the last ReLU of a stage reads, if it ends in one.
-fn before_activation(graph: &Graph, id: NodeId) -> NodeId {
-    let node = graph.node(id);
-    match (&node.op, node.inputs.as_slice()) {
-        (Op::Activation(_), [input]) => *input,
+fn before_activation(network: &Outline, id: NodeId) -> NodeId {
+    let value = network.value(id);
+    match (value.kind, value.inputs.as_slice()) {
+        (ValueKind::Activation, [input]) => *input,
         _ => id,
     }
 }

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::losses::Site;
+use crate::losses::BuildContext;
 
 /// `"equal"`, or a tensor in a file. A loss sees what a teacher answers, not its weights, so that what the authors take
 /// from the teacher, its classifier or its features of the training images, is given as a file.
@@ -67,7 +67,7 @@ impl Cost {
     }
 
     /// `[K, K]` of `f64` in the host's memory.
-    pub(super) fn distances(&self, site: &Site<'_>, classes: usize) -> Result<Tensor> {
+    pub(super) fn distances(&self, context: &BuildContext<'_>, classes: usize) -> Result<Tensor> {
         let from = match self {
             Self::Named(Named::Equal) => {
                 return Ok((1.0 - Tensor::eye(classes, DType::F64, &Device::Cpu)?)?);
@@ -75,14 +75,14 @@ impl Cost {
             Self::File(from) => from,
         };
         let shown = from.file.display();
-        let weights = read::any(&from.file).map_err(|error| site.error("cost.file", error.to_string()))?.weights;
+        let weights = read::any(&from.file).map_err(|error| context.error("cost.file", error.to_string()))?.weights;
         let Some(array) = weights.get(&from.tensor) else {
             let near = attar_models::did_you_mean(&from.tensor, weights.0.keys().map(String::as_str));
-            return Err(site.error("cost.tensor", format!("{shown} has no tensor `{}`{near}", from.tensor)));
+            return Err(context.error("cost.tensor", format!("{shown} has no tensor `{}`{near}", from.tensor)));
         };
         if let Some(at) = array.f32()?.iter().position(|value| !value.is_finite()) {
             let problem = format!("element {at} of `{}` in {shown} is not finite", from.tensor);
-            return Err(site.error("cost.tensor", problem));
+            return Err(context.error("cost.tensor", problem));
         }
         let fits = match (from.holds, &array.shape[..]) {
             (Holds::Distances, [a, b]) => *a == classes && *b == classes,
@@ -97,7 +97,7 @@ impl Cost {
                 Holds::Features => format!("features [{classes}, n, D] of at least 2 images a class"),
             };
             let problem = format!("`{}` in {shown} is {:?}, expected {expected}", from.tensor, array.shape);
-            return Err(site.error("cost.tensor", problem));
+            return Err(context.error("cost.tensor", problem));
         }
         let tensor = Tensor::from_slice(array.f32()?, array.shape.as_slice(), &Device::Cpu)?.to_dtype(DType::F64)?;
         distances(&tensor, from.holds)

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::losses::methods::nkd::trusted_label;
 use crate::losses::parts::logits::{Standardise, label_mask, several_classes};
-use crate::losses::{Basis, Entry, Idle, Loss, Site, Spec, Step, Teachers, changed};
+use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Teachers, changed};
 
 pub use cost::{Cost, CostFile, Holds, distances, sharpened};
 
@@ -160,20 +160,20 @@ impl Spec for WkdLSpec {
         [none, changed(read, "transport is 0, and it is read for that only")].concat()
     }
 
-    fn build(&self, site: &Site<'_>) -> Result<Box<dyn Loss>> {
+    fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
         for (name, value) in [("temperature", self.temperature), ("regulariser", self.regulariser)] {
-            site.positive(name, value)?;
+            context.positive(name, value)?;
         }
         for (name, value) in [("sharpen", self.sharpen), ("target", self.target), ("transport", self.transport)] {
-            site.at_least_zero(name, value)?;
+            context.at_least_zero(name, value)?;
         }
         if !(1..=MOST_ITERATIONS).contains(&self.iterations) {
             let problem = format!("{}, expected 1 to {MOST_ITERATIONS}", self.iterations);
-            return Err(site.error("iterations", problem));
+            return Err(context.error("iterations", problem));
         }
-        self.standardise.check(site)?;
-        let classes = several_classes(site)?;
-        let cost = sharpened(&self.cost.distances(site, classes)?, self.sharpen)?;
+        self.standardise.check(context)?;
+        let classes = several_classes(context)?;
+        let cost = sharpened(&self.cost.distances(context, classes)?, self.sharpen)?;
         Ok(Box::new(WkdL { spec: self.clone(), cost }))
     }
 }

@@ -7,7 +7,7 @@ mod wrong;
 use candle_core::{D, DType, Tensor};
 
 use crate::error::Result;
-use crate::losses::{Site, log_softmax};
+use crate::losses::{BuildContext, log_softmax};
 
 pub use standardise::{Deviation, Spread, Standardise, standardise};
 pub use wrong::{Denominator, Repair, Wrong, smooth, swap};
@@ -60,9 +60,11 @@ pub(in crate::losses) fn label_mask(labels: &Tensor, classes: usize) -> Result<T
 }
 
 /// Checks that student and teacher know the same classes, and that there are others beside the right one.
-pub(in crate::losses) fn several_classes(site: &Site<'_>) -> Result<usize> {
-    match site.same_classes()? {
-        0 | 1 => Err(site.error("kind", "this loss compares the other classes, and the networks know a single class")),
+pub(in crate::losses) fn several_classes(context: &BuildContext<'_>) -> Result<usize> {
+    match context.same_classes()? {
+        0 | 1 => {
+            Err(context.error("kind", "this loss compares the other classes, and the networks know a single class"))
+        }
         classes => Ok(classes),
     }
 }

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::losses::Site;
+use crate::losses::BuildContext;
 
 /// Whether the logits of both networks are standardised before a loss reads them: `true`, `false`, or how.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -87,10 +87,10 @@ impl Standardise {
         }
     }
 
-    pub(in crate::losses) fn check(self, site: &Site<'_>) -> Result<()> {
+    pub(in crate::losses) fn check(self, context: &BuildContext<'_>) -> Result<()> {
         match self {
             Self::Switch(_) => Ok(()),
-            Self::By(spread) => site.at_least_zero("standardise.eps", spread.eps),
+            Self::By(spread) => context.at_least_zero("standardise.eps", spread.eps),
         }
     }
 }

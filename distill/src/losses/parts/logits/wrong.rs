@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::label_mask;
 use crate::error::Result;
 use crate::losses::parts::softmax::Shares;
-use crate::losses::{Idle, Site, changed};
+use crate::losses::{BuildContext, Idle, changed};
 
 /// What becomes of a sample whose label is not the teacher's top class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -110,11 +110,11 @@ impl Repair {
         idle
     }
 
-    pub(in crate::losses) fn check(&self, site: &Site<'_>) -> Result<()> {
+    pub(in crate::losses) fn check(&self, context: &BuildContext<'_>) -> Result<()> {
         if self.epsilon > 0.0 && self.epsilon < 1.0 {
             return Ok(());
         }
-        Err(site.error("epsilon", format!("{}, expected a share between 0 and 1", self.epsilon)))
+        Err(context.error("epsilon", format!("{}, expected a share between 0 and 1", self.epsilon)))
     }
 }
 

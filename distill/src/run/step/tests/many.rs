@@ -25,7 +25,7 @@ fn part(of: std::ops::Range<usize>) -> Batch {
 }
 
 fn values(learner: &Learner) -> BTreeMap<String, Vec<f32>> {
-    let weights = learner.gather().unwrap().to_weights().unwrap();
+    let weights = learner.students.gather().unwrap().to_weights().unwrap();
     weights.0.into_iter().map(|(name, array)| (name, array.into_vec::<f32>().unwrap())).collect()
 }
 

@@ -4,25 +4,16 @@ use attar_measures::random::Stream;
 use attar_pixels::Preprocessing;
 use candle_core::{Device, Tensor};
 
-use super::Look;
 use crate::error::Result;
 use crate::losses::log_softmax;
-use crate::plan::Source;
+use crate::plan::{Attack, Source};
 use crate::recipe::Climb;
-use crate::run::step::learner::Learner;
+use crate::run::feed::batch::ViewBatch;
+use crate::run::step::students::Students;
+use crate::run::step::teachers::Teachers;
 
 /// Answers with d loss / d pixels at some pixels, given how d loss / d logits follows from logits.
 type Gradient<'a> = dyn FnMut(&Tensor, &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> + 'a;
-
-/// How images are attacked; pixel values are shares of their range.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(in crate::run) struct Attack {
-    pub(in crate::run) epsilon: f64,
-    pub(in crate::run) step: f64,
-    pub(in crate::run) steps: usize,
-    pub(in crate::run) random_start: bool,
-    pub(in crate::run) climb: Climb,
-}
 
 /// What normalisation makes of the range of pixels, one value a channel, each `[1, C, 1, 1]`.
 #[derive(Debug, Clone)]
@@ -55,6 +46,29 @@ impl Bounds {
 }
 
 impl Attack {
+    /// The plain batch, moved so that the network `against` errs on it.
+    pub(super) fn on(
+        &self,
+        against: Source,
+        clean: &ViewBatch,
+        bounds: &Bounds,
+        students: &Students,
+        teachers: &mut Teachers,
+        rng: &mut Stream,
+    ) -> Result<Tensor> {
+        let (x, targets) = (&clean.x, &clean.targets);
+        match against {
+            Source::Teacher(id) => {
+                let teacher = &mut teachers.0[id];
+                self.run(x, targets, bounds, rng, &mut |x, slope| teacher.input_gradient(x, slope))
+            }
+            Source::Student(id) => {
+                let network = students.networks[id].network.freeze()?;
+                self.run(x, targets, bounds, rng, &mut |x, slope| network.input_gradient(x, slope))
+            }
+        }
+    }
+
     /// Pixels within `epsilon` of `x` that raise the loss.
     pub(in crate::run) fn run(
         &self,
@@ -101,28 +115,4 @@ impl Attack {
 
 fn softmax(logits: &Tensor) -> Result<Tensor> {
     Ok(log_softmax(logits)?.exp()?)
-}
-
-impl Learner {
-    /// The plain batch, moved so that the network `asks` errs on it.
-    pub(super) fn attacked(
-        &mut self,
-        attack: &Attack,
-        asks: Option<Source>,
-        clean: &Look,
-        rng: &mut Stream,
-    ) -> Result<Tensor> {
-        let bounds = Bounds::of(&self.preprocessing, &self.device)?;
-        match asks {
-            Some(Source::Teacher(i)) => {
-                let teacher = &mut self.teachers[i];
-                attack.run(&clean.x, &clean.targets, &bounds, rng, &mut |x, slope| teacher.input_gradient(x, slope))
-            }
-            other => {
-                let i = if let Some(Source::Student(i)) = other { i } else { 0 };
-                let network = self.students[i].network.freeze()?;
-                attack.run(&clean.x, &clean.targets, &bounds, rng, &mut |x, slope| network.input_gradient(x, slope))
-            }
-        }
-    }
 }

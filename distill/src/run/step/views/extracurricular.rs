@@ -7,51 +7,54 @@ use std::collections::BTreeMap;
 use attar_measures::random::Stream;
 use candle_core::{D, Tensor};
 
-use super::{Bounds, Look};
+use super::{Bounds, Views};
 use crate::error::Result;
 use crate::losses::log_softmax;
-use crate::plan::Source;
-use crate::run::step::learner::Learner;
+use crate::plan::{Table, TeacherId};
+use crate::run::feed::batch::ViewBatch;
+use crate::run::step::teachers::RunningTeacher;
 use crate::teacher::Question;
 
-impl Learner {
+impl Views {
     /// As many samples as the batch has, the most uncertain of `candidates` times as many. `x_a + l (x_b - x_a)` with `l`
     /// uniform in `range` for each sample, cut to what pixels can be; targets are mixed by `l` cut to 0 to 1.
     pub(super) fn extracurricular(
-        &mut self,
-        clean: &Look,
-        teacher: Option<Source>,
-        range: [f64; 2],
-        candidates: usize,
+        &self,
+        clean: &ViewBatch,
+        teachers: &mut Table<TeacherId, RunningTeacher>,
+        chooser: TeacherId,
+        (range, candidates): ([f64; 2], usize),
         rng: &mut Stream,
-    ) -> Result<Look> {
+    ) -> Result<ViewBatch> {
         let mut bounds = BTreeMap::from([(None, Bounds::of(&self.preprocessing, &self.device)?)]);
-        for i in clean.own.keys() {
-            let own = self.teachers[*i].sight.own().map_or(&self.preprocessing, |own| &own.preprocessing);
-            bounds.insert(Some(*i), Bounds::of(own, &self.device)?);
+        for id in clean.own.keys() {
+            let own = teachers[*id].input.own().map_or(&self.preprocessing, |own| &own.preprocessing);
+            bounds.insert(Some(*id), Bounds::of(own, &self.device)?);
         }
         let drawn = (0..candidates).map(|_| candidate(clean, range, &bounds, rng)).collect::<Result<Vec<_>>>()?;
-        let cat = |part: &dyn Fn(&Look) -> Tensor| Tensor::cat(&drawn.iter().map(part).collect::<Vec<_>>(), 0);
-        let all = Look {
-            x: cat(&|look| look.x.clone())?,
-            own: clean.own.keys().map(|i| Ok((*i, cat(&|look| look.own[i].clone())?))).collect::<Result<_>>()?,
-            labels: cat(&|look| look.labels.clone())?,
-            targets: cat(&|look| look.targets.clone())?,
-            ids: drawn.iter().flat_map(|look| look.ids.clone()).collect(),
+        let cat = |part: &dyn Fn(&ViewBatch) -> Tensor| Tensor::cat(&drawn.iter().map(part).collect::<Vec<_>>(), 0);
+        let all = ViewBatch {
+            x: cat(&|batch| batch.x.clone())?,
+            own: clean.own.keys().map(|id| Ok((*id, cat(&|batch| batch.own[id].clone())?))).collect::<Result<_>>()?,
+            labels: cat(&|batch| batch.labels.clone())?,
+            targets: cat(&|batch| batch.targets.clone())?,
+            ids: drawn.iter().flat_map(|batch| batch.ids.clone()).collect(),
         };
-        let (Some(Source::Teacher(i)), 2..) = (teacher, candidates) else { return Ok(all) };
-        let question = Question { pixels: self.seen(i, &all)?, samples: None };
-        let uncertainty = entropy(&self.teachers[i].outputs(&question, &[])?.logits)?;
+        if candidates < 2 {
+            return Ok(all);
+        }
+        let question = Question { pixels: all.seen_by(chooser), samples: None };
+        let uncertainty = entropy(&teachers[chooser].outputs(&question, &[])?.logits)?;
         all.permuted(&most(&uncertainty, clean.len()))
     }
 }
 
 fn candidate(
-    clean: &Look,
+    clean: &ViewBatch,
     range: [f64; 2],
-    bounds: &BTreeMap<Option<usize>, Bounds>,
+    bounds: &BTreeMap<Option<TeacherId>, Bounds>,
     rng: &mut Stream,
-) -> Result<Look> {
+) -> Result<ViewBatch> {
     let other = clean.permuted(&rng.permutation(clean.len()))?;
     let steps: Vec<f32> = (0..clean.len()).map(|_| (range[0] + (range[1] - range[0]) * rng.unit()) as f32).collect();
     let steps = Tensor::from_vec(steps, (clean.len(), 1), clean.x.device())?;

@@ -3,83 +3,110 @@
 
 use std::collections::BTreeMap;
 
-use attar_data::Pipeline;
-use candle_core::Tensor;
+use attar_data::{Augment, Pipeline};
 
-use super::{Look, view_seed};
+use super::Views;
+use super::random::view_seed;
 use crate::error::Result;
-use crate::plan::{PlannedLoss, Source};
-use crate::recipe::ViewKind;
-use crate::run::step::learner::Learner;
-use crate::run::step::passes::lost;
+use crate::plan::{LossId, PlannedKind, PlannedLoss, PlannedView, Source, Table, TeacherId, TeacherInput, ViewId};
+use crate::run::feed::batch::ViewBatch;
+use crate::run::step::teachers::Teachers;
 
 /// One batch of a step: of which view, and for whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::run) struct Load {
-    view: usize,
-    /// The teacher whose own it is; the student's and everybody else's if `None`.
-    teacher: Option<usize>,
+#[derive(Debug)]
+pub(super) struct Load {
+    view: ViewId,
+    /// The teacher whose own it is, and how it sees images; the student's and everybody else's if `None`.
+    teacher: Option<(TeacherId, TeacherInput)>,
+    /// In place of the plain augmentation.
+    augment: Option<Vec<Augment>>,
+    /// Of its draws.
+    seed: u64,
 }
 
-impl Learner {
-    /// The batches of a step in their order: view by view, in each the student's first.
-    pub(in crate::run) fn loads(&self) -> Vec<Load> {
-        let augmented = |i: &usize| matches!(self.views[*i].kind, ViewKind::Augmented { .. });
-        let views = std::iter::once(0).chain((0..self.views.len()).filter(augmented).map(|i| i + 1));
-        let teachers = |view: usize| (0..self.teachers.len()).filter(move |teacher| self.has_own(*teacher, view));
-        let load = |view: usize| {
-            std::iter::once(None).chain(teachers(view).map(Some)).map(move |teacher| Load { view, teacher })
+/// The batches of a step in their order: view by view, in each the student's first.
+pub(super) fn find(
+    views: &Table<ViewId, PlannedView>,
+    teachers: &Teachers,
+    losses: &Table<LossId, PlannedLoss>,
+    seed: u64,
+) -> Vec<Load> {
+    let mut loads = Vec::new();
+    for (view, planned) in views.iter() {
+        let (augment, seed) = match &planned.kind {
+            PlannedKind::Clean => (None, seed),
+            PlannedKind::Augmented { augment, same_draws } => {
+                (Some(augment), if *same_draws { seed } else { view_seed(seed, &planned.name) })
+            }
+            // Made of the plain one.
+            PlannedKind::Mixup { .. }
+            | PlannedKind::Cutmix { .. }
+            | PlannedKind::Adversarial { .. }
+            | PlannedKind::Extracurricular { .. } => continue,
         };
-        views.flat_map(load).collect()
+        let mut add = |teacher| loads.push(Load { view, teacher, augment: augment.cloned(), seed });
+        add(None);
+        for (id, teacher) in teachers.0.iter() {
+            let asks = |loss: &&PlannedLoss| loss.teachers.contains(&Source::Teacher(id));
+            // Views that are made of the plain one need it whoever reads them.
+            let read = view == ViewId::CLEAN || losses.rows().filter(asks).any(|loss| loss.views.contains(&view));
+            if teacher.input.own().is_some() && read {
+                add(Some((id, teacher.input.clone())));
+            }
+        }
+    }
+    loads
+}
+
+/// The batches of a step as they were loaded, each with what teachers see of it.
+#[derive(Debug)]
+pub(in crate::run) struct Loaded(BTreeMap<ViewId, ViewBatch>);
+
+impl Loaded {
+    /// A view that is loaded: the plain one, or one that augments another way.
+    pub(super) fn of(&self, view: ViewId) -> &ViewBatch {
+        &self.0[&view] // [`Views::group`] has put all of them here
     }
 
-    /// Whether a teacher needs a batch of its own of a view: other views are made of the plain one.
-    fn has_own(&self, teacher: usize, view: usize) -> bool {
-        let asks = |loss: &&PlannedLoss| loss.teachers.contains(&Source::Teacher(teacher));
-        let read = view == 0 || self.losses.iter().filter(asks).any(|loss| loss.views.contains(&view));
-        self.teachers[teacher].sight.own().is_some() && read
+    /// Samples in the batch.
+    pub(in crate::run) fn len(&self) -> usize {
+        self.of(ViewId::CLEAN).len()
     }
+}
 
+impl Views {
     /// How the batches of a step are made where the plain one is made by `plain`, each with the seed of its draws.
     pub(in crate::run) fn pipelines(&self, plain: &Pipeline) -> Vec<(Pipeline, u64)> {
-        let pipeline = |load: Load| {
-            let view = load.view.checked_sub(1).map(|i| &self.views[i]);
-            let (pipeline, seed) = match view.map(|view| (&view.kind, &view.name)) {
-                Some((ViewKind::Augmented { augment, same_draws }, name)) => {
-                    let seed = if *same_draws { self.seed } else { view_seed(self.seed, name) };
-                    (Pipeline { augment: augment.clone(), ..plain.clone() }, seed)
-                }
-                _ => (plain.clone(), self.seed),
-            };
-            match load.teacher {
-                None => (pipeline, seed),
-                Some(i) => (self.teachers[i].sight.pipeline(&pipeline), seed),
+        let pipeline = |load: &Load| {
+            let own = |augment: &Vec<Augment>| Pipeline { augment: augment.clone(), ..plain.clone() };
+            let pipeline = load.augment.as_ref().map_or_else(|| plain.clone(), own);
+            match &load.teacher {
+                None => (pipeline, load.seed),
+                Some((_, input)) => (input.pipeline(&pipeline), load.seed),
             }
         };
-        self.loads().into_iter().map(pipeline).collect()
+        self.loads.iter().map(pipeline).collect()
     }
 
-    /// The views that were loaded, by their position, each with what teachers see of it.
-    pub(super) fn loaded(&self, loaded: &[Look]) -> Result<BTreeMap<usize, Look>> {
-        let mut loaded = loaded.iter().cloned();
-        let mut looks = BTreeMap::new();
-        for Load { view, teacher } in self.loads() {
-            let look = loaded.next().ok_or_else(|| lost("a batch"))?;
+    /// The batches that [`Views::pipelines`] made, as views.
+    ///
+    /// # Errors
+    /// More or fewer batches than pipelines.
+    pub(in crate::run) fn group(&self, batches: Vec<ViewBatch>) -> Result<Loaded> {
+        if batches.len() != self.loads.len() {
+            let problem = format!("a step takes {} batches, it was given {}", self.loads.len(), batches.len());
+            return Err(candle_core::Error::Msg(problem).into());
+        }
+        let mut grouped: BTreeMap<ViewId, ViewBatch> = BTreeMap::new();
+        for (Load { view, teacher, .. }, batch) in self.loads.iter().zip(batches) {
             match teacher {
-                None => drop(looks.insert(view, look)),
-                Some(teacher) => {
-                    looks.get_mut(&view).ok_or_else(|| lost("a view"))?.own.insert(teacher, look.x);
+                None => drop(grouped.insert(*view, batch)),
+                // The student's came before.
+                Some((id, _)) => {
+                    grouped.entry(*view).and_modify(|of_student| drop(of_student.own.insert(*id, batch.x)));
                 }
             }
         }
-        Ok(looks)
-    }
-
-    /// What a teacher sees of a view.
-    pub(in crate::run) fn seen<'a>(&self, teacher: usize, look: &'a Look) -> Result<&'a Tensor> {
-        match self.teachers[teacher].sight.own() {
-            None => Ok(&look.x),
-            Some(_) => look.own.get(&teacher).ok_or_else(|| lost("a teacher's own batch")),
-        }
+        Ok(Loaded(grouped))
     }
 }

@@ -5,11 +5,11 @@ use std::ops::Range;
 use attar_measures::random::Stream;
 use candle_core::Tensor;
 
-use super::Look;
 use crate::error::Result;
+use crate::run::feed::batch::ViewBatch;
 
 /// `l x + (1 - l) x_p`, targets alike, with one `l` and one permutation for the batch; left plain with probability `1 - p`.
-pub(super) fn mixup(clean: &Look, alpha: f64, p: f64, rng: &mut Stream) -> Result<Look> {
+pub(super) fn mixup(clean: &ViewBatch, alpha: f64, p: f64, rng: &mut Stream) -> Result<ViewBatch> {
     let share = rng.beta(alpha);
     let order = rng.permutation(clean.len());
     if rng.unit() >= p {
@@ -23,7 +23,7 @@ pub(super) fn mixup(clean: &Look, alpha: f64, p: f64, rng: &mut Stream) -> Resul
 /// One box for the batch, of the height and width that `1 - l` of the area asks for, around a uniformly drawn centre and cut
 /// at the edges; targets by the area that is really covered. Who sees the images in another size has the box scaled, its edges
 /// to the nearest pixel.
-pub(super) fn cutmix(clean: &Look, alpha: f64, p: f64, rng: &mut Stream) -> Result<Look> {
+pub(super) fn cutmix(clean: &ViewBatch, alpha: f64, p: f64, rng: &mut Stream) -> Result<ViewBatch> {
     let share = rng.beta(alpha);
     let order = rng.permutation(clean.len());
     let (_, _, height, width) = clean.x.dims4()?;
@@ -70,13 +70,14 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
+    use crate::plan::{Table, TeacherId};
 
-    fn look() -> Look {
+    fn batch() -> ViewBatch {
         let device = Device::Cpu;
         let x: Vec<f32> = (0..4u8).flat_map(|i| [f32::from(i); 36]).collect();
         let mut targets = vec![0f32; 16];
         (0..4).for_each(|i| targets[i * 5] = 1.0);
-        Look {
+        ViewBatch {
             own: BTreeMap::new(),
             x: Tensor::from_vec(x, (4, 1, 6, 6), &device).unwrap(),
             labels: Tensor::new(&[0u32, 1, 2, 3], &device).unwrap(),
@@ -92,14 +93,14 @@ mod tests {
         let mut mixed = 0;
         for seed in 0..40 {
             for how in [mixup, cutmix] {
-                let view = how(&look(), 1.0, 1.0, &mut Stream::of_number(seed)).unwrap();
+                let view = how(&batch(), 1.0, 1.0, &mut Stream::of_number(seed)).unwrap();
                 let shown = view.x.flatten_from(1).unwrap().mean(1).unwrap().to_vec1::<f32>().unwrap();
                 let told = view.targets.broadcast_mul(&classes).unwrap().sum(1).unwrap().to_vec1::<f32>().unwrap();
                 let sums = view.targets.sum(1).unwrap().to_vec1::<f32>().unwrap();
                 for ((shown, told), sum) in shown.iter().zip(&told).zip(&sums) {
                     assert!((shown - told).abs() < 1e-5 && (sum - 1.0).abs() < 1e-6, "{shown} {told} {sum}");
                 }
-                mixed += usize::from(differ(&view.x, &look().x));
+                mixed += usize::from(differ(&view.x, &batch().x));
                 assert_eq!(view.ids, [10, 11, 12, 13]);
             }
         }
@@ -113,11 +114,12 @@ mod tests {
 
     #[test]
     fn a_teacher_of_larger_images_sees_the_same_mixture() {
+        let teacher: TeacherId = Table::default().push(());
         for seed in 0..10 {
             for how in [mixup, cutmix] {
-                let clean = Look { own: BTreeMap::from([(1, doubled(&look().x))]), ..look() };
+                let clean = ViewBatch { own: BTreeMap::from([(teacher, doubled(&batch().x))]), ..batch() };
                 let view = how(&clean, 1.0, 1.0, &mut Stream::of_number(seed)).unwrap();
-                assert!(!differ(&view.own[&1], &doubled(&view.x)));
+                assert!(!differ(&view.own[&teacher], &doubled(&view.x)));
             }
         }
     }
@@ -125,8 +127,8 @@ mod tests {
     #[test]
     fn without_luck_nothing_is_mixed() {
         for how in [mixup, cutmix] {
-            let view = how(&look(), 1.0, 0.0, &mut Stream::of_number(3)).unwrap();
-            assert!(!differ(&view.x, &look().x));
+            let view = how(&batch(), 1.0, 0.0, &mut Stream::of_number(3)).unwrap();
+            assert!(!differ(&view.x, &batch().x));
         }
     }
 

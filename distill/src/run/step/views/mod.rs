@@ -8,134 +8,81 @@ mod random;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use attar_data::Batch;
-use candle_core::{D, Device, Tensor};
+use attar_pixels::Preprocessing;
+use candle_core::Device;
 
-use crate::batch::input;
 use crate::error::Result;
-use crate::recipe::ViewKind;
+use crate::plan::{LossId, PlannedKind, PlannedLoss, PlannedView, Table, ViewId};
+use crate::run::feed::batch::ViewBatch;
 use crate::run::step::Position;
-use crate::run::step::learner::Learner;
-use crate::run::step::passes::lost;
+use crate::run::step::students::Students;
+use crate::run::step::teachers::Teachers;
 
-pub(in crate::run) use adversarial::{Attack, Bounds};
-pub(in crate::run) use random::{generator, view_seed};
+use loads::Load;
 
-/// A batch as the networks see it in one view.
-#[derive(Debug, Clone)]
-pub(in crate::run) struct Look {
-    /// Pixels, `[N, C, H, W]`.
-    pub(in crate::run) x: Tensor,
-    /// What the teachers see instead that have batches of their own, by their position: `[N, C, H, W]` each.
-    pub(in crate::run) own: BTreeMap<usize, Tensor>,
-    /// Class of each sample, or of the larger part of it, `[N]` of `u32`.
-    pub(in crate::run) labels: Tensor,
-    /// Probability of each class, `[N, K]`.
-    pub(in crate::run) targets: Tensor,
-    /// Index of each sample in the training set.
-    pub(in crate::run) ids: Vec<u32>,
+pub(in crate::run) use adversarial::Bounds;
+pub(in crate::run) use loads::Loaded;
+pub(in crate::run) use random::generator;
+
+/// The views of a run, and what is needed to make them.
+pub(in crate::run) struct Views {
+    table: Table<ViewId, PlannedView>,
+    /// The batches that the loaders make for a step, in their order.
+    loads: Vec<Load>,
+    /// What made pixels into input.
+    preprocessing: Preprocessing,
+    seed: u64,
+    device: Device,
 }
 
-impl Look {
-    /// A batch as the loaders made it.
-    pub(in crate::run) fn loaded(batch: &Batch, classes: usize, device: &Device) -> Result<Self> {
-        Self::plain(input(batch, device)?, &batch.labels, &batch.ids, classes)
+impl Views {
+    /// Views that these losses read and these teachers look at.
+    pub(in crate::run) fn new(
+        table: Table<ViewId, PlannedView>,
+        teachers: &Teachers,
+        losses: &Table<LossId, PlannedLoss>,
+        preprocessing: Preprocessing,
+        (seed, device): (u64, &Device),
+    ) -> Self {
+        let loads = loads::find(&table, teachers, losses, seed);
+        Self { table, loads, preprocessing, seed, device: device.clone() }
     }
 
-    /// Samples of one class each.
-    pub(in crate::run) fn plain(x: Tensor, labels: &[u32], ids: &[u32], classes: usize) -> Result<Self> {
-        let (n, device) = (labels.len(), x.device().clone());
-        let mut targets = vec![0f32; n * classes];
-        for (row, label) in targets.chunks_exact_mut(classes.max(1)).zip(labels) {
-            if let Some(target) = row.get_mut(*label as usize) {
-                *target = 1.0;
-            }
-        }
-        Ok(Self {
-            own: BTreeMap::new(),
-            labels: Tensor::from_slice(labels, n, &device)?,
-            targets: Tensor::from_vec(targets, (n, classes), &device)?,
-            ids: ids.to_vec(),
-            x,
-        })
+    /// Names of the views.
+    pub(in crate::run) fn names(&self) -> Table<ViewId, String> {
+        self.table.rows().map(|view| view.name.clone()).collect()
     }
 
-    /// Samples in the batch.
-    fn len(&self) -> usize {
-        self.ids.len()
-    }
-
-    /// This batch and `other` made one by `combine`, for the student (`None`) and for every teacher that has pixels of its own,
-    /// with other targets; the labels follow these.
-    fn combined(
+    /// The views that are wanted, made of those that were loaded.
+    pub(in crate::run) fn make(
         &self,
-        other: &Self,
-        targets: Tensor,
-        combine: impl Fn(Option<usize>, &Tensor, &Tensor) -> Result<Tensor>,
-    ) -> Result<Self> {
-        let pairs = self.own.iter().filter_map(|(teacher, x)| Some((*teacher, x, other.own.get(teacher)?)));
-        let own = pairs.map(|(teacher, x, other)| Ok((teacher, combine(Some(teacher), &x.contiguous()?, other)?)));
-        Ok(Self {
-            x: combine(None, &self.x.contiguous()?, &other.x)?,
-            own: own.collect::<Result<_>>()?,
-            labels: targets.argmax(D::Minus1)?,
-            targets,
-            ids: self.ids.clone(),
-        })
-    }
-
-    /// The samples in another order.
-    fn permuted(&self, order: &[u32]) -> Result<Self> {
-        let index = Tensor::from_slice(order, order.len(), self.x.device())?;
-        let take = |tensor: &Tensor| -> Result<Tensor> { Ok(tensor.contiguous()?.index_select(&index, 0)?) };
-        Ok(Self {
-            x: take(&self.x)?,
-            own: self.own.iter().map(|(teacher, x)| Ok((*teacher, take(x)?))).collect::<Result<_>>()?,
-            labels: take(&self.labels)?,
-            targets: take(&self.targets)?,
-            ids: order.iter().filter_map(|i| self.ids.get(*i as usize).copied()).collect(),
-        })
-    }
-}
-
-impl Learner {
-    /// The views in `used`, by their position; the plain one is position 0. `loaded` are those of [`Learner::loads`].
-    pub(in crate::run) fn look(
-        &mut self,
-        loaded: &[Look],
-        used: &BTreeSet<usize>,
+        loaded: &Loaded,
+        wanted: &BTreeSet<ViewId>,
+        students: &Students,
+        teachers: &mut Teachers,
         at: Position,
-    ) -> Result<BTreeMap<usize, Look>> {
-        let mut looks = self.loaded(loaded)?;
-        let clean = looks.get(&0).cloned().ok_or_else(|| lost("the plain view"))?;
-        for (i, view) in self.views.clone().iter().enumerate() {
+    ) -> Result<BTreeMap<ViewId, ViewBatch>> {
+        let clean = loaded.of(ViewId::CLEAN);
+        let mut made = BTreeMap::new();
+        for id in wanted {
+            let view = &self.table[*id];
             let mut rng = generator(self.seed, at, &view.name);
-            if !used.contains(&(i + 1)) {
-                continue;
-            }
-            let look = match &view.kind {
-                ViewKind::Augmented { .. } => continue, // loaded
-                ViewKind::Mixup { alpha, p } => mix::mixup(&clean, *alpha, *p, &mut rng)?,
-                ViewKind::Cutmix { alpha, p } => mix::cutmix(&clean, *alpha, *p, &mut rng)?,
-                ViewKind::Adversarial { epsilon, step, steps, random_start, climb, .. } => {
-                    let attack = Attack {
-                        epsilon: *epsilon,
-                        step: *step,
-                        steps: *steps,
-                        random_start: *random_start,
-                        climb: *climb,
-                    };
-                    let x = self.attacked(&attack, view.asks, &clean, &mut rng)?;
+            let batch = match &view.kind {
+                PlannedKind::Clean | PlannedKind::Augmented { .. } => loaded.of(*id).clone(),
+                PlannedKind::Mixup { alpha, p } => mix::mixup(clean, *alpha, *p, &mut rng)?,
+                PlannedKind::Cutmix { alpha, p } => mix::cutmix(clean, *alpha, *p, &mut rng)?,
+                PlannedKind::Adversarial { attack, against } => {
+                    let bounds = Bounds::of(&self.preprocessing, &self.device)?;
+                    let x = attack.on(*against, clean, &bounds, students, teachers, &mut rng)?;
                     // Nobody who has pixels of their own reads it: the plan sees to that.
-                    Look { x, own: BTreeMap::new(), ..clean.clone() }
+                    ViewBatch { x, own: BTreeMap::new(), ..clean.clone() }
                 }
-                ViewKind::Extracurricular { from, to, candidates, .. } => {
-                    self.extracurricular(&clean, view.asks, [*from, *to], *candidates, &mut rng)?
+                PlannedKind::Extracurricular { chooser, range, candidates } => {
+                    self.extracurricular(clean, &mut teachers.0, *chooser, (*range, *candidates), &mut rng)?
                 }
             };
-            looks.insert(i + 1, look);
+            made.insert(*id, batch);
         }
-        looks.retain(|view, _| used.contains(view));
-        Ok(looks)
+        Ok(made)
     }
 }

@@ -8,7 +8,7 @@ use super::data::PlannedData;
 
 /// From the student's images to a teacher's.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Sight {
+pub(crate) enum TeacherInput {
     /// The student's batch as it is.
     Same,
     /// The student's batch, normalised as the teacher's card says.
@@ -33,7 +33,7 @@ pub(super) fn made_by(own: &Preprocessing, data: &PlannedData) -> crate::Result<
     Ok([own.channels, height, width])
 }
 
-impl Sight {
+impl TeacherInput {
     /// How a teacher that takes `input` (`[C, H, W]`) by its own preprocessing sees the images of `data`; the problem in words
     /// where it cannot.
     pub(super) fn find(data: &PlannedData, own: &Preprocessing, input: &[usize]) -> std::result::Result<Self, String> {
@@ -73,7 +73,7 @@ impl Sight {
         }
     }
 
-    /// A batch of [`Sight::pipeline`], `[N, C, H, W]`, as the teacher takes it.
+    /// A batch of [`TeacherInput::pipeline`], `[N, C, H, W]`, as the teacher takes it.
     pub(crate) fn apply(&self, batch: &Tensor) -> crate::Result<Tensor> {
         match self {
             Self::Renormalised(how) => how.apply(batch),

@@ -1,21 +1,22 @@
-//! What a loss is built from: where it stands in the recipe and the networks that it reads; and errors about both.
+//! What a loss is built from: where it stands in the recipe and the outlines of the networks that it reads; and errors
+//! about both.
 
-use attar_models::Graph;
+use attar_models::Outline;
 
 use super::catalog::{Entry, Teachers};
 use crate::error::{Error, Result};
 
 /// Where a loss stands in the recipe, and what it reads.
 #[derive(Debug, Clone, Copy)]
-pub struct Site<'a> {
+pub struct BuildContext<'a> {
     /// Name of the loss in the recipe.
     pub name: &'a str,
     /// The network that learns.
-    pub student: &'a Graph,
-    /// The networks that it learns from, in the order in which the recipe names them for this loss.
-    pub teachers: &'a [Graph],
+    pub student: &'a Outline,
+    /// The networks that it learns from, which may be no graphs, in the order in which the recipe names them for this loss.
+    pub teachers: &'a [Outline],
     /// What the logits of each of them are of: so many classes, the student's where the numbers agree; or why they are of
-    /// other classes, in words. Empty where the graphs say it all.
+    /// other classes, in words. Empty where the outlines say it all.
     pub logits: &'a [std::result::Result<usize, String>],
     /// Images in the training set; sample ids are below it.
     pub samples: usize,
@@ -23,14 +24,14 @@ pub struct Site<'a> {
     pub seed: u64,
 }
 
-impl<'a> Site<'a> {
+impl<'a> BuildContext<'a> {
     /// An error about one setting.
     pub(super) fn error(&self, setting: &str, problem: impl Into<String>) -> Error {
         Error::Recipe { key: format!("losses.{}.loss.{setting}", self.name), problem: problem.into() }
     }
 
     /// The one teacher of a loss that reads one.
-    pub(super) fn teacher(&self) -> Result<&'a Graph> {
+    pub(super) fn teacher(&self) -> Result<&'a Outline> {
         self.check_teachers(Teachers::One)?;
         self.teachers.first().ok_or_else(|| self.error("kind", "the recipe has no teacher"))
     }
@@ -63,7 +64,8 @@ impl<'a> Site<'a> {
             return Ok(own);
         }
         if let Some(teacher) = self.teachers.iter().find(|teacher| teacher.output_shape() != student.output_shape()) {
-            let classes = |graph: &Graph| format!("`{}` answers with {:?} logits", graph.name(), graph.output_shape());
+            let classes =
+                |network: &Outline| format!("`{}` answers with {:?} logits", network.name(), network.output_shape());
             let problem = format!(
                 "student and teacher know different numbers of classes: {}, {}\n  hint: use a teacher trained on the same classes",
                 classes(student),
