@@ -48,6 +48,11 @@ pub enum Source {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         allow_empty: Vec<String>,
     },
+    /// A data set of a program that trains with it; no recipe can open it.
+    Given {
+        /// What the program calls it.
+        what: String,
+    },
 }
 
 impl Source {
@@ -79,6 +84,7 @@ impl Source {
             Self::Cifar10 { root } => cifar::open_10(root),
             Self::Cifar100 { root } => cifar::open_100(root),
             Self::ImageFolder { .. } => self.tree().open(validation),
+            Self::Given { what } => Err(given(what)),
         }
     }
 
@@ -105,6 +111,7 @@ impl Source {
                 }
                 images
             }
+            Self::Given { what } => return Err(given(what)),
             Self::Cifar10 { .. } | Self::Cifar100 { .. } => {
                 let learned = self.is_train(split)?;
                 let splits = self.open()?;
@@ -164,6 +171,7 @@ impl Source {
             | Self::Cifar10 { root }
             | Self::Cifar100 { root }
             | Self::ImageFolder { root, .. } => root,
+            Self::Given { what } => Path::new(what),
         }
     }
 
@@ -175,9 +183,16 @@ impl Source {
             | Self::Cifar10 { root }
             | Self::Cifar100 { root }
             | Self::ImageFolder { root, .. } => *root = base.join(&*root),
+            Self::Given { .. } => {}
         }
         self
     }
+}
+
+/// A data set that only its program has.
+fn given(what: &str) -> Error {
+    let problem = format!("`{what}` is a data set of the program that made this run\n  hint: only that program has it");
+    Error::setting("source", problem)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod plan;
 pub mod recipe;
 pub mod run;
 pub mod teacher;
+mod trainer;
 
 pub use attar_exec::{
     DeviceChoice, Gradients, Network, Outputs, Params, Precision, Tape, check, check_level, device, keep_freed_memory,
@@ -22,3 +23,4 @@ pub use attar_exec::{
 pub use error::{Error, Result};
 pub use plan::{Plan, PlanOptions};
 pub use recipe::Recipe;
+pub use trainer::Trainer;

@@ -170,6 +170,21 @@ pub struct NetworkSection {
     pub dropout: Option<f64>,
 }
 
+impl From<&str> for NetworkSection {
+    /// A network of the zoo by its name, the rest as the data and the family have it.
+    fn from(name: &str) -> Self {
+        let name = name.to_owned();
+        Self { name, classes: None, input: None, stem: None, shortcut: None, width: None, dropout: None }
+    }
+}
+
+impl From<NetworkSpec> for NetworkSection {
+    fn from(spec: NetworkSpec) -> Self {
+        let NetworkSpec { name, classes, input, stem, shortcut, width, dropout } = spec;
+        Self { name, classes: Some(classes), input: Some(input), stem, shortcut, width, dropout }
+    }
+}
+
 impl NetworkSection {
     /// The network with classes and input filled in from the data where the recipe leaves them open.
     pub fn resolve(&self, classes: usize, input: [usize; 3]) -> NetworkSpec {
@@ -259,6 +274,11 @@ pub enum TeacherSource {
         /// The runtime that runs it, `tract` or `ort`; the first at hand if left out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         engine: Option<String>,
+    },
+    /// A teacher of a program that trains with it; no recipe can open it.
+    Given {
+        /// What the program calls it.
+        what: String,
     },
 }
 

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use attar_distill::checkpoint::Failpoint;
 use attar_distill::recipe::Recipe;
 use attar_distill::run::{self, Receipt, Silent};
 use attar_distill::{Plan, PlanOptions, Result};
@@ -192,14 +191,8 @@ impl Scene {
 
     /// Short runs leave late losses idle.
     pub(crate) fn plan(&self, recipe: &str, overrides: &[&str]) -> Result<Plan> {
-        self.plan_with(recipe, overrides, Failpoint::default())
-    }
-
-    pub(crate) fn plan_with(&self, recipe: &str, overrides: &[&str], failpoint: Failpoint) -> Result<Plan> {
-        Plan::new(
-            self.recipe(recipe, overrides)?,
-            PlanOptions { failpoint, allow_idle: true, ..PlanOptions::default() },
-        )
+        let options = PlanOptions { allow_idle: true, ..PlanOptions::default() };
+        Plan::new(self.recipe(recipe, overrides)?, options)
     }
 
     pub(crate) fn start(&self, recipe: &str, run: &str, overrides: &[&str]) -> Result<Receipt> {
