@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use attar_pixels::Image;
+
 use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::folder::LeftOut;
-use crate::image::Image;
 
 /// The images of another data set, their labels moved, with something to say about it.
 pub(crate) struct Aligned {

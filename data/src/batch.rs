@@ -1,15 +1,13 @@
 //! Batches: many images decoded, augmented and normalised in parallel, with the same bits for any number of threads.
 
-use attar_formats::Preprocessing;
+use attar_measures::random::Stream;
+use attar_pixels::{Image, Preprocessing, normalise, preprocess_image};
 use rayon::prelude::*;
 
-use crate::augment::{Augment, Frame};
+use crate::augment::{Augment, Frame, draws};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::image::Image;
 use crate::lead::Lead;
-use crate::preprocess::{normalise, preprocess_image};
-use crate::random::Stream;
 
 /// How training images become the network's input.
 ///
@@ -86,15 +84,15 @@ pub struct Batch {
 /// When there are no indices, an image cannot be read, or images come out in different sizes.
 pub fn train_batch(dataset: &dyn Dataset, indices: &[u32], how: &Pipeline, seed: u64, epoch: u64) -> Result<Batch> {
     how.check()?;
-    batch(dataset, indices, &how.preprocessing, |image, id| how.apply(image, &mut Stream::of_sample(seed, epoch, id)))
+    batch(dataset, indices, &how.preprocessing, |image, id| how.apply(image, &mut draws(seed, epoch, id)))
 }
 
-/// The images at `indices` as [`preprocess`](crate::preprocess()) makes them.
+/// The images at `indices` as [`preprocess`](attar_pixels::preprocess()) makes them.
 ///
 /// # Errors
 /// As [`train_batch`].
 pub fn eval_batch(dataset: &dyn Dataset, indices: &[u32], how: &Preprocessing) -> Result<Batch> {
-    batch(dataset, indices, how, |image, _| preprocess_image(image, how))
+    batch(dataset, indices, how, |image, _| Ok(preprocess_image(image, how)?))
 }
 
 fn batch(
@@ -121,7 +119,8 @@ fn batch(
     }
     let one = first.pixels().len();
     let mut pixels = vec![0.0; one * images.len()];
-    pixels.par_chunks_exact_mut(one).zip(&images).for_each(|(input, image)| normalise(image, how, input));
+    let inputs = pixels.par_chunks_exact_mut(one).zip(&images);
+    inputs.try_for_each(|(input, image)| normalise(image, how, input))?;
     Ok(Batch {
         pixels,
         shape: [images.len(), how.channels, height as usize, width as usize],
@@ -132,8 +131,10 @@ fn batch(
 
 #[cfg(test)]
 mod tests {
+    use attar_pixels::preprocess;
+
     use super::*;
-    use crate::{Fill, InMemory, preprocess};
+    use crate::{Fill, InMemory};
 
     fn dataset() -> InMemory {
         let pixels = (0..20 * 6 * 5 * 3).map(|v: u32| (v * 37 % 251) as u8).collect();

@@ -176,7 +176,9 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::{Image, Source};
+    use attar_pixels::Image;
+
+    use crate::Source;
 
     fn png(root: &Path, file: &str, value: u8) {
         let path = root.join(file);

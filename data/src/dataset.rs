@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use attar_pixels::Image;
+
 use crate::error::{Error, Result};
 use crate::folder::LeftOut;
-use crate::image::Image;
 
 /// Labelled images, in a fixed order.
 ///
@@ -29,7 +30,7 @@ pub trait Dataset: Send + Sync {
     /// # Errors
     /// When the file behind it cannot be read.
     fn encoded(&self, index: usize) -> Result<Vec<u8>> {
-        self.image(index)?.to_png()
+        Ok(self.image(index)?.to_png()?)
     }
     /// Names of the classes, in the order of the labels.
     fn classes(&self) -> &[String];
@@ -148,7 +149,7 @@ impl Dataset for InMemory {
             let (split, len) = (&self.split, self.len());
             return Err(Error::setting("index", format!("{split}[{index}] of a set of {len} images")));
         };
-        Image::new(width, height, self.channels, pixels.to_vec())
+        Ok(Image::new(width, height, self.channels, pixels.to_vec())?)
     }
 
     fn classes(&self) -> &[String] {

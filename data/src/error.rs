@@ -39,6 +39,9 @@ pub enum Error {
     /// A file that rooms hand each other: card, weights.
     #[error(transparent)]
     Formats(#[from] attar_formats::Error),
+    /// What the pixels room says, of an encoded image or a preprocessing.
+    #[error(transparent)]
+    Pixels(#[from] attar_pixels::Error),
 }
 
 impl Error {
@@ -55,6 +58,7 @@ impl Error {
         let whole = match self {
             Self::Io { source, .. } => source.to_string(),
             Self::Format { problem, .. } => problem.clone(),
+            Self::Pixels(error) => return error.problem(),
             other => other.to_string(),
         };
         whole.split_once("\n  hint:").map(|(problem, _)| problem.to_owned()).unwrap_or(whole)

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::dataset::Dataset;
 use crate::error::Result;
 
-/// sha256 over every image's label (u32, little endian) and [`Image::sha256`](crate::Image::sha256), in order. Images whose
+/// sha256 over every image's label (u32, little endian) and [`Image::sha256`](attar_pixels::Image::sha256), in order. Images whose
 /// hashes no scan has kept are decoded.
 ///
 /// # Errors
@@ -20,7 +20,7 @@ pub fn fingerprint(dataset: &dyn Dataset) -> Result<[u8; 32]> {
     Ok(hash.finalize().into())
 }
 
-/// [`Image::sha256`](crate::Image::sha256) of every image, in order, decoded in parallel where no scan has kept it.
+/// [`Image::sha256`](attar_pixels::Image::sha256) of every image, in order, decoded in parallel where no scan has kept it.
 ///
 /// # Errors
 /// When an image cannot be read.

@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(splits.test.name(0), "test[0]");
         assert_eq!(splits.test.classes()[9], "9");
         let encoded = splits.train.encoded(1).unwrap();
-        assert_eq!(crate::decode(&encoded, Path::new("png")).unwrap(), image);
+        assert_eq!(attar_pixels::decode(&encoded, Path::new("png")).unwrap(), image);
         assert!(splits.train.image(3).unwrap_err().to_string().contains("train[3]"));
     }
 

@@ -1,14 +1,9 @@
 //! The same crop for another network: a teacher sees what its student sees, at its own size and by its own filter.
 
-use attar_formats::Preprocessing;
-use attar_formats::card::Interpolation;
+use attar_pixels::{Image, Interpolation, Preprocessing, clamp, preprocessed_size, resize, shown_part};
 
 use crate::augment::Frame;
-use crate::decode::MAX_PIXELS;
 use crate::error::{Error, Result};
-use crate::image::Image;
-use crate::preprocess::{clamp, preprocessed_size, shown_part};
-use crate::resize::resize;
 
 /// Whom a [`Pipeline`](crate::Pipeline) follows: the network whose crops and draws are taken over.
 ///
@@ -46,18 +41,15 @@ impl Lead {
             let problem = format!("{h}x{w} is of another shape than the {height}x{width} of the crop to be followed");
             return Err(Error::setting("preprocessing", problem));
         }
-        let ([top, left], [height, width]) = shown_part(&self.preprocessing, image);
-        if height as u64 * width as u64 > MAX_PIXELS {
-            return Err(Error::setting("crop", format!("{width}x{height}, expected at most {MAX_PIXELS} pixels")));
-        }
-        let part = image.window(top, left, clamp(width), clamp(height)).with_channels(own.channels);
-        Ok((resize(part, size[0], size[1], filter.unwrap_or(Interpolation::Bilinear))?, frame(seen.map(clamp))))
+        let ([top, left], [height, width]) = shown_part(&self.preprocessing, image.height(), image.width());
+        let part = image.window(top, left, clamp(width), clamp(height))?.with_channels(own.channels);
+        Ok((resize(&part, size[0], size[1], filter.unwrap_or(Interpolation::Bilinear))?, frame(seen.map(clamp))))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use attar_formats::card::{Resize, ResizeTo};
+    use attar_pixels::{Resize, ResizeTo};
 
     use super::*;
     use crate::{Augment, Batch, Fill, InMemory, Paint, Pipeline, RandAugment, RandomErasing, train_batch};

@@ -1,9 +1,9 @@
-//! What a network eats: datasets, decoding, preprocessing, augmentation, batches.
+//! What a network eats: data sets, augmentation, batches.
 //!
-//! A [`Source`] in a recipe opens into [`Splits`] of [`Dataset`]s; a [`Dataset`] gives [`Image`]s of 8-bit pixels and labels;
-//! [`preprocess()`] turns an image into the network's input and is the one implementation that training and devices share;
-//! [`train_batch`] and [`eval_batch`] do it for many images in parallel. Everything random is keyed by
-//! (seed, epoch, sample), so the same batch has the same bits for any number of threads.
+//! A [`Source`] in a recipe opens into [`Splits`] of [`Dataset`]s; a [`Dataset`] gives images of 8-bit pixels
+//! ([`attar_pixels::Image`]) and labels; [`train_batch`] and [`eval_batch`] make the network's input of many in
+//! parallel, as [`attar_pixels::preprocess()`] does of one. Everything random is keyed by (seed, epoch, sample),
+//! so the same batch has the same bits for any number of threads.
 
 mod aligned;
 mod augment;
@@ -11,19 +11,14 @@ mod batch;
 mod check;
 mod cifar;
 mod dataset;
-mod decode;
 mod error;
 pub mod fetch;
 mod files;
 mod fingerprint;
 mod folder;
 mod idx;
-mod image;
 mod lead;
 pub mod measure;
-mod preprocess;
-mod random;
-mod resize;
 mod sampling;
 mod scan;
 mod source;
@@ -32,13 +27,10 @@ pub use augment::{Augment, ColourJitter, Draw, Fill, Moves, Paint, RandAugment, 
 pub use batch::{Batch, Pipeline, eval_batch, train_batch};
 pub use check::{Duplicate, Report, SplitReport, check};
 pub use dataset::{Dataset, InMemory, Splits};
-pub use decode::{MAX_PIXELS, decode, decode_file};
 pub use error::{Error, Result};
 pub use fingerprint::{fingerprint, pixel_hashes};
 pub use folder::{Finding, LeftOut, Survey};
-pub use image::Image;
 pub use lead::Lead;
-pub use preprocess::{comes_out, preprocess, preprocess_image, preprocessed_size};
 pub use sampling::{balanced_order, epoch_order, hold_out};
 pub use scan::{Cache, Hashed, Scan, Seen, cache_folder, scan};
 pub use source::Source;

@@ -1,11 +1,10 @@
 //! What some images of a data set are like: their sizes, and mean and deviation of what a network would see of them.
 
-use attar_formats::Preprocessing;
+use attar_pixels::{Preprocessing, preprocess_image};
 use rayon::prelude::*;
 
 use crate::dataset::Dataset;
 use crate::error::Result;
-use crate::preprocess::preprocess_image;
 use crate::sampling::hold_out;
 
 /// Width, height and channels of an image as it was decoded.

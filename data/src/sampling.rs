@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::random::Stream;
+use attar_measures::random::Stream;
 
 /// Splits the samples with these labels into (train, validation), each ascending. Of every class `share` of its samples
 /// (rounded to the nearest, but never all of them) goes to validation, chosen by the seed.
@@ -13,7 +13,7 @@ pub fn hold_out(labels: &[u32], share: f64, seed: u64) -> (Vec<u32>, Vec<u32>) {
     }
     let (mut train, mut validation) = (Vec::new(), Vec::new());
     for (label, mut members) in classes {
-        Stream::new(*b"hold out", seed, 0, u64::from(label)).shuffle(&mut members);
+        Stream::at(*b"hold out", seed, 0, u64::from(label)).shuffle(&mut members);
         // A NaN or negative share casts to 0.
         let held = ((members.len() as f64 * share).round() as usize).min(members.len() - 1);
         validation.extend_from_slice(&members[..held]);
@@ -27,7 +27,7 @@ pub fn hold_out(labels: &[u32], share: f64, seed: u64) -> (Vec<u32>, Vec<u32>) {
 /// The order in which an epoch visits `0..n`: a shuffle keyed by (seed, epoch).
 pub fn epoch_order(n: usize, seed: u64, epoch: u64) -> Vec<u32> {
     let mut order: Vec<u32> = (0..n as u32).collect();
-    Stream::new(*b"order   ", seed, epoch, 0).shuffle(&mut order);
+    Stream::at(*b"order   ", seed, epoch, 0).shuffle(&mut order);
     order
 }
 
@@ -39,7 +39,7 @@ pub fn balanced_order(labels: &[u32], seed: u64, epoch: u64) -> Vec<u32> {
         classes.entry(label).or_default().push(index);
     }
     let classes: Vec<Vec<u32>> = classes.into_values().collect();
-    let mut stream = Stream::new(*b"balanced", seed, epoch, 0);
+    let mut stream = Stream::at(*b"balanced", seed, epoch, 0);
     let mut draw = |of: usize| stream.below(of as u64) as usize;
     let one = |_: &u32| {
         let members = classes.get(draw(classes.len()))?;

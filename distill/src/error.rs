@@ -26,6 +26,9 @@ pub enum Error {
     /// Images or labels.
     #[error(transparent)]
     Data(#[from] attar_data::Error),
+    /// What the pixels room says, of an encoded image or a preprocessing.
+    #[error(transparent)]
+    Pixels(#[from] attar_pixels::Error),
     /// Tensors: a shape that does not fit, a device that failed.
     #[error("{}", first_line(.0))]
     Tensor(#[from] candle_core::Error),
@@ -98,4 +101,10 @@ impl From<attar_exec::Error> for Error {
 /// Candle appends a backtrace to its messages; people need the first line.
 fn first_line(error: &candle_core::Error) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
+impl From<attar_measures::Error> for Error {
+    fn from(attar_measures::Error { problem }: attar_measures::Error) -> Self {
+        Self::Answer { problem }
+    }
 }

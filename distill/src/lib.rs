@@ -1,4 +1,7 @@
 //! How a network learns: recipe → plan → run → checkpoint.
+//!
+//! A recipe is a file ([`Recipe`]), or a program fills it in and brings what no file can name ([`Trainer`]): a data set, a
+//! teacher or a loss of its own. Both become a [`Plan`], in which everything is checked, and [`run`] carries it out.
 
 mod batch;
 pub mod checkpoint;
@@ -9,18 +12,20 @@ pub mod knots;
 pub mod labelling;
 pub mod labels;
 pub mod losses;
-pub mod measures;
 pub mod plan;
 pub mod recipe;
 pub mod run;
 pub mod teacher;
 mod trainer;
 
+pub use attar_models::{NodeId, Outline};
+
 pub use attar_exec::{
     DeviceChoice, Gradients, Network, Outputs, Params, Precision, Tape, check, check_level, device, keep_freed_memory,
     network, optim, params,
 };
 pub use error::{Error, Result};
+pub use knots::Knots;
 pub use plan::{Plan, PlanOptions};
 pub use recipe::Recipe;
 pub use trainer::Trainer;

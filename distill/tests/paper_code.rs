@@ -6,9 +6,9 @@ use attar_data::{Augment, Source};
 use attar_distill::knots::Knots;
 use attar_distill::losses::{BuildContext, LossSpec};
 use attar_distill::optim::OptimiserSpec;
-use attar_formats::Preprocessing;
 use attar_models::Outline;
 use attar_models::zoo::{NetworkSpec, build};
+use attar_pixels::Preprocessing;
 use serde::de::DeserializeOwned;
 use toml::Value;
 

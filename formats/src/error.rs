@@ -36,4 +36,7 @@ pub enum Error {
     /// A network, or weights that do not fit it.
     #[error(transparent)]
     Model(#[from] attar_models::Error),
+    /// What the pixels room says, e.g. about a preprocessing.
+    #[error(transparent)]
+    Pixels(#[from] attar_pixels::Error),
 }

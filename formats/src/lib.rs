@@ -9,5 +9,5 @@ pub mod rename;
 mod strangers;
 pub mod write;
 
-pub use card::{Card, Preprocessing};
+pub use card::Card;
 pub use error::{Error, Result};

@@ -53,7 +53,7 @@ impl<'b> Classifier<'b> {
     /// # Errors
     /// When the bytes are no image, the preprocessed image has not the model's input shape, or the engine fails.
     pub fn classify(&mut self, bytes: &[u8], origin: &Path, k: usize) -> Result<Vec<Guess>> {
-        let image = attar_data::decode(bytes, origin)?;
+        let image = attar_pixels::decode(bytes, origin)?;
         let input = network_input(&image, self.bundle, self.engine.signature(), &origin.display().to_string())?;
         let logits = self.engine.run(&input, 1)?;
         if let Some(class) = logits.iter().position(|logit| !logit.is_finite()) {
@@ -79,13 +79,13 @@ pub(crate) fn check_classes(path: &Path, signature: Signature, bundle: &Bundle) 
 
 /// Preprocesses a decoded image and checks that the result is what the model takes.
 pub(crate) fn network_input(
-    image: &attar_data::Image,
+    image: &attar_pixels::Image,
     bundle: &Bundle,
     signature: Signature,
     name: &str,
 ) -> Result<Vec<f32>> {
     let how = bundle.preprocessing();
-    let [h, w] = attar_data::preprocessed_size(how, image.height(), image.width());
+    let [h, w] = attar_pixels::preprocessed_size(how, image.height(), image.width());
     let made = [how.channels, h, w];
     if made != signature.input {
         let (height, width) = (image.height(), image.width());
@@ -95,20 +95,18 @@ pub(crate) fn network_input(
         );
         return Err(Error::Data { problem });
     }
-    Ok(attar_data::preprocess(image, how)?)
+    Ok(attar_pixels::preprocess(image, how)?)
 }
 
 fn guesses(logits: &[f32], labels: &[String], k: usize) -> Vec<Guess> {
-    let log_sum_exp = crate::parity::log_sum_exp(logits);
-    let mut order: Vec<usize> = (0..logits.len()).collect();
-    order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b)));
+    let probabilities = attar_measures::softmax(logits);
     let guess = |class: usize| Guess {
         class,
         label: labels.get(class).cloned().unwrap_or_default(),
-        probability: (f64::from(logits[class]) - log_sum_exp).exp(),
+        probability: probabilities[class],
         logit: logits[class],
     };
-    order.into_iter().take(k).map(guess).collect()
+    attar_measures::top(logits, k, f32::total_cmp).into_iter().map(guess).collect()
 }
 
 #[cfg(test)]

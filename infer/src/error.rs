@@ -77,6 +77,9 @@ pub enum Error {
     /// From decoding, preprocessing or a data set.
     #[error(transparent)]
     Images(#[from] attar_data::Error),
+    /// What the pixels room says, of an encoded image or a preprocessing.
+    #[error(transparent)]
+    Pixels(#[from] attar_pixels::Error),
 }
 
 impl Error {

@@ -37,6 +37,14 @@ pub enum Error {
         /// What is wrong and what would be right.
         problem: String,
     },
+    /// An option of a network that it does not have, or that it cannot be.
+    #[error("{option}: {problem}")]
+    Option {
+        /// Name of the option, e.g. `width`.
+        option: String,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
     /// Weights do not fit the graph: names or shapes differ.
     #[error("the weights do not fit `{network}`: {problem}")]
     Mismatch {

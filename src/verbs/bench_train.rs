@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use attar_distill::network::profile::{Pass, Spent};
 use attar_distill::run::Part;
 use attar_distill::run::bench::{self, Case, Round, Trainer};
 use attar_distill::{DeviceChoice, Precision};
 use attar_infer::bench::memory;
 use attar_infer::cli::say;
+use attar_measures::median;
 use attar_models::zoo::{self, NetworkSpec, Stem};
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
@@ -156,13 +157,17 @@ impl Args {
         let entry = zoo::catalog().into_iter().find(|entry| entry.name == name);
         // An unknown name is refused where the network is built, with the nearest known one.
         let mut spec = entry.as_ref().map_or_else(|| NetworkSpec::new(name, 100, [3, 32, 32]), zoo::Entry::spec);
-        let has = |option: &str| entry.as_ref().is_some_and(|entry| entry.options.contains(&option));
+        let has = |option: &str| entry.as_ref().is_some_and(|entry| entry.has(option));
         spec.classes = self.classes.unwrap_or(spec.classes);
         let [c, h, w] = spec.input;
         spec.input = [c, self.size.unwrap_or(h), self.size.unwrap_or(w)];
-        spec.stem = self.stem.filter(|_| has("stem"));
+        if let Some(stem) = self.stem.filter(|_| has("stem")) {
+            spec.options.set("stem", stem);
+        }
         // Its masks are random, and another program's are others.
-        spec.dropout = has("dropout").then_some(0.0);
+        if has("dropout") {
+            spec.options.set("dropout", 0.0);
+        }
         spec
     }
 
@@ -171,11 +176,14 @@ impl Args {
             bail!("--steps, --repeats and --threads must be at least 1");
         }
         let mut named = std::iter::once(&self.model).chain(&self.teacher);
-        let has_stem = |name: &String| zoo::catalog().iter().any(|e| e.name == *name && e.options.contains(&"stem"));
+        let has_stem = |name: &String| zoo::catalog().iter().any(|e| e.name == *name && e.has("stem"));
         if self.stem.is_some() && !named.any(has_stem) {
             bail!("--stem: {} has no such choice", self.model);
         }
-        let student = NetworkSpec { width: self.width, ..self.spec(&self.model) };
+        let mut student = self.spec(&self.model);
+        if let Some(width) = self.width {
+            student.options.set("width", width);
+        }
         let teacher = self.teacher.as_ref().map(|name| {
             let (classes, input) = (student.classes, student.input);
             NetworkSpec { classes, input, ..self.spec(name) }
@@ -221,7 +229,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         profile.sort_by(|a, b| b.ms.total_cmp(&a.ms));
     }
     times.sort_by(f64::total_cmp);
-    let (best, median) = (times[0], median(&times));
+    let (best, median) = times.first().copied().zip(median(&times)).context("nothing was timed")?;
     let report = Report {
         device: if case.device.is_cpu() { "cpu" } else { "cuda" },
         model: case.student,
@@ -243,12 +251,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         true => super::versioned(&report)?,
         false => report.text(),
     })
-}
-
-/// Of sorted numbers, of which there is at least one.
-fn median(sorted: &[f64]) -> f64 {
-    let half = sorted.len() / 2;
-    if sorted.len().is_multiple_of(2) { (sorted[half - 1] + sorted[half]) / 2.0 } else { sorted[half] }
 }
 
 impl Report {
@@ -305,11 +307,6 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_median_of_an_even_number_lies_between_the_middle_two() {
-        assert_eq!([median(&[1.0]), median(&[1.0, 2.0, 4.0]), median(&[1.0, 2.0, 4.0, 9.0])], [1.0, 2.0, 3.0]);
-    }
 
     #[test]
     fn words_are_those_of_recipes() {

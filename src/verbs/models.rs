@@ -43,7 +43,8 @@ fn input_shape(text: &str) -> Result<[usize; 3], String> {
 }
 
 impl Row {
-    fn new(graph: &Graph, spec: &zoo::NetworkSpec, options: &[&str]) -> Self {
+    fn new(graph: &Graph, spec: &zoo::NetworkSpec, entry: Option<&zoo::Entry>) -> Self {
+        let options: Vec<&str> = entry.iter().flat_map(|entry| entry.options()).map(|option| option.name).collect();
         Self {
             name: spec.name.clone(),
             input: spec.input,
@@ -77,7 +78,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn all(json: bool) -> Result<()> {
     let row = |entry: zoo::Entry| -> Result<Row> {
         let spec = entry.spec();
-        Ok(Row::new(&zoo::build(&spec)?, &spec, entry.options))
+        Ok(Row::new(&zoo::build(&spec)?, &spec, Some(&entry)))
     };
     let rows: Vec<Row> = zoo::catalog().into_iter().map(row).collect::<Result<_>>()?;
     if json {
@@ -94,7 +95,7 @@ fn one(name: &str, args: &Args) -> Result<()> {
     spec.classes = args.classes.unwrap_or(spec.classes);
     spec.input = args.input.unwrap_or(spec.input);
     let graph = zoo::build(&spec)?;
-    let summary = Row::new(&graph, &spec, entry.map_or(&[], |entry| entry.options));
+    let summary = Row::new(&graph, &spec, entry);
     if args.json {
         let nodes: Vec<_> =
             graph.nodes().iter().map(|n| serde_json::json!({"name": n.name, "op": n.op, "shape": n.shape})).collect();

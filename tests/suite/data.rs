@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use attar_data::Image;
+use attar_pixels::Image;
 
 use crate::support::program::{Said, attar, command};
 

@@ -84,7 +84,7 @@ fn some_of_several_is_2_and_the_others_are_done() {
     let folder = tempfile::tempdir().unwrap();
     let [good, bad] = ["good.png", "cut.png"].map(|name| folder.path().join(name));
     let png =
-        attar_data::Image::new(28, 28, 1, (0..784).map(|at| (at % 251) as u8).collect()).unwrap().to_png().unwrap();
+        attar_pixels::Image::new(28, 28, 1, (0..784).map(|at| (at % 251) as u8).collect()).unwrap().to_png().unwrap();
     std::fs::write(&good, &png).unwrap();
     std::fs::write(&bad, &png[..100]).unwrap();
     let [good, bad] = [&good, &bad].map(|path| path.to_str().unwrap());

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use attar_data::Image;
 use attar_formats::write;
 use attar_models::generated;
 use attar_models::zoo::{self, NetworkSpec, Stem};
+use attar_pixels::Image;
 
 use crate::support::program::attar;
 
@@ -90,7 +90,7 @@ fn photos(root: &Path, split: &str, count: usize) {
 
 /// A file of weights for the three classes. Its format is told by what it holds, not by its name.
 fn weights(file: &Path, network: &str, stem: Stem, input: usize) {
-    let spec = NetworkSpec { stem: Some(stem), ..NetworkSpec::new(network, 3, [3, input, input]) };
+    let spec = NetworkSpec::new(network, 3, [3, input, input]).with("stem", stem);
     let graph = zoo::build(&spec).unwrap();
     write::safetensors(file, &generated::weights(&graph, 0), &std::collections::BTreeMap::new()).unwrap();
 }

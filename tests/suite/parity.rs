@@ -11,13 +11,12 @@ use std::path::Path;
 
 use attar_data::{Dataset, Source, eval_batch};
 use attar_distill::Network;
-use attar_formats::Preprocessing;
-use attar_formats::card::{Interpolation, Resize, ResizeTo};
 use attar_infer::engine::{self, EngineKind, EngineSpec};
 use attar_models::fold::fold_batch_norm;
 use attar_models::op::BatchNorm2d;
 use attar_models::zoo::{NetworkSpec, Shortcut, Stem, build, catalog};
 use attar_models::{Graph, Op, Weights, generated};
+use attar_pixels::{Interpolation, Preprocessing, Resize, ResizeTo};
 use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -53,15 +52,15 @@ fn networks() -> Vec<NetworkSpec> {
     });
     let options = [
         spec("resnet8", [1, 28, 28]),
-        NetworkSpec { shortcut: Some(Shortcut::A), ..spec("resnet20", [3, 32, 32]) },
-        NetworkSpec { shortcut: Some(Shortcut::A), ..spec("resnet8x4", [3, 19, 26]) },
-        NetworkSpec { stem: Some(Stem::Cifar), ..spec("resnet18", [3, 16, 16]) },
-        NetworkSpec { stem: Some(Stem::Cifar), ..spec("resnet50", [3, 16, 16]) },
+        spec("resnet20", [3, 32, 32]).with("shortcut", Shortcut::A),
+        spec("resnet8x4", [3, 19, 26]).with("shortcut", Shortcut::A),
+        spec("resnet18", [3, 16, 16]).with("stem", Stem::Cifar),
+        spec("resnet50", [3, 16, 16]).with("stem", Stem::Cifar),
         spec("resnet18", [3, 75, 50]),
-        NetworkSpec { stem: Some(Stem::Cifar), ..spec("mobilenet_v2", [3, 32, 32]) },
-        NetworkSpec { width: Some(0.5), ..spec("mobilenet_v2", [3, 64, 64]) },
-        NetworkSpec { stem: Some(Stem::Cifar), width: Some(0.5), ..spec("mobilenet_v2", [3, 32, 32]) },
-        NetworkSpec { stem: Some(Stem::Cifar), width: Some(0.35), ..spec("mobilenet_v2", [3, 29, 31]) },
+        spec("mobilenet_v2", [3, 32, 32]).with("stem", Stem::Cifar),
+        spec("mobilenet_v2", [3, 64, 64]).with("width", 0.5),
+        spec("mobilenet_v2", [3, 32, 32]).with("stem", Stem::Cifar).with("width", 0.5),
+        spec("mobilenet_v2", [3, 29, 31]).with("stem", Stem::Cifar).with("width", 0.35),
     ];
     plain.chain(options).collect()
 }
@@ -69,11 +68,8 @@ fn networks() -> Vec<NetworkSpec> {
 /// A line for people: name, size, options.
 fn describe(spec: &NetworkSpec) -> String {
     let [c, h, w] = spec.input;
-    let stem = spec.stem.map(|stem| format!(" stem {stem:?}"));
-    let shortcut = spec.shortcut.map(|shortcut| format!(" shortcut {shortcut:?}"));
-    let width = spec.width.map(|width| format!(" width {width}"));
-    let options: String = [stem, shortcut, width].into_iter().flatten().collect();
-    format!("{} {c}x{h}x{w}{}", spec.name, options.to_lowercase())
+    let options: String = spec.options.iter().map(|(name, value)| format!(" {name} {value}")).collect();
+    format!("{} {c}x{h}x{w}{}", spec.name, options.replace('"', ""))
 }
 
 /// The first `count` images, `[N, C, H, W]`, in the network's size.

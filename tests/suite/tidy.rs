@@ -12,7 +12,7 @@ const ROOMS: [(&str, &[&str], &[&str]); 10] = [
     ("measures", &[], &[]),
     ("formats", &["models", "pixels", "measures"], &["safetensors"]),
     ("exec", &["models", "kernels", "measures"], &["candle-core"]),
-    ("data", &["models", "formats", "pixels", "measures"], &["image"]),
+    ("data", &["models", "formats", "pixels", "measures"], &[]),
     (
         "distill",
         &["models", "kernels", "pixels", "measures", "formats", "exec", "data"],

@@ -1,8 +1,7 @@
 //! Moving pixels about: PIL's affine transform into an image of the same size, and the matrices that torchvision gives it.
 
+use attar_pixels::Image;
 use serde::{Deserialize, Serialize};
-
-use crate::image::Image;
 
 /// How a pixel is taken from between others. torchvision's augmentations take the nearest unless told otherwise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

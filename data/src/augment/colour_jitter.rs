@@ -1,12 +1,12 @@
 //! Colour jitter: brightness, contrast, saturation and hue changed by random factors in random order, as torchvision's
 //! `ColorJitter` does to PIL images.
 
+use attar_measures::random::Stream;
+use attar_pixels::Image;
 use serde::{Deserialize, Serialize};
 
 use super::enhance;
 use crate::error::{Error, Result};
-use crate::image::Image;
-use crate::random::Stream;
 
 /// Settings of colour jitter; 0 leaves that part of the image alone.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

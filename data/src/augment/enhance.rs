@@ -3,7 +3,7 @@
 //! The first four blend the image with a dull version of itself: factor 0 is that version, 1 the image, and above 1 the image
 //! moves away from it.
 
-use crate::image::{Image, luma};
+use attar_pixels::{Image, luma};
 
 /// PIL's `Image.blend` of one value, in f32, clipped and rounded towards zero.
 fn blend(dull: u8, own: u8, factor: f32) -> u8 {

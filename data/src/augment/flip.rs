@@ -1,7 +1,7 @@
 //! Mirror left to right.
 
-use crate::image::Image;
-use crate::random::Stream;
+use attar_measures::random::Stream;
+use attar_pixels::Image;
 
 /// Whether a sample is mirrored.
 pub(super) fn happens(p: f64, stream: &mut Stream) -> bool {

@@ -1,9 +1,6 @@
 //! The image in whose pixels an augmentation draws: the network's own, or that of another network whose crop it follows.
 
-use attar_formats::Preprocessing;
-use attar_formats::card::Interpolation;
-
-use crate::image::Image;
+use attar_pixels::{Image, Interpolation, Preprocessing};
 
 /// Where draws are made. For a network's own images `height` and `width` are the image's; for a network that follows another
 /// one they are those of the other one's image, and places are scaled from there.

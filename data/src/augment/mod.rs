@@ -19,13 +19,11 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use attar_formats::card::Interpolation;
+use attar_measures::random::Stream;
+use attar_pixels::{Image, Interpolation, resize};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::image::Image;
-use crate::random::Stream;
-use crate::resize::resize;
 
 pub use affine::Sampling;
 pub use colour_jitter::ColourJitter;
@@ -119,6 +117,11 @@ fn check_range(name: &'static str, [low, high]: [f64; 2], most: f64) -> Result<(
     Err(Error::setting(name, format!("[{low}, {high}], expected 0 < least <= most <= {most}")))
 }
 
+/// The draws of the augmentation of one sample in one epoch.
+pub(crate) fn draws(seed: u64, epoch: u64, sample: u32) -> Stream {
+    Stream::at(*b"augment ", seed, epoch, u64::from(sample))
+}
+
 impl Augment {
     /// Checks that the settings make sense for images of so many channels.
     ///
@@ -155,10 +158,10 @@ impl Augment {
             Self::RandomResizedCrop { size, scale, ratio, interpolation } => {
                 let part = random_crop::random_part(frame.height, frame.width, *scale, *ratio, stream);
                 let [top, left, height, width] = frame.part(part, &image);
-                let part = image.window(i64::from(top), i64::from(left), width, height);
+                let part = image.window(i64::from(top), i64::from(left), width, height)?;
                 let ([height, width], own) = frame.resized.unwrap_or((*size, None));
                 [frame.height, frame.width] = *size;
-                resize(part, height, width, own.unwrap_or(*interpolation))?
+                resize(&part, height, width, own.unwrap_or(*interpolation))?
             }
             Self::RandAugment(settings) => settings.apply(image, frame, stream),
             Self::RandomErasing(settings) => settings.apply(image, frame, stream),

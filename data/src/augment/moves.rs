@@ -3,7 +3,6 @@
 
 use super::{Augment, Fill, flip, pad_crop};
 use crate::error::{Error, Result};
-use crate::random::Stream;
 
 /// What was drawn for one image: a crop of the image's own size, mirrored or not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -66,7 +65,7 @@ impl Moves {
 
     /// What [`train_batch`](crate::train_batch) does to a sample under this seed in this epoch.
     pub fn draw(&self, seed: u64, epoch: u64, sample: u32) -> Draw {
-        let mut stream = Stream::of_sample(seed, epoch, sample);
+        let mut stream = super::draws(seed, epoch, sample);
         let mut draw = Draw::default();
         for step in &self.moves {
             match *step {

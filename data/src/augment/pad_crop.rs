@@ -1,9 +1,10 @@
 //! Pad all sides, then crop the original size somewhere.
 
+use attar_measures::random::Stream;
+use attar_pixels::Image;
+
 use super::{Fill, Frame};
 use crate::error::{Error, Result};
-use crate::image::Image;
-use crate::random::Stream;
 
 /// The image's own size out of the padded image, at a random place. Padding and place are in pixels of the frame.
 pub(super) fn pad_crop(
@@ -32,7 +33,7 @@ pub(super) fn place(padding: u32, stream: &mut Stream) -> [i64; 2] {
 fn window(image: &Image, top: i64, left: i64, fill: Fill) -> Result<Image> {
     let (width, height) = (image.width(), image.height());
     if fill == Fill::Zero {
-        return Ok(image.window(top, left, width, height));
+        return Ok(image.window(top, left, width, height)?);
     }
     let reflect = |at: i64, size: u32| {
         let last = i64::from(size) - 1;
@@ -48,7 +49,7 @@ fn window(image: &Image, top: i64, left: i64, fill: Fill) -> Result<Image> {
             pixels.extend_from_slice(&image.pixels()[start..start + channels]);
         }
     }
-    Image::new(width, height, image.channels(), pixels)
+    Ok(Image::new(width, height, image.channels(), pixels)?)
 }
 
 #[cfg(test)]

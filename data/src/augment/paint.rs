@@ -1,11 +1,11 @@
 //! What is painted where an augmentation leaves nothing of the image.
 
+use attar_measures::random::Stream;
+use attar_pixels::luma;
 use serde::{Deserialize, Serialize};
 
 use super::Frame;
 use crate::error::{Error, Result};
-use crate::image::luma;
-use crate::random::Stream;
 
 /// A colour, or what stands for one: `"black"`, `"mean"`, `"noise"` or `{ colour = [124, 116, 104] }`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

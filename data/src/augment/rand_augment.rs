@@ -4,12 +4,12 @@
 //! one; `v2` solarises at thresholds that are rounded otherwise). Equal to it bit for bit on the fixtures: every operation at
 //! every strength of both signs, both samplings.
 
+use attar_measures::random::Stream;
+use attar_pixels::Image;
 use serde::{Deserialize, Serialize};
 
 use super::{Frame, Paint, Sampling, affine, enhance, tables};
 use crate::error::{Error, Result};
-use crate::image::Image;
-use crate::random::Stream;
 
 /// Settings of RandAugment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! A random part of random shape, as torchvision's `RandomResizedCrop` chooses it.
 
-use crate::random::Stream;
+use attar_measures::random::Stream;
 
 /// `[top, left, height, width]` by torchvision's algorithm: ten tries at an area and a shape, then the largest allowed part
 /// in the centre.
@@ -69,7 +69,7 @@ mod tests {
                 size: [7, 7],
                 scale: [0.08, 1.0],
                 ratio: [0.75, 4.0 / 3.0],
-                interpolation: attar_formats::card::Interpolation::Bilinear
+                interpolation: attar_pixels::Interpolation::Bilinear
             }
         );
         let out = apply(&augment, &grey(5, 9, &[7; 45]), &mut stream(3)).unwrap();

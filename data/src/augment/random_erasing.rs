@@ -3,12 +3,12 @@
 //! Size, shape and place are drawn as by torchvision's `RandomErasing`. Deviation: torchvision erases the normalised input, this
 //! the pixels before normalisation, so what is painted is rounded to 1/255, and noise is clipped to what a pixel can show.
 
+use attar_measures::random::Stream;
+use attar_pixels::Image;
 use serde::{Deserialize, Serialize};
 
 use super::{Frame, Paint, check_p, check_range};
 use crate::error::Result;
-use crate::image::Image;
-use crate::random::Stream;
 
 /// Settings of random erasing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! The size of a crop: read as a number or as `[height, width]`, written as a number where it is a square.
 
-use attar_formats::card::pair;
+use attar_pixels::pair;
 use serde::{Deserializer, Serialize, Serializer};
 
 pub(super) fn read<'de, D: Deserializer<'de>>(from: D) -> Result<[u32; 2], D::Error> {

@@ -1,6 +1,6 @@
 //! Changes that give each value of a channel another one: posterise, solarise, autocontrast, equalise, with PIL's arithmetic.
 
-use crate::image::Image;
+use attar_pixels::Image;
 
 /// Only the highest `bits` of every value stay.
 pub(super) fn posterise(image: Image, bits: u32) -> Image {

@@ -4,16 +4,15 @@
 
 use std::path::{Path, PathBuf};
 
-use attar_formats::Preprocessing;
+use attar_pixels::{Preprocessing, decode};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::rand_augment::Operation;
 use super::*;
-use crate::decode_file;
 
 pub(super) fn stream(sample: u64) -> Stream {
-    Stream::new(*b"augment ", 1, 1, sample)
+    Stream::at(*b"augment ", 1, 1, sample)
 }
 
 pub(super) fn grey(height: u32, width: u32, pixels: &[u8]) -> Image {
@@ -114,13 +113,14 @@ fn fixture() -> Fixture {
 }
 
 fn picture(folder: &str, name: &str) -> Image {
-    decode_file(&fixtures(folder).join(name)).unwrap()
+    let file = fixtures(folder).join(name);
+    decode(&std::fs::read(&file).unwrap(), &file).unwrap()
 }
 
 /// The pictures that are stacked in a file, each as large as `like`.
 fn stacked(name: &str, like: &Image) -> Vec<Image> {
     let all = picture("augment", name);
-    let part = |top| all.window(i64::from(top), 0, like.width(), like.height());
+    let part = |top| all.window(i64::from(top), 0, like.width(), like.height()).unwrap();
     (0..all.height()).step_by(like.height() as usize).map(part).collect()
 }
 

@@ -8,12 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use attar_formats::files;
+use attar_pixels::{Image, decode};
 use serde::Serialize;
 
 use crate::dataset::Dataset;
-use crate::decode::decode_file;
 use crate::error::{Error, Result};
-use crate::image::Image;
 
 pub(crate) use tree::Tree;
 pub use walk::LeftOut;
@@ -92,7 +91,7 @@ impl Dataset for Folder {
     }
 
     fn image(&self, index: usize) -> Result<Image> {
-        decode_file(self.path(index)?)
+        Ok(decode(&self.encoded(index)?, self.path(index)?)?)
     }
 
     fn encoded(&self, index: usize) -> Result<Vec<u8>> {

@@ -6,13 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use attar_pixels::{Image, check_whole, decode};
 use rayon::prelude::*;
 
 use crate::dataset::Dataset;
-use crate::decode;
 use crate::error::{Error, Result};
 use crate::folder::LeftOut;
-use crate::image::Image;
 
 pub use cache::{Cache, cache_folder};
 
@@ -73,8 +72,9 @@ pub fn scan(datasets: &[&dyn Dataset], cache: Option<&Cache>, tick: &(dyn Fn(usi
 fn look_at(dataset: &dyn Dataset, index: usize) -> std::result::Result<Seen, String> {
     let image = match dataset.file(index) {
         Some(file) => dataset.encoded(index).and_then(|bytes| {
-            let image = decode::decode(&bytes, file)?;
-            decode::check_whole(&bytes, file, &image).map(|()| image)
+            let image = decode(&bytes, file)?;
+            check_whole(&bytes, file, &image)?;
+            Ok(image)
         }),
         None => dataset.image(index),
     };

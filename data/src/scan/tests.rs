@@ -127,8 +127,8 @@ fn a_jpeg_cut_short_behind_which_somebody_put_an_end_marker() {
     ] {
         let whole = std::fs::read(fixtures.join(name)).unwrap();
         let judge = |bytes: &[u8]| {
-            let image = decode::decode(bytes, Path::new(name))?;
-            decode::check_whole(bytes, Path::new(name), &image)
+            let image = decode(bytes, Path::new(name))?;
+            check_whole(bytes, Path::new(name), &image)
         };
         judge(&whole).unwrap();
         let cut = |share: usize| [&whole[..whole.len() * share / 100], &[0xff, 0xd9]].concat();

@@ -117,7 +117,7 @@ pub struct Best {
 impl Best {
     /// Accuracy in percent.
     pub fn percent(&self) -> f64 {
-        crate::measures::percent(self.correct, self.of)
+        attar_measures::percent(self.correct, self.of)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use attar_data::Augment;
-use attar_formats::Preprocessing;
+use attar_pixels::Preprocessing;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};

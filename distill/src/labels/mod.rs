@@ -12,5 +12,5 @@ mod store;
 
 pub use manifest::{AnswersKey, Manifest};
 pub(crate) use manifest::{MANIFEST, VERSION, epoch_file};
-pub(crate) use record::{encode, log_softmax};
+pub(crate) use record::encode;
 pub(crate) use store::Store;

@@ -1,5 +1,6 @@
 //! One sample's answer as bytes: log-probabilities in half precision, of the likeliest classes or of all.
 
+use attar_measures::log_softmax;
 use half::f16;
 
 /// Bytes of a record: two of a log-probability for each class, and two of its number where not all are kept.
@@ -15,11 +16,9 @@ pub(crate) fn encode(logits: &[f32], top: usize, into: &mut Vec<u8>) {
         log.iter().for_each(|value| into.extend(half(*value)));
         return;
     }
-    let mut order: Vec<u16> = (0..logits.len() as u16).collect();
-    order.sort_by(|a, b| log[usize::from(*b)].total_cmp(&log[usize::from(*a)]).then(a.cmp(b)));
-    for class in order.into_iter().take(top) {
-        into.extend(class.to_le_bytes());
-        into.extend(half(log[usize::from(class)]));
+    for class in attar_measures::top(&log, top, f64::total_cmp) {
+        into.extend((class as u16).to_le_bytes());
+        into.extend(half(log[class]));
     }
 }
 
@@ -43,13 +42,6 @@ pub(super) fn decode(record: &[u8], classes: usize, top: usize) -> Option<Vec<f3
         *row.get_mut(class)? = value;
     }
     Some(row)
-}
-
-/// Logarithms of the probabilities.
-pub(crate) fn log_softmax(logits: &[f32]) -> Vec<f64> {
-    let shift = logits.iter().fold(f64::NEG_INFINITY, |most, z| most.max(f64::from(*z)));
-    let sum = shift + logits.iter().map(|z| (f64::from(*z) - shift).exp()).sum::<f64>().ln();
-    logits.iter().map(|z| f64::from(*z) - sum).collect()
 }
 
 #[cfg(test)]

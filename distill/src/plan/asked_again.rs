@@ -10,7 +10,7 @@ use candle_core::{Device, Tensor};
 use super::{PlannedData, PlannedTeacher, TeacherInput};
 use crate::batch::input;
 use crate::error::{Error, Result};
-use crate::labels::{Store, log_softmax};
+use crate::labels::Store;
 use crate::recipe::TeacherSection;
 use crate::teacher::{Question, Teacher};
 
@@ -32,9 +32,7 @@ fn is_absent(error: &Error) -> bool {
 /// Largest difference of a probability over the classes that were kept, which are the likeliest: at the border of the rest
 /// rounding may have kept another one.
 fn difference(again: &[f64], stored: &[f32], top: usize) -> f64 {
-    let mut kept: Vec<usize> = (0..stored.len()).collect();
-    kept.sort_by(|a, b| stored[*b].total_cmp(&stored[*a]));
-    kept.truncate(top);
+    let kept = attar_measures::top(stored, top, f32::total_cmp);
     kept.into_iter().map(|k| (again[k].exp() - f64::from(stored[k]).exp()).abs()).fold(0.0, f64::max)
 }
 
@@ -112,7 +110,7 @@ pub(crate) fn compare(
     let stored = store.rows(1, &ids)?;
     let again = live.answer(&input(&batch, &Device::Cpu)?)?;
     for (row, stored) in again.iter().zip(stored.chunks(manifest.asked.classes)) {
-        let most = difference(&log_softmax(row), stored, manifest.top);
+        let most = difference(&attar_measures::log_softmax(row), stored, manifest.top);
         if most > TOLERANCE {
             return Err(fail(format!(
                 "asked again, the teacher answers otherwise: a probability differs by {most:.3}\n  hint: images or program have changed; write the answers again with `attar labels` into another directory"

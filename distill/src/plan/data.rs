@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use attar_data::{Augment, Dataset, Image, Pipeline, Splits, eval_batch, fingerprint, hold_out, train_batch};
+use attar_data::{Augment, Dataset, Pipeline, Splits, eval_batch, fingerprint, hold_out, train_batch};
+use attar_pixels::Image;
 use sha2::{Digest, Sha256};
 
 use super::scan::{Hashes, Look, Part, check_names};

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use attar_data::{Cache, Dataset, Finding, Hashed, Pipeline, Scan, Source, comes_out};
+use attar_data::{Cache, Dataset, Finding, Hashed, Pipeline, Scan, Source};
 use attar_formats::classes::composed;
+use attar_pixels::comes_out;
 use serde::{Deserialize, Serialize};
 
 use super::fail;

@@ -1,7 +1,7 @@
 //! How a teacher sees the student's images: the same batch, the batch normalised anew, or the same crop in its own size.
 
-use attar_data::{Pipeline, preprocessed_size};
-use attar_formats::Preprocessing;
+use attar_data::Pipeline;
+use attar_pixels::{Preprocessing, preprocessed_size};
 use candle_core::Tensor;
 
 use super::data::PlannedData;

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use attar_exec::Precision;
 use attar_formats::classes::Alignment;
 use attar_formats::rename::Head;
-use attar_formats::{Card, Preprocessing, files};
+use attar_formats::{Card, files};
 use attar_models::zoo::{self, NetworkSpec};
 use attar_models::{Graph, NodeId, Outline, Weights};
+use attar_pixels::Preprocessing;
 use candle_core::{DType, Device, Tensor};
 
 use super::asked_again;

@@ -24,8 +24,8 @@ use attar_data::{Augment, Source};
 use attar_exec::DeviceChoice;
 use attar_exec::Precision;
 use attar_exec::optim::OptimiserSpec;
-use attar_formats::Preprocessing;
-use attar_models::zoo::{NetworkSpec, Shortcut, Stem};
+use attar_models::zoo::{NetworkSpec, Options};
+use attar_pixels::Preprocessing;
 use serde::{Deserialize, Serialize};
 
 use crate::knots::Knots;
@@ -146,7 +146,6 @@ pub struct StudentSection {
 
 /// A network of the zoo in a recipe: like [`NetworkSpec`], but classes and input may be left to the data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct NetworkSection {
     /// Name in the zoo, e.g. `resnet20`.
     pub name: String,
@@ -156,18 +155,9 @@ pub struct NetworkSection {
     /// Shape of one input sample `[C, H, W]`; from the data if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<[usize; 3]>,
-    /// First layers of an ImageNet-style network.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stem: Option<Stem>,
-    /// Shortcut of a CIFAR ResNet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shortcut: Option<Shortcut>,
-    /// Width multiplier (MobileNetV2).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub width: Option<f64>,
-    /// Dropout before the classifier, where the network has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dropout: Option<f64>,
+    /// Options of the network, such as `stem`, `shortcut`, `width` or `dropout`; `attar models` lists who has which.
+    #[serde(flatten)]
+    pub options: Options,
 }
 
 impl From<&str> for NetworkSection {
@@ -188,15 +178,8 @@ impl From<NetworkSpec> for NetworkSection {
 impl NetworkSection {
     /// The network with classes and input filled in from the data where the recipe leaves them open.
     pub fn resolve(&self, classes: usize, input: [usize; 3]) -> NetworkSpec {
-        NetworkSpec {
-            name: self.name.clone(),
-            classes: self.classes.unwrap_or(classes),
-            input: self.input.unwrap_or(input),
-            stem: self.stem,
-            shortcut: self.shortcut,
-            width: self.width,
-            dropout: self.dropout,
-        }
+        let (classes, input) = (self.classes.unwrap_or(classes), self.input.unwrap_or(input));
+        NetworkSpec { name: self.name.clone(), classes, input, options: self.options.clone() }
     }
 }
 

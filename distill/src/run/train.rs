@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use attar_data::{Dataset, Pipeline, balanced_order, epoch_order};
 use attar_exec::Network;
+use attar_measures::percent;
 use candle_core::Tensor;
 
 use super::Run;
@@ -17,7 +18,6 @@ use super::leave::metrics::{self, Row};
 use super::step::{Outcome, Position};
 use crate::checkpoint::{Best, Checkpoint, Exact, Sums};
 use crate::error::Result;
-use crate::measures::percent;
 use crate::recipe::Sampling;
 
 /// Where the batches of an epoch come from.

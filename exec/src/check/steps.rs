@@ -17,7 +17,9 @@ use crate::precision::Precision;
 
 fn graph(name: &str, size: usize, shortcut: Option<Shortcut>) -> Result<Graph> {
     let mut spec = NetworkSpec::new(name, 10, [3, size, size]);
-    spec.shortcut = shortcut;
+    if let Some(shortcut) = shortcut {
+        spec.options.set("shortcut", shortcut);
+    }
     Ok(zoo::build(&spec)?)
 }
 

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use attar_formats::Card;
-use attar_formats::card::{INTERRUPTED, Interpolation, Preprocessing, ResizeTo};
+use attar_formats::card::INTERRUPTED;
+use attar_pixels::{Interpolation, Preprocessing, ResizeTo};
 
 use crate::source::Goldens;
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use attar_formats::{Preprocessing, card::Provenance};
+use attar_formats::card::Provenance;
 use attar_models::zoo::NetworkSpec;
 use attar_models::{Array, Weights};
+use attar_pixels::Preprocessing;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, serialize};
 use serde_json::{Value, json};

@@ -2,10 +2,10 @@
 //!
 //! The export writes this and the device reads it, so both live here.
 
+use attar_pixels::{Interpolation, Preprocessing, Resize, ResizeTo};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Interpolation, Preprocessing, Resize, ResizeTo};
 use crate::error::{Error, Result};
 
 /// Version of the `attar` section. Version 1 means PIL's antialiased filters, and torchvision's rounding of the resized

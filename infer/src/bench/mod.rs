@@ -161,8 +161,8 @@ fn milliseconds(duration: Duration) -> f64 {
 /// Quantiles by the nearest-rank rule.
 fn latency(calls: &mut [f64]) -> Latency {
     calls.sort_by(f64::total_cmp);
-    let rank = |share: f64| calls[((share * calls.len() as f64).ceil() as usize).clamp(1, calls.len()) - 1];
-    Latency { min: calls[0], p50: rank(0.5), p90: rank(0.9), p99: rank(0.99) }
+    let rank = |share: f64| attar_measures::nearest_rank(calls, share).unwrap_or_default();
+    Latency { min: rank(0.0), p50: rank(0.5), p90: rank(0.9), p99: rank(0.99) }
 }
 
 /// Measurements as a table for a terminal.

@@ -5,7 +5,8 @@ mod reference;
 
 use std::path::{Path, PathBuf};
 
-use attar_formats::{Card, Preprocessing};
+use attar_formats::Card;
+use attar_pixels::Preprocessing;
 use serde_json::Value;
 
 use crate::error::{Error, Result};

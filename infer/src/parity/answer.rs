@@ -1,6 +1,7 @@
 //! One runtime's answer to one image, reduced to what the certificate needs, beside the reference's.
 
-use super::calibration::log_sum_exp;
+use attar_measures::{log_softmax, log_sum_exp};
+
 use crate::bundle::Predictions;
 
 /// What a runtime said about one labelled image.
@@ -66,8 +67,7 @@ const LEAST: f32 = -87.336_54;
 
 /// Logits as logarithms of probabilities, not below [`LEAST`]: all that is known where a file gives probabilities.
 pub(super) fn normalised(logits: &[f32]) -> Vec<f32> {
-    let log_sum_exp = log_sum_exp(logits);
-    logits.iter().map(|logit| ((f64::from(*logit) - log_sum_exp) as f32).max(LEAST)).collect()
+    log_softmax(logits).into_iter().map(|log| (log as f32).max(LEAST)).collect()
 }
 
 fn difference(logits: &[f32], as_probabilities: bool, row: usize, reference: &Predictions) -> f32 {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use attar_measures::Interval;
 use serde::{Deserialize, Serialize};
 
-use super::interval::Interval;
 use super::verdict::Verdict;
 use crate::engine::Answers;
 

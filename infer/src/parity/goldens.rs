@@ -24,7 +24,7 @@ pub(super) fn compare(bundle: &Bundle, engine: &mut dyn Engine, precision: &str)
     let mut inputs = Vec::with_capacity(goldens.input.len());
     for (i, encoded) in goldens.encoded.iter().enumerate() {
         let name = format!("golden {i}");
-        let image = attar_data::decode(encoded, Path::new(&name))?;
+        let image = attar_pixels::decode(encoded, Path::new(&name))?;
         inputs.extend(network_input(&image, bundle, signature, &name)?);
     }
     let classes = goldens.classes();

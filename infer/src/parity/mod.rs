@@ -6,21 +6,18 @@
 
 mod answer;
 mod answers;
-mod calibration;
 mod candidates;
 mod certificate;
 mod goldens;
-pub mod interval;
 mod paired;
 mod text;
 mod verdict;
 
+use answers::{Answered, answer_all};
 use attar_data::Dataset;
 
 use crate::bundle::{Bundle, Predictions, Split};
 use crate::error::{Error, Result};
-use answers::{Answered, answer_all};
-pub(crate) use calibration::log_sum_exp;
 pub use candidates::{Candidate, candidates, foreign_candidates};
 pub use certificate::{
     Both, BundleFacts, CERTIFICATE_VERSION, Certificate, ClassChange, DataFacts, Flip, GoldenNumbers, LeftOut,
@@ -113,7 +110,7 @@ pub fn verify(
             reference_weights_sha256: bundle.predictions().map(|p| p.weights_sha256.clone()),
         },
         margin_points: options.margin_points,
-        confidence: interval::CONFIDENCE,
+        confidence: attar_measures::CONFIDENCE,
         data: answered.as_ref().map(|answered| data_facts(answered, bundle.predictions())),
         runtimes,
         skipped,

@@ -1,11 +1,10 @@
 //! From answers to numbers: the paired comparison of one runtime with the reference.
 
 use attar_data::Dataset;
+use attar_measures::{BINS, Counts, Interval, calibration_error, mcnemar_exact, percent, score_interval};
 
 use super::answer::Answer;
-use super::calibration::calibration_error;
 use super::certificate::{Both, ClassChange, Flip, LogitNumbers, Paired};
-use super::interval::{Counts, Interval, mcnemar_exact, score_interval};
 use crate::bundle::Predictions;
 use crate::error::Result;
 
@@ -47,8 +46,7 @@ pub(super) fn compare(
     if pairs.is_empty() {
         return Ok(None);
     }
-    let n = pairs.len() as f64;
-    let percent = |count: usize| 100.0 * count as f64 / n;
+    let share = |count: usize| percent(count, pairs.len());
     let counts = counts(answers, reference);
     let Interval { low, high } = score_interval(&counts);
     let reference_right = |pair: &Pair<'_>| reference.top1[pair.row] == pair.answer.label;
@@ -59,9 +57,9 @@ pub(super) fn compare(
     let flipped = flips.into_iter().map(|pair| flip(pair, reference, labels, data, images)).collect::<Result<_>>()?;
     Ok(Some(Paired {
         images: pairs.len(),
-        agreement: percent(pairs.len() - count),
-        reference_accuracy: percent(pairs.iter().filter(|p| reference_right(p)).count()),
-        runtime_accuracy: percent(pairs.iter().filter(|p| p.answer.right()).count()),
+        agreement: share(pairs.len() - count),
+        reference_accuracy: share(pairs.iter().filter(|p| reference_right(p)).count()),
+        runtime_accuracy: share(pairs.iter().filter(|p| p.answer.right()).count()),
         difference: 100.0 * counts.difference(),
         interval: Interval { low: 100.0 * low, high: 100.0 * high },
         gained: counts.gained as u64,
@@ -108,7 +106,6 @@ fn worst_class(pairs: &[Pair<'_>], reference: &Predictions, labels: &[String]) -
         class.1 += usize::from(reference.top1[pair.row] == pair.answer.label);
         class.2 += usize::from(pair.answer.right());
     }
-    let percent = |right: usize, images: usize| 100.0 * right as f64 / images.max(1) as f64;
     let change =
         |(images, reference, runtime): (usize, usize, usize)| percent(runtime, images) - percent(reference, images);
     let seen = classes.iter().enumerate().filter(|(_, class)| class.0 > 0);
@@ -142,7 +139,10 @@ fn calibration(pairs: &[Pair<'_>], reference: &Predictions) -> Both {
         (confidence, reference.top1[pair.row] == pair.answer.label)
     });
     let of_runtime = pairs.iter().map(|pair| (pair.answer.confidence, pair.answer.right()));
-    Both { reference: calibration_error(of_reference), runtime: calibration_error(of_runtime).unwrap_or(0.0) }
+    Both {
+        reference: calibration_error(of_reference, BINS),
+        runtime: calibration_error(of_runtime, BINS).unwrap_or(0.0),
+    }
 }
 
 fn surprise(pairs: &[Pair<'_>], reference: &Predictions) -> Both {

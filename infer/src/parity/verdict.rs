@@ -2,9 +2,8 @@
 
 use std::fmt;
 
+use attar_measures::{Counts, score_interval};
 use serde::{Deserialize, Serialize};
-
-use super::interval::{Counts, score_interval};
 
 /// Does the runtime decide like the network that was trained?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

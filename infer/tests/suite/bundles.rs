@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::bundle::{Reference, files, names, perfect, sha256, write};
 use attar_infer::{Bundle, Classifier, EngineKind, EngineSpec};
+
+use crate::support::bundle::{Reference, files, names, perfect, sha256, write};
 
 fn opened(files: &BTreeMap<String, Vec<u8>>) -> Result<Bundle, String> {
     let folder = tempfile::tempdir().unwrap();
@@ -134,7 +135,7 @@ fn classifies_an_image_file_and_refuses_the_wrong_size() {
         assert_eq!((guesses.len(), guesses[0].class), (3, reference.labels[i] as usize));
         assert_eq!(guesses[0].label, names()[guesses[0].class]);
     }
-    let small = attar_data::Image::new(5, 4, 3, vec![9; 60]).unwrap().to_png().unwrap();
+    let small = attar_pixels::Image::new(5, 4, 3, vec![9; 60]).unwrap().to_png().unwrap();
     let error = classifier.classify(&small, "small.png".as_ref(), 3).unwrap_err().to_string();
     assert!(error.contains("small.png") && error.contains("4x5") && error.contains("[3, 8, 8]"), "{error}");
     assert!(classifier.classify(b"no image", "no.png".as_ref(), 3).unwrap_err().to_string().contains("no.png"));

@@ -230,9 +230,9 @@ impl Dataset for Spoiled {
         self.0.label(index)
     }
 
-    fn image(&self, index: usize) -> attar_data::Result<attar_data::Image> {
+    fn image(&self, index: usize) -> attar_data::Result<attar_pixels::Image> {
         match self.1.contains(&index) {
-            true => attar_data::decode(b"no image", std::path::Path::new(&self.name(index))),
+            true => Ok(attar_pixels::decode(b"no image", std::path::Path::new(&self.name(index)))?),
             false => self.0.image(index),
         }
     }

@@ -179,12 +179,13 @@ mod tests {
 
     #[test]
     fn what_no_builder_would_make_is_refused_by_name() {
-        let broken = |change: fn(&mut serde_json::Value)| {
+        type Change = fn(&mut serde_json::Value);
+        let broken = |change: Change| {
             let mut value = text();
             change(&mut value);
             read(&value).unwrap_err().to_string()
         };
-        let cases: [(fn(&mut serde_json::Value), &str); 12] = [
+        let cases: [(Change, &str); 12] = [
             (|v| v["graph_version"] = 2.into(), "graph_version is 2, this program reads 1"),
             (|v| v["graph_version"] = "x".into(), "no `graph_version`"),
             (|v| v["nodes"][2]["inputs"] = serde_json::json!(["input"]), "node `sum`: takes 2 inputs, was given 1"),

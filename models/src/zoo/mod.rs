@@ -1,19 +1,30 @@
 //! The zoo: networks by name.
 
-mod mobilenet;
+mod blocks;
+mod builder;
+mod mobilenet_v2;
+mod options;
 mod resnet;
 #[cfg(test)]
 mod tests;
+
+use std::fmt::Debug;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use resnet::{Block, ResNet};
+use blocks::Branch;
+use mobilenet_v2::MobileNetV2;
+use resnet::{CifarResNet, ImageNetResNet};
+
+pub use options::{OptionEntry, Options};
 
 /// A network by name and options; the same text in recipes, cards and `attar models`.
+///
+/// It is how a network was *made*, not what it is: a saved network is its graph.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct NetworkSpec {
     /// Name in the zoo, e.g. `resnet20`, `resnet8x4`, `resnet18`, `mobilenet_v2`.
     pub name: String,
@@ -21,36 +32,22 @@ pub struct NetworkSpec {
     pub classes: usize,
     /// Shape of one input sample, `[C, H, W]`.
     pub input: [usize; 3],
-    /// First layers of an ImageNet-style network; `imagenet` unless said otherwise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stem: Option<Stem>,
-    /// Shortcut of a CIFAR ResNet where shapes change; `b` unless said otherwise, as in RepDistiller and mdistiller.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shortcut: Option<Shortcut>,
-    /// Width multiplier (MobileNetV2); 1 unless said otherwise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub width: Option<f64>,
-    /// Dropout probability before the classifier (MobileNetV2); 0.2 unless said otherwise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dropout: Option<f64>,
+    /// Options of its family, where they are not the usual ones; [`build`] checks them.
+    #[serde(flatten)]
+    pub options: Options,
 }
 
 impl NetworkSpec {
     /// A network with every option at its default. Nothing is checked before [`build`].
     pub fn new(name: impl Into<String>, classes: usize, input: [usize; 3]) -> Self {
-        Self { name: name.into(), classes, input, stem: None, shortcut: None, width: None, dropout: None }
+        Self { name: name.into(), classes, input, options: Options::default() }
     }
 
-    /// The options that are set, by their names.
-    fn options(&self) -> impl Iterator<Item = &'static str> {
-        [
-            ("stem", self.stem.is_some()),
-            ("shortcut", self.shortcut.is_some()),
-            ("width", self.width.is_some()),
-            ("dropout", self.dropout.is_some()),
-        ]
-        .into_iter()
-        .filter_map(|(name, set)| set.then_some(name))
+    /// The same network with one option set.
+    #[must_use]
+    pub fn with(mut self, option: &str, value: impl Serialize) -> Self {
+        self.options.set(option, value);
+        self
     }
 }
 
@@ -88,9 +85,16 @@ pub struct Entry {
     pub input: [usize; 3],
     /// Usual number of classes.
     pub classes: usize,
-    /// Options it has: fields of [`NetworkSpec`].
-    pub options: &'static [&'static str],
-    plan: Plan,
+    family: Arc<dyn Family>,
+}
+
+/// Networks that are built alike and have the same options.
+trait Family: Debug + Send + Sync {
+    /// The options it has.
+    fn options(&self) -> &'static [OptionEntry];
+
+    /// Builds the graph of `spec`, whose name is known and whose sizes are sound.
+    fn build(&self, spec: &NetworkSpec) -> Result<Graph>;
 }
 
 impl Entry {
@@ -98,12 +102,16 @@ impl Entry {
     pub fn spec(&self) -> NetworkSpec {
         NetworkSpec::new(self.name, self.classes, self.input)
     }
-}
 
-#[derive(Debug, Clone)]
-enum Plan {
-    ResNet(ResNet),
-    MobileNetV2,
+    /// The options it has, with what they do.
+    pub fn options(&self) -> &'static [OptionEntry] {
+        self.family.options()
+    }
+
+    /// Whether it has an option of this name.
+    pub fn has(&self, option: &str) -> bool {
+        self.options().iter().any(|entry| entry.name == option)
+    }
 }
 
 /// All networks, in the order in which `attar models` shows them.
@@ -120,41 +128,38 @@ pub fn catalog() -> Vec<Entry> {
         cifar("resnet110", 110, slim),
         cifar("resnet8x4", 8, wide),
         cifar("resnet32x4", 32, wide),
-        imagenet("resnet18", Block::Basic, [2, 2, 2, 2]),
-        imagenet("resnet34", Block::Basic, [3, 4, 6, 3]),
-        imagenet("resnet50", Block::Bottleneck, [3, 4, 6, 3]),
-        imagenet("resnet101", Block::Bottleneck, [3, 4, 23, 3]),
-        imagenet("resnet152", Block::Bottleneck, [3, 8, 36, 3]),
+        imagenet("resnet18", Branch::Basic, [2, 2, 2, 2]),
+        imagenet("resnet34", Branch::Basic, [3, 4, 6, 3]),
+        imagenet("resnet50", Branch::Bottleneck, [3, 4, 6, 3]),
+        imagenet("resnet101", Branch::Bottleneck, [3, 4, 23, 3]),
+        imagenet("resnet152", Branch::Bottleneck, [3, 8, 36, 3]),
         Entry {
             name: "mobilenet_v2",
             about: "MobileNetV2 (Sandler et al. 2018): inverted residuals, depthwise convolutions",
             input: [3, 224, 224],
             classes: 1000,
-            options: &["stem", "width", "dropout"],
-            plan: Plan::MobileNetV2,
+            family: Arc::new(MobileNetV2),
         },
     ]
 }
 
-/// A ResNet of `6n + 2` layers for small images; `widths` are those of the stem and of the three stages.
+/// A ResNet of the CIFAR family.
 fn cifar(name: &'static str, depth: usize, widths: [usize; 4]) -> Entry {
-    let plan = ResNet { block: Block::Basic, widths: widths.to_vec(), blocks: vec![(depth - 2) / 6; 3] };
     let about = if widths[1] == 16 {
         "CIFAR ResNet (He et al. 2015), 16-32-64 channels"
     } else {
         "CIFAR ResNet of the distillation benchmark, 64-128-256 channels"
     };
-    Entry { name, about, input: [3, 32, 32], classes: 100, options: &["shortcut"], plan: Plan::ResNet(plan) }
+    Entry { name, about, input: [3, 32, 32], classes: 100, family: Arc::new(CifarResNet::new(depth, widths)) }
 }
 
-/// A torchvision ResNet: stride in the 3x3 convolution of a bottleneck ("v1.5").
-fn imagenet(name: &'static str, block: Block, blocks: [usize; 4]) -> Entry {
-    let plan = ResNet { block, widths: vec![64, 64, 128, 256, 512], blocks: blocks.to_vec() };
-    let about = match block {
-        Block::Basic => "ImageNet ResNet (He et al. 2015), basic blocks",
-        Block::Bottleneck => "ImageNet ResNet (He et al. 2015), bottleneck blocks with the stride in the 3x3",
+/// A torchvision ResNet.
+fn imagenet(name: &'static str, branch: Branch, blocks: [usize; 4]) -> Entry {
+    let about = match branch {
+        Branch::Basic => "ImageNet ResNet (He et al. 2015), basic blocks",
+        Branch::Bottleneck => "ImageNet ResNet (He et al. 2015), bottleneck blocks with the stride in the 3x3",
     };
-    Entry { name, about, input: [3, 224, 224], classes: 1000, options: &["stem"], plan: Plan::ResNet(plan) }
+    Entry { name, about, input: [3, 224, 224], classes: 1000, family: Arc::new(ImageNetResNet::new(branch, blocks)) }
 }
 
 /// Builds a network.
@@ -168,19 +173,8 @@ pub fn build(spec: &NetworkSpec) -> Result<Graph> {
         let names: Vec<&str> = entries.iter().map(|entry| entry.name).collect();
         return Err(Error::unknown("network", &spec.name, &names));
     };
-    if let Some(option) = spec.options().find(|option| !entry.options.contains(option)) {
-        let problem = format!(
-            "`{}` has no such option\n  hint: it has {}; remove this one",
-            entry.name,
-            entry.options.join(", ")
-        );
-        return Err(Error::Setting { setting: option, problem });
-    }
     check_sizes(spec)?;
-    match &entry.plan {
-        Plan::ResNet(plan) => plan.build(spec, entry.options.contains(&"stem")),
-        Plan::MobileNetV2 => mobilenet::build(spec),
-    }
+    entry.family.build(spec)
 }
 
 /// Refuses what would overflow or allocate without end: a spec may come from a file that somebody else wrote.

@@ -1,136 +1,111 @@
-//! Residual networks (He et al. 2015): the CIFAR family and torchvision's ImageNet family, one builder for both.
+//! Residual networks (He et al. 2015): the CIFAR family and torchvision's ImageNet family.
 
-use super::{NetworkSpec, Shortcut, Stem};
+use super::blocks::{Block, Branch, ConvNorm, Naming, Norm, Residual};
+use super::builder::{HeadLayer, Row, build};
+use super::options::{self, FamilyOptions, OptionEntry, options};
+use super::{Family, NetworkSpec, Shortcut, Stem};
 use crate::error::Result;
-use crate::graph::{Graph, GraphBuilder, NodeId};
-use crate::op::{Activation, Add, BatchNorm2d, Conv2d, GlobalAvgPool, Linear, Op, PadChannels, Pool2d, Subsample};
+use crate::graph::Graph;
+use crate::op::{Activation, Pool2d};
 
-/// What a residual branch is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Block {
-    /// Two 3x3 convolutions.
-    Basic,
-    /// 1x1, 3x3, 1x1; four times as wide outside as inside.
-    Bottleneck,
-}
-
-impl Block {
-    fn expansion(self) -> usize {
-        match self {
-            Self::Basic => 1,
-            Self::Bottleneck => 4,
-        }
+options! {
+    /// Options of the CIFAR family.
+    CifarOptions {
+        #[doc = "Shortcut where shapes change: `b` (1x1 convolution and batch norm) or `a` (every second row and column, zero channels around, no parameters; He et al. 2015, section 4.2); `b` unless said otherwise, as in RepDistiller and mdistiller."]
+        shortcut: Shortcut = Shortcut::B,
     }
 }
 
-/// A residual network: stage `i` has `blocks[i]` blocks of `widths[i + 1]` channels; `widths[0]` is the stem's.
-#[derive(Debug, Clone)]
+options! {
+    /// Options of torchvision's family.
+    ImageNetOptions {
+        #[doc = "First layers: `imagenet` (7x7 convolution of stride 2, 3x3 max pool of stride 2) or, for images near 32x32, `cifar` (3x3 convolution of stride 1, no pool; total stride 8); `imagenet` unless said otherwise."]
+        stem: Stem = Stem::Imagenet,
+    }
+}
+
+/// Stage `i` has `blocks[i]` blocks of `widths[i + 1]` channels; `widths[0]` is the stem's.
+#[derive(Debug)]
 pub(super) struct ResNet {
-    pub(super) block: Block,
-    pub(super) widths: Vec<usize>,
-    pub(super) blocks: Vec<usize>,
+    branch: Branch,
+    widths: Vec<usize>,
+    blocks: Vec<usize>,
+}
+
+/// A ResNet of `6n + 2` layers for small images; `widths` are those of the stem and of the three stages.
+#[derive(Debug)]
+pub(super) struct CifarResNet(ResNet);
+
+impl CifarResNet {
+    pub(super) fn new(depth: usize, widths: [usize; 4]) -> Self {
+        Self(ResNet { branch: Branch::Basic, widths: widths.to_vec(), blocks: vec![(depth - 2) / 6; 3] })
+    }
+}
+
+impl Family for CifarResNet {
+    fn options(&self) -> &'static [OptionEntry] {
+        CifarOptions::ENTRIES
+    }
+
+    fn build(&self, spec: &NetworkSpec) -> Result<Graph> {
+        let CifarOptions { shortcut } = options::read(spec)?;
+        self.0.build(spec, Stem::Cifar, shortcut)
+    }
+}
+
+/// A torchvision ResNet.
+#[derive(Debug)]
+pub(super) struct ImageNetResNet(ResNet);
+
+impl ImageNetResNet {
+    pub(super) fn new(branch: Branch, blocks: [usize; 4]) -> Self {
+        Self(ResNet { branch, widths: vec![64, 64, 128, 256, 512], blocks: blocks.to_vec() })
+    }
+}
+
+impl Family for ImageNetResNet {
+    fn options(&self) -> &'static [OptionEntry] {
+        ImageNetOptions::ENTRIES
+    }
+
+    fn build(&self, spec: &NetworkSpec) -> Result<Graph> {
+        let ImageNetOptions { stem } = options::read(spec)?;
+        self.0.build(spec, stem, Shortcut::B)
+    }
 }
 
 impl ResNet {
-    /// Builds the graph. Stages `layer1`, ... end at the last ReLU of their last block; the head is `fc`.
-    /// `chooses_stem`: ImageNet family; the CIFAR family always has a 3x3 convolution of stride 1.
-    pub(super) fn build(&self, spec: &NetworkSpec, chooses_stem: bool) -> Result<Graph> {
-        let stem = if chooses_stem { spec.stem.unwrap_or_default() } else { Stem::Cifar };
-        let shortcut = spec.shortcut.unwrap_or_default();
-        let (mut b, input) = GraphBuilder::new(spec.name.as_str(), spec.input)?;
-        let mut x = add_stem(&mut b, input, self.widths[0], stem)?;
+    /// Stages `layer1`, ... end at the last ReLU of their last block; the head is `fc`.
+    fn build(&self, spec: &NetworkSpec, stem: Stem, shortcut: Shortcut) -> Result<Graph> {
+        let mut rows = stem_rows(self.widths[0], stem);
         for (stage, (&width, &count)) in self.widths[1..].iter().zip(&self.blocks).enumerate() {
             let name = format!("layer{}", stage + 1);
             for index in 0..count {
                 let stride = if stage > 0 && index == 0 { 2 } else { 1 };
-                x = add_block(&mut b, &format!("{name}.{index}"), x, self.block, width, stride, shortcut)?;
+                let block = Residual { branch: self.branch, width, stride, shortcut };
+                let stage = (index + 1 == count).then(|| name.clone());
+                rows.push(Row { name: format!("{name}.{index}"), block: block.into(), stage });
             }
-            b.stage(name, x);
         }
-        let in_features = b.shape(x)[0];
-        let pooled = b.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[x])?;
-        let fc = b.add("fc", Op::Linear(Linear { in_features, out_features: spec.classes, bias: true }), &[pooled])?;
-        Ok(b.finish(fc))
+        build(spec, rows, vec![("avgpool", HeadLayer::Pool), ("fc", HeadLayer::Linear(spec.classes))])
     }
 }
 
-fn add_stem(b: &mut GraphBuilder, input: NodeId, width: usize, stem: Stem) -> Result<NodeId> {
-    let channels = b.shape(input)[0];
-    let conv = match stem {
-        Stem::Imagenet => Conv2d::square(channels, width, 7, 2, 3),
-        Stem::Cifar => Conv2d::square(channels, width, 3, 1, 1),
+fn stem_rows(channels: usize, stem: Stem) -> Vec<Row> {
+    let conv = |kernel, stride| ConvNorm {
+        channels,
+        kernel,
+        stride,
+        depthwise: false,
+        norm: Norm::DEFAULT,
+        activation: Some(Activation::Relu),
+        naming: Naming::ResNetStem,
     };
-    let x = add_conv_norm(b, ["conv1", "bn1"], conv, input)?;
-    let x = b.add("relu", Op::Activation(Activation::Relu), &[x])?;
     match stem {
-        Stem::Imagenet => b.add("maxpool", Op::MaxPool2d(Pool2d::square(3, 2, 1)), &[x]),
-        Stem::Cifar => Ok(x),
-    }
-}
-
-fn add_block(
-    b: &mut GraphBuilder,
-    name: &str,
-    x: NodeId,
-    block: Block,
-    width: usize,
-    stride: usize,
-    shortcut: Shortcut,
-) -> Result<NodeId> {
-    let inside = b.shape(x)[0];
-    let outside = width * block.expansion();
-    let convs = match block {
-        Block::Basic => vec![Conv2d::square(inside, width, 3, stride, 1), Conv2d::square(width, width, 3, 1, 1)],
-        Block::Bottleneck => vec![
-            Conv2d::square(inside, width, 1, 1, 0),
-            Conv2d::square(width, width, 3, stride, 1),
-            Conv2d::square(width, outside, 1, 1, 0),
-        ],
-    };
-    let last = convs.len();
-    let mut branch = x;
-    for (i, conv) in (1..).zip(convs) {
-        branch = add_conv_norm(b, [&format!("{name}.conv{i}"), &format!("{name}.bn{i}")], conv, branch)?;
-        if i < last {
-            branch = b.add(format!("{name}.relu{i}"), Op::Activation(Activation::Relu), &[branch])?;
+        Stem::Imagenet => {
+            let pool = Block::MaxPool(Pool2d::square(3, 2, 1));
+            vec![Row::new("stem", conv(7, 2)), Row::new("maxpool", pool)]
         }
+        Stem::Cifar => vec![Row::new("stem", conv(3, 1))],
     }
-    let identity =
-        if stride == 1 && inside == outside { x } else { add_shortcut(b, name, x, outside, stride, shortcut)? };
-    let sum = b.add(format!("{name}.add"), Op::Add(Add {}), &[branch, identity])?;
-    b.add(format!("{name}.relu{last}"), Op::Activation(Activation::Relu), &[sum])
-}
-
-fn add_shortcut(
-    b: &mut GraphBuilder,
-    name: &str,
-    x: NodeId,
-    channels: usize,
-    stride: usize,
-    shortcut: Shortcut,
-) -> Result<NodeId> {
-    let inside = b.shape(x)[0];
-    match shortcut {
-        Shortcut::A => {
-            let kept = if stride == 1 {
-                x
-            } else {
-                b.add(format!("{name}.subsample"), Op::Subsample(Subsample { stride }), &[x])?
-            };
-            let missing = channels - inside;
-            let pad = Op::PadChannels(PadChannels { before: missing / 2, after: missing - missing / 2 });
-            b.add(format!("{name}.pad"), pad, &[kept])
-        }
-        Shortcut::B => {
-            let conv = Conv2d::square(inside, channels, 1, stride, 0);
-            add_conv_norm(b, [&format!("{name}.downsample.0"), &format!("{name}.downsample.1")], conv, x)
-        }
-    }
-}
-
-/// A convolution and its batch norm, with PyTorch's default settings of the latter.
-pub(super) fn add_conv_norm(b: &mut GraphBuilder, names: [&str; 2], conv: Conv2d, x: NodeId) -> Result<NodeId> {
-    let norm = Op::BatchNorm2d(BatchNorm2d { channels: conv.out_channels, eps: 1e-5, momentum: 0.1 });
-    let x = b.add(names[0], Op::Conv2d(conv), &[x])?;
-    b.add(names[1], norm, &[x])
 }

@@ -43,18 +43,18 @@ fn parameters_and_macs_are_the_published_ones() {
 #[test]
 fn options_change_the_network_as_published() {
     for (name, parameters) in [("resnet20", 269_722), ("resnet56", 853_018), ("resnet110", 1_727_962)] {
-        let spec = NetworkSpec { shortcut: Some(Shortcut::A), ..NetworkSpec::new(name, 10, [3, 32, 32]) };
+        let spec = NetworkSpec::new(name, 10, [3, 32, 32]).with("shortcut", Shortcut::A);
         assert_eq!(build(&spec).unwrap().parameter_count(), parameters, "{name}, option A");
     }
     for (width, parameters, macs) in
         [(0.35, 1_677_128, 59_285_808), (0.75, 2_636_424, 209_069_792), (1.4, 6_108_776, 582_195_824)]
     {
-        let spec = NetworkSpec { width: Some(width), ..NetworkSpec::new("mobilenet_v2", 1000, [3, 224, 224]) };
+        let spec = NetworkSpec::new("mobilenet_v2", 1000, [3, 224, 224]).with("width", width);
         let graph = build(&spec).unwrap();
         assert_eq!((graph.parameter_count(), graph.macs()), (parameters, macs), "width {width}");
     }
     for (name, parameters, macs) in [("resnet18", 11_220_132, 555_468_800), ("mobilenet_v2", 2_351_972, 88_091_648)] {
-        let spec = NetworkSpec { stem: Some(Stem::Cifar), ..NetworkSpec::new(name, 100, [3, 32, 32]) };
+        let spec = NetworkSpec::new(name, 100, [3, 32, 32]).with("stem", Stem::Cifar);
         let graph = build(&spec).unwrap();
         assert_eq!((graph.parameter_count(), graph.macs()), (parameters, macs), "{name}, CIFAR stem");
     }
@@ -62,7 +62,7 @@ fn options_change_the_network_as_published() {
 
 #[test]
 fn the_option_a_shortcut_widens_without_striding_where_the_stride_is_one() {
-    let spec = NetworkSpec { shortcut: Some(Shortcut::A), ..NetworkSpec::new("resnet8x4", 100, [3, 32, 32]) };
+    let spec = NetworkSpec::new("resnet8x4", 100, [3, 32, 32]).with("shortcut", Shortcut::A);
     let graph = build(&spec).unwrap();
     assert!(graph.tap("layer1.0.subsample").is_err());
     let pad = &graph.node(graph.tap("layer1.0.pad").unwrap()).op;
@@ -144,25 +144,39 @@ fn what_a_spec_can_get_wrong_is_said() {
     let spec = |name: &str| NetworkSpec::new(name, 10, [3, 32, 32]);
     assert!(message(spec("resnet21")).contains("did you mean `resnet20`?"));
     assert!(message(spec("mobilenetv2")).contains("did you mean `mobilenet_v2`?"));
-    let stem = message(NetworkSpec { stem: Some(Stem::Cifar), ..spec("resnet20") });
+    let stem = message(spec("resnet20").with("stem", Stem::Cifar));
     assert_eq!(stem, "stem: `resnet20` has no such option\n  hint: it has shortcut; remove this one");
-    assert!(message(NetworkSpec { width: Some(0.5), ..spec("resnet18") }).starts_with("width: `resnet18` has no"));
-    assert!(message(NetworkSpec { shortcut: Some(Shortcut::A), ..spec("mobilenet_v2") }).starts_with("shortcut:"));
+    assert!(message(spec("resnet18").with("width", 0.5)).starts_with("width: `resnet18` has no"));
+    assert!(message(spec("mobilenet_v2").with("shortcut", Shortcut::A)).starts_with("shortcut:"));
     for width in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e9] {
-        assert!(message(NetworkSpec { width: Some(width), ..spec("mobilenet_v2") }).starts_with("width:"), "{width}");
+        assert!(message(spec("mobilenet_v2").with("width", width)).starts_with("width:"), "{width}");
     }
-    assert!(message(NetworkSpec { dropout: Some(1.0), ..spec("mobilenet_v2") }).contains("classifier.0"));
+    assert!(message(spec("mobilenet_v2").with("dropout", 1.0)).contains("classifier.0"));
     assert!(message(NetworkSpec { classes: 0, ..spec("resnet20") }).starts_with("classes: 0"));
     assert!(message(NetworkSpec { input: [3, 0, 32], ..spec("resnet20") }).starts_with("input:"));
     assert!(message(NetworkSpec { input: [usize::MAX, 2, 2], ..spec("resnet20") }).starts_with("input:"));
 }
 
 #[test]
-fn a_spec_reads_from_text_and_refuses_unknown_keys() {
-    let spec: NetworkSpec =
-        serde_json::from_str(r#"{"name": "resnet18", "classes": 5, "input": [3, 32, 32], "stem": "cifar"}"#).unwrap();
-    assert_eq!(spec.stem, Some(Stem::Cifar));
-    let typo =
-        serde_json::from_str::<NetworkSpec>(r#"{"name": "resnet18", "classes": 5, "input": [3, 32, 32], "stm": 1}"#);
-    assert!(typo.unwrap_err().to_string().contains("unknown field `stm`"));
+fn a_spec_reads_from_text_and_refuses_options_of_nobody() {
+    let read = |options: &str| -> NetworkSpec {
+        let text = format!(r#"{{"name": "resnet18", "classes": 5, "input": [3, 32, 32]{options}}}"#);
+        serde_json::from_str(&text).unwrap()
+    };
+    let spec = read(r#", "stem": "cifar""#);
+    assert_eq!(spec, NetworkSpec::new("resnet18", 5, [3, 32, 32]).with("stem", Stem::Cifar));
+    assert_eq!(serde_json::from_str::<NetworkSpec>(&serde_json::to_string(&spec).unwrap()).unwrap(), spec);
+    let message = |options: &str| build(&read(options)).unwrap_err().to_string();
+    assert!(message(r#", "stm": "cifar""#).contains("did you mean `stem`?"));
+    assert!(message(r#", "stem": "cfar""#).starts_with("stem: unknown variant `cfar`, expected"));
+    assert!(message(r#", "stem": null"#).starts_with("stem: "));
+}
+
+#[test]
+fn every_option_says_what_it_does() {
+    for entry in catalog() {
+        for option in entry.options() {
+            assert!(option.about.ends_with('.') && option.about.contains("unless said otherwise"), "{option:?}");
+        }
+    }
 }

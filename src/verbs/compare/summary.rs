@@ -1,29 +1,9 @@
 //! What many runs of a recipe come to: means and deviations over seeds, and paired differences to another recipe.
 
-use attar_infer::parity::interval::{Counts, Interval, score_interval};
+use attar_measures::{Counts, Interval, MeanSd, Measures, score_interval};
 use serde::Serialize;
 
 use super::runs::{Outcome, Run};
-
-/// Mean and, of two or more values, their standard deviation (divided by n - 1).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(super) struct Spread {
-    pub(super) mean: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) sd: Option<f64>,
-}
-
-impl Spread {
-    /// `None` of nothing.
-    pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
-        let values: Vec<f64> = values.into_iter().collect();
-        let n = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / n;
-        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-        let sd = (values.len() > 1).then(|| (squares / (n - 1.0)).sqrt());
-        (!values.is_empty()).then_some(Self { mean, sd })
-    }
-}
 
 /// What the runs of a recipe come to. Accuracies in percent.
 #[derive(Debug, Serialize)]
@@ -31,17 +11,17 @@ pub(super) struct Summary {
     /// Runs that are done, one a seed.
     pub(super) runs: usize,
     /// Test accuracy after the last epoch.
-    pub(super) last: Option<Spread>,
+    pub(super) last: Option<MeanSd>,
     /// Test accuracy of the best epoch by validation.
-    pub(super) best: Option<Spread>,
+    pub(super) best: Option<MeanSd>,
     /// Of the exported weights.
-    pub(super) nll: Option<Spread>,
+    pub(super) nll: Option<MeanSd>,
     /// Of the exported weights.
-    pub(super) ece: Option<Spread>,
+    pub(super) ece: Option<MeanSd>,
     /// Decisions that equal the teacher's, in percent; the mean over the teachers where there are several.
-    pub(super) agreement: Option<Spread>,
+    pub(super) agreement: Option<MeanSd>,
     /// Seconds a step.
-    pub(super) seconds_per_step: Option<Spread>,
+    pub(super) seconds_per_step: Option<MeanSd>,
     /// The most of any run.
     pub(super) peak_memory_bytes: Option<u64>,
     /// This recipe less the one that it is compared with.
@@ -52,9 +32,9 @@ pub(super) struct Summary {
 #[derive(Debug, Serialize)]
 pub(super) struct Against {
     /// Points of test accuracy after the last epoch.
-    pub(super) last: Option<Spread>,
+    pub(super) last: Option<MeanSd>,
     /// Points of test accuracy of the best epoch.
-    pub(super) best: Option<Spread>,
+    pub(super) best: Option<MeanSd>,
     /// Time of a step in units of the other's, the mean over the seeds.
     pub(super) step_ratio: Option<f64>,
     /// Whether both times were taken by one comparison, for every seed.
@@ -87,8 +67,8 @@ pub(super) struct Images {
 impl Summary {
     pub(super) fn of(runs: &[Run], other: Option<&[Run]>) -> Self {
         let outcomes = || runs.iter().filter_map(|run| run.outcome.as_ref());
-        let spread = |value: &dyn Fn(&Outcome) -> Option<f64>| Spread::of(outcomes().filter_map(value));
-        let measured = |value: fn(&attar_distill::measures::Measures) -> f64| {
+        let spread = |value: &dyn Fn(&Outcome) -> Option<f64>| MeanSd::of(outcomes().filter_map(value));
+        let measured = |value: fn(&Measures) -> f64| {
             spread(&|outcome| outcome.measures.as_ref().map(|measures| value(&measures.student)))
         };
         Self {
@@ -107,7 +87,7 @@ impl Summary {
 
 fn agreement(outcome: &Outcome) -> Option<f64> {
     let teachers = &outcome.measures.as_ref()?.teachers;
-    Spread::of(teachers.values().map(|teacher| teacher.likeness.agreement)).map(|spread| spread.mean)
+    MeanSd::of(teachers.values().map(|teacher| teacher.likeness.agreement)).map(|spread| spread.mean)
 }
 
 impl Against {
@@ -127,9 +107,9 @@ impl Against {
             process(own).is_some_and(|process_of_own| process(other) == Some(process_of_own))
         };
         (!pairs.is_empty()).then(|| Self {
-            last: Spread::of(seeds.iter().map(|pair| pair.last)),
-            best: Spread::of(seeds.iter().map(|pair| pair.best)),
-            step_ratio: Spread::of(pairs.iter().filter_map(ratio)).map(|spread| spread.mean),
+            last: MeanSd::of(seeds.iter().map(|pair| pair.last)),
+            best: MeanSd::of(seeds.iter().map(|pair| pair.best)),
+            step_ratio: MeanSd::of(pairs.iter().filter_map(ratio)).map(|spread| spread.mean),
             same_call: pairs.iter().all(together),
             seeds,
         })
@@ -150,10 +130,9 @@ impl Pair {
 
 impl Images {
     fn of(own: &[bool], other: &[bool]) -> Self {
-        let count = |a: bool, b: bool| own.iter().zip(other).filter(|pair| (*pair.0, *pair.1) == (a, b)).count();
-        let (gained, lost) = (count(true, false), count(false, true));
-        let counts = Counts { gained: gained as f64, lost: lost as f64, n: own.len() as f64 };
+        let counts = Counts::of(other, own);
         let Interval { low, high } = score_interval(&counts);
+        let (gained, lost) = (counts.gained as usize, counts.lost as usize);
         Self { gained, lost, difference: 100.0 * counts.difference(), interval: [100.0 * low, 100.0 * high] }
     }
 }
@@ -183,13 +162,6 @@ mod tests {
     }
 
     #[test]
-    fn means_and_deviations_by_hand() {
-        assert_eq!(Spread::of([]), None);
-        assert_eq!(Spread::of([3.0]), Some(Spread { mean: 3.0, sd: None }));
-        assert_eq!(Spread::of([1.0, 3.0]), Some(Spread { mean: 2.0, sd: Some(2f64.sqrt()) }));
-    }
-
-    #[test]
     fn differences_are_taken_seed_by_seed() {
         let (yes, no) = (true, false);
         let own = [run(0, 50.0, &[yes, yes, no, yes], 1), run(1, 70.0, &[yes; 4], 1), failed(2)];
@@ -198,7 +170,7 @@ mod tests {
         assert_eq!((summary.runs, summary.peak_memory_bytes), (2, Some(8)));
         assert_eq!(summary.last.unwrap().mean, 60.0);
         let against = summary.against.unwrap();
-        assert_eq!(against.last, Spread::of([10.0, 4.0]));
+        assert_eq!(against.last, MeanSd::of([10.0, 4.0]));
         let ratio = (50.0 / 40.0 + 70.0 / 66.0) / 2.0;
         assert!((against.step_ratio.unwrap() - ratio).abs() < 1e-12 && !against.same_call);
         let images = against.seeds[0].images.unwrap();

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::summary::{Pair, Spread};
+use attar_measures::MeanSd;
+
+use super::summary::Pair;
 use super::{Comparison, Method};
 use crate::report::dots::{Dots, dot_plot};
 use crate::table::{self, si};
@@ -45,7 +47,7 @@ impl Comparison {
             "method,runs,test_top1_last,test_top1_last_sd,test_top1_best,test_top1_best_sd,difference_last,difference_last_sd,difference_best,difference_best_sd,nll,ece,agreement,seconds_per_step,step_ratio,peak_memory_bytes\n",
         );
         let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
-        let both = |spread: Option<Spread>| format!("{},{}", number(mean(spread)), number(spread.and_then(|s| s.sd)));
+        let both = |spread: Option<MeanSd>| format!("{},{}", number(mean(spread)), number(spread.and_then(|s| s.sd)));
         for Method { name, summary, .. } in &self.methods {
             let against = summary.against.as_ref();
             let cells = [
@@ -88,9 +90,9 @@ impl Comparison {
 
     fn cells(&self, method: &Method) -> Vec<String> {
         let summary = &method.summary;
-        let difference = |spread: Option<Spread>| spread.map(|spread| text(spread, true)).unwrap_or_default();
+        let difference = |spread: Option<MeanSd>| spread.map(|spread| text(spread, true)).unwrap_or_default();
         let absent = || "-".to_owned();
-        let plain = |spread: Option<Spread>| spread.map_or_else(absent, |spread| text(spread, false));
+        let plain = |spread: Option<MeanSd>| spread.map_or_else(absent, |spread| text(spread, false));
         let against = summary.against.as_ref();
         let step = match against {
             None if method.name == self.against => "1".to_owned(),
@@ -157,11 +159,11 @@ impl Comparison {
     }
 }
 
-fn mean(spread: Option<Spread>) -> Option<f64> {
+fn mean(spread: Option<MeanSd>) -> Option<f64> {
     spread.map(|spread| spread.mean)
 }
 
-fn text(spread: Spread, signed: bool) -> String {
+fn text(spread: MeanSd, signed: bool) -> String {
     let mean = if signed { format!("{:+.2}", spread.mean) } else { format!("{:.2}", spread.mean) };
     spread.sd.map_or(mean.clone(), |sd| format!("{mean} ± {sd:.2}"))
 }

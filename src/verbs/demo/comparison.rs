@@ -9,9 +9,9 @@ use attar_formats::files;
 use attar_infer::bench::{self, Options};
 use attar_infer::bundle::{Predictions, Split};
 use attar_infer::parity::Runtime;
-use attar_infer::parity::interval::{Counts, Interval, score_interval};
 use attar_infer::report::html;
 use attar_infer::{Bundle, Certificate};
+use attar_measures::{Counts, Interval, percent, score_interval, wilson_interval};
 use serde::Serialize;
 
 use crate::engines::EngineArgs;
@@ -136,6 +136,7 @@ fn row(one: &Contender, right: &[bool], engines: &EngineArgs) -> Result<Row> {
     let measured = measured.first().context("nothing was measured")?;
     let graph = attar_models::zoo::build(&bundle.card().network)?;
     let hits = right.iter().filter(|right| **right).count();
+    let interval = wilson_interval(hits, right.len());
     let last = one.run.as_ref().map(|run| crate::report::run::read_receipt(run)).transpose()?;
     Ok(Row {
         title: one.title,
@@ -144,37 +145,22 @@ fn row(one: &Contender, right: &[bool], engines: &EngineArgs) -> Result<Row> {
         macs: graph.macs(),
         onnx_bytes: measured.file_bytes,
         test_top1: percent(hits, right.len()),
-        test_top1_interval: wilson(hits, right.len()),
+        test_top1_interval: [100.0 * interval.low, 100.0 * interval.high],
         test_top1_last: last.map(|receipt| receipt.test_top1_last),
         engine: measured.engine.clone(),
         latency_ms: measured.latency_ms.p50,
     })
 }
 
-fn percent(part: usize, whole: usize) -> f64 {
-    100.0 * part as f64 / whole.max(1) as f64
-}
-
-/// Wilson's 95 % score interval of a proportion, in percent.
-fn wilson(hits: usize, n: usize) -> [f64; 2] {
-    const Z: f64 = 1.959_963_984_540_054;
-    let (n, p) = (n.max(1) as f64, hits as f64 / n.max(1) as f64);
-    let centre = (p + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
-    let half = Z / (1.0 + Z * Z / n) * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
-    [100.0 * (centre - half), 100.0 * (centre + half)]
-}
-
 impl Pair {
     fn of((title, taught): Answers<'_>, (against, alone): Answers<'_>) -> Self {
-        let count = |a: bool, b: bool| alone.iter().zip(taught).filter(|pair| (*pair.0, *pair.1) == (a, b)).count();
-        let (gained, lost) = (count(false, true), count(true, false));
-        let counts = Counts { gained: gained as f64, lost: lost as f64, n: alone.len() as f64 };
+        let counts = Counts::of(alone, taught);
         let Interval { low, high } = score_interval(&counts);
         Self {
             title,
             against,
-            gained,
-            lost,
+            gained: counts.gained as usize,
+            lost: counts.lost as usize,
             difference: 100.0 * counts.difference(),
             interval: [100.0 * low, 100.0 * high],
         }

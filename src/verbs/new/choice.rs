@@ -54,7 +54,7 @@ impl Size {
 
     /// Whether the network needs other first layers for small images, and has them.
     pub(super) fn wants_stem(&self, network: &Entry) -> bool {
-        self.small && network.options.contains(&"stem")
+        self.small && network.has("stem")
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use attar_data::measure::{self, Levels, Shape};
 use attar_data::{Dataset, Source};
-use attar_formats::Preprocessing;
+use attar_pixels::Preprocessing;
 use serde::Serialize;
 
 /// Images that are looked at, at most: enough for three digits of mean and deviation.

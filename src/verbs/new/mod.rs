@@ -16,17 +16,17 @@ use anyhow::{Context, Result, bail};
 use attar_data::Source;
 use attar_data::measure::Levels;
 use attar_distill::{Plan, Recipe};
-use attar_formats::Preprocessing;
 use attar_models::Error;
 use attar_models::zoo::{self, Entry, NetworkSpec};
-
-use super::print;
-use crate::source::source;
+use attar_pixels::Preprocessing;
 use choice::{Pace, Size};
 use images::Images;
 use method::Method;
 use teacher::Teacher;
 use write::Chosen;
+
+use super::print;
+use crate::source::source;
 
 /// Mean and deviation of ImageNet's training images, as torchvision writes them.
 const IMAGENET: [[f64; 3]; 2] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
@@ -136,7 +136,7 @@ pub(super) fn make(data: &Source, wishes: &Wishes) -> Result<Made> {
         let known: Vec<&str> = zoo::catalog().iter().map(|entry| entry.name).collect();
         return Err(Error::unknown("network", student, &known).into());
     };
-    if wishes.width.is_some() && !network.options.contains(&"width") {
+    if wishes.width.is_some() && !network.has("width") {
         bail!("--width: {student} has none\n  hint: mobilenet_v2 has");
     }
     let method = Method::find(wishes.method.as_deref(), wishes.teacher.is_some())?;
@@ -189,10 +189,14 @@ struct Start {
 impl Start {
     fn find(wishes: &Wishes, network: &Entry, size: &Size, classes: usize) -> Self {
         let Some(path) = &wishes.init else { return Self::default() };
-        let stem = size.wants_stem(network).then_some(zoo::Stem::Cifar);
         let [height, width] = size.input;
-        let spec =
-            NetworkSpec { width: wishes.width, stem, ..NetworkSpec::new(network.name, classes, [3, height, width]) };
+        let mut spec = NetworkSpec::new(network.name, classes, [3, height, width]);
+        if size.wants_stem(network) {
+            spec.options.set("stem", zoo::Stem::Cifar);
+        }
+        if let Some(width) = wishes.width {
+            spec.options.set("width", width);
+        }
         let own = weights::classes(path, &spec);
         let (init, why) = match own {
             Some(own) if own != classes => (
@@ -235,7 +239,7 @@ fn levels(wishes: &Wishes, images: &Images, size: &Size, channels: usize, start:
 
 /// Resize and crop; mean and deviation do not matter.
 fn preprocessing(size: &Size, channels: usize) -> Preprocessing {
-    use attar_formats::card::{Interpolation, Resize, ResizeTo};
+    use attar_pixels::{Interpolation, Resize, ResizeTo};
     let resize =
         size.resize.map(|edge| Resize { to: ResizeTo::ShorterEdge(edge), interpolation: Interpolation::Bilinear });
     Preprocessing {

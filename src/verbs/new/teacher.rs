@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use attar_formats::{Card, Preprocessing, files};
+use attar_formats::{Card, files};
 use attar_models::{Error, zoo};
+use attar_pixels::Preprocessing;
 
 use super::write::{inline, quoted};
 use super::{Wishes, weights};

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use attar_data::Image;
 use attar_formats::write;
 use attar_models::generated;
+use attar_pixels::Image;
 
 use super::*;
 

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use attar_data::Source;
 use attar_data::measure::Levels;
-use attar_formats::Preprocessing;
 use attar_models::zoo::Entry;
+use attar_pixels::Preprocessing;
 
 use super::choice::{self, Pace, Size};
 use super::images::{Found, Images};

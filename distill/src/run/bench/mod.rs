@@ -11,9 +11,9 @@ use attar_data::Batch;
 use attar_exec::network::profile::{Profile, profiled};
 use attar_exec::optim::OptimiserSpec;
 use attar_exec::{Network, Params, Precision};
-use attar_formats::Preprocessing;
 use attar_models::zoo::{self, NetworkSpec};
 use attar_models::{Graph, Outline, Weights, generated};
+use attar_pixels::Preprocessing;
 use candle_core::Device;
 use rayon::ThreadPool;
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use attar_data::{Batch, Dataset};
-use attar_formats::Preprocessing;
+use attar_measures::{argmax, log_sum_exp, percent};
+use attar_pixels::Preprocessing;
 use candle_core::{Device, Tensor};
 use rayon::ThreadPool;
 
 use crate::batch::input;
 use crate::error::Result;
-use crate::measures::{argmax, log_sum_exp, percent};
 use crate::run::feed::batch::ViewBatch;
 use crate::run::feed::prefetch::{How, Prefetch, batches};
 

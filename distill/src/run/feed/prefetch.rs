@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use attar_data::{Batch, Dataset, Pipeline, eval_batch, train_batch};
-use attar_formats::Preprocessing;
+use attar_pixels::Preprocessing;
 use rayon::ThreadPool;
 
 use crate::error::{Error, Result};

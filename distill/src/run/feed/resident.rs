@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use attar_data::{Dataset, Fill, Moves, Pipeline, preprocess_image};
+use attar_data::{Dataset, Fill, Moves, Pipeline};
 use attar_exec::device;
 use attar_exec::ops::augment::{Draw, Normalisation, augment_batch};
+use attar_pixels::preprocess_image;
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
@@ -84,7 +85,7 @@ impl ResidentImages {
 #[cfg(test)]
 mod tests {
     use attar_data::{Augment, InMemory, train_batch};
-    use attar_formats::Preprocessing;
+    use attar_pixels::Preprocessing;
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use attar_data::eval_batch;
 use attar_exec::Network;
-use attar_formats::Preprocessing;
+use attar_pixels::Preprocessing;
 use serde::Serialize;
 
 use crate::batch::input;

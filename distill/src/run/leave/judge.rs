@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use attar_data::Batch;
-use attar_formats::Preprocessing;
+use attar_measures::{Comparison, Likeness, Measures, Tally};
+use attar_pixels::Preprocessing;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::measures::{Comparison, Likeness, Measures, Tally};
 use crate::recipe::Which;
 use crate::run::step::teachers::{RunningTeacher, Teachers};
 use crate::teacher::Question;
@@ -79,11 +79,8 @@ impl Judge {
             };
             let question = Question { pixels: &pixels, samples: None };
             let answers = teacher.outputs(&question, &[])?.logits.to_vec2::<f32>()?;
-            let named = |error| match error {
-                Error::Answer { problem } => {
-                    Error::Answer { problem: format!("teacher `{}`: {problem}", teacher.name) }
-                }
-                other => other,
+            let named = |attar_measures::Error { problem }| Error::Answer {
+                problem: format!("teacher `{}`: {problem}", teacher.name),
             };
             for ((answer, row), label) in answers.iter().zip(rows).zip(labels) {
                 tally.add(answer, *label).map_err(named)?;

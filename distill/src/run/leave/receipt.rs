@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use attar_exec::device;
+use attar_formats::Card;
 use attar_formats::card::{CARD_VERSION, Provenance};
-use attar_formats::{Card, Preprocessing};
 use attar_models::zoo::NetworkSpec;
+use attar_pixels::Preprocessing;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Extended, Rollback, State};

@@ -6,14 +6,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use attar_data::{Batch, Image, preprocess};
+use attar_data::Batch;
+use attar_measures::{argmax, log_sum_exp, top};
+use attar_pixels::{Image, preprocess};
 use candle_core::{Device, Tensor};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::error::Result;
 use crate::files::io;
-use crate::measures::{argmax, log_sum_exp};
 use crate::plan::PlannedData;
 use crate::run::feed::evaluate::{Evaluation, Scores};
 use crate::run::leave::mixed::MixedFile;
@@ -51,13 +52,14 @@ pub(in crate::run) fn golden_synthetic(
 ) -> Result<()> {
     let like = data.train.image(0)?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let images = (0..GOLDENS).map(|i| noise(&like, 1 << (i % 4), &mut rng)).collect::<attar_data::Result<Vec<_>>>()?;
-    let encoded = images.iter().map(Image::to_png).collect::<attar_data::Result<Vec<_>>>()?;
+    let images =
+        (0..GOLDENS).map(|i| noise(&like, 1 << (i % 4), &mut rng)).collect::<attar_pixels::Result<Vec<_>>>()?;
+    let encoded = images.iter().map(Image::to_png).collect::<attar_pixels::Result<Vec<_>>>()?;
     write_golden(&directory.join("golden-synthetic.safetensors"), "synthetic", &encoded, &images, data, forward, device)
 }
 
 /// Noise in square patches of `patch` pixels, with the size and channels of `like`.
-fn noise(like: &Image, patch: usize, rng: &mut ChaCha8Rng) -> attar_data::Result<Image> {
+fn noise(like: &Image, patch: usize, rng: &mut ChaCha8Rng) -> attar_pixels::Result<Image> {
     let (width, height, channels) = (like.width() as usize, like.height() as usize, usize::from(like.channels()));
     let across = width.div_ceil(patch);
     let mut patches = vec![0; across * height.div_ceil(patch) * channels];
@@ -145,13 +147,11 @@ impl Predictions {
 
     fn add(&mut self, row: &[f32], split: u8) {
         self.classes = row.len();
-        let mut order: Vec<u32> = (0..row.len() as u32).collect();
-        order.sort_by(|a, b| row[*b as usize].total_cmp(&row[*a as usize]).then(a.cmp(b)));
-        order.truncate(TOP);
+        let order = top(row, TOP, f32::total_cmp);
         self.splits.push(split);
         self.top1.push(argmax(row) as u32);
-        self.top5_logits.extend(order.iter().map(|i| row[*i as usize]));
-        self.top5.extend(order);
+        self.top5_logits.extend(order.iter().map(|i| row[*i]));
+        self.top5.extend(order.into_iter().map(|class| class as u32));
         self.log_sum_exp.push(log_sum_exp(row) as f32);
         if row.len() <= FULL_LOGITS {
             self.logits.extend(row);

@@ -15,17 +15,17 @@ use std::collections::BTreeMap;
 
 use attar_data::{Batch, Pipeline};
 use attar_exec::Network;
-use attar_formats::Preprocessing;
 use attar_models::Weights;
+use attar_pixels::Preprocessing;
 use candle_core::{Device, Tensor};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
-use crate::measures::argmax;
 use crate::plan::{Connectors, LossId, PlannedLoss, PlannedView, Table, ViewId};
 use crate::recipe::TrainSection;
 use crate::run::feed::batch::ViewBatch;
 use crate::run::feed::resident::ResidentImages;
+use attar_measures::argmax;
 
 use objective::{LossInputs, Objective};
 use split::{Part, Split, Stopwatch};

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use attar_exec::{Outputs, Precision};
-use attar_formats::Preprocessing;
 use attar_models::NodeId;
+use attar_pixels::Preprocessing;
 use candle_core::{Device, Tensor};
 
 use crate::error::Result;

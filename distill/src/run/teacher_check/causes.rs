@@ -2,12 +2,11 @@
 
 use std::fmt;
 
-use attar_data::preprocessed_size;
-use attar_formats::card::{Interpolation, Preprocessing, Resize, ResizeTo};
 use attar_formats::classes::natural;
+use attar_measures::wilson_interval;
+use attar_pixels::{Interpolation, Preprocessing, Resize, ResizeTo, preprocessed_size};
 use candle_core::Tensor;
 
-use super::interval::wilson;
 use super::{Answered, CheckedOn, Sample, at_most, run};
 use crate::error::Result;
 use crate::run::Setup;
@@ -73,9 +72,10 @@ pub(super) fn find(
 
 /// The best of them, the first of equal ones, where it is clearly better than what was found.
 fn best(causes: Vec<Cause>, correct: usize, images: usize) -> Option<Cause> {
-    let [_, high] = wilson(correct, images);
+    let high = wilson_interval(correct, images).high;
     let found = correct as f64 / images.max(1) as f64;
-    let explains = |cause: &Cause| wilson(cause.correct, cause.images)[0] > high && cause.share() >= TIMES * found;
+    let explains =
+        |cause: &Cause| wilson_interval(cause.correct, cause.images).low > high && cause.share() >= TIMES * found;
     let explaining = causes.into_iter().filter(explains);
     explaining.reduce(|best, other| if other.share() > best.share() { other } else { best })
 }

@@ -2,12 +2,15 @@
 //! why that may be.
 
 mod causes;
-mod interval;
+mod chance;
 
 use std::sync::Arc;
 
 use attar_data::{Dataset, hold_out};
+use attar_measures::{argmax, percent, wilson_interval};
 use candle_core::{DType, Tensor};
+use causes::Cause;
+use chance::hardly_better;
 use serde::{Deserialize, Serialize};
 
 use super::events::Event;
@@ -17,12 +20,8 @@ use super::step::teachers::{RunningTeacher, Worth};
 use super::{Run, Setup};
 use crate::checkpoint::Exact;
 use crate::error::{Error, Result};
-use crate::measures::{argmax, percent};
 use crate::plan::Subset;
 use crate::teacher::{Question, Samples};
-
-use causes::Cause;
-use interval::{hardly_better, wilson};
 
 /// Images that a teacher is measured on, at most.
 const MOST: usize = 2000;
@@ -182,7 +181,7 @@ fn check(setup: &Setup, teacher: &mut RunningTeacher, worth: &Worth) -> Result<(
 
 /// What is odd about a teacher's accuracy.
 fn suspicion(check: &TeacherCheck, classes: usize, worth: &Worth) -> Option<String> {
-    let [_, high] = wilson(check.correct, check.images);
+    let high = wilson_interval(check.correct, check.images).high;
     if hardly_better(check.correct, check.images, classes) {
         return Some(format!("hardly better than chance ({:.1} %)", 100.0 / classes.max(1) as f64));
     }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use attar_data::{Dataset, InMemory};
+use attar_formats::Card;
 use attar_formats::card::{CARD_VERSION, Provenance, hf};
-use attar_formats::{Card, Preprocessing};
 use attar_infer::engine::{self, EngineKind, EngineSpec};
+use attar_measures::random::Stream;
 use attar_models::zoo::NetworkSpec;
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use attar_pixels::Preprocessing;
 use safetensors::{Dtype, tensor::TensorView};
 use sha2::{Digest, Sha256};
 
@@ -33,8 +33,9 @@ fn preprocessing() -> Preprocessing {
 }
 
 fn pixels(n: usize) -> Vec<u8> {
-    let mut rng = ChaCha8Rng::seed_from_u64(5);
-    (0..n * 192).map(|_| rng.random()).collect()
+    let mut pixels = vec![0; n * 192];
+    Stream::of_number(5).fill(&mut pixels);
+    pixels
 }
 
 /// `n` images of random pixels with these labels.
@@ -48,7 +49,7 @@ pub(crate) fn perfect(n: usize) -> Reference {
     let mut engine = engine::open(&EngineSpec::new(EngineKind::Tract), &model, Path::new("tiny.onnx")).unwrap();
     let images = data(&vec![0; n], names());
     let input: Vec<f32> =
-        (0..n).flat_map(|i| attar_data::preprocess(&images.image(i).unwrap(), &preprocessing()).unwrap()).collect();
+        (0..n).flat_map(|i| attar_pixels::preprocess(&images.image(i).unwrap(), &preprocessing()).unwrap()).collect();
     let logits = engine.run(&input, n).unwrap();
     let labels = logits.chunks(CLASSES).map(|row| order(row)[0]).collect();
     let hashes = (0..n).map(|i| images.image(i).unwrap().sha256()).collect();
@@ -99,8 +100,9 @@ impl Reference {
 
     fn goldens(&self, n: usize) -> Vec<u8> {
         let images = data(&vec![0; n.max(1)], names());
-        let input: Vec<f32> =
-            (0..n).flat_map(|i| attar_data::preprocess(&images.image(i).unwrap(), &preprocessing()).unwrap()).collect();
+        let input: Vec<f32> = (0..n)
+            .flat_map(|i| attar_pixels::preprocess(&images.image(i).unwrap(), &preprocessing()).unwrap())
+            .collect();
         let names: Vec<String> = (0..n).map(|i| format!("encoded.{i}")).collect();
         let mut parts = vec![
             ("input", Dtype::F32, vec![n, 3, 8, 8], bytes(&input, f32::to_le_bytes)),

@@ -1,6 +1,6 @@
 //! Projected gradient ascent on a network's loss in the pixels (PGD: Madry et al. 2018, arXiv 1706.06083).
 
-use attar_formats::Preprocessing;
+use attar_pixels::Preprocessing;
 use candle_core::{Device, Tensor};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;

@@ -75,9 +75,8 @@ fn entropy(logits: &Tensor) -> Result<Vec<f32>> {
 
 /// Positions of the `count` largest values, in their order; of equal ones the first.
 fn most(values: &[f32], count: usize) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..values.len() as u32).collect();
-    order.sort_by(|a, b| values[*b as usize].total_cmp(&values[*a as usize]).then(a.cmp(b)));
-    order.truncate(count);
+    let top = attar_measures::top(values, count, f32::total_cmp);
+    let mut order: Vec<u32> = top.into_iter().map(|at| at as u32).collect();
     order.sort_unstable();
     order
 }

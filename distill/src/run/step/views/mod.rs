@@ -8,7 +8,7 @@ mod random;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use attar_formats::Preprocessing;
+use attar_pixels::Preprocessing;
 use candle_core::Device;
 
 use crate::error::Result;

@@ -8,7 +8,7 @@ const MOST_STD: f32 = 3.0;
 const MOST_VALUE: f32 = 300.0;
 
 /// What is wrong with a mean and a standard deviation for each channel, and the number to write.
-pub(super) fn problem(mean: &[f32], std: &[f32]) -> Option<String> {
+pub(crate) fn problem(mean: &[f32], std: &[f32]) -> Option<String> {
     let fault = mean.iter().zip(std).find_map(|(mean, std)| of_channel(*mean, *std));
     let of_bytes = |values: &[f32]| values.iter().any(|value| value.abs() > MOST_STD);
     fault.map(|fault| match of_bytes(mean) || of_bytes(std) {

@@ -6,17 +6,18 @@ pub const BINS: usize = 15;
 /// Expected calibration error, 0 to 1, of (confidence, right) over equally wide bins of confidence, open below and closed above:
 /// the mean of |accuracy - confidence| of the bins, weighted by their images (Guo et al. 2017, arXiv 1706.04599, equation 3).
 /// `None` without answers or bins.
-pub fn calibration_error(answers: &[(f64, bool)], bins: usize) -> Option<f64> {
-    if answers.is_empty() || bins == 0 {
+pub fn calibration_error(answers: impl IntoIterator<Item = (f64, bool)>, bins: usize) -> Option<f64> {
+    if bins == 0 {
         return None;
     }
     // Of each bin: the sum of its confidences less its right answers, which is its size times their distance.
-    let mut gaps = vec![0.0; bins];
+    let (mut gaps, mut count) = (vec![0.0; bins], 0_usize);
     for (confidence, right) in answers {
         let at = ((confidence * bins as f64).ceil() as usize).clamp(1, bins) - 1;
-        gaps[at] += confidence - f64::from(u8::from(*right));
+        gaps[at] += confidence - f64::from(u8::from(right));
+        count += 1;
     }
-    Some(gaps.iter().map(|gap| gap.abs()).sum::<f64>() / answers.len() as f64)
+    (count > 0).then(|| gaps.iter().map(|gap| gap.abs()).sum::<f64>() / count as f64)
 }
 
 /// Area under the risk-coverage curve, 0 to 1, of (confidence, right): the mean, over all numbers n, of the share of wrong answers

@@ -2,7 +2,7 @@
 
 use serde::de::{Deserialize, Deserializer, SeqAccess, Unexpected, Visitor, value::MapAccessDeserializer};
 
-use super::{Interpolation, Resize, ResizeTo};
+use crate::preprocessing::{Interpolation, Resize, ResizeTo};
 
 /// One number or two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub fn pair<'de, D: Deserializer<'de>>(from: D) -> Result<[usize; 2], D::Error> 
 }
 
 /// [`pair`], or nothing.
-pub(super) fn pair_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<[usize; 2]>, D::Error> {
+pub(crate) fn pair_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<[usize; 2]>, D::Error> {
     Ok(Option::<Written>::deserialize(from)?.map(Written::pair))
 }
 
@@ -128,7 +128,7 @@ impl<'de> Deserialize<'de> for Resize {
 mod tests {
     use serde_json::json;
 
-    use super::super::Preprocessing;
+    use crate::Preprocessing;
 
     #[test]
     fn a_number_and_a_pair_are_read_and_written_as_before() {

@@ -1,4 +1,4 @@
-//! How much worse can the runtime be? The score interval for a difference of paired proportions, and McNemar's test.
+//! How much of a difference or a share is luck: score intervals and McNemar's test.
 //!
 //! T. Tango, Equivalence test and confidence interval for the difference in proportions for the paired-sample design,
 //! Statistics in Medicine 17, 891-908, 1998. Unlike the Wald interval it has width when no sample flipped.
@@ -14,27 +14,42 @@ pub const CONFIDENCE: f64 = 0.95;
 /// What happened to `n` samples that two classifiers answered. Counts may be fractions when a larger sample is projected.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Counts {
-    /// Wrong in the reference, right in the runtime.
+    /// Wrong in the first, the reference, right in the second, the runtime.
     pub gained: f64,
-    /// Right in the reference, wrong in the runtime.
+    /// Right in the first, wrong in the second.
     pub lost: f64,
     /// All samples.
     pub n: f64,
 }
 
 impl Counts {
+    /// Of two classifiers' answers to the same samples, right or not; what is longer than the other is cut.
+    pub fn of(reference: &[bool], runtime: &[bool]) -> Self {
+        let mut counts = Self { gained: 0.0, lost: 0.0, n: 0.0 };
+        for pair in reference.iter().zip(runtime) {
+            counts.n += 1.0;
+            match pair {
+                (false, true) => counts.gained += 1.0,
+                (true, false) => counts.lost += 1.0,
+                _ => {}
+            }
+        }
+        counts
+    }
+
     /// The observed difference of accuracies, runtime minus reference, in -1..1.
     pub fn difference(&self) -> f64 {
         if self.n > 0.0 { (self.gained - self.lost) / self.n } else { 0.0 }
     }
 
     /// The same shares of a sample `scale` times as large.
-    pub(crate) fn scaled(&self, scale: f64) -> Self {
+    #[must_use]
+    pub fn scaled(&self, scale: f64) -> Self {
         Self { gained: self.gained * scale, lost: self.lost * scale, n: self.n * scale }
     }
 }
 
-/// A closed interval of differences, in -1..1.
+/// A closed interval, of differences in -1..1 or of a share in 0..1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// Lower limit.
@@ -112,12 +127,44 @@ pub fn mcnemar_exact(gained: u64, lost: u64) -> f64 {
     (2.0 * tail).min(1.0)
 }
 
+/// The 95 % interval, in 0..1, of a share of which `correct` of `n` were seen (Wilson 1927). Of nothing it is [0, 1].
+pub fn wilson_interval(correct: usize, n: usize) -> Interval {
+    if n == 0 {
+        return Interval { low: 0.0, high: 1.0 };
+    }
+    let n = n as f64;
+    let p = correct as f64 / n;
+    let middle = p + Z * Z / (2.0 * n);
+    let half = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
+    let whole = 1.0 + Z * Z / n;
+    Interval { low: ((middle - half) / whole).max(0.0), high: ((middle + half) / whole).min(1.0) }
+}
+
 #[cfg(test)]
 mod tests {
-    use rand::{Rng, SeedableRng};
-    use rand_chacha::ChaCha8Rng;
-
     use super::*;
+    use crate::random::Stream;
+
+    #[test]
+    fn wilsons_interval_is_the_published_one() {
+        let of = |correct, n| {
+            let Interval { low, high } = wilson_interval(correct, n);
+            [low, high]
+        };
+        let [low, high] = of(81, 263); // Newcombe 1998, table I
+        assert!((low - 0.2553).abs() < 1e-4 && (high - 0.3662).abs() < 1e-4, "{low} {high}");
+        assert_eq!(of(0, 0), [0.0, 1.0]);
+        let [low, high] = of(10, 10);
+        assert!((low - 0.7225).abs() < 1e-4 && (high - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn paired_counts_by_hand() {
+        let (yes, no) = (true, false);
+        let counts = Counts::of(&[yes, no, no, yes, yes], &[yes, yes, no, no, yes, yes]);
+        assert_eq!(counts, Counts { gained: 1.0, lost: 1.0, n: 5.0 });
+        assert_eq!(Counts::of(&[], &[]).difference(), 0.0);
+    }
 
     #[derive(Deserialize)]
     struct Fixture {
@@ -135,8 +182,7 @@ mod tests {
 
     #[test]
     fn limits_are_those_of_the_numerical_likelihood() {
-        let fixture: Fixture =
-            serde_json::from_str(include_str!("../../../tests/fixtures/intervals/tango.json")).unwrap();
+        let fixture: Fixture = serde_json::from_str(include_str!("../../tests/fixtures/intervals/tango.json")).unwrap();
         assert!(fixture.cases.len() > 15);
         for Case { gained, lost, n, low, high } in fixture.cases {
             let found = score_interval(&Counts { gained, lost, n });
@@ -165,12 +211,12 @@ mod tests {
     }
 
     /// Share of intervals that hold the true difference, over `trials` samples of `n` pairs.
-    fn coverage(rng: &mut ChaCha8Rng, p_gained: f64, p_lost: f64, n: u32, trials: u32) -> f64 {
+    fn coverage(rng: &mut Stream, p_gained: f64, p_lost: f64, n: u32, trials: u32) -> f64 {
         let mut held = 0;
         for _ in 0..trials {
             let mut counts = Counts { gained: 0.0, lost: 0.0, n: f64::from(n) };
             for _ in 0..n {
-                let u: f64 = rng.random();
+                let u = rng.unit();
                 counts.gained += f64::from(u8::from(u < p_gained));
                 counts.lost += f64::from(u8::from(u >= p_gained && u < p_gained + p_lost));
             }
@@ -183,7 +229,7 @@ mod tests {
 
     #[test]
     fn about_95_of_100_intervals_hold_the_truth() {
-        let rng = &mut ChaCha8Rng::seed_from_u64(1998);
+        let rng = &mut Stream::of_number(1998);
         let cases = [
             // Rare flips, where most samples have none and the Wald interval is a point.
             (0.0, 0.0, 30),

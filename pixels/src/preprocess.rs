@@ -1,50 +1,54 @@
 //! Evaluation preprocessing: from decoded pixels to the network's input. Training, export's goldens and devices all call this.
 
-use attar_formats::Preprocessing;
-use attar_formats::card::ResizeTo;
-
-use crate::decode::MAX_PIXELS;
 use crate::error::{Error, Result};
 use crate::image::Image;
-use crate::resize::{check_resize, resize};
+use crate::preprocessing::{Preprocessing, ResizeTo};
+use crate::resize::{check_resize, resized};
+use crate::view::{ImageView, Pixels};
 
-/// The network's input `[channels, height, width]` for one image: [`preprocess_image`], then scaling to 0..1 and
-/// normalisation `(v / 255 - mean) / std` in f32, with the same bits as torchvision's `ToTensor` and
-/// `Normalize`.
+/// The network's input `[channels, height, width]` for one image or [view](ImageView) of one:
+/// [`preprocess_image`], then scaling to 0..1 and normalisation `(v / 255 - mean) / std` in f32, with
+/// the same bits as torchvision's `ToTensor` and `Normalize`.
 ///
 /// # Errors
 /// When the preprocessing makes no sense or asks for too large an image.
-pub fn preprocess(image: &Image, how: &Preprocessing) -> Result<Vec<f32>> {
-    let image = preprocess_image(image, how)?;
-    let mut input = vec![0.0; image.pixels().len()];
-    normalise(&image, how, &mut input);
+pub fn preprocess<'a>(image: impl Into<ImageView<'a>>, how: &Preprocessing) -> Result<Vec<f32>> {
+    let seen = seen(image.into(), how)?;
+    let mut input = vec![0.0; seen.view().pixels().len()];
+    normalise(seen.view(), how, &mut input)?;
     Ok(input)
 }
 
 /// What the network sees, still as pixels: channels, resize and centre crop, in this order.
 ///
-/// The resize has the pixels of Pillow 13's `Image.resize`, antialiased, and the same on every machine. Pillow up to 12 runs
-/// the passes in another order where the height loses more than twice as many pixels as the width, and differs a little
-/// there. The sizes and the crop's corner are torchvision's.
+/// The resize has the pixels of Pillow 13's `Image.resize`, antialiased, and the same on every
+/// machine. Pillow up to 12 runs the passes in another order where the height loses more than twice
+/// as many pixels as the width, and differs a little there. The sizes and the crop's corner are
+/// torchvision's.
 ///
 /// # Errors
 /// As [`preprocess`].
-pub fn preprocess_image(image: &Image, how: &Preprocessing) -> Result<Image> {
+pub fn preprocess_image<'a>(image: impl Into<ImageView<'a>>, how: &Preprocessing) -> Result<Image> {
+    Ok(seen(image.into(), how)?.into_image())
+}
+
+/// [`preprocess_image`], borrowed where nothing changes.
+fn seen<'a>(image: ImageView<'a>, how: &Preprocessing) -> Result<Pixels<'a>> {
     how.check()?;
-    let mut image = image.clone().with_channels(how.channels);
+    let mut image = image.with_channels(how.channels);
     if let Some(to) = how.resize {
-        let [height, width] = resized(to.to, image.height(), image.width());
-        image = resize(image, height, width, to.interpolation)?;
+        let [height, width] = resized_size(to.to, image.view().height(), image.view().width());
+        image = resized(image, height, width, to.interpolation)?;
     }
     match how.crop {
-        Some([height, width]) => centre_crop(&image, clamp(height), clamp(width)),
+        Some([height, width]) => centre_crop(image.view(), clamp(height), clamp(width)).map(Pixels::Owned),
         None => Ok(image),
     }
 }
 
 /// `[height, width]` of the network's input for an image of this height and width.
 pub fn preprocessed_size(how: &Preprocessing, height: u32, width: u32) -> [usize; 2] {
-    let resized = how.resize.map_or([height, width], |to| resized(to.to, height, width));
+    let resized = how.resize.map_or([height, width], |to| resized_size(to.to, height, width));
     how.crop.unwrap_or(resized.map(|size| size as usize))
 }
 
@@ -54,7 +58,7 @@ pub fn preprocessed_size(how: &Preprocessing, height: u32, width: u32) -> [usize
 /// [`Error::Setting`] when the resize would be too large, as for a strip of one pixel by thousands.
 pub fn comes_out(how: &Preprocessing, height: u32, width: u32) -> Result<[usize; 2]> {
     if let Some(to) = how.resize {
-        let [to_height, to_width] = resized(to.to, height, width);
+        let [to_height, to_width] = resized_size(to.to, height, width);
         check_resize([height, width], [to_height, to_width])?;
     }
     Ok(preprocessed_size(how, height, width))
@@ -62,9 +66,9 @@ pub fn comes_out(how: &Preprocessing, height: u32, width: u32) -> Result<[usize;
 
 /// The part of the source that the network sees, `[top, left]` and `[height, width]`, to the nearest pixel of the source. It reaches
 /// beyond the image where a crop is larger than what it crops.
-pub(crate) fn shown_part(how: &Preprocessing, image: &Image) -> ([i64; 2], [usize; 2]) {
-    let source = [image.height(), image.width()];
-    let resized = how.resize.map_or(source, |to| resized(to.to, source[0], source[1]));
+pub fn shown_part(how: &Preprocessing, height: u32, width: u32) -> ([i64; 2], [usize; 2]) {
+    let source = [height, width];
+    let resized = how.resize.map_or(source, |to| resized_size(to.to, height, width));
     let edge = |axis: usize| {
         let crop = how.crop.map_or(resized[axis], |crop| clamp(crop[axis]));
         let start = corner(resized[axis], crop);
@@ -77,7 +81,7 @@ pub(crate) fn shown_part(how: &Preprocessing, image: &Image) -> ([i64; 2], [usiz
 }
 
 /// torchvision's rule: the shorter edge becomes `edge`, the longer one `edge * longer / shorter`, rounded down.
-fn resized(to: ResizeTo, height: u32, width: u32) -> [u32; 2] {
+fn resized_size(to: ResizeTo, height: u32, width: u32) -> [u32; 2] {
     match to {
         ResizeTo::Exact(size) => size.map(clamp),
         ResizeTo::ShorterEdge(edge) => {
@@ -98,21 +102,34 @@ fn corner(size: u32, crop: u32) -> i64 {
     }
 }
 
-pub(crate) fn clamp(size: usize) -> u32 {
+/// A size as images have it; one beyond that is as large as can be, which every check refuses.
+pub fn clamp(size: usize) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)
 }
 
-/// torchvision's centre crop: a smaller image is first padded with zeros, the odd pixel at the bottom and right.
-fn centre_crop(image: &Image, height: u32, width: u32) -> Result<Image> {
-    if u64::from(width) * u64::from(height) > MAX_PIXELS {
-        return Err(Error::setting("crop", format!("{width}x{height}, expected at most {MAX_PIXELS} pixels")));
-    }
-    Ok(image.window(corner(image.height(), height), corner(image.width(), width), width, height))
+/// torchvision's centre crop: a smaller image is first padded with zeros, the odd pixel at the bottom
+/// and right.
+fn centre_crop(image: ImageView<'_>, height: u32, width: u32) -> Result<Image> {
+    image.window(corner(image.height(), height), corner(image.width(), width), width, height)
 }
 
-/// Writes `[channels, height, width]`, normalised. `image` has `how.channels` channels.
-pub(crate) fn normalise(image: &Image, how: &Preprocessing, input: &mut [f32]) {
+/// Writes `(v / 255 - mean) / std` of each pixel to `input`, `[channels, height, width]`.
+///
+/// # Errors
+/// [`Error::Setting`] when image, means and `input` differ in channels or in size.
+pub fn normalise<'a>(image: impl Into<ImageView<'a>>, how: &Preprocessing, input: &mut [f32]) -> Result<()> {
+    let image = image.into();
     let channels = usize::from(image.channels());
+    if how.mean.len() != channels || how.std.len() != channels || input.len() != image.pixels().len() {
+        let problem = format!(
+            "an image of {channels} channels and {} values, for {} means, {} standard deviations and {} values",
+            image.pixels().len(),
+            how.mean.len(),
+            how.std.len(),
+            input.len()
+        );
+        return Err(Error::setting("preprocessing", problem));
+    }
     let plane = input.len() / channels;
     for (channel, values) in input.chunks_exact_mut(plane).enumerate() {
         let (mean, std) = (how.mean[channel], how.std[channel]);
@@ -121,11 +138,12 @@ pub(crate) fn normalise(image: &Image, how: &Preprocessing, input: &mut [f32]) {
             *value = table[usize::from(*pixel)];
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use attar_formats::card::{Interpolation, Resize};
+    use crate::preprocessing::{Interpolation, Resize};
 
     use super::*;
 
@@ -141,7 +159,7 @@ mod tests {
 
     #[test]
     fn shorter_edge_is_torchvisions() {
-        let size = |edge, height, width| resized(ResizeTo::ShorterEdge(edge), height, width);
+        let size = |edge, height, width| resized_size(ResizeTo::ShorterEdge(edge), height, width);
         assert_eq!(size(256, 375, 500), [256, 341]);
         assert_eq!(size(256, 500, 375), [341, 256]);
         assert_eq!(size(7, 3, 3), [7, 7]);
@@ -167,6 +185,15 @@ mod tests {
         for (value, expected) in input.iter().zip(expected) {
             assert!((value - expected).abs() < 1e-6, "{input:?}");
         }
+    }
+
+    #[test]
+    fn a_buffer_of_another_size_is_refused() {
+        let how = Preprocessing::normalise(vec![0.0], vec![1.0]);
+        assert!(normalise(&grey(2, 2), &how, &mut [0.0; 4]).is_ok());
+        assert!(normalise(&grey(2, 2), &how, &mut [0.0; 5]).is_err());
+        let rgb = Image::new(1, 1, 3, vec![0; 3]).unwrap();
+        assert!(normalise(&rgb, &how, &mut [0.0; 3]).is_err());
     }
 
     #[test]

@@ -66,7 +66,7 @@ fn measures_are_numpys() {
         ] {
             close(&format!("{name}, {what}"), got, expected);
         }
-        close(&name, calibration_error(&tally.answers, 10).unwrap(), case.ece_of_10_bins);
+        close(&name, calibration_error(tally.answers.iter().copied(), 10).unwrap(), case.ece_of_10_bins);
         assert_eq!(got.worst_class, expected.worst_class, "{name}");
         for (got, expected) in got.per_class.iter().zip(&expected.per_class) {
             assert_eq!(got.is_some(), expected.is_some(), "{name}");
@@ -95,12 +95,12 @@ fn equal_logits_favour_the_first_class() {
 
 #[test]
 fn confidence_by_hand() {
-    assert_eq!((calibration_error(&[], 15), risk_coverage_area(&[])), (None, None));
-    assert_eq!(calibration_error(&[(1.0, true)], 0), None);
-    close("sure and right", calibration_error(&[(1.0, true), (1.0, true)], 15).unwrap(), 0.0);
-    close("sure and wrong", calibration_error(&[(1.0, false)], 15).unwrap(), 1.0);
+    assert_eq!((calibration_error([], 15), risk_coverage_area(&[])), (None, None));
+    assert_eq!(calibration_error([(1.0, true)], 0), None);
+    close("sure and right", calibration_error([(1.0, true), (1.0, true)], 15).unwrap(), 0.0);
+    close("sure and wrong", calibration_error([(1.0, false)], 15).unwrap(), 1.0);
     // Two in one bin: mean confidence 0.95, accuracy 0.5; one in another: 0.5 against 1.
-    let error = calibration_error(&[(0.94, true), (0.96, false), (0.5, true)], 15).unwrap();
+    let error = calibration_error([(0.94, true), (0.96, false), (0.5, true)], 15).unwrap();
     close("two bins", error, (2.0 * 0.45 + 0.5) / 3.0);
     // Risks 0, 1/2, 1/3 when the wrong answer is second, 1, 1/2, 1/3 when it is first.
     close("second", risk_coverage_area(&[(0.5, true), (0.9, true), (0.7, false)]).unwrap(), (0.5 + 1.0 / 3.0) / 3.0);
@@ -114,8 +114,6 @@ fn confidence_by_hand() {
 fn large_logits_do_not_overflow() {
     let got = tally(&[vec![3e38, -3e38]], &[1]).measures().unwrap();
     assert!(got.nll.is_finite() && got.nll > 1e38 && got.ece == 1.0);
-    assert_eq!(argmax(&[1.0, 3.0, 3.0]), 1);
-    close("large", log_sum_exp(&[1000.0, 1000.0]), 1000.0 + 2f64.ln());
 }
 
 #[test]

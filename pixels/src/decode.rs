@@ -3,28 +3,17 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use attar_formats::files;
-use image::codecs::{jpeg::JpegDecoder, png::PngDecoder, webp::WebPDecoder};
+use image::codecs::jpeg::JpegDecoder;
+use image::codecs::png::{PngDecoder, PngEncoder};
+use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, Limits};
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageError, ImageFormat, Limits};
 
 use crate::error::{Error, Result};
-use crate::image::Image;
-
-/// No image may have more pixels than this.
-pub const MAX_PIXELS: u64 = 100_000_000;
+use crate::image::{Image, MAX_PIXELS};
 
 /// What a decoder may allocate beside the file, in bytes.
 const MAX_ALLOCATION: u64 = 1 << 30;
-
-/// The pixels of the file `origin`.
-///
-/// # Errors
-/// As [`decode`], and when the file cannot be read.
-pub fn decode_file(origin: &Path) -> Result<Image> {
-    let bytes = files::read(origin, files::MOST_IMAGE).map_err(|error| Error::io(origin, error))?;
-    decode(&bytes, origin)
-}
 
 /// The pixels of an encoded image; `origin` is what messages call it.
 ///
@@ -41,7 +30,7 @@ pub fn decode_file(origin: &Path) -> Result<Image> {
 /// | other formats | an error | never a guess |
 /// | more than [`MAX_PIXELS`] | an error, before memory is taken | decompression bombs |
 /// | truncated | an error, also where a decoder would fill up with grey | half an image is no image |
-/// | a JPEG cut short with an end marker put behind it | an error of [`scan`](crate::scan()), which looks twice; not of this function | the decoder makes up what is missing and says nothing |
+/// | a JPEG cut short with an end marker put behind it | an error of [`check_whole`], which looks twice; not of this function | the decoder makes up what is missing and says nothing |
 ///
 /// JPEG decoders may differ in their inverse transform and in how they enlarge colour. This one (zune-jpeg 0.5) against
 /// PIL 13 (libjpeg-turbo 3.2), in units of 1/255:
@@ -78,6 +67,21 @@ pub fn decode(bytes: &[u8], origin: &Path) -> Result<Image> {
     finished(orientation, decoded)
 }
 
+impl Image {
+    /// The image as a PNG file, lossless.
+    ///
+    /// # Errors
+    /// [`Error::Format`] when the encoder refuses the size.
+    pub fn to_png(&self) -> Result<Vec<u8>> {
+        let mut png = Vec::new();
+        let colour = if self.channels() == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
+        PngEncoder::new(&mut png)
+            .write_image(self.pixels(), self.width(), self.height(), colour)
+            .map_err(|error| Error::format(Path::new("PNG"), error.to_string()))?;
+        Ok(png)
+    }
+}
+
 fn finished(orientation: Orientation, decoded: DynamicImage) -> Result<Image> {
     let mut decoded = to_8_bits(decoded);
     decoded.apply_orientation(orientation);
@@ -90,7 +94,10 @@ fn finished(orientation: Orientation, decoded: DynamicImage) -> Result<Image> {
 
 /// Whether the scan of a JPEG, whose pixels are `image`, ends where its end marker stands. Before the marker the decoder makes
 /// up missing bits one way, at the end of the data in another: pixels that depend on the marker are not in the file.
-pub(crate) fn check_whole(bytes: &[u8], origin: &Path, image: &Image) -> Result<()> {
+///
+/// # Errors
+/// [`Error::Format`] when they do.
+pub fn check_whole(bytes: &[u8], origin: &Path, image: &Image) -> Result<()> {
     let (Ok(ImageFormat::Jpeg), Some(end)) = (image::guess_format(bytes), jpeg_end(bytes)) else { return Ok(()) };
     let Ok(decoder) = JpegDecoder::new(Cursor::new(&bytes[..end])) else { return Ok(()) };
     match read(decoder, origin).and_then(|(orientation, decoded)| finished(orientation, decoded)) {

@@ -4,15 +4,12 @@
 //! bytes. Of equal logits the first counts as the largest, everywhere. An answer that is not finite is an error that names the
 //! image: weights that give one are broken, and counting it as merely wrong would hide that.
 
-mod confidence;
-#[cfg(test)]
-mod tests;
-
 use serde::{Deserialize, Serialize};
 
+use crate::confidence::{BINS, calibration_error, risk_coverage_area};
 use crate::error::{Error, Result};
-
-pub use confidence::{BINS, calibration_error, risk_coverage_area};
+use crate::logits::{argmax, log_sum_exp};
+use crate::spread::percent;
 
 /// An image counts for [`Measures::top5`] when its label is among so many largest logits.
 const TOP: usize = 5;
@@ -53,7 +50,7 @@ pub struct Tally {
     within_five: usize,
     nll: f64,
     /// Confidence and whether the answer was right, image by image.
-    answers: Vec<(f64, bool)>,
+    pub(crate) answers: Vec<(f64, bool)>,
     /// Images and right answers of each class.
     classes: Vec<(usize, usize)>,
 }
@@ -67,14 +64,14 @@ impl Tally {
     /// Takes the answer `[K]` to one image.
     ///
     /// # Errors
-    /// [`Error::Answer`] when there are other than K logits, one is not finite, or the label is not below K.
+    /// [`Error`] when there are other than K logits, one is not finite, or the label is not below K.
     pub fn add(&mut self, logits: &[f32], label: u32) -> Result<()> {
         let image = self.answers.len();
         check(logits, self.classes.len(), image)?;
         let at = label as usize;
         let (Some(class), Some(&own)) = (self.classes.get_mut(at), logits.get(at)) else {
             let problem = format!("label {label} of image {image}, expected one below {}", self.classes.len());
-            return Err(Error::Answer { problem });
+            return Err(Error { problem });
         };
         let log_sum = log_sum_exp(logits);
         let decision = argmax(logits);
@@ -100,7 +97,7 @@ impl Tally {
             top1: percent(right, images),
             top5: percent(self.within_five, images),
             nll: self.nll / images as f64,
-            ece: calibration_error(&self.answers, BINS)?,
+            ece: calibration_error(self.answers.iter().copied(), BINS)?,
             aurc: risk_coverage_area(&self.answers)?,
             worst_class: seen.min_by(|a, b| a.1.total_cmp(&b.1))?.0,
             per_class,
@@ -120,7 +117,7 @@ impl Comparison {
     /// Takes both answers `[K]` to one image.
     ///
     /// # Errors
-    /// [`Error::Answer`] when their lengths differ or a logit is not finite.
+    /// [`Error`] when their lengths differ or a logit is not finite.
     pub fn add(&mut self, student: &[f32], teacher: &[f32]) -> Result<()> {
         check(student, teacher.len(), self.images)?;
         check(teacher, teacher.len(), self.images)?;
@@ -150,27 +147,5 @@ fn check(logits: &[f32], classes: usize, image: usize) -> Result<()> {
         }
         None => return Ok(()),
     };
-    Err(Error::Answer { problem })
-}
-
-/// `part` of `whole` in percent; 0 of nothing.
-pub(crate) fn percent(part: usize, whole: usize) -> f64 {
-    100.0 * part as f64 / whole.max(1) as f64
-}
-
-/// Index of the largest element, the first of equal ones.
-pub(crate) fn argmax(row: &[f32]) -> usize {
-    let mut best = 0;
-    for (i, value) in row.iter().enumerate() {
-        if *value > row[best] {
-            best = i;
-        }
-    }
-    best
-}
-
-/// `ln Σ exp(z)`, shifted so that nothing overflows.
-pub(crate) fn log_sum_exp(row: &[f32]) -> f64 {
-    let shift = row.iter().fold(f64::NEG_INFINITY, |max, z| max.max(f64::from(*z)));
-    shift + row.iter().map(|z| (f64::from(*z) - shift).exp()).sum::<f64>().ln()
+    Err(Error { problem })
 }

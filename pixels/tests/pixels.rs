@@ -6,9 +6,9 @@
 
 use std::path::{Path, PathBuf};
 
-use attar_data::{Image, decode_file, preprocess, preprocess_image, preprocessed_size};
-use attar_formats::Preprocessing;
-use attar_formats::card::{Interpolation, Resize, ResizeTo};
+use attar_pixels::{
+    Image, Interpolation, Preprocessing, Resize, ResizeTo, decode, preprocess, preprocess_image, preprocessed_size,
+};
 use serde_json::Value;
 
 fn directory() -> PathBuf {
@@ -24,7 +24,8 @@ fn cases(kind: &str) -> Vec<Value> {
 }
 
 fn image(case: &Value, key: &str) -> Image {
-    decode_file(&directory().join(case[key].as_str().unwrap())).unwrap()
+    let file = directory().join(case[key].as_str().unwrap());
+    decode(&std::fs::read(&file).unwrap(), &file).unwrap()
 }
 
 fn number(value: &Value) -> usize {
