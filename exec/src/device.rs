@@ -59,12 +59,6 @@ pub fn name(device: &Device) -> &'static str {
     }
 }
 
-/// Lets convolutions and matrix products on CUDA round their operands to TF32 (10 bits of mantissa, sums in `f32`), in the
-/// whole process. Off until it is called; the CPU takes no notice.
-pub fn allow_tf32(allow: bool) {
-    crate::ops::allow_tf32(allow);
-}
-
 fn cuda() -> std::result::Result<Device, String> {
     #[cfg(feature = "cuda")]
     return crate::ops::cuda::open(0).map_err(|error| {

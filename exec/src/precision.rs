@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::device;
 use crate::error::{Error, Result};
-use crate::ops;
 
 /// The arithmetic of convolutions and matrix products in a training step. Parameters, batch-norm statistics, losses and the
 /// optimiser's state are `f32` in all of them.
@@ -36,16 +35,6 @@ impl Precision {
             Self::Tf32 => "tf32",
             Self::Bf16 => "bf16",
         }
-    }
-
-    /// Lets training on `device` compute like this from now on, in the whole process.
-    ///
-    /// # Errors
-    /// As [`Precision::check`].
-    pub fn choose(self, device: &Device) -> Result<()> {
-        self.check(device)?;
-        ops::allow_tf32(self == Self::Tf32);
-        Ok(())
     }
 
     /// Whether `device` can compute like this.

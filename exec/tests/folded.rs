@@ -1,13 +1,11 @@
-//! Folded networks: taps by the ids of the original graph, no training; and every small network of the zoo runs.
+//! Frozen networks: taps by the ids of the graph before folding; and every small network of the zoo runs.
 
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions, not in what they share
 
-use attar_exec::{Network, Params};
+use attar_exec::{Frozen, Network, Params};
 use attar_models::generated;
 use attar_models::zoo::{NetworkSpec, build};
 use candle_core::{Device, Tensor};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 
 fn values(x: &Tensor) -> Vec<f32> {
     x.flatten_all().unwrap().to_vec1().unwrap()
@@ -22,13 +20,13 @@ fn agrees(got: &[f32], expected: &[f32], share: f32) -> bool {
 }
 
 #[test]
-fn a_folded_network_keeps_its_taps_and_refuses_to_train() {
+fn a_frozen_network_keeps_its_taps() {
     let graph = build(&NetworkSpec::new("resnet8", 10, [3, 16, 16])).unwrap();
     let weights = generated::weights(&graph, 1);
     let shape = [2, 3, 16, 16];
     let x = Tensor::from_vec(generated::input(shape, 1), &shape, &Device::Cpu).unwrap();
     let plain = Network::from_weights(graph.clone(), &weights, &Device::Cpu).unwrap();
-    let mut folded = Network::folded(graph.clone(), &weights, &Device::Cpu).unwrap();
+    let folded = Frozen::new(graph.clone(), &weights, &Device::Cpu).unwrap();
     assert_eq!(folded.graph(), &graph);
     let taps = ["layer1", "layer2.0.bn1", "layer1.0.relu1", "fc"].map(|name| graph.tap(name).unwrap());
     let (a, b) = (plain.eval(&x, &taps).unwrap(), folded.eval(&x, &taps).unwrap());
@@ -37,10 +35,8 @@ fn a_folded_network_keeps_its_taps_and_refuses_to_train() {
     }
     let message = folded.eval(&x, &[graph.tap("layer1.0.conv1").unwrap()]).unwrap_err().to_string();
     assert!(message.contains("layer1.0.conv1") && message.contains("hint: tap the batch norm"), "{message}");
-    let mut rng = ChaCha8Rng::seed_from_u64(0);
-    assert!(folded.train(&x, &[], &mut rng).unwrap_err().to_string().contains("folded"));
-    assert!(folded.batch_stats(&x, &[], &mut rng).unwrap_err().to_string().contains("folded"));
-    assert!(folded.params_mut().is_err());
+    let same = plain.freeze().unwrap().eval(&x, &taps).unwrap();
+    assert_eq!(values(&same.logits), values(&b.logits));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use attar_exec::Network;
+use attar_exec::{Frozen, Network};
 use attar_models::zoo::{NetworkSpec, build};
 use attar_models::{Graph, NodeId, Weights, generated};
 use candle_core::{Device, Tensor};
@@ -122,7 +122,7 @@ fn evaluation_agrees_with_pytorch_folded_and_unfolded() {
 
         // MobileNetV2's narrow sums without activations round more: both forms lie about 2e-5 from f64 there.
         let folding = if case.name.starts_with("mobilenet") { 5e-5 } else { 1e-5 };
-        let folded = Network::folded(case.graph.clone(), &case.weights, &Device::Cpu).unwrap();
+        let folded = Frozen::new(case.graph.clone(), &case.weights, &Device::Cpu).unwrap();
         let outputs = folded.eval(&case.x, &case.stages()).unwrap();
         close(&values(&outputs.logits), &got, folding * sd, &format!("{} folded", case.name));
         case.check_stages(&outputs.taps, 1e-4);
@@ -144,7 +144,8 @@ fn training_agrees_with_pytorch_in_outputs_gradients_and_statistics() {
         close(&[loss], &case.floats("loss"), 1e-4 * loss.max(1.0), &case.name);
         let output = network.graph().output();
         let found = network.backward(tape, vec![(output, grad)], true).unwrap();
-        let mut grads: BTreeMap<String, Vec<f32>> = found.params.iter().map(|(n, g)| (n.clone(), values(g))).collect();
+        let name = |slot| network.params().name(slot).to_owned();
+        let mut grads: BTreeMap<String, Vec<f32>> = found.params.iter().map(|(n, g)| (name(n), values(g))).collect();
         grads.insert("input".to_owned(), values(found.input.as_ref().unwrap()));
         let largest = grads.values().map(|grad| rms(grad)).fold(0.0, f32::max);
         for (name, grad) in &grads {

@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use attar_exec::Params;
-use attar_exec::optim::{Ema, OptimiserSpec, clip_global_norm};
+use attar_exec::ops::Backend;
+use attar_exec::optim::{Ema, OptimiserSpec, Rates, clip_global_norm};
+use attar_exec::{Params, Slots};
 use attar_models::op::{BatchNorm2d, Conv2d, GlobalAvgPool, Linear};
 use attar_models::{Array, Graph, GraphBuilder, Op, Weights};
 use candle_core::{DType, Device, Tensor};
@@ -61,6 +62,11 @@ fn graph() -> Graph {
     builder.finish(fc)
 }
 
+/// Gradients by name, as the slots of `params`.
+fn slots(params: &Params, named: BTreeMap<String, Tensor>) -> Slots {
+    named.into_iter().map(|(name, tensor)| (params.id(&name).unwrap(), tensor)).collect()
+}
+
 fn numbers(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
@@ -85,23 +91,23 @@ fn ten_steps_are_pytorchs_resumed_after_each() {
         let (mut params, mut optimiser) = (fixture.start(), fresh());
         let mut ema = Ema::new(&params);
         for step in 0..10 {
-            let mut grads = fixture.under(&format!("grad{step}."));
+            let mut grads = slots(&params, fixture.under(&format!("grad{step}.")));
             if let Some(most) = case["clip"].as_f64() {
-                let norm = clip_global_norm(&mut grads, most).unwrap();
+                let norm = clip_global_norm(Backend::Cpu, &mut grads, most).unwrap();
                 let expected = numbers(&fixture.tensors[&format!("{name}.norm{step}")])[0];
                 assert!((norm as f32 - expected).abs() < 1e-5, "{name}: {norm}, expected {expected}");
             }
-            optimiser.step(&mut params, &grads, fixture.rate(step, case)).unwrap();
+            optimiser.step(Backend::Cpu, &mut params, &grads, fixture.rate(step, case)).unwrap();
             if let Some(decay) = case["ema"].as_f64() {
-                ema.update(&params, decay).unwrap();
+                ema.update(Backend::Cpu, &params, decay).unwrap();
             }
             for (param, expected) in fixture.under(&format!("{name}.after{}.", step + 1)) {
                 close(&format!("{name} step {} {param}", step + 1), params.get(&param).unwrap(), &expected);
             }
             // Every step is followed by a resume: nothing may live outside the state.
-            let (state, average) = (optimiser.state().unwrap(), ema.state());
+            let (state, average) = (optimiser.state(&params).unwrap(), ema.state());
             optimiser = fresh();
-            optimiser.load(state).unwrap();
+            optimiser.load(&params, state).unwrap();
             ema = Ema::new(&fixture.start());
             ema.load(average).unwrap();
         }
@@ -121,16 +127,18 @@ fn clipping_scales_large_gradients_only() {
     let fixture = Fixture::load();
     let norms: Vec<f32> = fixture.under("sgd_clip_ema.norm").values().map(|norm| numbers(norm)[0]).collect();
     assert!(norms.iter().any(|n| *n < 11.5) && norms.iter().any(|n| *n > 11.5), "both sides: {norms:?}");
-    let before = fixture.under("grad0.");
+    let params = fixture.start();
+    let before = slots(&params, fixture.under("grad0."));
     let mut grads = before.clone();
-    clip_global_norm(&mut grads, 1e6).unwrap();
-    for (name, grad) in &grads {
-        assert_eq!(numbers(grad), numbers(&before[name]), "{name}");
+    clip_global_norm(Backend::Cpu, &mut grads, 1e6).unwrap();
+    for (slot, grad) in grads.iter() {
+        assert_eq!(numbers(grad), numbers(before.get(slot).unwrap()), "{}", params.name(slot));
     }
     let tensor = |values: &[f32]| Tensor::new(values, &Device::Cpu).unwrap();
-    let mut broken = BTreeMap::from([("a".to_owned(), tensor(&[f32::NAN, 1.0])), ("b".to_owned(), tensor(&[3.0]))]);
-    assert!(clip_global_norm(&mut broken, 1.0).unwrap().is_nan());
-    assert_eq!(numbers(&broken["b"]), [3.0]);
+    let [a, b] = ["bn1.bias", "fc.bias"].map(|name| params.id(name).unwrap());
+    let mut broken = Slots::from_iter([(a, tensor(&[f32::NAN, 1.0])), (b, tensor(&[3.0]))]);
+    assert!(clip_global_norm(Backend::Cpu, &mut broken, 1.0).unwrap().is_nan());
+    assert_eq!(numbers(broken.get(b).unwrap()), [3.0]);
 }
 
 #[test]
@@ -138,7 +146,7 @@ fn a_parameter_without_a_gradient_only_decays() {
     let fixture = Fixture::load();
     let (mut params, start) = (fixture.start(), fixture.start());
     let spared = r#"{"kind":"sgd","momentum":0.9,"weight_decay":0.1,"no_decay_norm_and_bias":true}"#;
-    spec(spared).build().unwrap().step(&mut params, &BTreeMap::new(), 0.5).unwrap();
+    spec(spared).build().unwrap().step(Backend::Cpu, &mut params, &Slots::default(), 0.5).unwrap();
     close("fc.weight", params.get("fc.weight").unwrap(), &(start.get("fc.weight").unwrap() * 0.95).unwrap());
     for name in ["fc.bias", "bn1.weight", "bn1.running_var"] {
         assert_eq!(numbers(params.get(name).unwrap()), numbers(start.get(name).unwrap()), "{name}");
@@ -159,9 +167,9 @@ fn any_number_of_threads_gives_the_same_bits() {
         let mut norms = Vec::new();
         for step in 0..3 {
             let grad = Tensor::from_vec(values(step as f32 + 1.0), (200, 64, 3, 3), &Device::Cpu).unwrap();
-            let mut grads = BTreeMap::from([("conv1.weight".to_owned(), grad)]);
-            norms.push(clip_global_norm(&mut grads, 1.0).unwrap().to_bits());
-            sgd.step(&mut params, &grads, 0.1).unwrap();
+            let mut grads = slots(&params, BTreeMap::from([("conv1.weight".to_owned(), grad)]));
+            norms.push(clip_global_norm(Backend::Cpu, &mut grads, 1.0).unwrap().to_bits());
+            sgd.step(Backend::Cpu, &mut params, &grads, 0.1).unwrap();
         }
         let bits: Vec<u32> = numbers(params.get("conv1.weight").unwrap()).iter().map(|v| v.to_bits()).collect();
         (norms, bits)
@@ -175,7 +183,8 @@ fn a_copy_taken_before_a_step_stays_what_it_was() {
     let fixture = Fixture::load();
     let mut params = fixture.start();
     let copy = params.clone();
-    spec(r#"{"kind":"adamw"}"#).build().unwrap().step(&mut params, &fixture.under("grad0."), 0.1).unwrap();
+    let first = slots(&params, fixture.under("grad0."));
+    spec(r#"{"kind":"adamw"}"#).build().unwrap().step(Backend::Cpu, &mut params, &first, 0.1).unwrap();
     assert_eq!(numbers(copy.get("fc.weight").unwrap()), numbers(&fixture.tensors["start.fc.weight"]));
     assert_ne!(numbers(params.get("fc.weight").unwrap()), numbers(&fixture.tensors["start.fc.weight"]));
 }
@@ -187,7 +196,7 @@ fn the_average_copies_buffers() {
     let mut moved = params.clone();
     moved.set("bn1.running_mean", Tensor::full(3.0_f32, 4, &Device::Cpu).unwrap()).unwrap();
     moved.set("fc.bias", Tensor::full(3.0_f32, 5, &Device::Cpu).unwrap()).unwrap();
-    ema.update(&moved, 0.75).unwrap();
+    ema.update(Backend::Cpu, &moved, 0.75).unwrap();
     assert_eq!(numbers(ema.params().get("bn1.running_mean").unwrap()), [3.0; 4]);
     let expected = ((params.get("fc.bias").unwrap() * 0.75).unwrap() + 0.75).unwrap();
     close("fc.bias", ema.params().get("fc.bias").unwrap(), &expected);
@@ -201,23 +210,42 @@ fn what_does_not_fit_is_refused_by_name() {
     let mut params = Fixture::load().start();
     let mut sgd = spec(r#"{"kind":"sgd","momentum":0.9}"#).build().unwrap();
     let one = Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap();
-    let mut refusal = |name: &str| {
-        let grads = BTreeMap::from([(name.to_owned(), one.clone())]);
-        sgd.step(&mut params, &grads, 0.1).unwrap_err().to_string()
-    };
     for (name, expected) in [
         ("fc.bias", "node `fc.bias`: gradient of shape [1] for [5]"),
-        ("fc.biass", "did you mean `fc.bias`?"),
-        ("bn1.running_mean", "a gradient for a buffer"),
+        ("bn1.running_mean", "node `bn1.running_mean`: a gradient for a buffer"),
     ] {
-        let message = refusal(name);
+        let grads = slots(&params, BTreeMap::from([(name.to_owned(), one.clone())]));
+        let message = sgd.step(Backend::Cpu, &mut params, &grads, 0.1).unwrap_err().to_string();
         assert!(message.contains(expected), "{message}");
     }
-    sgd.load(BTreeMap::from([("momentum.fc.bias".to_owned(), one.clone())])).unwrap();
-    let message = sgd.step(&mut params, &BTreeMap::new(), 0.1).unwrap_err().to_string();
-    assert!(message.contains("optimiser state of shape [1] for [5]"), "{message}");
-    let message = sgd.load(BTreeMap::from([("first.fc.bias".to_owned(), one)])).unwrap_err().to_string();
+    let still: Vec<Option<f64>> = params.iter().map(|(name, ..)| (name != "fc.bias").then_some(1.0)).collect();
+    let grads =
+        slots(&params, BTreeMap::from([("fc.bias".to_owned(), Tensor::zeros(5, DType::F32, &Device::Cpu).unwrap())]));
+    let refused = sgd.step_at(Backend::Cpu, &mut params, &grads, &Rates::new(0.1, &still));
+    assert!(refused.unwrap_err().to_string().contains("`fc.bias`: a gradient for a parameter that keeps still"));
+    let mut load =
+        |name: &str| sgd.load(&params, BTreeMap::from([(name.to_owned(), one.clone())])).unwrap_err().to_string();
+    assert!(load("momentum.fc.bias").contains("optimiser state of shape [1] for [5]"));
+    assert!(load("momentum.fc.biass").contains("did you mean `fc.bias`?"));
+    let message = load("first.fc.bias");
     assert!(message.contains("first.fc.bias") && message.contains("was the optimiser changed?"), "{message}");
+}
+
+#[test]
+fn what_keeps_still_neither_moves_nor_decays_and_factors_multiply_the_rate() {
+    let fixture = Fixture::load();
+    let (mut params, start) = (fixture.start(), fixture.start());
+    let factor = |name: &str| match name {
+        "fc.weight" => None,
+        "conv1.weight" => Some(0.5),
+        _ => Some(1.0),
+    };
+    let factors: Vec<Option<f64>> = params.iter().map(|(name, ..)| factor(name)).collect();
+    let mut sgd = spec(r#"{"kind":"sgd","weight_decay":0.1}"#).build().unwrap();
+    sgd.step_at(Backend::Cpu, &mut params, &Slots::default(), &Rates::new(0.5, &factors)).unwrap();
+    for (name, share) in [("fc.weight", 1.0), ("conv1.weight", 0.975), ("fc.bias", 0.95)] {
+        close(name, params.get(name).unwrap(), &(start.get(name).unwrap() * share).unwrap());
+    }
 }
 
 #[test]

@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use attar_formats::{Card, files, read};
-use attar_models::Weights;
+use attar_formats::{Card, files, graph, read};
+use attar_models::{Graph, Weights};
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 
@@ -16,6 +16,10 @@ use crate::error::{Error, Result};
 pub struct Source {
     /// What the weights are.
     pub card: Card,
+    /// The network, batch norms not folded.
+    pub graph: Graph,
+    /// What a person should know about where the graph came from.
+    pub note: Option<String>,
     /// The checkpoint's `model.safetensors`, byte for byte.
     pub model: Vec<u8>,
     /// The arrays in it.
@@ -57,7 +61,7 @@ impl Goldens {
 }
 
 impl Source {
-    /// Reads `card.json`, `checkpoints/CHECKPOINT/model.safetensors` and finds `reference/` in the directory of a run.
+    /// Reads `card.json`, `graph.json`, `checkpoints/CHECKPOINT/model.safetensors` and finds `reference/` in the directory of a run.
     /// Without a `checkpoint`, it is the one that the reference answers were made with.
     ///
     /// # Errors
@@ -71,6 +75,7 @@ impl Source {
         let text = String::from_utf8(bytes(&card_file)?)
             .map_err(|_| Error::Source { path: card_file.clone(), problem: "not UTF-8 text".to_owned() })?;
         let card = Card::from_json(&text, &card_file)?;
+        let graph::Opened { graph, note } = graph::of_card(&card, run)?;
         let reference = run.join("reference");
         let file = |name: &str| run.join("checkpoints").join(name).join("model.safetensors");
         let path = match checkpoint {
@@ -79,7 +84,7 @@ impl Source {
         };
         let model = bytes(&path)?;
         let weights = read::parse_safetensors(&model, &path)?.weights;
-        Ok(Self { card, model, weights, reference })
+        Ok(Self { card, graph, note, model, weights, reference })
     }
 
     /// sha256 of the weights file in hex.

@@ -4,6 +4,7 @@ pub mod card;
 pub mod classes;
 mod error;
 pub mod files;
+pub mod graph;
 pub mod read;
 pub mod rename;
 mod strangers;

@@ -7,11 +7,12 @@ use half::bf16;
 
 use crate::activation::{Activation, Mask};
 use crate::conv::Tail;
+use crate::elementwise::Pointwise;
 use crate::error::Result;
 use crate::norm::{BatchStats, Clamp, NormGrads, SavedStats};
 use crate::shape::{ConvShape, NormShape, PoolShape};
 use crate::value::Value;
-use crate::{activation, conv, norm, pool, sums};
+use crate::{activation, conv, elementwise, gate, norm, pool, sums};
 
 /// Defines for each function of the list its public form, and a trait through which that reaches the compiled ones. `T` is
 /// what images are stored as.
@@ -194,6 +195,37 @@ functions! {
     /// # Panics
     /// If the lengths differ.
     fn activation::activate_backward(mask: Mask<'_, T>, dy: &[T], dx: &mut [T]);
+
+    /// `y = function(x)`, elementwise, of an activation that is no clamp.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    fn elementwise::pointwise(function: Pointwise, x: &[T], y: &mut [T]);
+
+    /// `dx = dy * function'(x)`, elementwise.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    fn elementwise::pointwise_backward(function: Pointwise, x: &[T], dy: &[T], dx: &mut [T]);
+
+    /// `y [N, positions, C] = x [N, positions, C] * factor [N, C]`: one factor a sample and channel.
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`.
+    fn gate::mul_channels(shape: &NormShape, x: &[T], factor: &[T], y: &mut [T]);
+
+    /// Gradients of [`mul_channels`]: `dx = dy * factor`, and `dfactor [N, C]`, the sum of `dy * x` over positions.
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`.
+    fn gate::mul_channels_backward(
+        shape: &NormShape,
+        x: &[T],
+        factor: &[T],
+        dy: &[T],
+        dx: &mut [T],
+        dfactor: &mut [T],
+    );
 
     /// `y = a + b`, elementwise.
     ///

@@ -18,7 +18,9 @@
 mod activation;
 mod api;
 mod conv;
+mod elementwise;
 mod error;
+mod gate;
 mod linear;
 mod memory;
 mod norm;
@@ -35,9 +37,11 @@ pub use activation::{Activation, Mask};
 pub use api::{
     activate, activate_backward, add, avg_pool2d, avg_pool2d_backward, batch_norm_apply, batch_norm_backward,
     batch_norm_eval, batch_norm_eval_backward, batch_norm_train, batch_stats, channel_sums, conv2d, conv2d_input_grad,
-    conv2d_weight_grad, global_avg_pool, global_avg_pool_backward, max_pool2d, max_pool2d_backward,
+    conv2d_weight_grad, global_avg_pool, global_avg_pool_backward, max_pool2d, max_pool2d_backward, mul_channels,
+    mul_channels_backward, pointwise, pointwise_backward,
 };
 pub use conv::Tail;
+pub use elementwise::Pointwise;
 pub use error::{Result, ShapeError};
 pub use linear::{linear, linear_input_grad, linear_weight_grad};
 pub use memory::{keep_freed_memory, unwritten};

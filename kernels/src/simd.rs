@@ -7,8 +7,9 @@ use std::sync::OnceLock;
 use pulp::{Arch, WithSimd};
 
 /// The best instructions that this machine has, or the level that `ATTAR_SIMD` names: `scalar`, or `avx2` on x86-64.
-/// Programs ask [`check_level`] first, so that a level that is not there ends them and is not passed over. The variable is
-/// for tests and for comparing levels; it is read once.
+/// Whoever computes asks [`check_level`] first (programs when they begin, every network when it is made), so that a level
+/// that is not there is an error and is not passed over. The variable is for tests and for comparing levels; it is read
+/// once.
 pub(crate) fn arch() -> Arch {
     static ARCH: OnceLock<Arch> = OnceLock::new();
     *ARCH.get_or_init(|| {
@@ -22,7 +23,9 @@ pub(crate) fn arch() -> Arch {
 /// # Errors
 /// In words for people: a level that there is not, or that this machine does not have.
 pub fn check_level() -> Result<(), String> {
-    check(&std::env::var_os("ATTAR_SIMD").unwrap_or_default().to_string_lossy())
+    static CHECKED: OnceLock<Result<(), String>> = OnceLock::new();
+    let asked = || check(&std::env::var_os("ATTAR_SIMD").unwrap_or_default().to_string_lossy());
+    CHECKED.get_or_init(asked).clone()
 }
 
 fn check(level: &str) -> Result<(), String> {

@@ -4,10 +4,11 @@
 mod common;
 
 use attar_kernels::{
-    Activation, BatchStats, Clamp, ConvShape, LinearShape, Mask, NormGrads, NormShape, PoolShape, SavedStats, Tail,
-    activate, activate_backward, avg_pool2d, avg_pool2d_backward, batch_norm_backward, batch_norm_eval,
-    batch_norm_train, channel_sums, conv2d, conv2d_input_grad, conv2d_weight_grad, global_avg_pool,
+    Activation, BatchStats, Clamp, ConvShape, LinearShape, Mask, NormGrads, NormShape, Pointwise, PoolShape,
+    SavedStats, Tail, activate, activate_backward, avg_pool2d, avg_pool2d_backward, batch_norm_backward,
+    batch_norm_eval, batch_norm_train, channel_sums, conv2d, conv2d_input_grad, conv2d_weight_grad, global_avg_pool,
     global_avg_pool_backward, linear, linear_input_grad, linear_weight_grad, max_pool2d, max_pool2d_backward,
+    mul_channels, mul_channels_backward, pointwise, pointwise_backward,
 };
 use common::{assert_close, channels_first, channels_last};
 use safetensors::SafeTensors;
@@ -275,6 +276,40 @@ fn activations_at_their_edges() {
             activate_backward(Mask { activation, y }, &dy, &mut dx);
             assert_same(case.name, &dx, &case.floats("dx"));
         }
+    });
+}
+
+#[test]
+fn activations_that_are_no_clamps() {
+    for_cases("pointwise", 2, |case| {
+        let function = if case.name == "hard-swish" { Pointwise::HardSwish } else { Pointwise::HardSigmoid };
+        let (x, dy) = (case.floats("x"), case.floats("dy"));
+        let (mut y, mut dx) = (unwritten(x.len()), unwritten(x.len()));
+        pointwise(function, &x, &mut y);
+        pointwise_backward(function, &x, &dy, &mut dx);
+        for (tensor, got) in [("y", &y), ("dx", &dx)] {
+            let want = case.floats(tensor);
+            let finite = |values: &[f32]| -> Vec<f32> { values.iter().copied().filter(|x| x.is_finite()).collect() };
+            let others = |values: &[f32]| -> Vec<f32> { values.iter().copied().filter(|x| !x.is_finite()).collect() };
+            assert_same(&format!("{}.{tensor}", case.name), &others(got), &others(&want));
+            assert_close(&format!("{}.{tensor}", case.name), &finite(got), &finite(&want), TOLERANCE);
+        }
+    });
+}
+
+#[test]
+fn factors_of_channels() {
+    for_cases("gate", 4, |case| {
+        let shape = case.norm_shape();
+        let extents = [shape.batch, shape.channels, shape.positions, 1];
+        let (x, dy) = (case.channels_last("x", extents), case.channels_last("dy", extents));
+        let factor = case.floats("factor");
+        let (mut y, mut dx, mut dfactor) = (unwritten(x.len()), unwritten(x.len()), unwritten(factor.len()));
+        mul_channels(&shape, &x, &factor, &mut y);
+        mul_channels_backward(&shape, &x, &factor, &dy, &mut dx, &mut dfactor);
+        case.assert_last("y", extents, &y, TOLERANCE);
+        case.assert_last("dx", extents, &dx, TOLERANCE);
+        case.assert("dfactor", &dfactor, TOLERANCE);
     });
 }
 

@@ -6,10 +6,10 @@
 mod common;
 
 use attar_kernels::{
-    Activation, BatchStats, Clamp, ConvShape, LinearShape, NormGrads, NormShape, PoolShape, SavedStats, ShapeError,
-    Tail, avg_pool2d, avg_pool2d_backward, batch_norm_backward, batch_norm_eval, batch_norm_eval_backward,
+    Activation, BatchStats, Clamp, ConvShape, LinearShape, NormGrads, NormShape, Pointwise, PoolShape, SavedStats,
+    ShapeError, Tail, avg_pool2d, avg_pool2d_backward, batch_norm_backward, batch_norm_eval, batch_norm_eval_backward,
     batch_norm_train, conv2d, conv2d_input_grad, conv2d_weight_grad, linear, linear_input_grad, linear_weight_grad,
-    max_pool2d, max_pool2d_backward,
+    max_pool2d, max_pool2d_backward, mul_channels, mul_channels_backward, pointwise, pointwise_backward,
 };
 use common::values;
 
@@ -174,4 +174,37 @@ fn linear_layer() {
 fn pool_padding_beyond_half_of_the_window_is_refused() {
     let shape = PoolShape { batch: 1, channels: 1, in_h: 4, in_w: 4, kernel: [3, 3], stride: [1, 1], padding: [1, 2] };
     assert_eq!(shape.checked().unwrap_err(), ShapeError::PoolPadding { padding: 2, kernel: 3 });
+}
+
+/// Between the kinks both are smooth; values near a kink are moved away from it.
+#[test]
+fn activations_that_are_no_clamps() {
+    let away = |x: f32| if (x.abs() - 3.0).abs() < 0.1 { x + 0.3 } else { x };
+    let x: Vec<f32> = values(7, 400).into_iter().map(|x| away(3.0 * x)).collect();
+    assert!(x.iter().any(|x| *x > 3.0) && x.iter().any(|x| *x < -3.0), "all of it is inside: this test proves little");
+    let dy = values(8, 400);
+    for function in [Pointwise::HardSwish, Pointwise::HardSigmoid] {
+        let mut dx = vec![0.0; x.len()];
+        pointwise_backward(function, &x, &dy, &mut dx);
+        assert_slope(&format!("{function:?}"), &x, &dx, 1e-3, |x| {
+            let mut y = vec![0.0; x.len()];
+            pointwise(function, x, &mut y);
+            dot(&y, &dy)
+        });
+    }
+}
+
+#[test]
+fn factors_of_channels() {
+    let shape = NormShape { batch: 3, channels: 5, positions: 70 }.checked().unwrap();
+    let (x, factor, dy) = (values(9, shape.len()), values(10, 15), values(11, shape.len()));
+    let (mut dx, mut dfactor) = (vec![0.0; x.len()], vec![0.0; 15]);
+    mul_channels_backward(&shape, &x, &factor, &dy, &mut dx, &mut dfactor);
+    let loss = |x: &[f32], factor: &[f32]| {
+        let mut y = vec![0.0; x.len()];
+        mul_channels(&shape, x, factor, &mut y);
+        dot(&y, &dy)
+    };
+    assert_slope("x", &x, &dx, 1e-2, |x| loss(x, &factor));
+    assert_slope("factor", &factor, &dfactor, 1e-2, |factor| loss(&x, factor));
 }

@@ -5,10 +5,10 @@
 mod common;
 
 use attar_kernels::{
-    Activation, BatchStats, Clamp, ConvShape, Mask, NormGrads, NormShape, PoolShape, SavedStats, Tail, Value, activate,
-    activate_backward, add, avg_pool2d, avg_pool2d_backward, batch_norm_backward, batch_norm_train, channel_sums,
-    conv2d, conv2d_input_grad, conv2d_weight_grad, convert, global_avg_pool, global_avg_pool_backward, max_pool2d,
-    max_pool2d_backward,
+    Activation, BatchStats, Clamp, ConvShape, Mask, NormGrads, NormShape, Pointwise, PoolShape, SavedStats, Tail,
+    Value, activate, activate_backward, add, avg_pool2d, avg_pool2d_backward, batch_norm_backward, batch_norm_train,
+    channel_sums, conv2d, conv2d_input_grad, conv2d_weight_grad, convert, global_avg_pool, global_avg_pool_backward,
+    max_pool2d, max_pool2d_backward, mul_channels, mul_channels_backward, pointwise, pointwise_backward,
 };
 use common::values;
 use half::bf16;
@@ -214,4 +214,31 @@ fn elementwise() {
     convert(&y, &mut y32);
     let nearest: Vec<f32> = values(3, 1003).into_iter().map(|x| bf16::from_f32(x).to_f32()).collect();
     assert_eq!(y32, nearest);
+}
+
+#[test]
+fn activations_that_are_no_clamps_and_factors_of_channels() {
+    let shape = NormShape { batch: 2, channels: 24, positions: 70 }.checked().unwrap();
+    let ((x, wide_x), (dy, wide_dy)) = (both(21, shape.len()), both(22, shape.len()));
+    for function in [Pointwise::HardSwish, Pointwise::HardSigmoid] {
+        let (mut y, mut wide_y) = (unwritten::<bf16>(x.len()), unwritten::<f32>(x.len()));
+        pointwise(function, &x, &mut y);
+        pointwise(function, &wide_x, &mut wide_y);
+        assert_rounded("y", &y, &wide_y);
+        let (mut dx, mut wide_dx) = (unwritten::<bf16>(x.len()), unwritten::<f32>(x.len()));
+        pointwise_backward(function, &x, &dy, &mut dx);
+        pointwise_backward(function, &wide_x, &wide_dy, &mut wide_dx);
+        assert_rounded("dx", &dx, &wide_dx);
+    }
+    let (factor, wide_factor) = both(23, 48);
+    let (mut y, mut wide_y) = (unwritten::<bf16>(x.len()), unwritten::<f32>(x.len()));
+    mul_channels(&shape, &x, &factor, &mut y);
+    mul_channels(&shape, &wide_x, &wide_factor, &mut wide_y);
+    assert_rounded("y", &y, &wide_y);
+    let (mut dx, mut wide_dx) = (unwritten::<bf16>(x.len()), unwritten::<f32>(x.len()));
+    let (mut dfactor, mut wide_dfactor) = (unwritten::<bf16>(48), unwritten::<f32>(48));
+    mul_channels_backward(&shape, &x, &factor, &dy, &mut dx, &mut dfactor);
+    mul_channels_backward(&shape, &wide_x, &wide_factor, &wide_dy, &mut wide_dx, &mut wide_dfactor);
+    assert_rounded("dx", &dx, &wide_dx);
+    assert_rounded("dfactor", &dfactor, &wide_dfactor);
 }

@@ -3,18 +3,19 @@
 use crate::error::{Error, Result};
 use crate::graph::{Graph, GraphBuilder, NodeId};
 use crate::op::{BatchNorm2d, Op};
+use crate::rewrite::Rewritten;
 use crate::weights::{Array, Weights};
 
 /// The same function in evaluation mode without the batch norms that follow a convolution.
 ///
 /// A batch norm is folded when it reads a convolution that nothing else reads and that is no stage. The convolution
 /// keeps its name and gets a bias, the batch norm disappears, and a stage or output that it was becomes the
-/// convolution. Any other batch norm stays. With s = scale / sqrt(running_var + eps), the weight becomes weight * s and
+/// convolution: its value is the norm's now ([`Rewritten::moved`]), and what it gave before is gone. Any other batch norm stays. With s = scale / sqrt(running_var + eps), the weight becomes weight * s and
 /// the bias (bias - running_mean) * s + shift, computed in f64.
 ///
 /// # Errors
 /// [`Error::Mismatch`] when the weights do not fit the graph or a variance is so negative that it has no root.
-pub fn fold_batch_norm(graph: &Graph, weights: &Weights) -> Result<(Graph, Weights)> {
+pub fn fold_batch_norm(graph: &Graph, weights: &Weights) -> Result<Rewritten> {
     weights.check(graph)?;
     let (mut builder, input) = GraphBuilder::new(graph.name(), input_shape(graph)?)?;
     let mut folded = weights.clone();
@@ -41,9 +42,11 @@ pub fn fold_batch_norm(graph: &Graph, weights: &Weights) -> Result<(Graph, Weigh
     for (name, id) in graph.stages() {
         builder.stage(name.as_str(), moved[id.index()]);
     }
-    let graph = builder.finish(moved[graph.output().index()]);
-    folded.check(&graph)?;
-    Ok((graph, folded))
+    let after = builder.finish(moved[graph.output().index()]);
+    folded.check(&after)?;
+    // A convolution's own value is gone where it went on as its norm's.
+    let moved = graph.iter().map(|(id, _)| (!norm_after(id)).then(|| moved[id.index()])).collect();
+    Ok(Rewritten { graph: after, weights: folded, moved })
 }
 
 fn input_shape(graph: &Graph) -> Result<[usize; 3]> {
@@ -117,7 +120,7 @@ mod tests {
             let x = b.add("bn", Op::BatchNorm2d(BatchNorm2d { channels: 4, eps: 1e-2, momentum: 0.1 }), &[x])?;
             let graph = b.finish(x);
             let weights = generated::weights(&graph, 3);
-            let (after, folded) = fold_batch_norm(&graph, &weights)?;
+            let Rewritten { graph: after, weights: folded, .. } = fold_batch_norm(&graph, &weights)?;
             assert_eq!(folded.0.keys().collect::<Vec<_>>(), ["conv.bias", "conv.weight"]);
             assert_eq!(after.nodes().len(), 2);
             let pixel = [0.7, -0.3, 0.2];
@@ -141,7 +144,17 @@ mod tests {
     fn no_batch_norm_is_left_in_any_network_and_stages_stay() {
         for entry in catalog() {
             let graph = build(&NetworkSpec::new(entry.name, 3, [3, 16, 12])).unwrap();
-            let (after, folded) = fold_batch_norm(&graph, &generated::weights(&graph, 1)).unwrap();
+            let Rewritten { graph: after, weights: folded, moved } =
+                fold_batch_norm(&graph, &generated::weights(&graph, 1)).unwrap();
+            for (id, node) in graph.iter() {
+                let expected = match node.op {
+                    Op::Conv2d(_) => None,
+                    Op::BatchNorm2d(_) => Some(graph.node(node.inputs[0]).name.as_str()),
+                    _ => Some(node.name.as_str()),
+                };
+                let found = moved[id.index()].map(|after_id| after.node(after_id).name.as_str());
+                assert_eq!(found, expected, "{} of {}", node.name, entry.name);
+            }
             assert!(!after.nodes().iter().any(|node| matches!(node.op, Op::BatchNorm2d(_))), "{}", entry.name);
             folded.check(&after).unwrap();
             let norms = graph.nodes().iter().filter(|node| matches!(node.op, Op::BatchNorm2d(_))).count();
@@ -154,7 +167,7 @@ mod tests {
             }
         }
         let graph = build(&NetworkSpec::new("mobilenet_v2", 3, [3, 16, 12])).unwrap();
-        let (after, _) = fold_batch_norm(&graph, &generated::weights(&graph, 1)).unwrap();
+        let after = fold_batch_norm(&graph, &generated::weights(&graph, 1)).unwrap().graph;
         assert_eq!(after.node(after.tap("features.17").unwrap()).name, "features.17.conv.2");
     }
 
@@ -173,7 +186,9 @@ mod tests {
             let out = b.add("bn2", norm, &[out])?;
             let graph = b.finish(out);
             let weights = generated::weights(&graph, 1);
-            assert_eq!(fold_batch_norm(&graph, &weights)?, (graph, weights));
+            let folded = fold_batch_norm(&graph, &weights)?;
+            let moved = graph.iter().map(|(id, _)| Some(id)).collect();
+            assert_eq!(folded, Rewritten { graph, weights, moved });
         }
         Ok(())
     }

@@ -9,6 +9,8 @@ pub mod generated;
 pub mod graph;
 pub mod op;
 pub mod outline;
+mod rewrite;
+pub mod schedule;
 pub mod weights;
 pub mod zoo;
 
@@ -16,4 +18,6 @@ pub use error::{Error, Result, did_you_mean, nearest, suggest};
 pub use graph::{GRAPH_VERSION, Graph, GraphBuilder, Node, NodeId};
 pub use op::{Activation, Op, Param, Role};
 pub use outline::{Outline, Value, ValueKind};
+pub use rewrite::Rewritten;
+pub use schedule::{Fuse, Schedule, ScheduledOp};
 pub use weights::{Array, Weights};

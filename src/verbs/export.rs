@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use attar_export::bundle::{Options, Summary};
 use attar_export::{Goldens, Source};
-use attar_infer::cli::{NotSo, Versioned, print};
+use attar_infer::cli::{NotSo, Versioned, print, say};
 use attar_infer::parity;
 use attar_infer::{Bundle, Certificate};
 
@@ -115,6 +115,9 @@ pub(crate) fn export(
         bail!("{} exists already\n  hint: remove it or choose another place with --out", out.display());
     }
     let source = Source::open(run, None)?;
+    if let Some(note) = &source.note {
+        say(note);
+    }
     let parent = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
     let scratch = scratch(parent)?;

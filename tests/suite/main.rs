@@ -12,6 +12,7 @@ mod help;
 mod hints;
 mod methods;
 mod new;
+mod operations;
 mod parity;
 mod pipeline;
 mod recipes;

@@ -15,7 +15,7 @@ use attar_infer::engine::{self, EngineKind, EngineSpec};
 use attar_models::fold::fold_batch_norm;
 use attar_models::op::BatchNorm2d;
 use attar_models::zoo::{NetworkSpec, Shortcut, Stem, build, catalog};
-use attar_models::{Graph, Op, Weights, generated};
+use attar_models::{Graph, Op, Rewritten, Weights, generated};
 use attar_pixels::{Interpolation, Preprocessing, Resize, ResizeTo};
 use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
@@ -224,7 +224,7 @@ fn every_network_answers_alike_in_every_runtime() {
         let x = images(&*data.test, ANSWERED, spec.input);
         let expected = answers(&graph, &weights, &x);
         check_expected(&name, &expected, scale);
-        let (folded, weights) = fold_batch_norm(&graph, &weights).unwrap();
+        let Rewritten { graph: folded, weights, .. } = fold_batch_norm(&graph, &weights).unwrap();
         let onnx = attar_export::onnx::write(&folded, &weights, &attar_export::onnx::Options::default()).unwrap();
         let mut line = format!("{name}: spread {:.3}", spread(&expected));
         for (engine, worst) in engines.iter().zip(&mut worst) {

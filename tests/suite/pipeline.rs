@@ -10,7 +10,7 @@ use attar_export::onnx;
 use attar_formats::read;
 use attar_infer::bundle::{Predictions, Split};
 use attar_models::zoo::{self, NetworkSpec};
-use attar_models::{fold, generated};
+use attar_models::{Rewritten, fold, generated};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -144,7 +144,8 @@ fn another_networks_onnx_is_found_out() {
     let bundle = scene.copy_of_bundle(folder.path());
     let path = bundle.to_str().unwrap();
     let graph = zoo::build(&NetworkSpec::new("resnet8", 10, [1, 28, 28])).unwrap();
-    let (folded, weights) = fold::fold_batch_norm(&graph, &generated::weights(&graph, 1)).unwrap();
+    let Rewritten { graph: folded, weights, .. } =
+        fold::fold_batch_norm(&graph, &generated::weights(&graph, 1)).unwrap();
     let stranger = onnx::write(&folded, &weights, &onnx::Options::default()).unwrap();
 
     // The manifest does not know it.

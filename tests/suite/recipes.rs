@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use attar_distill::Recipe;
-use attar_distill::losses::Site;
+use attar_distill::losses::BuildContext;
 use attar_distill::recipe::TeacherSource;
-use attar_models::zoo;
+use attar_models::{Outline, zoo};
 
 /// The recipes in `folder` and below it.
 fn recipes(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -40,7 +40,8 @@ fn shipped_recipes_build_their_networks_and_losses() {
         let size = recipe.data.preprocessing.crop.unwrap_or([32, 32]);
         let input = [channels, size[0], size[1]];
         let build = |section: &attar_distill::recipe::NetworkSection| {
-            zoo::build(&section.resolve(10, input)).unwrap_or_else(|error| panic!("{name}: {error}"))
+            let built = zoo::build(&section.resolve(10, input));
+            Outline::from(&built.unwrap_or_else(|error| panic!("{name}: {error}")))
         };
         let student = build(&recipe.student.network);
         let mut teachers = Vec::new();
@@ -55,9 +56,15 @@ fn shipped_recipes_build_their_networks_and_losses() {
             let count = loss.teacher.as_ref().map_or(teachers.len().max(1), |names| names.as_slice().len());
             let mut own = teachers.clone();
             own.resize(count, student.clone());
-            let site =
-                Site { name: &loss.name, student: &student, teachers: &own, logits: &[], samples: 1000, seed: 0 };
-            let built = loss.loss.build(&site);
+            let context = BuildContext {
+                name: &loss.name,
+                student: &student,
+                teachers: &own,
+                logits: &[],
+                samples: 1000,
+                seed: 0,
+            };
+            let built = loss.loss.build(&context);
             assert!(built.is_ok(), "{name}: losses.{}: {:?}", loss.name, built.err());
             let epochs = recipe.train.epochs as f64;
             let weights = (1..=recipe.train.epochs).map(|epoch| loss.weight.value(epoch as f64, epochs));

@@ -43,13 +43,12 @@ pub(crate) fn run(full: bool, rest: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Tests the kernels again at the lower SIMD levels.
+/// Tests the kernels again at the lower SIMD levels, all of their tests; one of them fails where a level is not there.
 fn lower_simd_levels() -> Result<()> {
     for level in LOWER_LEVELS {
         eprintln!("the kernels with ATTAR_SIMD={level}");
         let mut cargo = cargo::command();
-        cargo.args(["test", "--release", "--workspace"]).env("ATTAR_SIMD", level);
-        cargo.args(["conv", "fixtures", "gradients", "norm"].iter().flat_map(|test| ["--test", test]));
+        cargo.args(["test", "--release", "--package", "attar-kernels"]).env("ATTAR_SIMD", level);
         let status = cargo.status().context("cargo could not be started")?;
         if !status.success() {
             bail!("the kernels failed at the level {level} ({status})");

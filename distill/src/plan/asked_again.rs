@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use attar_data::train_batch;
-use attar_exec::Precision;
+use attar_exec::Context;
 use candle_core::{Device, Tensor};
 
 use super::{PlannedData, PlannedTeacher, TeacherInput};
@@ -45,7 +45,7 @@ pub(crate) struct Live {
 impl Live {
     pub(crate) fn start(teacher: PlannedTeacher, device: &Device) -> Result<Self> {
         let input = teacher.input.clone();
-        Ok(Self { teacher: teacher.start(&[], Precision::F32, device)?, input })
+        Ok(Self { teacher: teacher.start(&[], &Context::new(device))?, input })
     }
 
     /// Logits of a batch as its input has it loaded, row by row.

@@ -40,7 +40,7 @@ use crate::teacher::{Given, OpenOnnx};
 use arrangement::Arrangement;
 use ground::Ground;
 use scan::Look;
-use teachers::Question;
+use teachers::StoreQuestion;
 
 pub(crate) use asked_again::Live;
 pub(crate) use data::Subset;
@@ -150,7 +150,7 @@ impl Plan {
         let look = Look { cache: options.cache.as_ref(), progress: options.progress.as_ref() };
         let ground = Ground::of(&recipe, given.images, Some(&look))?;
         let (epochs, batch) = (recipe.train.epochs, recipe.train.batch);
-        let question = Question { asked: ground.data.answers_key(recipe.seed), epochs, batch };
+        let question = StoreQuestion { asked: ground.data.answers_key(recipe.seed), epochs, batch };
         let mut teachers = Table::default();
         for section in &recipe.teachers {
             teachers.push(match given.teachers.remove(&section.name) {

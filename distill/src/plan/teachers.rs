@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use attar_exec::Precision;
+use attar_exec::Context;
 use attar_formats::classes::Alignment;
+use attar_formats::graph::{self, Opened};
 use attar_formats::rename::Head;
 use attar_formats::{Card, files};
-use attar_models::zoo::{self, NetworkSpec};
+use attar_models::zoo;
 use attar_models::{Graph, NodeId, Outline, Weights};
 use attar_pixels::Preprocessing;
 use candle_core::{DType, Device, Tensor};
@@ -21,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::hash::{file_sha256, sha256};
 use crate::labels::{AnswersKey, Store};
 use crate::recipe::{TeacherClasses, TeacherNorm, TeacherSection, TeacherSource};
-use crate::teacher::{Aligned, Answers, Given, OnnxRequest, OnnxTeacher, OpenOnnx, Question as TeacherQuestion, Teacher, ZooTeacher};
+use crate::teacher::{Aligned, Answers, Given, OnnxRequest, OnnxTeacher, OpenOnnx, Question, Teacher, ZooTeacher};
 
 /// A teacher that fits.
 pub struct PlannedTeacher {
@@ -79,7 +80,7 @@ impl std::fmt::Debug for PlannedTeacher {
 }
 
 /// What a run asks of stored answers.
-pub(super) struct Question {
+pub(super) struct StoreQuestion {
     pub(super) asked: AnswersKey,
     pub(super) epochs: usize,
     /// Images of a step.
@@ -91,7 +92,7 @@ impl PlannedTeacher {
         section: &TeacherSection,
         key: &str,
         data: &PlannedData,
-        question: &Question,
+        question: &StoreQuestion,
         onnx: Option<&OpenOnnx>,
     ) -> Result<Self> {
         let fail = |problem: String| Error::Recipe { key: key.to_owned(), problem };
@@ -197,7 +198,7 @@ impl PlannedTeacher {
         section: &TeacherSection,
         path: &Path,
         data: &PlannedData,
-        question: &Question,
+        question: &StoreQuestion,
         onnx: Option<&OpenOnnx>,
         fail: &dyn Fn(String) -> Error,
     ) -> Result<Self> {
@@ -237,17 +238,15 @@ impl PlannedTeacher {
         })
     }
 
-    /// The teacher ready to answer, asked for these taps only. A network of the zoo computes in `precision`.
-    pub(crate) fn start(self, taps: &[NodeId], precision: Precision, device: &Device) -> Result<Box<dyn Teacher>> {
+    /// The teacher ready to answer, asked for these taps only. A network of the zoo computes in `context`.
+    pub(crate) fn start(self, taps: &[NodeId], context: &Context) -> Result<Box<dyn Teacher>> {
         let teacher = match self.kind {
-            Kind::Zoo { graph, weights } => {
-                Box::new(ZooTeacher::new(&graph, &weights, self.bn, taps, precision, device)?)
-            }
+            Kind::Zoo { graph, weights } => Box::new(ZooTeacher::new(&graph, &weights, self.bn, taps, context)?),
             Kind::Ready(teacher) => teacher,
         };
         match self.logits {
             Ok(alignment) if !alignment.is_identity() => {
-                Ok(Box::new(Aligned::new(teacher, &alignment.columns, device)?))
+                Ok(Box::new(Aligned::new(teacher, &alignment.columns, context.device())?))
             }
             _ => Ok(teacher),
         }
@@ -315,7 +314,7 @@ fn rehearse_given(
         let shape = [&[size], outline.input_shape()].concat();
         let ask = || {
             let pixels = Tensor::zeros(shape.as_slice(), DType::F32, &Device::Cpu)?;
-            teacher.outputs(&TeacherQuestion { pixels: &pixels, samples: None }, &[])
+            teacher.outputs(&Question { pixels: &pixels, samples: None }, &[])
         };
         let answer = ask().map_err(|error: Error| format!("asked for a batch of {size}: {error}"))?;
         let expected = [&[size], outline.output_shape()].concat();
@@ -348,9 +347,10 @@ fn open_zoo(
     fail: &dyn Fn(String) -> Error,
 ) -> Result<LocatedWeights> {
     let (file, card) = locate(from, section, data, fail)?;
-    let graph = zoo::build(&card.network).map_err(|error| fail(error.to_string()))?;
+    let Opened { graph, note } = card.network;
     let fitted = super::start::weights(&graph, &file, from.key(), &Head::Given)?;
-    let (weights, note) = (fitted.weights, (!fitted.notes.is_empty()).then(|| fitted.notes.join("; ")));
+    let notes: Vec<String> = note.into_iter().chain(fitted.notes).collect();
+    let (weights, note) = (fitted.weights, (!notes.is_empty()).then(|| notes.join("; ")));
     let labels = (!card.labels.is_empty()).then_some(card.labels);
     let Stated { preprocessing, stated, .. } = card;
     let outline = Outline::from(&graph);
@@ -360,7 +360,7 @@ fn open_zoo(
 
 /// What is needed of a card, which a recipe may state instead.
 struct Stated {
-    network: NetworkSpec,
+    network: Opened,
     labels: Vec<String>,
     preprocessing: Preprocessing,
     /// Measured numbers by name.
@@ -379,13 +379,15 @@ fn locate(
             let card = read_card(&path.join("card.json"))?;
             let exported = card.provenance.checkpoint.as_deref().is_some_and(|which| which.starts_with("last"));
             let which = checkpoint.map_or(if exported { "last" } else { "best" }, |which| which.as_str());
-            Ok((path.join("checkpoints").join(which).join("model.safetensors"), card.into()))
+            Ok((path.join("checkpoints").join(which).join("model.safetensors"), Stated::of(card, path)?))
         }
         TeacherSource::Bundle { path } => {
-            Ok((path.join("model.safetensors"), read_card(&path.join("config.json"))?.into()))
+            Ok((path.join("model.safetensors"), Stated::of(read_card(&path.join("config.json"))?, path)?))
         }
         TeacherSource::Weights { path, card, network, preprocessing, .. } => match (card, network, preprocessing) {
-            (Some(card), None, None) => Ok((path.clone(), read_card(card)?.into())),
+            (Some(card), None, None) => {
+                Ok((path.clone(), Stated::of(read_card(card)?, card.parent().unwrap_or(Path::new("")))?))
+            }
             (None, Some(network), Some(preprocessing)) => {
                 let classes = match &section.classes {
                     Some(TeacherClasses::Names(names)) => names.len(),
@@ -394,6 +396,8 @@ fn locate(
                 let preprocessing = preprocessing.clone();
                 preprocessing.check().map_err(|error| fail(error.to_string()))?;
                 let network = network.resolve(classes, made_by(&preprocessing, data)?);
+                let graph = zoo::build(&network).map_err(|error| fail(error.to_string()))?;
+                let network = Opened { graph, note: None };
                 Ok((path.clone(), Stated { network, labels: Vec::new(), preprocessing, stated: BTreeMap::new() }))
             }
             _ => Err(fail(
@@ -407,10 +411,12 @@ fn locate(
     }
 }
 
-impl From<Card> for Stated {
-    fn from(card: Card) -> Self {
+impl Stated {
+    /// By a card and the graph beside it, in `folder`.
+    fn of(card: Card, folder: &Path) -> Result<Self> {
+        let network = graph::of_card(&card, folder)?;
         let (preprocessing, stated) = (card.preprocessing, card.provenance.metrics);
-        Self { network: card.network, labels: card.labels, preprocessing, stated }
+        Ok(Self { network, labels: card.labels, preprocessing, stated })
     }
 }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use attar_data::fingerprint;
 use attar_exec::Network;
+use attar_formats::graph::{self, GRAPH_FILE};
+use attar_models::Graph;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::directory::free;
@@ -39,6 +41,7 @@ pub(super) fn start(plan: Plan, directory: &Path, observer: &mut dyn Observer) -
     let mut status = StatusFile::of(&directory);
     status.write(RunState::Planned)?;
     Store::new(directory.join("checkpoints"), plan.failpoint.clone()).clear()?;
+    graph::write(&directory.join(GRAPH_FILE), &plan.student)?;
     replace(&directory.join("recipe.toml"), plan.recipe.relative_to(&directory).to_toml()?.as_bytes())?;
     let outcome = go(plan, directory, None, None, &mut status, &mut shielded(observer, &owner));
     status.end(outcome)
@@ -63,6 +66,21 @@ pub(super) fn resume(mut plan: Plan, directory: &Path, observer: &mut dyn Observ
     let mut status = StatusFile::of(&directory);
     let outcome = go(plan, directory, checkpoint, change.as_ref(), &mut status, &mut shielded(observer, &owner));
     status.end(outcome)
+}
+
+/// Writes the student's network into the directory of a run that has none, or checks that it is the one that is there: the
+/// checkpoints are its parameters, whatever the zoo of today builds from the recipe.
+fn keep_graph(directory: &Path, student: &Graph) -> Result<()> {
+    let path = directory.join(GRAPH_FILE);
+    if !path.exists() {
+        return Ok(graph::write(&path, student)?);
+    }
+    if graph::read(&path)? == *student {
+        return Ok(());
+    }
+    let problem = "is another network than the one that this program builds from the run's recipe\n  \
+                   hint: go on with the version of attar that began the run";
+    Err(Error::Format { path, problem: problem.to_owned() })
 }
 
 /// The observer, told what the owner has to say.
@@ -91,7 +109,7 @@ pub(super) fn prepare(mut plan: Plan, directory: &Path, checkpoint: Option<&Chec
         // Without a word in the recipe, go on with as many threads as before: other counts may give other bits.
         plan.threads = checkpoint.state.threads;
     }
-    plan.recipe.train.precision.choose(&plan.device)?;
+    plan.recipe.train.precision.check(&plan.device)?;
     let (workers, loaders) = (pool(plan.threads)?, Arc::new(pool(plan.threads)?));
     let data = fingerprints(&plan.data)?;
     let fresh = fresh_state(&plan, directory, data)?;
@@ -148,13 +166,17 @@ pub(super) fn build<'a>(
     loaders: Arc<ThreadPool>,
     observer: &'a mut dyn Observer,
 ) -> Result<Run<'a>> {
+    keep_graph(&directory, &plan.student)?;
     let facts = Facts::of(&plan);
     let (seed, precision) = (plan.recipe.seed, plan.recipe.train.precision);
     let peer = |peer: PlannedPeer| Student::peer(&peer.name, peer.graph, seed, &plan.device);
+    let mut student = Network::new(plan.student, plan.params, &plan.device)?;
+    student.set_precision(precision);
+    let context = student.context().clone();
     let parts = Parts {
-        student: Student::exported(Network::new(plan.student, plan.params, &plan.device)?),
+        student: Student::exported(student),
         peers: plan.peers.into_iter().map(peer).collect::<Result<_>>()?,
-        teachers: Teachers::start(plan.teachers, &plan.losses, precision, &plan.device)?,
+        teachers: Teachers::start(plan.teachers, &plan.losses, &context)?,
         losses: plan.losses,
         views: plan.views,
         preprocessing: plan.data.pipeline.preprocessing.clone(),

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
+use attar_formats::graph::GRAPH_FILE;
+
 use super::owner::LOCK;
 use super::state_file::{RunState, STATUS};
 use crate::checkpoint::Store;
 use crate::error::{Error, Result};
 
 /// What a run writes before its first checkpoint. A directory of nothing else holds no work.
-const BEFORE: [&str; 6] = [LOCK, STATUS, "recipe.toml", "metrics.csv", "events.jsonl", "checkpoints"];
+const BEFORE: [&str; 7] = [LOCK, STATUS, "recipe.toml", GRAPH_FILE, "metrics.csv", "events.jsonl", "checkpoints"];
 
 /// What there is only after one.
 const AFTER: [&str; 4] = ["card.json", "receipt.json", "reference", "report.html"];

@@ -1,9 +1,8 @@
 //! A network of the zoo as a teacher.
 
-use attar_exec::Precision;
-use attar_exec::{Network, Outputs};
+use attar_exec::{Context, Frozen, Network, Outputs, Precision};
 use attar_models::{Graph, NodeId, Op, Weights};
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -14,12 +13,27 @@ use crate::recipe::TeacherNorm;
 /// A zoo network with its weights.
 #[derive(Debug)]
 pub(crate) struct ZooTeacher {
-    network: Network,
-    norm: TeacherNorm,
-    /// As it came: with batch statistics the running ones of `network` drift.
-    original: Network,
-    /// The original folded, once it has been attacked.
-    attacked: Option<Network>,
+    network: Answering,
+    attacked: Attacked,
+}
+
+/// The network that answers.
+#[derive(Debug)]
+enum Answering {
+    /// By running statistics.
+    Frozen(Frozen),
+    /// By running statistics, with a tap between a convolution and its norm.
+    Tapped(Network),
+    /// By the statistics of the batch; the running ones drift.
+    Batch(Network),
+}
+
+/// The network that is attacked, in `f32` and by the running statistics that it came with.
+#[derive(Debug)]
+enum Attacked {
+    /// As it came; folded once it is attacked.
+    NotYet(Network),
+    Before(Frozen),
 }
 
 impl ZooTeacher {
@@ -30,18 +44,23 @@ impl ZooTeacher {
         weights: &Weights,
         norm: TeacherNorm,
         taps: &[NodeId],
-        precision: Precision,
-        device: &Device,
+        context: &Context,
     ) -> Result<Self> {
-        let folds = norm == TeacherNorm::Running && !taps.iter().any(|tap| is_normed(graph, *tap));
-        let mut network = if folds {
-            Network::folded(graph.clone(), weights, device)?
-        } else {
-            Network::from_weights(graph.clone(), weights, device)?
+        let exact = context.with_precision(Precision::F32);
+        if norm == TeacherNorm::Running && !taps.iter().any(|tap| is_normed(graph, *tap)) {
+            let exact = Frozen::new(graph.clone(), weights, exact)?;
+            let mut network = exact.clone();
+            network.set_precision(context.precision());
+            return Ok(Self { network: Answering::Frozen(network), attacked: Attacked::Before(exact) });
+        }
+        let exact = Network::from_weights(graph.clone(), weights, exact)?;
+        let mut network = exact.clone();
+        network.set_precision(context.precision());
+        let network = match norm {
+            TeacherNorm::Running => Answering::Tapped(network),
+            TeacherNorm::Batch => Answering::Batch(network),
         };
-        let original = network.clone();
-        network.set_precision(precision);
-        Ok(Self { original, network, norm, attacked: None })
+        Ok(Self { network, attacked: Attacked::NotYet(exact) })
     }
 }
 
@@ -55,25 +74,26 @@ fn is_normed(graph: &Graph, tap: NodeId) -> bool {
 impl Teacher for ZooTeacher {
     fn outputs(&mut self, question: &Question<'_>, taps: &[NodeId]) -> Result<Outputs> {
         let input = question.pixels;
-        match self.norm {
-            TeacherNorm::Running => Ok(self.network.eval(input, taps)?),
-            TeacherNorm::Batch => {
-                // Statistics of the batch; the running ones drift, as in the authors' code. No zoo
-                // teacher has dropout worth a seed: a fixed one keeps runs equal.
+        Ok(match &mut self.network {
+            Answering::Frozen(network) => network.eval(input, taps)?,
+            Answering::Tapped(network) => network.eval(input, taps)?,
+            Answering::Batch(network) => {
+                // Statistics of the batch; the running ones drift, as in the authors' code. No zoo teacher has dropout
+                // worth a seed: a fixed one keeps runs equal.
                 let mut rng = ChaCha8Rng::seed_from_u64(0);
-                Ok(self.network.batch_stats(input, taps, &mut rng)?)
+                network.batch_stats(input, taps, &mut rng)?
             }
-        }
+        })
     }
 
     /// With the running statistics that it came with, whatever the recipe says of its norms.
     fn input_gradient(&mut self, input: &Tensor, slope: &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
-        if self.attacked.is_none() {
-            self.attacked = Some(self.original.folded_copy()?);
+        if let Attacked::NotYet(network) = &self.attacked {
+            self.attacked = Attacked::Before(network.freeze()?);
         }
         match &self.attacked {
-            Some(network) => network.input_gradient(input, slope),
-            None => self.original.input_gradient(input, slope),
+            Attacked::Before(network) => network.input_gradient(input, slope),
+            Attacked::NotYet(network) => network.freeze()?.input_gradient(input, slope),
         }
     }
 }
@@ -82,6 +102,7 @@ impl Teacher for ZooTeacher {
 mod tests {
     use attar_models::generated;
     use attar_models::zoo::{NetworkSpec, build};
+    use candle_core::Device;
 
     use super::*;
 
@@ -89,12 +110,13 @@ mod tests {
         let graph = build(&NetworkSpec::new("resnet8", 3, [1, 12, 12])).unwrap();
         let weights = generated::weights(&graph, 1);
         let taps = [graph.tap(tap).unwrap()];
-        let mut teacher = ZooTeacher::new(&graph, &weights, norm, &taps, Precision::F32, &Device::Cpu).unwrap();
+        let mut teacher = ZooTeacher::new(&graph, &weights, norm, &taps, &Context::new(&Device::Cpu)).unwrap();
         let pixels = (0..4 * 144).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
         let input = Tensor::from_vec(pixels, (4, 1, 12, 12), &Device::Cpu).unwrap();
         let outputs = teacher.outputs(&Question { pixels: &input, samples: None }, &taps).unwrap();
         let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        let is_folded = teacher.network.params().len() < weights.0.len();
+        let is_folded =
+            matches!(&teacher.network, Answering::Frozen(network) if network.params().len() < weights.0.len());
         (flat(&outputs.logits), flat(&outputs.taps[0]), is_folded)
     }
 

@@ -142,7 +142,8 @@ fn gradients_pass_the_regressors_as_in_pytorch() {
         let grad = value.backward().unwrap().get(&var).unwrap().clone();
         let gradients = network.backward(tape, vec![(output, grad)], true).unwrap();
         assert_eq!(gradients.params.len(), trained.len());
-        for (name, grad) in &gradients.params {
+        for (slot, grad) in gradients.params.iter() {
+            let name = network.params().name(slot);
             close(&format!("{case} {name}"), grad, &tensors[&format!("grad_{name}")], 2e-4);
         }
         close(&format!("{case} features"), &gradients.input.unwrap(), &tensors["grad_features"], 2e-4);

@@ -5,6 +5,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::{Checks, Named};
+use crate::context::Context;
 use crate::error::Result;
 use crate::ops::augment::{Draw, Normalisation, augment_batch};
 
@@ -14,15 +15,15 @@ const STD: [f32; 3] = [0.2470, 0.2435, 0.2616];
 /// Which images are mirrored; one of them twice.
 const MIRRORED: [u32; 4] = [3, 0, 39, 3];
 
-pub(super) fn augmentation(checks: &mut Checks<'_>) -> Result<()> {
+pub(super) fn augmentation(checks: &mut Checks) -> Result<()> {
     for (fill, reflect, channels) in [("Zero", false, 3), ("Reflect", true, 3), ("Reflect", true, 1)] {
         let case = format!("40 images of 9x11x{channels}, {fill}");
-        checks.compare("augment", &case, 0.0, |device| many(reflect, channels, device))?;
+        checks.compare("augment", &case, 0.0, |at| many(reflect, channels, at))?;
     }
-    checks.compare("augment", "mirrored by hand", 0.0, |device| {
-        let made = if device.is_cpu() { by_hand()? } else { mirrored(device)? };
+    checks.compare("augment", "mirrored by hand", 0.0, |at| {
+        let made = if at.device().is_cpu() { by_hand()? } else { mirrored(at)? };
         // On the CPU, its own augmentation beside what was made by hand: their difference is nothing.
-        let apart = (&made.to_device(&Device::Cpu)? - mirrored(&Device::Cpu)?)?;
+        let apart = (&made.to_device(&Device::Cpu)? - mirrored(&Context::new(&Device::Cpu))?)?;
         Ok(vec![("", made), ("less the CPU's own", apart)])
     })
 }
@@ -35,8 +36,8 @@ fn pixels(channels: usize) -> Vec<u8> {
     (0..40 * 9 * 11 * channels as u32).map(|v| (v * 37 % 251) as u8).collect()
 }
 
-fn many(reflect: bool, channels: usize, device: &Device) -> Result<Named> {
-    let images = Tensor::from_vec(pixels(channels), (40, 9, 11, channels), device)?;
+fn many(reflect: bool, channels: usize, at: &Context) -> Result<Named> {
+    let images = Tensor::from_vec(pixels(channels), (40, 9, 11, channels), at.device())?;
     let mut rng = ChaCha8Rng::seed_from_u64(7);
     let mut place = || rng.random_range(-4..=4);
     let draws: Vec<Draw> = (0..40).map(|i| Draw { top: place(), left: place(), flip: i % 3 == 0 }).collect();
@@ -44,8 +45,8 @@ fn many(reflect: bool, channels: usize, device: &Device) -> Result<Named> {
     Ok(vec![("", augment_batch(&images, &indices, &draws, normalise(channels), reflect)?)])
 }
 
-fn mirrored(device: &Device) -> Result<Tensor> {
-    let images = Tensor::from_vec(pixels(3), (40, 9, 11, 3), device)?;
+fn mirrored(at: &Context) -> Result<Tensor> {
+    let images = Tensor::from_vec(pixels(3), (40, 9, 11, 3), at.device())?;
     let draws = [Draw { top: 0, left: 0, flip: true }; 4];
     augment_batch(&images, &MIRRORED, &draws, normalise(3), false)
 }

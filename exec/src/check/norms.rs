@@ -1,23 +1,23 @@
 //! Batch norms with everything that may follow them, activations and additions, linear layers.
 
-use attar_kernels::Activation;
-use candle_core::Device;
+use attar_models::Activation;
 
 use super::{BF16, Checks, Named, ROUNDING, TF32, missing, random, stored};
+use crate::context::Context;
 use crate::error::Result;
 use crate::ops::{self, Affine, Tail};
 
 /// With images in `bf16`.
-pub(super) fn bf16(checks: &mut Checks<'_>) -> Result<()> {
+pub(super) fn bf16(checks: &mut Checks) -> Result<()> {
     norms_of(checks, "batch norm bf16", BF16, true)?;
     linears(checks, "linear bf16", BF16, true)
 }
 
-pub(super) fn norms(checks: &mut Checks<'_>) -> Result<()> {
+pub(super) fn norms(checks: &mut Checks) -> Result<()> {
     norms_of(checks, "batch norm", ROUNDING, false)
 }
 
-fn norms_of(checks: &mut Checks<'_>, op: &str, tolerance: f64, narrow: bool) -> Result<()> {
+fn norms_of(checks: &mut Checks, op: &str, tolerance: f64, narrow: bool) -> Result<()> {
     let shapes: [&[usize]; 6] =
         [&[4, 5, 3, 7], &[2, 64, 9, 11], &[8, 16, 32, 32], &[3, 132, 5, 5], &[6, 3, 1, 1], &[40, 300]];
     for shape in shapes {
@@ -27,7 +27,7 @@ fn norms_of(checks: &mut Checks<'_>, op: &str, tolerance: f64, narrow: bool) -> 
                 let added = if residual { " + residual" } else { "" };
                 let ended = activation.map(|activation| format!(", {activation:?}")).unwrap_or_default();
                 let case = format!("{}{added}{ended}", told(shape));
-                checks.compare(op, &case, tolerance, |device| norm(shape, tail, device, narrow))?;
+                checks.compare(op, &case, tolerance, |at| norm(shape, tail, at, narrow))?;
             }
         }
     }
@@ -37,27 +37,27 @@ fn norms_of(checks: &mut Checks<'_>, op: &str, tolerance: f64, narrow: bool) -> 
 fn norm(
     shape: &[usize],
     (activation, residual): (Option<Activation>, bool),
-    device: &Device,
+    at: &Context,
     narrow: bool,
 ) -> Result<Named> {
     let image = |x: candle_core::Result<candle_core::Tensor>| stored(&x?, narrow);
     // Far from zero, where a variance from plain sums of squares would be lost.
     let centre = if narrow { 1.0 } else { 8.0 };
-    let x = image(random(shape, 1, device)?.affine(2.0, centre))?;
-    let added = image(random(shape, 2, device)? * 3.0)?;
+    let x = image(random(shape, 1, at)?.affine(2.0, centre))?;
+    let added = image(random(shape, 2, at)? * 3.0)?;
     let channels = &shape[1..2];
-    let (weight, bias) = ((random(channels, 3, device)? + 2.0)?, random(channels, 4, device)?);
+    let (weight, bias) = ((random(channels, 3, at)? + 2.0)?, random(channels, 4, at)?);
     let affine = Affine { weight: &weight, bias: &bias };
     let tail = Tail { residual: residual.then_some(&added), activation };
-    let (y, stats) = ops::batch_norm_train(&x, affine, 1e-5, tail)?;
-    let dy = image(Ok(random(shape, 5, device)?))?;
+    let (y, stats) = ops::batch_norm_train(at.backend(), &x, affine, 1e-5, tail)?;
+    let dy = image(Ok(random(shape, 5, at)?))?;
     // Not `y`, of which a value near an edge may fall on either side: eighths, the edges among them.
-    let shown = image((random(shape, 7, device)? * 64.0)?.round()?.affine(0.125, 0.0))?;
-    let shown = activation.map(|activation| ops::activate(activation, &shown)).transpose()?;
+    let shown = image((random(shape, 7, at)? * 64.0)?.round()?.affine(0.125, 0.0))?;
+    let shown = activation.map(|activation| ops::activate(at.backend(), activation, &shown)).transpose()?;
     let activated = shown.as_ref().zip(activation);
-    let grads = ops::batch_norm_backward(&x, &weight, &stats, activated, &dy, residual)?;
-    let variance = (random(channels, 6, device)? + 1.5)?;
-    let eval = ops::batch_norm_eval(&x, affine, (&stats.mean, &variance), 1e-3, tail)?;
+    let grads = ops::batch_norm_backward(at.backend(), &x, &weight, &stats, activated, &dy, residual)?;
+    let variance = (random(channels, 6, at)? + 1.5)?;
+    let eval = ops::batch_norm_eval(at.backend(), &x, affine, (&stats.mean, &variance), 1e-3, tail)?;
     let mut all = vec![
         ("mean", stats.mean),
         ("1/std", stats.inv_std),
@@ -74,55 +74,56 @@ fn norm(
     Ok(all)
 }
 
-pub(super) fn pointwise(checks: &mut Checks<'_>) -> Result<()> {
+pub(super) fn pointwise(checks: &mut Checks) -> Result<()> {
     let shapes: [&[usize]; 4] = [&[2, 8, 6, 5], &[3, 5, 7, 3], &[7, 11], &[5, 64, 33, 31]];
     for shape in shapes {
         for activation in [Activation::Relu, Activation::Relu6] {
-            checks.compare(&format!("{activation:?}"), &told(shape), 0.0, |device| {
+            checks.compare(&format!("{activation:?}"), &told(shape), 0.0, |at| {
                 // Eighths: the edges themselves, 0 and 6, are met.
-                let x = (random(shape, 1, device)? * 64.0)?.round()?.affine(0.125, 0.0)?;
-                let y = ops::activate(activation, &x)?;
-                let dx = ops::activate_backward(activation, &y, &random(shape, 2, device)?)?;
+                let x = (random(shape, 1, at)? * 64.0)?.round()?.affine(0.125, 0.0)?;
+                let y = ops::activate(at.backend(), activation, &x)?;
+                let dx = ops::activate_backward(at.backend(), activation, &y, &random(shape, 2, at)?)?;
                 Ok(vec![("y", y), ("dx", dx)])
             })?;
         }
-        checks.compare("add", &told(shape), 0.0, |device| {
-            let (a, b) = (random(shape, 1, device)?, random(shape, 2, device)?);
+        checks.compare("add", &told(shape), 0.0, |at| {
+            let (a, b) = (random(shape, 1, at)?, random(shape, 2, at)?);
             let part = shape[0] - 1;
-            let late = ops::add(&a.narrow(0, 1, part)?, &b.narrow(0, 0, part)?)?;
-            let channels = ops::add(&a.narrow(1, 1, shape[1] - 1)?, &b.narrow(1, 0, shape[1] - 1)?)?;
-            Ok(vec![("", ops::add(&a, &b)?), ("of later samples", late), ("of some channels", channels)])
+            let late = ops::add(at.backend(), &a.narrow(0, 1, part)?, &b.narrow(0, 0, part)?)?;
+            let channels = ops::add(at.backend(), &a.narrow(1, 1, shape[1] - 1)?, &b.narrow(1, 0, shape[1] - 1)?)?;
+            Ok(vec![("", ops::add(at.backend(), &a, &b)?), ("of later samples", late), ("of some channels", channels)])
         })?;
     }
     let shape = [2, 6, 7, 9];
     for stride in [1, 2, 3] {
-        checks.compare("subsample", &format!("{}, stride {stride}", told(&shape)), 0.0, |device| {
-            let y = ops::subsample(&random(&shape, 1, device)?, stride)?;
-            let dx = ops::subsample_backward(&random(y.dims(), 2, device)?, stride, &shape)?;
-            Ok(vec![("y", ops::pad_channels(&y, 3, 2)?), ("dx", dx)])
+        checks.compare("subsample", &format!("{}, stride {stride}", told(&shape)), 0.0, |at| {
+            let y = ops::subsample(at.backend(), &random(&shape, 1, at)?, stride)?;
+            let dx = ops::subsample_backward(at.backend(), &random(y.dims(), 2, at)?, stride, &shape)?;
+            Ok(vec![("y", ops::pad_channels(at.backend(), &y, 3, 2)?), ("dx", dx)])
         })?;
     }
     Ok(())
 }
 
-pub(super) fn linear(checks: &mut Checks<'_>) -> Result<()> {
+pub(super) fn linear(checks: &mut Checks) -> Result<()> {
     linears(checks, "linear", ROUNDING, false)
 }
 
 /// With operands rounded to TF32.
-pub(super) fn tf32(checks: &mut Checks<'_>) -> Result<()> {
+pub(super) fn tf32(checks: &mut Checks) -> Result<()> {
     linears(checks, "linear tf32", TF32, false)
 }
 
-fn linears(checks: &mut Checks<'_>, op: &str, tolerance: f64, narrow: bool) -> Result<()> {
+fn linears(checks: &mut Checks, op: &str, tolerance: f64, narrow: bool) -> Result<()> {
     for [batch, inputs, outputs] in [[5, 7, 3], [1, 64, 100], [64, 512, 1000]] {
-        checks.compare(op, &format!("{batch}x{inputs} to {outputs}"), tolerance, |device| {
-            let (x, weight) = (random(&[batch, inputs], 1, device)?, random(&[outputs, inputs], 2, device)?);
+        checks.compare(op, &format!("{batch}x{inputs} to {outputs}"), tolerance, |at| {
+            let (x, weight) = (random(&[batch, inputs], 1, at)?, random(&[outputs, inputs], 2, at)?);
             let x = stored(&x, narrow)?;
-            let (bias, dy) = (random(&[outputs], 3, device)?, stored(&random(&[batch, outputs], 4, device)?, narrow)?);
-            let y = ops::linear(&x, &weight, Some(&bias))?;
-            let (dx, dweight) = (ops::linear_input_grad(&dy, &weight)?, ops::linear_weight_grad(&x, &dy)?);
-            Ok(vec![("y", y), ("dx", dx), ("dweight", dweight), ("dbias", ops::channel_sums(&dy)?)])
+            let (bias, dy) = (random(&[outputs], 3, at)?, stored(&random(&[batch, outputs], 4, at)?, narrow)?);
+            let y = ops::linear(at.backend(), &x, &weight, Some(&bias))?;
+            let (dx, dweight) =
+                (ops::linear_input_grad(at.backend(), &dy, &weight)?, ops::linear_weight_grad(at.backend(), &x, &dy)?);
+            Ok(vec![("y", y), ("dx", dx), ("dweight", dweight), ("dbias", ops::channel_sums(at.backend(), &dy)?)])
         })?;
     }
     Ok(())

@@ -1,10 +1,10 @@
 //! Convolutions and pools: shapes that are awkward on purpose, and shapes of real layers.
 
-use attar_kernels::Activation;
+use attar_models::Activation;
 use attar_models::op::{Conv2d, Pool2d};
-use candle_core::Device;
 
 use super::{BF16, Checks, Named, ROUNDING, TF32, random, stored};
+use crate::context::Context;
 use crate::error::Result;
 use crate::ops;
 
@@ -46,41 +46,41 @@ fn cases() -> Vec<(Conv2d, [usize; 4])> {
     ]
 }
 
-pub(super) fn convolutions(checks: &mut Checks<'_>) -> Result<()> {
+pub(super) fn convolutions(checks: &mut Checks) -> Result<()> {
     all(checks, "conv2d", ROUNDING, false)
 }
 
 /// With operands rounded to TF32.
-pub(super) fn tf32(checks: &mut Checks<'_>) -> Result<()> {
+pub(super) fn tf32(checks: &mut Checks) -> Result<()> {
     all(checks, "conv2d tf32", TF32, false)
 }
 
 /// With images in `bf16`.
-pub(super) fn bf16(checks: &mut Checks<'_>) -> Result<()> {
+pub(super) fn bf16(checks: &mut Checks) -> Result<()> {
     all(checks, "conv2d bf16", BF16, true)?;
     pools_of(checks, " bf16", BF16, true)
 }
 
-fn all(checks: &mut Checks<'_>, op: &str, tolerance: f64, narrow: bool) -> Result<()> {
+fn all(checks: &mut Checks, op: &str, tolerance: f64, narrow: bool) -> Result<()> {
     for (conv, x) in cases() {
-        checks.compare(op, &told(&conv, x), tolerance, |device| directions(&conv, &x, device, narrow))?;
+        checks.compare(op, &told(&conv, x), tolerance, |at| directions(&conv, &x, at, narrow))?;
     }
     Ok(())
 }
 
-fn directions(conv: &Conv2d, shape: &[usize], device: &Device, narrow: bool) -> Result<Named> {
-    let (x, weight) = (stored(&random(shape, 1, device)?, narrow)?, random(&conv.weight_shape(), 2, device)?);
-    let bias = random(&[conv.out_channels], 3, device)?;
-    let y = ops::conv2d(conv, &x, &weight, Some(&bias), ops::Tail::default())?;
-    let added = stored(&random(y.dims(), 5, device)?, narrow)?;
+fn directions(conv: &Conv2d, shape: &[usize], at: &Context, narrow: bool) -> Result<Named> {
+    let (x, weight) = (stored(&random(shape, 1, at)?, narrow)?, random(&conv.weight_shape(), 2, at)?);
+    let bias = random(&[conv.out_channels], 3, at)?;
+    let y = ops::conv2d(at.backend(), conv, &x, &weight, Some(&bias), ops::Tail::default())?;
+    let added = stored(&random(y.dims(), 5, at)?, narrow)?;
     let tail = ops::Tail { residual: Some(&added), activation: Some(Activation::Relu) };
-    let ended = ops::conv2d(conv, &x, &weight, Some(&bias), tail)?;
-    let dy = stored(&random(y.dims(), 4, device)?, narrow)?;
-    let dx = ops::conv2d_input_grad(conv, &dy, &weight, shape)?;
-    let dweight = ops::conv2d_weight_grad(conv, &x, &dy)?;
+    let ended = ops::conv2d(at.backend(), conv, &x, &weight, Some(&bias), tail)?;
+    let dy = stored(&random(y.dims(), 4, at)?, narrow)?;
+    let dx = ops::conv2d_input_grad(at.backend(), conv, &dy, &weight, shape)?;
+    let dweight = ops::conv2d_weight_grad(at.backend(), conv, &x, &dy)?;
     // Once more from a weight in the order of memory in which its own gradient came, as after a step.
-    let again = ops::conv2d(conv, &x, &dweight, None, ops::Tail::default())?;
-    let dbias = ops::channel_sums(&dy)?;
+    let again = ops::conv2d(at.backend(), conv, &x, &dweight, None, ops::Tail::default())?;
+    let dbias = ops::channel_sums(at.backend(), &dy)?;
     Ok(vec![("y", y), ("ended", ended), ("dx", dx), ("dweight", dweight), ("of dweight", again), ("dbias", dbias)])
 }
 
@@ -93,11 +93,11 @@ fn told(conv: &Conv2d, [n, c, h, w]: [usize; 4]) -> String {
     )
 }
 
-pub(super) fn pools(checks: &mut Checks<'_>) -> Result<()> {
+pub(super) fn pools(checks: &mut Checks) -> Result<()> {
     pools_of(checks, "", ROUNDING, false)
 }
 
-fn pools_of(checks: &mut Checks<'_>, kind: &str, tolerance: f64, narrow: bool) -> Result<()> {
+fn pools_of(checks: &mut Checks, kind: &str, tolerance: f64, narrow: bool) -> Result<()> {
     let cases = [
         (Pool2d::square(3, 2, 1), [2, 64, 17, 16]),
         (Pool2d::square(2, 2, 0), [2, 3, 5, 7]),
@@ -109,26 +109,26 @@ fn pools_of(checks: &mut Checks<'_>, kind: &str, tolerance: f64, narrow: bool) -
         let [n, c, h, w] = shape;
         let Pool2d { kernel: [kh, kw], stride: [sh, sw], padding: [ph, pw] } = pool;
         let case = format!("{n}x{c}x{h}x{w}, {kh}x{kw} stride {sh}x{sw} pad {ph}x{pw}");
-        checks.compare(&format!("max pool{kind}"), &case, tolerance, |device| {
+        checks.compare(&format!("max pool{kind}"), &case, tolerance, |at| {
             // All below zero, so that padding which counted as zero would win; and with ties.
-            let x = stored(&((random(&shape, 1, device)? * 3.0)?.round()? - 4.0)?, narrow)?;
-            let (y, argmax) = ops::max_pool2d(&pool, &x)?;
-            let dy = stored(&random(y.dims(), 2, device)?, narrow)?;
-            let dx = ops::max_pool2d_backward(&pool, &dy, &argmax, &shape)?;
+            let x = stored(&((random(&shape, 1, at)? * 3.0)?.round()? - 4.0)?, narrow)?;
+            let (y, argmax) = ops::max_pool2d(at.backend(), &pool, &x)?;
+            let dy = stored(&random(y.dims(), 2, at)?, narrow)?;
+            let dx = ops::max_pool2d_backward(at.backend(), &pool, &dy, &argmax, &shape)?;
             Ok(vec![("y", y), ("dx", dx)])
         })?;
-        checks.compare(&format!("avg pool{kind}"), &case, tolerance, |device| {
-            let y = ops::avg_pool2d(&pool, &stored(&random(&shape, 1, device)?, narrow)?)?;
-            let dy = stored(&random(y.dims(), 2, device)?, narrow)?;
-            let dx = ops::avg_pool2d_backward(&pool, &dy, &shape)?;
+        checks.compare(&format!("avg pool{kind}"), &case, tolerance, |at| {
+            let y = ops::avg_pool2d(at.backend(), &pool, &stored(&random(&shape, 1, at)?, narrow)?)?;
+            let dy = stored(&random(y.dims(), 2, at)?, narrow)?;
+            let dx = ops::avg_pool2d_backward(at.backend(), &pool, &dy, &shape)?;
             Ok(vec![("y", y), ("dx", dx)])
         })?;
     }
     for shape in [[3, 5, 7, 4], [2, 64, 8, 8], [1, 33, 1, 1]] {
-        checks.compare(&format!("global avg pool{kind}"), &super::norms::told(&shape), tolerance, |device| {
-            let y = ops::global_avg_pool(&stored(&random(&shape, 1, device)?, narrow)?)?;
-            let dy = stored(&random(y.dims(), 2, device)?, narrow)?;
-            let dx = ops::global_avg_pool_backward(&dy, &shape)?;
+        checks.compare(&format!("global avg pool{kind}"), &super::norms::told(&shape), tolerance, |at| {
+            let y = ops::global_avg_pool(at.backend(), &stored(&random(&shape, 1, at)?, narrow)?)?;
+            let dy = stored(&random(y.dims(), 2, at)?, narrow)?;
+            let dx = ops::global_avg_pool_backward(at.backend(), &dy, &shape)?;
             Ok(vec![("y", y), ("dx", dx)])
         })?;
     }

@@ -1,19 +1,15 @@
-//! The backward pass: the steps of a tape in reverse, each freed once its gradient is known.
+//! The backward pass: the records of a tape in reverse, each freed once its gradient is known.
 
-use std::collections::{BTreeMap, BTreeSet};
+use attar_models::{Graph, NodeId};
+use candle_core::Tensor;
 
-use attar_models::op::{BatchNorm2d, Linear, PadChannels, Subsample};
-use attar_models::{Graph, NodeId, Op};
-use candle_core::{DType, Tensor};
-
-use super::Gradients;
-use super::forward::at;
-use super::plan::Step;
-use super::profile::{self, Pass};
-use super::tape::{Saved, Tape, as_stored};
+use super::bound::{BoundOp, NormSlots, WeightSlots};
+use super::profile::Pass;
+use super::tape::{Activated, Record, Tape, as_stored};
+use super::{Body, Gradients, at};
 use crate::error::Result;
-use crate::ops;
-use crate::params::Params;
+use crate::ops::{self, Affine, Backend, Tail};
+use crate::params::{ParamId, Params, Slots};
 
 /// Which gradients a backward pass is after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,46 +19,48 @@ pub(super) enum Wants {
     Both,
 }
 
-/// Runs the tape backwards.
+/// Runs the tape backwards. Parameters that are `fixed` (by slot; none if it is empty) get no gradient.
 pub(super) fn run(
-    graph: &Graph,
-    params: &Params,
+    body: &Body,
     tape: Tape,
     grads_out: Vec<(NodeId, Tensor)>,
+    fixed: &[bool],
     wants: Wants,
 ) -> Result<Gradients> {
-    let Tape { plan, saved, batch, stored } = tape;
+    let Body { graph, params, bound, .. } = body;
+    let Tape { schedule, records, batch, context } = tape;
+    let on = context.backend();
     let mut grads: Vec<Option<Tensor>> = vec![None; graph.nodes().len()];
     for (id, grad) in grads_out {
-        check(graph, plan.makes(id) || id == graph.input(), batch, id, &grad)?;
-        add_to(&mut grads[id.index()], as_stored(&grad.detach(), stored)?)?;
+        check(graph, schedule.makes(id) || id == graph.input(), batch, id, &grad)?;
+        add_to(on, &mut grads[id.index()], as_stored(&context, &grad.detach())?)?;
     }
     let wants_input = wants != Wants::Params;
-    let trains = trains(graph, wants_input, &plan.frozen);
-    let mut found = BTreeMap::new();
-    for (step, saved) in plan.steps.iter().zip(saved).rev() {
-        let Some(dy) = grads[step.output.index()].take() else { continue };
-        let mut pass = StepBackward {
-            graph,
+    let wanted = wanted(graph, bound, wants_input, fixed);
+    let mut found = Slots::default();
+    for (op, record) in schedule.ops().iter().zip(records).rev() {
+        let Some(dy) = grads[op.output.index()].take() else { continue };
+        let Some(first) = graph.node(op.node).inputs.first() else { continue };
+        let mut step = Step {
+            on,
             params,
-            step,
-            batch,
-            trains: &trains,
-            frozen: &plan.frozen,
+            wants_x: wanted[first.index()],
+            x_shape: std::iter::once(batch).chain(graph.node(*first).shape.iter().copied()).collect(),
+            fixed,
             wants,
             found: &mut found,
         };
-        let begun = profile::start();
-        let dxs = pass.run(saved, &dy).map_err(|error| at(graph, step.node, error))?;
-        profile::stop(begun, Pass::Backward, graph.node(step.node), &dy, dxs.iter().flatten())?;
-        for (id, dx) in step.inputs(graph).zip(dxs) {
-            if let (Some(dx), true) = (dx, trains[id.index()]) {
-                add_to(&mut grads[id.index()], as_stored(&dx, stored)?)?;
+        let begun = context.profiler().start();
+        let dxs = step.run(record, &dy).map_err(|error| at(graph, op.node, error))?;
+        context.profiler().stop(begun, Pass::Backward, graph.node(op.node), &dy, dxs.iter().flatten())?;
+        for (id, dx) in op.inputs(graph).zip(dxs) {
+            if let (Some(dx), true) = (dx, wanted[id.index()]) {
+                add_to(on, &mut grads[id.index()], as_stored(&context, &dx)?)?;
             }
         }
     }
     let input = grads[graph.input().index()].take().filter(|_| wants_input);
-    let input = input.map(|grad| ops::convert(&grad, DType::F32)).transpose()?;
+    let input = input.map(|grad| ops::convert(on, &grad, context.values())).transpose()?;
     Ok(Gradients { params: found, input })
 }
 
@@ -79,131 +77,118 @@ fn check(graph: &Graph, known: bool, batch: usize, id: NodeId, grad: &Tensor) ->
     Err(attar_models::Error::Node { node: node.name.clone(), problem }.into())
 }
 
-/// Whether anything at or before a node wants a gradient.
-fn trains(graph: &Graph, wants_input: bool, frozen: &BTreeSet<String>) -> Vec<bool> {
-    let mut trains = vec![false; graph.nodes().len()];
+/// For each node, whether anything at or before it wants a gradient.
+fn wanted(graph: &Graph, bound: &[BoundOp], wants_input: bool, fixed: &[bool]) -> Vec<bool> {
+    let mut wanted = vec![false; graph.nodes().len()];
     for (id, node) in graph.iter() {
-        let own = node.params().any(|param| param.role.is_trained() && !frozen.contains(&param.name));
-        let earlier = node.inputs.iter().any(|input| trains[input.index()]);
-        trains[id.index()] = own || earlier || (wants_input && id == graph.input());
+        let own = bound[id.index()].trained().any(|slot| !is_fixed(fixed, slot));
+        let earlier = node.inputs.iter().any(|input| wanted[input.index()]);
+        wanted[id.index()] = own || earlier || (wants_input && id == graph.input());
     }
-    trains
+    wanted
 }
 
-fn add_to(slot: &mut Option<Tensor>, grad: Tensor) -> Result<()> {
-    *slot = Some(match slot.take() {
-        Some(sum) => ops::add(&sum, &grad)?,
+fn is_fixed(fixed: &[bool], slot: ParamId) -> bool {
+    fixed.get(slot.index()).is_some_and(|fixed| *fixed)
+}
+
+fn add_to(on: Backend, place: &mut Option<Tensor>, grad: Tensor) -> Result<()> {
+    *place = Some(match place.take() {
+        Some(sum) => ops::add(on, &sum, &grad)?,
         None => grad,
     });
     Ok(())
 }
 
-/// One step of the way back.
-struct StepBackward<'a> {
-    graph: &'a Graph,
+/// One operation's way back.
+struct Step<'a> {
+    on: Backend,
     params: &'a Params,
-    step: &'a Step,
-    batch: usize,
-    trains: &'a [bool],
-    frozen: &'a BTreeSet<String>,
+    /// Whether anybody wants the gradient of the first input.
+    wants_x: bool,
+    /// `[N, ...]`, of the first input.
+    x_shape: Vec<usize>,
+    fixed: &'a [bool],
     wants: Wants,
-    found: &'a mut BTreeMap<String, Tensor>,
+    found: &'a mut Slots,
 }
 
-impl StepBackward<'_> {
-    /// Gradients of the step's inputs, in the order of [`Step::inputs`], where they are wanted.
-    fn run(&mut self, saved: Saved, dy: &Tensor) -> Result<Vec<Option<Tensor>>> {
-        let node = self.graph.node(self.step.node);
-        let Some(first) = node.inputs.first().copied() else { return Ok(Vec::new()) };
-        let wanted = self.trains[first.index()];
-        let x_shape = self.shape(first);
-        Ok(match (&node.op, saved) {
-            (Op::Conv2d(conv), Saved::Input(x)) => {
-                if self.learns("weight") {
-                    self.found("weight", ops::conv2d_weight_grad(conv, &x, dy)?);
-                }
-                if conv.bias && self.learns("bias") {
-                    self.found("bias", ops::channel_sums(dy)?);
-                }
+impl Step<'_> {
+    /// Gradients of the inputs, in the order of [`attar_models::ScheduledOp::inputs`], where they are wanted.
+    fn run(&mut self, record: Record, dy: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        let on = self.on;
+        Ok(match record {
+            Record::Conv2d { conv, slots, x } => {
+                self.products(slots, dy, || ops::conv2d_weight_grad(on, &conv, &x, dy))?;
                 drop(x);
-                let dx = || ops::conv2d_input_grad(conv, dy, self.param("weight")?, &x_shape);
-                vec![wanted.then(dx).transpose()?]
+                let weight = self.params.value(slots.weight);
+                let dx = || ops::conv2d_input_grad(on, &conv, dy, weight, &self.x_shape);
+                vec![self.wants_x.then(dx).transpose()?]
             }
-            (Op::Linear(Linear { bias, .. }), Saved::Input(x)) => {
-                if self.learns("weight") {
-                    self.found("weight", ops::linear_weight_grad(&x, dy)?);
-                }
-                if *bias && self.learns("bias") {
-                    self.found("bias", ops::channel_sums(dy)?);
-                }
-                let dx = || ops::linear_input_grad(dy, self.param("weight")?);
-                vec![wanted.then(dx).transpose()?]
+            Record::Linear { slots, x } => {
+                self.products(slots, dy, || ops::linear_weight_grad(on, &x, dy))?;
+                let dx = || ops::linear_input_grad(on, dy, self.params.value(slots.weight));
+                vec![self.wants_x.then(dx).transpose()?]
             }
-            (Op::BatchNorm2d(_), Saved::Norm { x, stats, activated }) => {
-                let mask = activated.as_ref().zip(self.step.activation.map(ops::clamp));
-                let residual = self.step.residual.is_some();
-                let grads = ops::batch_norm_backward(&x, self.param("weight")?, &stats, mask, dy, residual)?;
-                if self.learns("weight") {
-                    self.found("weight", grads.dweight);
-                }
-                if self.learns("bias") {
-                    self.found("bias", grads.dbias);
-                }
+            Record::BatchNorm2d { slots, x, stats, activated, residual } => {
+                let mask = activated.as_ref().map(|(y, activation)| (y, *activation));
+                let weight = self.params.value(slots.weight);
+                let grads = ops::batch_norm_backward(on, &x, weight, &stats, mask, dy, residual)?;
+                self.learn(slots.weight, || Ok(grads.dweight))?;
+                self.learn(slots.bias, || Ok(grads.dbias))?;
                 vec![Some(grads.dx), grads.dresidual]
             }
-            (Op::BatchNorm2d(BatchNorm2d { eps, .. }), Saved::Still { activated }) => {
-                let dy = match activated.as_ref().zip(self.step.activation.map(ops::clamp)) {
-                    Some((y, activation)) => ops::activate_backward(activation, y, dy)?,
-                    None => dy.clone(),
-                };
-                let residual = self.step.residual.map(|_| dy.clone());
-                vec![wanted.then(|| self.scaled(&dy, *eps)).transpose()?, residual]
+            Record::RunningNorm { slots, eps, activated, residual } => {
+                let dy = self.before(activated, dy)?;
+                let dx = self.wants_x.then(|| self.scaled(&dy, slots, eps)).transpose()?;
+                vec![dx, residual.then_some(dy)]
             }
-            (Op::Activation(activation), Saved::Output(y)) => {
-                vec![Some(ops::activate_backward(ops::clamp(*activation), &y, dy)?)]
+            Record::Activation { activation, kept } => {
+                vec![Some(ops::activate_backward(on, activation, &kept, dy)?)]
             }
-            (Op::Add(_), _) => vec![Some(dy.clone()), Some(dy.clone())],
-            (Op::Subsample(Subsample { stride }), _) => vec![Some(ops::subsample_backward(dy, *stride, &x_shape)?)],
-            (Op::PadChannels(PadChannels { before, .. }), _) => vec![Some(dy.narrow(1, *before, x_shape[1])?)],
-            (Op::MaxPool2d(pool), Saved::Argmax(argmax)) => {
-                vec![Some(ops::max_pool2d_backward(pool, dy, &argmax, &x_shape)?)]
+            Record::Add => vec![Some(dy.clone()), Some(dy.clone())],
+            Record::Subsample { stride } => vec![Some(ops::subsample_backward(on, dy, stride, &self.x_shape)?)],
+            Record::PadChannels { before } => vec![Some(dy.narrow(1, before, self.x_shape[1])?)],
+            Record::MaxPool2d { pool, argmax } => {
+                vec![Some(ops::max_pool2d_backward(on, &pool, dy, &argmax, &self.x_shape)?)]
             }
-            (Op::AvgPool2d(pool), _) => vec![Some(ops::avg_pool2d_backward(pool, dy, &x_shape)?)],
-            (Op::GlobalAvgPool(_), _) => vec![Some(ops::global_avg_pool_backward(dy, &x_shape)?)],
-            (Op::Flatten(_), _) => vec![Some(dy.reshape(x_shape)?)],
-            (Op::Dropout(_), Saved::Mask(mask)) => vec![Some((dy * mask)?)],
-            (Op::Dropout(_), _) => vec![Some(dy.clone())],
-            (op, saved) => {
-                let problem = format!("{op:?} cannot go back from {saved:?}");
-                return Err(candle_core::Error::Msg(problem).into());
-            }
+            Record::AvgPool2d(pool) => vec![Some(ops::avg_pool2d_backward(on, &pool, dy, &self.x_shape)?)],
+            Record::GlobalAvgPool => vec![Some(ops::global_avg_pool_backward(on, dy, &self.x_shape)?)],
+            Record::Flatten => vec![Some(dy.reshape(self.x_shape.as_slice())?)],
+            Record::Dropout { mask: Some(mask) } => vec![Some((dy * mask)?)],
+            Record::Dropout { mask: None } => vec![Some(dy.clone())],
         })
     }
 
-    /// Whether somebody wants the gradient of a parameter.
-    fn learns(&self, suffix: &str) -> bool {
-        let is_frozen = || self.frozen.contains(&format!("{}.{suffix}", self.graph.node(self.step.node).name));
-        self.wants != Wants::Input && (self.frozen.is_empty() || !is_frozen())
+    /// Gradients of a weight and of a bias that is added to each channel.
+    fn products(&mut self, slots: WeightSlots, dy: &Tensor, dweight: impl FnOnce() -> Result<Tensor>) -> Result<()> {
+        let on = self.on;
+        self.learn(slots.weight, dweight)?;
+        slots.bias.map_or(Ok(()), |bias| self.learn(bias, || ops::channel_sums(on, dy)))
     }
 
-    /// The gradient in the input of a batch norm by running statistics, `dy weight / sqrt(variance + eps)`: what the norm itself
-    /// makes of `dy` around a mean and with a shift of 0.
-    fn scaled(&self, dy: &Tensor, eps: f64) -> Result<Tensor> {
-        let (weight, variance) = (self.param("weight")?, self.param("running_var")?);
+    /// Puts down the gradient of a parameter if anybody wants it.
+    fn learn(&mut self, slot: ParamId, gradient: impl FnOnce() -> Result<Tensor>) -> Result<()> {
+        if self.wants != Wants::Input && !is_fixed(self.fixed, slot) {
+            self.found.put(slot, gradient()?);
+        }
+        Ok(())
+    }
+
+    /// The gradient before the activation that ended an operation.
+    fn before(&self, activated: Activated, dy: &Tensor) -> Result<Tensor> {
+        match activated {
+            Some((y, activation)) => ops::activate_backward(self.on, activation, &y, dy),
+            None => Ok(dy.clone()),
+        }
+    }
+
+    /// The gradient in the input of a batch norm by running statistics, `dy weight / sqrt(variance + eps)`: what the norm
+    /// itself makes of `dy` around a mean and with a shift of 0.
+    fn scaled(&self, dy: &Tensor, slots: NormSlots, eps: f64) -> Result<Tensor> {
+        let (weight, variance) = (self.params.value(slots.weight), self.params.value(slots.variance));
         let zero = weight.zeros_like()?;
-        let affine = ops::Affine { weight, bias: &zero };
-        ops::batch_norm_eval(dy, affine, (&zero, variance), eps, ops::Tail { residual: None, activation: None })
-    }
-
-    fn param(&self, suffix: &str) -> Result<&Tensor> {
-        self.params.get(&format!("{}.{suffix}", self.graph.node(self.step.node).name))
-    }
-
-    fn found(&mut self, suffix: &str, grad: Tensor) {
-        self.found.insert(format!("{}.{suffix}", self.graph.node(self.step.node).name), grad);
-    }
-
-    fn shape(&self, id: NodeId) -> Vec<usize> {
-        std::iter::once(self.batch).chain(self.graph.node(id).shape.iter().copied()).collect()
+        let affine = Affine { weight, bias: &zero };
+        ops::batch_norm_eval(self.on, dy, affine, (&zero, variance), eps, Tail::default())
     }
 }

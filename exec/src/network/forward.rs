@@ -1,105 +1,111 @@
-//! The forward pass: step by step, freeing values after their last use.
+//! The forward pass: operation by operation, freeing values after their last use.
 
-use attar_models::op::{BatchNorm2d, Dropout, Linear, PadChannels, Subsample};
-use attar_models::{Activation, Graph, NodeId, Op};
-use candle_core::{DType, Tensor};
+use attar_models::{Graph, NodeId, ScheduledOp};
+use candle_core::Tensor;
 use rand_chacha::ChaCha8Rng;
 
-use super::Outputs;
-use super::plan::{Plan, Step};
-use super::profile::{self, Pass as Way};
-use super::tape::{Saved, as_stored};
-use crate::error::{Error, Result};
-use crate::ops::{self, BatchStats};
+use super::bound::{BoundOp, NormSlots, WeightSlots};
+use super::profile::Pass as Way;
+use super::tape::{Activated, Record, as_stored};
+use super::{Body, Outputs, at};
+use crate::context::Context;
+use crate::error::Result;
+use crate::ops::{self, Affine, Backend, BatchStats, Tail};
 use crate::params::Params;
 
 /// How batch norms and dropouts behave.
 pub(super) enum Mode<'a> {
-    /// Running statistics, no dropout; `keep` what backward needs or not.
+    /// Running statistics, no dropout; `keep` what the way back needs or not.
     Eval { keep: bool },
-    /// Batch statistics and dropout; `keep` what backward needs or not.
+    /// Batch statistics and dropout; `keep` what the way back needs or not.
     Train { rng: &'a mut ChaCha8Rng, keep: bool },
+}
+
+impl Mode<'_> {
+    fn keeps(&self) -> bool {
+        matches!(self, Mode::Train { keep: true, .. } | Mode::Eval { keep: true })
+    }
 }
 
 /// What a forward pass leaves.
 pub(super) struct Pass {
     pub(super) outputs: Outputs,
-    /// One entry per step if they were to be kept.
-    pub(super) saved: Vec<Saved>,
-    /// Of each batch norm that ran, in training.
-    pub(super) statistics: Vec<(NodeId, BatchStats)>,
+    /// One of each operation if they were to be kept.
+    pub(super) records: Vec<Record>,
+    /// Of each batch norm that ran by the statistics of the batch.
+    pub(super) statistics: Vec<Followed>,
 }
 
-/// Runs `plan`, which was made for `taps`, with images stored as `stored`.
-#[allow(clippy::too_many_arguments)] // a network's parts and what is asked of it
+/// Statistics of a batch for the running ones to follow.
+pub(super) struct Followed {
+    momentum: f64,
+    slots: NormSlots,
+    stats: BatchStats,
+}
+
+/// Runs `schedule`, which was made for `taps`. Batch norms of which nothing learns (`fixed`, by slot; nothing is if it is
+/// empty) normalise by their running statistics.
 pub(super) fn run(
-    graph: &Graph,
-    params: &Params,
-    plan: &Plan,
+    body: &Body,
+    schedule: &attar_models::Schedule,
     taps: &[NodeId],
     x: &Tensor,
-    stored: DType,
+    fixed: &[bool],
     mut mode: Mode<'_>,
 ) -> Result<Pass> {
+    let Body { graph, params, context, bound, .. } = body;
+    let on = context.backend();
     let mut values: Vec<Option<Tensor>> = vec![None; graph.nodes().len()];
-    let mut saved = Vec::new();
-    let mut statistics = Vec::new();
-    values[graph.input().index()] = Some(as_stored(x, stored)?);
-    for step in &plan.steps {
-        let inputs = step.inputs(graph).map(|id| value(graph, &values, id)).collect::<Result<Vec<_>>>()?;
-        let begun = profile::start();
-        let still = plan.is_still(graph.node(step.node));
-        let (y, keeps) =
-            apply(graph, params, step, &inputs, still, &mut mode).map_err(|error| at(graph, step.node, error))?;
-        let y = as_stored(&y, stored)?;
+    let (mut records, mut statistics) = (Vec::new(), Vec::new());
+    values[graph.input().index()] = Some(as_stored(context, x)?);
+    for op in schedule.ops() {
+        let inputs = op.inputs(graph).map(|id| value(graph, &values, id)).collect::<Result<Vec<_>>>()?;
+        let begun = context.profiler().start();
+        let bound = &bound[op.node.index()];
+        let still = is_still(bound, fixed);
+        let mut step = Step { on, params, op, inputs: &inputs, still, mode: &mut mode };
+        let (y, record, followed) = step.run(bound).map_err(|error| at(graph, op.node, error))?;
+        let y = as_stored(context, &y)?;
         let way = if let Mode::Train { .. } = mode { Way::Forward } else { Way::Eval };
-        profile::stop(begun, way, graph.node(step.node), &y, [&y])?;
+        context.profiler().stop(begun, way, graph.node(op.node), &y, [&y])?;
         drop(inputs);
-        if let (Saved::Norm { stats, .. }, Mode::Train { .. }) = (&keeps, &mode) {
-            statistics.push((step.node, stats.clone()));
+        statistics.extend(followed);
+        if mode.keeps() {
+            records.push(record);
         }
-        if let Mode::Train { keep: true, .. } | Mode::Eval { keep: true } = mode {
-            saved.push(keeps);
-        }
-        values[step.output.index()] = Some(y);
-        for id in &step.frees {
+        values[op.output.index()] = Some(y);
+        for id in &op.frees {
             values[id.index()] = None;
         }
     }
-    let out = |id: NodeId| ops::convert(&value(graph, &values, id)?, DType::F32);
+    let out = |id: NodeId| ops::convert(on, &value(graph, &values, id)?, context.values());
     let logits = out(graph.output())?;
     let taps = taps.iter().map(|id| out(*id)).collect::<Result<_>>()?;
-    Ok(Pass { outputs: Outputs { logits, taps }, saved, statistics })
+    Ok(Pass { outputs: Outputs { logits, taps }, records, statistics })
+}
+
+/// Whether a batch norm normalises by its running statistics although the pass is one of training: all that could learn of
+/// it is fixed.
+fn is_still(bound: &BoundOp, fixed: &[bool]) -> bool {
+    !fixed.is_empty() && bound.trained().all(|slot| fixed[slot.index()])
 }
 
 /// Lets the running statistics follow the batch: `running += momentum * (batch - running)`, the variance unbiased.
-pub(super) fn follow(graph: &Graph, params: &mut Params, statistics: &[(NodeId, BatchStats)]) -> Result<()> {
-    let mut followed = Vec::with_capacity(2 * statistics.len());
-    for (id, stats) in statistics {
-        let node = graph.node(*id);
-        let Op::BatchNorm2d(BatchNorm2d { momentum, .. }) = node.op else { continue };
-        followed.push((momentum, format!("{}.running_mean", node.name), &stats.mean));
-        followed.push((momentum, format!("{}.running_var", node.name), &stats.unbiased_variance));
-    }
+pub(super) fn follow(context: &Context, params: &mut Params, statistics: &[Followed]) -> Result<()> {
+    let both = |followed: &'_ Followed| {
+        let Followed { momentum, slots, stats } = followed;
+        [(*momentum, slots.mean, stats.mean.clone()), (*momentum, slots.variance, stats.unbiased_variance.clone())]
+    };
+    let followed: Vec<_> = statistics.iter().flat_map(both).collect();
     // Nearly always one group, and on CUDA one launch.
     for alike in followed.chunk_by(|(a, ..), (b, ..)| a == b) {
-        let pairs = alike.iter().map(|(_, name, batch)| Ok((params.get(name)?, *batch))).collect::<Result<Vec<_>>>()?;
-        let next = ops::mix(&pairs, 1.0 - alike[0].0)?;
-        for ((_, name, _), value) in alike.iter().zip(next) {
-            params.set(name, value)?;
+        let pairs: Vec<_> = alike.iter().map(|(_, slot, batch)| (params.value(*slot), batch)).collect();
+        let next = ops::mix(context.backend(), &pairs, 1.0 - alike[0].0)?;
+        for ((_, slot, _), value) in alike.iter().zip(next) {
+            params.replace(*slot, value)?;
         }
     }
     Ok(())
-}
-
-/// Says at which node an operation failed.
-pub(super) fn at(graph: &Graph, id: NodeId, error: Error) -> Error {
-    match error {
-        Error::Tensor(_) => {
-            attar_models::Error::Node { node: graph.node(id).name.clone(), problem: error.to_string() }.into()
-        }
-        other => other,
-    }
 }
 
 fn value(graph: &Graph, values: &[Option<Tensor>], id: NodeId) -> Result<Tensor> {
@@ -109,67 +115,93 @@ fn value(graph: &Graph, values: &[Option<Tensor>], id: NodeId) -> Result<Tensor>
     })
 }
 
-/// One step: its value, and what its gradient will need. A batch norm that is `still` has running statistics in training.
-fn apply(
-    graph: &Graph,
-    params: &Params,
-    step: &Step,
-    inputs: &[Tensor],
+/// One operation at work.
+struct Step<'a, 'rng> {
+    on: Backend,
+    params: &'a Params,
+    op: &'a ScheduledOp,
+    inputs: &'a [Tensor],
+    /// Whether a batch norm has running statistics in training.
     still: bool,
-    mode: &mut Mode<'_>,
-) -> Result<(Tensor, Saved)> {
-    let node = graph.node(step.node);
-    let param = |suffix: &str| params.get(&format!("{}.{suffix}", node.name));
-    let bias = |there: bool| if there { param("bias").map(Some) } else { Ok(None) };
-    let Some(x) = inputs.first() else { return Err(candle_core::Error::Msg("reads nothing".to_owned()).into()) };
-    Ok(match &node.op {
-        Op::Input(_) => (x.clone(), Saved::Nothing),
-        Op::Conv2d(conv) => {
-            let tail = ops::Tail { residual: inputs.get(1), activation: step.activation.map(ops::clamp) };
-            (ops::conv2d(conv, x, param("weight")?, bias(conv.bias)?, tail)?, Saved::Input(x.clone()))
-        }
-        Op::BatchNorm2d(BatchNorm2d { eps, .. }) => {
-            let affine = ops::Affine { weight: param("weight")?, bias: param("bias")? };
-            let tail = ops::Tail { residual: inputs.get(1), activation: step.activation.map(ops::clamp) };
-            if still || matches!(mode, Mode::Eval { .. }) {
-                let running = (param("running_mean")?, param("running_var")?);
-                let y = ops::batch_norm_eval(x, affine, running, *eps, tail)?;
-                let keeps = match mode {
-                    Mode::Train { keep: true, .. } => Saved::Still { activated: step.activation.map(|_| y.clone()) },
-                    _ => Saved::Nothing,
-                };
-                (y, keeps)
-            } else {
-                let (y, stats) = ops::batch_norm_train(x, affine, *eps, tail)?;
-                let activated = step.activation.map(|_| y.clone());
-                (y, Saved::Norm { x: x.clone(), stats, activated })
-            }
-        }
-        Op::Activation(activation) => activated(*activation, x)?,
-        Op::Add(_) => (ops::add(x, inputs.get(1).unwrap_or(x))?, Saved::Nothing),
-        Op::Subsample(Subsample { stride }) => (ops::subsample(x, *stride)?, Saved::Nothing),
-        Op::PadChannels(PadChannels { before, after }) => (ops::pad_channels(x, *before, *after)?, Saved::Nothing),
-        Op::MaxPool2d(pool) => {
-            let (y, argmax) = ops::max_pool2d(pool, x)?;
-            (y, Saved::Argmax(argmax))
-        }
-        Op::AvgPool2d(pool) => (ops::avg_pool2d(pool, x)?, Saved::Nothing),
-        Op::GlobalAvgPool(_) => (ops::global_avg_pool(x)?, Saved::Nothing),
-        Op::Flatten(_) => (x.flatten_from(1)?, Saved::Nothing),
-        Op::Dropout(Dropout { p }) => match mode {
-            Mode::Train { rng, .. } if *p > 0.0 => {
-                let mask = ops::dropout_mask(x.dims(), *p, rng, x.device())?.to_dtype(x.dtype())?;
-                ((x * &mask)?, Saved::Mask(mask))
-            }
-            _ => (x.clone(), Saved::Nothing),
-        },
-        Op::Linear(Linear { bias: there, .. }) => {
-            (ops::linear(x, param("weight")?, bias(*there)?)?, Saved::Input(x.clone()))
-        }
-    })
+    mode: &'a mut Mode<'rng>,
 }
 
-fn activated(activation: Activation, x: &Tensor) -> Result<(Tensor, Saved)> {
-    let y = ops::activate(ops::clamp(activation), x)?;
-    Ok((y.clone(), Saved::Output(y)))
+impl Step<'_, '_> {
+    /// Its value, what its gradient will need, and what running statistics follow.
+    fn run(&mut self, bound: &BoundOp) -> Result<(Tensor, Record, Option<Followed>)> {
+        let (on, inputs) = (self.on, self.inputs);
+        let x = input(inputs, 0)?;
+        let (y, record) = match bound {
+            BoundOp::Input => return Err(missing("an input computes nothing")),
+            BoundOp::Conv2d { conv, slots } => {
+                let WeightSlots { weight, bias } = *slots;
+                let (weight, bias) = (self.params.value(weight), bias.map(|bias| self.params.value(bias)));
+                let y = ops::conv2d(on, conv, x, weight, bias, self.tail())?;
+                if self.mode.keeps() && (self.op.residual.is_some() || self.op.activation.is_some()) {
+                    return Err(missing("a convolution that took in what follows keeps nothing for the way back"));
+                }
+                (y, Record::Conv2d { conv: conv.clone(), slots: *slots, x: x.clone() })
+            }
+            BoundOp::BatchNorm2d { eps, momentum, slots } => return self.norm(*eps, *momentum, *slots),
+            BoundOp::Activation(activation) => {
+                let activation = *activation;
+                let y = ops::activate(on, activation, x)?;
+                let kept = if activation.clamp().is_some() { y.clone() } else { x.clone() };
+                (y, Record::Activation { activation, kept })
+            }
+            BoundOp::Add => (ops::add(on, x, input(inputs, 1)?)?, Record::Add),
+            BoundOp::Subsample { stride } => (ops::subsample(on, x, *stride)?, Record::Subsample { stride: *stride }),
+            BoundOp::PadChannels { before, after } => {
+                (ops::pad_channels(on, x, *before, *after)?, Record::PadChannels { before: *before })
+            }
+            BoundOp::MaxPool2d(pool) => {
+                let (y, argmax) = ops::max_pool2d(on, pool, x)?;
+                (y, Record::MaxPool2d { pool: pool.clone(), argmax })
+            }
+            BoundOp::AvgPool2d(pool) => (ops::avg_pool2d(on, pool, x)?, Record::AvgPool2d(pool.clone())),
+            BoundOp::GlobalAvgPool => (ops::global_avg_pool(on, x)?, Record::GlobalAvgPool),
+            BoundOp::Flatten => (x.flatten_from(1)?, Record::Flatten),
+            BoundOp::Dropout { p } => match self.mode {
+                Mode::Train { rng, .. } if *p > 0.0 => {
+                    let mask = ops::dropout_mask(x.dims(), *p, rng, x.device())?.to_dtype(x.dtype())?;
+                    ((x * &mask)?, Record::Dropout { mask: Some(mask) })
+                }
+                Mode::Train { .. } | Mode::Eval { .. } => (x.clone(), Record::Dropout { mask: None }),
+            },
+            BoundOp::Linear { slots } => {
+                let WeightSlots { weight, bias } = *slots;
+                let (weight, bias) = (self.params.value(weight), bias.map(|bias| self.params.value(bias)));
+                (ops::linear(on, x, weight, bias)?, Record::Linear { slots: *slots, x: x.clone() })
+            }
+        };
+        Ok((y, record, None))
+    }
+
+    fn norm(&self, eps: f64, momentum: f64, slots: NormSlots) -> Result<(Tensor, Record, Option<Followed>)> {
+        let (x, tail) = (input(self.inputs, 0)?, self.tail());
+        let affine = Affine { weight: self.params.value(slots.weight), bias: self.params.value(slots.bias) };
+        let activated = |y: &Tensor| -> Activated { self.op.activation.map(|activation| (y.clone(), activation)) };
+        if self.still || matches!(self.mode, Mode::Eval { .. }) {
+            let running = (self.params.value(slots.mean), self.params.value(slots.variance));
+            let y = ops::batch_norm_eval(self.on, x, affine, running, eps, tail)?;
+            let activated = activated(&y);
+            return Ok((y, Record::RunningNorm { slots, eps, activated, residual: self.op.residual.is_some() }, None));
+        }
+        let (y, stats) = ops::batch_norm_train(self.on, x, affine, eps, tail)?;
+        let followed = Followed { momentum, slots, stats: stats.clone() };
+        let (activated, residual) = (activated(&y), self.op.residual.is_some());
+        Ok((y, Record::BatchNorm2d { slots, x: x.clone(), stats, activated, residual }, Some(followed)))
+    }
+
+    fn tail(&self) -> Tail<'_> {
+        Tail { residual: self.op.residual.and(self.inputs.get(1)), activation: self.op.activation }
+    }
+}
+
+fn input(inputs: &[Tensor], at: usize) -> Result<&Tensor> {
+    inputs.get(at).ok_or_else(|| missing("an input is missing"))
+}
+
+fn missing(what: &str) -> crate::Error {
+    candle_core::Error::Msg(what.to_owned()).into()
 }

@@ -1,47 +1,32 @@
-//! A network that runs: a graph, its parameters, a device. Students, teachers and connectors are all of this kind.
+//! A network that runs: a graph, its parameters, a context. Students, teachers and connectors are all of this kind.
+//!
+//! A [`Network`] trains. A [`Frozen`] one evaluates: its batch norms are folded into the convolutions before them.
 
 mod backward;
+mod bound;
 mod forward;
-mod plan;
+mod frozen;
 pub mod profile;
+mod schedules;
 mod tape;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use attar_models::{Graph, NodeId, Op, Weights};
-use candle_core::{DType, Device, Tensor};
+use attar_models::{Fuse, Graph, NodeId, Weights};
+use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 
+use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::params::Params;
+use crate::params::{Params, Slots};
 use crate::precision::Precision;
 use backward::Wants;
-use forward::Mode;
-use plan::{Fuse, Plan};
+use bound::BoundOp;
+use forward::{Mode, Pass};
+pub use frozen::Frozen;
+use schedules::Schedules;
 pub use tape::Tape;
-
-/// A graph with its parameters on a device.
-#[derive(Debug, Clone)]
-pub struct Network {
-    graph: Graph,
-    params: Params,
-    device: Device,
-    folded: Option<Folded>,
-    /// What images are stored as between operations.
-    stored: DType,
-    /// Names of the parameters that do not learn.
-    frozen: Arc<BTreeSet<String>>,
-}
-
-/// The same network with batch norms folded into convolutions; it is what runs when it is there, on parameters of its
-/// own.
-#[derive(Debug, Clone)]
-struct Folded {
-    graph: Graph,
-    /// Node of the folded graph for each node of the original; `None` where the value does not exist any more.
-    ids: Vec<Option<NodeId>>,
-}
 
 /// What a pass hands out.
 #[derive(Debug, Clone)]
@@ -55,133 +40,176 @@ pub struct Outputs {
 /// What a backward pass found.
 #[derive(Debug, Clone, Default)]
 pub struct Gradients {
-    /// By parameter name, without prefix. A parameter that no gradient reached is absent.
-    pub params: BTreeMap<String, Tensor>,
+    /// By the slots of the network's parameters. A parameter that no gradient reached has none.
+    pub params: Slots,
     /// Of the input `[N, C, H, W]`, if it was asked for and a gradient reached it.
     pub input: Option<Tensor>,
 }
 
-impl Network {
-    /// A network from its parts.
-    ///
-    /// # Errors
-    /// When the parameters are not exactly those of the graph, or live on another device.
-    pub fn new(graph: Graph, params: Params, device: &Device) -> Result<Self> {
+/// What every kind of network runs.
+#[derive(Debug, Clone)]
+struct Body {
+    graph: Arc<Graph>,
+    params: Params,
+    context: Context,
+    /// One operation of each node.
+    bound: Arc<[BoundOp]>,
+    schedules: Schedules,
+}
+
+impl Body {
+    fn new(graph: Arc<Graph>, params: Params, context: Context) -> Result<Self> {
+        context.check()?;
         for param in graph.params() {
             let tensor = params.get(&param.name)?;
             let problem = if tensor.dims() != param.shape {
                 format!("has shape {:?}, expected {:?}", tensor.dims(), param.shape)
-            } else if tensor.dtype() != DType::F32 {
-                format!("has type {:?}, expected F32", tensor.dtype())
-            } else if !tensor.device().same_device(device) {
+            } else if tensor.dtype() != context.values() {
+                format!("has type {:?}, expected {:?}", tensor.dtype(), context.values())
+            } else if !tensor.device().same_device(context.device()) {
                 "lives on another device than the network".to_owned()
             } else {
                 continue;
             };
             return Err(attar_models::Error::Node { node: param.name, problem }.into());
         }
-        if let Some((name, ..)) = params.iter().find(|(name, ..)| !graph.params().any(|param| param.name == *name)) {
+        let known: BTreeSet<String> = graph.params().map(|param| param.name).collect();
+        if let Some((name, ..)) = params.iter().find(|(name, ..)| !known.contains(*name)) {
             let problem = format!("`{}` has no parameter of this name", graph.name());
             return Err(attar_models::Error::Node { node: name.to_owned(), problem }.into());
         }
-        Ok(Self { graph, params, device: device.clone(), folded: None, stored: DType::F32, frozen: Arc::default() })
+        let bound = BoundOp::all(&graph, &params)?.into();
+        Ok(Self { graph, params, context, bound, schedules: Schedules::default() })
+    }
+
+    fn set_precision(&mut self, precision: Precision) {
+        self.context = self.context.with_precision(precision);
+    }
+
+    /// Evaluation with nothing kept.
+    fn eval(&self, x: &Tensor, taps: &[NodeId]) -> Result<Outputs> {
+        let x = self.input(x)?;
+        let schedule = self.schedules.get(&self.graph, taps, Fuse::NormsAndConvolutions);
+        Ok(forward::run(self, &schedule, taps, &x, &[], Mode::Eval { keep: false })?.outputs)
+    }
+
+    /// A pass that goes on as backward needs it, and its tape, which holds nothing where nothing is kept.
+    fn forward(&self, x: &Tensor, taps: &[NodeId], fixed: &[bool], mode: Mode<'_>) -> Result<(Pass, Tape)> {
+        let x = self.input(x)?;
+        let schedule = self.schedules.get(&self.graph, taps, Fuse::Norms);
+        let mut pass = forward::run(self, &schedule, taps, &x, fixed, mode)?;
+        let records = std::mem::take(&mut pass.records);
+        let tape = Tape { schedule, records, batch: x.dims()[0], context: self.context.clone() };
+        Ok((pass, tape))
+    }
+
+    /// Checks a batch and cuts it off from any Candle graph.
+    fn input(&self, x: &Tensor) -> Result<Tensor> {
+        let fits = x.dims().len() == 4 && x.dims()[0] > 0 && x.dims()[1..] == *self.graph.input_shape();
+        let problem = if !fits {
+            format!("expects a batch of {:?}, got {:?}", self.graph.input_shape(), x.dims())
+        } else if x.dtype() != self.context.values() {
+            format!("expects {:?}, got {:?}", self.context.values(), x.dtype())
+        } else if !x.device().same_device(self.context.device()) {
+            "the batch lives on another device".to_owned()
+        } else {
+            return Ok(x.detach());
+        };
+        Err(attar_models::Error::Node { node: self.graph.node(self.graph.input()).name.clone(), problem }.into())
+    }
+}
+
+/// A graph with its parameters in a context, which trains and evaluates.
+#[derive(Debug, Clone)]
+pub struct Network {
+    body: Body,
+    /// By slot, the parameters that do not learn; empty where all do.
+    fixed: Arc<[bool]>,
+}
+
+impl Network {
+    /// A network from its parts: parameters, and a context or the device alone.
+    ///
+    /// # Errors
+    /// When the parameters are not exactly those of the graph, or live on another device.
+    pub fn new(graph: Graph, params: Params, context: impl Into<Context>) -> Result<Self> {
+        Ok(Self { body: Body::new(Arc::new(graph), params, context.into())?, fixed: Arc::default() })
     }
 
     /// A network with weights as they are.
     ///
     /// # Errors
     /// When the weights do not fit the graph.
-    pub fn from_weights(graph: Graph, weights: &Weights, device: &Device) -> Result<Self> {
-        let params = Params::from_weights(&graph, weights, device)?;
-        Self::new(graph, params, device)
+    pub fn from_weights(graph: Graph, weights: &Weights, context: impl Into<Context>) -> Result<Self> {
+        let context = context.into();
+        let params = Params::from_weights(&graph, weights, &context)?;
+        Self::new(graph, params, context)
     }
 
-    /// A network for evaluation only, with its batch norms folded into the convolutions before them: fewer passes over
-    /// memory, the same function up to rounding. [`Network::graph`] and all node ids stay those of the graph given.
+    /// The same network for evaluation only.
     ///
     /// # Errors
-    /// When the weights do not fit the graph.
-    pub fn folded(graph: Graph, weights: &Weights, device: &Device) -> Result<Self> {
-        let (small, weights) = attar_models::fold::fold_batch_norm(&graph, weights)?;
-        let params = Params::from_weights(&small, &weights, device)?;
-        let ids = folded_ids(&graph, &small);
-        let folded = Some(Folded { graph: small, ids });
-        Ok(Self { graph, params, device: device.clone(), folded, stored: DType::F32, frozen: Arc::default() })
+    /// A device that failed, or weights that cannot be folded.
+    pub fn freeze(&self) -> Result<Frozen> {
+        Frozen::of(&self.body.graph, &self.body.params.to_weights()?, self.body.context.clone())
     }
 
     /// Lets the images between its operations be stored as `precision` says, which decides what their products are formed
     /// of. What goes in and comes out stays `f32`, and so do parameters and their gradients.
     pub fn set_precision(&mut self, precision: Precision) {
-        self.stored = match precision {
-            Precision::F32 | Precision::Tf32 => DType::F32,
-            Precision::Bf16 => DType::BF16,
-        };
+        self.body.set_precision(precision);
     }
 
     /// Lets parameters be constants of training: [`Network::backward`] finds no gradient of them, and a batch norm of which both
-    /// scale and shift are frozen normalises with its running statistics, which stay as they are.
-    pub fn freeze(&mut self, names: BTreeSet<String>) {
-        self.frozen = Arc::new(names);
+    /// scale and shift are fixed normalises with its running statistics, which stay as they are. Names that it does not have
+    /// are passed over.
+    pub fn fix(&mut self, names: &BTreeSet<String>) {
+        let fixed: Vec<bool> = self.body.params.iter().map(|(name, ..)| names.contains(name)).collect();
+        self.fixed = if fixed.contains(&true) { fixed.into() } else { Arc::default() };
     }
 
     /// The graph: node ids in this interface are ids of this graph.
     pub fn graph(&self) -> &Graph {
-        &self.graph
+        &self.body.graph
+    }
+
+    /// Where and how it runs.
+    pub fn context(&self) -> &Context {
+        &self.body.context
     }
 
     /// Where it runs.
     pub fn device(&self) -> &Device {
-        &self.device
+        self.body.context.device()
     }
 
-    /// Parameters and buffers; those of the folded graph if the network is folded.
+    /// Parameters and buffers.
     pub fn params(&self) -> &Params {
-        &self.params
+        &self.body.params
     }
 
-    /// Parameters and buffers, for an optimiser or a checkpoint to change.
-    ///
-    /// # Errors
-    /// For a folded network, which cannot train.
-    pub fn params_mut(&mut self) -> Result<&mut Params> {
-        self.refuse_folded("its parameters cannot change")?;
-        Ok(&mut self.params)
+    /// Parameters and buffers, for an optimiser or a checkpoint to change. Their slots stay as they are.
+    pub fn params_mut(&mut self) -> &mut Params {
+        &mut self.body.params
     }
 
     /// Evaluation: running statistics, no dropout, nothing kept. `x` is `[N, C, H, W]`.
     ///
     /// # Errors
-    /// When `x` does not fit, or a tap does not exist in a folded network.
+    /// When `x` does not fit, or a device failed.
     pub fn eval(&self, x: &Tensor, taps: &[NodeId]) -> Result<Outputs> {
-        let x = self.input(x)?;
-        let pass = match &self.folded {
-            None => {
-                let plan = Plan::new(&self.graph, taps, Fuse::NormsAndConvolutions);
-                forward::run(&self.graph, &self.params, &plan, taps, &x, self.stored, Mode::Eval { keep: false })?
-            }
-            Some(folded) => {
-                let taps = taps.iter().map(|tap| self.folded_tap(folded, *tap)).collect::<Result<Vec<_>>>()?;
-                let plan = Plan::new(&folded.graph, &taps, Fuse::NormsAndConvolutions);
-                forward::run(&folded.graph, &self.params, &plan, &taps, &x, self.stored, Mode::Eval { keep: false })?
-            }
-        };
-        Ok(pass.outputs)
+        self.body.eval(x, taps)
     }
 
     /// Training: batch statistics, dropout drawn from `rng`; the running statistics follow the batch. The tape keeps
     /// what [`Network::backward`] needs and nothing else. `x` is `[N, C, H, W]`.
     ///
     /// # Errors
-    /// When `x` does not fit, a batch norm sees one value per channel, or the network is folded.
+    /// When `x` does not fit, or a batch norm sees one value per channel.
     pub fn train(&mut self, x: &Tensor, taps: &[NodeId], rng: &mut ChaCha8Rng) -> Result<(Outputs, Tape)> {
-        self.refuse_folded("it cannot train")?;
-        let x = self.input(x)?;
-        let batch = x.dims()[0];
-        let plan = Plan::new(&self.graph, taps, Fuse::Norms).freezing(&self.frozen);
-        let mode = Mode::Train { rng, keep: true };
-        let pass = forward::run(&self.graph, &self.params, &plan, taps, &x, self.stored, mode)?;
-        forward::follow(&self.graph, &mut self.params, &pass.statistics)?;
-        Ok((pass.outputs, Tape { plan, saved: pass.saved, batch, stored: self.stored }))
+        let (pass, tape) = self.body.forward(x, taps, &self.fixed, Mode::Train { rng, keep: true })?;
+        forward::follow(&self.body.context, &mut self.body.params, &pass.statistics)?;
+        Ok((pass.outputs, tape))
     }
 
     /// A forward pass exactly as PyTorch's `train()` mode does it (batch statistics, running statistics updated,
@@ -190,49 +218,9 @@ impl Network {
     /// # Errors
     /// As [`Network::train`].
     pub fn batch_stats(&mut self, x: &Tensor, taps: &[NodeId], rng: &mut ChaCha8Rng) -> Result<Outputs> {
-        self.refuse_folded("it has no batch norms to take batch statistics in")?;
-        let x = self.input(x)?;
-        let plan = Plan::new(&self.graph, taps, Fuse::Norms);
-        let mode = Mode::Train { rng, keep: false };
-        let pass = forward::run(&self.graph, &self.params, &plan, taps, &x, self.stored, mode)?;
-        forward::follow(&self.graph, &mut self.params, &pass.statistics)?;
+        let (pass, _) = self.body.forward(x, taps, &[], Mode::Train { rng, keep: false })?;
+        forward::follow(&self.body.context, &mut self.body.params, &pass.statistics)?;
         Ok(pass.outputs)
-    }
-
-    /// The same network folded, sharing its tensors if it is folded already.
-    ///
-    /// # Errors
-    /// A device that failed.
-    pub fn folded_copy(&self) -> Result<Self> {
-        match &self.folded {
-            Some(_) => Ok(self.clone()),
-            None => Self::folded(self.graph.clone(), &self.params.to_weights()?, &self.device),
-        }
-    }
-
-    /// Gradient `[N, C, H, W]` in the batch `x`, in evaluation mode, of something whose gradient in the logits is `slope` of
-    /// the logits; no parameter's gradient is computed.
-    ///
-    /// # Errors
-    /// When `x` does not fit, the network is not folded, or it has a batch norm that does not fold.
-    pub fn input_gradient<E: From<Error>>(
-        &self,
-        x: &Tensor,
-        slope: &dyn Fn(&Tensor) -> std::result::Result<Tensor, E>,
-    ) -> std::result::Result<Tensor, E> {
-        let Some(Folded { graph, .. }) = &self.folded else {
-            let problem = format!("`{}` must be folded before it is attacked", self.graph.name());
-            return Err(Error::Model(attar_models::Error::Setting { setting: "network", problem }).into());
-        };
-        let x = self.input(x)?;
-        let batch = x.dims()[0];
-        let plan = Plan::new(graph, &[], Fuse::Norms);
-        let pass = forward::run(graph, &self.params, &plan, &[], &x, self.stored, Mode::Eval { keep: true })?;
-        let ends = vec![(graph.output(), slope(&pass.outputs.logits)?)];
-        let tape = Tape { plan, saved: pass.saved, batch, stored: self.stored };
-        let found = backward::run(graph, &self.params, tape, ends, Wants::Input)?;
-        let unreached = || Error::from(candle_core::Error::Msg("no gradient reaches the pixels".to_owned()));
-        Ok(found.input.ok_or_else(unreached)?)
     }
 
     /// Carries gradients from the output and the taps of a training pass to the parameters, and to the input if it
@@ -242,58 +230,16 @@ impl Network {
     /// When a gradient is for a node that was neither output nor tap, or has another shape than its value.
     pub fn backward(&self, tape: Tape, grads_out: Vec<(NodeId, Tensor)>, wants_input: bool) -> Result<Gradients> {
         let wants = if wants_input { Wants::Both } else { Wants::Params };
-        backward::run(&self.graph, &self.params, tape, grads_out, wants)
-    }
-
-    /// Checks a batch and cuts it off from any Candle graph.
-    fn input(&self, x: &Tensor) -> Result<Tensor> {
-        let fits = x.dims().len() == 4 && x.dims()[0] > 0 && x.dims()[1..] == *self.graph.input_shape();
-        let problem = if !fits {
-            format!("expects a batch of {:?}, got {:?}", self.graph.input_shape(), x.dims())
-        } else if x.dtype() != DType::F32 {
-            format!("expects F32, got {:?}", x.dtype())
-        } else if !x.device().same_device(&self.device) {
-            "the batch lives on another device".to_owned()
-        } else {
-            return Ok(x.detach());
-        };
-        Err(attar_models::Error::Node { node: self.graph.node(self.graph.input()).name.clone(), problem }.into())
-    }
-
-    fn folded_tap(&self, folded: &Folded, tap: NodeId) -> Result<NodeId> {
-        folded.ids[tap.index()].ok_or_else(|| {
-            let node = self.graph.node(tap);
-            let problem = if matches!(node.op, Op::Conv2d(_)) {
-                "its batch norm is folded into it, so its own value does not exist\n  hint: tap the batch norm behind \
-                 it, or run the network unfolded"
-            } else {
-                "does not exist in the folded network"
-            };
-            attar_models::Error::Node { node: node.name.clone(), problem: problem.to_owned() }.into()
-        })
-    }
-
-    fn refuse_folded(&self, problem: &str) -> Result<()> {
-        match self.folded {
-            None => Ok(()),
-            Some(_) => Err(Error::Model(attar_models::Error::Setting {
-                setting: "network",
-                problem: format!("`{}` has its batch norms folded away: {problem}", self.graph.name()),
-            })),
-        }
+        backward::run(&self.body, tape, grads_out, &self.fixed, wants)
     }
 }
 
-/// Where each value of `graph` is found in `small`, its folded form: under the same name, except that a batch norm that
-/// went into a convolution is that convolution's value now, and what the convolution gave before is gone.
-fn folded_ids(graph: &Graph, small: &Graph) -> Vec<Option<NodeId>> {
-    let by_name: BTreeMap<&str, NodeId> = small.iter().map(|(id, node)| (node.name.as_str(), id)).collect();
-    let mut ids: Vec<Option<NodeId>> = vec![None; graph.nodes().len()];
-    for (id, node) in graph.iter() {
-        ids[id.index()] = by_name.get(node.name.as_str()).copied();
-        if let (None, Some(conv)) = (ids[id.index()], node.inputs.first()) {
-            ids[id.index()] = ids[conv.index()].take();
+/// Says at which node an operation failed.
+fn at(graph: &Graph, id: NodeId, error: Error) -> Error {
+    match error {
+        Error::Tensor(_) => {
+            attar_models::Error::Node { node: graph.node(id).name.clone(), problem: error.to_string() }.into()
         }
+        other => other,
     }
-    ids
 }

@@ -1,9 +1,7 @@
 //! Where the time of networks goes, by pass and kind of operation, for `attar bench-train --profile`.
-//!
-//! A pass runs on one thread, which asks the others for help, so that a profile belongs to the thread that asked for it.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use attar_models::{Node, Op};
@@ -49,46 +47,53 @@ pub struct Spent {
 /// Time and memory by pass and kind, e.g. `(Forward, "conv 3x3")`. A fused step counts as its first operation.
 pub type Profile = BTreeMap<(Pass, String), Spent>;
 
-thread_local! {
-    static CURRENT: RefCell<Option<Profile>> = const { RefCell::new(None) };
-}
+/// Asks how long operations take, of all networks whose contexts share it.
+#[derive(Debug, Clone, Default)]
+pub struct Profiler(Arc<Mutex<Option<Profile>>>);
 
-/// Runs `body` and tells what the networks that it ran on this thread spent. The device is waited for after every operation.
-pub fn profiled<T>(body: impl FnOnce() -> T) -> (T, Profile) {
-    CURRENT.set(Some(Profile::new()));
-    let value = body();
-    (value, CURRENT.take().unwrap_or_default())
-}
+impl Profiler {
+    /// Runs `body` and tells what the networks that it ran spent. The device is waited for after every operation.
+    pub fn watch<T>(&self, body: impl FnOnce() -> T) -> (T, Profile) {
+        *self.current() = Some(Profile::new());
+        let value = body();
+        let profile = self.current().take();
+        (value, profile.unwrap_or_default())
+    }
 
-/// The time, if this thread is being profiled.
-pub(super) fn start() -> Option<Instant> {
-    CURRENT.with_borrow(Option::is_some).then(Instant::now)
-}
+    fn current(&self) -> MutexGuard<'_, Option<Profile>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
-/// Books what a step made of `input` (a batch of values, or of gradients) since `begun`.
-pub(super) fn stop<'a>(
-    begun: Option<Instant>,
-    pass: Pass,
-    node: &Node,
-    input: &Tensor,
-    made: impl IntoIterator<Item = &'a Tensor>,
-) -> Result<()> {
-    let Some(begun) = begun else { return Ok(()) };
-    input.device().synchronize()?;
-    let bytes: usize = made.into_iter().map(|tensor| tensor.elem_count() * tensor.dtype().size_in_bytes()).sum();
-    let batch = input.dims().first().copied().unwrap_or_default();
-    // Backward: that of the weight, and that of the input where it is wanted.
-    let products = if pass == Pass::Backward && bytes > 0 { 2.0 } else { 1.0 };
-    let time = begun.elapsed();
-    CURRENT.with_borrow_mut(|current| {
-        let Some(profile) = current else { return };
-        let spent = profile.entry((pass, kind(&node.op))).or_default();
-        spent.calls += 1;
-        spent.time += time;
-        spent.bytes += bytes;
-        spent.flops += products * 2.0 * node.op.macs(&node.shape) as f64 * batch as f64;
-    });
-    Ok(())
+    /// The time, if somebody asks.
+    pub(super) fn start(&self) -> Option<Instant> {
+        self.current().is_some().then(Instant::now)
+    }
+
+    /// Books what an operation made of `input` (a batch of values, or of gradients) since `begun`.
+    pub(super) fn stop<'a>(
+        &self,
+        begun: Option<Instant>,
+        pass: Pass,
+        node: &Node,
+        input: &Tensor,
+        made: impl IntoIterator<Item = &'a Tensor>,
+    ) -> Result<()> {
+        let Some(begun) = begun else { return Ok(()) };
+        input.device().synchronize()?;
+        let bytes: usize = made.into_iter().map(|tensor| tensor.elem_count() * tensor.dtype().size_in_bytes()).sum();
+        let batch = input.dims().first().copied().unwrap_or_default();
+        // Backward: that of the weight, and that of the input where it is wanted.
+        let products = if pass == Pass::Backward && bytes > 0 { 2.0 } else { 1.0 };
+        let time = begun.elapsed();
+        if let Some(profile) = self.current().as_mut() {
+            let spent = profile.entry((pass, kind(&node.op))).or_default();
+            spent.calls += 1;
+            spent.time += time;
+            spent.bytes += bytes;
+            spent.flops += products * 2.0 * node.op.macs(&node.shape) as f64 * batch as f64;
+        }
+        Ok(())
+    }
 }
 
 /// Operations that cost alike under one name.
@@ -109,7 +114,7 @@ fn kind(op: &Op) -> String {
         Op::Add(_) => "add".to_owned(),
         Op::Linear(_) => "linear".to_owned(),
         Op::MaxPool2d(_) | Op::AvgPool2d(_) | Op::GlobalAvgPool(_) => "pool".to_owned(),
-        _ => "other".to_owned(),
+        Op::Input(_) | Op::Subsample(_) | Op::PadChannels(_) | Op::Flatten(_) | Op::Dropout(_) => "other".to_owned(),
     }
 }
 
@@ -131,17 +136,18 @@ mod tests {
         let weights = generated::weights(&graph, 1);
         let mut network = Network::from_weights(graph, &weights, &Device::Cpu).unwrap();
         let x = Tensor::ones((4, 1, 12, 12), DType::F32, &Device::Cpu).unwrap();
-        let mut step = || {
+        let step = |network: &mut Network| {
             let (outputs, tape) = network.train(&x, &[], &mut ChaCha8Rng::seed_from_u64(0)).unwrap();
             network.backward(tape, vec![(output, outputs.logits)], false).unwrap();
         };
-        step();
-        let ((), profile) = profiled(&mut step);
+        step(&mut network);
+        let profiler = network.context().profiler().clone();
+        let ((), profile) = profiler.watch(|| step(&mut network));
         let flops = |pass| profile.iter().filter(|((p, _), _)| *p == pass).map(|(_, spent)| spent.flops).sum::<f64>();
         assert!((flops(Pass::Forward) - 8.0 * macs as f64).abs() < 1.0);
         assert!(profile.keys().any(|(pass, kind)| *pass == Pass::Backward && kind == "conv 3x3"));
         assert!(profile.values().all(|spent| spent.calls > 0));
-        let ((), nothing) = profiled(|| ());
+        let ((), nothing) = profiler.watch(|| ());
         assert!(nothing.is_empty());
     }
 }

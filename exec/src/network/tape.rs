@@ -1,43 +1,89 @@
-//! What a training pass keeps for its backward pass: per step, the tensors its gradient reads and nothing else.
+//! What a pass keeps for its way back: of each operation a record of its own, with all that its gradient reads and nothing
+//! else.
 
+use std::sync::Arc;
+
+use attar_models::Schedule;
+use attar_models::op::{Activation, Conv2d, Pool2d};
 use candle_core::{DType, Tensor};
 
-use super::plan::Plan;
+use super::bound::{NormSlots, WeightSlots};
+use crate::context::Context;
 use crate::error::Result;
 use crate::ops::{self, BatchStats};
 
 /// A training pass, to be consumed by [`Network::backward`](super::Network::backward).
 #[derive(Debug)]
 pub struct Tape {
-    pub(super) plan: Plan,
-    /// One entry per step of the plan.
-    pub(super) saved: Vec<Saved>,
+    pub(super) schedule: Arc<Schedule>,
+    /// One of each operation of the schedule.
+    pub(super) records: Vec<Record>,
     /// Samples in the batch.
     pub(super) batch: usize,
-    /// What images were stored as, and their gradients will be.
-    pub(super) stored: DType,
+    /// As the pass computed, and its way back will.
+    pub(super) context: Context,
 }
 
-/// As values of a pass are stored: images as `images`, everything else as `f32`.
-pub(super) fn as_stored(x: &Tensor, images: DType) -> Result<Tensor> {
-    ops::convert(x, if x.rank() == 4 { images } else { DType::F32 })
+/// As values of a pass are stored: images in one type, everything else in another.
+pub(super) fn as_stored(context: &Context, x: &Tensor) -> Result<Tensor> {
+    let to: DType = if x.rank() == 4 { context.images() } else { context.values() };
+    ops::convert(context.backend(), x, to)
 }
 
-/// What one step keeps.
+/// The output of an operation that ended in an activation, which tells where it was clamped.
+pub(super) type Activated = Option<(Tensor, Activation)>;
+
+/// What one operation keeps. The way back reads this and not the operation, so that the two cannot disagree.
 #[derive(Debug)]
-pub(super) enum Saved {
-    /// Shapes say it all.
-    Nothing,
-    /// The input of a convolution or a linear layer, for the gradient of its weight.
-    Input(Tensor),
-    /// The output of an activation: where it was clamped.
-    Output(Tensor),
-    /// The input of a batch norm, the statistics of the batch, and the output if an activation is part of the step.
-    Norm { x: Tensor, stats: BatchStats, activated: Option<Tensor> },
-    /// Of a batch norm by running statistics: the output if an activation is part of the step.
-    Still { activated: Option<Tensor> },
-    /// Where each maximum was.
-    Argmax(Tensor),
-    /// What dropout multiplied by.
-    Mask(Tensor),
+pub(super) enum Record {
+    Conv2d {
+        conv: Conv2d,
+        slots: WeightSlots,
+        x: Tensor,
+    },
+    /// By the statistics of the batch.
+    BatchNorm2d {
+        slots: NormSlots,
+        x: Tensor,
+        stats: BatchStats,
+        activated: Activated,
+        /// Whether something was added before the activation.
+        residual: bool,
+    },
+    /// By running statistics.
+    RunningNorm {
+        slots: NormSlots,
+        eps: f64,
+        activated: Activated,
+        /// Whether something was added before the activation.
+        residual: bool,
+    },
+    Activation {
+        activation: Activation,
+        /// The output of a clamp, the input of anything else.
+        kept: Tensor,
+    },
+    Add,
+    Subsample {
+        stride: usize,
+    },
+    PadChannels {
+        before: usize,
+    },
+    MaxPool2d {
+        pool: Pool2d,
+        /// Where each maximum was.
+        argmax: Tensor,
+    },
+    AvgPool2d(Pool2d),
+    GlobalAvgPool,
+    Flatten,
+    Dropout {
+        /// What was multiplied by, if anything was dropped.
+        mask: Option<Tensor>,
+    },
+    Linear {
+        slots: WeightSlots,
+        x: Tensor,
+    },
 }

@@ -1,46 +1,47 @@
 //! Who computes an operation: the CPU's kernels, the CUDA operations, or Candle's own composed.
 
-use std::cell::Cell;
+use candle_core::{DType, Device, Tensor};
 
-use candle_core::Device;
+use crate::precision::Precision;
 
 /// One of the ways in which every operation exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Backend {
+pub enum Backend {
     /// `attar-kernels`.
     Cpu,
     /// cuDNN and kernels of our own.
     #[cfg(feature = "cuda")]
-    Cuda,
+    Cuda {
+        /// Whether products of `f32` may round their operands to TF32 (10 bits of mantissa, sums in `f32`).
+        tf32: bool,
+    },
     /// Candle's operations, on any device: the reference, and what devices without kernels of ours use.
     Composed,
 }
 
-thread_local! {
-    static COMPOSED: Cell<bool> = const { Cell::new(false) };
-}
-
 impl Backend {
-    /// What tensors on `device` use.
-    pub(crate) fn of(device: &Device) -> Self {
+    /// The kernels of a device at a precision.
+    pub fn of(device: &Device, precision: Precision) -> Self {
         match device {
-            _ if COMPOSED.get() => Self::Composed,
             Device::Cpu => Self::Cpu,
             #[cfg(feature = "cuda")]
-            Device::Cuda(_) => Self::Cuda,
-            _ => Self::Composed,
+            Device::Cuda(_) => Self::Cuda { tf32: precision == Precision::Tf32 },
+            _ => {
+                let _ = precision; // composed operations know one
+                Self::Composed
+            }
         }
     }
-}
 
-/// Runs `f` with the composed operations on every device, in this thread: what a check compares kernels with.
-pub fn composed<T>(f: impl FnOnce() -> T) -> T {
-    struct Restore(bool);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            COMPOSED.set(self.0);
-        }
+    /// What computes with a tensor outside of a network, in `f32`: the kernels of its device. Only composed operations
+    /// know `f64`.
+    pub fn for_tensor(x: &Tensor) -> Self {
+        if x.dtype() == DType::F64 { Self::Composed } else { Self::of(x.device(), Precision::F32) }
     }
-    let _restore = Restore(COMPOSED.replace(true));
-    f()
+
+    /// Whether it is CUDA's.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn is_cuda(self) -> bool {
+        matches!(self, Self::Cuda { .. })
+    }
 }

@@ -4,9 +4,8 @@
 //! channels last and seen through a permutation, and costs no copy when it is given back. `T` is what images are stored as.
 
 use attar_kernels as kernels;
-use attar_kernels::{
-    Activation, Clamp, ConvShape, LinearShape, Mask, NormShape, PoolShape, SavedStats, Tail as ConvTail, Value,
-};
+use attar_kernels::{Clamp, ConvShape, LinearShape, Mask, NormShape, PoolShape, SavedStats, Tail as ConvTail, Value};
+use attar_models::Activation;
 use candle_core::{CpuStorage, DType, Device, Storage, StorageRef, Tensor, WithDType};
 use half::bf16;
 
@@ -16,6 +15,14 @@ use crate::error::Result;
 /// A type that images are stored as.
 pub(super) trait Stored: Value + WithDType {}
 impl<T: Value + WithDType> Stored for T {}
+
+/// The kernels' word for an activation.
+fn clamp(activation: Activation) -> kernels::Activation {
+    match activation {
+        Activation::Relu => kernels::Activation::Relu,
+        Activation::Relu6 => kernels::Activation::Relu6,
+    }
+}
 
 pub(super) fn conv2d<T: Stored>(
     shape: &ConvShape,
@@ -29,7 +36,7 @@ pub(super) fn conv2d<T: Stored>(
     let bias = bias.as_ref().map(Contiguous::read);
     let bias = bias.as_ref().map(Read::slice).transpose()?;
     with([&image(x)?], [residual.as_ref()], [weight], |[x], [residual], [weight]| {
-        kernels::conv2d(shape, x, weight, ConvTail { bias, residual, activation: tail.activation }, &mut y);
+        kernels::conv2d(shape, x, weight, ConvTail { bias, residual, activation: tail.activation.map(clamp) }, &mut y);
     })?;
     channels_first(y, &[shape.batch, shape.out_channels, shape.out_h(), shape.out_w()])
 }
@@ -70,7 +77,7 @@ pub(super) fn batch_norm_train<T: Stored>(
     with([&image(x)?], [residual.as_ref()], params, |[x], [residual], [weight, bias]| {
         let stats =
             kernels::BatchStats { mean: &mut mean, inv_std: &mut inv_std, unbiased_variance: &mut unbiased_variance };
-        kernels::batch_norm_train(shape, x, weight, bias, eps, residual, tail.activation, &mut y, stats)
+        kernels::batch_norm_train(shape, x, weight, bias, eps, residual, tail.activation.map(clamp), &mut y, stats)
     })?
     .map_err(|error| super::refused(&error))?;
     let stats = |values: Vec<f32>| tensor(values, &[shape.channels]);
@@ -91,7 +98,7 @@ pub(super) fn batch_norm_eval<T: Stored>(
     let residual = tail.residual.map(image).transpose()?;
     let params = [affine.weight, affine.bias, mean, variance];
     with([&image(x)?], [residual.as_ref()], params, |[x], [residual], [w, b, mean, variance]| {
-        kernels::batch_norm_eval(shape, x, w, b, mean, variance, eps, residual, tail.activation, &mut y);
+        kernels::batch_norm_eval(shape, x, w, b, mean, variance, eps, residual, tail.activation.map(clamp), &mut y);
     })?;
     channels_first(y, x.dims())
 }
@@ -111,7 +118,7 @@ pub(super) fn batch_norm_backward<T: Stored>(
     let y = activated.map(|(y, _)| image(y)).transpose()?;
     let params = [weight, &stats.mean, &stats.inv_std];
     with([&image(x)?, &image(dy)?], [y.as_ref()], params, |[x, dy], [y], [weight, mean, inv_std]| {
-        let clamp = activated.zip(y).map(|((_, activation), y)| Clamp::Output { activation, y });
+        let clamp = activated.zip(y).map(|((_, activation), y)| Clamp::Output { activation: clamp(activation), y });
         let grads = kernels::NormGrads {
             dx: &mut dx,
             dweight: &mut dweight,
@@ -130,14 +137,14 @@ pub(super) fn batch_norm_backward<T: Stored>(
 
 pub(super) fn activate<T: Stored>(activation: Activation, x: &Tensor) -> Result<Tensor> {
     let mut y = kernels::unwritten::<T>(x.elem_count());
-    with([&image(x)?], [], [], |[x], [], []| kernels::activate(activation, x, &mut y))?;
+    with([&image(x)?], [], [], |[x], [], []| kernels::activate(clamp(activation), x, &mut y))?;
     channels_first(y, x.dims())
 }
 
 pub(super) fn activate_backward<T: Stored>(activation: Activation, y: &Tensor, dy: &Tensor) -> Result<Tensor> {
     let mut dx = kernels::unwritten::<T>(y.elem_count());
     with([&image(y)?, &image(dy)?], [], [], |[y, dy], [], []| {
-        kernels::activate_backward(Mask { activation, y }, dy, &mut dx);
+        kernels::activate_backward(Mask { activation: clamp(activation), y }, dy, &mut dx);
     })?;
     channels_first(dx, y.dims())
 }

@@ -1,6 +1,6 @@
 //! Operations on Candle tensors, forward and backward: kernels on the CPU, cuDNN and kernels of our own on CUDA.
 //!
-//! All tensors are `f32` (images may be `bf16`; [`composed`] takes `f64`), images `[N, C, H, W]`. Nothing here is recorded by
+//! All tensors are `f32` (images may be `bf16`; [`Backend::Composed`] takes `f64`), images `[N, C, H, W]`. Nothing here is recorded by
 //! Candle's autograd.
 
 pub mod augment;
@@ -12,7 +12,8 @@ pub(crate) mod fused;
 mod portable;
 pub mod softmax;
 
-use attar_kernels::{Activation, ConvShape, LinearShape, NormShape, PoolShape, ShapeError};
+use attar_kernels::{ConvShape, LinearShape, NormShape, PoolShape, ShapeError};
+use attar_models::Activation;
 use attar_models::op::{Conv2d, Pool2d};
 use candle_core::{DType, Device, Tensor};
 use half::bf16;
@@ -21,25 +22,42 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::error::{Error, Result};
 
-pub(crate) use backend::Backend;
-pub use backend::composed;
+pub use backend::Backend;
 
-/// Calls the operation that the device of `x` has; on the CPU, the one for what images are stored as unless it is for `f32`.
+/// Calls the operation of a backend; on the CPU, the one for what images are stored as unless it is for `f32`. A `product`
+/// on CUDA is told whether it may round to TF32.
 macro_rules! dispatch {
-    ($x:expr, f32 $name:ident($($argument:expr),* $(,)?)) => {
-        match Backend::of($x.device()) {
+    ($on:expr, product f32 $name:ident($($argument:expr),* $(,)?)) => {
+        match $on {
             Backend::Cpu => cpu::$name($($argument),*),
             #[cfg(feature = "cuda")]
-            Backend::Cuda => cuda::$name($($argument),*),
+            Backend::Cuda { tf32 } => cuda::$name(tf32, $($argument),*),
             Backend::Composed => portable::$name($($argument),*),
         }
     };
-    ($x:expr, $name:ident($($argument:expr),* $(,)?)) => {
-        match Backend::of($x.device()) {
+    ($on:expr, product $x:ident $name:ident($($argument:expr),* $(,)?)) => {
+        match $on {
             Backend::Cpu if $x.dtype() == DType::BF16 => cpu::$name::<bf16>($($argument),*),
             Backend::Cpu => cpu::$name::<f32>($($argument),*),
             #[cfg(feature = "cuda")]
-            Backend::Cuda => cuda::$name($($argument),*),
+            Backend::Cuda { tf32 } => cuda::$name(tf32, $($argument),*),
+            Backend::Composed => portable::$name($($argument),*),
+        }
+    };
+    ($on:expr, f32 $name:ident($($argument:expr),* $(,)?)) => {
+        match $on {
+            Backend::Cpu => cpu::$name($($argument),*),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda { .. } => cuda::$name($($argument),*),
+            Backend::Composed => portable::$name($($argument),*),
+        }
+    };
+    ($on:expr, $x:ident $name:ident($($argument:expr),* $(,)?)) => {
+        match $on {
+            Backend::Cpu if $x.dtype() == DType::BF16 => cpu::$name::<bf16>($($argument),*),
+            Backend::Cpu => cpu::$name::<f32>($($argument),*),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda { .. } => cuda::$name($($argument),*),
             Backend::Composed => portable::$name($($argument),*),
         }
     };
@@ -102,56 +120,76 @@ pub struct NormGrads {
 }
 
 /// `y = activation(x ⋆ weight + bias + residual)`: on the CPU and on CUDA at most one pass over memory after the convolution.
-pub fn conv2d(conv: &Conv2d, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, tail: Tail<'_>) -> Result<Tensor> {
+pub fn conv2d(
+    on: Backend,
+    conv: &Conv2d,
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    tail: Tail<'_>,
+) -> Result<Tensor> {
     let shape = conv_shape(conv, x.dims())?;
     if let Some(bias) = bias {
         fits("a bias", bias, &[shape.out_channels])?;
     }
     tail.fits(&[shape.batch, shape.out_channels, shape.out_h(), shape.out_w()])?;
-    dispatch!(x, conv2d(&shape, floats(x)?, floats(weight)?, bias, tail))
+    dispatch!(on, product x conv2d(&shape, floats(on, x)?, floats(on, weight)?, bias, tail))
 }
 
 /// A parameter in the order of memory in which the device reads it, so that one that never changes is not put in order at every
 /// pass.
-pub fn in_order(weight: &Tensor) -> Result<Tensor> {
-    match Backend::of(weight.device()) {
+pub fn in_order(on: Backend, weight: &Tensor) -> Result<Tensor> {
+    match on {
         #[cfg(feature = "cuda")]
-        Backend::Cuda => cuda::in_order(weight),
-        _ => Ok(weight.clone()),
+        Backend::Cuda { .. } => cuda::in_order(weight),
+        Backend::Cpu | Backend::Composed => Ok(weight.clone()),
     }
 }
 
 /// Gradient of a convolution's input, whose shape is `x_shape`.
-pub fn conv2d_input_grad(conv: &Conv2d, dy: &Tensor, weight: &Tensor, x_shape: &[usize]) -> Result<Tensor> {
+pub fn conv2d_input_grad(
+    on: Backend,
+    conv: &Conv2d,
+    dy: &Tensor,
+    weight: &Tensor,
+    x_shape: &[usize],
+) -> Result<Tensor> {
     let shape = conv_shape(conv, x_shape)?;
-    dispatch!(dy, conv2d_input_grad(&shape, floats(dy)?, floats(weight)?))
+    dispatch!(on, product dy conv2d_input_grad(&shape, floats(on, dy)?, floats(on, weight)?))
 }
 
 /// Gradient of a convolution's weight.
-pub fn conv2d_weight_grad(conv: &Conv2d, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+pub fn conv2d_weight_grad(on: Backend, conv: &Conv2d, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
     let shape = conv_shape(conv, x.dims())?;
-    dispatch!(x, conv2d_weight_grad(&shape, floats(x)?, floats(dy)?))
+    dispatch!(on, product x conv2d_weight_grad(&shape, floats(on, x)?, floats(on, dy)?))
 }
 
 /// Sums over all axes but the second: the gradient of a bias.
-pub fn channel_sums(x: &Tensor) -> Result<Tensor> {
+pub fn channel_sums(on: Backend, x: &Tensor) -> Result<Tensor> {
     let shape = norm_shape(x.dims())?;
-    dispatch!(x, channel_sums(&shape, floats(x)?))
+    dispatch!(on, x channel_sums(&shape, floats(on, x)?))
 }
 
 /// Normalises by the statistics of this batch.
-pub fn batch_norm_train(x: &Tensor, affine: Affine<'_>, eps: f64, tail: Tail<'_>) -> Result<(Tensor, BatchStats)> {
+pub fn batch_norm_train(
+    on: Backend,
+    x: &Tensor,
+    affine: Affine<'_>,
+    eps: f64,
+    tail: Tail<'_>,
+) -> Result<(Tensor, BatchStats)> {
     let shape = norm_shape(x.dims())?;
     if shape.values_per_channel() == 1 {
         return Err(refused(&ShapeError::OneValuePerChannel));
     }
     affine.fits(shape.channels)?;
     tail.fits(x.dims())?;
-    dispatch!(x, batch_norm_train(&shape, floats(x)?, affine, eps, tail))
+    dispatch!(on, x batch_norm_train(&shape, floats(on, x)?, affine, eps, tail))
 }
 
 /// Normalises by the running `(mean, variance)`.
 pub fn batch_norm_eval(
+    on: Backend,
     x: &Tensor,
     affine: Affine<'_>,
     running: (&Tensor, &Tensor),
@@ -161,11 +199,12 @@ pub fn batch_norm_eval(
     let shape = norm_shape(x.dims())?;
     affine.fits(shape.channels)?;
     tail.fits(x.dims())?;
-    dispatch!(x, batch_norm_eval(&shape, floats(x)?, affine, running, eps, tail))
+    dispatch!(on, x batch_norm_eval(&shape, floats(on, x)?, affine, running, eps, tail))
 }
 
 /// Gradients of [`batch_norm_train`]; `activated` is its output and the activation that ended it.
 pub fn batch_norm_backward(
+    on: Backend,
     x: &Tensor,
     weight: &Tensor,
     stats: &BatchStats,
@@ -174,69 +213,67 @@ pub fn batch_norm_backward(
     wants_residual: bool,
 ) -> Result<NormGrads> {
     let shape = norm_shape(x.dims())?;
-    dispatch!(x, batch_norm_backward(&shape, floats(x)?, weight, stats, activated, floats(dy)?, wants_residual))
-}
-
-/// The kernels' word for an activation that is a clamp.
-pub(crate) fn clamp(activation: attar_models::Activation) -> Activation {
-    match activation {
-        attar_models::Activation::Relu => Activation::Relu,
-        attar_models::Activation::Relu6 => Activation::Relu6,
-    }
+    dispatch!(on, x batch_norm_backward(&shape, floats(on, x)?, weight, stats, activated, floats(on, dy)?, wants_residual))
 }
 
 /// `activation(x)`.
-pub fn activate(activation: Activation, x: &Tensor) -> Result<Tensor> {
-    dispatch!(x, activate(activation, floats(x)?))
+pub fn activate(on: Backend, activation: Activation, x: &Tensor) -> Result<Tensor> {
+    dispatch!(on, x activate(activation, floats(on, x)?))
 }
 
 /// Gradient of an activation from its output: 0 where it was clamped, at the very edge too (PyTorch).
-pub fn activate_backward(activation: Activation, y: &Tensor, dy: &Tensor) -> Result<Tensor> {
-    dispatch!(y, activate_backward(activation, floats(y)?, floats(dy)?))
+pub fn activate_backward(on: Backend, activation: Activation, y: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    dispatch!(on, y activate_backward(activation, floats(on, y)?, floats(on, dy)?))
 }
 
 /// `a + b`, of equal shapes.
-pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+pub fn add(on: Backend, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if a.dims() != b.dims() {
         return Err(candle_core::Error::Msg(format!("cannot add {:?} and {:?}", a.dims(), b.dims())).into());
     }
-    dispatch!(a, add(floats(a)?, floats(b)?))
+    dispatch!(on, a add(floats(on, a)?, floats(on, b)?))
 }
 
 /// Maxima of windows, and where they were (whatever [`max_pool2d_backward`] on this device understands).
-pub fn max_pool2d(pool: &Pool2d, x: &Tensor) -> Result<(Tensor, Tensor)> {
+pub fn max_pool2d(on: Backend, pool: &Pool2d, x: &Tensor) -> Result<(Tensor, Tensor)> {
     let shape = pool_shape(pool, x.dims())?;
-    dispatch!(x, max_pool2d(&shape, floats(x)?))
+    dispatch!(on, x max_pool2d(&shape, floats(on, x)?))
 }
 
 /// Gradient of [`max_pool2d`]: all of it goes to the (first) maximum.
-pub fn max_pool2d_backward(pool: &Pool2d, dy: &Tensor, argmax: &Tensor, x_shape: &[usize]) -> Result<Tensor> {
+pub fn max_pool2d_backward(
+    on: Backend,
+    pool: &Pool2d,
+    dy: &Tensor,
+    argmax: &Tensor,
+    x_shape: &[usize],
+) -> Result<Tensor> {
     let shape = pool_shape(pool, x_shape)?;
-    dispatch!(dy, max_pool2d_backward(&shape, floats(dy)?, argmax))
+    dispatch!(on, dy max_pool2d_backward(&shape, floats(on, dy)?, argmax))
 }
 
 /// Means of windows; padding counts.
-pub fn avg_pool2d(pool: &Pool2d, x: &Tensor) -> Result<Tensor> {
+pub fn avg_pool2d(on: Backend, pool: &Pool2d, x: &Tensor) -> Result<Tensor> {
     let shape = pool_shape(pool, x.dims())?;
-    dispatch!(x, avg_pool2d(&shape, floats(x)?))
+    dispatch!(on, x avg_pool2d(&shape, floats(on, x)?))
 }
 
 /// Gradient of [`avg_pool2d`].
-pub fn avg_pool2d_backward(pool: &Pool2d, dy: &Tensor, x_shape: &[usize]) -> Result<Tensor> {
+pub fn avg_pool2d_backward(on: Backend, pool: &Pool2d, dy: &Tensor, x_shape: &[usize]) -> Result<Tensor> {
     let shape = pool_shape(pool, x_shape)?;
-    dispatch!(dy, avg_pool2d_backward(&shape, floats(dy)?))
+    dispatch!(on, dy avg_pool2d_backward(&shape, floats(on, dy)?))
 }
 
 /// `[N, C, H, W] -> [N, C]`, means.
-pub fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
+pub fn global_avg_pool(on: Backend, x: &Tensor) -> Result<Tensor> {
     let shape = norm_shape(x.dims())?;
-    dispatch!(x, global_avg_pool(&shape, floats(x)?))
+    dispatch!(on, x global_avg_pool(&shape, floats(on, x)?))
 }
 
 /// Gradient of [`global_avg_pool`].
-pub fn global_avg_pool_backward(dy: &Tensor, x_shape: &[usize]) -> Result<Tensor> {
+pub fn global_avg_pool_backward(on: Backend, dy: &Tensor, x_shape: &[usize]) -> Result<Tensor> {
     let shape = norm_shape(x_shape)?;
-    let dx = dispatch!(dy, f32 global_avg_pool_backward(&shape, floats(dy)?))?;
+    let dx = dispatch!(on, f32 global_avg_pool_backward(&shape, floats(on, dy)?))?;
     if let (&[n, c, h, w], false) = (x_shape, dx.is_contiguous()) {
         return Ok(dx.transpose(1, 2)?.reshape((n, h, w, c))?.permute((0, 3, 1, 2))?); // stays channels last
     }
@@ -244,56 +281,62 @@ pub fn global_avg_pool_backward(dy: &Tensor, x_shape: &[usize]) -> Result<Tensor
 }
 
 /// `[N, F] -> [N, O]`: `x weightᵀ + bias`.
-pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+pub fn linear(on: Backend, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let shape = linear_shape(x.dims()[0], weight)?;
-    dispatch!(x, f32 linear(&shape, floats(x)?, floats(weight)?, bias))
+    dispatch!(on, product f32 linear(&shape, floats(on, x)?, floats(on, weight)?, bias))
 }
 
 /// Gradient of [`linear`]'s input.
-pub fn linear_input_grad(dy: &Tensor, weight: &Tensor) -> Result<Tensor> {
+pub fn linear_input_grad(on: Backend, dy: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let shape = linear_shape(dy.dims()[0], weight)?;
-    dispatch!(dy, f32 linear_input_grad(&shape, floats(dy)?, floats(weight)?))
+    dispatch!(on, product f32 linear_input_grad(&shape, floats(on, dy)?, floats(on, weight)?))
 }
 
 /// Gradient of [`linear`]'s weight.
-pub fn linear_weight_grad(x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+pub fn linear_weight_grad(on: Backend, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
     let ((batch, in_features), (_, out_features)) = (x.dims2()?, dy.dims2()?);
     let shape = LinearShape { batch, in_features, out_features }.checked().map_err(|error| refused(&error))?;
-    dispatch!(x, f32 linear_weight_grad(&shape, floats(x)?, floats(dy)?))
+    dispatch!(on, product f32 linear_weight_grad(&shape, floats(on, x)?, floats(on, dy)?))
 }
 
 /// Every `stride`-th row and column, from the first.
-pub fn subsample(x: &Tensor, stride: usize) -> Result<Tensor> {
+pub fn subsample(on: Backend, x: &Tensor, stride: usize) -> Result<Tensor> {
     let (_, _, h, w) = x.dims4()?;
-    let rows = portable::take(floats(x)?, 2, 0, h.div_ceil(stride), stride)?;
+    let rows = portable::take(floats(on, x)?, 2, 0, h.div_ceil(stride), stride)?;
     portable::take(&rows, 3, 0, w.div_ceil(stride), stride)
 }
 
 /// Gradient of [`subsample`].
-pub fn subsample_backward(dy: &Tensor, stride: usize, x_shape: &[usize]) -> Result<Tensor> {
-    let rows = portable::put(floats(dy)?, 3, 0, stride, x_shape[3])?;
+pub fn subsample_backward(on: Backend, dy: &Tensor, stride: usize, x_shape: &[usize]) -> Result<Tensor> {
+    let rows = portable::put(floats(on, dy)?, 3, 0, stride, x_shape[3])?;
     portable::put(&rows, 2, 0, stride, x_shape[2])
 }
 
 /// Zero channels before and after.
-pub fn pad_channels(x: &Tensor, before: usize, after: usize) -> Result<Tensor> {
-    Ok(floats(x)?.pad_with_zeros(1, before, after)?)
+pub fn pad_channels(on: Backend, x: &Tensor, before: usize, after: usize) -> Result<Tensor> {
+    Ok(floats(on, x)?.pad_with_zeros(1, before, after)?)
 }
 
 /// The same values stored as another type, rounded to nearest.
-pub fn convert(x: &Tensor, to: DType) -> Result<Tensor> {
-    match Backend::of(x.device()) {
-        _ if x.dtype() == to => Ok(x.clone()),
+pub fn convert(on: Backend, x: &Tensor, to: DType) -> Result<Tensor> {
+    if x.dtype() == to {
+        return Ok(x.clone());
+    }
+    match on {
         Backend::Cpu => cpu::convert(x, to),
-        _ => Ok(x.to_dtype(to)?),
+        #[cfg(feature = "cuda")]
+        Backend::Cuda { .. } => Ok(x.to_dtype(to)?),
+        Backend::Composed => Ok(x.to_dtype(to)?),
     }
 }
 
 /// `keep a + (1 - keep) b` of each pair `(a, b)` of equal shapes: what averages over time do at each step.
-pub fn mix(pairs: &[(&Tensor, &Tensor)], keep: f64) -> Result<Vec<Tensor>> {
-    let Some((first, _)) = pairs.first() else { return Ok(Vec::new()) };
+pub fn mix(on: Backend, pairs: &[(&Tensor, &Tensor)], keep: f64) -> Result<Vec<Tensor>> {
+    if pairs.is_empty() {
+        return Ok(Vec::new());
+    }
     let (kept, rest) = (keep as f32, (1.0 - keep) as f32);
-    match Backend::of(first.device()) {
+    match on {
         Backend::Cpu => {
             let one = |(a, b): &(&Tensor, &Tensor)| {
                 let [mixed] = fused::map([*a, *b], |[a, b]| [kept * a + rest * b])?;
@@ -302,17 +345,9 @@ pub fn mix(pairs: &[(&Tensor, &Tensor)], keep: f64) -> Result<Vec<Tensor>> {
             pairs.iter().map(one).collect()
         }
         #[cfg(feature = "cuda")]
-        Backend::Cuda => cuda::mix(pairs, kept, rest),
+        Backend::Cuda { .. } => cuda::mix(pairs, kept, rest),
         Backend::Composed => pairs.iter().map(|(a, b)| Ok(((*a * keep)? + (*b * (1.0 - keep))?)?)).collect(),
     }
-}
-
-/// Lets the products of the CUDA operations round their operands to TF32, in the whole process; nothing on the CPU.
-pub fn allow_tf32(allow: bool) {
-    #[cfg(feature = "cuda")]
-    cuda::allow_tf32(allow);
-    #[cfg(not(feature = "cuda"))]
-    let _ = allow;
 }
 
 /// What dropout multiplies by: 0 with probability `p`, else `1 / (1 - p)`. Drawn on the host, so that every device
@@ -325,13 +360,13 @@ pub fn dropout_mask(shape: &[usize], p: f64, rng: &mut ChaCha8Rng, device: &Devi
 }
 
 /// Refuses what an operation does not compute in: a silent conversion would hide where it came from.
-fn floats(x: &Tensor) -> Result<&Tensor> {
+fn floats(on: Backend, x: &Tensor) -> Result<&Tensor> {
     match x.dtype() {
         DType::F32 => Ok(x),
         // Images may be stored so, where kernels of ours compute.
-        DType::BF16 if Backend::of(x.device()) != Backend::Composed => Ok(x),
+        DType::BF16 if on != Backend::Composed => Ok(x),
         // Candle's own operations know it: what tests compare with.
-        DType::F64 if Backend::of(x.device()) == Backend::Composed => Ok(x),
+        DType::F64 if on == Backend::Composed => Ok(x),
         other => Err(candle_core::Error::Msg(format!("computes in F32, was given {other:?}")).into()),
     }
 }

@@ -3,7 +3,8 @@
 //! Everything with a window is built from two adjoint primitives, [`take`] and [`put`], so that no shape needs a case of
 //! its own and a gradient cannot disagree with its forward pass.
 
-use attar_kernels::{Activation, ConvShape, LinearShape, NormShape, PoolShape};
+use attar_kernels::{ConvShape, LinearShape, NormShape, PoolShape};
+use attar_models::Activation;
 use candle_core::{D, Tensor};
 
 use super::{Affine, BatchStats, NormGrads, Tail};

@@ -11,8 +11,8 @@ use crate::error::Result;
 /// `log softmax(scale x)` over the last axis, finite for all finite logits.
 pub fn log_softmax(x: &Tensor, scale: f64) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
-    if on_cuda(x) {
-        return cuda::log_softmax(floats(x)?, scale as f32);
+    if x.device().is_cuda() {
+        return cuda::log_softmax(floats(Backend::for_tensor(x), x)?, scale as f32);
     }
     let x = (x * scale)?;
     let shifted = x.broadcast_sub(&x.max_keepdim(D::Minus1)?)?;
@@ -23,8 +23,12 @@ pub fn log_softmax(x: &Tensor, scale: f64) -> Result<Tensor> {
 /// Gradient of [`log_softmax`] from its answer `y`.
 pub fn log_softmax_backward(y: &Tensor, dy: &Tensor, scale: f64) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
-    if on_cuda(y) {
-        return cuda::log_softmax_backward(floats(y)?, floats(dy)?, scale as f32);
+    if y.device().is_cuda() {
+        return cuda::log_softmax_backward(
+            floats(Backend::for_tensor(y), y)?,
+            floats(Backend::for_tensor(dy), dy)?,
+            scale as f32,
+        );
     }
     Ok(((dy - y.exp()?.broadcast_mul(&dy.sum_keepdim(D::Minus1)?)?)? * scale)?)
 }
@@ -34,8 +38,12 @@ pub fn log_softmax_backward(y: &Tensor, dy: &Tensor, scale: f64) -> Result<Tenso
 pub fn divergence(log_p: &Tensor, z: &Tensor, scale: f64) -> Result<[Tensor; 2]> {
     alike(log_p, z)?;
     #[cfg(feature = "cuda")]
-    if on_cuda(z) {
-        return cuda::divergence(floats(log_p)?, floats(z)?, scale as f32);
+    if z.device().is_cuda() {
+        return cuda::divergence(
+            floats(Backend::for_tensor(log_p), log_p)?,
+            floats(Backend::for_tensor(z), z)?,
+            scale as f32,
+        );
     }
     let (p, log_q) = (log_p.exp()?, log_softmax(z, scale)?);
     let rows = (&p * (log_p - &log_q)?)?.sum(D::Minus1)?;
@@ -49,18 +57,18 @@ pub fn cross_entropy(labels: &Tensor, z: &Tensor, smoothing: f64) -> Result<[Ten
     alike(labels, z)?;
     let (keep, share) = (1.0 - smoothing, smoothing / z.dim(D::Minus1)? as f64);
     #[cfg(feature = "cuda")]
-    if on_cuda(z) {
-        return cuda::cross_entropy(floats(labels)?, floats(z)?, keep as f32, share as f32);
+    if z.device().is_cuda() {
+        return cuda::cross_entropy(
+            floats(Backend::for_tensor(labels), labels)?,
+            floats(Backend::for_tensor(z), z)?,
+            keep as f32,
+            share as f32,
+        );
     }
     let (targets, log_q) = (labels.affine(keep, share)?, log_softmax(z, 1.0)?);
     let rows = (&targets * &log_q)?.sum(D::Minus1)?.neg()?;
     let gradient = (log_q.exp()?.broadcast_mul(&targets.sum_keepdim(D::Minus1)?)? - targets)?;
     Ok([rows, gradient])
-}
-
-#[cfg(feature = "cuda")]
-fn on_cuda(x: &Tensor) -> bool {
-    Backend::of(x.device()) == Backend::Cuda
 }
 
 fn alike(a: &Tensor, b: &Tensor) -> Result<()> {

@@ -173,13 +173,13 @@ fn linear_layers_and_activations_agree_with_the_kernels() {
 fn subsampling_takes_from_the_first_and_its_gradient_is_its_adjoint() {
     for (stride, shape) in [(1, [2, 3, 4, 5]), (2, [2, 3, 7, 6]), (3, [1, 2, 7, 9])] {
         let x = random(&shape, 1);
-        let y = subsample(&x, stride).unwrap();
+        let y = subsample(Backend::Cpu, &x, stride).unwrap();
         let [n, c, h, w] = shape;
         assert_eq!(y.dims(), [n, c, h.div_ceil(stride), w.div_ceil(stride)]);
         let at = |x: &Tensor, row, column| x.i((0, 1, row, column)).unwrap().to_scalar::<f32>().unwrap();
         assert_eq!(at(&y, 1, 1), at(&x, stride, stride));
         let dy = random(y.dims(), 2);
-        let dx = subsample_backward(&dy, stride, &shape).unwrap();
+        let dx = subsample_backward(Backend::Cpu, &dy, stride, &shape).unwrap();
         let dot = |a: &Tensor, b: &Tensor| (a * b).unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
         assert!((dot(&y, &dy) - dot(&x, &dx)).abs() < 1e-5);
     }
@@ -192,20 +192,20 @@ fn tensors_that_are_not_contiguous_give_the_same_values() {
     let turned = x.transpose(2, 3).unwrap().contiguous().unwrap().transpose(2, 3).unwrap();
     assert!(!turned.is_contiguous());
     let later = Tensor::cat(&[&x, &x], 0).unwrap().narrow(0, 2, 2).unwrap(); // an offset into a larger storage
-    let y = conv2d(&conv, &x, &weight, None, Tail::default()).unwrap();
+    let y = conv2d(Backend::Cpu, &conv, &x, &weight, None, Tail::default()).unwrap();
     for x in [turned, later] {
-        assert_eq!(difference(&y, &conv2d(&conv, &x, &weight, None, Tail::default()).unwrap()), 0.0);
+        assert_eq!(difference(&y, &conv2d(Backend::Cpu, &conv, &x, &weight, None, Tail::default()).unwrap()), 0.0);
     }
 }
 
 #[test]
 fn other_types_and_one_value_per_channel_are_refused() {
     let halves = Tensor::zeros((2, 3, 4, 4), DType::F16, &Device::Cpu).unwrap();
-    let message = activate(Activation::Relu, &halves).unwrap_err().to_string();
+    let message = activate(Backend::Cpu, Activation::Relu, &halves).unwrap_err().to_string();
     assert!(message.contains("F32") && message.contains("F16"), "{message}");
     let (x, ones) = (random(&[1, 3, 1, 1], 1), Tensor::ones(3, DType::F32, &Device::Cpu).unwrap());
     let affine = Affine { weight: &ones, bias: &ones };
-    let message = batch_norm_train(&x, affine, 1e-5, Tail::default()).unwrap_err().to_string();
+    let message = batch_norm_train(Backend::Cpu, &x, affine, 1e-5, Tail::default()).unwrap_err().to_string();
     assert!(message.contains("one value per channel"), "{message}");
 }
 

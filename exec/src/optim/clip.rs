@@ -1,13 +1,12 @@
 //! Gradient clipping by the norm of all gradients together, as PyTorch's `clip_grad_norm_`.
 
-use std::collections::BTreeMap;
-
 use candle_core::Tensor;
 use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::ops::Backend;
 use crate::ops::fused::{map, slice};
+use crate::params::Slots;
 
 /// Elements summed by one thread in one go; fixed, so that the sum does not depend on the number of threads.
 const CHUNK: usize = 1 << 15;
@@ -17,19 +16,19 @@ const CHUNK: usize = 1 << 15;
 ///
 /// # Errors
 /// A device that failed.
-pub fn clip_global_norm(grads: &mut BTreeMap<String, Tensor>, max_norm: f64) -> Result<f64> {
+pub fn clip_global_norm(on: Backend, gradients: &mut Slots, max_norm: f64) -> Result<f64> {
     #[cfg(feature = "cuda")]
-    if grads.values().next().is_some_and(|gradient| Backend::of(gradient.device()) == Backend::Cuda) {
-        return super::cuda::clip(grads, max_norm);
+    if on.is_cuda() && !gradients.is_empty() {
+        return super::cuda::clip(gradients, max_norm);
     }
     let mut sum = 0.0;
-    for gradient in grads.values() {
-        sum += squared_norm(gradient)?;
+    for (_, gradient) in gradients.iter() {
+        sum += squared_norm(on, gradient)?;
     }
     let norm = sum.sqrt();
     if let Some(factor) = factor(norm, max_norm) {
-        for gradient in grads.values_mut() {
-            *gradient = scaled(gradient, factor)?;
+        for gradient in gradients.values_mut() {
+            *gradient = scaled(on, gradient, factor)?;
         }
     }
     Ok(norm)
@@ -42,8 +41,8 @@ pub(super) fn factor(norm: f64, max_norm: f64) -> Option<f64> {
     (norm.is_finite() && factor < 1.0).then_some(factor)
 }
 
-fn squared_norm(gradient: &Tensor) -> Result<f64> {
-    if Backend::of(gradient.device()) != Backend::Cpu {
+fn squared_norm(on: Backend, gradient: &Tensor) -> Result<f64> {
+    if on != Backend::Cpu {
         return Ok(f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?));
     }
     let gradient = gradient.contiguous()?;
@@ -53,8 +52,8 @@ fn squared_norm(gradient: &Tensor) -> Result<f64> {
     Ok(parts.iter().sum())
 }
 
-fn scaled(gradient: &Tensor, factor: f64) -> Result<Tensor> {
-    if Backend::of(gradient.device()) != Backend::Cpu {
+fn scaled(on: Backend, gradient: &Tensor, factor: f64) -> Result<Tensor> {
+    if on != Backend::Cpu {
         return Ok((gradient * factor)?);
     }
     let factor = factor as f32;

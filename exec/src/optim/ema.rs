@@ -6,8 +6,8 @@ use candle_core::Tensor;
 
 use super::misfit;
 use crate::error::Result;
-use crate::ops;
-use crate::params::Params;
+use crate::ops::{self, Backend};
+use crate::params::{ParamId, Params};
 
 /// The average, which starts as the weights themselves.
 #[derive(Debug, Clone)]
@@ -25,25 +25,37 @@ impl Ema {
     ///
     /// # Errors
     /// Parameters that are not those of the start, or a device that failed.
-    pub fn update(&mut self, params: &Params, decay: f64) -> Result<()> {
-        let trained: Vec<_> = params.trained().collect();
-        let pairs = trained.iter().map(|(name, value, _)| Ok((self.average.get(name)?, *value)));
-        let mixed = ops::mix(&pairs.collect::<Result<Vec<_>>>()?, decay)?;
-        for ((name, ..), value) in trained.into_iter().zip(mixed) {
-            self.average.set(name, value)?;
+    pub fn update(&mut self, on: Backend, params: &Params, decay: f64) -> Result<()> {
+        self.same(params)?;
+        let trained: Vec<ParamId> = params.trained_slots().collect();
+        let pairs: Vec<_> = trained.iter().map(|slot| (self.average.value(*slot), params.value(*slot))).collect();
+        let mixed = ops::mix(on, &pairs, decay)?;
+        for (slot, value) in trained.into_iter().zip(mixed) {
+            self.average.replace(slot, value)?;
         }
-        for (name, value, _) in params.iter().filter(|(.., role)| !role.is_trained()) {
-            self.average.set(name, value.clone())?;
+        for slot in params.buffer_slots() {
+            self.average.replace(slot, params.value(slot).clone())?;
         }
         Ok(())
     }
 
-    /// Takes over the values of `names` from `params`: those of parameters that never move, which an average would round.
-    pub fn hold<'a>(&mut self, params: &Params, names: impl Iterator<Item = &'a String>) -> Result<()> {
-        for name in names {
-            if let (Ok(value), Some(_)) = (params.get(name), self.average.role(name)) {
-                self.average.set(name, value.clone())?;
-            }
+    /// Takes over the values of these slots from `params`: those of parameters that never move, which an average would round.
+    ///
+    /// # Errors
+    /// As [`Ema::update`].
+    pub fn hold(&mut self, params: &Params, slots: impl Iterator<Item = ParamId>) -> Result<()> {
+        self.same(params)?;
+        slots.into_iter().try_for_each(|slot| self.average.replace(slot, params.value(slot).clone()))
+    }
+
+    fn same(&self, params: &Params) -> Result<()> {
+        let mut both = self.average.iter().zip(params.iter());
+        if let Some(((ours, ..), (theirs, ..))) = both.find(|((ours, ..), (theirs, ..))| ours != theirs) {
+            return Err(misfit(theirs, format!("the average has `{ours}` in its place")));
+        }
+        if self.average.len() != params.len() {
+            let problem = format!("an average of {} tensors cannot follow {}", self.average.len(), params.len());
+            return Err(misfit("average", problem));
         }
         Ok(())
     }

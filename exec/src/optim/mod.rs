@@ -21,7 +21,8 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::params::Params;
+use crate::ops::Backend;
+use crate::params::{ParamId, Params, Slots};
 
 pub use adamw::AdamW;
 pub use clip::clip_global_norm;
@@ -31,32 +32,34 @@ pub use sgd::Sgd;
 
 /// Turns gradients into steps. All of its state is in [`Optimiser::state`], so that a run resumes bit for bit.
 pub trait Optimiser: fmt::Debug + Send {
-    /// One step at these learning rates, for every trained parameter. One without a gradient has the gradient zero: its
-    /// weight decay and momentum go on, as in PyTorch where a loss has the weight 0. Buffers never move.
+    /// One step at these learning rates, for every trained parameter that has one. One without a gradient has the gradient
+    /// zero: its weight decay and momentum go on, as in PyTorch where a loss has the weight 0. Buffers never move.
+    /// `gradients` go by the slots of `params`, and so does all that an optimiser keeps: the parameters of every step are
+    /// those of the first.
     ///
     /// # Errors
-    /// A gradient without a trained parameter, or of another shape; a device that failed.
-    fn step_at(&mut self, params: &mut Params, grads: &BTreeMap<String, Tensor>, rates: &Rates<'_>) -> Result<()>;
+    /// A gradient for what does not move, or of another shape; a device that failed.
+    fn step_at(&mut self, on: Backend, params: &mut Params, gradients: &Slots, rates: &Rates<'_>) -> Result<()>;
 
     /// One step at learning rate `lr` for all parameters.
     ///
     /// # Errors
     /// As [`Optimiser::step_at`].
-    fn step(&mut self, params: &mut Params, grads: &BTreeMap<String, Tensor>, lr: f64) -> Result<()> {
-        self.step_at(params, grads, &Rates::uniform(lr))
+    fn step(&mut self, on: Backend, params: &mut Params, gradients: &Slots, lr: f64) -> Result<()> {
+        self.step_at(on, params, gradients, &Rates::uniform(lr))
     }
 
-    /// Everything the next step depends on, by name: `momentum.<parameter>`, ...
+    /// Everything the next step of `params` depends on, by name: `momentum.<parameter>`, ...
     ///
     /// # Errors
     /// A device that failed.
-    fn state(&self) -> Result<BTreeMap<String, Tensor>>;
+    fn state(&self, params: &Params) -> Result<BTreeMap<String, Tensor>>;
 
-    /// Goes on from what [`Optimiser::state`] returned.
+    /// Goes on with `params` from what [`Optimiser::state`] returned.
     ///
     /// # Errors
-    /// Names that this optimiser does not write.
-    fn load(&mut self, state: BTreeMap<String, Tensor>) -> Result<()>;
+    /// Names that this optimiser does not write, parameters that are not there, shapes that are not theirs.
+    fn load(&mut self, params: &Params, state: BTreeMap<String, Tensor>) -> Result<()>;
 }
 
 /// An optimiser as a recipe writes it: `{ kind = "sgd", momentum = 0.9, weight_decay = 5e-4 }`.
@@ -162,22 +165,39 @@ impl Decay {
     }
 }
 
-/// Every trained parameter as `(name, value, role, gradient)`, checked: gradients fit, and none is left over.
-fn pairs(params: &Params, grads: &BTreeMap<String, Tensor>) -> Result<Vec<(String, Tensor, Role, Tensor)>> {
-    for (name, gradient) in grads {
-        let value = params.get(name)?;
-        if !params.role(name).is_some_and(Role::is_trained) {
+/// A parameter that moves in a step.
+struct Moving {
+    slot: ParamId,
+    value: Tensor,
+    gradient: Tensor,
+    role: Role,
+    rate: f64,
+}
+
+/// Every parameter that moves, checked: gradients fit, and none is left over.
+fn moving(params: &Params, gradients: &Slots, rates: &Rates<'_>) -> Result<Vec<Moving>> {
+    let entries: Vec<_> = params.iter().collect();
+    for (slot, gradient) in gradients.iter() {
+        let Some((name, value, role)) = entries.get(slot.index()) else {
+            return Err(misfit("", format!("a gradient in slot {} of {} parameters", slot.index(), entries.len())));
+        };
+        if !role.is_trained() {
             return Err(misfit(name, "a gradient for a buffer".to_owned()));
+        }
+        if rates.of(slot).is_none() {
+            return Err(misfit(name, "a gradient for a parameter that keeps still".to_owned()));
         }
         if value.shape() != gradient.shape() {
             return Err(misfit(name, format!("gradient of shape {:?} for {:?}", gradient.dims(), value.dims())));
         }
     }
-    let pair = |(name, value, role): (&str, &Tensor, Role)| {
-        let gradient = grads.get(name).cloned().map_or_else(|| value.zeros_like(), Ok)?;
-        Ok((name.to_owned(), value.clone(), role, gradient))
-    };
-    params.trained().map(pair).collect()
+    let mut all = Vec::with_capacity(entries.len());
+    for slot in params.trained_slots() {
+        let (Some(rate), (_, value, role)) = (rates.of(slot), entries[slot.index()]) else { continue };
+        let gradient = gradients.get(slot).cloned().map_or_else(|| value.zeros_like(), Ok)?;
+        all.push(Moving { slot, value: value.clone(), gradient, role, rate });
+    }
+    Ok(all)
 }
 
 fn misfit(name: &str, problem: String) -> Error {

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 
-use super::{Decay, Optimiser, Rates, pairs, state};
+use super::{Decay, Moving, Optimiser, Rates, moving, state};
 use crate::error::Result;
 use crate::ops::Backend;
 #[cfg(feature = "cuda")]
 use crate::ops::cuda::SgdStep;
 use crate::ops::fused::map;
-use crate::params::Params;
+use crate::params::{Params, Slots};
 
 /// `d = g + decay w`; `v = momentum v + d` (at first `v = d`); `w -= lr v`, or `w -= lr (d + momentum v)` with Nesterov.
 #[derive(Debug)]
@@ -18,20 +18,28 @@ pub struct Sgd {
     momentum: f32,
     nesterov: bool,
     decay: Decay,
-    velocity: BTreeMap<String, Tensor>,
+    velocity: Slots,
 }
 
 impl Sgd {
     /// An optimiser before its first step.
     pub fn new(momentum: f64, nesterov: bool, decay: Decay) -> Self {
-        Self { momentum: momentum as f32, nesterov, decay, velocity: BTreeMap::new() }
+        Self { momentum: momentum as f32, nesterov, decay, velocity: Slots::default() }
     }
 
     /// New weights, and the new velocity where there is momentum.
-    fn update(&self, w: &Tensor, g: &Tensor, v: Option<&Tensor>, lr: f32, decay: f32) -> Result<[Tensor; 2]> {
+    fn update(
+        &self,
+        on: Backend,
+        w: &Tensor,
+        g: &Tensor,
+        v: Option<&Tensor>,
+        lr: f32,
+        decay: f32,
+    ) -> Result<[Tensor; 2]> {
         let (momentum, nesterov) = (self.momentum, self.nesterov);
         let ahead = |d: f32, v: f32| if nesterov { d + momentum * v } else { v };
-        if Backend::of(w.device()) != Backend::Cpu {
+        if on != Backend::Cpu {
             let d = if decay == 0.0 { g.clone() } else { (g + (w * f64::from(decay))?)? };
             let v = v.map_or_else(|| Ok(d.clone()), |v| (v * f64::from(momentum))? + &d)?;
             let direction = if nesterov { (&d + (&v * f64::from(momentum))?)? } else { v.clone() };
@@ -52,35 +60,36 @@ impl Sgd {
 }
 
 impl Optimiser for Sgd {
-    fn step_at(&mut self, params: &mut Params, grads: &BTreeMap<String, Tensor>, rates: &Rates<'_>) -> Result<()> {
+    fn step_at(&mut self, on: Backend, params: &mut Params, gradients: &Slots, rates: &Rates<'_>) -> Result<()> {
+        let all = moving(params, gradients, rates)?;
         #[cfg(feature = "cuda")]
-        if super::cuda::steps(params) {
+        if on.is_cuda() {
             let (momentum, nesterov, decay) = (self.momentum, self.nesterov, self.decay);
-            return rates.each(params, grads, |params, grads, lr| {
+            return super::cuda::each_rate(all, |all, lr| {
                 let step = SgdStep { lr: lr as f32, momentum, nesterov };
-                super::cuda::sgd(params, grads, &mut self.velocity, step, decay)
+                super::cuda::sgd(params, all, &mut self.velocity, step, decay)
             });
         }
-        for (name, value, role, gradient) in pairs(params, grads)? {
-            let before = state::fitting(&self.velocity, &name, &value)?;
+        for Moving { slot, value, gradient, role, rate } in all {
             let decay = self.decay.rate(role) as f32;
-            let [value, velocity] = self.update(&value, &gradient, before, rates.of(&name) as f32, decay)?;
-            params.set(&name, value)?;
+            let before = self.velocity.get(slot);
+            let [value, velocity] = self.update(on, &value, &gradient, before, rate as f32, decay)?;
+            params.replace(slot, value)?;
             if self.momentum != 0.0 {
-                self.velocity.insert(name, velocity);
+                self.velocity.put(slot, velocity);
             }
         }
         Ok(())
     }
 
-    fn state(&self) -> Result<BTreeMap<String, Tensor>> {
+    fn state(&self, params: &Params) -> Result<BTreeMap<String, Tensor>> {
         let mut all = BTreeMap::new();
-        state::write(&mut all, "momentum", &self.velocity);
+        state::write(&mut all, "momentum", params, &self.velocity);
         Ok(all)
     }
 
-    fn load(&mut self, mut all: BTreeMap<String, Tensor>) -> Result<()> {
-        let velocity = state::take(&mut all, "momentum");
+    fn load(&mut self, params: &Params, mut all: BTreeMap<String, Tensor>) -> Result<()> {
+        let velocity = state::take(&mut all, "momentum", params)?;
         state::finish(&all, "sgd")?;
         self.velocity = velocity;
         Ok(())

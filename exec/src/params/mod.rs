@@ -1,21 +1,26 @@
 //! Parameters and buffers of a network as named tensors with their roles, in name order.
 
 mod init;
+mod joint;
+mod slots;
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub use attar_models::op::Init;
 use attar_models::{Array, Graph, Role, Weights};
 use candle_core::{DType, Device, Tensor};
 
+use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::ops;
 
-/// Numbers that a loss trains itself, beside what connectors hold: a teacher-side embedding, a variance, a discriminator.
-/// They live under `losses.<loss>.<name>`, learn with the student's optimiser, and are never exported.
+pub use joint::Joint;
+pub use slots::Slots;
+
+/// Numbers that are trained although they belong to no graph: a teacher-side embedding, a variance, a discriminator.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Param {
-    /// Unique within its loss.
+    /// Unique under its prefix.
     pub name: String,
     /// Its shape.
     pub shape: Vec<usize>,
@@ -23,61 +28,108 @@ pub struct Param {
     pub init: Init,
 }
 
-/// Named tensors and what each is for. Plain tensors, never Candle `Var`s: the executor owns the backward pass.
+/// Position of a parameter among the [`Params`] of a network, in name order; fixed once the network is made. Names are for
+/// files and people, steps go by slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ParamId(u32);
+
+impl ParamId {
+    /// Index into [`Params::iter`] and [`Slots`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    pub(crate) fn at(index: usize) -> Self {
+        Self(u32::try_from(index).unwrap_or(u32::MAX)) // nothing has so many tensors
+    }
+}
+
+/// Named tensors and what each is for, in name order. Plain tensors, never Candle `Var`s: the executor owns the backward pass.
 #[derive(Debug, Clone, Default)]
-pub struct Params(BTreeMap<String, (Tensor, Role)>);
+pub struct Params(Vec<Entry>);
+
+#[derive(Debug, Clone)]
+struct Entry {
+    name: Arc<str>,
+    tensor: Tensor,
+    role: Role,
+}
 
 impl Params {
-    /// The parameters and buffers of `graph` from plain arrays.
+    /// The parameters and buffers of `graph` from plain arrays, for a context or a device.
     ///
     /// # Errors
     /// When the arrays are not exactly those of the graph, or not finite.
-    pub fn from_weights(graph: &Graph, weights: &Weights, device: &Device) -> Result<Self> {
+    pub fn from_weights(graph: &Graph, weights: &Weights, context: impl Into<Context>) -> Result<Self> {
+        let context = context.into();
         weights.check(graph)?;
         let mut params = Self::default();
         for param in graph.params() {
             if let Some(array) = weights.get(&param.name) {
-                let tensor = Tensor::from_slice(&array.data, param.shape.as_slice(), device)?;
-                params.0.insert(param.name, (ops::in_order(&tensor)?, param.role));
+                let tensor = Tensor::from_slice(&array.data, param.shape.as_slice(), context.device())?;
+                let tensor = ops::in_order(context.backend(), &tensor.to_dtype(context.values())?)?;
+                params.insert(param.name.into(), tensor, param.role);
             }
         }
         Ok(params)
     }
 
-    /// Fresh parameters: convolutions normal with variance `2 / fan_out` (He et al. 2015, as torchvision's ResNets),
-    /// linear layers uniform in `±1 / sqrt(fan_in)` (PyTorch's default), convolution biases zero, norms the identity.
+    /// Fresh parameters, each drawn as its operation says ([`attar_models::op::ParamSpec`]).
     ///
     /// Each tensor has its own generator, keyed by the seed and `prefix` + its name, so that a layer more changes no
     /// other. The prefix (`losses.cd.layer1.`, or nothing) is part of the key only; the names stored are the graph's.
     ///
     /// # Errors
     /// When the device fails.
-    pub fn init(graph: &Graph, seed: u64, prefix: &str, device: &Device) -> Result<Self> {
+    pub fn init(graph: &Graph, seed: u64, prefix: &str, context: impl Into<Context>) -> Result<Self> {
+        let context = context.into();
         let mut params = Self::default();
         for param in graph.params() {
             let values = init::values(param.init, &param.shape, seed, &format!("{prefix}{}", param.name));
-            let tensor = Tensor::from_vec(values, param.shape.as_slice(), device)?;
-            params.0.insert(param.name, (tensor, param.role));
+            let tensor = Tensor::from_vec(values, param.shape.as_slice(), context.device())?;
+            params.insert(param.name.into(), tensor.to_dtype(context.values())?, param.role);
         }
         Ok(params)
     }
 
-    /// What a loss trains itself, under `losses.<loss>.<name>`; each tensor has its own generator, keyed as by
-    /// [`Params::init`]. To an optimiser matrices are weights and vectors biases.
+    /// Parameters of no graph, under `<prefix><name>`; each tensor has its own generator, keyed as by [`Params::init`]. To an
+    /// optimiser matrices are weights and vectors biases.
     ///
     /// # Errors
     /// When the device fails.
-    pub fn of_loss(loss: &str, params: &[Param], seed: u64, device: &Device) -> Result<Self> {
+    pub fn loose(prefix: &str, params: &[Param], seed: u64, device: &Device) -> Result<Self> {
         let mut own = Self::default();
         for param in params {
-            let name = format!("losses.{loss}.{}", param.name);
+            let name = format!("{prefix}{}", param.name);
             let values = init::values(param.init, &param.shape, seed, &name);
             let tensor = Tensor::from_vec(values, param.shape.as_slice(), device)?;
             // Scales, shifts and biases are vectors; some optimisers spare them from weight decay.
             let role = if param.shape.len() < 2 { Role::Bias } else { Role::Weight };
-            own.0.insert(name, (tensor, role));
+            own.insert(name.into(), tensor, role);
         }
         Ok(own)
+    }
+
+    fn place(&self, name: &str) -> std::result::Result<usize, usize> {
+        self.0.binary_search_by(|entry| entry.name.as_ref().cmp(name))
+    }
+
+    /// Adds a tensor, or takes the place of the one of this name.
+    fn insert(&mut self, name: Arc<str>, tensor: Tensor, role: Role) {
+        let place = self.place(&name);
+        let entry = Entry { name, tensor, role };
+        match place {
+            Ok(at) => self.0[at] = entry,
+            Err(at) => self.0.insert(at, entry),
+        }
+    }
+
+    /// The slot of the tensor called `name`.
+    ///
+    /// # Errors
+    /// When there is none, with the nearest name.
+    pub fn id(&self, name: &str) -> Result<ParamId> {
+        self.place(name).map(ParamId::at).map_err(|_| self.unknown(name))
     }
 
     /// The tensor called `name`.
@@ -85,12 +137,12 @@ impl Params {
     /// # Errors
     /// When there is none, with the nearest name.
     pub fn get(&self, name: &str) -> Result<&Tensor> {
-        self.0.get(name).map(|(tensor, _)| tensor).ok_or_else(|| self.unknown(name))
+        Ok(self.value(self.id(name)?))
     }
 
     /// What the tensor called `name` is for.
     pub fn role(&self, name: &str) -> Option<Role> {
-        self.0.get(name).map(|(_, role)| *role)
+        self.place(name).ok().map(|at| self.0[at].role)
     }
 
     /// Replaces the values of the tensor called `name`. The new tensor is taken as it is, not copied.
@@ -98,10 +150,27 @@ impl Params {
     /// # Errors
     /// When there is none of this name, or shape, type or device differ.
     pub fn set(&mut self, name: &str, tensor: Tensor) -> Result<()> {
-        let unknown = || self.unknown(name);
-        let (old, role) = self.0.get(name).ok_or_else(unknown)?;
+        self.replace(self.id(name)?, tensor)
+    }
+
+    /// The tensor in a slot of these parameters.
+    pub fn value(&self, slot: ParamId) -> &Tensor {
+        &self.0[slot.index()].tensor
+    }
+
+    /// The name of the tensor in a slot of these parameters.
+    pub fn name(&self, slot: ParamId) -> &str {
+        &self.0[slot.index()].name
+    }
+
+    /// Replaces the values in a slot of these parameters. The new tensor is taken as it is, not copied.
+    ///
+    /// # Errors
+    /// When shape, type or device differ.
+    pub fn replace(&mut self, slot: ParamId, tensor: Tensor) -> Result<()> {
+        let Entry { name, tensor: old, .. } = &mut self.0[slot.index()];
         let fits =
-            old.shape() == tensor.shape() && tensor.dtype() == DType::F32 && old.device().same_device(tensor.device());
+            old.shape() == tensor.shape() && tensor.dtype() == old.dtype() && old.device().same_device(tensor.device());
         if !fits {
             let problem = format!(
                 "cannot replace {:?} {:?} by {:?} {:?} or move it to another device",
@@ -110,21 +179,32 @@ impl Params {
                 tensor.dims(),
                 tensor.dtype()
             );
-            return Err(attar_models::Error::Node { node: name.to_owned(), problem }.into());
+            return Err(attar_models::Error::Node { node: name.to_string(), problem }.into());
         }
-        let role = *role;
-        self.0.insert(name.to_owned(), (tensor, role));
+        *old = tensor;
         Ok(())
     }
 
     /// Everything, in name order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor, Role)> {
-        self.0.iter().map(|(name, (tensor, role))| (name.as_str(), tensor, *role))
+        self.0.iter().map(|Entry { name, tensor, role }| (name.as_ref(), tensor, *role))
     }
 
     /// What an optimiser changes (no buffers), in name order.
     pub fn trained(&self) -> impl Iterator<Item = (&str, &Tensor, Role)> {
         self.iter().filter(|(_, _, role)| role.is_trained())
+    }
+
+    /// The slots of what an optimiser changes, in name order.
+    pub fn trained_slots(&self) -> impl Iterator<Item = ParamId> + '_ {
+        let slots = self.0.iter().enumerate();
+        slots.filter(|(_, entry)| entry.role.is_trained()).map(|(at, _)| ParamId::at(at))
+    }
+
+    /// The slots of what follows the batches instead, in name order.
+    pub fn buffer_slots(&self) -> impl Iterator<Item = ParamId> + '_ {
+        let slots = self.0.iter().enumerate();
+        slots.filter(|(_, entry)| !entry.role.is_trained()).map(|(at, _)| ParamId::at(at))
     }
 
     /// Number of tensors, buffers included.
@@ -139,10 +219,13 @@ impl Params {
 
     /// Keeps what `wanted` says of its name.
     pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
-        self.0.retain(|name, _| wanted(name));
+        self.0.retain(|entry| wanted(&entry.name));
     }
 
     /// Replaces values by those of `other`, by name.
+    ///
+    /// # Errors
+    /// A name that is not here, or a tensor that does not fit.
     pub fn take(&mut self, other: &Self) -> Result<()> {
         other.iter().try_for_each(|(name, tensor, _)| self.set(name, tensor.clone()))
     }
@@ -154,7 +237,7 @@ impl Params {
     pub fn to_weights(&self) -> Result<Weights> {
         let mut weights = Weights::default();
         for (name, tensor, _) in self.iter() {
-            let data = tensor.flatten_all()?.to_vec1::<f32>()?;
+            let data = tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
             weights.0.insert(name.to_owned(), Array { shape: tensor.dims().to_vec(), data });
         }
         Ok(weights)
@@ -165,27 +248,28 @@ impl Params {
     /// # Errors
     /// When a name is taken.
     pub fn merge(&mut self, prefix: &str, other: Self) -> Result<()> {
-        for (name, entry) in other.0 {
-            let name = format!("{prefix}{name}");
-            if self.0.contains_key(&name) {
+        for Entry { name, tensor, role } in other.0 {
+            let name: Arc<str> = if prefix.is_empty() { name } else { format!("{prefix}{name}").into() };
+            if self.place(&name).is_ok() {
                 let problem = "this parameter name is taken".to_owned();
-                return Err(attar_models::Error::Node { node: name, problem }.into());
+                return Err(attar_models::Error::Node { node: name.to_string(), problem }.into());
             }
-            self.0.insert(name, entry);
+            self.insert(name, tensor, role);
         }
         Ok(())
     }
 
     /// What [`Params::merge`] put under `prefix`, with the prefix taken off again. Tensors are shared, not copied.
     pub fn under(&self, prefix: &str) -> Self {
-        let own = |(name, entry): (&String, &(Tensor, Role))| {
-            name.strip_prefix(prefix).map(|name| (name.to_owned(), entry.clone()))
+        let own = |entry: &Entry| {
+            let name = entry.name.strip_prefix(prefix)?;
+            Some(Entry { name: name.into(), ..entry.clone() })
         };
         Self(self.0.iter().filter_map(own).collect())
     }
 
     fn unknown(&self, name: &str) -> Error {
-        let known: Vec<&str> = self.0.keys().map(String::as_str).collect();
+        let known: Vec<&str> = self.0.iter().map(|entry| entry.name.as_ref()).collect();
         attar_models::Error::unknown("parameter", name, &known).into()
     }
 }

@@ -104,3 +104,30 @@ fn merged_parameters_are_found_under_their_prefix_and_names_are_unique() {
     assert_eq!(all.under("losses.cd.").to_weights().unwrap(), connector.to_weights().unwrap());
     assert!(all.merge("losses.cd.", connector).unwrap_err().to_string().contains("taken"));
 }
+
+#[test]
+fn joined_parameters_stand_in_the_order_of_their_names_and_come_back() {
+    let (network, connector) = (graph(false), graph(true));
+    let mut first = Params::init(&network, 1, "", &Device::Cpu).unwrap();
+    let mut second = Params::init(&connector, 1, "losses.cd.", &Device::Cpu).unwrap();
+    let joint = Joint::new([("", &first), ("losses.cd.", &second)]).unwrap();
+    let mut all = joint.gather([&first, &second]).unwrap();
+    let mut merged = first.clone();
+    merged.merge("losses.cd.", second.clone()).unwrap();
+    assert_eq!(all.to_weights().unwrap(), merged.to_weights().unwrap());
+    assert!(all.iter().map(|(name, ..)| name).is_sorted());
+    for (part, (prefix, params)) in [("", &first), ("losses.cd.", &second)].into_iter().enumerate() {
+        for ((name, _, role), slot) in params.iter().zip(joint.slots(part)) {
+            assert_eq!(all.name(*slot), format!("{prefix}{name}"));
+            assert_eq!(all.role(all.name(*slot)), Some(role));
+        }
+    }
+
+    let ones = Tensor::ones(100, DType::F32, &Device::Cpu).unwrap();
+    all.set("losses.cd.fc.bias", ones).unwrap();
+    joint.scatter(&all, [&mut first, &mut second]).unwrap();
+    assert_eq!(values(&second, "fc.bias"), [1.0; 100]);
+    assert_ne!(values(&first, "fc.bias"), [1.0; 100]);
+    assert!(joint.gather([&second, &first]).is_err() && joint.gather([&first]).is_err());
+    assert!(Joint::new([("", &first), ("", &second)]).is_err());
+}

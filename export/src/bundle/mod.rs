@@ -9,8 +9,9 @@ use std::io::Write as _;
 use std::path::Path;
 
 use attar_formats::card::hf;
+use attar_formats::graph::GRAPH_FILE;
 use attar_formats::{Card, write};
-use attar_models::{Graph, fold, zoo};
+use attar_models::{Graph, Rewritten, fold};
 use prost::Message;
 use serde::Serialize;
 
@@ -53,8 +54,8 @@ pub struct Summary {
     pub goldens: usize,
 }
 
-/// Writes a bundle into the empty directory `dir`: `model.safetensors`, `model.onnx` (batch norms folded),
-/// `config.json`, `preprocessor_config.json`, `labels.txt`, `reference/`, `README.md`, and `manifest.json` last.
+/// Writes a bundle into the empty directory `dir`: `graph.json` and `model.safetensors` (the network as it was trained),
+/// `model.onnx` (batch norms folded), `config.json`, `preprocessor_config.json`, `labels.txt`, `reference/`, `README.md`, and `manifest.json` last.
 ///
 /// # Errors
 /// Weights that do not fit the card's network, hold a NaN or anything that is not the network's own; labels or
@@ -67,11 +68,12 @@ pub fn write_bundle(source: &Source, options: &Options, dir: &Path) -> Result<Su
     }
     let card = &card;
     card.check()?;
-    let graph = zoo::build(&card.network)?;
-    source.weights.check(&graph)?;
+    let graph = &source.graph;
+    card.check_graph(graph)?;
+    source.weights.check(graph)?;
     let predictions = source.predictions()?;
     let goldens = source.goldens(options.goldens)?;
-    let model = onnx_model(&graph, source, options)?;
+    let model = onnx_model(graph, source, options)?;
     let count = goldens.as_ref().map_or(0, |(_, count)| *count);
     let facts = readme::Facts {
         card,
@@ -85,6 +87,7 @@ pub fn write_bundle(source: &Source, options: &Options, dir: &Path) -> Result<Su
     let mut files: BTreeMap<&str, Vec<u8>> = BTreeMap::from([
         ("README.md", readme::text(&facts).into_bytes()),
         ("config.json", json(&Config { architectures: [&card.network.name], card })?),
+        (GRAPH_FILE, graph.to_json()?.into_bytes()),
         ("labels.txt", card.labels.iter().flat_map(|label| format!("{label}\n").into_bytes()).collect()),
         ("model.onnx", model),
         ("preprocessor_config.json", json(&hf::to_hf(&card.preprocessing)?)?),
@@ -115,7 +118,7 @@ pub fn write_bundle(source: &Source, options: &Options, dir: &Path) -> Result<Su
 
 /// `model.onnx`, checked to hold nothing that is not the network's.
 fn onnx_model(graph: &Graph, source: &Source, options: &Options) -> Result<Vec<u8>> {
-    let (folded, weights) = fold::fold_batch_norm(graph, &source.weights)?;
+    let Rewritten { graph: folded, weights, .. } = fold::fold_batch_norm(graph, &source.weights)?;
     let card = &source.card;
     let text = |value: serde_json::Result<String>| value.map_err(|error| not_json(&error));
     let metadata = BTreeMap::from([

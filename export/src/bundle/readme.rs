@@ -28,13 +28,13 @@ pub(super) fn text(facts: &Facts<'_>) -> String {
         out,
         "\n# {}, {} classes\n\n\
          An image classifier, trained and exported by attar. `model.onnx` is for running (batch norms folded), \
-         `model.safetensors` for training on (torchvision's parameter names).\n\n\
+         `graph.json` with `model.safetensors` for training on (torchvision's parameter names).\n\n\
          | | |\n|---|---|\n\
          | Network | `{}` |\n| Input | `input` [batch, {c}, {h}, {w}], f32 |\n| Output | `logits` [batch, {}], f32 |\n\
          | Parameters | {} |\n| Multiply-accumulates an image | {} |\n| `model.onnx` | {} bytes, opset {} |\n",
         network.name,
         network.classes,
-        spec(facts.card),
+        made(facts.card),
         network.classes,
         grouped(facts.parameters as u64),
         grouped(facts.macs),
@@ -70,9 +70,10 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Name and options in one line.
-fn spec(card: &Card) -> String {
-    serde_json::to_string(&card.network).unwrap_or_else(|_| card.network.name.clone())
+/// How the network was made, in one line: name and options in the zoo.
+fn made(card: &Card) -> String {
+    let zoo = card.provenance.network.as_ref().and_then(|origin| origin.zoo.as_ref());
+    zoo.and_then(|spec| serde_json::to_string(spec).ok()).unwrap_or_else(|| card.network.name.clone())
 }
 
 fn metrics(out: &mut String, card: &Card) {

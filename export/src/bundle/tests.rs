@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use attar_formats::card::Provenance;
-use attar_models::zoo::NetworkSpec;
+use attar_formats::card::{CARD_VERSION, NetworkFacts, Origin, Provenance};
+use attar_models::zoo::{self, NetworkSpec};
 use attar_models::{Array, Weights};
 use attar_pixels::Preprocessing;
 use safetensors::tensor::TensorView;
@@ -15,11 +15,14 @@ use super::*;
 
 const CLASSES: usize = 3;
 
+fn spec() -> NetworkSpec {
+    NetworkSpec::new("resnet8", CLASSES, [3, 8, 8])
+}
+
 fn card() -> Card {
-    let network = json!({"name": "resnet8", "classes": CLASSES, "input": [3, 8, 8]});
     Card {
-        card_version: 1,
-        network: serde_json::from_value::<NetworkSpec>(network).unwrap(),
+        card_version: CARD_VERSION,
+        network: NetworkFacts { name: "resnet8".to_owned(), classes: CLASSES, input: [3, 8, 8] },
         labels: ["cat", "dog | hound", "\"owl\""].map(str::to_owned).to_vec(),
         preprocessing: Preprocessing::normalise(vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]),
         provenance: Provenance {
@@ -27,6 +30,7 @@ fn card() -> Card {
             metrics: BTreeMap::from([("test_top1".to_owned(), 91.2345)]),
             licence: Some("MIT".to_owned()),
             seed: Some(7),
+            network: Some(Origin { zoo: Some(spec()) }),
             ..Provenance::default()
         },
     }
@@ -77,7 +81,7 @@ impl Run {
         for name in ["checkpoints/best", "checkpoints/last", "reference"] {
             std::fs::create_dir_all(run.path(name)).unwrap();
         }
-        let graph = zoo::build(&card().network).unwrap();
+        let graph = zoo::build(&spec()).unwrap();
         let arrays = graph.params().map(|param| {
             let data = (0..param.shape.iter().product()).map(|i| 0.5 + (i % 7) as f32 / 10.0).collect();
             (param.name, Array { shape: param.shape, data })
@@ -144,6 +148,7 @@ fn a_bundle_holds_every_file_and_its_sum() {
     let expected = [
         "README.md",
         "config.json",
+        "graph.json",
         "labels.txt",
         "manifest.json",
         "model.onnx",
@@ -170,6 +175,7 @@ fn the_files_say_what_the_card_says() {
     assert!(
         text("config.json").contains("\"architectures\": [\n    \"resnet8\"") && text("config.json").contains("0.485")
     );
+    assert_eq!(Graph::from_json(&text("graph.json")).unwrap(), zoo::build(&spec()).unwrap());
     let preprocessing: Value = serde_json::from_str(&text("preprocessor_config.json")).unwrap();
     assert_eq!(hf::from_hf(&preprocessing).unwrap(), card().preprocessing);
     let readme = text("README.md");
@@ -220,7 +226,7 @@ fn a_teacher_or_connector_tensor_stops_the_export() {
 
 #[test]
 fn a_foreign_tensor_in_the_onnx_file_is_found() {
-    let graph = zoo::build(&card().network).unwrap();
+    let graph = zoo::build(&spec()).unwrap();
     let named = |name: &str| {
         let tensor = onnx::proto::TensorProto { name: Some(name.to_owned()), ..Default::default() };
         let graph = onnx::proto::GraphProto { initializer: vec![tensor], ..Default::default() };

@@ -134,7 +134,7 @@ fn row(one: &Contender, right: &[bool], engines: &EngineArgs) -> Result<Row> {
     let options = Options { least_time: std::time::Duration::from_secs(1), ..Options::default() };
     let measured = bench::bench(&bundle, &[spec], &options)?;
     let measured = measured.first().context("nothing was measured")?;
-    let graph = attar_models::zoo::build(&bundle.card().network)?;
+    let graph = attar_formats::graph::of_card(bundle.card(), &one.bundle)?.graph;
     let hits = right.iter().filter(|right| **right).count();
     let interval = wilson_interval(hits, right.len());
     let last = one.run.as_ref().map(|run| crate::report::run::read_receipt(run)).transpose()?;

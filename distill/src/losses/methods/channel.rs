@@ -6,7 +6,7 @@
 //! authors' code (others' notes have a mean, a quarter of it); the usual weight is 6, falling by 0.9 at drops of the learning
 //! rate (EDT). Their teacher ran its batch norms in training mode: `bn = "batch"` in `[[teachers]]`. No deviation in numbers.
 
-use attar_exec::ops::global_avg_pool;
+use attar_exec::ops::{Backend, global_avg_pool};
 use attar_models::op::{Conv2d, GlobalAvgPool};
 use attar_models::{Graph, GraphBuilder, Op, Value};
 use candle_core::Tensor;
@@ -191,7 +191,9 @@ impl Loss for Channel {
     fn loss(&self, step: &Step<'_>) -> Result<Tensor> {
         let view = step.view()?;
         // The teacher is a constant, so its means need no gradient.
-        let mean = |tap: &Tensor| if tap.rank() == 2 { Ok(tap.clone()) } else { global_avg_pool(tap) };
+        let mean = |tap: &Tensor| {
+            if tap.rank() == 2 { Ok(tap.clone()) } else { global_avg_pool(Backend::for_tensor(tap), tap) }
+        };
         let teacher = view.teacher()?.taps.iter().map(mean).collect::<attar_exec::Result<Vec<_>>>()?;
         channel(&view.student.taps, &teacher, self.layers)
     }

@@ -8,7 +8,7 @@ mod batches;
 use std::time::{Duration, Instant};
 
 use attar_data::Batch;
-use attar_exec::network::profile::{Profile, profiled};
+use attar_exec::network::profile::Profile;
 use attar_exec::optim::OptimiserSpec;
 use attar_exec::{Network, Params, Precision};
 use attar_models::zoo::{self, NetworkSpec};
@@ -100,7 +100,7 @@ impl Trainer {
     /// A network that cannot be built, networks that do not pair, weights that do not fit, no batch, a precision that the
     /// device does not have.
     pub fn new(case: &Case, batches: Vec<Batch>, init: Option<&Weights>) -> Result<Self> {
-        case.precision.choose(&case.device)?;
+        case.precision.check(&case.device)?;
         if batches.is_empty() {
             return Err(fail("batches", "none, expected at least 1"));
         }
@@ -113,7 +113,8 @@ impl Trainer {
             None => Params::init(&student, SEED, "", &case.device)?,
         };
         let (participants, losses) = losses(&student, teacher.as_ref())?;
-        let network = Network::new(student, params, &case.device)?;
+        let mut network = Network::new(student, params, &case.device)?;
+        network.set_precision(case.precision);
         let channels = case.student.input[0];
         let preprocessing = Preprocessing::normalise(vec![0.0; channels], vec![1.0; channels]);
         let teacher_weights = teacher.as_ref().map(|graph| match init {
@@ -124,14 +125,13 @@ impl Trainer {
         if let (Some(graph), Some(weights), Some(id)) = (&teacher, &teacher_weights, participants.teachers.ids().next())
         {
             let (taps, norm) = (taps_of(&losses, id), TeacherNorm::Running);
-            let zoo = ZooTeacher::new(graph, weights, norm, &taps, case.precision, &case.device)?;
+            let zoo = ZooTeacher::new(graph, weights, norm, &taps, network.context())?;
             teachers.0.push(RunningTeacher::plain("teacher", Box::new(zoo)));
         }
         let mut learner = Learner::new(&train(case), SEED, Parts::plain(network, teachers, losses, preprocessing))?;
         if let Some(init) = init {
             for Connector { prefix, network } in learner.students.connectors.rows_mut() {
-                *network = Network::from_weights(network.graph().clone(), &init.under(prefix), &case.device)?;
-                network.set_precision(case.precision);
+                *network = Network::from_weights(network.graph().clone(), &init.under(prefix), network.context())?;
             }
         }
         Ok(Self { learner, teacher: teacher_weights, batches, pool, done: 0 })
@@ -185,9 +185,9 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::round`].
     pub fn profile(&mut self, steps: usize) -> Result<(Round, Profile)> {
-        // `profiled` watches the thread that the round runs on, which is one of the pool's.
         let Self { learner, batches, pool, done, .. } = self;
-        let (round, profile) = pool.install(|| profiled(|| take(learner, batches, done, steps)));
+        let profiler = learner.student().context().profiler().clone();
+        let (round, profile) = profiler.watch(|| pool.install(|| take(learner, batches, done, steps)));
         Ok((round?, profile))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use attar_exec::device;
 use attar_formats::Card;
-use attar_formats::card::{CARD_VERSION, Provenance};
+use attar_formats::card::{CARD_VERSION, NetworkFacts, Origin, Provenance};
 use attar_models::zoo::NetworkSpec;
 use attar_pixels::Preprocessing;
 use serde::{Deserialize, Serialize};
@@ -263,11 +263,16 @@ impl Facts {
         numbers.extend(val.map(|val| ("val_top1".to_owned(), val)));
         Card {
             card_version: CARD_VERSION,
-            network: self.network.clone(),
+            network: NetworkFacts {
+                name: self.network.name.clone(),
+                classes: self.network.classes,
+                input: self.network.input,
+            },
             labels: self.labels.clone(),
             preprocessing: self.preprocessing.clone(),
             provenance: Provenance {
                 program: PROGRAM.to_owned(),
+                network: Some(Origin { zoo: Some(self.network.clone()) }),
                 recipe_sha256: Some(state.recipe_sha256.clone()),
                 data_sha256: Some(state.data.train.clone()),
                 teachers: state.teachers.clone(),

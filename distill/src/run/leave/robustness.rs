@@ -19,7 +19,7 @@ pub(in crate::run) fn robustness(
     seed: u64,
 ) -> Result<BTreeMap<String, f64>> {
     let mut found = BTreeMap::new();
-    let network = if attacks.is_empty() { return Ok(found) } else { network.folded_copy()? };
+    let network = if attacks.is_empty() { return Ok(found) } else { network.freeze()? };
     let bounds = Bounds::of(evaluation.preprocessing, evaluation.device)?;
     for section in attacks {
         let attack = Attack {

@@ -1,9 +1,7 @@
 //! Several batches for one step: gradients averaged by images, so that a step is that of a batch so many times as large but
 //! for what a network or a loss computes across a batch (batch norms, similarities of samples).
 
-use std::collections::BTreeMap;
-
-use candle_core::Tensor;
+use attar_exec::Slots;
 
 use crate::error::Result;
 use crate::run::step::split::Part;
@@ -21,19 +19,19 @@ impl Learner {
     ) -> Result<Outcome> {
         self.watch.start();
         let all = sizes.iter().sum::<usize>().max(1) as f64;
-        let mut gradients: BTreeMap<String, Tensor> = BTreeMap::new();
+        let mut gradients = Slots::default();
         let mut outcome = Outcome::default();
         for (part, size) in sizes.iter().enumerate() {
             let (at, share) = (Position { part, ..at }, *size as f64 / all);
             let loaded = load(self, part)?;
             let found = self.differentiate(Turn::Everybody, &loaded, at)?;
-            for (name, gradient) in &found.gradients {
+            for (slot, gradient) in found.gradients.iter() {
                 let own = (gradient * share)?;
-                let sum = match gradients.remove(name) {
-                    Some(sum) => attar_exec::ops::add(&sum, &own)?,
+                let sum = match gradients.take(slot) {
+                    Some(sum) => attar_exec::ops::add(self.student().context().backend(), &sum, &own)?,
                     None => own,
                 };
-                gradients.insert(name.clone(), sum);
+                gradients.put(slot, sum);
             }
             self.objective.after(&found.inputs, at)?;
             outcome.images += size;

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use attar_exec::{Network, Params, Precision};
+use attar_exec::{Context, Network, Params};
 use attar_models::zoo::{NetworkSpec, build};
 use attar_models::{Graph, Outline, Weights};
 use candle_core::Device;
@@ -138,7 +138,7 @@ fn learner(losses: &str, teachers: &[u64]) -> Learner {
     let losses = recipe.losses.iter().map(|section| everybody.fit(section).unwrap()).collect();
     let running = everybody.teachers.ids().zip(teachers).map(|(id, seed)| {
         let (taps, norm) = (taps_of(&losses, id), TeacherNorm::Running);
-        let zoo = ZooTeacher::new(&teacher, trained(*seed), norm, &taps, Precision::F32, &Device::Cpu).unwrap();
+        let zoo = ZooTeacher::new(&teacher, trained(*seed), norm, &taps, &Context::new(&Device::Cpu)).unwrap();
         RunningTeacher::plain(format!("t{seed}"), Box::new(zoo))
     });
     let running = Teachers(running.collect());

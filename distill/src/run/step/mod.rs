@@ -14,7 +14,7 @@ pub(in crate::run) mod views;
 use std::collections::BTreeMap;
 
 use attar_data::{Batch, Pipeline};
-use attar_exec::Network;
+use attar_exec::{Network, Slots};
 use attar_models::Weights;
 use attar_pixels::Preprocessing;
 use candle_core::{Device, Tensor};
@@ -88,7 +88,8 @@ pub(in crate::run) struct Found {
     pub(in crate::run) loss: f64,
     /// Images that the student got right.
     pub(in crate::run) correct: usize,
-    pub(in crate::run) gradients: BTreeMap<String, Tensor>,
+    /// By slot in what [`Students::gather`] collects.
+    pub(in crate::run) gradients: Slots,
     inputs: LossInputs,
 }
 

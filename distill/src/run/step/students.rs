@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use attar_exec::{Network, Outputs, Params, Precision, Tape};
+use attar_exec::params::{Joint, ParamId};
+use attar_exec::{Network, Outputs, Params, Precision, Slots, Tape, ops};
 use attar_models::{Graph, NodeId, Weights};
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor, Var};
@@ -11,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
-use crate::plan::{ConnectorId, LossId, PassId, PlannedConnector, PlannedLoss, StudentId, Table, ViewId, Wiring};
+use crate::plan::{ConnectorId, Id, LossId, PassId, PlannedConnector, PlannedLoss, StudentId, Table, ViewId, Wiring};
 use crate::run::feed::batch::ViewBatch;
 
 /// A network that learns.
@@ -48,8 +49,10 @@ pub(in crate::run) struct Students {
     pub(in crate::run) connectors: Table<ConnectorId, Connector>,
     /// What losses train themselves, under full names.
     loss_params: Params,
-    /// In whose turn each parameter and buffer moves, by full names.
-    owners: BTreeMap<String, StudentId>,
+    /// All parameters and buffers as one list: of the students, the connectors, and the losses' own.
+    joint: Joint,
+    /// In whose turn each of the list moves.
+    owners: Vec<StudentId>,
 }
 
 /// One student's pass over one view.
@@ -118,25 +121,30 @@ impl Students {
         let device = exported.network.device().clone();
         let mut networks: Table<StudentId, Student> = std::iter::once(exported).chain(peers).collect();
         networks.rows_mut().for_each(|student| student.network.set_precision(precision));
-        let mut owners = BTreeMap::new();
-        let mut own = |prefix: &str, params: &Params, student: StudentId| {
-            owners.extend(params.iter().map(|(name, ..)| (format!("{prefix}{name}"), student)));
-        };
-        networks.iter().for_each(|(id, student)| own(&student.prefix, student.network.params(), id));
+        let context = networks[StudentId::EXPORTED].network.context().clone();
+        let mut movers: Vec<StudentId> = networks.ids().collect();
         let connectors = connectors.try_map(|_, PlannedConnector { prefix, graph, student }| -> Result<Connector> {
             let params = Params::init(&graph, seed, &prefix, &device)?;
-            own(&prefix, &params, student);
-            let mut network = Network::new(graph, params, &device)?;
-            network.set_precision(precision);
-            Ok(Connector { prefix, network })
+            movers.push(student);
+            Ok(Connector { prefix, network: Network::new(graph, params, &context)? })
         })?;
-        let mut loss_params = Params::default();
+        let (mut loss_params, mut of_losses) = (Params::default(), BTreeMap::new());
         for loss in losses.rows() {
-            let params = Params::of_loss(&loss.name, &loss.params, seed, &device)?;
-            own("", &params, loss.student);
+            let params = Params::loose(&prefix_of_loss(loss), &loss.params, seed, &device)?;
+            of_losses.extend(params.iter().map(|(name, ..)| (name.to_owned(), loss.student)));
             loss_params.merge("", params)?;
         }
-        Ok(Self { networks, connectors, loss_params, owners })
+        let named = networks.rows().map(|Student { prefix, network }| (prefix.as_str(), network.params()));
+        let connected = connectors.rows().map(|Connector { prefix, network }| (prefix.as_str(), network.params()));
+        let joint = Joint::new(named.chain(connected).chain([("", &loss_params)]))?;
+        let mut owners = vec![StudentId::EXPORTED; (0..=movers.len()).map(|part| joint.slots(part).len()).sum()];
+        for (part, mover) in movers.iter().enumerate() {
+            joint.slots(part).iter().for_each(|slot| owners[slot.index()] = *mover);
+        }
+        for (slot, mover) in joint.slots(movers.len()).iter().zip(of_losses.values()) {
+            owners[slot.index()] = *mover;
+        }
+        Ok(Self { networks, connectors, loss_params, joint, owners })
     }
 
     /// The student that is exported.
@@ -144,8 +152,8 @@ impl Students {
         &self.networks[StudentId::EXPORTED].network
     }
 
-    /// In whose turn each parameter and buffer moves, by full names: its student's, or that of the loss that trains it.
-    pub(in crate::run) fn owners(&self) -> &BTreeMap<String, StudentId> {
+    /// In whose turn each of what [`Students::gather`] collects moves: its student's, or that of the loss that trains it.
+    pub(in crate::run) fn owners(&self) -> &[StudentId] {
         &self.owners
     }
 
@@ -155,33 +163,25 @@ impl Students {
 
     /// Everything that learns, under full names; tensors are shared, not copied.
     pub(in crate::run) fn gather(&self) -> Result<Params> {
-        let mut all = self.loss_params.clone();
-        for Student { prefix, network } in self.networks.rows() {
-            all.merge(prefix, network.params().clone())?;
-        }
-        for Connector { prefix, network } in self.connectors.rows() {
-            all.merge(prefix, network.params().clone())?;
-        }
-        Ok(all)
+        let networks = self.networks.rows().map(|student| student.network.params());
+        let connectors = self.connectors.rows().map(|connector| connector.network.params());
+        Ok(self.joint.gather(networks.chain(connectors).chain([&self.loss_params]))?)
     }
 
     /// Puts what [`Students::gather`] collected back.
     pub(in crate::run) fn scatter(&mut self, all: &Params) -> Result<()> {
-        for Student { prefix, network } in self.networks.rows_mut() {
-            put(network, prefix, all)?;
-        }
-        self.connectors.rows_mut().try_for_each(|Connector { prefix, network }| put(network, prefix, all))?;
-        let names: Vec<String> = self.loss_params.iter().map(|(name, ..)| name.to_owned()).collect();
-        Ok(names.iter().try_for_each(|name| self.loss_params.set(name, all.get(name)?.clone()))?)
+        let networks = self.networks.rows_mut().map(|student| student.network.params_mut());
+        let connectors = self.connectors.rows_mut().map(|connector| connector.network.params_mut());
+        Ok(self.joint.scatter(all, networks.chain(connectors).chain([&mut self.loss_params]))?)
     }
 
     /// Tells every network which of its parameters stay as they are, by the beginnings of their names.
-    pub(in crate::run) fn freeze(&mut self, frozen_under: impl Fn(&str) -> BTreeSet<String>) {
+    pub(in crate::run) fn fix(&mut self, frozen_under: impl Fn(&str) -> BTreeSet<String>) {
         for Student { prefix, network } in self.networks.rows_mut() {
-            network.freeze(frozen_under(prefix));
+            network.fix(&frozen_under(prefix));
         }
         for Connector { prefix, network } in self.connectors.rows_mut() {
-            network.freeze(frozen_under(prefix));
+            network.fix(&frozen_under(prefix));
         }
     }
 
@@ -190,7 +190,7 @@ impl Students {
         let mut network = self.exported().clone();
         network.set_precision(Precision::F32);
         if let Some(averages) = averages {
-            put(&mut network, "", averages)?;
+            network.params_mut().take(averages)?;
         }
         Ok(network)
     }
@@ -214,13 +214,13 @@ impl Students {
     pub(in crate::run) fn unpack(&mut self, exported: &Params, checkpoint: &Checkpoint) -> Result<()> {
         let trainer = &checkpoint.trainer;
         let device = self.exported().device().clone();
-        let restore = |network: &mut Network, prefix: &str| {
+        let restore = |network: &mut Network, prefix: &str| -> Result<()> {
             let own = Params::from_weights(network.graph(), &trainer.under(prefix), &device)?;
-            put(network, "", &own)
+            Ok(network.params_mut().take(&own)?)
         };
         for (id, Student { prefix, network }) in self.networks.iter_mut() {
             match id {
-                StudentId::EXPORTED => put(network, "", exported)?,
+                StudentId::EXPORTED => network.params_mut().take(exported)?,
                 _ => restore(network, prefix)?,
             }
         }
@@ -268,7 +268,7 @@ impl Students {
             }
             let loss = &losses[wired.loss];
             let var = |name: &String| -> Result<(String, Var)> {
-                let full = format!("losses.{}.{name}", loss.name);
+                let full = format!("{}{name}", prefix_of_loss(loss));
                 Ok((name.clone(), Var::from_tensor(self.loss_params.get(&full)?)?))
             };
             let params = loss.params.iter().map(|param| var(&param.name)).collect::<Result<_>>()?;
@@ -277,7 +277,7 @@ impl Students {
         Ok(Passes { table, losses: seen })
     }
 
-    /// Gradients of every parameter that takes part, under its full name. A parameter of a student or connector that ran, or
+    /// Gradients of every parameter that takes part, by its slot in what [`Students::gather`] collects. A parameter of a student or connector that ran, or
     /// of a loss that was active, that no gradient reaches gets zeros: weight decay and momentum still act on it, as in
     /// PyTorch.
     pub(in crate::run) fn backward(
@@ -285,10 +285,10 @@ impl Students {
         store: Option<&GradStore>,
         passes: Passes,
         losses: &Table<LossId, PlannedLoss>,
-    ) -> Result<BTreeMap<String, Tensor>> {
+    ) -> Result<Slots> {
         let of = |var: &Var| store.and_then(|store| store.get(var.as_tensor()).cloned());
         let Passes { table, losses: seen } = passes;
-        let mut all = BTreeMap::new();
+        let (mut all, part_of_losses) = (Slots::default(), self.networks.len() + self.connectors.len());
         // What arrives at each pass, node by node.
         let mut ends: Table<PassId, Vec<(NodeId, Tensor)>> = table
             .rows()
@@ -306,25 +306,27 @@ impl Students {
                         ends[pass].extend(gradient.map(|gradient| (node, gradient)));
                         continue;
                     };
-                    let Connector { prefix, network } = &self.connectors[id];
+                    let network = &self.connectors[id].network;
+                    let slots = self.joint.slots(self.networks.len() + id.index());
                     let end = network.graph().output();
                     let end = gradient.into_iter().map(|gradient| (end, gradient)).collect();
                     let found = network.backward(tape, end, true)?;
                     ends[pass].extend(found.input.map(|gradient| (node, gradient)));
-                    collect(&mut all, prefix, network, found.params)?;
+                    collect(&mut all, slots, network, found.params)?;
                 }
             }
             of_losses.push((loss, params));
         }
         table.try_map(|id, pass| {
-            let student = &self.networks[pass.student];
-            let found = student.network.backward(pass.tape, std::mem::take(&mut ends[id]), false)?;
-            collect(&mut all, &student.prefix, &student.network, found.params)
+            let network = &self.networks[pass.student].network;
+            let found = network.backward(pass.tape, std::mem::take(&mut ends[id]), false)?;
+            collect(&mut all, self.joint.slots(pass.student.index()), network, found.params)
         })?;
         for (loss, params) in of_losses {
             for (name, var) in &params {
                 let gradient = of(var).map_or_else(|| var.as_tensor().zeros_like(), Ok)?;
-                all.insert(format!("losses.{}.{name}", losses[loss].name), gradient);
+                let own = self.loss_params.id(&format!("{}{name}", prefix_of_loss(&losses[loss])))?;
+                all.put(self.joint.slots(part_of_losses)[own.index()], gradient);
             }
         }
         Ok(all)
@@ -339,28 +341,23 @@ impl Passes {
     }
 }
 
-/// Adds the gradients of a network's trained parameters to those found before; zeros where there are none.
-fn collect(
-    all: &mut BTreeMap<String, Tensor>,
-    prefix: &str,
-    network: &Network,
-    mut found: BTreeMap<String, Tensor>,
-) -> Result<()> {
-    for (name, value, _) in network.params().trained() {
-        let full = format!("{prefix}{name}");
-        let gradient = match (all.remove(&full), found.remove(name)) {
-            (Some(before), Some(gradient)) => attar_exec::ops::add(&before, &gradient)?,
+/// Adds the gradients of a network's trained parameters to those found before, which stand in these slots of the list of
+/// all; zeros where there are none.
+fn collect(all: &mut Slots, slots: &[ParamId], network: &Network, mut found: Slots) -> Result<()> {
+    let params = network.params();
+    for own in params.trained_slots() {
+        let slot = slots[own.index()];
+        let gradient = match (all.take(slot), found.take(own)) {
+            (Some(before), Some(gradient)) => ops::add(network.context().backend(), &before, &gradient)?,
             (Some(gradient), None) | (None, Some(gradient)) => gradient,
-            (None, None) => value.zeros_like()?,
+            (None, None) => params.value(own).zeros_like()?,
         };
-        all.insert(full, gradient);
+        all.put(slot, gradient);
     }
     Ok(())
 }
 
-/// Sets the parameters of `network` to those of `all` under `prefix`.
-fn put(network: &mut Network, prefix: &str, all: &Params) -> Result<()> {
-    let params = network.params_mut()?;
-    let names: Vec<String> = params.iter().map(|(name, ..)| name.to_owned()).collect();
-    Ok(names.iter().try_for_each(|name| params.set(name, all.get(&format!("{prefix}{name}"))?.clone()))?)
+/// Under which everything lies that a loss trains.
+fn prefix_of_loss(loss: &PlannedLoss) -> String {
+    format!("losses.{}.", loss.name)
 }

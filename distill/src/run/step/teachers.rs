@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use attar_exec::{Outputs, Precision};
+use attar_exec::{Context, Outputs};
 use attar_models::NodeId;
 use attar_pixels::Preprocessing;
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
 use crate::error::Result;
 use crate::plan::{LossId, PlannedLoss, PlannedQuestion, PlannedTeacher, QuestionId, Table, TeacherId, TeacherInput};
@@ -71,16 +71,15 @@ impl RunningTeacher {
 pub(in crate::run) struct Teachers(pub(in crate::run) Table<TeacherId, RunningTeacher>);
 
 impl Teachers {
-    /// The teachers of a plan, each ready to be asked what the losses read of it.
+    /// The teachers of a plan, each ready to be asked what the losses read of it; those that Attar runs compute in `context`.
     pub(in crate::run) fn start(
         planned: Table<TeacherId, PlannedTeacher>,
         losses: &Table<LossId, PlannedLoss>,
-        precision: Precision,
-        device: &Device,
+        context: &Context,
     ) -> Result<Self> {
         let start = |id: TeacherId, teacher: PlannedTeacher| -> Result<RunningTeacher> {
             let (name, input, worth) = (teacher.name.clone(), teacher.input.clone(), Worth::of(&teacher));
-            let teacher = teacher.start(&taps_of(losses, id), precision, device)?;
+            let teacher = teacher.start(&taps_of(losses, id), context)?;
             Ok(RunningTeacher { name, teacher, input, worth })
         };
         Ok(Self(planned.try_map(start)?))

@@ -1,9 +1,9 @@
 //! How gradients become steps: whose turn it is, which parameters move and how fast, optimisers and the average of the weights.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use attar_exec::Params;
 use attar_exec::optim::{Ema, Optimiser, Rates, clip_global_norm};
+use attar_exec::{Params, Slots};
 use attar_models::{Array, Weights};
 use candle_core::{DType, Device, Tensor};
 
@@ -54,8 +54,8 @@ pub(in crate::run) struct Updates {
     ema: Option<(Ema, f64)>,
     /// Which parameters stay, and how fast the others move.
     moves: Moves,
-    /// Names of what moves in each turn.
-    moving: BTreeMap<Turn, BTreeSet<String>>,
+    /// In each turn, of all parameters the multiple of the learning rate at which they move; `None` for what keeps still.
+    factors: BTreeMap<Turn, Vec<Option<f64>>>,
 }
 
 impl Updates {
@@ -66,16 +66,18 @@ impl Updates {
             Update::InTurn => students.networks.ids().map(Turn::Of).collect(),
         };
         let mut moves = Moves::default();
+        let all = students.gather()?;
         if !(train.freeze.is_empty() && train.learning_rate_factors.is_empty()) {
-            let all = students.gather()?;
             let names: Vec<String> = all.trained().map(|(name, ..)| name.to_owned()).collect();
             moves = Moves::find(train, &names)?;
-            students.freeze(|prefix| moves.frozen_under(prefix));
+            students.fix(|prefix| moves.frozen_under(prefix));
         }
-        let owners = students.owners();
         let of_turn = |turn: &Turn| {
-            let own = owners.iter().filter(|(name, owner)| turn.moves(**owner) && !moves.frozen.contains(*name));
-            (*turn, own.map(|(name, _)| name.clone()).collect())
+            let factor = |((name, ..), owner): ((&str, &Tensor, _), &StudentId)| {
+                let is_moving = turn.moves(*owner) && !moves.frozen.contains(name);
+                is_moving.then(|| moves.factors.get(name).copied().unwrap_or(1.0))
+            };
+            (*turn, all.iter().zip(students.owners()).map(factor).collect())
         };
         Ok(Self {
             learning_rate: train.learning_rate.clone(),
@@ -83,7 +85,7 @@ impl Updates {
             clip: train.clip,
             optimisers: turns.iter().map(|_| Ok(train.optimiser.build()?)).collect::<Result<_>>()?,
             ema: train.ema.map(|decay| (Ema::new(students.exported().params()), decay)),
-            moving: turns.iter().map(of_turn).collect(),
+            factors: turns.iter().map(of_turn).collect(),
             turns,
             moves,
         })
@@ -98,30 +100,26 @@ impl Updates {
     pub(in crate::run) fn apply(
         &mut self,
         turn: Turn,
-        mut gradients: BTreeMap<String, Tensor>,
+        mut gradients: Slots,
         students: &mut Students,
         at: Position,
     ) -> Result<(f64, f64)> {
-        let nothing = BTreeSet::new();
-        let names = self.moving.get(&turn).unwrap_or(&nothing);
-        let mut all = students.gather()?;
-        let mut moving = all.clone();
-        moving.retain(|name| names.contains(name));
+        let on = students.exported().context().backend();
+        let factors = self.factors.get(&turn).map_or(&[][..], Vec::as_slice);
         // Parameters of students that only answered in this turn have zero gradients, and are excluded from the update.
-        gradients.retain(|name, _| names.contains(name));
-        let gradient_norm = clip_global_norm(&mut gradients, self.clip.unwrap_or(f64::INFINITY))?;
+        gradients.retain(|slot| factors[slot.index()].is_some());
+        let gradient_norm = clip_global_norm(on, &mut gradients, self.clip.unwrap_or(f64::INFINITY))?;
         if !gradient_norm.is_finite() {
             return Err(diverged(at, format!("the gradient norm is {gradient_norm}")));
         }
         let lr = self.learning_rate.value(at.time(), self.epochs);
-        let rates = Rates::new(lr, &self.moves.factors);
-        self.optimisers[turn.optimiser()].step_at(&mut moving, &gradients, &rates)?;
-        all.take(&moving)?;
+        let mut all = students.gather()?;
+        self.optimisers[turn.optimiser()].step_at(on, &mut all, &gradients, &Rates::new(lr, factors))?;
         students.scatter(&all)?;
         if let Some((ema, decay)) = self.ema.as_mut().filter(|_| turn.moves(StudentId::EXPORTED)) {
             let params = students.exported().params();
-            ema.update(params, warmed_up(*decay, at))?;
-            ema.hold(params, self.moves.frozen.iter())?;
+            ema.update(on, params, warmed_up(*decay, at))?;
+            ema.hold(params, self.moves.frozen.iter().filter_map(|name| params.id(name).ok()))?;
         }
         Ok((lr, gradient_norm))
     }
@@ -134,8 +132,9 @@ impl Updates {
         if self.ema.is_some() {
             add(STUDENT, students.exported().params().to_weights()?);
         }
+        let all = students.gather()?;
         for (i, optimiser) in self.optimisers.iter().enumerate() {
-            let (counts, values) = optimiser.state()?.into_iter().partition(|(_, t)| t.dtype() == DType::U32);
+            let (counts, values) = optimiser.state(&all)?.into_iter().partition(|(_, t)| t.dtype() == DType::U32);
             let [state, numbers] = optimiser_prefixes(i);
             add(&state, to_weights(values)?);
             add(&numbers, from_counts(counts)?);
@@ -152,11 +151,12 @@ impl Updates {
             ema.load(params.iter().map(|(name, tensor, _)| (name.to_owned(), tensor.clone())).collect())?;
             params = Params::from_weights(graph, &checkpoint.trainer.under(STUDENT), device)?;
         }
+        let all = students.gather()?;
         for (i, optimiser) in self.optimisers.iter_mut().enumerate() {
             let [state, numbers] = optimiser_prefixes(i);
             let mut state = to_tensors(checkpoint.trainer.under(&state), device)?;
             state.extend(to_counts(checkpoint.trainer.under(&numbers), device)?);
-            optimiser.load(state)?;
+            optimiser.load(&all, state)?;
         }
         Ok(params)
     }

@@ -35,6 +35,9 @@ pub(super) struct Job<'a> {
     pub(super) gpu: &'a Gpu,
     pub(super) shape: &'a ConvShape,
     pub(super) direction: Direction,
+    /// Whether cuDNN may round operands in `f32` to TF32.
+    #[cfg_attr(not(feature = "cudnn"), expect(dead_code))]
+    pub(super) tf32: bool,
     pub(super) stored: Stored,
     /// The first operand of the direction, an image.
     pub(super) image: u64,
@@ -46,6 +49,7 @@ pub(super) struct Job<'a> {
 }
 
 pub(in crate::ops) fn conv2d(
+    tf32: bool,
     shape: &ConvShape,
     x: &Tensor,
     weight: &Tensor,
@@ -56,7 +60,7 @@ pub(in crate::ops) fn conv2d(
     let (x, weight) = (Dense::image(x, stored)?, Weight::new(weight, stored)?);
     let y = ImageBuffer::new(&gpu, stored, shape.output_len())?;
     let (ours, theirs) = ([weight.exact.address, y.address()], [weight.stored(), y.address()]);
-    let job = Job { gpu: &gpu, shape, direction: Direction::Forward, stored, image: x.address, ours, theirs };
+    let job = Job { gpu: &gpu, shape, tf32, direction: Direction::Forward, stored, image: x.address, ours, theirs };
     if !by_cudnn(&job)? {
         by_kernels(&job)?;
     }
@@ -78,15 +82,16 @@ fn add_tail(job: &Job<'_>, y: &ImageBuffer, bias: Option<&Tensor>, tail: Tail<'_
     let [count, channels] = rows.args();
     let (bias, kind) = (Dense::address(bias.as_ref()), code(tail.activation).into());
     let args = [rows.four.into(), bias, residual_address.into(), kind, y.into(), count, channels];
-    gpu.launch_for(stored, File::Elementwise, "tail", rows.each(), &args)
+    // SAFETY: `tail` declares these arguments, and the buffers are as large as it reads and writes.
+    unsafe { gpu.launch_for(stored, File::Elementwise, "tail", rows.each(), &args) }
 }
 
-pub(in crate::ops) fn conv2d_input_grad(shape: &ConvShape, dy: &Tensor, weight: &Tensor) -> Result<Tensor> {
+pub(in crate::ops) fn conv2d_input_grad(tf32: bool, shape: &ConvShape, dy: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let (gpu, stored) = (Gpu::of(dy)?, Stored::of(dy)?);
     let (dy, weight) = (Dense::image(dy, stored)?, Weight::new(weight, stored)?);
     let dx = ImageBuffer::new(&gpu, stored, shape.input_len())?;
     let (ours, theirs) = ([weight.exact.address, dx.address()], [weight.stored(), dx.address()]);
-    let job = Job { gpu: &gpu, shape, direction: Direction::InputGrad, stored, image: dy.address, ours, theirs };
+    let job = Job { gpu: &gpu, shape, tf32, direction: Direction::InputGrad, stored, image: dy.address, ours, theirs };
     if !by_cudnn(&job)? {
         by_kernels(&job)?;
     }
@@ -94,7 +99,7 @@ pub(in crate::ops) fn conv2d_input_grad(shape: &ConvShape, dy: &Tensor, weight: 
 }
 
 /// `f32`, whatever images are stored in.
-pub(in crate::ops) fn conv2d_weight_grad(shape: &ConvShape, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+pub(in crate::ops) fn conv2d_weight_grad(tf32: bool, shape: &ConvShape, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
     let (gpu, stored) = (Gpu::of(x)?, Stored::of(x)?);
     let (x, dy) = (Dense::image(x, stored)?, Dense::image(dy, stored)?);
     let [kh, kw] = shape.kernel;
@@ -106,7 +111,7 @@ pub(in crate::ops) fn conv2d_weight_grad(shape: &ConvShape, x: &Tensor, dy: &Ten
     };
     let theirs = [dy.address, narrow.as_ref().map_or(exact.address, ImageBuffer::address)];
     let ours = [dy.address, exact.address];
-    let job = Job { gpu: &gpu, shape, direction: Direction::WeightGrad, stored, image: x.address, ours, theirs };
+    let job = Job { gpu: &gpu, shape, tf32, direction: Direction::WeightGrad, stored, image: x.address, ours, theirs };
     match (by_cudnn(&job)?, narrow) {
         (true, Some(narrow)) => {
             let made = narrow.image(&gpu, &dims)?.permute((0, 2, 3, 1))?;
@@ -168,11 +173,23 @@ pub(super) fn by_kernels(job: &Job<'_>) -> Result<()> {
     match job.direction {
         Direction::Forward => {
             let grid = tiles(shape.batch * shape.out_h() * shape.out_w(), outputs);
-            gpu.launch_for(stored, File::Conv, "conv_forward", grid, &[numbers, a.into(), b.into(), result.into()])
+            // SAFETY: `conv_forward` declares these arguments, and the buffers are as large as it reads and writes.
+            unsafe {
+                gpu.launch_for(stored, File::Conv, "conv_forward", grid, &[numbers, a.into(), b.into(), result.into()])
+            }
         }
         Direction::InputGrad => {
             let grid = tiles(shape.batch * shape.in_h * shape.in_w, inputs);
-            gpu.launch_for(stored, File::Conv, "conv_input_grad", grid, &[numbers, a.into(), b.into(), result.into()])
+            // SAFETY: `conv_input_grad` declares these arguments, and the buffers are as large as it reads and writes.
+            unsafe {
+                gpu.launch_for(
+                    stored,
+                    File::Conv,
+                    "conv_input_grad",
+                    grid,
+                    &[numbers, a.into(), b.into(), result.into()],
+                )
+            }
         }
         Direction::WeightGrad => {
             let places = inputs * shape.kernel[0] * shape.kernel[1];
@@ -184,10 +201,12 @@ pub(super) fn by_kernels(job: &Job<'_>) -> Result<()> {
             grid.grid[2] *= splits as u32;
             let partial = Buffer::<f32>::new(gpu, splits * shape.weight_len())?;
             let args = [numbers, a.into(), b.into(), (&partial).into(), (splits as i32).into()];
-            gpu.launch_for(stored, File::Conv, "conv_weight_grad", grid, &args)?;
+            // SAFETY: `conv_weight_grad` declares these arguments, and the buffers are as large as it reads and writes.
+            unsafe { gpu.launch_for(stored, File::Conv, "conv_weight_grad", grid, &args) }?;
             let count = shape.weight_len();
             let args = [(&partial).into(), (splits as i32).into(), (count as u64).into(), result.into()];
-            gpu.launch(File::Conv, "sum_parts", Shape::items(count), &args)
+            // SAFETY: `sum_parts` declares these arguments, and the buffers are as large as it reads and writes.
+            unsafe { gpu.launch(File::Conv, "sum_parts", Shape::items(count), &args) }
         }
     }
 }

@@ -15,7 +15,6 @@ use candle_core::cuda_backend::cudarc::cudnn::{result, sys};
 use super::conv::{Direction, Job};
 use super::launch::{Gpu, Stored, failed};
 use super::memory::Buffer;
-use super::precision;
 use crate::error::Result;
 use descriptors::Descriptors;
 
@@ -37,7 +36,7 @@ impl Key {
         Self {
             direction: job.direction,
             stored: job.stored,
-            tf32: precision::tf32(),
+            tf32: job.tf32,
             sizes,
             window: [kernel, stride, padding, dilation],
         }

@@ -1,6 +1,6 @@
 //! Activations, their gradients and addition, on whatever order of memory an image has.
 
-use attar_kernels::Activation;
+use attar_models::Activation;
 use candle_core::Tensor;
 
 use super::launch::{Arg, File, Gpu, Shape, Stored};
@@ -46,6 +46,7 @@ fn run<const N: usize>(kernel: &str, activation: Option<Activation>, inputs: [&T
     args.extend(addresses.into_iter().map(Arg::from));
     args.push((count as u64).into());
     let items = Shape::items(if four { count / 4 } else { count });
-    gpu.launch_for(stored, File::Elementwise, kernel, items, &args)?;
+    // SAFETY: the three callers name kernels that take these arguments; every buffer holds `count` elements.
+    unsafe { gpu.launch_for(stored, File::Elementwise, kernel, items, &args) }?;
     y.image(&gpu, shape)
 }

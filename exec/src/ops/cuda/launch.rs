@@ -171,13 +171,21 @@ impl Gpu {
     }
 
     /// Launches `kernel` of `file` for images in `f32`, or where there are none.
-    pub(super) fn launch(&self, file: File, kernel: &str, shape: Shape, args: &[Arg]) -> Result<()> {
-        self.launch_for(Stored::F32, file, kernel, shape, args)
+    ///
+    /// # Safety
+    /// As [`Gpu::launch_for`].
+    pub(super) unsafe fn launch(&self, file: File, kernel: &str, shape: Shape, args: &[Arg]) -> Result<()> {
+        // SAFETY: as the caller says.
+        unsafe { self.launch_for(Stored::F32, file, kernel, shape, args) }
     }
 
-    /// Launches `kernel` of `file`. The number and types of `args` must be those of the kernel, and what addresses point
-    /// to must be as large as the kernel reads and writes.
-    pub(super) fn launch_for(
+    /// Launches `kernel` of `file`.
+    ///
+    /// # Safety
+    /// The number and types of `args` are those that the kernel declares (little-endian words hold smaller numbers in their
+    /// low bytes), and what addresses point to is as large as the kernel reads and writes and lives until the launch is
+    /// queued; memory is freed in stream order.
+    pub(super) unsafe fn launch_for(
         &self,
         stored: Stored,
         file: File,
@@ -199,9 +207,7 @@ impl Gpu {
         let ([x, y, z], [width, height]) = (shape.grid, shape.block);
         let config =
             LaunchConfig { grid_dim: (x, y, z), block_dim: (width, height, 1), shared_mem_bytes: shape.shared };
-        // SAFETY: the callers in this module pass what their kernel declares (little-endian words hold smaller numbers in
-        // their low bytes), addresses of buffers that are large enough, and keep these alive until the launch is queued;
-        // memory is freed in stream order.
+        // SAFETY: as the caller says.
         unsafe { launch.launch(config) }.map_err(|error| failed(kernel, error))?;
         Ok(())
     }

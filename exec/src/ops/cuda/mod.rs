@@ -35,5 +35,4 @@ pub(super) use norm::{batch_norm_backward, batch_norm_eval, batch_norm_train, ch
 pub(super) use pool::{
     avg_pool2d, avg_pool2d_backward, global_avg_pool, global_avg_pool_backward, max_pool2d, max_pool2d_backward,
 };
-pub(super) use precision::allow_tf32;
 pub(super) use softmax::{cross_entropy, divergence, log_softmax, log_softmax_backward};

@@ -58,7 +58,10 @@ pub(crate) fn sgd(all: &[(Stepped<'_>, Option<&Tensor>)], step: SgdStep) -> Resu
         let inputs = [Some(one.weight), Some(one.gradient), *velocity];
         table.push(one.weight, one.factor, inputs, &[results.address(0, at), next_velocity])?;
     }
-    table.launch(&gpu, "multi_sgd", &[step.lr.into(), step.momentum.into(), i32::from(step.nesterov).into()])?;
+    // SAFETY: `multi_sgd` declares these arguments, and the buffers are as large as it reads and writes.
+    unsafe {
+        table.launch(&gpu, "multi_sgd", &[step.lr.into(), step.momentum.into(), i32::from(step.nesterov).into()])
+    }?;
     let flat = results.flat();
     let pair = |at| Ok((flat.view(0, at)?, keeps.then(|| flat.view(1, at)).transpose()?));
     (0..all.len()).map(pair).collect()
@@ -77,7 +80,8 @@ pub(crate) fn adamw(all: &[(Stepped<'_>, [Option<&Tensor>; 2])], step: AdamwStep
     let AdamwStep { rest1, b2, rest2, step, root, eps } = step;
     let after = results.section as u64;
     let numbers = [rest1, b2, rest2, step, root, eps].map(Arg::from);
-    table.launch(&gpu, "multi_adamw", &[&numbers[..], &[after.into(), (2 * after).into()]].concat())?;
+    // SAFETY: `multi_adamw` declares these arguments, and the buffers are as large as it reads and writes.
+    unsafe { table.launch(&gpu, "multi_adamw", &[&numbers[..], &[after.into(), (2 * after).into()]].concat()) }?;
     let flat = results.flat();
     (0..all.len()).map(|at| Ok([flat.view(0, at)?, flat.view(1, at)?, flat.view(2, at)?])).collect()
 }
@@ -91,7 +95,8 @@ pub(crate) fn mix(all: &[(&Tensor, &Tensor)], keep: f32, rest: f32) -> Result<Ve
     for (at, (a, b)) in all.iter().enumerate() {
         table.push(a, 0.0, [Some(*a), Some(*b)], &[results.address(0, at)])?;
     }
-    table.launch(&gpu, "multi_mix", &[keep.into(), rest.into()])?;
+    // SAFETY: `multi_mix` declares these arguments, and the buffers are as large as it reads and writes.
+    unsafe { table.launch(&gpu, "multi_mix", &[keep.into(), rest.into()]) }?;
     let flat = results.flat();
     (0..all.len()).map(|at| flat.view(0, at)).collect()
 }
@@ -105,7 +110,8 @@ pub(crate) fn scale(all: &[&Tensor], factor: f32) -> Result<Vec<Tensor>> {
     for (at, x) in all.iter().enumerate() {
         table.push(x, 0.0, [Some(*x)], &[results.address(0, at)])?;
     }
-    table.launch(&gpu, "multi_scale", &[factor.into()])?;
+    // SAFETY: `multi_scale` declares these arguments, and the buffers are as large as it reads and writes.
+    unsafe { table.launch(&gpu, "multi_scale", &[factor.into()]) }?;
     let flat = results.flat();
     (0..all.len()).map(|at| flat.view(0, at)).collect()
 }
@@ -120,10 +126,12 @@ pub(crate) fn norm(all: &[&Tensor]) -> Result<f64> {
     }
     let count = table.chunks.len();
     let partial = Buffer::<f64>::new(&gpu, count)?;
-    table.launch(&gpu, "multi_squares", &[(&partial).into()])?;
+    // SAFETY: `multi_squares` declares these arguments, and the buffers are as large as it reads and writes.
+    unsafe { table.launch(&gpu, "multi_squares", &[(&partial).into()]) }?;
     let sum = Buffer::<f64>::new(&gpu, 1)?;
     let one = Shape { grid: [1, 1, 1], block: [256, 1], shared: 0 };
-    gpu.launch(File::Multi, "total", one, &[(&partial).into(), (count as u32).into(), (&sum).into()])?;
+    // SAFETY: `total` declares these arguments, and the buffers are as large as it reads and writes.
+    unsafe { gpu.launch(File::Multi, "total", one, &[(&partial).into(), (count as u32).into(), (&sum).into()]) }?;
     Ok(sum.to_host(&gpu)?.iter().sum::<f64>().sqrt())
 }
 
@@ -169,12 +177,15 @@ impl Table {
         Ok(())
     }
 
-    fn launch(mut self, gpu: &Gpu, kernel: &str, args: &[Arg]) -> Result<()> {
+    /// # Safety
+    /// `kernel` takes a table whose entries have these operands, then `args`.
+    unsafe fn launch(mut self, gpu: &Gpu, kernel: &str, args: &[Arg]) -> Result<()> {
         let (tensors, blocks) = ((self.entries.len() / WORDS) as i32, self.chunks.len() as u32);
         self.entries.append(&mut self.chunks);
         let table = Buffer::from_host(gpu, &self.entries)?;
         let shape = Shape { grid: [blocks, 1, 1], block: [256, 1], shared: 0 };
-        gpu.launch(File::Multi, kernel, shape, &[&[(&table).into(), tensors.into()], args].concat())
+        // SAFETY: as the caller says; the table lists as many tensors and blocks as it is said to.
+        unsafe { gpu.launch(File::Multi, kernel, shape, &[&[(&table).into(), tensors.into()], args].concat()) }
     }
 }
 

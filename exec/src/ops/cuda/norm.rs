@@ -1,6 +1,7 @@
 //! Batch norm with the addition and the activation behind it, and sums per channel.
 
-use attar_kernels::{Activation, NormShape};
+use attar_kernels::NormShape;
+use attar_models::Activation;
 use candle_core::Tensor;
 
 use super::elementwise::{by_four, code};
@@ -69,16 +70,20 @@ pub(in crate::ops) fn channel_sums(shape: &NormShape, x: &Tensor) -> Result<Tens
     let grid = rows.sums();
     let partial = Buffer::<f64>::new(&gpu, grid.grid[1] as usize * shape.channels)?;
     let [count, channels] = rows.args();
-    gpu.launch_for(
-        stored,
-        File::Norm,
-        "channel_sums",
-        grid,
-        &[rows.four.into(), (&x).into(), (&partial).into(), count, channels],
-    )?;
+    // SAFETY: `channel_sums` declares these arguments, and the buffers are as large as it reads and writes.
+    unsafe {
+        gpu.launch_for(
+            stored,
+            File::Norm,
+            "channel_sums",
+            grid,
+            &[rows.four.into(), (&x).into(), (&partial).into(), count, channels],
+        )
+    }?;
     let sums = Buffer::<f32>::new(&gpu, shape.channels)?;
     let args = [(&partial).into(), grid.grid[1].into(), channels, (&sums).into()];
-    gpu.launch_for(stored, File::Norm, "channel_sums_finish", channel_blocks(shape.channels), &args)?;
+    // SAFETY: `channel_sums_finish` declares these arguments, and the buffers are as large as it reads and writes.
+    unsafe { gpu.launch_for(stored, File::Norm, "channel_sums_finish", channel_blocks(shape.channels), &args) }?;
     Ok(sums.tensor(&gpu, &[shape.channels]))
 }
 
@@ -96,13 +101,16 @@ pub(in crate::ops) fn batch_norm_train(
     let grid = rows.sums();
     let partial = Buffer::<f64>::new(&gpu, grid.grid[1] as usize * 2 * shape.channels)?;
     let [count, channels] = rows.args();
-    gpu.launch_for(
-        stored,
-        File::Norm,
-        "moments",
-        grid,
-        &[rows.four.into(), (&x).into(), (&partial).into(), count, channels],
-    )?;
+    // SAFETY: `moments` declares these arguments, and the buffers are as large as it reads and writes.
+    unsafe {
+        gpu.launch_for(
+            stored,
+            File::Norm,
+            "moments",
+            grid,
+            &[rows.four.into(), (&x).into(), (&partial).into(), count, channels],
+        )
+    }?;
     let of_channels = || Buffer::<f32>::new(&gpu, shape.channels);
     let (mean, inv_std, unbiased) = (of_channels()?, of_channels()?, of_channels()?);
     let args = [
@@ -116,7 +124,8 @@ pub(in crate::ops) fn batch_norm_train(
         (&inv_std).into(),
         (&unbiased).into(),
     ];
-    gpu.launch_for(stored, File::Norm, "moments_finish", channel_blocks(shape.channels), &args)?;
+    // SAFETY: `moments_finish` declares these arguments, and the buffers are as large as it reads and writes.
+    unsafe { gpu.launch_for(stored, File::Norm, "moments_finish", channel_blocks(shape.channels), &args) }?;
     // A spread that is `1 / std` already has the eps -1.
     let y = apply((&gpu, stored), shape, input.dims(), &x, [mean.address, inv_std.address], -1.0, affine, tail)?;
     let stats = |buffer: Buffer| buffer.tensor(&gpu, &[shape.channels]);
@@ -172,7 +181,8 @@ fn apply(
         count,
         channels,
     ];
-    gpu.launch_for(stored, File::Norm, "norm_apply", rows.each(), &args)?;
+    // SAFETY: `norm_apply` declares these arguments, and the buffers are as large as it reads and writes.
+    unsafe { gpu.launch_for(stored, File::Norm, "norm_apply", rows.each(), &args) }?;
     y.image(gpu, dims)
 }
 
@@ -209,10 +219,12 @@ pub(in crate::ops) fn batch_norm_backward(
         count,
         channels,
     ];
-    gpu.launch_for(stored, File::Norm, "slopes", grid, &args)?;
+    // SAFETY: `slopes` declares these arguments, and the buffers are as large as it reads and writes.
+    unsafe { gpu.launch_for(stored, File::Norm, "slopes", grid, &args) }?;
     let (dweight, dbias) = (Buffer::<f32>::new(&gpu, shape.channels)?, Buffer::<f32>::new(&gpu, shape.channels)?);
     let args = [(&partial).into(), grid.grid[1].into(), channels, (&dweight).into(), (&dbias).into()];
-    gpu.launch_for(stored, File::Norm, "slopes_finish", channel_blocks(shape.channels), &args)?;
+    // SAFETY: `slopes_finish` declares these arguments, and the buffers are as large as it reads and writes.
+    unsafe { gpu.launch_for(stored, File::Norm, "slopes_finish", channel_blocks(shape.channels), &args) }?;
 
     let dx = ImageBuffer::new(&gpu, stored, shape.len())?;
     let dresidual = wants_residual.then(|| ImageBuffer::new(&gpu, stored, shape.len())).transpose()?;
@@ -235,7 +247,8 @@ pub(in crate::ops) fn batch_norm_backward(
         count,
         channels,
     ];
-    gpu.launch_for(stored, File::Norm, "norm_input_grad", rows.each(), &args)?;
+    // SAFETY: `norm_input_grad` declares these arguments, and the buffers are as large as it reads and writes.
+    unsafe { gpu.launch_for(stored, File::Norm, "norm_input_grad", rows.each(), &args) }?;
     Ok(NormGrads {
         dx: dx.image(&gpu, input.dims())?,
         dweight: dweight.tensor(&gpu, &[shape.channels]),

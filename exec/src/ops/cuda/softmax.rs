@@ -11,7 +11,8 @@ pub(in crate::ops) fn log_softmax(x: &Tensor, scale: f32) -> Result<Tensor> {
     let rows = LogitRows::of(x)?;
     let dense = Dense::of(x)?;
     let y = Buffer::<f32>::new(&rows.gpu, x.elem_count())?;
-    rows.launch("log_softmax", &[(&dense).into(), scale.into(), (&y).into()])?;
+    // SAFETY: `log_softmax` declares these arguments, and the buffers are as large as it reads and writes.
+    unsafe { rows.launch("log_softmax", &[(&dense).into(), scale.into(), (&y).into()]) }?;
     Ok(y.tensor(&rows.gpu, x.dims()))
 }
 
@@ -19,7 +20,8 @@ pub(in crate::ops) fn log_softmax_backward(y: &Tensor, dy: &Tensor, scale: f32) 
     let rows = LogitRows::of(y)?;
     let (value, slope) = (Dense::of(y)?, Dense::of(dy)?);
     let dx = Buffer::<f32>::new(&rows.gpu, y.elem_count())?;
-    rows.launch("log_softmax_backward", &[(&value).into(), (&slope).into(), scale.into(), (&dx).into()])?;
+    // SAFETY: `log_softmax_backward` declares these arguments, and the buffers are as large as it reads and writes.
+    unsafe { rows.launch("log_softmax_backward", &[(&value).into(), (&slope).into(), scale.into(), (&dx).into()]) }?;
     Ok(dx.tensor(&rows.gpu, y.dims()))
 }
 
@@ -38,7 +40,8 @@ fn loss(kernel: &str, targets: &Tensor, logits: &Tensor, numbers: &[Arg]) -> Res
     let values = Buffer::<f32>::new(&rows.gpu, rows.count)?;
     let gradient = Buffer::<f32>::new(&rows.gpu, logits.elem_count())?;
     let operands: [Arg; 2] = [(&targets).into(), (&dense).into()];
-    rows.launch(kernel, &[&operands[..], numbers, &[(&values).into(), (&gradient).into()]].concat())?;
+    // SAFETY: the callers name kernels that take these operands and numbers.
+    unsafe { rows.launch(kernel, &[&operands[..], numbers, &[(&values).into(), (&gradient).into()]].concat()) }?;
     Ok([values.tensor(&rows.gpu, &[rows.count]), gradient.tensor(&rows.gpu, logits.dims())])
 }
 
@@ -56,9 +59,13 @@ impl LogitRows {
     }
 
     /// `operands`, then the number of classes.
-    fn launch(&self, kernel: &str, operands: &[Arg]) -> Result<()> {
+    ///
+    /// # Safety
+    /// `kernel` takes these, and the buffers among them hold what it reads and writes of this many rows.
+    unsafe fn launch(&self, kernel: &str, operands: &[Arg]) -> Result<()> {
         let [rows, classes] = small([self.count, self.classes])?;
         let shape = Shape { grid: [rows.cast_unsigned(), 1, 1], block: [128, 1], shared: 0 };
-        self.gpu.launch(File::Softmax, kernel, shape, &[operands, &[classes.into()]].concat())
+        // SAFETY: as the caller says; a row is a block.
+        unsafe { self.gpu.launch(File::Softmax, kernel, shape, &[operands, &[classes.into()]].concat()) }
     }
 }

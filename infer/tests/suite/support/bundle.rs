@@ -5,10 +5,9 @@ use std::path::Path;
 
 use attar_data::{Dataset, InMemory};
 use attar_formats::Card;
-use attar_formats::card::{CARD_VERSION, Provenance, hf};
+use attar_formats::card::{CARD_VERSION, NetworkFacts, Provenance, hf};
 use attar_infer::engine::{self, EngineKind, EngineSpec};
 use attar_measures::random::Stream;
-use attar_models::zoo::NetworkSpec;
 use attar_pixels::Preprocessing;
 use safetensors::{Dtype, tensor::TensorView};
 use sha2::{Digest, Sha256};
@@ -120,7 +119,7 @@ impl Reference {
 pub(crate) fn files(reference: &Reference) -> BTreeMap<String, Vec<u8>> {
     let card = Card {
         card_version: CARD_VERSION,
-        network: NetworkSpec::new("resnet8", CLASSES, [3, 8, 8]),
+        network: NetworkFacts { name: "resnet8".to_owned(), classes: CLASSES, input: [3, 8, 8] },
         labels: names(),
         preprocessing: preprocessing(),
         provenance: Provenance::default(),

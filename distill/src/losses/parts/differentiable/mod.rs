@@ -8,9 +8,9 @@
 
 mod recorded;
 
-use attar_exec::ops::{self, Affine, Tail};
+use attar_exec::ops::{self, Affine, Backend, Tail};
 use attar_models::op;
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 
 use crate::error::{Error, Result};
 
@@ -30,12 +30,11 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, stride: usize, padding: usize) -> Res
     let square = op::Conv2d::square(in_channels, out_channels, 1, stride, padding);
     let settings = op::Conv2d { kernel: [height, width], ..square };
     let (input, kernel) = (x.detach(), weight.detach());
-    let value = computed(x, || ops::conv2d(&settings, &input, &kernel, None, Tail::default()))?;
+    let on = Backend::for_tensor(x);
+    let value = ops::conv2d(on, &settings, &input, &kernel, None, Tail::default())?;
     let backward = move |dy: &Tensor| {
-        computed(dy, || {
-            let dx = ops::conv2d_input_grad(&settings, dy, &kernel, input.dims())?;
-            Ok([dx, ops::conv2d_weight_grad(&settings, &input, dy)?])
-        })
+        let dx = ops::conv2d_input_grad(on, &settings, dy, &kernel, input.dims())?;
+        Ok([dx, ops::conv2d_weight_grad(on, &settings, &input, dy)?])
     };
     Ok(x.apply_op2(weight, Recorded::new("conv2d", value, backward))?)
 }
@@ -52,9 +51,10 @@ pub fn batch_norm(x: &Tensor, scale: &Tensor, shift: &Tensor, eps: f64) -> Resul
     }
     let (input, weight, bias) = (x.detach(), scale.detach(), shift.detach());
     let affine = Affine { weight: &weight, bias: &bias };
-    let (value, stats) = computed(x, || ops::batch_norm_train(&input, affine, eps, Tail::default()))?;
+    let on = Backend::for_tensor(x);
+    let (value, stats) = ops::batch_norm_train(on, &input, affine, eps, Tail::default())?;
     let backward = move |dy: &Tensor| {
-        let grads = computed(dy, || ops::batch_norm_backward(&input, &weight, &stats, None, dy, false))?;
+        let grads = ops::batch_norm_backward(on, &input, &weight, &stats, None, dy, false)?;
         Ok([grads.dx, grads.dweight, grads.dbias])
     };
     Ok(x.apply_op3(scale, shift, Recorded::new("batch-norm", value, backward))?)
@@ -99,11 +99,6 @@ pub fn resize_nearest(x: &Tensor, size: [usize; 2]) -> Result<Tensor> {
     let picked: Vec<u32> = (0..rows * columns).map(|i| position(i) as u32).collect();
     let picked = Tensor::from_vec(picked, rows * columns, x.device())?;
     Ok(x.reshape((n * c, height * width))?.contiguous()?.index_select(&picked, 1)?.reshape((n, c, rows, columns))?)
-}
-
-/// The executor's operations know `f32` only; in `f64` they are composed of Candle's own.
-fn computed<T>(x: &Tensor, operation: impl FnOnce() -> attar_exec::Result<T>) -> Result<T> {
-    Ok(if x.dtype() == DType::F64 { ops::composed(operation) } else { operation() }?)
 }
 
 fn unfit(what: &str, tensors: &[&Tensor]) -> Error {

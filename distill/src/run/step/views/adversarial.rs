@@ -64,7 +64,7 @@ impl Attack {
                 self.run(x, targets, bounds, rng, &mut |x, slope| teacher.input_gradient(x, slope))
             }
             Source::Student(id) => {
-                let network = students.networks[id].network.folded_copy()?;
+                let network = students.networks[id].network.freeze()?;
                 self.run(x, targets, bounds, rng, &mut |x, slope| network.input_gradient(x, slope))
             }
         }

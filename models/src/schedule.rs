@@ -1,89 +1,86 @@
-//! The plan of a pass: which nodes are needed, which run as one step, and when a value is read for the last time.
+//! The schedule of a pass: which nodes are needed, which run as one operation, and when a value is read for the last
+//! time. It depends on the graph alone, so that whoever executes one (trainer, engine) schedules alike.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
-use attar_models::{Activation, Graph, Node, NodeId, Op};
+use crate::graph::{Graph, NodeId};
+use crate::op::{Activation, Op};
 
 /// Nodes that run together. The first, `node`, gives operation and parameters.
-#[derive(Debug)]
-pub(super) struct Step {
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScheduledOp {
     /// The operation.
-    pub(super) node: NodeId,
-    /// Whose value this step makes: `node` itself, or the addition or activation at the end of its group.
-    pub(super) output: NodeId,
-    /// Read and added before the activation; only behind an operation of [`Fuse`].
-    pub(super) residual: Option<NodeId>,
-    /// Applied at the end; only behind an operation of [`Fuse`].
-    pub(super) activation: Option<Activation>,
-    /// Values that nothing reads after this step.
-    pub(super) frees: Vec<NodeId>,
+    pub node: NodeId,
+    /// Whose value it makes: `node` itself, or the addition or activation at the end of its group.
+    pub output: NodeId,
+    /// Read and added before the activation; only behind an operation that [`Fuse`] names.
+    pub residual: Option<NodeId>,
+    /// Applied at the end; only behind an operation that [`Fuse`] names.
+    pub activation: Option<Activation>,
+    /// Values that nothing reads after it.
+    pub frees: Vec<NodeId>,
 }
 
-/// Which operations take in the addition and the activation behind them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fuse {
+impl ScheduledOp {
+    /// What it reads: the inputs of its operation, then the residual.
+    pub fn inputs<'a>(&self, graph: &'a Graph) -> impl Iterator<Item = NodeId> + use<'a> {
+        graph.node(self.node).inputs.iter().copied().chain(self.residual)
+    }
+}
+
+/// Which operations take in the addition and the activation behind them. An activation is taken in only where it is a
+/// clamp ([`Activation::clamp`]): what went in cannot be told from what came out of any other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fuse {
     /// Batch norms, whose gradients know of both.
     Norms,
     /// Convolutions too: nobody goes back from here.
     NormsAndConvolutions,
 }
 
-/// The steps of a pass in execution order, and what it hands out at the end.
-#[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) steps: Vec<Step>,
-    /// Names of the parameters whose gradients nobody wants.
-    pub(super) frozen: Arc<BTreeSet<String>>,
+/// The operations of a pass in execution order, and what it hands out at the end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schedule {
+    ops: Vec<ScheduledOp>,
     /// The output and the taps; never freed.
     kept: Vec<NodeId>,
 }
 
-impl Plan {
-    /// Plans a pass that ends in the graph's output and in `taps`.
+impl Schedule {
+    /// Schedules a pass that ends in the graph's output and in `taps`.
     ///
-    /// An operation that `fuse` names runs in one step with the addition and the activation behind it when nobody else reads
-    /// the values between them. The step runs where its last node stands, so that the other term of the sum is there.
-    pub(super) fn new(graph: &Graph, taps: &[NodeId], fuse: Fuse) -> Self {
+    /// An operation that `fuse` names runs together with the addition and the activation behind it when nobody else
+    /// reads the values between them. It runs where its last node stands, so that the other term of the sum is there.
+    pub fn new(graph: &Graph, taps: &[NodeId], fuse: Fuse) -> Self {
         let kept: Vec<NodeId> = taps.iter().copied().chain([graph.output()]).collect();
         let needed = needed(graph, &kept);
         let only_reader = only_readers(graph, &kept, &needed);
 
         let mut taken = vec![false; graph.nodes().len()];
-        let mut steps = Vec::new();
+        let mut ops = Vec::new();
         for (id, node) in graph.iter().filter(|(id, _)| needed[id.index()]) {
             if taken[id.index()] || matches!(node.op, Op::Input(_)) {
                 continue;
             }
-            let mut step = Step { node: id, output: id, residual: None, activation: None, frees: Vec::new() };
+            let mut op = ScheduledOp { node: id, output: id, residual: None, activation: None, frees: Vec::new() };
             let is_norm = matches!(node.op, Op::BatchNorm2d(_));
             if is_norm || (fuse == Fuse::NormsAndConvolutions && matches!(node.op, Op::Conv2d(_))) {
-                extend(&mut step, graph, &only_reader, &mut taken);
+                extend(&mut op, graph, &only_reader, &mut taken);
             }
-            steps.push(step);
+            ops.push(op);
         }
-        steps.sort_by_key(|step| step.output);
-        let mut plan = Self { steps, frozen: Arc::default(), kept };
-        plan.find_last_uses(graph);
-        plan
+        ops.sort_by_key(|op| op.output);
+        let mut schedule = Self { ops, kept };
+        schedule.find_last_uses(graph);
+        schedule
     }
 
-    /// The same plan with parameters that do not learn.
-    pub(super) fn freezing(mut self, frozen: &Arc<BTreeSet<String>>) -> Self {
-        self.frozen = Arc::clone(frozen);
-        self
+    /// The operations in execution order.
+    pub fn ops(&self) -> &[ScheduledOp] {
+        &self.ops
     }
 
-    /// Whether a batch norm normalises with its running statistics although the pass is one of training: all that could learn
-    /// of it is frozen.
-    pub(super) fn is_still(&self, node: &Node) -> bool {
-        !self.frozen.is_empty()
-            && node.params().filter(|param| param.role.is_trained()).all(|param| self.frozen.contains(&param.name))
-    }
-
-    /// Whether the value of `node` is handed out or read by a step, hence can receive a gradient.
-    pub(super) fn makes(&self, node: NodeId) -> bool {
-        self.steps.iter().any(|step| step.output == node)
+    /// Whether the value of `node` is handed out or read by an operation, hence can receive a gradient.
+    pub fn makes(&self, node: NodeId) -> bool {
+        self.ops.iter().any(|op| op.output == node)
     }
 
     fn find_last_uses(&mut self, graph: &Graph) {
@@ -91,20 +88,13 @@ impl Plan {
         for id in &self.kept {
             read_later[id.index()] = true;
         }
-        for step in self.steps.iter_mut().rev() {
-            for id in step.inputs(graph).collect::<Vec<_>>() {
+        for op in self.ops.iter_mut().rev() {
+            for id in op.inputs(graph) {
                 if !std::mem::replace(&mut read_later[id.index()], true) {
-                    step.frees.push(id);
+                    op.frees.push(id);
                 }
             }
         }
-    }
-}
-
-impl Step {
-    /// What the step reads: the inputs of its operation, then the residual.
-    pub(super) fn inputs<'a>(&self, graph: &'a Graph) -> impl Iterator<Item = NodeId> + use<'a> {
-        graph.node(self.node).inputs.iter().copied().chain(self.residual)
     }
 }
 
@@ -139,20 +129,20 @@ fn only_readers(graph: &Graph, kept: &[NodeId], needed: &[bool]) -> Vec<Option<N
     readers.into_iter().enumerate().map(only).collect()
 }
 
-/// Lets a step take in the addition and the activation behind it.
-fn extend(step: &mut Step, graph: &Graph, only_reader: &[Option<NodeId>], taken: &mut [bool]) {
-    while let Some(reader) = only_reader[step.output.index()] {
+/// Lets an operation take in the addition and the activation behind it.
+fn extend(op: &mut ScheduledOp, graph: &Graph, only_reader: &[Option<NodeId>], taken: &mut [bool]) {
+    while let Some(reader) = only_reader[op.output.index()] {
         let node = graph.node(reader);
         match node.op {
-            Op::Add(_) if step.residual.is_none() && !taken[reader.index()] => {
-                step.residual = node.inputs.iter().copied().find(|input| *input != step.output);
+            Op::Add(_) if op.residual.is_none() && !taken[reader.index()] => {
+                op.residual = node.inputs.iter().copied().find(|input| *input != op.output);
             }
-            Op::Activation(activation) if activation.clamp().is_some() => step.activation = Some(activation),
+            Op::Activation(activation) if activation.clamp().is_some() => op.activation = Some(activation),
             _ => return,
         }
         taken[reader.index()] = true;
-        step.output = reader;
-        if step.activation.is_some() {
+        op.output = reader;
+        if op.activation.is_some() {
             return;
         }
     }
@@ -160,10 +150,9 @@ fn extend(step: &mut Step, graph: &Graph, only_reader: &[Option<NodeId>], taken:
 
 #[cfg(test)]
 mod tests {
-    use attar_models::GraphBuilder;
-    use attar_models::op::{Add, BatchNorm2d, Conv2d, GlobalAvgPool, Linear};
-
     use super::*;
+    use crate::graph::GraphBuilder;
+    use crate::op::{Add, BatchNorm2d, Conv2d, GlobalAvgPool, Linear};
 
     /// conv1 bn1 relu1 | conv2 bn2 + (down.0 down.1) relu2 | avgpool fc
     fn block() -> Graph {
@@ -184,20 +173,20 @@ mod tests {
         b.finish(at)
     }
 
-    fn steps(graph: &Graph, taps: &[&str]) -> Vec<String> {
+    fn scheduled(graph: &Graph, taps: &[&str]) -> Vec<String> {
         fused(graph, taps, Fuse::Norms)
     }
 
     fn fused(graph: &Graph, taps: &[&str], fuse: Fuse) -> Vec<String> {
         let taps: Vec<NodeId> = taps.iter().map(|name| graph.tap(name).unwrap()).collect();
         let name = |id: NodeId| graph.node(id).name.clone();
-        let describe = |step: &Step| {
-            let group = if step.node == step.output { String::new() } else { format!("..{}", name(step.output)) };
-            let residual = step.residual.map(|id| format!(" + {}", name(id))).unwrap_or_default();
-            let frees: Vec<String> = step.frees.iter().map(|id| name(*id)).collect();
-            format!("{}{group}{residual} frees {}", name(step.node), frees.join(","))
+        let describe = |op: &ScheduledOp| {
+            let group = if op.node == op.output { String::new() } else { format!("..{}", name(op.output)) };
+            let residual = op.residual.map(|id| format!(" + {}", name(id))).unwrap_or_default();
+            let frees: Vec<String> = op.frees.iter().map(|id| name(*id)).collect();
+            format!("{}{group}{residual} frees {}", name(op.node), frees.join(","))
         };
-        Plan::new(graph, &taps, fuse).steps.iter().map(describe).collect()
+        Schedule::new(graph, &taps, fuse).ops().iter().map(describe).collect()
     }
 
     #[test]
@@ -212,7 +201,7 @@ mod tests {
             "avgpool frees relu2",
             "fc frees avgpool",
         ];
-        assert_eq!(steps(&block(), &[]), expected);
+        assert_eq!(scheduled(&block(), &[]), expected);
     }
 
     #[test]
@@ -227,12 +216,12 @@ mod tests {
         let graph = b.finish(at);
         let expected = ["conv1..relu1 frees input", "conv2..relu2 + relu1 frees relu1"];
         assert_eq!(fused(&graph, &[], Fuse::NormsAndConvolutions), expected);
-        assert_eq!(steps(&graph, &[]).len(), 5);
+        assert_eq!(scheduled(&graph, &[]).len(), 5);
     }
 
     #[test]
     fn a_tap_inside_a_group_splits_it_and_is_kept() {
-        let steps = steps(&block(), &["bn2", "relu1"]);
+        let steps = scheduled(&block(), &["bn2", "relu1"]);
         assert!(steps.contains(&"bn2 frees conv2".to_owned()), "{steps:?}");
         assert!(steps.contains(&"down.1..relu2 + bn2 frees down.0".to_owned()), "{steps:?}");
         assert!(!steps.iter().any(|step| step.ends_with("relu1")), "{steps:?}");
@@ -244,7 +233,7 @@ mod tests {
         let relu = b.add("relu", Op::Activation(Activation::Relu), &[x]).unwrap();
         b.add("unused", Op::Activation(Activation::Relu6), &[relu]).unwrap();
         let graph = b.finish(relu);
-        assert_eq!(steps(&graph, &[]), ["relu frees input"]);
-        assert_eq!(steps(&graph, &["unused"]).len(), 2);
+        assert_eq!(scheduled(&graph, &[]), ["relu frees input"]);
+        assert_eq!(scheduled(&graph, &["unused"]).len(), 2);
     }
 }

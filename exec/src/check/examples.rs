@@ -1,0 +1,93 @@
+//! A small network around each operation, so that what is asked of operations is asked of all of them.
+
+use attar_models::op::{Dropout, Flatten, GlobalAvgPool};
+use attar_models::{Activation, Graph, GraphBuilder, NodeId, Op};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use super::{BF16, Checks, Named, ROUNDING, missing, random};
+use crate::context::Context;
+use crate::error::Result;
+use crate::network::Network;
+use crate::params::Params;
+use crate::precision::Precision;
+
+/// One network for each operation of [`Op::examples`], and for each activation, with what to call the operation. Its
+/// input is an image, its output `[F]`; between them stand the operation, called `op`, and what leads to it.
+///
+/// # Errors
+/// An operation that takes inputs which nothing makes of an image: [`lead_to`] must learn to.
+pub fn examples() -> Result<Vec<(String, Graph)>> {
+    let activations = Activation::ALL.into_iter().filter(|other| !matches!(other, Activation::Relu));
+    let activations = activations.map(|other| (Op::Activation(other), vec![vec![4, 5, 6]]));
+    let mut all = Vec::new();
+    for (op, shapes) in Op::examples().into_iter().chain(activations) {
+        let name = match &op {
+            Op::Input(_) => continue,
+            Op::Activation(activation) => format!("{activation:?}").to_lowercase(),
+            other => other.kind().to_owned(),
+        };
+        let graph = around(&name, op, &shapes)?;
+        all.push((name, graph));
+    }
+    Ok(all)
+}
+
+fn around(name: &str, op: Op, shapes: &[Vec<usize>]) -> Result<Graph> {
+    let image = match shapes.first().map(Vec::as_slice) {
+        Some(&[c, h, w]) => [c, h, w],
+        Some(&[f]) => [f, 1, 1],
+        _ => return Err(missing("an input of an operation that is an image or a row")),
+    };
+    let (mut builder, x) = GraphBuilder::new(name, image)?;
+    let mut inputs = Vec::with_capacity(shapes.len());
+    for (at, shape) in shapes.iter().enumerate() {
+        inputs.push(lead_to(&mut builder, x, &image, at, shape)?);
+    }
+    let at = builder.add("op", op, &inputs)?;
+    let end = builder.add("flatten", Op::Flatten(Flatten {}), &[at])?;
+    Ok(builder.finish(end))
+}
+
+/// A node of this shape that depends on the image.
+fn lead_to(builder: &mut GraphBuilder, x: NodeId, image: &[usize; 3], at: usize, shape: &[usize]) -> Result<NodeId> {
+    let (op, name) = match shape {
+        _ if *shape == image[..] && at == 0 => return Ok(x),
+        _ if *shape == image[..] => (Op::Dropout(Dropout { p: 0.0 }), "same"),
+        [c] if *c == image[0] && at > 0 => (Op::GlobalAvgPool(GlobalAvgPool {}), "means"),
+        [f] if *f == image.iter().product::<usize>() => (Op::Flatten(Flatten {}), "row"),
+        _ => return Err(missing(&format!("a way from an image {image:?} to {shape:?}"))),
+    };
+    Ok(builder.add(format!("{name}{at}"), op, &[x])?)
+}
+
+/// Every operation alone, forward and backward.
+pub(super) fn alone(checks: &mut Checks) -> Result<()> {
+    all(checks, "alone", ROUNDING, Precision::F32)
+}
+
+/// With images in `bf16`.
+pub(super) fn bf16(checks: &mut Checks) -> Result<()> {
+    all(checks, "alone bf16", BF16, Precision::Bf16)
+}
+
+fn all(checks: &mut Checks, what: &str, tolerance: f64, precision: Precision) -> Result<()> {
+    for (name, graph) in examples()? {
+        checks.compare(&format!("{name} {what}"), "its example", tolerance, |at| pass(&graph, precision, at))?;
+    }
+    Ok(())
+}
+
+fn pass(graph: &Graph, precision: Precision, at: &Context) -> Result<Named> {
+    let mut network = Network::new(graph.clone(), Params::init(graph, 1, "", at)?, at)?;
+    network.set_precision(precision);
+    let x = random(&[&[3], graph.input_shape()].concat(), 1, at)?;
+    let (outputs, tape) = network.train(&x, &[], &mut ChaCha8Rng::seed_from_u64(1))?;
+    let dy = random(outputs.logits.dims(), 2, at)?;
+    let found = network.backward(tape, vec![(graph.output(), dy)], true)?;
+    let mut all = vec![("y", outputs.logits), ("dx", found.input.ok_or_else(|| missing("the gradient of the input"))?)];
+    if !found.params.is_empty() {
+        all.push(("dparams", super::flat(found.params.iter().map(|(_, gradient)| gradient))?));
+    }
+    Ok(all)
+}

@@ -1,0 +1,94 @@
+//! Operations bound to the parameters of a network: settings, and where its parameters stand. Made once, so that a step
+//! looks nothing up by name.
+
+use attar_models::op::{Activation, Conv2d, Pool2d};
+use attar_models::{Graph, Node, Op};
+
+use crate::error::Result;
+use crate::params::{ParamId, Params};
+
+/// Where the parameters of a convolution or a linear layer stand.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WeightSlots {
+    pub(super) weight: ParamId,
+    pub(super) bias: Option<ParamId>,
+}
+
+/// Where the parameters and buffers of a batch norm stand.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NormSlots {
+    pub(super) weight: ParamId,
+    pub(super) bias: ParamId,
+    pub(super) mean: ParamId,
+    pub(super) variance: ParamId,
+}
+
+/// An operation as it runs.
+#[derive(Debug, Clone)]
+pub(super) enum BoundOp {
+    Input,
+    Conv2d { conv: Conv2d, slots: WeightSlots },
+    BatchNorm2d { eps: f64, momentum: f64, slots: NormSlots },
+    Activation(Activation),
+    Add,
+    Subsample { stride: usize },
+    PadChannels { before: usize, after: usize },
+    MaxPool2d(Pool2d),
+    AvgPool2d(Pool2d),
+    GlobalAvgPool,
+    Flatten,
+    Dropout { p: f64 },
+    Linear { slots: WeightSlots },
+}
+
+impl BoundOp {
+    /// One for each node of the graph, whose parameters these are.
+    pub(super) fn all(graph: &Graph, params: &Params) -> Result<Vec<Self>> {
+        graph.nodes().iter().map(|node| Self::of(node, params)).collect()
+    }
+
+    fn of(node: &Node, params: &Params) -> Result<Self> {
+        let slot = |suffix: &str| params.id(&format!("{}.{suffix}", node.name));
+        let weights = |bias: bool| -> Result<WeightSlots> {
+            Ok(WeightSlots { weight: slot("weight")?, bias: bias.then(|| slot("bias")).transpose()? })
+        };
+        Ok(match &node.op {
+            Op::Input(_) => Self::Input,
+            Op::Conv2d(conv) => Self::Conv2d { conv: conv.clone(), slots: weights(conv.bias)? },
+            Op::BatchNorm2d(norm) => {
+                let (mean, variance) = (slot("running_mean")?, slot("running_var")?);
+                let slots = NormSlots { weight: slot("weight")?, bias: slot("bias")?, mean, variance };
+                Self::BatchNorm2d { eps: norm.eps, momentum: norm.momentum, slots }
+            }
+            Op::Activation(activation) => Self::Activation(*activation),
+            Op::Add(_) => Self::Add,
+            Op::Subsample(subsample) => Self::Subsample { stride: subsample.stride },
+            Op::PadChannels(pad) => Self::PadChannels { before: pad.before, after: pad.after },
+            Op::MaxPool2d(pool) => Self::MaxPool2d(pool.clone()),
+            Op::AvgPool2d(pool) => Self::AvgPool2d(pool.clone()),
+            Op::GlobalAvgPool(_) => Self::GlobalAvgPool,
+            Op::Flatten(_) => Self::Flatten,
+            Op::Dropout(dropout) => Self::Dropout { p: dropout.p },
+            Op::Linear(linear) => Self::Linear { slots: weights(linear.bias)? },
+        })
+    }
+
+    /// The parameters that learn, none of them a buffer.
+    pub(super) fn trained(&self) -> impl Iterator<Item = ParamId> + use<> {
+        let slots = match self {
+            Self::Conv2d { slots, .. } | Self::Linear { slots } => [Some(slots.weight), slots.bias],
+            Self::BatchNorm2d { slots, .. } => [Some(slots.weight), Some(slots.bias)],
+            Self::Input
+            | Self::Activation(_)
+            | Self::Add
+            | Self::Subsample { .. }
+            | Self::PadChannels { .. }
+            | Self::MaxPool2d(_)
+            | Self::AvgPool2d(_)
+            | Self::GlobalAvgPool
+            | Self::Flatten
+            | Self::Dropout { .. } => [None, None],
+        };
+        slots.into_iter().flatten()
+    }
+}

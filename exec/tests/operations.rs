@@ -1,0 +1,160 @@
+//! What every operation must have, asked of all of them by their examples: gradients that finite differences confirm,
+//! kernels that compute what `f64` does, images in `bf16`, and a fixture that PyTorch made.
+
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions, not in what they share
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use attar_exec::{Context, Network, Params, Precision, check};
+use attar_models::zoo::{NetworkSpec, build};
+use attar_models::{Graph, Op, generated};
+use candle_core::{DType, Device, Tensor};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use safetensors::SafeTensors;
+
+const BATCH: usize = 3;
+
+fn rng() -> ChaCha8Rng {
+    ChaCha8Rng::seed_from_u64(5)
+}
+
+/// Numbers that `bf16` holds exactly, all different from their neighbours, so that no rounding makes two of them equal.
+fn numbers(shape: &[usize], seed: u64) -> Tensor {
+    let values: Vec<f32> = generated::uniform("numbers", seed, shape.iter().product());
+    let tensor = Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
+    tensor.to_dtype(DType::BF16).unwrap().to_dtype(DType::F64).unwrap()
+}
+
+fn network(graph: &Graph, context: &Context) -> Network {
+    let params = Params::from_weights(graph, &generated::weights(graph, 3), context).unwrap();
+    Network::new(graph.clone(), params, context).unwrap()
+}
+
+fn dot(a: &Tensor, b: &Tensor) -> f64 {
+    let wide = |x: &Tensor| x.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    wide(a).iter().zip(wide(b)).map(|(a, b)| a * b).sum()
+}
+
+/// Output, and gradients by name, of one pass in training.
+fn pass(network: &Network, x: &Tensor, direction: &Tensor) -> (Tensor, Vec<(String, Tensor)>) {
+    let kind = network.params().iter().next().map_or(x.dtype(), |(_, value, _)| value.dtype());
+    let (x, direction) = (x.to_dtype(kind).unwrap(), direction.to_dtype(kind).unwrap());
+    let mut network = network.clone();
+    let (outputs, tape) = network.train(&x, &[], &mut rng()).unwrap();
+    let found = network.backward(tape, vec![(network.graph().output(), direction)], true).unwrap();
+    let name = |slot| network.params().name(slot).to_owned();
+    let mut all: Vec<_> = found.params.iter().map(|(slot, gradient)| (name(slot), gradient.clone())).collect();
+    all.push(("input".to_owned(), found.input.unwrap()));
+    (outputs.logits, all)
+}
+
+fn shapes(graph: &Graph) -> ([Vec<usize>; 2], Context) {
+    let with_batch = |shape: &[usize]| [&[BATCH], shape].concat();
+    ([with_batch(graph.input_shape()), with_batch(graph.output_shape())], Context::exact(&Device::Cpu))
+}
+
+#[test]
+fn gradients_are_what_finite_differences_say() {
+    const STEP: f64 = 1e-6;
+    for (name, graph) in check::examples().unwrap() {
+        let ([x, y], exact) = shapes(&graph);
+        let (network, x, direction) = (network(&graph, &exact), numbers(&x, 1), numbers(&y, 2));
+        let (_, gradients) = pass(&network, &x, &direction);
+        assert_eq!(gradients.len(), network.params().trained().count() + 1, "{name}: a gradient is missing");
+        for (place, gradient) in gradients {
+            let start = if place == "input" { x.clone() } else { network.params().get(&place).unwrap().clone() };
+            let way = numbers(start.dims(), 3);
+            let at = |sign: f64| {
+                let moved = (&start + (&way * (sign * STEP)).unwrap()).unwrap();
+                let (mut network, mut x) = (network.clone(), x.clone());
+                match place.as_str() {
+                    "input" => x = moved,
+                    _ => network.params_mut().set(&place, moved).unwrap(),
+                }
+                dot(&network.train(&x, &[], &mut rng()).unwrap().0.logits, &direction)
+            };
+            let (expected, got) = ((at(1.0) - at(-1.0)) / (2.0 * STEP), dot(&gradient, &way));
+            let scale = (dot(&gradient, &gradient) * dot(&way, &way)).sqrt();
+            assert!((got - expected).abs() < 1e-7 * (scale + 1.0), "{name} {place}: {got}, {expected} by differences");
+        }
+    }
+}
+
+/// Length of the difference in units of the length of `expected`.
+fn apart(got: &Tensor, expected: &Tensor) -> f64 {
+    let difference = (got.to_dtype(DType::F64).unwrap() - expected.to_dtype(DType::F64).unwrap()).unwrap();
+    (dot(&difference, &difference) / dot(expected, expected).max(1e-12)).sqrt()
+}
+
+#[test]
+fn kernels_and_images_in_bf16_compute_what_64_bits_do() {
+    for (name, graph) in check::examples().unwrap() {
+        let ([x, y], exact) = shapes(&graph);
+        let (x, direction) = (numbers(&x, 1), numbers(&y, 2));
+        let (expected, gradients) = pass(&network(&graph, &exact), &x, &direction);
+        // What one rounding to 8 bits loses, a few times over.
+        for (precision, limit) in [(Precision::F32, 1e-6), (Precision::Bf16, 1e-2)] {
+            let context = Context::new(&Device::Cpu).with_precision(precision);
+            let single = |x: &Tensor| x.to_dtype(DType::F32).unwrap();
+            let (got, found) = pass(&network(&graph, &context), &single(&x), &single(&direction));
+            assert_eq!(got.dtype(), DType::F32);
+            assert!(apart(&got, &expected) < limit, "{name} at {precision:?}: {}", apart(&got, &expected));
+            for ((place, found), (_, expected)) in found.iter().zip(&gradients) {
+                let apart = apart(found, expected);
+                assert!(apart < limit, "{name} {place} at {precision:?}: {apart}");
+            }
+        }
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Manifest {
+    cases: Vec<Case>,
+}
+
+#[derive(serde::Deserialize)]
+struct Case {
+    mode: String,
+    spec: NetworkSpec,
+}
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures")
+}
+
+/// The operations whose values and gradients `tests/networks.rs` compares with PyTorch's, inside of networks that train.
+fn in_networks() -> BTreeSet<String> {
+    let text = std::fs::read_to_string(fixtures().join("networks/manifest.json")).unwrap();
+    let manifest: Manifest = serde_json::from_str(&text).unwrap();
+    let graphs = manifest.cases.iter().filter(|case| case.mode == "train").map(|case| build(&case.spec).unwrap());
+    let name = |op: &Op| match op {
+        Op::Activation(activation) => format!("{activation:?}").to_lowercase(),
+        other => other.kind().to_owned(),
+    };
+    graphs.flat_map(|graph| graph.nodes().iter().map(|node| name(&node.op)).collect::<Vec<_>>()).collect()
+}
+
+/// Whether the fixture of its own that the kernels' tests read has cases of this name.
+fn has_cases(file: &str, beginning: &str) -> bool {
+    let bytes = std::fs::read(fixtures().join(format!("ops/{file}.safetensors"))).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    header.metadata().as_ref().unwrap().keys().any(|case| case.starts_with(beginning))
+}
+
+#[test]
+fn pytorch_made_a_fixture_of_every_operation() {
+    let in_networks = in_networks();
+    let missing: Vec<String> = check::examples()
+        .unwrap()
+        .into_iter()
+        .map(|(name, _)| name)
+        .filter(|name| !in_networks.contains(name))
+        .filter(|name| name != "avg-pool2d" || !has_cases("pool", "avg-"))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "no fixture of {missing:?}\n  hint: a network that trains in tests/fixtures/make/networks.py, or cases in make/ops.py"
+    );
+}

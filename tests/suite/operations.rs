@@ -1,0 +1,52 @@
+//! Every operation alone, written as ONNX, in every runtime: what the exporter makes of it is what the trainer computes.
+
+use std::path::Path;
+
+use attar_distill::{Network, check};
+use attar_infer::engine::{self, EngineKind, EngineSpec};
+use attar_models::generated;
+use candle_core::{Device, Tensor};
+
+use crate::support::require_ort;
+
+/// Largest difference, in units of the largest value.
+const TOLERANCE: f32 = 1e-5;
+
+#[test]
+fn every_operation_is_exported_and_answers_alike_in_every_runtime() {
+    let ort = EngineKind::Ort.compiled() && require_ort("operations");
+    let kinds = EngineKind::ALL.into_iter().filter(|kind| kind.compiled() && (ort || *kind != EngineKind::Ort));
+    let engines: Vec<EngineSpec> = kinds.map(EngineSpec::new).collect();
+    let mut failures = Vec::new();
+    for (name, graph) in check::examples().unwrap() {
+        let weights = generated::weights(&graph, 3);
+        let [c, h, w] = <[usize; 3]>::try_from(graph.input_shape()).unwrap();
+        let x = generated::input([2, c, h, w], 1);
+        let batch = Tensor::from_slice(&x, (2, c, h, w), &Device::Cpu).unwrap();
+        let network = Network::from_weights(graph.clone(), &weights, &Device::Cpu).unwrap();
+        let expected = network.eval(&batch, &[]).unwrap().logits.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let largest = expected.iter().fold(0.0f32, |max, value| max.max(value.abs()));
+        let onnx = match attar_export::onnx::write(&graph, &weights, &attar_export::onnx::Options::default()) {
+            Ok(onnx) => onnx,
+            Err(error) => {
+                failures.push(format!("{name} has no ONNX: {error}"));
+                continue;
+            }
+        };
+        for spec in &engines {
+            let answer = engine::open(spec, &onnx, Path::new("model.onnx")).and_then(|mut engine| engine.run(&x, 2));
+            match answer {
+                Ok(got) => {
+                    assert_eq!(got.len(), expected.len(), "{name} in {}", spec.kind);
+                    let differences = got.iter().zip(&expected).map(|(a, b)| (a - b).abs());
+                    let apart = differences.fold(0.0f32, |max, d| if d > max || d.is_nan() { d } else { max });
+                    if apart.is_nan() || apart > TOLERANCE * largest || largest == 0.0 {
+                        failures.push(format!("{name} in {}: {apart:e} apart, values up to {largest:e}", spec.kind));
+                    }
+                }
+                Err(error) => failures.push(format!("{name} in {}: {error}", spec.kind)),
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
