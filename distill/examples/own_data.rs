@@ -66,7 +66,7 @@ impl Dataset for Shapes {
 ///
 /// # Errors
 /// Another run in the directory, a full disk.
-pub fn run(directory: &Path) -> Result<Receipt> {
+pub(crate) fn run(directory: &Path) -> Result<Receipt> {
     let splits = Splits::new(Shapes::new(80, 1), Shapes::new(20, 2));
     Trainer::new("resnet8", splits, Preprocessing::normalise(vec![0.3; 3], vec![0.3; 3]))
         .loss("ce", 1.0, CrossEntropySpec::default())

@@ -32,7 +32,7 @@ impl Loss for Focal {
 ///
 /// # Errors
 /// Another run in the directory, a full disk.
-pub fn run(directory: &Path) -> Result<Receipt> {
+pub(crate) fn run(directory: &Path) -> Result<Receipt> {
     let splits = Splits::new(stripes(96, "train")?, stripes(24, "test")?);
     Trainer::new("resnet8", splits, Preprocessing::normalise(vec![0.4], vec![0.3]))
         .loss("ce", 0.5, CrossEntropySpec::default())

@@ -146,13 +146,7 @@ impl Trainer {
 
     /// The same, learning from these teachers only.
     #[must_use]
-    pub fn loss_from(
-        self,
-        name: &str,
-        weight: impl Into<Knots>,
-        teachers: &[&str],
-        loss: impl Into<AnyLoss>,
-    ) -> Self {
+    pub fn loss_from(self, name: &str, weight: impl Into<Knots>, teachers: &[&str], loss: impl Into<AnyLoss>) -> Self {
         let teachers = Names::Many(teachers.iter().map(|name| (*name).to_owned()).collect());
         self.push(name, weight.into(), Some(teachers), loss.into())
     }

@@ -23,7 +23,8 @@ fn whole(example: impl Fn(&Path) -> Result<Receipt>, given: &str) -> Receipt {
     let receipt = example(&directory).unwrap();
     let again = example(&directory).unwrap();
     assert_eq!((receipt.epochs, &receipt.weights_sha256), (2, &again.weights_sha256));
-    for file in ["card.json", "receipt.json", "checkpoints/last/model.safetensors", "reference/predictions.safetensors"] {
+    for file in ["card.json", "receipt.json", "checkpoints/last/model.safetensors", "reference/predictions.safetensors"]
+    {
         assert!(directory.join(file).is_file(), "{file}");
     }
     let recipe = Recipe::load(&directory.join("recipe.toml"), &[]).unwrap();

@@ -86,12 +86,10 @@ impl Participants {
                 let (teachers, kind) = (loss.teachers(), format!("{loss:?}"));
                 self.fit_with(&place, teachers, &kind, |_, _| Ok(loss))
             }
-            AnyLoss::Built { what, teachers, build } => {
-                self.fit_with(&place, teachers, &what, |context, _| {
-                    context.check_teachers(teachers)?;
-                    build(context)
-                })
-            }
+            AnyLoss::Built { what, teachers, build } => self.fit_with(&place, teachers, &what, |context, _| {
+                context.check_teachers(teachers)?;
+                build(context)
+            }),
         }
     }
 

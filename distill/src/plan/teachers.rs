@@ -312,7 +312,7 @@ fn rehearse_given(
 ) -> std::result::Result<(), String> {
     for size in batch_sizes(images, batch) {
         let shape = [&[size], outline.input_shape()].concat();
-        let ask = || {
+        let mut ask = || {
             let pixels = Tensor::zeros(shape.as_slice(), DType::F32, &Device::Cpu)?;
             teacher.outputs(&Question { pixels: &pixels, samples: None }, &[])
         };

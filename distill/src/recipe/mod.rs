@@ -164,14 +164,14 @@ impl From<&str> for NetworkSection {
     /// A network of the zoo by its name, the rest as the data and the family have it.
     fn from(name: &str) -> Self {
         let name = name.to_owned();
-        Self { name, classes: None, input: None, stem: None, shortcut: None, width: None, dropout: None }
+        Self { name, classes: None, input: None, options: Options::default() }
     }
 }
 
 impl From<NetworkSpec> for NetworkSection {
     fn from(spec: NetworkSpec) -> Self {
-        let NetworkSpec { name, classes, input, stem, shortcut, width, dropout } = spec;
-        Self { name, classes: Some(classes), input: Some(input), stem, shortcut, width, dropout }
+        let NetworkSpec { name, classes, input, options } = spec;
+        Self { name, classes: Some(classes), input: Some(input), options }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use attar_formats::Preprocessing;
 use attar_models::Outline;
+use attar_pixels::Preprocessing;
 
 use super::{Candle, OnnxTeacher, Teacher};
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use attar_distill::checkpoint::Failpoint;
 use attar_distill::recipe::Recipe;
 use attar_distill::run::{self, Receipt, Silent};
 use attar_distill::{Plan, PlanOptions, Result};
@@ -193,6 +194,10 @@ impl Scene {
     pub(crate) fn plan(&self, recipe: &str, overrides: &[&str]) -> Result<Plan> {
         let options = PlanOptions { allow_idle: true, ..PlanOptions::default() };
         Plan::new(self.recipe(recipe, overrides)?, options)
+    }
+
+    pub(crate) fn plan_with(&self, recipe: &str, overrides: &[&str], failpoint: Failpoint) -> Result<Plan> {
+        Ok(self.plan(recipe, overrides)?.stopping_at(failpoint))
     }
 
     pub(crate) fn start(&self, recipe: &str, run: &str, overrides: &[&str]) -> Result<Receipt> {

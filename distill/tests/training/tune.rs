@@ -138,7 +138,7 @@ fn a_resumed_run_of_all_of_it_has_the_same_bits() {
     for (attempt, place) in ["step 2+3", "step 3+1"].into_iter().enumerate() {
         let stop = move |at: &str| assert!(at != place, "stopped at {at}");
         let failpoint = attar_distill::checkpoint::Failpoint(Some(std::sync::Arc::new(stop)));
-        let plan = scene.plan("student", &settings).unwrap().stopping_at(failpoint);
+        let plan = scene.plan_with("student", &settings, failpoint).unwrap();
         let run = scene.run("stopped");
         let go = std::panic::AssertUnwindSafe(|| match attempt {
             0 => attar_distill::run::start(plan, &run, &mut attar_distill::run::Silent),
