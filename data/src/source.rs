@@ -14,6 +14,7 @@ use crate::{cifar, idx};
 
 /// Where images come from, as a recipe says it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Source {
     /// MNIST's format: `{train,t10k}-images-idx3-ubyte` and `-labels-idx1-ubyte`, plain or `.gz`.

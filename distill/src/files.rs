@@ -28,15 +28,6 @@ pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
     write().map_err(|source| io(path, source))
 }
 
-/// Writes `bytes` to a temporary name beside `path`, syncs, and renames: readers see the old file or the new one.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let temporary = path.with_file_name(name);
-    write_synced(&temporary, bytes)?;
-    rename(&temporary, path)
-}
-
 /// Makes the entries of a directory durable.
 pub(crate) fn sync_dir(path: &Path) -> Result<()> {
     // Windows cannot open a directory as a file; its renames are durable without.

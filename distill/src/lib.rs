@@ -3,11 +3,11 @@
 //! A recipe is a file ([`Recipe`]), or a program fills it in and brings what no file can name ([`Trainer`]): a data set, a
 //! teacher or a loss of its own. Both become a [`Plan`], in which everything is checked, and [`run`] carries it out.
 
+mod arrays;
 mod batch;
 pub mod checkpoint;
 mod error;
 mod files;
-mod hash;
 pub mod knots;
 pub mod labelling;
 pub mod labels;
@@ -15,6 +15,7 @@ pub mod losses;
 pub mod plan;
 pub mod recipe;
 pub mod run;
+mod schema;
 pub mod teacher;
 mod trainer;
 

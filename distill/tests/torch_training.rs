@@ -53,7 +53,9 @@ fn start(case: &Case, batches: &[Batch]) -> Result<Weights, Box<dyn Error>> {
     let convolutions = |name: &str| name.starts_with("losses.") && name.ends_with(".conv.weight");
     for (name, array) in start.0.iter_mut().filter(|(name, _)| convolutions(name)) {
         let scale = (6.0 / array.shape[1] as f32).sqrt();
-        array.data = generated::uniform(name, SEED, array.data.len()).iter().map(|u| u * scale).collect();
+        let data = array.f32_mut()?;
+        let uniform = generated::uniform(name, SEED, data.len());
+        data.iter_mut().zip(uniform).for_each(|(value, u)| *value = u * scale);
     }
     Ok(start)
 }

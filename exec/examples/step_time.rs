@@ -5,10 +5,9 @@
 use std::time::Instant;
 
 use attar_exec::{Error, Network, Params};
+use attar_measures::random::Stream;
 use attar_models::{generated, zoo};
 use candle_core::{Device, Tensor};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 
 fn main() -> Result<(), Error> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -23,7 +22,7 @@ fn main() -> Result<(), Error> {
     let x = Tensor::from_vec(generated::input(shape, 1), &shape, &Device::Cpu)?;
     let taps: Vec<_> = network.graph().stages().iter().map(|(_, id)| *id).collect();
     let output = network.graph().output();
-    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let mut rng = Stream::of_number(1);
 
     let (mut forward, mut backward, mut eval) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..repeats {

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 
 /// The device a recipe asks for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum DeviceChoice {
     /// The processor.

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 /// The arithmetic of convolutions and matrix products in a training step. Parameters, batch-norm statistics, losses and the
 /// optimiser's state are `f32` in all of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
     /// 32-bit floats throughout, 24 bits of mantissa.

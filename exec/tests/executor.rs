@@ -3,13 +3,12 @@
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions, not in what they share
 
 use attar_exec::{Context, Network, Outputs, Params, Precision};
+use attar_measures::random::Stream;
 use attar_models::op::{
     Activation, Add, BatchNorm2d, Conv2d, Dropout, Flatten, Linear, PadChannels, Pool2d, Subsample,
 };
 use attar_models::{Graph, GraphBuilder, NodeId, Op};
 use candle_core::{DType, Device, Tensor};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
 fn conv(from: usize, to: usize, kernel: usize, stride: usize, groups: usize, bias: bool) -> Op {
     let mut conv = Conv2d::square(from, to, kernel, stride, kernel / 2).with_groups(groups);
@@ -76,8 +75,8 @@ fn exact(graph: Graph) -> Network {
 }
 
 fn random(shape: &[usize], seed: u64) -> Tensor {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.random::<f32>() * 2.0 - 1.0).collect();
+    let mut rng = Stream::of_number(seed);
+    let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.unit_f32() * 2.0 - 1.0).collect();
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
 }
 
@@ -85,8 +84,8 @@ fn batch(n: usize, seed: u64) -> Tensor {
     random(&[n, 3, 12, 10], seed)
 }
 
-fn rng() -> ChaCha8Rng {
-    ChaCha8Rng::seed_from_u64(9)
+fn rng() -> Stream {
+    Stream::of_number(9)
 }
 
 fn values(x: &Tensor) -> Vec<f32> {

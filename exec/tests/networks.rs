@@ -7,11 +7,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use attar_exec::{Frozen, Network};
+use attar_measures::random::Stream;
 use attar_models::zoo::{NetworkSpec, build};
 use attar_models::{Graph, NodeId, Weights, generated};
 use candle_core::{Device, Tensor};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -133,7 +132,7 @@ fn evaluation_agrees_with_pytorch_folded_and_unfolded() {
 fn training_agrees_with_pytorch_in_outputs_gradients_and_statistics() {
     for case in cases("train") {
         let mut network = case.network();
-        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        let mut rng = Stream::of_number(0);
         let (outputs, tape) = network.train(&case.x, &case.stages(), &mut rng).unwrap();
         let logits = case.floats("logits");
         let sd = moments(&logits).1;

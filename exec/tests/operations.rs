@@ -7,17 +7,16 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use attar_exec::{Context, Network, Params, Precision, check};
+use attar_measures::random::Stream;
 use attar_models::zoo::{NetworkSpec, build};
 use attar_models::{Graph, Op, generated};
 use candle_core::{DType, Device, Tensor};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 use safetensors::SafeTensors;
 
 const BATCH: usize = 3;
 
-fn rng() -> ChaCha8Rng {
-    ChaCha8Rng::seed_from_u64(5)
+fn rng() -> Stream {
+    Stream::of_number(5)
 }
 
 /// Numbers that `bf16` holds exactly, all different from their neighbours, so that no rounding makes two of them equal.

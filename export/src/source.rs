@@ -1,13 +1,12 @@
 //! What is exported: one checkpoint of a run, its card and its reference answers, read and checked before anything is
 //! written.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use attar_formats::{Card, files, graph, read};
+use attar_formats::hash::sha256;
+use attar_formats::reference::{GoldenKind, Predictions};
+use attar_formats::{Card, files, graph, read, reference};
 use attar_models::{Graph, Weights};
-use safetensors::{Dtype, SafeTensors};
-use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 
@@ -41,22 +40,18 @@ pub enum Goldens {
 }
 
 impl Goldens {
-    /// The goldens' file in `reference/` of a run, if there is one to take.
-    fn file(self) -> Option<&'static str> {
+    /// Those that there is a file of.
+    fn kind(self) -> Option<GoldenKind> {
         match self {
-            Self::Real => Some("golden.safetensors"),
-            Self::Synthetic => Some("golden-synthetic.safetensors"),
+            Self::Real => Some(GoldenKind::Real),
+            Self::Synthetic => Some(GoldenKind::Synthetic),
             Self::None => None,
         }
     }
 
     /// The name in the goldens' metadata and on the command line.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Real => "real",
-            Self::Synthetic => "synthetic",
-            Self::None => "none",
-        }
+        self.kind().map_or("none", GoldenKind::name)
     }
 }
 
@@ -89,7 +84,7 @@ impl Source {
 
     /// sha256 of the weights file in hex.
     pub fn weights_sha256(&self) -> String {
-        sha256_hex(&self.model)
+        sha256(&self.model)
     }
 
     /// The bytes of the reference answers, after checking that they were made with these weights.
@@ -100,22 +95,17 @@ impl Source {
         let path = self.reference.join(PREDICTIONS);
         let fail = |problem: String| Error::Source { path: path.clone(), problem };
         let bytes = bytes(&path)?;
-        let made_with = metadata(&bytes, "weights_sha256", &path)?;
-        let exported = self.weights_sha256();
-        if made_with != exported {
+        let answers = Predictions::parse(&path, &bytes)?;
+        let (made_with, exported) = (&answers.weights_sha256, self.weights_sha256());
+        if *made_with != exported {
             return Err(fail(format!(
                 "these answers were given by other weights (sha256 {made_with}) than the exported ones ({exported})\n  \
                  hint: export the checkpoint that the run evaluated last, or resume the run to its end"
             )));
         }
-        let classes = metadata(&bytes, "classes", &path)?;
-        if classes != self.card.network.classes.to_string() {
-            let expected = self.card.network.classes;
+        let (classes, expected) = (answers.classes(), self.card.network.classes);
+        if classes != expected {
             return Err(fail(format!("answers of {classes} classes, but the network has {expected}")));
-        }
-        let file = SafeTensors::deserialize(&bytes).map_err(|error| fail(error.to_string()))?;
-        for name in ["pixels_sha256", "label", "split", "top1", "top5", "top5_logits", "log_sum_exp"] {
-            file.tensor(name).map_err(|_| fail(format!("`{name}` is missing")))?;
         }
         Ok(bytes)
     }
@@ -125,43 +115,43 @@ impl Source {
     /// # Errors
     /// A file that is missing, damaged, of the other kind, or made with a network of other shapes.
     pub(crate) fn goldens(&self, which: Goldens) -> Result<Option<(Vec<u8>, usize)>> {
-        let Some(name) = which.file() else { return Ok(None) };
-        let path = self.reference.join(name);
+        let Some(kind) = which.kind() else { return Ok(None) };
+        let path = self.reference.join(file(kind));
         let fail = |problem: String| Error::Source { path: path.clone(), problem };
         let bytes = bytes(&path)?;
-        let kind = metadata(&bytes, "kind", &path)?;
-        if kind != which.name() {
-            return Err(fail(format!("these goldens are {kind}, expected {}", which.name())));
+        let goldens = reference::Goldens::parse(&path, &bytes)?;
+        if goldens.kind != kind {
+            return Err(fail(format!("these goldens are {}, expected {}", goldens.kind.name(), kind.name())));
         }
-        let file = SafeTensors::deserialize(&bytes).map_err(|error| fail(error.to_string()))?;
-        let tensor = |name: &str| file.tensor(name).map_err(|_| fail(format!("`{name}` is missing")));
-        let (input, logits) = (tensor("input")?, tensor("logits")?);
-        let count = logits.shape().first().copied().unwrap_or(0);
-        let [c, h, w] = self.card.network.input;
-        let shapes = [(&input, vec![count, c, h, w]), (&logits, vec![count, self.card.network.classes])];
-        for ((tensor, shape), name) in shapes.iter().zip(["input", "logits"]) {
-            if count == 0 || tensor.shape() != shape || tensor.dtype() != Dtype::F32 {
-                return Err(fail(format!(
-                    "`{name}` is {:?} {:?}, expected F32 {shape:?} with at least one image",
-                    tensor.dtype(),
-                    tensor.shape()
-                )));
-            }
+        let network = &self.card.network;
+        if goldens.input_shape != network.input || goldens.classes() != network.classes {
+            return Err(fail(format!(
+                "goldens of inputs {:?} and {} logits, but the network takes {:?} and gives {}",
+                goldens.input_shape,
+                goldens.classes(),
+                network.input,
+                network.classes
+            )));
         }
-        for i in 0..count {
-            tensor(&format!("encoded.{i}"))?;
-        }
-        Ok(Some((bytes, count)))
+        Ok(Some((bytes, goldens.len())))
     }
 }
 
 const PREDICTIONS: &str = "predictions.safetensors";
 
+/// The goldens' file in `reference/` of a run.
+fn file(kind: GoldenKind) -> &'static str {
+    match kind {
+        GoldenKind::Real => "golden.safetensors",
+        GoldenKind::Synthetic => "golden-synthetic.safetensors",
+    }
+}
+
 /// The candidate that the predictions were made with.
 fn matching(predictions: &Path, candidates: &[PathBuf]) -> Result<PathBuf> {
-    let made_with = metadata(&bytes(predictions)?, "weights_sha256", predictions)?;
+    let made_with = Predictions::read(predictions)?.weights_sha256;
     for candidate in candidates {
-        if candidate.is_file() && sha256_hex(&bytes(candidate)?) == made_with {
+        if candidate.is_file() && sha256(&bytes(candidate)?) == made_with {
             return Ok(candidate.clone());
         }
     }
@@ -173,21 +163,6 @@ fn matching(predictions: &Path, candidates: &[PathBuf]) -> Result<PathBuf> {
     Err(Error::Source { path: predictions.to_owned(), problem })
 }
 
-fn metadata(bytes: &[u8], key: &str, path: &Path) -> Result<String> {
-    let fail = |problem: String| Error::Source { path: path.to_owned(), problem };
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| fail(error.to_string()))?;
-    let value = header.metadata().as_ref().and_then(|metadata| metadata.get(key));
-    value.cloned().ok_or_else(|| fail(format!("its metadata lacks `{key}`")))
-}
-
 fn bytes(path: &Path) -> Result<Vec<u8>> {
     files::read(path, files::MOST_BINARY).map_err(|source| Error::Io { path: path.to_owned(), source })
-}
-
-/// sha256 in hex.
-pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}"); // writing to a string cannot fail
-        hex
-    })
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// The result of this crate's functions.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error about a file of weights, a card or another contract.
 #[derive(Debug, thiserror::Error)]

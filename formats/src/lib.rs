@@ -1,11 +1,14 @@
 //! What rooms hand each other, each file with one owner: one struct a contract, with its version, reading, writing and checks.
 
 pub mod card;
+pub mod checkpoint;
 pub mod classes;
 mod error;
 pub mod files;
 pub mod graph;
+pub mod hash;
 pub mod read;
+pub mod reference;
 pub mod rename;
 mod strangers;
 pub mod write;

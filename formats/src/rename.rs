@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use attar_models::{Array, Error, Graph, Op, Result, Weights};
+use attar_models::{Array, Elements, Error, Graph, Op, Result, Weights};
 use strsim::levenshtein;
 
 use crate::strangers;
@@ -136,7 +136,8 @@ fn fit_whole(
         return Err(fail(problem));
     }
     if let Head::Rows { columns, .. } = head {
-        renamed.iter_mut().filter(|(name, _)| head_names.contains(name)).for_each(|(_, array)| pick(array, columns));
+        let mut of_head = renamed.iter_mut().filter(|(name, _)| head_names.contains(name));
+        of_head.try_for_each(|(_, array)| pick(array, columns))?;
     }
     let weights = Weights(renamed);
     weights.check_finite(graph)?;
@@ -159,13 +160,15 @@ fn is_head(name: &str, own: &[String]) -> bool {
 }
 
 /// The rows of `columns`, in their order.
-fn pick(array: &mut Array, columns: &[usize]) {
+fn pick(array: &mut Array, columns: &[usize]) -> Result<()> {
     let width: usize = array.shape.iter().skip(1).product();
-    let rows = columns.iter().filter_map(|row| array.data.get(row * width..(row + 1) * width));
-    array.data = rows.flatten().copied().collect();
+    let all = array.f32()?;
+    let rows = columns.iter().filter_map(|row| all.get(row * width..(row + 1) * width));
+    array.elements = Elements::F32(rows.flatten().copied().collect());
     if let Some(count) = array.shape.first_mut() {
         *count = columns.len();
     }
+    Ok(())
 }
 
 /// The prefix of all names and the dialect under which most arrays find their place: with as little of either as will do, so
@@ -263,7 +266,7 @@ fn differences(
     problem += &list("only in the file", &nearest_first(&unknown, &missing));
     if missing.is_empty() && unknown.is_empty() && shapes.len() == of_head {
         problem += "\n  hint: the last layer is of another number of classes; to fine-tune, let it start anew: \
-                    student.init = { path = \"...\", head = \"new\" }";
+                    student.from = { kind = \"weights\", path = \"...\", head = \"new\" }";
     }
     Some(problem)
 }

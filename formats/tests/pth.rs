@@ -17,7 +17,7 @@ fn both(name: &str) -> [Weights; 2] {
 
 fn ramp(shape: &[usize], start: f32) -> Array {
     let count: usize = shape.iter().product();
-    Array { shape: shape.to_vec(), data: (0..count).map(|i| start + 0.5 * i as f32).collect() }
+    Array::new::<f32>(shape.to_vec(), (0..count).map(|i| start + 0.5 * i as f32).collect()).unwrap()
 }
 
 fn refusal(name: &str) -> String {
@@ -33,7 +33,7 @@ fn a_state_dictionary_is_read_with_names_shapes_and_values() {
         assert_eq!(names, expected);
         assert_eq!(weights.0["conv.weight"], ramp(&[3, 2, 1, 1], 0.0));
         assert_eq!(weights.0["bn.running_var"], ramp(&[3], 40.0));
-        assert_eq!(weights.0["bn.num_batches_tracked"], Array { shape: vec![], data: vec![7.0] });
+        assert_eq!(weights.0["bn.num_batches_tracked"], Array::new::<f32>(vec![], vec![7.0]).unwrap());
     }
 }
 
@@ -49,14 +49,14 @@ fn a_wrapped_one_is_found_among_scalars_arguments_and_an_optimiser() {
 fn every_element_type_becomes_f32() {
     for weights in both("types") {
         for float in ["f64", "f32", "f16", "bf16"] {
-            assert_eq!(weights.0[float].data, [0.0, 0.5, 1.0], "{float}");
+            assert_eq!(weights.0[float].f32().unwrap(), [0.0, 0.5, 1.0], "{float}");
         }
         for integer in ["i32", "i16", "i8"] {
-            assert_eq!(weights.0[integer].data, [-1.0, 2.0, 3.0], "{integer}");
+            assert_eq!(weights.0[integer].f32().unwrap(), [-1.0, 2.0, 3.0], "{integer}");
         }
-        assert_eq!(weights.0["i64"].data, [-1.0, 2f32.powi(40), 3.0]);
-        assert_eq!(weights.0["u8"].data, [255.0, 2.0, 3.0]);
-        assert_eq!(weights.0["bool"].data, [1.0, 0.0, 1.0]);
+        assert_eq!(weights.0["i64"].f32().unwrap(), [-1.0, 2f32.powi(40), 3.0]);
+        assert_eq!(weights.0["u8"].f32().unwrap(), [255.0, 2.0, 3.0]);
+        assert_eq!(weights.0["bool"].f32().unwrap(), [1.0, 0.0, 1.0]);
     }
 }
 
@@ -67,13 +67,16 @@ fn strides_and_offsets_are_followed() {
         let get = |name: &str| weights.0[name].clone();
         assert_eq!(get("whole"), ramp(&[4, 6], 0.0));
         let transposed = (0..6).flat_map(|c| (0..4).map(move |r| at(r, c))).collect();
-        assert_eq!(get("transposed"), Array { shape: vec![6, 4], data: transposed });
-        assert_eq!(get("stepped"), Array { shape: vec![2, 2], data: vec![at(1, 0), at(1, 3), at(3, 0), at(3, 3)] });
+        assert_eq!(get("transposed"), Array::new::<f32>(vec![6, 4], transposed).unwrap());
+        assert_eq!(
+            get("stepped"),
+            Array::new::<f32>(vec![2, 2], vec![at(1, 0), at(1, 3), at(3, 0), at(3, 3)]).unwrap()
+        );
         assert_eq!(get("row"), ramp(&[6], 6.0));
-        assert_eq!(get("expanded"), Array { shape: vec![3, 1], data: vec![0.0; 3] });
+        assert_eq!(get("expanded"), Array::new::<f32>(vec![3, 1], vec![0.0; 3]).unwrap());
         assert_eq!(get("channels_last"), ramp(&[1, 2, 2, 3], 0.0));
-        assert_eq!(get("scalar"), Array { shape: vec![], data: vec![1.5] });
-        assert_eq!(get("empty"), Array { shape: vec![0, 4], data: vec![] });
+        assert_eq!(get("scalar"), Array::new::<f32>(vec![], vec![1.5]).unwrap());
+        assert_eq!(get("empty"), Array::new::<f32>(vec![0, 4], vec![]).unwrap());
         assert_eq!(get("parameter"), ramp(&[2, 2], 0.0));
     }
 }
@@ -140,7 +143,7 @@ fn flipped_bytes_never_panic() {
                 let mut damaged = whole.clone();
                 damaged[at] ^= mask;
                 if let Ok(weights) = read::parse_pth(&damaged, Path::new(name)) {
-                    let elements: usize = weights.0.values().map(|array| array.data.len()).sum();
+                    let elements: usize = weights.0.values().map(|array| array.elements.len()).sum();
                     assert!(elements <= 4 * whole.len());
                 }
             }
@@ -222,10 +225,10 @@ fn a_key_names_a_dictionary_or_a_part_of_one() {
     let average = dict(&[("module", &dict(&[("w", &second)]))]);
     let file = checkpoint(&dict(&[("state_dict", &last), ("ema", &average), ("epoch", b"K\x03")]));
     let keyed = |key: Option<&str>| read::keyed(file.path(), key);
-    let number = |key: &str| keyed(Some(key)).unwrap().weights.0["w"].data[0];
+    let number = |key: &str| keyed(Some(key)).unwrap().weights.0["w"].f32().unwrap()[0];
     assert_eq!(["state_dict", "ema", "ema.module", "state_dict.inner", "inner"].map(number), [1.0, 2.0, 2.0, 1.0, 1.0]);
     let guessed = keyed(None).unwrap();
-    assert_eq!(guessed.weights.0["w"].data, [2.0]);
+    assert_eq!(guessed.weights.0["w"].f32().unwrap(), [2.0]);
     assert!(guessed.note.unwrap().contains("`ema.module`"));
     assert!(keyed(Some("ema")).unwrap().note.is_none());
     let message = keyed(Some("model")).unwrap_err().to_string();
@@ -266,7 +269,7 @@ fn tensor_bomb(offset: &[u8], shape: &[u8], strides: &[u8]) -> String {
     let mut file = legacy(&object);
     file.truncate(file.len() - 4); // the empty list of keys
     match read::parse_pth(&file, Path::new("bomb")) {
-        Ok(weights) => format!("{:?}", weights.0["w"].data),
+        Ok(weights) => format!("{:?}", weights.0["w"].f32().unwrap()),
         Err(error) => error.to_string(),
     }
 }

@@ -3,7 +3,7 @@
 use strsim::levenshtein;
 
 /// The result of this crate's functions.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error about a graph or its weights.
 #[derive(Debug, thiserror::Error)]

@@ -1,10 +1,11 @@
 //! Folding batch norms into the convolutions before them: the network as it runs, one operation fewer a layer.
 
+use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, GraphBuilder, NodeId};
 use crate::op::{BatchNorm2d, Op};
 use crate::rewrite::Rewritten;
-use crate::weights::{Array, Weights};
+use crate::weights::Weights;
 
 /// The same function in evaluation mode without the batch norms that follow a convolution.
 ///
@@ -77,28 +78,28 @@ fn fold(graph: &Graph, conv: NodeId, norm: NodeId, weights: &mut Weights) -> Res
         let array = weights.0.remove(&name);
         array.ok_or_else(|| Error::Mismatch { network: graph.name().to_owned(), problem: format!("missing {name}") })
     };
-    let scale = take(&norm.name, "weight")?;
-    let shift = take(&norm.name, "bias")?;
-    let mean = take(&norm.name, "running_mean")?;
-    let var = take(&norm.name, "running_var")?;
+    let scale = take(&norm.name, "weight")?.into_vec::<f32>()?;
+    let shift = take(&norm.name, "bias")?.into_vec::<f32>()?;
+    let mean = take(&norm.name, "running_mean")?.into_vec::<f32>()?;
+    let var = take(&norm.name, "running_var")?.into_vec::<f32>()?;
     let mut weight = take(&conv.name, "weight")?;
-    let old_bias = take(&conv.name, "bias").ok();
+    let old_bias = take(&conv.name, "bias").ok().map(Array::into_vec::<f32>).transpose()?;
     let mut bias = Vec::with_capacity(channels);
-    let per_channel = weight.data.len() / channels.max(1);
-    for (channel, filter) in weight.data.chunks_mut(per_channel.max(1)).enumerate() {
-        let variance = f64::from(var.data[channel]) + eps;
+    let per_channel = weight.elements.len() / channels.max(1);
+    for (channel, filter) in weight.f32_mut()?.chunks_mut(per_channel.max(1)).enumerate() {
+        let variance = f64::from(var[channel]) + eps;
         if variance <= 0.0 {
-            let problem = format!("{}.running_var[{channel}] is {}, expected at least 0", norm.name, var.data[channel]);
+            let problem = format!("{}.running_var[{channel}] is {}, expected at least 0", norm.name, var[channel]);
             return Err(Error::Mismatch { network: graph.name().to_owned(), problem });
         }
-        let factor = f64::from(scale.data[channel]) / variance.sqrt();
+        let factor = f64::from(scale[channel]) / variance.sqrt();
         filter.iter_mut().for_each(|value| *value = (f64::from(*value) * factor) as f32);
-        let offset = old_bias.as_ref().map_or(0.0, |bias| f64::from(bias.data[channel]));
-        let offset = (offset - f64::from(mean.data[channel])) * factor + f64::from(shift.data[channel]);
+        let offset = old_bias.as_ref().map_or(0.0, |bias| f64::from(bias[channel]));
+        let offset = (offset - f64::from(mean[channel])) * factor + f64::from(shift[channel]);
         bias.push(offset as f32);
     }
     weights.0.insert(format!("{}.weight", conv.name), weight);
-    weights.0.insert(format!("{}.bias", conv.name), Array { shape: vec![channels], data: bias });
+    weights.0.insert(format!("{}.bias", conv.name), Array::new(vec![channels], bias)?);
     Ok(())
 }
 
@@ -125,11 +126,11 @@ mod tests {
             assert_eq!(after.nodes().len(), 2);
             let pixel = [0.7, -0.3, 0.2];
             let product = |weights: &Weights, channel: usize| -> f64 {
-                let row = &weights.get("conv.weight").unwrap().data[channel * 3..][..3];
-                let offset = weights.get("conv.bias").map_or(0.0, |bias| f64::from(bias.data[channel]));
+                let row = &weights.get("conv.weight").unwrap().f32().unwrap()[channel * 3..][..3];
+                let offset = weights.get("conv.bias").map_or(0.0, |bias| f64::from(bias.f32().unwrap()[channel]));
                 row.iter().zip(pixel).map(|(w, p)| f64::from(*w) * p).sum::<f64>() + offset
             };
-            let at = |name: &str, channel: usize| f64::from(weights.get(name).unwrap().data[channel]);
+            let at = |name: &str, channel: usize| f64::from(weights.get(name).unwrap().f32().unwrap()[channel]);
             for c in 0..4 {
                 let standard =
                     (product(&weights, c) - at("bn.running_mean", c)) / (at("bn.running_var", c) + 1e-2).sqrt();
@@ -197,7 +198,7 @@ mod tests {
     fn a_variance_without_a_root_is_named() {
         let graph = build(&NetworkSpec::new("resnet8", 3, [3, 8, 8])).unwrap();
         let mut weights = generated::weights(&graph, 1);
-        weights.0.get_mut("layer1.0.bn1.running_var").unwrap().data[2] = -1.0;
+        weights.0.get_mut("layer1.0.bn1.running_var").unwrap().f32_mut().unwrap()[2] = -1.0;
         let message = fold_batch_norm(&graph, &weights).unwrap_err().to_string();
         assert!(message.contains("layer1.0.bn1.running_var[2] is -1"), "{message}");
         weights.0.remove("fc.bias");

@@ -20,9 +20,10 @@
 //!
 //! The small `k` late in a ResNet's branch keeps the sum of 54 blocks from exploding.
 
+use crate::array::{Array, Elements};
 use crate::graph::Graph;
 use crate::op::{Param, Role};
-use crate::weights::{Array, Weights};
+use crate::weights::Weights;
 
 /// Every parameter and buffer of `graph`.
 pub fn weights(graph: &Graph, seed: u64) -> Weights {
@@ -69,7 +70,7 @@ fn array(param: &Param, seed: u64) -> Array {
         Role::RunningVar => Box::new(|u| 1.0 + u * 0.5),
     };
     data.iter_mut().for_each(|u| *u = value(*u));
-    Array { shape: param.shape.clone(), data }
+    Array { shape: param.shape.clone(), elements: Elements::F32(data) }
 }
 
 fn fnv1a(name: &str) -> u64 {
@@ -103,7 +104,7 @@ mod tests {
             ("bn1.running_var", [0x3FB7E31A, 0x3F82E00E]),
             ("fc.bias", [0xBDABE287, 0xBDC610AF]),
         ] {
-            assert_eq!(ends(&weights.get(name).unwrap().data), bits, "{name}");
+            assert_eq!(ends(weights.get(name).unwrap().f32().unwrap()), bits, "{name}");
         }
         assert_eq!(ends(&input([2, 3, 2, 2], 7)), [0x3F259874, 0x3F0B3F8E]);
     }

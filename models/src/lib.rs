@@ -3,6 +3,7 @@
 //! Nothing here knows a tensor library, a file system layout of a run, or time. A [`Graph`] is a value: it is built by the
 //! [`zoo`], rewritten by [`fold`], counted, executed, exported and compared by other rooms, all walking the same nodes.
 
+mod array;
 mod error;
 pub mod fold;
 pub mod generated;
@@ -14,10 +15,11 @@ pub mod schedule;
 pub mod weights;
 pub mod zoo;
 
+pub use array::{Array, Element, Elements};
 pub use error::{Error, Result, did_you_mean, nearest, suggest};
 pub use graph::{GRAPH_VERSION, Graph, GraphBuilder, Node, NodeId};
 pub use op::{Activation, Op, Param, Role};
 pub use outline::{Outline, Value, ValueKind};
 pub use rewrite::Rewritten;
 pub use schedule::{Fuse, Schedule, ScheduledOp};
-pub use weights::{Array, Weights};
+pub use weights::Weights;

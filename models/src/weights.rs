@@ -1,34 +1,10 @@
-//! Parameters and buffers as plain named arrays of `f32`.
+//! Parameters and buffers as plain named arrays.
 
 use std::collections::BTreeMap;
 
+use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-
-/// A dense row-major array.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Array {
-    /// Shape; empty for a scalar.
-    pub shape: Vec<usize>,
-    /// Elements in row-major order; as many as the shape says.
-    pub data: Vec<f32>,
-}
-
-impl Array {
-    /// An array from its parts.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] when the number of elements is not the shape's product.
-    pub fn new(shape: Vec<usize>, data: Vec<f32>) -> Result<Self> {
-        if shape.iter().product::<usize>() != data.len() {
-            return Err(Error::Setting {
-                setting: "array",
-                problem: format!("{} elements for shape {shape:?}", data.len()),
-            });
-        }
-        Ok(Self { shape, data })
-    }
-}
 
 /// Named arrays in name order.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -46,7 +22,7 @@ impl Weights {
         Self(self.0.iter().filter_map(own).collect())
     }
 
-    /// Checks that these are exactly the parameters and buffers of `graph`, shape by shape, and all finite.
+    /// Checks that these are exactly the parameters and buffers of `graph`, shape by shape, and all finite `f32`.
     ///
     /// # Errors
     /// [`Error::Mismatch`] listing what is missing, what is left over and which shapes differ, or naming the first
@@ -61,6 +37,9 @@ impl Weights {
                 Some(array) if array.shape != param.shape => {
                     problems.push(format!("{} is {:?}, expected {:?}", param.name, array.shape, param.shape));
                 }
+                Some(array) if array.f32().is_err() => {
+                    problems.push(format!("{} is {}, expected F32", param.name, array.elements.type_name()));
+                }
                 Some(_) => {}
             }
         }
@@ -72,18 +51,16 @@ impl Weights {
         self.check_finite(graph)
     }
 
-    /// Checks that all numbers are finite; `graph` is only named in errors.
+    /// Checks that all floats are finite; `graph` is only named in errors.
     ///
     /// # Errors
     /// [`Error::Mismatch`] naming the first array that holds a NaN or an infinity.
     pub fn check_finite(&self, graph: &Graph) -> Result<()> {
         let fail = |problem: String| Error::Mismatch { network: graph.name().to_owned(), problem };
         for (name, array) in &self.0 {
-            if let Some(at) = array.data.iter().position(|v| !v.is_finite()) {
-                return Err(fail(format!(
-                    "{name}[{at}] is {}\n  hint: the training that wrote it diverged",
-                    array.data[at]
-                )));
+            let mut floats = array.f32().unwrap_or_default().iter().enumerate();
+            if let Some((at, value)) = floats.find(|(_, value)| !value.is_finite()) {
+                return Err(fail(format!("{name}[{at}] is {value}\n  hint: the training that wrote it diverged")));
             }
         }
         Ok(())

@@ -11,6 +11,8 @@ mod preprocess;
 mod preprocessing;
 mod resize;
 mod scale;
+#[cfg(feature = "schema")]
+mod schema;
 mod size;
 mod view;
 
@@ -21,5 +23,7 @@ pub use image::{Image, MAX_PIXELS, luma};
 pub use preprocess::{clamp, comes_out, normalise, preprocess, preprocess_image, preprocessed_size, shown_part};
 pub use preprocessing::{Interpolation, Preprocessing, Resize, ResizeTo};
 pub use resize::resize;
+#[cfg(feature = "schema")]
+pub use schema::Pair;
 pub use size::pair;
 pub use view::ImageView;

@@ -9,6 +9,7 @@ use crate::size::{pair, pair_if_any};
 /// How pixels become the network's input, in evaluation and on the device: one description, one implementation
 /// ([`preprocess`](crate::preprocess())), in the order of the fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Preprocessing {
     /// Channels of the input: 1 (grey) or 3 (RGB). Grey images are repeated, colour images weighted (ITU-R 601) to fit.
@@ -18,6 +19,7 @@ pub struct Preprocessing {
     pub resize: Option<Resize>,
     /// Centre crop `[height, width]` after the resize, if any; smaller images are padded with zeros as torchvision does.
     #[serde(default, deserialize_with = "pair_if_any", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::Pair>"))]
     pub crop: Option<[usize; 2]>,
     /// Per-channel mean of pixel values scaled to 0..1.
     pub mean: Vec<f32>,
@@ -37,16 +39,22 @@ pub struct Resize {
 
 /// What a resize aims at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ResizeTo {
     /// The shorter edge gets this length in pixels, the other follows the aspect ratio (rounded down, as torchvision).
     ShorterEdge(usize),
     /// Exactly `[height, width]`; one number may stand for both.
-    Exact(#[serde(deserialize_with = "pair")] [usize; 2]),
+    Exact(
+        #[serde(deserialize_with = "pair")]
+        #[cfg_attr(feature = "schema", schemars(with = "crate::Pair"))]
+        [usize; 2],
+    ),
 }
 
 /// Resampling filter, with PIL's definitions (support grows with the scale when shrinking).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Interpolation {
     /// Triangle filter; PIL's `BILINEAR`.

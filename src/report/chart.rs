@@ -1,6 +1,6 @@
 //! Line charts as self-contained SVG: a few series over epochs, with axes that a person can read.
 
-use std::fmt::Write as _;
+use maud::{Markup, html};
 
 /// One line of a chart.
 #[derive(Debug, Clone)]
@@ -36,22 +36,21 @@ impl Range {
     }
 }
 
-/// Draws `series` over `x_label`; an empty string when there is nothing to draw.
-pub(crate) fn line_chart(title: &str, x_label: &str, series: &[Series]) -> String {
-    let Some(range) = range(series) else { return String::new() };
-    let mut svg = format!(
-        "<figure class=\"chart\"><figcaption>{}</figcaption><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">",
-        escape(title),
-        escape(title)
-    );
-    axes(&mut svg, &range, x_label);
-    for (at, one) in series.iter().enumerate() {
-        line(&mut svg, &range, one, at);
+/// Draws `series` over `x_label`; nothing when there is nothing to draw.
+pub(crate) fn line_chart(title: &str, x_label: &str, series: &[Series]) -> Markup {
+    let Some(range) = range(series) else { return html! {} };
+    html! {
+        figure class="chart" {
+            figcaption { (title) }
+            svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label=(title) {
+                (axes(&range, x_label))
+                @for (at, one) in series.iter().enumerate() { (line(&range, one, at)) }
+            }
+            div class="legend" {
+                @for (at, one) in series.iter().enumerate() { span { i class={ "s" (at % 6) } {} (one.name) } }
+            }
+        }
     }
-    svg.push_str("</svg>");
-    legend(&mut svg, series);
-    svg.push_str("</figure>");
-    svg
 }
 
 fn range(series: &[Series]) -> Option<Range> {
@@ -82,67 +81,45 @@ pub(super) fn ticks(low: f64, high: f64) -> Vec<f64> {
     (first..=last).map(|i| i as f64 * step).collect()
 }
 
-fn axes(svg: &mut String, range: &Range, x_label: &str) {
-    for tick in ticks(range.y.0, range.y.1).into_iter().filter(|t| (range.y.0..=range.y.1).contains(t)) {
-        let y = range.y(tick);
-        let _ = write!(
-            svg,
-            "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/><text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-            WIDTH - RIGHT,
-            LEFT - 6.0,
-            y + 4.0,
-            number(tick)
-        );
-    }
+fn axes(range: &Range, x_label: &str) -> Markup {
+    let across = |tick: &f64| (range.y.0..=range.y.1).contains(tick);
     // Epochs are whole numbers; a tick between two of them means nothing.
-    let whole = |t: &f64| t.fract() == 0.0 && (range.x.0..=range.x.1).contains(t);
-    for tick in ticks(range.x.0, range.x.1).into_iter().filter(whole) {
-        let x = range.x(tick);
-        let _ = write!(
-            svg,
-            "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-            HEIGHT - BOTTOM + 16.0,
-            number(tick)
-        );
+    let whole = |tick: &f64| tick.fract() == 0.0 && (range.x.0..=range.x.1).contains(tick);
+    html! {
+        @for tick in ticks(range.y.0, range.y.1).into_iter().filter(across) {
+            @let y = range.y(tick);
+            line class="grid" x1=(LEFT) x2=(WIDTH - RIGHT) y1=(tenth(y)) y2=(tenth(y)) {}
+            text x=(LEFT - 6.0) y=(tenth(y + 4.0)) text-anchor="end" { (number(tick)) }
+        }
+        @for tick in ticks(range.x.0, range.x.1).into_iter().filter(whole) {
+            text x=(tenth(range.x(tick))) y=(HEIGHT - BOTTOM + 16.0) text-anchor="middle" { (number(tick)) }
+        }
+        text x=(WIDTH - RIGHT) y=(HEIGHT - 4.0) text-anchor="end" { (x_label) }
     }
-    let _ = write!(
-        svg,
-        "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>",
-        WIDTH - RIGHT,
-        HEIGHT - 4.0,
-        escape(x_label)
-    );
 }
 
-fn line(svg: &mut String, range: &Range, series: &Series, at: usize) {
+fn line(range: &Range, series: &Series, at: usize) -> Markup {
     let finite: Vec<(f64, f64)> = series.points.iter().copied().filter(|p| p.1.is_finite()).collect();
     let mut path = String::new();
     for (i, &(x, y)) in finite.iter().enumerate() {
         let (px, py) = (range.x(x), range.y(y));
-        let _ = match i {
-            0 => write!(path, "M{px:.1} {py:.1}"),
-            _ if series.steps => write!(path, "H{px:.1}V{py:.1}"),
-            _ => write!(path, "L{px:.1} {py:.1}"),
+        path += &match i {
+            0 => format!("M{px:.1} {py:.1}"),
+            _ if series.steps => format!("H{px:.1}V{py:.1}"),
+            _ => format!("L{px:.1} {py:.1}"),
         };
     }
-    let _ = write!(svg, "<path class=\"line s{}\" d=\"{path}\"/>", at % 6);
-    if let [(x, y)] = finite.as_slice() {
-        let _ = write!(
-            svg,
-            "<circle class=\"dot s{}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\"/>",
-            at % 6,
-            range.x(*x),
-            range.y(*y)
-        );
+    html! {
+        path class={ "line s" (at % 6) } d=(path) {}
+        @if let [(x, y)] = finite.as_slice() {
+            circle class={ "dot s" (at % 6) } cx=(tenth(range.x(*x))) cy=(tenth(range.y(*y))) r="3" {}
+        }
     }
 }
 
-fn legend(svg: &mut String, series: &[Series]) {
-    svg.push_str("<div class=\"legend\">");
-    for (at, one) in series.iter().enumerate() {
-        let _ = write!(svg, "<span><i class=\"s{}\"></i>{}</span>", at % 6, escape(&one.name));
-    }
-    svg.push_str("</div>");
+/// A length to a tenth of a pixel.
+pub(super) fn tenth(length: f64) -> String {
+    format!("{length:.1}")
 }
 
 pub(super) fn number(value: f64) -> String {
@@ -151,10 +128,6 @@ pub(super) fn number(value: f64) -> String {
         v if v >= 100.0 || value.fract() == 0.0 => format!("{value:.0}"),
         _ => format!("{value:.3}").trim_end_matches('0').trim_end_matches('.').to_owned(),
     }
-}
-
-pub(super) fn escape(text: &str) -> String {
-    attar_infer::report::html::escape(text)
 }
 
 /// Styles that the charts need, beside the page's own.
@@ -187,9 +160,9 @@ mod tests {
 
     #[test]
     fn points_that_are_not_numbers_are_left_out_and_names_escaped() {
-        let svg = line_chart("loss", "epoch", &[series(&[(1.0, 2.0), (2.0, f64::NAN), (3.0, 1.0)])]);
+        let svg = line_chart("loss", "epoch", &[series(&[(1.0, 2.0), (2.0, f64::NAN), (3.0, 1.0)])]).into_string();
         assert!(!svg.contains("NaN"));
         assert!(svg.contains("a &amp; b"));
-        assert_eq!(line_chart("nothing", "epoch", &[series(&[(1.0, f64::NAN)])]), "");
+        assert_eq!(line_chart("nothing", "epoch", &[series(&[(1.0, f64::NAN)])]).into_string(), "");
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use attar_infer::bundle::{Predictions, Split};
 use attar_infer::report::html;
+use maud::{Markup, html};
 
 /// One class.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,19 +16,20 @@ struct Row {
 }
 
 /// A section with all classes, the least accurate first and those without test images last; empty where there is no test image.
-pub(super) fn section(predictions: &Predictions, labels: &[String]) -> String {
+pub(super) fn section(predictions: &Predictions, labels: &[String]) -> Markup {
     let tests = predictions.split.iter().zip(&predictions.label).zip(&predictions.top1);
     let pairs = tests.filter(|((split, _), _)| **split == Split::Test);
     let rows = count(pairs.map(|((_, label), decision)| (*label as usize, *decision as usize)), labels.len());
     if rows.iter().all(|row| row.images == 0) {
-        return String::new();
+        return html! {};
     }
     let cells: Vec<Vec<String>> = sorted(rows).iter().map(|(class, row)| cells(*class, row, labels)).collect();
     let head = ["class", "test images", "accuracy", "most often taken for"];
-    format!(
-        "<h2>Every class (test images, exported weights)</h2><p class=\"soft\">The least accurate first.</p>{}",
-        html::table(&head, &cells)
-    )
+    html! {
+        h2 { "Every class (test images, exported weights)" }
+        (html::soft("The least accurate first."))
+        (html::table(&head, &cells))
+    }
 }
 
 fn count(pairs: impl Iterator<Item = (usize, usize)>, classes: usize) -> Vec<Row> {

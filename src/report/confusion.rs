@@ -1,38 +1,43 @@
 //! The confusion matrix of the exported weights on the test split, as a coloured table.
 
-use std::fmt::Write as _;
-
 use attar_infer::bundle::{Predictions, Split};
-use attar_infer::report::html::escape;
+use maud::{Markup, html};
 
 /// More classes than this make a matrix that nobody can read.
 const MOST_CLASSES: usize = 20;
 
-/// Rows are labels, columns decisions; an empty string when there are too many classes or no test images.
-pub(crate) fn table(predictions: &Predictions, labels: &[String]) -> String {
+/// Rows are labels, columns decisions; nothing when there are too many classes or no test images.
+pub(crate) fn table(predictions: &Predictions, labels: &[String]) -> Markup {
     let counts = count(predictions, labels.len());
     if labels.len() > MOST_CLASSES || counts.iter().flatten().all(|n| *n == 0) {
-        return String::new();
+        return html! {};
     }
-    let mut html = String::from(
-        "<h2>Who is taken for whom (test images)</h2><div class=\"scroll\"><table class=\"confusion\"><tr><th>label ↓ decision →</th>",
-    );
-    labels.iter().for_each(|label| html.push_str(&format!("<th><span>{}</span></th>", escape(label))));
-    html.push_str("</tr>");
-    for (label, row) in labels.iter().zip(&counts) {
-        let total: usize = row.iter().sum();
-        let _ = write!(html, "<tr><th>{}</th>", escape(label));
-        for (at, n) in row.iter().enumerate() {
-            let share = *n as f64 / total.max(1) as f64;
-            let right = labels.get(at) == Some(label);
-            let colour = if right { "37,99,235" } else { "220,38,38" };
-            let alpha = if right { share * 0.6 } else { (share * 4.0).min(0.7) };
-            let _ = write!(html, "<td style=\"background:rgba({colour},{alpha:.2})\">{n}</td>");
+    html! {
+        h2 { "Who is taken for whom (test images)" }
+        div class="scroll" {
+            table class="confusion" {
+                tr { th { "label ↓ decision →" } @for label in labels { th { span { (label) } } } }
+                @for (label, row) in labels.iter().zip(&counts) {
+                    tr {
+                        th { (label) }
+                        @for (at, n) in row.iter().enumerate() {
+                            td style=(shade(*n, row.iter().sum(), labels.get(at) == Some(label))) { (n) }
+                        }
+                    }
+                }
+            }
         }
-        html.push_str("</tr>");
     }
-    html.push_str("</table></div>");
-    html
+}
+
+/// The colour behind a cell: blue of right decisions, red of wrong ones, by their share.
+fn shade(n: usize, total: usize, right: bool) -> String {
+    let share = n as f64 / total.max(1) as f64;
+    let (colour, alpha) = match right {
+        true => ("37,99,235", share * 0.6),
+        false => ("220,38,38", (share * 4.0).min(0.7)),
+    };
+    format!("background:rgba({colour},{alpha:.2})")
 }
 
 fn count(predictions: &Predictions, classes: usize) -> Vec<Vec<usize>> {

@@ -1,8 +1,9 @@
 //! Dot plots as self-contained SVG files: a row a name, a dot a value, a bar at their mean.
 
-use std::fmt::Write as _;
+use attar_measures::MeanSd;
+use maud::{PreEscaped, html};
 
-use super::chart::{escape, number, ticks};
+use super::chart::{number, tenth, ticks};
 
 /// One row of a plot.
 #[derive(Debug, Clone)]
@@ -25,10 +26,6 @@ pub(crate) fn dot_plot(title: &str, rows: &[Dots], mark: Option<f64>) -> String 
     let height = TOP + ROW * rows.len() as f64 + BOTTOM;
     let longest = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0) as f64;
     let left = (longest * 7.5 + 20.0).clamp(60.0, WIDTH / 2.0);
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{0}\"><style>{STYLE}</style><text x=\"8\" y=\"20\" font-weight=\"600\">{0}</text>",
-        escape(title)
-    );
     let finite = |row: &Dots| row.values.iter().copied().filter(|value| value.is_finite()).collect::<Vec<f64>>();
     let all: Vec<f64> = rows.iter().flat_map(finite).chain(mark).collect();
     let least = all.iter().copied().reduce(f64::min).unwrap_or(0.0);
@@ -36,38 +33,29 @@ pub(crate) fn dot_plot(title: &str, rows: &[Dots], mark: Option<f64>) -> String 
     let (low, high) = (ticks.first().copied().unwrap_or(0.0), ticks.last().copied().unwrap_or(1.0));
     let x = |value: f64| left + (value - low) / (high - low) * (WIDTH - left - RIGHT);
     let bottom = height - BOTTOM;
-    for tick in &ticks {
-        let (x, label) = (x(*tick), number(*tick));
-        let _ = write!(
-            svg,
-            "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{bottom}\"/><text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{label}</text>",
-            bottom + 18.0
-        );
-    }
-    if let Some(x) = mark.map(x) {
-        let _ = write!(svg, "<line class=\"mark\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{bottom}\"/>");
-    }
-    for (at, row) in rows.iter().enumerate() {
-        let y = TOP + ROW * (at as f64 + 0.5);
-        let _ = write!(
-            svg,
-            "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-            left - 10.0,
-            y + 4.0,
-            escape(&row.name)
-        );
-        let values = finite(row);
-        for value in &values {
-            let _ = write!(svg, "<circle class=\"dot\" cx=\"{:.1}\" cy=\"{y:.1}\" r=\"4\"/>", x(*value));
+    let y = |at: usize| TOP + ROW * (at as f64 + 0.5);
+    let svg = html! {
+        svg xmlns="http://www.w3.org/2000/svg" viewBox={ "0 0 " (WIDTH) " " (height) } role="img" aria-label=(title) {
+            style { (PreEscaped(STYLE)) }
+            text x="8" y="20" font-weight="600" { (title) }
+            @for tick in &ticks {
+                @let x = tenth(x(*tick));
+                line class="grid" x1=(x) x2=(x) y1=(TOP) y2=(bottom) {}
+                text x=(x) y=(bottom + 18.0) text-anchor="middle" { (number(*tick)) }
+            }
+            @if let Some(x) = mark.map(|mark| tenth(x(mark))) {
+                line class="mark" x1=(x) x2=(x) y1=(TOP) y2=(bottom) {}
+            }
+            @for (at, row) in rows.iter().enumerate() {
+                text x=(left - 10.0) y=(tenth(y(at) + 4.0)) text-anchor="end" { (row.name) }
+                @for value in finite(row) { circle class="dot" cx=(tenth(x(value))) cy=(tenth(y(at))) r="4" {} }
+                @if let Some(mean) = MeanSd::of(finite(row)).map(|spread| tenth(x(spread.mean))) {
+                    line class="mean" x1=(mean) x2=(mean) y1=(tenth(y(at) - 9.0)) y2=(tenth(y(at) + 9.0)) {}
+                }
+            }
         }
-        if !values.is_empty() {
-            let mean = x(values.iter().sum::<f64>() / values.len() as f64);
-            let (from, to) = (y - 9.0, y + 9.0);
-            let _ =
-                write!(svg, "<line class=\"mean\" x1=\"{mean:.1}\" x2=\"{mean:.1}\" y1=\"{from:.1}\" y2=\"{to:.1}\"/>");
-        }
-    }
-    svg + "</svg>\n"
+    };
+    svg.into_string() + "\n"
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use attar_distill::run::{Receipt, TestMeasures};
 use attar_infer::report::html;
+use maud::{Markup, html};
 
 /// Lines for the end of a run; none of a receipt that was written before measures were.
 pub(crate) fn lines(receipt: &Receipt) -> Vec<String> {
@@ -28,8 +29,8 @@ pub(crate) fn lines(receipt: &Receipt) -> Vec<String> {
 }
 
 /// A section of the report; empty of a receipt that was written before measures were.
-pub(crate) fn section(receipt: &Receipt) -> String {
-    let Some(measures) = &receipt.measures else { return String::new() };
+pub(crate) fn section(receipt: &Receipt) -> Markup {
+    let Some(measures) = &receipt.measures else { return html! {} };
     let student = &measures.student;
     let row = |what: &str, value: String| vec![what.to_owned(), value];
     let mut rows = vec![
@@ -51,7 +52,7 @@ pub(crate) fn section(receipt: &Receipt) -> String {
         measures.robustness.iter().map(|(name, top1)| row(&format!("under attack {name}"), format!("{top1:.2} %"))),
     );
     let title = format!("The exported weights ({}) on the test images", measures.weights.as_str());
-    format!("<h2>{}</h2>{}", html::escape(&title), html::table(&["", ""], &rows))
+    html! { h2 { (title) } (html::table(&["", ""], &rows)) }
 }
 
 /// The class with the lowest accuracy.

@@ -8,6 +8,7 @@ use attar_formats::files;
 use attar_infer::Certificate;
 use attar_infer::bundle::Predictions;
 use attar_infer::report::{certificate_section, html};
+use maud::{Markup, PreEscaped, html};
 
 use super::chart::{self, Series, line_chart};
 use super::metrics::Metrics;
@@ -19,8 +20,8 @@ use crate::table::si;
 pub(crate) struct Extras<'a> {
     /// The certificate of the run's export.
     pub(crate) certificate: Option<&'a Certificate>,
-    /// A section (HTML) that compares the run with others.
-    pub(crate) comparison: Option<String>,
+    /// A section that compares the run with others.
+    pub(crate) comparison: Option<Markup>,
     /// Whether images of the data may be shown.
     pub(crate) images: Images,
 }
@@ -29,20 +30,19 @@ pub(crate) struct Extras<'a> {
 pub(crate) fn write(run: &Path, extras: &Extras<'_>) -> Result<()> {
     let receipt = read_receipt(run)?;
     let metrics = Metrics::read(&run.join("metrics.csv"))?;
-    let mut body = format!("<style>{}{}</style>", chart::CSS, confusion::CSS);
-    body.push_str(&headline(&receipt));
-    body.push_str(&measures::section(&receipt));
-    body.push_str(extras.comparison.as_deref().unwrap_or_default());
-    if let Some(certificate) = extras.certificate {
-        body.push_str(&certificate_section(certificate, extras.images == Images::Shown));
-    }
-    body.push_str(&curves(&metrics));
-    body.push_str(&confusions(run)?);
     let recipe = files::read_text(&run.join("recipe.toml"), files::MOST_TEXT).context("recipe.toml")?;
-    body.push_str(&format!(
-        "<details><summary>The resolved recipe</summary><pre>{}</pre></details>",
-        html::escape(&recipe)
-    ));
+    let body = html! {
+        style { (PreEscaped(chart::CSS)) (PreEscaped(confusion::CSS)) }
+        (headline(&receipt))
+        (measures::section(&receipt))
+        @if let Some(comparison) = &extras.comparison { (comparison) }
+        @if let Some(certificate) = extras.certificate {
+            (certificate_section(certificate, extras.images == Images::Shown))
+        }
+        (curves(&metrics))
+        (confusions(run)?)
+        details { summary { "The resolved recipe" } pre { (recipe) } }
+    };
     let page = html::page(&format!("Run {}", receipt.name), &body);
     let path = run.join("report.html");
     std::fs::write(&path, page).with_context(|| path.display().to_string())
@@ -55,7 +55,7 @@ pub(crate) fn read_receipt(run: &Path) -> Result<Receipt> {
     serde_json::from_slice(&text).with_context(|| path.display().to_string())
 }
 
-fn headline(receipt: &Receipt) -> String {
+fn headline(receipt: &Receipt) -> Markup {
     let percent = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.2} %"));
     let mut rows = vec![
         vec!["network".to_owned(), receipt.network.name.clone()],
@@ -89,7 +89,7 @@ fn headline(receipt: &Receipt) -> String {
     html::table(&["", ""], &rows)
 }
 
-fn curves(metrics: &Metrics) -> String {
+fn curves(metrics: &Metrics) -> Markup {
     let line =
         |name: &str, column: &str| Series { name: name.to_owned(), points: metrics.over_epochs(column), steps: false };
     let held =
@@ -107,13 +107,16 @@ fn curves(metrics: &Metrics) -> String {
         line_chart("Weight of each loss", "epoch", &weights),
         line_chart("Learning rate", "epoch", &[held("learning rate", "lr")]),
     ];
-    format!("<h2>Over the epochs</h2><div class=\"charts\">{}</div>", charts.concat())
+    html! { h2 { "Over the epochs" } div class="charts" { @for chart in &charts { (chart) } } }
 }
 
-fn confusions(run: &Path) -> Result<String> {
+fn confusions(run: &Path) -> Result<Markup> {
     let card = run.join("card.json");
     let text = files::read_text(&card, files::MOST_TEXT).with_context(|| card.display().to_string())?;
     let card = attar_formats::Card::from_json(&text, &card)?;
     let predictions = Predictions::read(&run.join("reference").join("predictions.safetensors"))?;
-    Ok(classes::section(&predictions, &card.labels) + &confusion::table(&predictions, &card.labels))
+    Ok(html! {
+        (classes::section(&predictions, &card.labels))
+        (confusion::table(&predictions, &card.labels))
+    })
 }

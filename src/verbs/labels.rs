@@ -46,7 +46,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut recipe = Recipe::load(&args.recipe, &args.set)?;
-    recipe.generations.clear(); // the recipe's teacher answers, whoever learns from it first
+    recipe.stages.clear(); // the recipe's teacher answers, whoever learns from it first
     let epochs = args.epochs.unwrap_or(recipe.train.epochs);
     if epochs == 0 {
         bail!("--epochs 0, expected at least 1");

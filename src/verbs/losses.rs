@@ -1,7 +1,7 @@
 //! `attar losses`: the losses there are, with paper, basis and settings; what one of them is, `--explain` says.
 
 use anyhow::Result;
-use attar_distill::losses::catalog;
+use attar_distill::losses::described;
 
 use super::{explain, print};
 
@@ -18,9 +18,9 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.json {
-        return print(&super::listed("losses", &catalog())?);
+        return print(&super::listed("losses", &described())?);
     }
     let rest = "one of them, a method or a topic: attar distill --explain NAME";
-    let all: Vec<String> = catalog().iter().map(explain::text).collect();
+    let all: Vec<String> = described().iter().map(explain::text).collect();
     print(&format!("{}\n{} losses; {rest}\n{}", all.join("\n"), all.len(), explain::overview()))
 }

@@ -18,6 +18,7 @@ pub(crate) mod losses;
 pub(crate) mod man;
 pub(crate) mod models;
 pub(crate) mod new;
+pub(crate) mod reference;
 pub(crate) mod train;
 mod unfinished;
 pub(crate) mod verify;

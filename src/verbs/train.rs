@@ -39,7 +39,7 @@ pub(crate) struct Args {
     /// others leave unread, a network that no loss reaches) instead of refusing it: for trials.
     #[arg(long)]
     allow_idle: bool,
-    /// Say what a loss, a method (cd, gkd, edt, ka, lskd) or a topic (schedules, views, teachers, init, ...) is, and stop.
+    /// Say what a loss, a method (cd, gkd, edt, ka, lskd) or a topic (schedules, views, teachers, from, ...) is, and stop.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["recipe", "data", "set", "out", "dry_run", "resume"])]
     explain: Option<String>,
     /// Print JSON.
@@ -90,17 +90,17 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
         _ => {}
     }
     let directory = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&recipe.name));
-    let generations = recipe.generations(&directory)?;
-    Plan::check_generations(&generations, args.allow_idle)?;
+    let stages = recipe.chain(&directory)?;
+    Plan::check_stages(&stages, args.allow_idle)?;
     if args.dry_run {
-        return dry_run(generations, args);
+        return dry_run(stages, args);
     }
     if !args.resume {
-        generations.iter().try_for_each(|(_, place)| run::free(place))?;
+        stages.iter().try_for_each(|(_, place)| run::free(place))?;
     }
-    let count = generations.len();
+    let count = stages.len();
     let mut receipt = None;
-    for (i, (recipe, directory)) in generations.into_iter().enumerate() {
+    for (i, (recipe, directory)) in stages.into_iter().enumerate() {
         let is_last = i + 1 == count;
         // The last one is left to itself: it may be finished and go on for longer.
         if args.resume
@@ -157,19 +157,19 @@ pub(crate) fn finished(recipe: &Recipe, directory: &Path) -> Result<Option<Recei
 /// Whether a student learns from labels alone.
 pub(crate) fn is_alone(recipe: &Recipe) -> bool {
     let labels_only = recipe.losses.iter().all(|loss| matches!(loss.loss, LossSpec::CrossEntropy(_)));
-    labels_only && recipe.teachers.is_empty() && recipe.generations.is_empty()
+    labels_only && recipe.teachers.is_empty() && recipe.stages.is_empty()
 }
 
-/// The plan of the first generation; those behind it wait for its weights.
-fn dry_run(generations: Vec<(Recipe, PathBuf)>, args: &Args) -> Result<()> {
-    let mut generations = generations.into_iter();
-    let Some((first, _)) = generations.next() else { bail!("the recipe has no generation") };
+/// The plan of the first stage; those behind it wait for its weights.
+fn dry_run(stages: Vec<(Recipe, PathBuf)>, args: &Args) -> Result<()> {
+    let mut stages = stages.into_iter();
+    let Some((first, _)) = stages.next() else { bail!("the recipe has no stage") };
     let description = Plan::new(first, args.options())?.describe();
     if args.json {
         return super::print(&super::versioned(&description)?);
     }
     let mut text = description.to_string();
-    for (recipe, directory) in generations {
+    for (recipe, directory) in stages {
         text += &format!(
             "then       {} in {}, taught by the one before\n",
             recipe.student.network.name,

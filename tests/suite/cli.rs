@@ -195,18 +195,18 @@ fn a_dry_run_says_everything_and_writes_nothing() {
     assert!(names(folder.path()).is_empty(), "a dry run wrote {:?}", names(folder.path()));
 }
 
-/// A chain is an ordinary run for each generation, and goes on where it stopped.
+/// A chain is an ordinary run for each stage, and goes on where it stopped.
 #[test]
-fn generations_are_runs_that_teach_each_other() {
+fn stages_are_runs_that_teach_each_other() {
     let scene = scene();
     let text = std::fs::read_to_string(scene.root().join("alone.toml")).unwrap();
-    let chain = "\n[[generations]]\nname = \"first\"\n\n[[losses]]\nname = \"kd\"\nweight = 1.0\nloss = { kind = \"kd\", temperature = 2.0 }\n";
+    let chain = "\n[[stages]]\nname = \"first\"\n\n[[losses]]\nname = \"kd\"\nweight = 1.0\nloss = { kind = \"kd\", temperature = 2.0 }\n";
     std::fs::write(scene.root().join("chain.toml"), text + chain).unwrap();
     let args = ["distill", "chain.toml", "--out", "runs/chain"];
     scene.attar(&[&args[..], &["--dry-run"]].concat()).ok();
-    // The first generation has no teacher and goes without the loss that is wrong.
+    // The first stage has no teacher and goes without the loss that is wrong.
     let wrong = scene.attar(&[&args[..], &["--set", "losses.kd.loss.temperature=-1"]].concat());
-    wrong.fails(&["losses.kd.loss.temperature", "in the generation `alone`"]);
+    wrong.fails(&["losses.kd.loss.temperature", "in the stage `alone`"]);
     assert!(!scene.root().join("runs/chain-first").exists(), "trained before the mistake was found");
     scene.attar(&args).ok();
     let receipt = |run: &str| -> serde_json::Value {

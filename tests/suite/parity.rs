@@ -12,14 +12,13 @@ use std::path::Path;
 use attar_data::{Dataset, Source, eval_batch};
 use attar_distill::Network;
 use attar_infer::engine::{self, EngineKind, EngineSpec};
+use attar_measures::random::Stream;
 use attar_models::fold::fold_batch_norm;
 use attar_models::op::BatchNorm2d;
 use attar_models::zoo::{NetworkSpec, Shortcut, Stem, build, catalog};
 use attar_models::{Graph, Op, Rewritten, Weights, generated};
 use attar_pixels::{Interpolation, Preprocessing, Resize, ResizeTo};
 use candle_core::{Device, Tensor};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
 
 use crate::support::{full_tests, require_ort};
 
@@ -91,19 +90,19 @@ fn calibrated(graph: &Graph, x: &Tensor) -> (Weights, f32) {
     calm(graph, &mut weights);
     let running: Vec<(String, f64)> = statistics(graph).collect();
     for (name, _) in &running {
-        weights.0.get_mut(name).expect("a buffer of the graph").data.fill(0.0);
+        weights.0.get_mut(name).expect("a buffer of the graph").f32_mut().expect("floats").fill(0.0);
     }
     let mut network = Network::from_weights(graph.clone(), &weights, &Device::Cpu).expect("weights fit");
-    network.batch_stats(x, &[], &mut ChaCha8Rng::seed_from_u64(0)).expect("a pass in training mode");
+    network.batch_stats(x, &[], &mut Stream::of_number(0)).expect("a pass in training mode");
     let mut weights = network.params().to_weights().expect("tensors can be read");
     for (name, momentum) in &running {
         // From 0, one pass took them to momentum * the batch's.
-        let data = &mut weights.0.get_mut(name).expect("a buffer of the graph").data;
+        let data = weights.0.get_mut(name).expect("a buffer of the graph").f32_mut().expect("floats");
         data.iter_mut().for_each(|value| *value = (f64::from(*value) / momentum) as f32);
     }
     let logits = answers(graph, &weights, x);
     let head = format!("{}.bias", graph.node(graph.output()).name);
-    let bias = &mut weights.0.get_mut(&head).expect("the last layer has a bias").data;
+    let bias = weights.0.get_mut(&head).expect("the last layer has a bias").f32_mut().expect("floats");
     for (class, bias) in bias.iter_mut().enumerate() {
         *bias -= mean(logits.iter().skip(class).step_by(CLASSES));
     }
@@ -119,7 +118,7 @@ fn calm(graph: &Graph, weights: &mut Weights) {
         let norm = graph.node(node.inputs[0]);
         if matches!(norm.op, Op::BatchNorm2d(_)) {
             let shift = weights.0.get_mut(&format!("{}.bias", norm.name)).expect("a norm has a shift");
-            shift.data.iter_mut().for_each(|value| *value += 1.0);
+            shift.f32_mut().expect("floats").iter_mut().for_each(|value| *value += 1.0);
         }
     }
 }

@@ -7,12 +7,12 @@ use std::process::Stdio;
 
 use attar_data::Source;
 use attar_export::onnx;
+use attar_formats::hash::sha256;
 use attar_formats::read;
 use attar_infer::bundle::{Predictions, Split};
 use attar_models::zoo::{self, NetworkSpec};
 use attar_models::{Rewritten, fold, generated};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::support::program::command;
 use crate::support::require_ort;
@@ -23,8 +23,7 @@ pub(crate) fn replace_in_bundle(bundle: &Path, file: &str, bytes: &[u8]) {
     std::fs::write(bundle.join(file), bytes).unwrap();
     let path = bundle.join("manifest.json");
     let mut manifest: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    manifest["files"][file] = hex.into();
+    manifest["files"][file] = sha256(bytes).into();
     std::fs::write(&path, manifest.to_string()).unwrap();
 }
 

@@ -52,7 +52,7 @@ fn shipped_recipes_build_their_networks_and_losses() {
             });
         }
         for loss in &recipe.losses {
-            // Peers and generations teach too; they are of the student's kind here.
+            // Peers and stages teach too; they are of the student's kind here.
             let count = loss.teacher.as_ref().map_or(teachers.len().max(1), |names| names.as_slice().len());
             let mut own = teachers.clone();
             own.resize(count, student.clone());

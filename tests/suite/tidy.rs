@@ -13,13 +13,9 @@ const ROOMS: [(&str, &[&str], &[&str]); 10] = [
     ("formats", &["models", "pixels", "measures"], &["safetensors"]),
     ("exec", &["models", "kernels", "measures"], &["candle-core"]),
     ("data", &["models", "formats", "pixels", "measures"], &[]),
-    (
-        "distill",
-        &["models", "kernels", "pixels", "measures", "formats", "exec", "data"],
-        &["candle-core", "safetensors"],
-    ),
-    ("export", &["models", "formats", "pixels"], &["prost", "safetensors"]),
-    ("infer", &["models", "formats", "pixels", "measures", "data"], &["tract-onnx", "ort", "safetensors"]),
+    ("distill", &["models", "kernels", "pixels", "measures", "formats", "exec", "data"], &["candle-core"]),
+    ("export", &["models", "formats", "pixels"], &["prost"]),
+    ("infer", &["models", "formats", "pixels", "measures", "data"], &["tract-onnx", "ort"]),
 ];
 
 const HEAVY: [&str; 7] = ["safetensors", "image", "pulp", "candle-core", "prost", "tract-onnx", "ort"];

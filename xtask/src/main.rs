@@ -3,6 +3,7 @@
 mod cargo;
 mod cuda;
 mod dist;
+mod docs;
 mod nvrtc;
 mod onnxruntime;
 mod portable;
@@ -35,6 +36,12 @@ enum Chore {
         /// Passed on to the test programs, e.g. part of a test's name.
         #[arg(last = true)]
         rest: Vec<String>,
+    },
+    /// Write the pages of `docs/` that are made of the program: the reference of the recipe, its schema, a page for each loss.
+    Docs {
+        /// Write nothing; fail where a page is out of date.
+        #[arg(long)]
+        check: bool,
     },
     /// Fetch the pinned ONNX Runtime library into `target/onnxruntime` and print its path.
     FetchOrt,
@@ -69,6 +76,7 @@ enum Chore {
 fn main() -> anyhow::Result<()> {
     match Args::parse().chore {
         Chore::Test { full, rest } => test::run(full, &rest),
+        Chore::Docs { check } => docs::run(check),
         Chore::FetchOrt => onnxruntime::fetch().map(|path| println!("{}", path.display())),
         Chore::Sanitize => sanitize::run(),
         Chore::FetchNvrtc => nvrtc::fetch().map(|path| println!("{}", path.display())),

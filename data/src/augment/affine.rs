@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// How a pixel is taken from between others. torchvision's augmentations take the nearest unless told otherwise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Sampling {
     /// The nearest one.

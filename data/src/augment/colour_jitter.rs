@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 
 /// Settings of colour jitter; 0 leaves that part of the image alone.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ColourJitter {
     /// The factor is uniform in `max(0, 1 - brightness)..1 + brightness`.

@@ -35,11 +35,13 @@ pub use random_erasing::RandomErasing;
 
 /// One random change, as a recipe says it. Each draws from the sample's own stream, in the order of the list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Augment {
     /// Pad all sides, then crop the original size at a random place.
     PadCrop {
         /// Pixels on each side.
+        #[cfg_attr(feature = "schema", schemars(extend("x-unit" = "pixels")))]
         padding: u32,
         /// What the padding shows.
         #[serde(default)]
@@ -55,6 +57,7 @@ pub enum Augment {
     RandomResizedCrop {
         /// Height and width of the result; one number may stand for both.
         #[serde(deserialize_with = "size::read", serialize_with = "size::write")]
+        #[cfg_attr(feature = "schema", schemars(with = "attar_pixels::Pair"))]
         size: [u32; 2],
         /// Share of the image's area, least and most.
         #[serde(default = "usual_scale")]
@@ -76,6 +79,7 @@ pub enum Augment {
 
 /// What lies around an image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Fill {
     /// Black, i.e. pixel value 0 before normalisation.

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 
 /// A colour, or what stands for one: `"black"`, `"mean"`, `"noise"` or `{ colour = [124, 116, 104] }`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Paint {
     /// Pixel value 0 before normalisation.

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 
 /// Settings of RandAugment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RandAugment {
     /// Operations applied to an image, one after the other; the same one may come again.

@@ -12,6 +12,7 @@ use crate::error::Result;
 
 /// Settings of random erasing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RandomErasing {
     /// How often, 0 to 1.

@@ -9,8 +9,7 @@ use attar_models::Weights;
 pub use state::{Best, Data, Exact, Extended, Rollback, State, Sums};
 pub use store::{Failpoint, Stop, Store};
 
-/// Version of the layout of a checkpoint directory.
-pub const CHECKPOINT_VERSION: u32 = 1;
+pub use attar_formats::checkpoint::VERSION as CHECKPOINT_VERSION;
 
 /// What a checkpoint directory holds.
 #[derive(Debug, Clone)]

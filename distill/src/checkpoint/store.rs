@@ -8,7 +8,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use attar_formats::{files, read, write};
+use attar_formats::checkpoint::OLDEST_VERSION;
+use attar_formats::checkpoint::file::{MODEL, STATE, TRAINER};
+use attar_formats::{checkpoint, files, read, write};
 use attar_models::Weights;
 
 use super::{CHECKPOINT_VERSION, Checkpoint, State};
@@ -42,10 +44,6 @@ pub struct Store {
     directory: PathBuf,
     failpoint: Failpoint,
 }
-
-const MODEL: &str = "model.safetensors";
-const TRAINER: &str = "trainer.safetensors";
-const STATE: &str = "state.json";
 
 impl Store {
     /// The checkpoints under `directory` (`runs/NAME/checkpoints`), which may not exist yet.
@@ -106,8 +104,9 @@ impl Store {
             return Ok(None);
         }
         let model = read::safetensors(&directory.join(MODEL))?.weights;
-        let trainer = read::safetensors(&directory.join(TRAINER))?.weights;
-        Ok(Some(Checkpoint { model, trainer, state: read_state(&directory)? }))
+        let (state, version) = read_state(&directory)?;
+        let trainer = checkpoint::trainer(read::arrays(&directory.join(TRAINER))?, version)?;
+        Ok(Some(Checkpoint { model, trainer, state }))
     }
 
     /// Where the run was when checkpoint `which` was written; `None` when there never was one.
@@ -117,7 +116,7 @@ impl Store {
     pub fn state(&self, which: &str) -> Result<Option<State>> {
         self.recover(which)?;
         let directory = self.directory.join(which);
-        if directory.exists() { read_state(&directory).map(Some) } else { Ok(None) }
+        if directory.exists() { Ok(Some(read_state(&directory)?.0)) } else { Ok(None) }
     }
 
     /// Whether there is a checkpoint to go on from in the folder `checkpoints` of a run.
@@ -142,8 +141,8 @@ impl Store {
         if !now.exists() && old.exists() {
             // Killed between the renames. `new` was synced before `now` was moved, so it is complete; read it all the
             // same, for a file system may have thought otherwise.
-            let complete = read_state(&new).is_ok()
-                && [MODEL, TRAINER].iter().all(|file| read::safetensors(&new.join(file)).is_ok());
+            let complete =
+                read_state(&new).is_ok() && [MODEL, TRAINER].iter().all(|file| read::arrays(&new.join(file)).is_ok());
             rename(if complete { &new } else { &old }, &now)?;
             sync_dir(&self.directory)?;
         }
@@ -168,19 +167,23 @@ fn position(state: &State) -> String {
     format!("{}+{}", state.epochs_done, state.steps_done)
 }
 
-fn read_state(directory: &Path) -> Result<State> {
+/// The state as one of [`CHECKPOINT_VERSION`], and the version that it was written in.
+fn read_state(directory: &Path) -> Result<(State, u32)> {
     let path = directory.join(STATE);
     let bytes = files::read(&path, files::MOST_BINARY).map_err(|source| Error::Io { path: path.clone(), source })?;
-    let state: State = serde_json::from_slice(&bytes)
+    let mut state: State = serde_json::from_slice(&bytes)
         .map_err(|error| Error::Format { path: path.clone(), problem: format!("not the state of a run: {error}") })?;
-    if state.version != CHECKPOINT_VERSION {
+    let version = state.version;
+    if !(OLDEST_VERSION..=CHECKPOINT_VERSION).contains(&version) {
         let problem = format!(
-            "written by {} as version {}, this program reads version {CHECKPOINT_VERSION}",
-            state.program, state.version
+            "written by {} as version {version}, this program reads versions {OLDEST_VERSION} to {CHECKPOINT_VERSION}\n  \
+             hint: a later attar resumes it",
+            state.program
         );
         return Err(Error::Format { path, problem });
     }
-    Ok(state)
+    state.version = CHECKPOINT_VERSION;
+    Ok((state, version))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 
 mod reach;
 mod read;
+mod schema;
 #[cfg(test)]
 mod tests;
 
@@ -31,7 +32,7 @@ pub struct Knots {
 }
 
 /// How the gap between two knots is crossed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Join {
     /// The earlier value holds until the later knot: steps.
@@ -44,7 +45,7 @@ pub enum Join {
 }
 
 /// What times are counted in.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
     /// Epochs from 1.

@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use attar_formats::hash::sha256;
+use attar_formats::write;
+
 use crate::batch::input;
 use crate::error::{Error, Result};
-use crate::files::{io, replace};
-use crate::hash::sha256;
+use crate::files::io;
 use crate::labels::{AnswersKey, MANIFEST, Manifest, Store, VERSION, encode, epoch_file};
 use crate::plan::{Live, Plan, PlannedData, PlannedTeacher};
 use crate::recipe::{Recipe, TeacherNorm, TeacherSource};
@@ -70,7 +72,7 @@ pub fn write(
                 let epochs_done = manifest.epochs.len();
                 tell(Progress { epochs: epochs_done, of_epochs: epochs, images, of_images: data.train.len() });
             }
-            replace(&directory.join(epoch_file(epoch)), &bytes)?;
+            write::bytes(&directory.join(epoch_file(epoch)), &bytes)?;
             manifest.epochs.push(sha256(&bytes));
             manifest.save(directory)?;
         }

@@ -7,7 +7,6 @@ use attar_pixels::Preprocessing;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::files::replace;
 use crate::recipe::TeacherSource;
 
 /// Version of the format.
@@ -73,7 +72,7 @@ impl Manifest {
         let path = directory.join(MANIFEST);
         let text = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::Format { path: path.clone(), problem: error.to_string() })?;
-        replace(&path, &text)
+        Ok(attar_formats::write::bytes(&path, &text)?)
     }
 }
 

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use attar_formats::classes::align;
 use attar_formats::files;
+use attar_formats::hash::{file_sha256, sha256};
 
 use super::manifest::{AnswersKey, MANIFEST, Manifest, VERSION, epoch_file};
 use super::record::{decode, size};
 use crate::error::{Error, Result};
-use crate::hash::{file_sha256, sha256};
 use crate::recipe::TeacherSource;
 
 /// A store and the epoch that is being read.

@@ -1,6 +1,10 @@
 //! How a loss is described for people: what it does, where it comes from, its settings.
 
 use serde::Serialize;
+use serde_json::Value;
+
+use super::{LossSpec, catalog};
+use crate::schema::{self, Key};
 
 /// What the definition of a loss follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -39,29 +43,46 @@ pub struct Entry {
     pub basis: Basis,
     /// How many teachers it reads.
     pub teachers: Teachers,
-    /// Its settings.
-    pub settings: &'static [Setting],
 }
 
-/// One setting of a loss.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// One setting of a loss, as its type says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Setting {
     /// As written in a recipe.
-    pub name: &'static str,
+    pub name: String,
     /// Its values.
-    pub values: &'static str,
+    pub values: String,
     /// The default; none if it must be written, or if leaving it out switches something off.
-    pub default: Option<&'static str>,
+    pub default: Option<String>,
     /// What it does.
-    pub summary: &'static str,
+    pub summary: String,
 }
 
-/// A setting, for the entries of losses.
-pub(super) const fn setting(
-    name: &'static str,
-    values: &'static str,
-    default: Option<&'static str>,
-    summary: &'static str,
-) -> Setting {
-    Setting { name, values, default, summary }
+/// A kind of loss with its settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Described {
+    /// What it is.
+    #[serde(flatten)]
+    pub entry: &'static Entry,
+    /// Its settings, those that must be written first.
+    pub settings: Vec<Setting>,
+}
+
+/// All kinds of loss with the settings that their types say, from `distill/src/losses/mod.rs`'s registry.
+pub fn described() -> Vec<Described> {
+    let root = schema::of::<LossSpec>();
+    let kinds = schema::alternatives(&root).map(Vec::as_slice).unwrap_or_default();
+    let is = |kind: &str, table: &Value| table["properties"]["kind"]["const"] == kind;
+    let settings = |entry: &Entry| -> Vec<Setting> {
+        let table = kinds.iter().find(|table| is(entry.kind, table));
+        let keys = table.map(|table| schema::keys(table, &root)).unwrap_or_default();
+        keys.into_iter().filter(|key| key.name != "kind").map(Setting::from).collect()
+    };
+    catalog().iter().map(|entry| Described { entry, settings: settings(entry) }).collect()
+}
+
+impl From<Key> for Setting {
+    fn from(Key { name, values, default, text, .. }: Key) -> Self {
+        Self { name, values, default, summary: text }
+    }
 }

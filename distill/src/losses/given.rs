@@ -22,7 +22,6 @@ impl Spec for GivenSpec {
         paper: "",
         basis: Basis::Reading,
         teachers: Teachers::Many,
-        settings: &[],
     };
 
     fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {

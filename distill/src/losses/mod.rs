@@ -18,12 +18,13 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use candle_core::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 
 pub use attar_exec::params::{Init, Param};
-pub use catalog::{Basis, Entry, Setting, Teachers};
+pub use catalog::{Basis, Described, Entry, Setting, Teachers, described};
 pub use context::BuildContext;
 pub use given::{AnyLoss, GivenSpec};
 pub use methods::*;
@@ -32,8 +33,6 @@ pub use parts::pairs::{Pairs, Rule};
 pub use parts::softmax::log_softmax;
 pub use parts::{contrast, differentiable, logits, maps};
 pub use step::{Connector, Step, Tap, Taps, View};
-
-use catalog::setting;
 
 /// One term of what is minimised.
 pub trait Loss: fmt::Debug + Send {
@@ -135,11 +134,12 @@ fn changed<const N: usize>(settings: [(&'static str, bool); N], why: &'static st
 macro_rules! registry {
     ($($(#[$doc:meta])* $kind:ident($spec:ty),)*) => {
         /// A loss as a recipe writes it: `{ kind = "kd", temperature = 4.0 }`.
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(tag = "kind", rename_all = "kebab-case")]
         pub enum LossSpec {
             $($(#[$doc])* $kind($spec),)*
             /// A loss of a program that trains with it; no recipe can build it.
+            #[schemars(skip)]
             Given(given::GivenSpec),
         }
 

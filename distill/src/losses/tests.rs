@@ -3,7 +3,7 @@
 use attar_models::op::{Conv2d, GlobalAvgPool, Linear};
 use attar_models::{Graph, GraphBuilder, Op, Outline};
 
-use super::{BuildContext, LossSpec, catalog};
+use super::{Described, LossSpec, BuildContext, described};
 
 /// A network with one convolution for each stage.
 fn network(name: &str, channels: &[usize], classes: usize) -> Outline {
@@ -163,7 +163,7 @@ fn a_resolved_loss_reads_back_equal_with_its_defaults_spelled_out() {
 
 #[test]
 fn the_catalog_names_every_setting_and_its_default() {
-    for entry in catalog() {
+    for Described { entry, settings } in described() {
         let needed = match entry.kind {
             "cross-entropy" => "class_weights = \"balanced\"",
             "kd" => "temperature = 1",
@@ -175,9 +175,9 @@ fn the_catalog_names_every_setting_and_its_default() {
         let text = format!("kind = \"{}\"\n{needed}", entry.kind);
         let table: toml::Table = toml::to_string(&spec(&text)).unwrap().parse().unwrap();
         assert_eq!(table["kind"].as_str(), Some(entry.kind));
-        assert_eq!(table.len() - 1, entry.settings.len(), "{}", entry.kind);
-        for setting in entry.settings {
-            let value = &table[setting.name];
+        assert_eq!(table.len() - 1, settings.len(), "{}", entry.kind);
+        for setting in settings {
+            let value = &table[&setting.name];
             let Some(default) = setting.default else { continue };
             let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             assert_eq!(shown.trim_end_matches(".0"), default, "{}.{}", entry.kind, setting.name);

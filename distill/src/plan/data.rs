@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use attar_data::{Augment, Dataset, Pipeline, Splits, eval_batch, fingerprint, hold_out, train_batch};
+use attar_formats::hash::hex;
 use attar_pixels::Image;
 use sha2::{Digest, Sha256};
 
 use super::scan::{Hashes, Look, Part, check_names};
 use crate::error::{Error, Result};
-use crate::hash::hex;
 use crate::labels::AnswersKey;
 use crate::recipe::{DataSection, ViewKind, ViewSection};
 

@@ -33,8 +33,8 @@ impl Ground {
     /// The `images` are opened as the recipe says if a program gave none. Without a `look` somebody else has looked at these images.
     pub(super) fn of(recipe: &Recipe, images: Option<Splits>, look: Option<&Look<'_>>) -> Result<Self> {
         numbers::check(recipe)?;
-        if !recipe.generations.is_empty() {
-            return Err(fail("generations", "a plan is of one generation; `Recipe::generations` takes them apart"));
+        if !recipe.stages.is_empty() {
+            return Err(fail("stages", "a plan is of one stage; `Recipe::chain` takes them apart"));
         }
         let opened = recipe.device.open()?;
         recipe.train.precision.check(&opened.device)?;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use attar_exec::Params;
 use attar_formats::classes::align;
+use attar_formats::hash::file_sha256;
 use attar_formats::rename::{self, Fitted, Head};
 use attar_formats::{Card, files, read};
 use attar_models::Graph;
@@ -11,8 +12,7 @@ use candle_core::Device;
 
 use super::fail;
 use crate::error::{Error, Result};
-use crate::hash::file_sha256;
-use crate::recipe::{Recipe, StartHead, StartSection};
+use crate::recipe::{Recipe, StartHead, StudentSource, Which};
 
 /// Where a student starts.
 pub(super) struct Start {
@@ -24,20 +24,20 @@ pub(super) struct Start {
 }
 
 impl Start {
-    /// Random, or what `student.init` names.
+    /// Random, or what `student.from` names.
     pub(super) fn of(recipe: &Recipe, student: &Graph, classes: &[String], device: &Device) -> Result<Self> {
-        let Some(section) = &recipe.student.init else {
+        let Some(from) = &recipe.student.from else {
             let params = Params::init(student, recipe.seed, "", device)?;
             return Ok(Self { params, sha256: None, notes: Vec::new() });
         };
-        let (file, card) = locate(section)?;
+        let (file, card) = locate(from)?;
         let mut notes = Vec::new();
-        let head = match (section.head, card) {
+        let head = match (from.head(), card) {
             (StartHead::New, _) => Head::New,
             (StartHead::Given, Some((card, labels))) => by_name(classes, &labels, &card, &mut notes)?,
             (StartHead::Given, None) => Head::Given,
         };
-        let Fitted { mut weights, fresh, notes: said } = weights(student, &file, section.key.as_deref(), &head)?;
+        let Fitted { mut weights, fresh, notes: said } = weights(student, &file, from.key(), &head)?;
         notes.extend(said);
         if !fresh.is_empty() {
             let mut anew = Params::init(student, recipe.seed, "", device)?;
@@ -45,7 +45,7 @@ impl Start {
             weights.0.extend(anew.to_weights()?.0);
             notes.push(format!("{} start anew", fresh.join(" and ")));
         }
-        let notes = notes.into_iter().map(|note| format!("student.init: {note}")).collect();
+        let notes = notes.into_iter().map(|note| format!("student.from: {note}")).collect();
         let params = Params::from_weights(student, &weights, device)?;
         Ok(Self { params, sha256: Some(file_sha256(&file)?), notes })
     }
@@ -74,10 +74,10 @@ fn by_name(classes: &[String], labels: &[String], card: &Path, notes: &mut Vec<S
     let aligned = align(classes, labels).map_err(|problem| {
         let problem = format!(
             "the weights are of other classes, by {}: {problem}\n  hint: to fine-tune, let the last layer start anew: \
-             student.init = {{ path = \"...\", head = \"new\" }}",
+             student.from = {{ kind = \"weights\", path = \"...\", head = \"new\" }}",
             card.display()
         );
-        fail("student.init", problem)
+        fail("student.from", problem)
     })?;
     let is_same = aligned.is_identity();
     notes.extend(aligned.note);
@@ -88,33 +88,54 @@ fn by_name(classes: &[String], labels: &[String], card: &Path, notes: &mut Vec<S
 type Labels = (PathBuf, Vec<String>);
 
 /// The file of weights, and the classes of the card that goes with it.
-fn locate(section: &StartSection) -> Result<(PathBuf, Option<Labels>)> {
-    let path = &section.path;
-    if !path.is_dir() {
-        return Ok((path.clone(), card_of(path)));
-    }
-    for (name, is_run) in [("card.json", true), ("config.json", false)] {
-        let beside = path.join(name);
-        if !beside.is_file() {
-            continue;
+fn locate(from: &StudentSource) -> Result<(PathBuf, Option<Labels>)> {
+    match from {
+        StudentSource::Run { path, checkpoint, .. } => {
+            in_run(path, *checkpoint)?.ok_or_else(|| nothing(path, "card.json"))
         }
-        let text =
-            files::read_text(&beside, files::MOST_TEXT).map_err(|source| Error::Io { path: beside.clone(), source })?;
-        let card = Card::from_json(&text, &beside)?;
-        let last = card.provenance.checkpoint.as_deref().is_some_and(|which| which.starts_with("last"));
-        let inside = match (is_run, last) {
-            (true, true) => "checkpoints/last/model.safetensors",
-            (true, false) => "checkpoints/best/model.safetensors",
-            (false, _) => "model.safetensors",
-        };
-        return Ok((path.join(inside), Some((beside, card.labels))));
+        StudentSource::Bundle { path, .. } => in_bundle(path)?.ok_or_else(|| nothing(path, "config.json")),
+        StudentSource::Weights { path, .. } if !path.is_dir() => Ok((path.clone(), card_of(path))),
+        StudentSource::Weights { path, .. } => match (in_run(path, None)?, in_bundle(path)?) {
+            (Some(found), _) | (None, Some(found)) => Ok(found),
+            (None, None) => Err(nothing(path, "card.json and no config.json")),
+        },
     }
+}
+
+/// The weights of a run, of the checkpoint that its card describes if none is named.
+fn in_run(path: &Path, checkpoint: Option<Which>) -> Result<Option<(PathBuf, Option<Labels>)>> {
+    let Some((beside, card)) = card_in(path, "card.json")? else { return Ok(None) };
+    let last = card.provenance.checkpoint.as_deref().is_some_and(|which| which.starts_with("last"));
+    let which = checkpoint.unwrap_or(if last { Which::Last } else { Which::Best });
+    let inside = format!("checkpoints/{}/model.safetensors", which.as_str());
+    Ok(Some((path.join(inside), Some((beside, card.labels)))))
+}
+
+fn in_bundle(path: &Path) -> Result<Option<(PathBuf, Option<Labels>)>> {
+    let found = card_in(path, "config.json")?;
+    Ok(found.map(|(beside, card)| (path.join("model.safetensors"), Some((beside, card.labels)))))
+}
+
+fn card_in(path: &Path, name: &str) -> Result<Option<(PathBuf, Card)>> {
+    let beside = path.join(name);
+    if !beside.is_file() {
+        return Ok(None);
+    }
+    let text =
+        files::read_text(&beside, files::MOST_TEXT).map_err(|source| Error::Io { path: beside.clone(), source })?;
+    let card = Card::from_json(&text, &beside)?;
+    Ok(Some((beside, card)))
+}
+
+/// A directory that is neither a run nor a bundle, or not the one that was said.
+fn nothing(path: &Path, missing: &str) -> Error {
     let last = path.join("checkpoints/last/model.safetensors");
-    let hint = match last.is_file() {
-        true => format!("the run is not finished; its last weights are {}", last.display()),
-        false => "name a file of weights, a finished run or a bundle".to_owned(),
+    let hint = if last.is_file() {
+        format!("the run is not finished; its last weights are {}", last.display())
+    } else {
+        "name a file of weights, a finished run or a bundle".to_owned()
     };
-    Err(fail("student.init", format!("{} has no card.json and no config.json\n  hint: {hint}", path.display())))
+    fail("student.from", format!("{} has no {missing}\n  hint: {hint}", path.display()))
 }
 
 /// The classes of a `model.safetensors` of ours, by the card of its bundle or run. Another program's `config.json` beside it

@@ -2,6 +2,7 @@
 //! by which a loss chooses among them.
 
 use attar_data::Augment;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::NetworkSection;
@@ -13,7 +14,7 @@ pub const STUDENT: &str = "student";
 
 /// `[[peers]]`: a network that learns beside the student (deep mutual learning), from its own losses and from the student;
 /// never exported.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PeerSection {
     /// Name, unique among peers and teachers: a loss may name it as its `student` or its `teacher`.
@@ -23,7 +24,7 @@ pub struct PeerSection {
 }
 
 /// In what order the student and its peers move in a step.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Update {
     /// All at once, each by what the others answered before the step.
@@ -36,7 +37,7 @@ pub enum Update {
 }
 
 /// One name or several.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a name or a list of names")]
 pub enum Names {
     /// `"clean"`
@@ -56,7 +57,7 @@ impl Names {
 }
 
 /// `[[views]]`: another look at each batch. Student and teachers see the same pixels in it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ViewSection {
     /// Name, unique among the views and not `clean`; a loss chooses it with `view = "NAME"`.
     pub name: String,
@@ -66,7 +67,7 @@ pub struct ViewSection {
 }
 
 /// How a view is made.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ViewKind {
     /// The same images augmented another way, e.g. strongly, on the loaders' threads.
@@ -140,7 +141,7 @@ pub enum ViewKind {
 }
 
 /// `[[robustness]]`: an attack that the exported weights meet on the test images at the end.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RobustnessSection {
     /// Name, unique, e.g. `pgd-20`.
@@ -160,7 +161,7 @@ pub struct RobustnessSection {
 }
 
 /// What an adversarial view climbs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Climb {
     /// The cross-entropy with the labels.

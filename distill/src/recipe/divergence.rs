@@ -1,7 +1,9 @@
 //! `train.on_divergence`: what a run does when a loss, a gradient or a weight is no finite number any more.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +45,54 @@ impl OnDivergence {
             Self::Rollback { most: 0, .. } => fail("most", "0, expected at least 1".to_owned()),
             _ => Ok(()),
         }
+    }
+}
+
+impl JsonSchema for OnDivergence {
+    fn schema_name() -> Cow<'static, str> {
+        "OnDivergence".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let stop = "The run ends; its last checkpoint is kept.";
+        let rollback = "It goes back to the last checkpoint (to its start, where there is none) and on with a smaller \
+                        learning rate.";
+        json_schema!({
+            "description": "What to do when a loss, a gradient or a weight is no finite number any more.",
+            "anyOf": [
+                { "const": "stop", "description": stop },
+                { "const": "rollback", "description": rollback },
+                {
+                    "type": "object",
+                    "description": stop,
+                    "properties": { "kind": { "const": "stop" } },
+                    "required": ["kind"],
+                    "additionalProperties": false,
+                },
+                {
+                    "type": "object",
+                    "description": rollback,
+                    "properties": {
+                        "kind": { "const": "rollback" },
+                        "factor": {
+                            "type": "number",
+                            "description": "What the learning rate is multiplied with, each time.",
+                            "exclusiveMinimum": 0,
+                            "exclusiveMaximum": 1,
+                            "default": 0.5,
+                        },
+                        "most": {
+                            "type": "integer",
+                            "description": "How often; after that the run ends as with `stop`.",
+                            "minimum": 1,
+                            "default": 3,
+                        },
+                    },
+                    "required": ["kind"],
+                    "additionalProperties": false,
+                },
+            ],
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use attar_models::suggest;
 use toml::{Table, Value};
 
 use super::error::{item_name, join, read};
+use super::older::{modern_override, modernise, names_a_file};
 use super::{OnDivergence, Recipe, Resident};
 use crate::error::{Error, Result};
 
@@ -21,7 +22,8 @@ impl Recipe {
             files::read_text(path, files::MOST_TEXT).map_err(|source| Error::Io { path: path.to_owned(), source })?;
         let absolute = std::path::absolute(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
         let directory = absolute.parent().unwrap_or(Path::new("/"));
-        let tree = on_base(read_table(&text, path)?, directory, MOST_BASES)?;
+        let mut tree = on_base(read_table(&text, path)?, directory, MOST_BASES)?;
+        modernise(&mut tree)?;
         let mut recipe = Self::from_table(tree, overrides)?;
         recipe.resolve_paths(directory);
         Ok(recipe)
@@ -32,7 +34,8 @@ impl Recipe {
     /// # Errors
     /// [`Error::Recipe`] naming the dotted key and the nearest valid name.
     pub fn parse(text: &str, overrides: &[String]) -> Result<Self> {
-        let tree = text.parse::<Table>().map_err(|error| no_toml(&error))?;
+        let mut tree = text.parse::<Table>().map_err(|error| no_toml(&error))?;
+        modernise(&mut tree)?;
         Self::from_table(tree, overrides)
     }
 
@@ -101,6 +104,12 @@ fn on_base(mut over: Table, directory: &Path, depth: usize) -> Result<Table> {
     let path = directory.join(name);
     let text = files::read_text(&path, files::MOST_TEXT).map_err(|source| Error::Io { path: path.clone(), source })?;
     let mut under = on_base(read_table(&text, &path)?, directory, depth - 1)?;
+    let elsewhere = names_a_file(&over);
+    modernise(&mut under)?;
+    modernise(&mut over)?;
+    if elsewhere && let Some(student) = under.get_mut("student").and_then(Value::as_table_mut) {
+        student.remove("from");
+    }
     merge(&mut under, over);
     Ok(under)
 }
@@ -130,11 +139,18 @@ fn set(tree: &mut Table, text: &str) -> Result<()> {
         return Err(fail(text, "expected KEY=VALUE, e.g. train.epochs=5".to_owned()));
     };
     let key = key.trim();
-    let parts: Vec<&str> = key.split('.').collect();
-    let Some((last, path)) = parts.split_last() else { return Err(fail(key, "an empty key".to_owned())) };
-    if parts.iter().any(|part| part.is_empty()) {
+    if key.split('.').any(str::is_empty) {
         return Err(fail(key, "a key has a name between every two dots".to_owned()));
     }
+    let (key, value) = modern_override(key, parse_value(value));
+    put(tree, &key, value)
+}
+
+/// Puts a value at a dotted key.
+fn put(tree: &mut Table, key: &str, value: Value) -> Result<()> {
+    let fail = |problem: String| Error::Recipe { key: key.to_owned(), problem };
+    let parts: Vec<&str> = key.split('.').collect();
+    let Some((last, path)) = parts.split_last() else { return Err(fail("an empty key".to_owned())) };
     let mut seen = String::new();
     let mut at = tree;
     for part in path {
@@ -142,16 +158,16 @@ fn set(tree: &mut Table, text: &str) -> Result<()> {
         seen = join(&seen, part);
         at = match slot {
             Value::Table(table) => table,
-            Value::Array(_) => return set_in_list(slot, &seen, key, &parts, value),
-            _ => return Err(fail(key, format!("`{seen}` is a plain value, it has no `{last}`"))),
+            Value::Array(_) => return put_in_list(slot, &seen, key, &parts, value),
+            _ => return Err(fail(format!("`{seen}` is a plain value, it has no `{last}`"))),
         };
     }
-    at.insert((*last).to_owned(), parse_value(value));
+    at.insert((*last).to_owned(), value);
     Ok(())
 }
 
 /// The rest of an override whose path leads through a list: `losses.cd.weight=6`.
-fn set_in_list(list: &mut Value, seen: &str, key: &str, parts: &[&str], value: &str) -> Result<()> {
+fn put_in_list(list: &mut Value, seen: &str, key: &str, parts: &[&str], value: Value) -> Result<()> {
     let depth = seen.split('.').count();
     let fail = |problem: String| Error::Recipe { key: key.to_owned(), problem };
     let (Value::Array(items), Some(wanted)) = (list, parts.get(depth)) else {
@@ -168,7 +184,7 @@ fn set_in_list(list: &mut Value, seen: &str, key: &str, parts: &[&str], value: &
     if rest.is_empty() {
         return Err(fail(format!("names a whole item; expected a key of it, e.g. {key}.name")));
     }
-    set(item, &format!("{rest}={value}"))
+    put(item, &rest, value)
 }
 
 /// TOML if it is TOML, else the text itself, so that `--set device=cpu` needs no quotes in quotes.

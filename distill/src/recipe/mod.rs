@@ -7,12 +7,15 @@
 mod cast;
 mod divergence;
 mod error;
-mod generations;
 mod load;
+mod network;
+mod older;
 mod paths;
 #[cfg(test)]
 mod plain;
 mod read;
+mod reference;
+mod stages;
 mod start;
 mod training;
 mod validation;
@@ -26,6 +29,7 @@ use attar_exec::Precision;
 use attar_exec::optim::OptimiserSpec;
 use attar_models::zoo::{NetworkSpec, Options};
 use attar_pixels::Preprocessing;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::knots::Knots;
@@ -33,15 +37,16 @@ use crate::losses::LossSpec;
 
 pub use cast::{CLEAN, Climb, Names, PeerSection, RobustnessSection, STUDENT, Update, ViewKind, ViewSection};
 pub use divergence::OnDivergence;
-pub use generations::GenerationSection;
 #[cfg(test)]
 pub(crate) use plain::PLAIN;
-pub use start::{StartHead, StartSection};
+pub use reference::{recipe_reference, recipe_schema};
+pub use stages::StageSection;
+pub use start::{Rewrite, StartHead, StudentSource};
 pub use training::{RateFactor, Sampling};
 pub use validation::Validation;
 
 /// A training run as written down: data, student, teachers, losses, schedule.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
     /// Name of the run; the directory is `runs/NAME` unless the command line says otherwise.
@@ -65,7 +70,7 @@ pub struct Recipe {
     pub teachers: Vec<TeacherSection>,
     /// Networks that are trained one after the other before the student, each the teacher of the next.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub generations: Vec<GenerationSection>,
+    pub stages: Vec<StageSection>,
     /// Networks that learn beside the student and are never exported.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<PeerSection>,
@@ -85,7 +90,7 @@ pub struct Recipe {
 }
 
 /// `[data]`: images, labels, and how pixels become the network's input.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DataSection {
     /// The data set.
@@ -99,23 +104,27 @@ pub struct DataSection {
     pub augment: Vec<Augment>,
     /// Which of the training images an epoch shows.
     #[serde(default, skip_serializing_if = "Sampling::is_all")]
+    #[schemars(extend("default" = "all"))]
     pub sampling: Sampling,
     /// Whether the training images live on the device as bytes and are augmented there, to the same bits as on the host.
     #[serde(default, skip_serializing_if = "Resident::is_auto")]
+    #[schemars(extend("default" = "auto"))]
     pub resident: Resident,
     /// Seed of the split and of the subsets; the recipe's own if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split_seed: Option<u64>,
     /// Use only this many training images (stratified, seeded, before the validation split); stated in the receipt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("minimum" = 1, "x-unit" = "images"))]
     pub train_subset: Option<usize>,
     /// Use only this many test images (stratified, seeded); stated in the receipt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("minimum" = 1, "x-unit" = "images"))]
     pub test_subset: Option<usize>,
 }
 
 /// Whether training images live on the device. The same bits come of every answer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Resident {
     /// On CUDA, where the augmentation allows it and they take at most 2 GiB.
@@ -134,14 +143,14 @@ impl Resident {
 }
 
 /// `[student]`: the network that learns.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StudentSection {
     /// The network; classes and input size follow from the data where they are not written.
     pub network: NetworkSection,
-    /// Weights to start from (`.safetensors`, `.pth`, a run or a bundle); random ones otherwise.
+    /// Weights to start from; random ones otherwise. Once called `init`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub init: Option<StartSection>,
+    pub from: Option<StudentSource>,
 }
 
 /// A network of the zoo in a recipe: like [`NetworkSpec`], but classes and input may be left to the data.
@@ -184,7 +193,7 @@ impl NetworkSection {
 }
 
 /// `[[teachers]]`: a network to learn from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TeacherSection {
     /// Name, unique among the teachers.
@@ -199,6 +208,7 @@ pub struct TeacherSection {
     pub classes: Option<TeacherClasses>,
     /// Least accuracy before the first step, a share from 0 to 1; a teacher below it is an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("minimum" = 0, "maximum" = 1))]
     pub at_least: Option<f64>,
 }
 
@@ -210,7 +220,7 @@ impl TeacherSection {
 }
 
 /// Where a teacher comes from. Its preprocessing is always stated, by its card or by the recipe, never guessed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum TeacherSource {
     /// A run directory of ours.
@@ -259,6 +269,7 @@ pub enum TeacherSource {
         engine: Option<String>,
     },
     /// A teacher of a program that trains with it; no recipe can open it.
+    #[schemars(skip)]
     Given {
         /// What the program calls it.
         what: String,
@@ -266,7 +277,7 @@ pub enum TeacherSource {
 }
 
 /// The classes of a teacher by name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
     expecting = "expected a list of its class names in the order of its logits, or a table such as { tench = 0 } from the data's class names to its own names or numbers"
@@ -279,7 +290,7 @@ pub enum TeacherClasses {
 }
 
 /// One class of a teacher.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected the number of one of the teacher's logits, from 0, or the name of a class")]
 pub enum TeacherClass {
     /// Position among its logits, from 0.
@@ -289,7 +300,7 @@ pub enum TeacherClass {
 }
 
 /// Statistics that a teacher's batch norms use.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TeacherNorm {
     /// The running statistics, folded into the convolutions.
@@ -300,7 +311,7 @@ pub enum TeacherNorm {
 }
 
 /// One of the two checkpoints of a run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Which {
     /// Highest validation accuracy, the first such epoch.
@@ -321,15 +332,18 @@ impl Which {
 }
 
 /// `[train]`: how long, how fast, with what.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrainSection {
     /// Number of epochs.
+    #[schemars(extend("minimum" = 1, "x-unit" = "epochs"))]
     pub epochs: usize,
     /// Images a batch; the last one of an epoch may be smaller.
+    #[schemars(extend("minimum" = 1, "x-unit" = "images"))]
     pub batch: usize,
     /// Batches whose gradients, averaged by images, make one step; 1 if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("minimum" = 1, "x-unit" = "batches"))]
     pub accumulate: Option<usize>,
     /// Learning rate over time.
     pub learning_rate: Knots,
@@ -346,28 +360,36 @@ pub struct TrainSection {
     pub update: Update,
     /// Largest global gradient norm; gradients above are scaled down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub clip: Option<f64>,
     /// Decay of an exponential moving average of the weights, e.g. 0.999; with it, the average is what is evaluated
     /// and exported. It starts lower, `(1 + n) / (10 + n)` after `n` steps, so that the initial weights are forgotten.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("minimum" = 0, "exclusiveMaximum" = 1))]
     pub ema: Option<f64>,
     /// What a step computes in: `f32`, `bf16`, or on CUDA `tf32`. Evaluation and what is exported are `f32` in any case.
     #[serde(default, skip_serializing_if = "Precision::is_default")]
+    #[schemars(extend("default" = "f32"))]
     pub precision: Precision,
     /// Threads to compute with; all of them if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("minimum" = 1, "x-unit" = "threads"))]
     pub threads: Option<usize>,
     /// Evaluate on the validation split every so many epochs (and after the last).
     #[serde(default = "one")]
+    #[schemars(extend("minimum" = 1, "x-unit" = "epochs"))]
     pub eval_every: usize,
     /// The run ends after so many evaluations without a better validation accuracy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("minimum" = 1, "x-unit" = "evaluations"))]
     pub patience: Option<usize>,
     /// Also write a checkpoint every so many steps inside an epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("minimum" = 1, "x-unit" = "steps"))]
     pub checkpoint_every_steps: Option<usize>,
     /// What to do when a loss, a gradient or a weight is no finite number any more.
     #[serde(default, skip_serializing_if = "OnDivergence::is_stop")]
+    #[schemars(extend("default" = "stop"))]
     pub on_divergence: OnDivergence,
     /// Also evaluate on the test split after every epoch and report its best, as the authors of channel distillation
     /// do. Nothing is ever chosen by it.
@@ -376,7 +398,7 @@ pub struct TrainSection {
 }
 
 /// `[[losses]]`: a term of the sum that is minimised.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LossSection {
     /// Name, unique among the losses.
@@ -398,7 +420,7 @@ pub struct LossSection {
 }
 
 /// `[export]`: which weights leave the run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExportSection {
     /// `best` by validation accuracy, or `last`.

@@ -29,8 +29,8 @@ impl Recipe {
             | Source::ImageFolder { root, .. } => change(root),
             Source::Given { .. } => {}
         }
-        if let Some(init) = &mut self.student.init {
-            change(&mut init.path);
+        if let Some(from) = &mut self.student.from {
+            change(from.path_mut());
         }
         self.losses.iter_mut().flat_map(|loss| loss.loss.files()).for_each(&mut change);
         self.teachers.iter_mut().for_each(|teacher| teacher.from.each_path(&mut change));

@@ -1,31 +1,76 @@
-//! Which weights a network starts from: a file, which dictionary in it, and what becomes of its last layer.
+//! Which weights a network starts from: a run, a bundle or a file, and what becomes of its last layer.
 
-use std::path::PathBuf;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 
-use super::TeacherSource;
+use super::{TeacherSource, Which};
 
-/// `student.init`: `"weights.pth"`, or `{ path = "weights.pth", key = "state_dict_ema", head = "new" }`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Written", into = "Written")]
-pub struct StartSection {
-    /// Weights (`.safetensors`, `.pth`), or a run or bundle directory of ours.
-    pub path: PathBuf,
-    /// Which dictionary of a checkpoint, dotted; the only one, or the average over its training, if left out.
-    pub key: Option<String>,
-    /// What becomes of the last layer.
-    pub head: StartHead,
+/// Where the weights come from that a student starts from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(
+    tag = "kind",
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    expecting = "expected a table such as { kind = \"weights\", path = \"weights.pth\", head = \"new\" }"
+)]
+pub enum StudentSource {
+    /// A run directory of ours.
+    Run {
+        /// The directory.
+        path: PathBuf,
+        /// Which of its checkpoints; the one its card describes if left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        checkpoint: Option<Which>,
+        /// What becomes of the last layer.
+        #[serde(default, skip_serializing_if = "StartHead::is_given")]
+        #[schemars(extend("default" = "given"))]
+        head: StartHead,
+        /// How the network is rewritten before it learns, in this order; no kind of rewrite is known yet.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        rewrites: Vec<Rewrite>,
+    },
+    /// An exported bundle of ours.
+    Bundle {
+        /// The directory.
+        path: PathBuf,
+        /// What becomes of the last layer.
+        #[serde(default, skip_serializing_if = "StartHead::is_given")]
+        #[schemars(extend("default" = "given"))]
+        head: StartHead,
+        /// How the network is rewritten before it learns, in this order; no kind of rewrite is known yet.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        rewrites: Vec<Rewrite>,
+    },
+    /// A file of weights. A run or bundle directory does as well: it is told by what it holds.
+    Weights {
+        /// `.safetensors` or `.pth`.
+        path: PathBuf,
+        /// Which dictionary of a checkpoint, dotted: `state_dict_ema`. The only one, or the average over its training, if
+        /// left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        /// What becomes of the last layer.
+        #[serde(default, skip_serializing_if = "StartHead::is_given")]
+        #[schemars(extend("default" = "given"))]
+        head: StartHead,
+        /// How the network is rewritten before it learns, in this order; no kind of rewrite is known yet.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        rewrites: Vec<Rewrite>,
+    },
 }
 
 /// What becomes of the last linear layer of the weights that a student starts from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StartHead {
     /// It is taken, its rows in the order of the data's classes where a card beside the file names them.
     #[default]
     Given,
-    /// It starts anew, as it would without `init`: the weights are of other classes.
+    /// It starts anew, as it would without `from`: the weights are of other classes.
     New,
 }
 
@@ -35,45 +80,73 @@ impl StartHead {
     }
 }
 
-/// The two ways to write it.
-#[derive(Serialize, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected a file, or { path = \"...\", key = \"state_dict_ema\", head = \"new\" } with path and either or both of the others"
-)]
-enum Written {
-    Path(PathBuf),
-    Section(Section),
+/// A change of a network before it learns, `{ kind = "..." }`: none is known yet, and any is an error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Rewrite {}
+
+impl Rewrite {
+    /// The kinds there are.
+    const KINDS: [&str; 0] = [];
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Section {
-    path: PathBuf,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    key: Option<String>,
-    #[serde(default, skip_serializing_if = "StartHead::is_given")]
-    head: StartHead,
+impl<'de> Deserialize<'de> for Rewrite {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// What of a rewrite is read before its kind is known.
+        #[derive(Deserialize)]
+        struct Named {
+            kind: String,
+        }
+        let name = Named::deserialize(deserializer)?.kind;
+        Err(D::Error::custom(attar_models::suggest(&format!("unknown rewrite `{name}`"), &name, &Self::KINDS)))
+    }
 }
 
-impl From<Written> for StartSection {
-    fn from(written: Written) -> Self {
-        match written {
-            Written::Path(path) => path.into(),
-            Written::Section(Section { path, key, head }) => Self { path, key, head },
+impl JsonSchema for Rewrite {
+    fn schema_name() -> Cow<'static, str> {
+        "Rewrite".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        Schema::from(false)
+    }
+}
+
+impl StudentSource {
+    /// A file of weights, all of it taken.
+    pub fn weights(path: impl Into<PathBuf>) -> Self {
+        Self::Weights { path: path.into(), key: None, head: StartHead::Given, rewrites: Vec::new() }
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Run { path, .. } | Self::Bundle { path, .. } | Self::Weights { path, .. } => path,
         }
     }
-}
 
-impl From<StartSection> for Written {
-    fn from(StartSection { path, key, head }: StartSection) -> Self {
-        if key.is_none() && head.is_given() { Self::Path(path) } else { Self::Section(Section { path, key, head }) }
+    pub(super) fn path_mut(&mut self) -> &mut PathBuf {
+        match self {
+            Self::Run { path, .. } | Self::Bundle { path, .. } | Self::Weights { path, .. } => path,
+        }
     }
-}
 
-impl From<PathBuf> for StartSection {
-    fn from(path: PathBuf) -> Self {
-        Self { path, key: None, head: StartHead::Given }
+    /// What becomes of the last layer.
+    pub fn head(&self) -> StartHead {
+        match self {
+            Self::Run { head, .. } | Self::Bundle { head, .. } | Self::Weights { head, .. } => *head,
+        }
+    }
+
+    /// Which dictionary of its file of weights is meant, where that is said.
+    pub(crate) fn key(&self) -> Option<&str> {
+        match self {
+            Self::Weights { key, .. } => key.as_deref(),
+            Self::Run { .. } | Self::Bundle { .. } => None,
+        }
     }
 }
 
@@ -94,21 +167,47 @@ mod tests {
 
     const CE: &str = "[[losses]]\nname = \"ce\"\nweight = 1.0\nloss = { kind = \"cross-entropy\" }";
 
-    fn init(setting: &str) -> crate::Result<Recipe> {
-        Recipe::parse(&format!("{PLAIN}{CE}"), &[format!("student.init={setting}")])
+    fn from(setting: &str) -> crate::Result<Recipe> {
+        Recipe::parse(&format!("{PLAIN}{CE}"), &[format!("student.from={setting}")])
     }
 
     #[test]
-    fn a_file_and_a_table_say_the_same() {
-        let plain = init("a.pth").unwrap();
-        assert_eq!(plain.student.init, Some(PathBuf::from("a.pth").into()));
-        assert_eq!(init("{ path = \"a.pth\" }").unwrap(), plain);
-        assert!(plain.to_toml().unwrap().contains("init = \"a.pth\""));
-        let whole = init("{ path = \"a.pth\", key = \"model.ema\", head = \"new\" }").unwrap();
-        assert_eq!(Recipe::parse(&whole.to_toml().unwrap(), &[]).unwrap(), whole);
-        for wrong in ["{ path = \"a\", heda = \"new\" }", "{ path = \"a\", head = \"old\" }", "3"] {
-            let message = init(wrong).unwrap_err().to_string();
-            assert!(message.contains("student.init") && message.contains("head = \"new\""), "{message}");
+    fn what_is_written_reads_back() {
+        let plain = from("{ kind = \"weights\", path = \"a.pth\" }").unwrap();
+        assert_eq!(plain.student.from, Some(StudentSource::weights("a.pth")));
+        assert_eq!(from("{ kind = \"weights\", path = \"a.pth\", rewrites = [] }").unwrap(), plain);
+        for whole in [
+            "{ kind = \"weights\", path = \"a.pth\", key = \"model.ema\", head = \"new\" }",
+            "{ kind = \"run\", path = \"runs/a\", checkpoint = \"last\" }",
+            "{ kind = \"bundle\", path = \"bundles/a\", head = \"new\" }",
+        ] {
+            let recipe = from(whole).unwrap();
+            assert_eq!(Recipe::parse(&recipe.to_toml().unwrap(), &[]).unwrap(), recipe);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (wrong, said) in [
+            (
+                "{ kind = \"weights\", path = \"a\", heda = \"new\" }",
+                "student.from.heda: unknown key, did you mean `head`?",
+            ),
+            ("{ kind = \"weights\", path = \"a\", head = \"old\" }", "unknown value `old`\n  known: given, new"),
+            (
+                "{ kind = \"weight\", path = \"a\" }",
+                "student.from.kind: unknown value `weight`, did you mean `weights`?",
+            ),
+            ("{ kind = \"bundle\", path = \"a\", key = \"ema\" }", "student.from.key: unknown key"),
+            ("{ path = \"a\" }", "student.from.kind: is missing"),
+            ("3", "{ kind = \"weights\", path = \"weights.pth\", head = \"new\" }"),
+            (
+                "{ kind = \"run\", path = \"a\", rewrites = [{ kind = \"prune\", share = 0.5 }] }",
+                "unknown rewrite `prune`\n  known: none",
+            ),
+        ] {
+            let message = from(wrong).unwrap_err().to_string();
+            assert!(message.contains("student.from") && message.contains(said), "{wrong}: {message}");
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Settings of training that most recipes leave alone: which images an epoch draws, and learning rates of parts of a network.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `data.sampling`: which training images an epoch shows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sampling {
     /// Each once.
@@ -20,7 +21,7 @@ impl Sampling {
 }
 
 /// `[[train.learning_rate_factors]]`: parameters that learn at a multiple of the learning rate.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RateFactor {
     /// Which: the beginning of a dotted name (`layer1`, `features.0`), with `*` for anything.

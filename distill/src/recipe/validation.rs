@@ -1,9 +1,10 @@
 //! `data.validation`: which images the best epoch is chosen by.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Images that are held out to choose by.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a share in [0, 1), e.g. 0.1, or a folder, { folder = \"val\" }")]
 pub enum Validation {
     /// A share of the training images (stratified, seeded), in `[0, 1)`. With 0 there are none and `best` is the last epoch.
@@ -13,7 +14,7 @@ pub enum Validation {
 }
 
 /// A folder beside `train`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Folder {
     /// Its name, e.g. `val`.

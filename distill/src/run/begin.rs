@@ -6,6 +6,8 @@ use std::sync::Arc;
 use attar_data::fingerprint;
 use attar_exec::Network;
 use attar_formats::graph::{self, GRAPH_FILE};
+use attar_formats::hash::{hex, sha256};
+use attar_formats::write;
 use attar_models::Graph;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -24,8 +26,7 @@ use super::step::{Learner, Parts};
 use super::{Run, Setup};
 use crate::checkpoint::{CHECKPOINT_VERSION, Checkpoint, Data, State, Store, Sums};
 use crate::error::{Error, Result};
-use crate::files::{io, replace};
-use crate::hash::{hex, sha256};
+use crate::files::io;
 use crate::plan::{Plan, PlannedData, PlannedPeer, PlannedTeacher, Residence};
 use crate::recipe::Recipe;
 
@@ -42,7 +43,7 @@ pub(super) fn start(plan: Plan, directory: &Path, observer: &mut dyn Observer) -
     status.write(RunState::Planned)?;
     Store::new(directory.join("checkpoints"), plan.failpoint.clone()).clear()?;
     graph::write(&directory.join(GRAPH_FILE), &plan.student)?;
-    replace(&directory.join("recipe.toml"), plan.recipe.relative_to(&directory).to_toml()?.as_bytes())?;
+    write::bytes(&directory.join("recipe.toml"), plan.recipe.relative_to(&directory).to_toml()?.as_bytes())?;
     let outcome = go(plan, directory, None, None, &mut status, &mut shielded(observer, &owner));
     status.end(outcome)
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use attar_formats::graph::GRAPH_FILE;
+use attar_formats::write;
 
 use super::owner::LOCK;
 use super::state_file::{RunState, STATUS};
@@ -49,10 +50,11 @@ pub fn free(directory: &Path) -> Result<()> {
             "exists already, with the checkpoint of a run {state}\n  hint: go on with --resume, or choose another name with --out"
         ));
     }
-    let unfinished = |name: &str| name.strip_suffix(".new").unwrap_or(name).to_owned();
+    // What a kill leaves of a file under way; `.new` was its ending before.
+    let unfinished = |name: &str| write::meant(name).or(name.strip_suffix(".new")).map(str::to_owned);
     let ours = |name: &String| match is_run {
-        true => BEFORE.contains(&unfinished(name).as_str()),
-        false => name == "recipe.toml.new", // what a start of before left that was killed at once
+        true => BEFORE.contains(&unfinished(name).as_deref().unwrap_or(name)),
+        false => unfinished(name).as_deref() == Some("recipe.toml"),
     };
     let foreign: Vec<&str> = names.iter().filter(|name| !ours(name)).map(String::as_str).collect();
     if foreign.is_empty() {

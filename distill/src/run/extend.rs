@@ -5,10 +5,12 @@
 
 use std::path::Path;
 
+use attar_formats::write;
+
 use super::events::{Event, EventLog};
 use crate::checkpoint::{Checkpoint, Extended, Store};
 use crate::error::{Error, Result};
-use crate::files::{io, remove_file, rename, replace};
+use crate::files::{io, remove_file, rename};
 use crate::recipe::Recipe;
 
 /// How the recipe of a resumption differs from the one that the run was started with.
@@ -91,7 +93,7 @@ impl Change {
             event = Some(told);
         }
         store.write("last", checkpoint)?;
-        replace(&directory.join("recipe.toml"), recipe.relative_to(directory).to_toml()?.as_bytes())?;
+        write::bytes(&directory.join("recipe.toml"), recipe.relative_to(directory).to_toml()?.as_bytes())?;
         Ok(event)
     }
 }

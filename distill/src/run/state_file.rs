@@ -2,14 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use attar_formats::files;
+use attar_formats::{files, write};
 use serde::{Deserialize, Serialize};
 
 use super::begin::PROGRAM;
 use super::owner;
 use crate::checkpoint::Store;
 use crate::error::{Error, Result};
-use crate::files::replace;
 
 /// Version of the layout of `status.json`.
 pub const STATUS_VERSION: u32 = 1;
@@ -93,7 +92,7 @@ impl StatusFile {
             .map_err(|error| Error::Format { path: self.path.clone(), problem: error.to_string() })?;
         text.push(b'\n');
         self.changed = true;
-        replace(&self.path, &text)
+        Ok(write::bytes(&self.path, &text)?)
     }
 
     /// Writes how it ended, and hands that on.

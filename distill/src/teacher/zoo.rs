@@ -1,10 +1,9 @@
 //! A network of the zoo as a teacher.
 
 use attar_exec::{Context, Frozen, Network, Outputs, Precision};
+use attar_measures::random::Stream;
 use attar_models::{Graph, NodeId, Op, Weights};
 use candle_core::Tensor;
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 
 use super::{Question, Teacher};
 use crate::error::Result;
@@ -80,7 +79,7 @@ impl Teacher for ZooTeacher {
             Answering::Batch(network) => {
                 // Statistics of the batch; the running ones drift, as in the authors' code. No zoo teacher has dropout
                 // worth a seed: a fixed one keeps runs equal.
-                let mut rng = ChaCha8Rng::seed_from_u64(0);
+                let mut rng = Stream::of_number(0);
                 network.batch_stats(input, taps, &mut rng)?
             }
         })

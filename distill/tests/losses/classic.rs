@@ -8,11 +8,10 @@ use attar_distill::losses::kd::{kd, repaired_kd};
 use attar_distill::losses::logits::{Denominator, Repair, Wrong};
 use attar_distill::losses::{BuildContext, LossSpec, Step, View, log_softmax};
 use attar_distill::{Network, Outputs, Params, Result};
+use attar_measures::random::Stream;
 use attar_models::op::{GlobalAvgPool, Linear};
 use attar_models::{GraphBuilder, Op, Outline};
 use candle_core::{DType, Device, Tensor, Var};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
 
 use crate::common::{against_pytorch, by_differences, cases, close, noise, number, numbers};
 
@@ -100,7 +99,7 @@ fn gradients_pass_the_connector_as_in_pytorch() {
         }
         let output = connector.graph.output();
         let mut network = Network::new(connector.graph, params, &Device::Cpu).unwrap();
-        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        let mut rng = Stream::of_number(0);
         let (outputs, tape) = network.train(&tensors["features"], &[], &mut rng).unwrap();
         let var = Var::from_tensor(&outputs.logits).unwrap();
         let value = loss_of_taps(&*loss, var.as_tensor(), &tensors["teacher0"]);

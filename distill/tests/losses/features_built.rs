@@ -8,11 +8,10 @@ use attar_distill::losses::vid::vid;
 use attar_distill::losses::wkd_f::wkd_f;
 use attar_distill::losses::{BuildContext, Init, Loss, LossSpec, Step, View};
 use attar_distill::{Network, Outputs, Params, Result};
+use attar_measures::random::Stream;
 use attar_models::op::{Conv2d, Dropout, GlobalAvgPool, Linear};
 use attar_models::{GraphBuilder, NodeId, Op, Outline};
 use candle_core::{DType, Device, Tensor, Var};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
 
 use crate::common::{against_pytorch, by_differences, cases, close, noise, number};
 
@@ -134,7 +133,7 @@ fn gradients_pass_the_regressors_as_in_pytorch() {
         }
         let output = connector.graph.output();
         let mut network = Network::new(connector.graph, params, &Device::Cpu).unwrap();
-        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        let mut rng = Stream::of_number(0);
         let (outputs, tape) = network.train(&tensors["features"], &[], &mut rng).unwrap();
         let var = Var::from_tensor(&outputs.logits).unwrap();
         let value = call(&*loss, &[var.as_tensor()], &[&tensors["teacher"]]).unwrap();

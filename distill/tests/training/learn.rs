@@ -27,7 +27,7 @@ fn a_run_in_bf16_learns_repeats_itself_and_leaves_f32() {
     let (once, twice, exact) = (weights("once", "bf16"), weights("twice", "bf16"), weights("exact", "f32"));
     assert!(once == twice && once != exact);
     let narrow = |value: &f32| value.to_bits() & 0xffff == 0;
-    assert!(!once.0["conv1.weight"].data.iter().all(narrow), "master weights are f32");
+    assert!(!once.0["conv1.weight"].f32().unwrap().iter().all(narrow), "master weights are f32");
     let recipe = std::fs::read_to_string(scene.run("once").join("recipe.toml")).unwrap();
     assert!(recipe.contains("precision = \"bf16\""), "{recipe}");
 }
@@ -115,7 +115,7 @@ fn divergence_stops_the_run_and_keeps_the_last_good_checkpoint() {
     assert!(error.to_string().contains("hint"));
     let last = scene.run("x").join("checkpoints/last");
     let model = read::safetensors(&last.join("model.safetensors")).unwrap().weights;
-    assert!(model.0.values().all(|array| array.data.iter().all(|v| v.is_finite())));
+    assert!(model.0.values().all(|array| array.f32().unwrap().iter().all(|v| v.is_finite())));
 }
 
 /// The same first step on the connectors' and the student's parameters whatever the teacher's statistics.

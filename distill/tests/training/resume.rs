@@ -208,7 +208,7 @@ fn other_weights_to_start_from_are_another_run() {
     let receipt = scene.start("student", "x", &overrides).unwrap();
     assert_eq!(receipt.init_sha256.map(|sha256| sha256.len()), Some(64));
     let mut weights = attar_formats::read::safetensors(&init).unwrap().weights;
-    weights.0.get_mut("fc.bias").unwrap().data[0] += 1.0;
+    weights.0.get_mut("fc.bias").unwrap().f32_mut().unwrap()[0] += 1.0;
     attar_formats::write::safetensors(&init, &weights, &BTreeMap::new()).unwrap();
     let message = scene.resume("student", "x", &overrides).unwrap_err().to_string();
     assert!(message.contains("the weights to start from"), "{message}");

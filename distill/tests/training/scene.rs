@@ -6,8 +6,7 @@ use attar_distill::checkpoint::Failpoint;
 use attar_distill::recipe::Recipe;
 use attar_distill::run::{self, Receipt, Silent};
 use attar_distill::{Plan, PlanOptions, Result};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
+use attar_measures::random::Stream;
 
 /// Height and width of the images.
 const SIZE: usize = 12;
@@ -15,13 +14,13 @@ const SIZE: usize = 12;
 /// Writes an IDX data set of three classes (a bright bar at the top, in the middle, at the bottom, in noise).
 pub(crate) fn write_data(root: &Path, train: usize, test: usize) {
     std::fs::create_dir_all(root).unwrap();
-    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let mut rng = Stream::of_number(5);
     for (name, count) in [("train", train), ("t10k", test)] {
         let labels: Vec<u8> = (0..count).map(|i| (i % 3) as u8).collect();
         let mut images = Vec::new();
         for label in &labels {
             let mut pixels = vec![0u8; SIZE * SIZE];
-            rng.fill_bytes(&mut pixels);
+            rng.fill(&mut pixels);
             pixels.iter_mut().for_each(|v| *v /= 2);
             let top = usize::from(*label) * 4 * SIZE;
             pixels[top..top + 4 * SIZE].iter_mut().for_each(|v| *v = v.saturating_add(90));

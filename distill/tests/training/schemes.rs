@@ -49,7 +49,7 @@ fn small(scene: &Scene, path: &Path, more: &[&str]) -> Recipe {
         overrides.push(format!("teachers.{}.from={from}", teacher.name));
     }
     for (list, name) in (recipe.peers.iter().map(|peer| ("peers", &peer.name)))
-        .chain(recipe.generations.iter().map(|generation| ("generations", &generation.name)))
+        .chain(recipe.stages.iter().map(|stage| ("stages", &stage.name)))
     {
         overrides.push(format!("{list}.{name}.network={{ name = \"resnet8\" }}"));
     }
@@ -58,7 +58,7 @@ fn small(scene: &Scene, path: &Path, more: &[&str]) -> Recipe {
     Recipe::load(path, &overrides).unwrap()
 }
 
-/// Trains one generation; every number on the way is finite, and everybody who learns has left where it began.
+/// Trains one stage; every number on the way is finite, and everybody who learns has left where it began.
 fn train(name: &str, recipe: Recipe, directory: &Path) {
     let plan = Plan::new(recipe, PlanOptions::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
     let (graph, seed, peers) = (plan.student().clone(), plan.recipe().seed, plan.recipe().peers.clone());
@@ -72,7 +72,11 @@ fn train(name: &str, recipe: Recipe, directory: &Path) {
         let trained: Weights = read::safetensors(&last.join(file)).unwrap().weights.under(prefix);
         let fresh = Params::init(&graph, seed, prefix, &Device::Cpu).unwrap().to_weights().unwrap();
         for layer in ["conv1.weight", "layer2.0.conv1.weight"] {
-            assert_ne!(trained.get(layer).unwrap().data, fresh.get(layer).unwrap().data, "{name}: {prefix}{layer}");
+            assert_ne!(
+                trained.get(layer).unwrap().elements,
+                fresh.get(layer).unwrap().elements,
+                "{name}: {prefix}{layer}"
+            );
         }
     };
     moved("model.safetensors", "");
@@ -98,9 +102,9 @@ fn every_scheme_trains() {
                 path.clone_from(&store);
             }
         }
-        let generations = recipe.generations(&scene.run(&recipe.name)).unwrap();
-        Plan::check_generations(&generations, false).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        for (recipe, directory) in generations {
+        let stages = recipe.chain(&scene.run(&recipe.name)).unwrap();
+        Plan::check_stages(&stages, false).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        for (recipe, directory) in stages {
             train(&recipe.name.clone(), recipe, &directory);
         }
     }
@@ -123,17 +127,17 @@ fn nothing_in_a_comparison_or_in_the_demo_does_nothing() {
     }
 }
 
-/// The first generation has no teacher and goes without the loss that is wrong.
+/// The first stage has no teacher and goes without the loss that is wrong.
 #[test]
-fn a_mistake_in_a_later_generation_is_found_before_the_first_trains() {
+fn a_mistake_in_a_later_stage_is_found_before_the_first_trains() {
     let scene = Scene::new();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes/schemes/feed-sequential.toml");
     let wrong = "losses.feed.loss={ kind = \"kd\", temperature = -1.0 }";
-    let all = small(&scene, &path, &[wrong]).generations(&scene.run("chain")).unwrap();
+    let all = small(&scene, &path, &[wrong]).chain(&scene.run("chain")).unwrap();
     assert_eq!(all.len(), 3);
     Plan::new(all[0].0.clone(), PlanOptions::default()).unwrap();
-    let message = Plan::check_generations(&all, false).unwrap_err().to_string();
-    for part in ["losses.feed.loss.temperature: -1", "in the generation `feed-sequential-second`"] {
+    let message = Plan::check_stages(&all, false).unwrap_err().to_string();
+    for part in ["losses.feed.loss.temperature: -1", "in the stage `feed-sequential-second`"] {
         assert!(message.contains(part), "{message}");
     }
 }

@@ -51,8 +51,9 @@ fn carried_out(scene: &Scene, run: &str, overrides: &[&str]) -> Result<Receipt> 
 fn permuted(scene: &Scene, name: &str, from: [usize; 3]) {
     let mut weights = read::safetensors(&scene.run("good/checkpoints/best/model.safetensors")).unwrap().weights;
     for array in weights.0.iter_mut().filter(|(name, _)| name.starts_with("fc.")).map(|(_, array)| array) {
-        let rows: Vec<Vec<f32>> = array.data.chunks(array.data.len() / 3).map(<[f32]>::to_vec).collect();
-        array.data = from.iter().flat_map(|row| rows[*row].clone()).collect();
+        let before = array.f32().unwrap().to_vec();
+        let rows: Vec<&[f32]> = before.chunks(before.len() / 3).collect();
+        array.f32_mut().unwrap().copy_from_slice(&from.map(|row| rows[row]).concat());
     }
     write::safetensors(&scene.root().join(name), &weights, &std::collections::BTreeMap::new()).unwrap();
 }

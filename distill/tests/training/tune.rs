@@ -44,8 +44,8 @@ fn weights_of_other_classes_start_all_but_the_head() {
     let scene = Scene::new();
     let model = scene.run("teacher").join("checkpoints/best/model.safetensors");
     let mut foreign = weights(&model);
-    foreign.0.insert("fc.weight".to_owned(), Array { shape: vec![1000, 64], data: vec![0.5; 64_000] });
-    foreign.0.insert("fc.bias".to_owned(), Array { shape: vec![1000], data: vec![0.5; 1000] });
+    foreign.0.insert("fc.weight".to_owned(), Array::new::<f32>(vec![1000, 64], vec![0.5; 64_000]).unwrap());
+    foreign.0.insert("fc.bias".to_owned(), Array::new::<f32>(vec![1000], vec![0.5; 1000]).unwrap());
     foreign.0 = foreign.0.into_iter().map(|(name, array)| (format!("backbone.{name}"), array)).collect();
     let path = scene.root().join("thousand.safetensors");
     save(&path, &foreign);
@@ -74,15 +74,16 @@ fn classes_of_the_weights_go_by_name() {
     for init in [init, "student.init=runs/teacher/checkpoints/best/model.safetensors"] {
         assert_eq!(said(&scene, "teacher", &[init]), "");
         let notes = said(&scene, "teacher", &[init, turned]);
-        assert!(notes.contains("student.init: the same classes in another order"), "{notes}");
+        assert!(notes.contains("student.from: the same classes in another order"), "{notes}");
     }
     standing(&scene, "turned", &["train.epochs=1", init, turned]).unwrap();
-    let (row, rows) = (|i: usize| own.0["fc.weight"].data[64 * i..64 * (i + 1)].to_vec(), last(&scene, "turned"));
-    assert_eq!(rows.0["fc.weight"].data, [row(2), row(0), row(1)].concat());
+    let (row, rows) =
+        (|i: usize| own.0["fc.weight"].f32().unwrap()[64 * i..64 * (i + 1)].to_vec(), last(&scene, "turned"));
+    assert_eq!(rows.0["fc.weight"].f32().unwrap(), [row(2), row(0), row(1)].concat());
     // Three others by name are other classes, however many there are.
     let others = "data.source.classes=[\"a\", \"b\", \"c\"]";
     let message = said(&scene, "teacher", &[init, others]);
-    assert!(message.contains("student.init: the weights are of other classes"), "{message}");
+    assert!(message.contains("student.from: the weights are of other classes"), "{message}");
     assert!(message.contains("3 of 3 classes") && message.contains("head = \"new\""), "{message}");
     let new = "student.init={ path = \"runs/teacher\", head = \"new\" }";
     assert!(said(&scene, "teacher", &[new, others]).contains("start anew"));

@@ -105,7 +105,7 @@ fn a_teacher_with_a_nan_is_refused() {
     let scene = Scene::new();
     let path = scene.run("teacher").join("checkpoints/best/model.safetensors");
     let mut weights = attar_formats::read::safetensors(&path).unwrap().weights;
-    weights.0.get_mut("fc.bias").unwrap().data[1] = f32::NAN;
+    weights.0.get_mut("fc.bias").unwrap().f32_mut().unwrap()[1] = f32::NAN;
     attar_formats::write::safetensors(&path, &weights, &Default::default()).unwrap();
     let message = message(&scene, &[]);
     assert!(message.contains("fc.bias[1] is NaN"), "{message}");

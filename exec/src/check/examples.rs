@@ -1,9 +1,8 @@
 //! A small network around each operation, so that what is asked of operations is asked of all of them.
 
-use attar_models::op::{Dropout, Flatten, GlobalAvgPool};
+use attar_measures::random::Stream;
+use attar_models::op::{Dropout, Flatten, GlobalAvgPool, Pool2d};
 use attar_models::{Activation, Graph, GraphBuilder, NodeId, Op};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 
 use super::{BF16, Checks, Named, ROUNDING, missing, random};
 use crate::context::Context;
@@ -55,6 +54,10 @@ fn lead_to(builder: &mut GraphBuilder, x: NodeId, image: &[usize; 3], at: usize,
         _ if *shape == image[..] && at == 0 => return Ok(x),
         _ if *shape == image[..] => (Op::Dropout(Dropout { p: 0.0 }), "same"),
         [c] if *c == image[0] && at > 0 => (Op::GlobalAvgPool(GlobalAvgPool {}), "means"),
+        [c, 1, 1] if *c == image[0] && at > 0 => {
+            let whole = Pool2d { kernel: [image[1], image[2]], stride: [1, 1], padding: [0, 0] };
+            (Op::AvgPool2d(whole), "means")
+        }
         [f] if *f == image.iter().product::<usize>() => (Op::Flatten(Flatten {}), "row"),
         _ => return Err(missing(&format!("a way from an image {image:?} to {shape:?}"))),
     };
@@ -82,7 +85,7 @@ fn pass(graph: &Graph, precision: Precision, at: &Context) -> Result<Named> {
     let mut network = Network::new(graph.clone(), Params::init(graph, 1, "", at)?, at)?;
     network.set_precision(precision);
     let x = random(&[&[3], graph.input_shape()].concat(), 1, at)?;
-    let (outputs, tape) = network.train(&x, &[], &mut ChaCha8Rng::seed_from_u64(1))?;
+    let (outputs, tape) = network.train(&x, &[], &mut Stream::of_number(1))?;
     let dy = random(outputs.logits.dims(), 2, at)?;
     let found = network.backward(tape, vec![(graph.output(), dy)], true)?;
     let mut all = vec![("y", outputs.logits), ("dx", found.input.ok_or_else(|| missing("the gradient of the input"))?)];

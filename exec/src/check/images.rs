@@ -1,8 +1,7 @@
 //! Augmentation on the device: equal pixels, bit for bit.
 
+use attar_measures::random::Stream;
 use candle_core::{Device, Tensor};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
 use super::{Checks, Named};
 use crate::context::Context;
@@ -38,8 +37,8 @@ fn pixels(channels: usize) -> Vec<u8> {
 
 fn many(reflect: bool, channels: usize, at: &Context) -> Result<Named> {
     let images = Tensor::from_vec(pixels(channels), (40, 9, 11, channels), at.device())?;
-    let mut rng = ChaCha8Rng::seed_from_u64(7);
-    let mut place = || rng.random_range(-4..=4);
+    let mut rng = Stream::of_number(7);
+    let mut place = || rng.below_u32(9) as i32 - 4;
     let draws: Vec<Draw> = (0..40).map(|i| Draw { top: place(), left: place(), flip: i % 3 == 0 }).collect();
     let indices: Vec<u32> = (0..40).map(|i| i * 7 % 40).collect();
     Ok(vec![("", augment_batch(&images, &indices, &draws, normalise(channels), reflect)?)])

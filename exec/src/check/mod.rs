@@ -10,9 +10,8 @@ mod norms;
 mod steps;
 mod windows;
 
+use attar_measures::random::Stream;
 use candle_core::{DType, Device, Tensor};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -154,8 +153,8 @@ fn difference(expected: &[f32], found: &[f32]) -> f64 {
 
 /// Values between -1 and 1, the same on every device.
 fn random(shape: &[usize], seed: u64, at: &Context) -> Result<Tensor> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.random::<f32>() * 2.0 - 1.0).collect();
+    let mut rng = Stream::of_number(seed);
+    let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.unit_f32() * 2.0 - 1.0).collect();
     Ok(Tensor::from_vec(values, shape, at.device())?)
 }
 

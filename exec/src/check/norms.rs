@@ -86,12 +86,29 @@ pub(super) fn pointwise(checks: &mut Checks) -> Result<()> {
                 Ok(vec![("y", y), ("dx", dx)])
             })?;
         }
+        for activation in [Activation::HardSwish, Activation::HardSigmoid] {
+            checks.compare(&format!("{activation:?}"), &told(shape), ROUNDING, |at| {
+                // Eighths: the kinks themselves, -3 and 3, are met.
+                let x = (random(shape, 1, at)? * 32.0)?.round()?.affine(0.125, 0.0)?;
+                let y = ops::activate(at.backend(), activation, &x)?;
+                let dx = ops::activate_backward(at.backend(), activation, &x, &random(shape, 2, at)?)?;
+                Ok(vec![("y", y), ("dx", dx)])
+            })?;
+        }
         checks.compare("add", &told(shape), 0.0, |at| {
             let (a, b) = (random(shape, 1, at)?, random(shape, 2, at)?);
             let part = shape[0] - 1;
             let late = ops::add(at.backend(), &a.narrow(0, 1, part)?, &b.narrow(0, 0, part)?)?;
             let channels = ops::add(at.backend(), &a.narrow(1, 1, shape[1] - 1)?, &b.narrow(1, 0, shape[1] - 1)?)?;
             Ok(vec![("", ops::add(at.backend(), &a, &b)?), ("of later samples", late), ("of some channels", channels)])
+        })?;
+    }
+    for shape in [[2, 8, 6, 5], [3, 5, 1, 1], [2, 70, 33, 31]] {
+        checks.compare("mul", &told(&shape), ROUNDING, |at| {
+            let (x, factor) = (random(&shape, 1, at)?, random(&[shape[0], shape[1], 1, 1], 2, at)?);
+            let y = ops::mul(at.backend(), &x, &factor)?;
+            let (dx, dfactor) = ops::mul_backward(at.backend(), &x, &factor, &random(&shape, 3, at)?)?;
+            Ok(vec![("y", y), ("dx", dx), ("dfactor", dfactor)])
         })?;
     }
     let shape = [2, 6, 7, 9];

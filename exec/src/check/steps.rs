@@ -1,11 +1,10 @@
 //! Steps of optimisers, the moving average, clipping; and whole networks, forward and backward.
 
+use attar_measures::random::Stream;
 use attar_models::op::Dropout;
 use attar_models::zoo::{self, NetworkSpec, Shortcut};
 use attar_models::{Graph, GraphBuilder, Op};
 use candle_core::{Device, Tensor};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 
 use super::{BF16, Checks, DEEP, DEEP_BF16, Named, ROUNDING, flat, missing, random};
 use crate::context::Context;
@@ -129,7 +128,7 @@ pub(super) fn bf16(checks: &mut Checks) -> Result<()> {
 /// A training pass, then an evaluation with the running statistics that followed.
 fn answers(graph: &Graph, size: usize, precision: Precision, at: &Context) -> Result<Named> {
     let (mut network, x) = network(graph, size, precision, at)?;
-    let (outputs, _) = network.train(&x, &[], &mut ChaCha8Rng::seed_from_u64(1))?;
+    let (outputs, _) = network.train(&x, &[], &mut Stream::of_number(1))?;
     Ok(vec![("logits", outputs.logits), ("eval logits", network.eval(&x, &[])?.logits)])
 }
 
@@ -137,7 +136,7 @@ fn answers(graph: &Graph, size: usize, precision: Precision, at: &Context) -> Re
 /// either side, and gradients are as far apart as that, whoever computes them.
 fn gradients_of(graph: &Graph, size: usize, precision: Precision, at: &Context) -> Result<Named> {
     let (mut network, x) = network(graph, size, precision, at)?;
-    let (outputs, tape) = network.train(&x, &[], &mut ChaCha8Rng::seed_from_u64(1))?;
+    let (outputs, tape) = network.train(&x, &[], &mut Stream::of_number(1))?;
     let dy = random(outputs.logits.dims(), 2, at)?;
     let found = network.backward(tape, vec![(graph.output(), dy)], true)?;
     let gradients = flat(found.params.iter().map(|(_, gradient)| gradient))?;

@@ -147,6 +147,10 @@ impl Step<'_> {
                 vec![Some(ops::activate_backward(on, activation, &kept, dy)?)]
             }
             Record::Add => vec![Some(dy.clone()), Some(dy.clone())],
+            Record::Mul { x, factor } => {
+                let (dx, dfactor) = ops::mul_backward(on, &x, &factor, dy)?;
+                vec![Some(dx), Some(dfactor)]
+            }
             Record::Subsample { stride } => vec![Some(ops::subsample_backward(on, dy, stride, &self.x_shape)?)],
             Record::PadChannels { before } => vec![Some(dy.narrow(1, before, self.x_shape[1])?)],
             Record::MaxPool2d { pool, argmax } => {

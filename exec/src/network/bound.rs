@@ -31,6 +31,7 @@ pub(super) enum BoundOp {
     BatchNorm2d { eps: f64, momentum: f64, slots: NormSlots },
     Activation(Activation),
     Add,
+    Mul,
     Subsample { stride: usize },
     PadChannels { before: usize, after: usize },
     MaxPool2d(Pool2d),
@@ -62,6 +63,7 @@ impl BoundOp {
             }
             Op::Activation(activation) => Self::Activation(*activation),
             Op::Add(_) => Self::Add,
+            Op::Mul(_) => Self::Mul,
             Op::Subsample(subsample) => Self::Subsample { stride: subsample.stride },
             Op::PadChannels(pad) => Self::PadChannels { before: pad.before, after: pad.after },
             Op::MaxPool2d(pool) => Self::MaxPool2d(pool.clone()),
@@ -81,6 +83,7 @@ impl BoundOp {
             Self::Input
             | Self::Activation(_)
             | Self::Add
+            | Self::Mul
             | Self::Subsample { .. }
             | Self::PadChannels { .. }
             | Self::MaxPool2d(_)

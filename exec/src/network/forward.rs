@@ -1,8 +1,8 @@
 //! The forward pass: operation by operation, freeing values after their last use.
 
+use attar_measures::random::Stream;
 use attar_models::{Graph, NodeId, ScheduledOp};
 use candle_core::Tensor;
-use rand_chacha::ChaCha8Rng;
 
 use super::bound::{BoundOp, NormSlots, WeightSlots};
 use super::profile::Pass as Way;
@@ -18,7 +18,7 @@ pub(super) enum Mode<'a> {
     /// Running statistics, no dropout; `keep` what the way back needs or not.
     Eval { keep: bool },
     /// Batch statistics and dropout; `keep` what the way back needs or not.
-    Train { rng: &'a mut ChaCha8Rng, keep: bool },
+    Train { rng: &'a mut Stream, keep: bool },
 }
 
 impl Mode<'_> {
@@ -150,6 +150,10 @@ impl Step<'_, '_> {
                 (y, Record::Activation { activation, kept })
             }
             BoundOp::Add => (ops::add(on, x, input(inputs, 1)?)?, Record::Add),
+            BoundOp::Mul => {
+                let factor = input(inputs, 1)?;
+                (ops::mul(on, x, factor)?, Record::Mul { x: x.clone(), factor: factor.clone() })
+            }
             BoundOp::Subsample { stride } => (ops::subsample(on, x, *stride)?, Record::Subsample { stride: *stride }),
             BoundOp::PadChannels { before, after } => {
                 (ops::pad_channels(on, x, *before, *after)?, Record::PadChannels { before: *before })

@@ -13,9 +13,9 @@ mod tape;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use attar_measures::random::Stream;
 use attar_models::{Fuse, Graph, NodeId, Weights};
 use candle_core::{Device, Tensor};
-use rand_chacha::ChaCha8Rng;
 
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -206,7 +206,7 @@ impl Network {
     ///
     /// # Errors
     /// When `x` does not fit, or a batch norm sees one value per channel.
-    pub fn train(&mut self, x: &Tensor, taps: &[NodeId], rng: &mut ChaCha8Rng) -> Result<(Outputs, Tape)> {
+    pub fn train(&mut self, x: &Tensor, taps: &[NodeId], rng: &mut Stream) -> Result<(Outputs, Tape)> {
         let (pass, tape) = self.body.forward(x, taps, &self.fixed, Mode::Train { rng, keep: true })?;
         forward::follow(&self.body.context, &mut self.body.params, &pass.statistics)?;
         Ok((pass.outputs, tape))
@@ -217,7 +217,7 @@ impl Network {
     ///
     /// # Errors
     /// As [`Network::train`].
-    pub fn batch_stats(&mut self, x: &Tensor, taps: &[NodeId], rng: &mut ChaCha8Rng) -> Result<Outputs> {
+    pub fn batch_stats(&mut self, x: &Tensor, taps: &[NodeId], rng: &mut Stream) -> Result<Outputs> {
         let (pass, _) = self.body.forward(x, taps, &[], Mode::Train { rng, keep: false })?;
         forward::follow(&self.body.context, &mut self.body.params, &pass.statistics)?;
         Ok(pass.outputs)

@@ -112,6 +112,7 @@ fn kind(op: &Op) -> String {
         Op::BatchNorm2d(_) => "batch norm".to_owned(),
         Op::Activation(_) => "activation".to_owned(),
         Op::Add(_) => "add".to_owned(),
+        Op::Mul(_) => "mul".to_owned(),
         Op::Linear(_) => "linear".to_owned(),
         Op::MaxPool2d(_) | Op::AvgPool2d(_) | Op::GlobalAvgPool(_) => "pool".to_owned(),
         Op::Input(_) | Op::Subsample(_) | Op::PadChannels(_) | Op::Flatten(_) | Op::Dropout(_) => "other".to_owned(),
@@ -120,11 +121,10 @@ fn kind(op: &Op) -> String {
 
 #[cfg(test)]
 mod tests {
+    use attar_measures::random::Stream;
     use attar_models::generated;
     use attar_models::zoo::{NetworkSpec, build};
     use candle_core::{DType, Device};
-    use rand::SeedableRng;
-    use rand_chacha::ChaCha8Rng;
 
     use super::*;
     use crate::network::Network;
@@ -137,7 +137,7 @@ mod tests {
         let mut network = Network::from_weights(graph, &weights, &Device::Cpu).unwrap();
         let x = Tensor::ones((4, 1, 12, 12), DType::F32, &Device::Cpu).unwrap();
         let step = |network: &mut Network| {
-            let (outputs, tape) = network.train(&x, &[], &mut ChaCha8Rng::seed_from_u64(0)).unwrap();
+            let (outputs, tape) = network.train(&x, &[], &mut Stream::of_number(0)).unwrap();
             network.backward(tape, vec![(output, outputs.logits)], false).unwrap();
         };
         step(&mut network);

@@ -64,6 +64,10 @@ pub(super) enum Record {
         kept: Tensor,
     },
     Add,
+    Mul {
+        x: Tensor,
+        factor: Tensor,
+    },
     Subsample {
         stride: usize,
     },

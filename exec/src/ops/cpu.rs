@@ -17,10 +17,28 @@ pub(super) trait Stored: Value + WithDType {}
 impl<T: Value + WithDType> Stored for T {}
 
 /// The kernels' word for an activation.
-fn clamp(activation: Activation) -> kernels::Activation {
+enum Function {
+    Clamp(kernels::Activation),
+    Pointwise(kernels::Pointwise),
+}
+
+fn function(activation: Activation) -> Function {
     match activation {
-        Activation::Relu => kernels::Activation::Relu,
-        Activation::Relu6 => kernels::Activation::Relu6,
+        Activation::Relu => Function::Clamp(kernels::Activation::Relu),
+        Activation::Relu6 => Function::Clamp(kernels::Activation::Relu6),
+        Activation::HardSwish => Function::Pointwise(kernels::Pointwise::HardSwish),
+        Activation::HardSigmoid => Function::Pointwise(kernels::Pointwise::HardSigmoid),
+    }
+}
+
+/// What ends an operation; schedules let nothing but clamps do so.
+fn clamp(activation: Option<Activation>) -> Result<Option<kernels::Activation>> {
+    match activation.map(function) {
+        None => Ok(None),
+        Some(Function::Clamp(clamp)) => Ok(Some(clamp)),
+        Some(Function::Pointwise(other)) => {
+            Err(candle_core::Error::Msg(format!("{other:?} is no clamp, and ends no other operation")).into())
+        }
     }
 }
 
@@ -35,8 +53,9 @@ pub(super) fn conv2d<T: Stored>(
     let (bias, residual) = (bias.map(Contiguous::of).transpose()?, tail.residual.map(image).transpose()?);
     let bias = bias.as_ref().map(Contiguous::read);
     let bias = bias.as_ref().map(Read::slice).transpose()?;
+    let activation = clamp(tail.activation)?;
     with([&image(x)?], [residual.as_ref()], [weight], |[x], [residual], [weight]| {
-        kernels::conv2d(shape, x, weight, ConvTail { bias, residual, activation: tail.activation.map(clamp) }, &mut y);
+        kernels::conv2d(shape, x, weight, ConvTail { bias, residual, activation }, &mut y);
     })?;
     channels_first(y, &[shape.batch, shape.out_channels, shape.out_h(), shape.out_w()])
 }
@@ -73,11 +92,11 @@ pub(super) fn batch_norm_train<T: Stored>(
     let (mut mean, mut inv_std, mut unbiased_variance) = (channels(), channels(), channels());
     let mut y = kernels::unwritten::<T>(shape.len());
     let residual = tail.residual.map(image).transpose()?;
-    let params = [affine.weight, affine.bias];
+    let (params, activation) = ([affine.weight, affine.bias], clamp(tail.activation)?);
     with([&image(x)?], [residual.as_ref()], params, |[x], [residual], [weight, bias]| {
         let stats =
             kernels::BatchStats { mean: &mut mean, inv_std: &mut inv_std, unbiased_variance: &mut unbiased_variance };
-        kernels::batch_norm_train(shape, x, weight, bias, eps, residual, tail.activation.map(clamp), &mut y, stats)
+        kernels::batch_norm_train(shape, x, weight, bias, eps, residual, activation, &mut y, stats)
     })?
     .map_err(|error| super::refused(&error))?;
     let stats = |values: Vec<f32>| tensor(values, &[shape.channels]);
@@ -96,9 +115,9 @@ pub(super) fn batch_norm_eval<T: Stored>(
 ) -> Result<Tensor> {
     let mut y = kernels::unwritten::<T>(shape.len());
     let residual = tail.residual.map(image).transpose()?;
-    let params = [affine.weight, affine.bias, mean, variance];
+    let (params, activation) = ([affine.weight, affine.bias, mean, variance], clamp(tail.activation)?);
     with([&image(x)?], [residual.as_ref()], params, |[x], [residual], [w, b, mean, variance]| {
-        kernels::batch_norm_eval(shape, x, w, b, mean, variance, eps, residual, tail.activation.map(clamp), &mut y);
+        kernels::batch_norm_eval(shape, x, w, b, mean, variance, eps, residual, activation, &mut y);
     })?;
     channels_first(y, x.dims())
 }
@@ -116,9 +135,10 @@ pub(super) fn batch_norm_backward<T: Stored>(
         (kernels::unwritten::<T>(shape.len()), wants_residual.then(|| kernels::unwritten::<T>(shape.len())));
     let (mut dweight, mut dbias) = (vec![0.0; shape.channels], vec![0.0; shape.channels]);
     let y = activated.map(|(y, _)| image(y)).transpose()?;
+    let activation = clamp(activated.map(|(_, activation)| activation))?;
     let params = [weight, &stats.mean, &stats.inv_std];
     with([&image(x)?, &image(dy)?], [y.as_ref()], params, |[x, dy], [y], [weight, mean, inv_std]| {
-        let clamp = activated.zip(y).map(|((_, activation), y)| Clamp::Output { activation: clamp(activation), y });
+        let clamp = activation.zip(y).map(|(activation, y)| Clamp::Output { activation, y });
         let grads = kernels::NormGrads {
             dx: &mut dx,
             dweight: &mut dweight,
@@ -137,16 +157,41 @@ pub(super) fn batch_norm_backward<T: Stored>(
 
 pub(super) fn activate<T: Stored>(activation: Activation, x: &Tensor) -> Result<Tensor> {
     let mut y = kernels::unwritten::<T>(x.elem_count());
-    with([&image(x)?], [], [], |[x], [], []| kernels::activate(clamp(activation), x, &mut y))?;
+    with([&image(x)?], [], [], |[x], [], []| match function(activation) {
+        Function::Clamp(clamp) => kernels::activate(clamp, x, &mut y),
+        Function::Pointwise(function) => kernels::pointwise(function, x, &mut y),
+    })?;
     channels_first(y, x.dims())
 }
 
-pub(super) fn activate_backward<T: Stored>(activation: Activation, y: &Tensor, dy: &Tensor) -> Result<Tensor> {
-    let mut dx = kernels::unwritten::<T>(y.elem_count());
-    with([&image(y)?, &image(dy)?], [], [], |[y, dy], [], []| {
-        kernels::activate_backward(Mask { activation: clamp(activation), y }, dy, &mut dx);
+pub(super) fn activate_backward<T: Stored>(activation: Activation, kept: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    let mut dx = kernels::unwritten::<T>(kept.elem_count());
+    with([&image(kept)?, &image(dy)?], [], [], |[kept, dy], [], []| match function(activation) {
+        Function::Clamp(activation) => kernels::activate_backward(Mask { activation, y: kept }, dy, &mut dx),
+        Function::Pointwise(function) => kernels::pointwise_backward(function, kept, dy, &mut dx),
     })?;
-    channels_first(dx, y.dims())
+    channels_first(dx, kept.dims())
+}
+
+pub(super) fn mul<T: Stored>(shape: &NormShape, x: &Tensor, factor: &Tensor) -> Result<Tensor> {
+    let mut y = kernels::unwritten::<T>(shape.len());
+    let operands = [&image(x)?, &image(factor)?];
+    with(operands, [], [], |[x, factor], [], []| kernels::mul_channels(shape, x, factor, &mut y))?;
+    channels_first(y, x.dims())
+}
+
+pub(super) fn mul_backward<T: Stored>(
+    shape: &NormShape,
+    x: &Tensor,
+    factor: &Tensor,
+    dy: &Tensor,
+) -> Result<(Tensor, Tensor)> {
+    let mut dx = kernels::unwritten::<T>(shape.len());
+    let mut dfactor = kernels::unwritten::<T>(shape.batch * shape.channels);
+    with([&image(x)?, &image(factor)?, &image(dy)?], [], [], |[x, factor, dy], [], []| {
+        kernels::mul_channels_backward(shape, x, factor, dy, &mut dx, &mut dfactor);
+    })?;
+    Ok((channels_first(dx, x.dims())?, channels_first(dfactor, factor.dims())?))
 }
 
 pub(super) fn add<T: Stored>(a: &Tensor, b: &Tensor) -> Result<Tensor> {

@@ -13,12 +13,11 @@ mod portable;
 pub mod softmax;
 
 use attar_kernels::{ConvShape, LinearShape, NormShape, PoolShape, ShapeError};
+use attar_measures::random::Stream;
 use attar_models::Activation;
 use attar_models::op::{Conv2d, Pool2d};
 use candle_core::{DType, Device, Tensor};
 use half::bf16;
-use rand::Rng;
-use rand_chacha::ChaCha8Rng;
 
 use crate::error::{Error, Result};
 
@@ -221,9 +220,23 @@ pub fn activate(on: Backend, activation: Activation, x: &Tensor) -> Result<Tenso
     dispatch!(on, x activate(activation, floats(on, x)?))
 }
 
-/// Gradient of an activation from its output: 0 where it was clamped, at the very edge too (PyTorch).
-pub fn activate_backward(on: Backend, activation: Activation, y: &Tensor, dy: &Tensor) -> Result<Tensor> {
-    dispatch!(on, y activate_backward(activation, floats(on, y)?, floats(on, dy)?))
+/// Gradient of an activation from what was kept of it: of a clamp its output (0 where it was clamped, at the very edge too,
+/// as in PyTorch), of anything else its input.
+pub fn activate_backward(on: Backend, activation: Activation, kept: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    dispatch!(on, kept activate_backward(activation, floats(on, kept)?, floats(on, dy)?))
+}
+
+/// `x [N, C, H, W] * factor [N, C, 1, 1]`.
+pub fn mul(on: Backend, x: &Tensor, factor: &Tensor) -> Result<Tensor> {
+    let shape = norm_shape(x.dims())?;
+    fits("a factor of channels", factor, &[shape.batch, shape.channels, 1, 1])?;
+    dispatch!(on, x mul(&shape, floats(on, x)?, floats(on, factor)?))
+}
+
+/// Gradients of [`mul`]'s two operands.
+pub fn mul_backward(on: Backend, x: &Tensor, factor: &Tensor, dy: &Tensor) -> Result<(Tensor, Tensor)> {
+    let shape = norm_shape(x.dims())?;
+    dispatch!(on, x mul_backward(&shape, floats(on, x)?, floats(on, factor)?, floats(on, dy)?))
 }
 
 /// `a + b`, of equal shapes.
@@ -352,9 +365,9 @@ pub fn mix(on: Backend, pairs: &[(&Tensor, &Tensor)], keep: f64) -> Result<Vec<T
 
 /// What dropout multiplies by: 0 with probability `p`, else `1 / (1 - p)`. Drawn on the host, so that every device
 /// sees the same mask.
-pub fn dropout_mask(shape: &[usize], p: f64, rng: &mut ChaCha8Rng, device: &Device) -> Result<Tensor> {
+pub fn dropout_mask(shape: &[usize], p: f64, rng: &mut Stream, device: &Device) -> Result<Tensor> {
     let keep = (1.0 / (1.0 - p)) as f32;
-    let draw = |_| if rng.random::<f64>() < p { 0.0 } else { keep };
+    let draw = |_| if rng.unit() < p { 0.0 } else { keep };
     let mask: Vec<f32> = (0..shape.iter().product()).map(draw).collect();
     Ok(Tensor::from_vec(mask, shape, device)?)
 }

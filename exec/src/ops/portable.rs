@@ -184,16 +184,35 @@ pub(super) fn activate(activation: Activation, x: &Tensor) -> Result<Tensor> {
     Ok(match activation {
         Activation::Relu => x.relu()?,
         Activation::Relu6 => x.clamp(0f32, 6f32)?,
+        Activation::HardSwish => (x * hard_sigmoid(x)?)?,
+        Activation::HardSigmoid => hard_sigmoid(x)?,
     })
 }
 
-pub(super) fn activate_backward(activation: Activation, y: &Tensor, dy: &Tensor) -> Result<Tensor> {
-    let above = y.gt(0f32)?;
-    let passes = match activation {
-        Activation::Relu => above,
-        Activation::Relu6 => (above * y.lt(6f32)?)?,
-    };
-    Ok(passes.where_cond(dy, &dy.zeros_like()?)?)
+fn hard_sigmoid(x: &Tensor) -> Result<Tensor> {
+    Ok(x.affine(1.0, 3.0)?.clamp(0f32, 6f32)?.affine(1.0 / 6.0, 0.0)?)
+}
+
+pub(super) fn activate_backward(activation: Activation, kept: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    let zero = dy.zeros_like()?;
+    let inside = || kept.gt(-3f32)? * kept.lt(3f32)?;
+    Ok(match activation {
+        Activation::Relu => kept.gt(0f32)?.where_cond(dy, &zero)?,
+        Activation::Relu6 => (kept.gt(0f32)? * kept.lt(6f32)?)?.where_cond(dy, &zero)?,
+        Activation::HardSwish => {
+            let slope = (dy * kept.affine(1.0 / 3.0, 0.5)?)?;
+            inside()?.where_cond(&slope, &kept.le(-3f32)?.where_cond(&zero, dy)?)?
+        }
+        Activation::HardSigmoid => inside()?.where_cond(&dy.affine(1.0 / 6.0, 0.0)?, &zero)?,
+    })
+}
+
+pub(super) fn mul(_shape: &NormShape, x: &Tensor, factor: &Tensor) -> Result<Tensor> {
+    Ok(x.broadcast_mul(factor)?)
+}
+
+pub(super) fn mul_backward(_shape: &NormShape, x: &Tensor, factor: &Tensor, dy: &Tensor) -> Result<(Tensor, Tensor)> {
+    Ok((dy.broadcast_mul(factor)?, (x * dy)?.sum_keepdim((2, 3))?))
 }
 
 pub(super) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {

@@ -2,13 +2,12 @@
 
 use attar_models::op::{Conv2d, Pool2d};
 use candle_core::IndexOp;
-use rand::SeedableRng;
 
 use super::*;
 
 fn random(shape: &[usize], seed: u64) -> Tensor {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.random::<f32>() * 2.0 - 1.0).collect();
+    let mut rng = Stream::of_number(seed);
+    let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.unit_f32() * 2.0 - 1.0).collect();
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
 }
 
@@ -212,7 +211,7 @@ fn other_types_and_one_value_per_channel_are_refused() {
 #[test]
 fn dropout_keeps_the_mean_and_is_seeded() {
     let mask = |seed| {
-        let mask = dropout_mask(&[100, 100], 0.25, &mut ChaCha8Rng::seed_from_u64(seed), &Device::Cpu).unwrap();
+        let mask = dropout_mask(&[100, 100], 0.25, &mut Stream::of_number(seed), &Device::Cpu).unwrap();
         mask.flatten_all().unwrap().to_vec1::<f32>().unwrap()
     };
     let values = mask(1);

@@ -64,6 +64,7 @@ pub trait Optimiser: fmt::Debug + Send {
 
 /// An optimiser as a recipe writes it: `{ kind = "sgd", momentum = 0.9, weight_decay = 5e-4 }`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum OptimiserSpec {
     /// Stochastic gradient descent; weight decay is added to the gradient.

@@ -66,7 +66,7 @@ impl Params {
         let mut params = Self::default();
         for param in graph.params() {
             if let Some(array) = weights.get(&param.name) {
-                let tensor = Tensor::from_slice(&array.data, param.shape.as_slice(), context.device())?;
+                let tensor = Tensor::from_slice(array.f32()?, param.shape.as_slice(), context.device())?;
                 let tensor = ops::in_order(context.backend(), &tensor.to_dtype(context.values())?)?;
                 params.insert(param.name.into(), tensor, param.role);
             }
@@ -238,7 +238,7 @@ impl Params {
         let mut weights = Weights::default();
         for (name, tensor, _) in self.iter() {
             let data = tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
-            weights.0.insert(name.to_owned(), Array { shape: tensor.dims().to_vec(), data });
+            weights.0.insert(name.to_owned(), Array::new(tensor.dims().to_vec(), data)?);
         }
         Ok(weights)
     }

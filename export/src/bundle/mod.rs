@@ -10,6 +10,7 @@ use std::path::Path;
 
 use attar_formats::card::hf;
 use attar_formats::graph::GRAPH_FILE;
+use attar_formats::hash::sha256;
 use attar_formats::{Card, write};
 use attar_models::{Graph, Rewritten, fold};
 use prost::Message;
@@ -17,7 +18,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::onnx::{self, CONSTANT_MARK, proto::ModelProto};
-use crate::source::{Goldens, Source, sha256_hex};
+use crate::source::{Goldens, Source};
 
 /// Version of the bundle's layout.
 pub const BUNDLE_VERSION: u32 = 1;
@@ -103,7 +104,7 @@ pub fn write_bundle(source: &Source, options: &Options, dir: &Path) -> Result<Su
         goldens: count,
         files: std::iter::once(("model.safetensors", &source.model))
             .chain(files.iter().map(|(path, bytes)| (*path, bytes)))
-            .map(|(path, bytes)| (path.to_owned(), sha256_hex(bytes)))
+            .map(|(path, bytes)| (path.to_owned(), sha256(bytes)))
             .collect(),
     };
     let reference = dir.join("reference");

@@ -84,16 +84,16 @@ impl Run {
         let graph = zoo::build(&spec()).unwrap();
         let arrays = graph.params().map(|param| {
             let data = (0..param.shape.iter().product()).map(|i| 0.5 + (i % 7) as f32 / 10.0).collect();
-            (param.name, Array { shape: param.shape, data })
+            (param.name, Array::new::<f32>(param.shape, data).unwrap())
         });
         let mut weights = Weights(arrays.collect());
         write::safetensors(&run.path("checkpoints/last/model.safetensors"), &weights, &BTreeMap::new()).unwrap();
-        weights.0.get_mut("fc.bias").unwrap().data[0] = 9.0;
+        weights.0.get_mut("fc.bias").unwrap().f32_mut().unwrap()[0] = 9.0;
         change(&mut weights);
         let best = run.path("checkpoints/best/model.safetensors");
         write::safetensors(&best, &weights, &BTreeMap::new()).unwrap();
         run.put("card.json", &serde_json::to_vec(&card()).unwrap());
-        run.put("reference/predictions.safetensors", &predictions(&sha256_hex(&std::fs::read(best).unwrap())));
+        run.put("reference/predictions.safetensors", &predictions(&sha256(&std::fs::read(best).unwrap())));
         run.put("reference/golden.safetensors", &golden("real"));
         run.put("reference/golden-synthetic.safetensors", &golden("synthetic"));
         run
@@ -139,7 +139,7 @@ fn a_bundle_holds_every_file_and_its_sum() {
     let manifest: Value = serde_json::from_slice(&std::fs::read(out.path().join("manifest.json")).unwrap()).unwrap();
     let mut listed: Vec<String> = manifest["files"].as_object().unwrap().keys().cloned().collect();
     for name in &listed {
-        let sum = sha256_hex(&std::fs::read(out.path().join(name)).unwrap());
+        let sum = sha256(&std::fs::read(out.path().join(name)).unwrap());
         assert_eq!(manifest["files"][name], json!(sum), "{name}");
     }
     listed.push("manifest.json".to_owned());
@@ -187,7 +187,7 @@ fn the_files_say_what_the_card_says() {
     let model = ModelProto::decode(std::fs::read(out.path().join("model.onnx")).unwrap().as_slice()).unwrap();
     let props: BTreeMap<_, _> = model.metadata_props.iter().map(|p| (p.key(), p.value())).collect();
     assert_eq!(props["attar.labels"], r#"["cat","dog | hound","\"owl\""]"#);
-    assert_eq!(props["attar.weights_sha256"], sha256_hex(&best));
+    assert_eq!(props["attar.weights_sha256"], sha256(&best));
     assert_eq!(serde_json::from_str::<Value>(props["attar.preprocessing"]).unwrap(), preprocessing);
 }
 
@@ -219,7 +219,7 @@ fn goldens_are_real_made_up_or_absent_and_the_card_says_which() {
 #[test]
 fn a_teacher_or_connector_tensor_stops_the_export() {
     let run = Run::new(|weights| {
-        weights.0.insert("losses.cd.layer1.weight".to_owned(), Array { shape: vec![1], data: vec![1.0] });
+        weights.0.insert("losses.cd.layer1.weight".to_owned(), Array::new::<f32>(vec![1], vec![1.0]).unwrap());
     });
     assert!(run.refusal().contains("left over losses.cd.layer1.weight"), "{}", run.refusal());
 }
@@ -240,7 +240,7 @@ fn a_foreign_tensor_in_the_onnx_file_is_found() {
 
 #[test]
 fn a_nan_stops_the_export_before_anything_is_written() {
-    let run = Run::new(|weights| weights.0.get_mut("fc.weight").unwrap().data[2] = f32::NAN);
+    let run = Run::new(|weights| weights.0.get_mut("fc.weight").unwrap().f32_mut().unwrap()[2] = f32::NAN);
     let out = tempfile::tempdir().unwrap();
     let source = Source::open(run.folder.path(), None).unwrap();
     let message = write_bundle(&source, &Options::default(), out.path()).unwrap_err().to_string();

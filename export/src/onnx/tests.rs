@@ -7,7 +7,6 @@ use attar_models::op::{
 };
 use attar_models::{Array, Graph, GraphBuilder, Op, Weights};
 use prost::Message;
-use sha2::{Digest, Sha256};
 
 use super::proto::{AttributeProto, Dimension, ModelProto, NodeProto, ValueInfoProto};
 use super::{Options, write};
@@ -46,7 +45,7 @@ fn weights(graph: &Graph) -> Weights {
     let arrays = graph.params().map(|param| {
         let count = param.shape.iter().product();
         let data = (0..count).map(|i| value(&param.name, i)).collect();
-        (param.name, Array { shape: param.shape, data })
+        (param.name, Array::new::<f32>(param.shape, data).unwrap())
     });
     Weights(arrays.collect())
 }
@@ -126,7 +125,7 @@ fn parameters_keep_names_shapes_and_bits() {
     for tensor in parameters {
         let array = weights.get(tensor.name()).unwrap();
         assert_eq!(tensor.dims, array.shape.iter().map(|&s| s as i64).collect::<Vec<_>>());
-        let bytes: Vec<u8> = array.data.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let bytes: Vec<u8> = array.f32().unwrap().iter().flat_map(|v| v.to_le_bytes()).collect();
         assert_eq!(tensor.raw_data.as_deref(), Some(bytes.as_slice()));
     }
 }
@@ -154,11 +153,11 @@ fn metadata_is_written_in_order() {
 fn weights_that_do_not_fit_or_are_not_numbers_are_refused() {
     let graph = every_op();
     let mut nan = weights(&graph);
-    nan.0.get_mut("fc.weight").unwrap().data[3] = f32::NAN;
+    nan.0.get_mut("fc.weight").unwrap().f32_mut().unwrap()[3] = f32::NAN;
     let message = write(&graph, &nan, &Options::default()).unwrap_err().to_string();
     assert!(message.contains("fc.weight[3] is NaN"), "{message}");
     let mut foreign = weights(&graph);
-    foreign.0.insert("losses.cd.layer1.weight".to_owned(), Array { shape: vec![1], data: vec![0.0] });
+    foreign.0.insert("losses.cd.layer1.weight".to_owned(), Array::new::<f32>(vec![1], vec![0.0]).unwrap());
     let message = write(&graph, &foreign, &Options::default()).unwrap_err().to_string();
     assert!(message.contains("left over losses.cd.layer1.weight"), "{message}");
 }
@@ -186,7 +185,7 @@ fn the_same_network_gives_the_same_bytes_today_and_tomorrow() {
     let bytes = write(&graph, &weights(&graph), &Options { metadata, ..Options::default() }).unwrap();
     let mut model = ModelProto::decode(bytes.as_slice()).unwrap();
     assert_eq!(model.producer_version.take().as_deref(), Some(env!("CARGO_PKG_VERSION")));
-    let sum: String = Sha256::digest(model.encode_to_vec()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sum = attar_formats::hash::sha256(&model.encode_to_vec());
     assert_eq!(sum, "d586fb96d27651e3802317f07ecee685011e443f781626778d4461d976bda15c");
 }
 

@@ -23,6 +23,9 @@ pub const SUPPORTED_OPSETS: RangeInclusive<i64> = 13..=21;
 /// Stands between a node and the name of a constant that is not a parameter (`layer1.0.shortcut/starts`).
 pub const CONSTANT_MARK: char = '/';
 
+/// The first operator set that has `HardSwish`; before, it is written out.
+const HARD_SWISH: i64 = 14;
+
 const INPUT: &str = "input";
 const OUTPUT: &str = "logits";
 const BATCH: &str = "batch";
@@ -55,9 +58,9 @@ pub fn write(graph: &Graph, weights: &Weights, options: &Options) -> Result<Vec<
     }
     weights.check(graph)?;
     check_names(graph)?;
-    let mut writer = Writer { graph, nodes: Vec::new(), constants: Vec::new() };
+    let mut writer = Writer { graph, opset: options.opset, nodes: Vec::new(), constants: Vec::new() };
     for (id, node) in graph.iter() {
-        writer.node(id, node, weights);
+        writer.node(id, node, weights)?;
     }
     let metadata = options.metadata.iter();
     let model = ModelProto {
@@ -112,28 +115,23 @@ fn check_names(graph: &Graph) -> Result<()> {
 
 struct Writer<'a> {
     graph: &'a Graph,
+    opset: i64,
     nodes: Vec<NodeProto>,
     constants: Vec<TensorProto>,
 }
 
 impl Writer<'_> {
-    fn node(&mut self, id: NodeId, node: &Node, weights: &Weights) {
+    fn node(&mut self, id: NodeId, node: &Node, weights: &Weights) -> Result<()> {
         let mut inputs: Vec<String> = node.inputs.iter().map(|id| self.value(*id)).collect();
         for param in node.params() {
             if let Some(array) = weights.get(&param.name) {
-                self.constants.push(floats(param.name.clone(), array));
+                self.constants.push(floats(param.name.clone(), array)?);
                 inputs.push(param.name);
             }
         }
         let output = self.value(id);
         let mut emit = |op_type: &str, inputs: Vec<String>, attributes: Vec<AttributeProto>| {
-            self.nodes.push(NodeProto {
-                input: inputs,
-                output: vec![output.clone()],
-                name: Some(node.name.clone()),
-                op_type: Some(op_type.to_owned()),
-                attribute: attributes,
-            });
+            self.nodes.push(proto(&node.name, op_type, inputs, &output, attributes));
         };
         match &node.op {
             Op::Input(_) => {}
@@ -157,7 +155,16 @@ impl Writer<'_> {
                 inputs.push(constant(&mut self.constants, node, "max", scalar(6.0)));
                 emit("Clip", inputs, Vec::new());
             }
+            Op::Activation(Activation::HardSigmoid) => emit("HardSigmoid", inputs, hard_sigmoid()),
+            Op::Activation(Activation::HardSwish) if self.opset >= HARD_SWISH => emit("HardSwish", inputs, Vec::new()),
+            Op::Activation(Activation::HardSwish) => {
+                let gate = format!("{}{CONSTANT_MARK}gate", node.name);
+                let x = inputs.clone();
+                self.nodes.push(proto(&gate, "HardSigmoid", inputs, &gate, hard_sigmoid()));
+                self.nodes.push(proto(&node.name, "Mul", [x, vec![gate]].concat(), &output, Vec::new()));
+            }
             Op::Add(_) => emit("Add", inputs, Vec::new()),
+            Op::Mul(_) => emit("Mul", inputs, Vec::new()),
             Op::Subsample(Subsample { stride }) => {
                 let size = &self.graph.node(node.inputs[0]).shape[1..];
                 let step = [*stride; 2];
@@ -173,6 +180,9 @@ impl Writer<'_> {
                 emit("Pad", inputs, vec![string("mode", "constant")]);
             }
             Op::MaxPool2d(pool) => emit("MaxPool", inputs, window(pool)),
+            Op::AvgPool2d(pool) if is_whole(pool, &self.graph.node(node.inputs[0]).shape) => {
+                emit("GlobalAveragePool", inputs, Vec::new());
+            }
             Op::AvgPool2d(pool) => {
                 let mut attributes = vec![int("count_include_pad", 1)];
                 attributes.extend(window(pool));
@@ -180,20 +190,15 @@ impl Writer<'_> {
             }
             Op::GlobalAvgPool(_) => {
                 let pooled = format!("{}{CONSTANT_MARK}pooled", node.name);
-                self.nodes.push(NodeProto {
-                    input: inputs,
-                    output: vec![pooled.clone()],
-                    name: Some(pooled.clone()),
-                    op_type: Some("GlobalAveragePool".to_owned()),
-                    attribute: Vec::new(),
-                });
-                self.nodes.push(flatten(node, pooled, output));
+                self.nodes.push(proto(&pooled, "GlobalAveragePool", inputs, &pooled, Vec::new()));
+                self.nodes.push(proto(&node.name, "Flatten", vec![pooled], &output, vec![int("axis", 1)]));
             }
             Op::Flatten(_) => emit("Flatten", inputs, vec![int("axis", 1)]),
             // In evaluation it does nothing; the node stays so that its value keeps its name.
             Op::Dropout(_) => emit("Identity", inputs, Vec::new()),
             Op::Linear(_) => emit("Gemm", inputs, vec![int("transB", 1)]),
         }
+        Ok(())
     }
 
     /// Name of the value that a node makes.
@@ -206,14 +211,20 @@ impl Writer<'_> {
     }
 }
 
-fn flatten(node: &Node, input: String, output: String) -> NodeProto {
-    NodeProto {
-        input: vec![input],
-        output: vec![output],
-        name: Some(node.name.clone()),
-        op_type: Some("Flatten".to_owned()),
-        attribute: vec![int("axis", 1)],
-    }
+/// One node. A value that no node of the graph makes has a constant's name, and so has its node.
+fn proto(name: &str, op_type: &str, input: Vec<String>, output: &str, attribute: Vec<AttributeProto>) -> NodeProto {
+    let (name, op_type) = (Some(name.to_owned()), Some(op_type.to_owned()));
+    NodeProto { input, output: vec![output.to_owned()], name, op_type, attribute }
+}
+
+/// `min(max(x / 6 + 1/2, 0), 1)`.
+fn hard_sigmoid() -> Vec<AttributeProto> {
+    vec![float("alpha", 1.0 / 6.0), float("beta", 0.5)]
+}
+
+/// Whether a window is all of an image `[C, H, W]`, without padding.
+fn is_whole(pool: &Pool2d, image: &[usize]) -> bool {
+    image[1..] == pool.kernel && pool.padding == [0, 0]
 }
 
 fn window(pool: &Pool2d) -> Vec<AttributeProto> {
@@ -232,13 +243,13 @@ fn constant(constants: &mut Vec<TensorProto>, node: &Node, what: &str, tensor: T
     name
 }
 
-fn floats(name: String, array: &Array) -> TensorProto {
-    TensorProto {
+fn floats(name: String, array: &Array) -> Result<TensorProto> {
+    Ok(TensorProto {
         dims: array.shape.iter().map(|&size| size as i64).collect(),
         data_type: Some(FLOAT),
         name: Some(name),
-        raw_data: Some(array.data.iter().flat_map(|value| value.to_le_bytes()).collect()),
-    }
+        raw_data: Some(array.f32()?.iter().flat_map(|value| value.to_le_bytes()).collect()),
+    })
 }
 
 fn scalar(value: f32) -> TensorProto {

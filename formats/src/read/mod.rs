@@ -1,5 +1,6 @@
 //! Reading weights: safetensors and PyTorch checkpoints, told apart by their first bytes, never by executing anything.
 
+mod arrays;
 mod batch;
 mod choose;
 mod legacy;
@@ -15,9 +16,10 @@ use attar_models::Weights;
 use crate::error::{Error, Result};
 use crate::files;
 
+pub use self::arrays::Arrays;
 pub use self::batch::{PythonBatch, python_batch};
 pub use self::pth::parse as parse_pth;
-pub use self::safetensors::parse as parse_safetensors;
+pub use self::safetensors::{parse as parse_safetensors, parse_arrays};
 
 /// What a file of weights holds.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -36,6 +38,15 @@ pub struct Loaded {
 /// [`Error::Io`] when it cannot be read, [`Error::Format`] when it is truncated, garbage or holds another element type.
 pub fn safetensors(path: &Path) -> Result<Loaded> {
     parse_safetensors(&bytes(path)?, path)
+}
+
+/// Reads a safetensors file of our own, every array in its own element type.
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be read, [`Error::Format`] when it is truncated, garbage or holds an element type that
+/// [`attar_models::Elements`] has not.
+pub fn arrays(path: &Path) -> Result<Arrays> {
+    parse_arrays(&bytes(path)?, path)
 }
 
 /// Reads a PyTorch checkpoint (`.pth`, `.pt`), zip or legacy pickle, without executing anything in it. A state dictionary

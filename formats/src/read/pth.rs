@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-use attar_models::{Array, Weights};
+use attar_models::{Array, Elements, Weights};
 use half::{bf16, f16};
 use zip::{CompressionMethod, ZipArchive};
 
@@ -111,7 +111,7 @@ fn array(arena: &Arena, tensor: &Tensor, storages: &Storages<'_>, budget: &mut u
         return Err(format!("it reaches outside of its storage of {} elements", storage.count));
     }
     let positions = positions(&tensor.shape, &tensor.strides, tensor.offset, count);
-    Ok(Array { shape: tensor.shape.clone(), data: floats(element, data, positions) })
+    Ok(Array { shape: tensor.shape.clone(), elements: Elements::F32(floats(element, data, positions)) })
 }
 
 /// Where the elements of a strided view are, in row-major order.

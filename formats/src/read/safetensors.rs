@@ -1,33 +1,54 @@
 //! The safetensors format: a length, a JSON header, then the bytes of every array.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use attar_models::{Array, Weights};
+use attar_models::{Array, Elements, Weights};
 use half::{bf16, f16};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
-use super::Loaded;
+use super::{Arrays, Loaded};
 use crate::error::{Error, Result};
 
-/// Reads the bytes of a safetensors file; `origin` is only named in errors.
+/// Reads the bytes of a safetensors file as weights, converted to `f32`; `origin` is only named in errors.
 ///
 /// # Errors
 /// [`Error::Format`] when the bytes are truncated, garbage or hold another element type.
 pub fn parse(bytes: &[u8], origin: &Path) -> Result<Loaded> {
+    let expected = "F32, F16, BF16, F64 or I64";
+    let (weights, metadata) = walk(bytes, origin, expected, |view| floats(view).map(Elements::F32))?;
+    Ok(Loaded { weights, metadata, note: None })
+}
+
+/// Reads the bytes of a safetensors file, every array in its own element type; `origin` is only named in errors.
+///
+/// # Errors
+/// [`Error::Format`] when the bytes are truncated, garbage or hold an element type that [`Elements`] has not.
+pub fn parse_arrays(bytes: &[u8], origin: &Path) -> Result<Arrays> {
+    let elements = |view: &TensorView<'_>| Elements::from_le_bytes(&view.dtype().to_string(), view.data());
+    let (arrays, metadata) = walk(bytes, origin, &Elements::TYPES.join(", "), elements)?;
+    Ok(Arrays::new(origin, arrays, metadata))
+}
+
+/// Checks the header against the bytes, and takes what `elements` makes of every tensor.
+fn walk(
+    bytes: &[u8],
+    origin: &Path,
+    expected: &str,
+    elements: impl Fn(&TensorView<'_>) -> Option<Elements>,
+) -> Result<(Weights, BTreeMap<String, String>)> {
     let fail = |problem: String| Error::Format { path: origin.to_owned(), problem };
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| fail(explain(&error, bytes)))?;
     let file = SafeTensors::deserialize(bytes).map_err(|error| fail(explain(&error, bytes)))?;
     let mut weights = Weights::default();
     for (name, view) in file.iter() {
-        let data = floats(&view).ok_or_else(|| {
-            fail(format!("`{name}` has elements of type {:?}, expected F32, F16, BF16, F64 or I64", view.dtype()))
-        })?;
-        let array = Array::new(view.shape().to_vec(), data).map_err(|error| fail(format!("`{name}`: {error}")))?;
-        weights.0.insert(name.to_owned(), array);
+        let elements = elements(&view)
+            .ok_or_else(|| fail(format!("`{name}` has elements of type {:?}, expected {expected}", view.dtype())))?;
+        let array = Array::of_elements(view.shape().to_vec(), elements);
+        weights.0.insert(name.to_owned(), array.map_err(|error| fail(format!("`{name}`: {error}")))?);
     }
-    let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
-    Ok(Loaded { weights, metadata, note: None })
+    Ok((weights, header.metadata().clone().unwrap_or_default().into_iter().collect()))
 }
 
 fn floats(view: &TensorView<'_>) -> Option<Vec<f32>> {
@@ -63,8 +84,6 @@ fn explain(error: &SafeTensorError, bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     fn file(header: &str, data: &[u8]) -> Vec<u8> {
@@ -82,10 +101,10 @@ mod tests {
         let weights = Weights(BTreeMap::from([
             (
                 "a.weight".to_owned(),
-                Array::new(vec![2, 3], vec![1.0, -2.0, 0.5, f32::MIN_POSITIVE, 4.0, -0.0]).unwrap(),
+                Array::new(vec![2, 3], vec![1.0f32, -2.0, 0.5, f32::MIN_POSITIVE, 4.0, -0.0]).unwrap(),
             ),
-            ("empty".to_owned(), Array::new(vec![0, 4], vec![]).unwrap()),
-            ("scalar".to_owned(), Array::new(vec![], vec![7.0]).unwrap()),
+            ("empty".to_owned(), Array::new(vec![0, 4], Vec::<f32>::new()).unwrap()),
+            ("scalar".to_owned(), Array::new(vec![], vec![7.0f32]).unwrap()),
         ]));
         let metadata = BTreeMap::from([("format".to_owned(), "pt \"quoted\"".to_owned())]);
         crate::write::safetensors(&path, &weights, &metadata).unwrap();
@@ -103,7 +122,7 @@ mod tests {
         ]
         .concat();
         let loaded = parse(&file(header, &data), Path::new("x")).unwrap();
-        let value = |name: &str| loaded.weights.get(name).unwrap().data[0];
+        let value = |name: &str| loaded.weights.get(name).unwrap().f32().unwrap()[0];
         assert_eq!([value("h"), value("b"), value("d"), value("i")], [1.5, -3.0, 0.1, 42.0]);
     }
 

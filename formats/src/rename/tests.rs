@@ -24,7 +24,7 @@ fn prefixes_and_counters_are_taken_off() {
     let graph = graph(RESNET20_B);
     fits(&graph, generated::weights(&graph, 1));
     let mut parallel = renamed(&graph, |name| format!("module._orig_mod.{name}"));
-    let counter = Array { shape: vec![], data: vec![7.0] };
+    let counter = Array::new::<f32>(vec![], vec![7.0]).unwrap();
     parallel.0.insert("module._orig_mod.bn1.num_batches_tracked".to_owned(), counter);
     fits(&graph, parallel);
 }
@@ -71,7 +71,7 @@ fn weiaicunzai_is_understood() {
 fn a_miss_lists_both_sides_with_the_nearest_first() {
     let graph = graph(RESNET20_B);
     let mut weights = renamed(&graph, |name| name.replace("layer2.0.conv1", "layer2.0.convl"));
-    weights.0.insert("zzz".to_owned(), Array { shape: vec![1], data: vec![0.0] });
+    weights.0.insert("zzz".to_owned(), Array::new::<f32>(vec![1], vec![0.0]).unwrap());
     let message = fit(&graph, weights).unwrap_err().to_string();
     assert!(message.contains("only in the network (1):\n    layer2.0.conv1.weight"), "{message}");
     assert!(message.contains("only in the file (2):\n    layer2.0.convl.weight\n    zzz"), "{message}");
@@ -92,7 +92,7 @@ fn any_prefix_is_taken_off_where_all_that_is_left_fits() {
     let graph = graph(RESNET20_B);
     let mut weights = renamed(&graph, |name| format!("module.encoder.backbone.{name}"));
     let extra = |names: &[&str], weights: &mut Weights| {
-        let counter = Array { shape: vec![], data: vec![7.0] };
+        let counter = Array::new::<f32>(vec![], vec![7.0]).unwrap();
         weights.0.extend(names.iter().map(|name| ((*name).to_owned(), counter.clone())));
     };
     extra(&["n_averaged", "criterion.weight", "module.encoder.backbone.conv1.total_ops"], &mut weights);
@@ -145,8 +145,8 @@ fn rows_of_the_head_are_taken_in_the_order_of_the_classes() {
     let head = Head::Rows { columns, of: 12 };
     let fitted = fit_head(&own, weights.clone(), &head).unwrap().weights;
     assert_eq!(fitted.0["fc.weight"].shape, [10, 64]);
-    assert_eq!(fitted.0["fc.weight"].data[..64], weights.0["fc.weight"].data[11 * 64..]);
-    assert_eq!(fitted.0["fc.bias"].data[9], weights.0["fc.bias"].data[2]);
+    assert_eq!(fitted.0["fc.weight"].f32().unwrap()[..64], weights.0["fc.weight"].f32().unwrap()[11 * 64..]);
+    assert_eq!(fitted.0["fc.bias"].f32().unwrap()[9], weights.0["fc.bias"].f32().unwrap()[2]);
     assert_eq!(fitted.0["conv1.weight"], weights.0["conv1.weight"]);
 }
 
@@ -154,6 +154,6 @@ fn rows_of_the_head_are_taken_in_the_order_of_the_classes() {
 fn a_nan_is_named() {
     let graph = graph(RESNET20_B);
     let mut weights = renamed(&graph, |name| format!("module.{name}"));
-    weights.0.get_mut("module.fc.bias").unwrap().data[4] = f32::NAN;
+    weights.0.get_mut("module.fc.bias").unwrap().f32_mut().unwrap()[4] = f32::NAN;
     assert!(fit(&graph, weights).unwrap_err().to_string().contains("fc.bias[4] is NaN"));
 }

@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
+use attar_formats::hash::{sha256, stream_sha256};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{MOST_TEXT, file, parse_json};
 use crate::error::{Error, Result};
@@ -73,15 +73,8 @@ impl Manifest {
     pub(super) fn check_files(&self, root: &Path, most: u64) -> Result<()> {
         self.files.iter().try_for_each(|(name, listed)| {
             let path = inside(root, name)?;
-            let mut file = open_bounded(&path, most)?;
-            let mut hasher = Sha256::new();
-            let mut block = vec![0; 1 << 16];
-            loop {
-                match file.read(&mut block).map_err(Error::io(&path))? {
-                    0 => break compare(&path, &hex(&hasher.finalize()), listed),
-                    read => hasher.update(&block[..read]),
-                }
-            }
+            let found = stream_sha256(open_bounded(&path, most)?).map_err(Error::io(&path))?;
+            compare(&path, &found, listed)
         })
     }
 
@@ -92,7 +85,7 @@ impl Manifest {
             self.files.get(name).ok_or_else(|| Error::format(manifest, format!("it does not list `{name}`")))?;
         let path = inside(root, name)?;
         let bytes = read_bounded(&path, most)?;
-        compare(&path, &hex(&Sha256::digest(&bytes)), listed)?;
+        compare(&path, &sha256(&bytes), listed)?;
         Ok(bytes)
     }
 
@@ -146,10 +139,6 @@ fn compare(path: &Path, found: &str, listed: &str) -> Result<()> {
     }
     let problem = format!("not the file that the manifest lists\n  sha256 found:  {found}\n  sha256 listed: {listed}");
     Err(Error::format(path, problem))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! A bundle: the directory that carries a network to where it works, opened only if everything in it fits together.
 
 mod manifest;
-mod reference;
 
 use std::path::{Path, PathBuf};
 
@@ -10,8 +9,8 @@ use attar_pixels::Preprocessing;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+pub use attar_formats::reference::{Goldens, Predictions, Split};
 pub use manifest::{BUNDLE_VERSION, Manifest, ModelFile};
-pub use reference::{Goldens, Predictions, Split};
 
 /// Names of the files of a bundle.
 pub mod file {

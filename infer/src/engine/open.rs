@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use attar_formats::files;
-use sha2::{Digest, Sha256};
+use attar_formats::hash::sha256;
 
 use super::onnx::{OnnxFile, external};
 #[cfg(feature = "ort")]
@@ -66,7 +66,7 @@ impl std::fmt::Debug for Opened {
 pub fn open_file(spec: &EngineSpec, path: &Path, input: Option<[usize; 3]>) -> Result<Opened> {
     let bytes = files::read(path, files::MOST_BINARY).map_err(Error::io(path))?;
     let file = OnnxFile::read(&bytes);
-    let (sha256, precision, labels) = (hex(&bytes), file.precision(), file.labels());
+    let (sha256, precision, labels) = (sha256(&bytes), file.precision(), file.labels());
     if !file.external() {
         let engine = load(spec, &bytes, path, &file, input)?;
         return Ok(Opened { engine, sha256, data_files: BTreeMap::new(), precision, labels });
@@ -74,10 +74,6 @@ pub fn open_file(spec: &EngineSpec, path: &Path, input: Option<[usize; 3]>) -> R
     let whole = external::inline(&bytes, path).map_err(|problem| Error::format(path, problem))?;
     let engine = load(spec, &whole.model, path, &file, input)?;
     Ok(Opened { engine, sha256, data_files: whole.files, precision, labels })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn load(

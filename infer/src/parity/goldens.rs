@@ -41,7 +41,7 @@ pub(super) fn compare(bundle: &Bundle, engine: &mut dyn Engine, precision: &str)
     let logit_max_diff = largest_difference(&from_stored, &reference);
     Ok(Some(GoldenNumbers {
         count: goldens.len(),
-        kind: goldens.kind.clone(),
+        kind: goldens.kind.name().to_owned(),
         input_max_diff: largest_difference(&inputs, &goldens.input),
         logit_max_diff,
         logit_max_diff_from_files: largest_difference(&from_files, &reference),

@@ -2,82 +2,73 @@
 
 use std::collections::BTreeSet;
 
-use super::html::{escape, png, table};
+use maud::{Markup, html};
+
+use super::html::{png, soft, table};
 use crate::parity::{Certificate, LeftOut, Paired, Runtime, Verdict};
 
 /// The certificate as a section of a page: verdict, numbers a runtime, flipped images (`images`: with their pixels, where
 /// the certificate has them; otherwise by name).
-pub fn certificate_section(certificate: &Certificate, images: bool) -> String {
-    let mut html = format!(
-        "<section>\n<h2>Parity</h2>\n<p>{} at a margin of {} points of accuracy.</p>\n",
-        badge(certificate.verdict),
-        certificate.margin_points
-    );
-    html += &match &certificate.data {
-        Some(data) => format!(
-            "<p class=\"soft\">{} labelled images; the reference knows {} of them ({} test, {} validation).</p>\n",
-            data.images, data.paired, data.paired_test, data.paired_validation
-        ),
-        None => "<p class=\"soft\">No labelled images were given: numbers were compared, decisions were not.</p>\n"
-            .to_owned(),
-    };
-    if let Some(data) = &certificate.data {
-        data.notes.iter().for_each(|note| html += &soft(&format!("Note: {note}.")));
-        html += &left_out(&data.left_out);
-    }
-    for runtime in &certificate.runtimes {
-        let reason = runtime.reason.as_ref().map(|reason| soft(&format!("{} is worse: {reason}.", name(runtime))));
-        html += &reason.unwrap_or_default();
-        if !runtime.answers.are_logits() {
-            html += &soft(&format!("{} gives {}.", runtime.file, runtime.answers));
+pub fn certificate_section(certificate: &Certificate, images: bool) -> Markup {
+    let runtimes = &certificate.runtimes;
+    let files: BTreeSet<_> = runtimes.iter().map(|r| (&r.file, &r.file_sha256)).collect();
+    html! {
+        section {
+            h2 { "Parity" }
+            p { (badge(certificate.verdict)) " at a margin of " (certificate.margin_points) " points of accuracy." }
+            @match &certificate.data {
+                Some(data) => {
+                    (soft(&format!(
+                        "{} labelled images; the reference knows {} of them ({} test, {} validation).",
+                        data.images, data.paired, data.paired_test, data.paired_validation
+                    )))
+                    @for note in &data.notes { (soft(&format!("Note: {note}."))) }
+                    (left_out(&data.left_out))
+                }
+                None => (soft("No labelled images were given: numbers were compared, decisions were not.")),
+            }
+            @for runtime in runtimes {
+                @if let Some(reason) = &runtime.reason { (soft(&format!("{} is worse: {reason}.", name(runtime)))) }
+                @if !runtime.answers.are_logits() { (soft(&format!("{} gives {}.", runtime.file, runtime.answers))) }
+            }
+            @if runtimes.iter().any(|r| r.paired.is_some()) { (decisions(runtimes)) }
+            @if runtimes.iter().any(|r| r.goldens.is_some()) { (goldens(runtimes)) }
+            @for runtime in runtimes {
+                @if let Some(paired) = runtime.paired.as_ref().filter(|paired| paired.flips > 0) {
+                    (flips(runtime, paired, images))
+                }
+            }
+            @for (file, sha256) in files { (soft(&format!("{file} has sha256 {sha256}"))) }
+            @for skipped in &certificate.skipped {
+                (soft(&format!("{} was not used: {}", skipped.engine, skipped.reason.lines().next().unwrap_or_default())))
+            }
         }
     }
-    if certificate.runtimes.iter().any(|r| r.paired.is_some()) {
-        html += &decisions(&certificate.runtimes);
-    }
-    if certificate.runtimes.iter().any(|r| r.goldens.is_some()) {
-        html += &goldens(&certificate.runtimes);
-    }
-    for runtime in &certificate.runtimes {
-        if let Some(paired) = runtime.paired.as_ref().filter(|paired| paired.flips > 0) {
-            html += &flips(runtime, paired, images);
-        }
-    }
-    let files: BTreeSet<_> = certificate.runtimes.iter().map(|r| (&r.file, &r.file_sha256)).collect();
-    for (file, sha256) in files {
-        html += &format!("<p class=\"soft\">{} has sha256 {}</p>\n", escape(file), escape(sha256));
-    }
-    for skipped in &certificate.skipped {
-        let reason = skipped.reason.lines().next().unwrap_or_default();
-        html += &format!("<p class=\"soft\">{} was not used: {}</p>\n", escape(&skipped.engine), escape(reason));
-    }
-    html + "</section>\n"
 }
 
-fn soft(text: &str) -> String {
-    format!("<p class=\"soft\">{}</p>\n", escape(text))
-}
-
-fn left_out(left_out: &[LeftOut]) -> String {
-    if left_out.is_empty() {
-        return String::new();
-    }
+fn left_out(left_out: &[LeftOut]) -> Markup {
     let rows: Vec<_> = left_out.iter().map(|one| vec![one.name.clone(), one.problem.clone()]).collect();
-    let title = format!("Left out: {} images that cannot be read", left_out.len());
-    format!("<details><summary>{title}</summary>\n{}</details>\n", table(&["image", "why"], &rows))
+    html! {
+        @if !left_out.is_empty() {
+            details {
+                summary { "Left out: " (left_out.len()) " images that cannot be read" }
+                (table(&["image", "why"], &rows))
+            }
+        }
+    }
 }
 
 /// A verdict as a coloured badge.
-fn badge(verdict: Verdict) -> String {
+fn badge(verdict: Verdict) -> Markup {
     let class = match verdict {
         Verdict::Equivalent => "good",
         Verdict::Worse => "bad",
         Verdict::Inconclusive { .. } | Verdict::NumbersOnly => "open",
     };
-    format!("<span class=\"verdict {class}\">{}</span>", escape(&verdict.to_string()))
+    html! { span class={ "verdict " (class) } { (verdict) } }
 }
 
-fn decisions(runtimes: &[Runtime]) -> String {
+fn decisions(runtimes: &[Runtime]) -> Markup {
     let row = |(runtime, p): (&Runtime, &Paired)| {
         let or_none = |v: Option<f64>| v.map_or("-".to_owned(), |v| format!("{v:.4}"));
         vec![
@@ -117,10 +108,10 @@ fn decisions(runtimes: &[Runtime]) -> String {
         "NLL",
         "McNemar p",
     ];
-    format!("<h3>Decisions</h3>\n{}", table(&head, &rows))
+    html! { h3 { "Decisions" } (table(&head, &rows)) }
 }
 
-fn goldens(runtimes: &[Runtime]) -> String {
+fn goldens(runtimes: &[Runtime]) -> Markup {
     let rows: Vec<_> = runtimes
         .iter()
         .filter_map(|r| Some((r, r.goldens.as_ref()?)))
@@ -144,30 +135,31 @@ fn goldens(runtimes: &[Runtime]) -> String {
         .collect();
     let head =
         ["runtime", "goldens", "max |Δ logit|", "in their sd", "from the files", "preprocessing", "flips", "that is"];
-    format!("<h3>Numbers</h3>\n{}", table(&head, &rows))
+    html! { h3 { "Numbers" } (table(&head, &rows)) }
 }
 
-fn flips(runtime: &Runtime, paired: &Paired, images: bool) -> String {
-    let mut html =
-        format!("<h3>Flipped by {}: {} images</h3>\n<div class=\"grid\">\n", escape(&name(runtime)), paired.flips);
-    for flip in &paired.flipped {
-        let picture = flip.png.as_ref().filter(|_| images).map(|bytes| png(bytes, &flip.name)).unwrap_or_default();
-        html += &format!(
-            "<figure>{picture}<figcaption>{}<br>is {}<br>{} → {}<br><span class=\"soft\">margin {:.2e} → {:.2e}</span>\
-             </figcaption></figure>\n",
-            escape(&flip.name),
-            escape(&flip.label),
-            escape(&flip.reference),
-            escape(&flip.runtime),
-            flip.reference_margin,
-            flip.runtime_margin
-        );
+fn flips(runtime: &Runtime, paired: &Paired, images: bool) -> Markup {
+    html! {
+        h3 { "Flipped by " (name(runtime)) ": " (paired.flips) " images" }
+        div class="grid" {
+            @for flip in &paired.flipped {
+                figure {
+                    @if let Some(bytes) = flip.png.as_ref().filter(|_| images) { (png(bytes, &flip.name)) }
+                    figcaption {
+                        (flip.name) br;
+                        "is " (flip.label) br;
+                        (flip.reference) " → " (flip.runtime) br;
+                        span class="soft" {
+                            (format!("margin {:.2e} → {:.2e}", flip.reference_margin, flip.runtime_margin))
+                        }
+                    }
+                }
+            }
+        }
+        @if paired.flips > paired.flipped.len() {
+            (soft(&format!("and {} more", paired.flips - paired.flipped.len())))
+        }
     }
-    html += "</div>\n";
-    if paired.flips > paired.flipped.len() {
-        html += &format!("<p class=\"soft\">and {} more</p>\n", paired.flips - paired.flipped.len());
-    }
-    html
 }
 
 fn name(runtime: &Runtime) -> String {

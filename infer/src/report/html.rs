@@ -1,6 +1,8 @@
 //! The shell of every HTML page: one file, nothing loaded from elsewhere, light and dark, good on a phone.
+//!
+//! Pages are made by `maud`, which escapes all text: a name or a label cannot become markup.
 
-use std::fmt::Write;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --ink: #1c1b19; --paper: #fdfcfa; --soft: #6b6862; --line: #dedad2; --card: #f5f2ec;
@@ -27,51 +29,49 @@ figcaption { font-size: .8rem; line-height: 1.35; margin-top: .3rem; }
 svg { max-width: 100%; height: auto; }
 ";
 
-/// A whole page. `title` is text, `body` is HTML.
-pub fn page(title: &str, body: &str) -> String {
-    let title = escape(title);
-    format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
-         content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
-         <h1>{title}</h1>\n{body}\n</body>\n</html>\n"
-    )
-}
-
-/// Text made safe between tags and in quoted attributes.
-pub fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            c => safe.push(c),
+/// A whole page.
+pub fn page(title: &str, body: &Markup) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                h1 { (title) }
+                (body)
+            }
         }
-    }
-    safe
+    };
+    page.into_string()
 }
 
 /// A table of text cells; cells that are numbers stand right. On a narrow screen it scrolls by itself.
-pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+pub fn table(head: &[&str], rows: &[Vec<String>]) -> Markup {
     let numeric = |column: usize| {
         let mut cells = rows.iter().filter_map(|row| row.get(column)).filter(|cell| !cell.is_empty()).peekable();
         cells.peek().is_some() && cells.all(|cell| starts_like_a_number(cell))
     };
-    let class: Vec<&str> = (0..head.len()).map(|c| if numeric(c) { " class=\"number\"" } else { "" }).collect();
-    let mut out = String::from("<div class=\"scroll\"><table>\n<tr>");
-    let put = |out: &mut String, tag: &str, column: usize, text: &str| {
-        let class = class.get(column).copied().unwrap_or_default();
-        let _ = write!(out, "<{tag}{class}>{}</{tag}>", escape(text));
-    };
-    head.iter().enumerate().for_each(|(column, text)| put(&mut out, "th", column, text));
-    for row in rows {
-        out.push_str("</tr>\n<tr>");
-        row.iter().enumerate().for_each(|(column, text)| put(&mut out, "td", column, text));
+    let class: Vec<Option<&str>> = (0..head.len()).map(|column| numeric(column).then_some("number")).collect();
+    let class = |column: usize| class.get(column).copied().flatten();
+    html! {
+        div class="scroll" {
+            table {
+                tr { @for (column, text) in head.iter().enumerate() { th class=[class(column)] { (text) } } }
+                @for row in rows {
+                    tr { @for (column, text) in row.iter().enumerate() { td class=[class(column)] { (text) } } }
+                }
+            }
+        }
     }
-    out.push_str("</tr>\n</table></div>\n");
-    out
+}
+
+/// A remark in small print.
+pub fn soft(text: &str) -> Markup {
+    html! { p class="soft" { (text) } }
 }
 
 fn starts_like_a_number(cell: &str) -> bool {
@@ -80,8 +80,8 @@ fn starts_like_a_number(cell: &str) -> bool {
 }
 
 /// An image that lies in the page itself.
-pub fn png(bytes: &[u8], alt: &str) -> String {
-    format!("<img src=\"data:image/png;base64,{}\" alt=\"{}\">", base64(bytes), escape(alt))
+pub fn png(bytes: &[u8], alt: &str) -> Markup {
+    html! { img src={ "data:image/png;base64," (base64(bytes)) } alt=(alt); }
 }
 
 /// Base64 with padding (RFC 4648, section 4).
@@ -120,5 +120,14 @@ mod tests {
         assert!(page.contains("&lt;script&gt;") && !page.contains("<script"));
         assert!(page.contains("<td class=\"number\">+1.5</td>") && page.contains("<td>&lt;script"));
         assert!(!page.contains("http") && !page.contains("src=") && !page.contains("url("));
+    }
+
+    #[test]
+    fn a_hostile_label_stays_text() {
+        let label = "\" onerror=\"alert(1)\"><script>'&amp;</style>";
+        let image = png(&[1], label).into_string();
+        let quoted = "&quot; onerror=&quot;alert(1)&quot;&gt;&lt;script&gt;'&amp;amp;&lt;/style&gt;";
+        assert_eq!(image, format!("<img src=\"data:image/png;base64,AQ==\" alt=\"{quoted}\">"));
+        assert_eq!(soft(label).into_string(), format!("<p class=\"soft\">{quoted}</p>"));
     }
 }

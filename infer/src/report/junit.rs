@@ -41,7 +41,18 @@ fn case(class: &str, runtime: &Runtime) -> String {
 /// Text made safe in a quoted attribute: what XML cannot hold becomes a space.
 fn attribute(text: &str) -> String {
     let held = |c: char| if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') { ' ' } else { c };
-    super::html::escape(&text.chars().map(held).collect::<String>())
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars().map(held) {
+        match c {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            c => safe.push(c),
+        }
+    }
+    safe
 }
 
 #[cfg(test)]

@@ -152,7 +152,7 @@ fn goldens_beyond_rounding_are_worse_and_say_why() {
         let reason = certificate.runtimes[0].reason.as_deref().unwrap();
         assert!(reason.contains("of their spread"), "{reason}");
         assert!(certificate.to_string().contains(&format!("verdict: worse: {reason}")));
-        let page = report::certificate_section(&certificate, false);
+        let page = report::certificate_section(&certificate, false).into_string();
         assert!(page.contains("is worse: the goldens"), "{page}");
         let xml = report::junit::suite(&certificate);
         assert!(xml.contains("tests=\"1\" failures=\"1\"") && xml.contains("<failure message=\"the goldens"), "{xml}");

@@ -11,17 +11,23 @@ pub enum Activation {
     Relu,
     /// `min(max(x, 0), 6)`.
     Relu6,
+    /// `x * min(max(x + 3, 0), 6) / 6` (Howard et al. 2019, section 5.2).
+    HardSwish,
+    /// `min(max(x + 3, 0), 6) / 6`.
+    HardSigmoid,
 }
 
 impl Activation {
     /// Every activation, for tables and tests.
-    pub const ALL: [Self; 2] = [Self::Relu, Self::Relu6];
+    pub const ALL: [Self; 4] = [Self::Relu, Self::Relu6, Self::HardSwish, Self::HardSigmoid];
 
     /// Its word in files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Relu => "relu",
             Self::Relu6 => "relu6",
+            Self::HardSwish => "hard-swish",
+            Self::HardSigmoid => "hard-sigmoid",
         }
     }
 
@@ -33,6 +39,7 @@ impl Activation {
         match self {
             Self::Relu => Some(f32::INFINITY),
             Self::Relu6 => Some(6.0),
+            Self::HardSwish | Self::HardSigmoid => None,
         }
     }
 }

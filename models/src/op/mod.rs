@@ -13,6 +13,7 @@ mod flatten;
 mod global_avg_pool;
 mod input;
 mod linear;
+mod mul;
 mod pad_channels;
 mod param;
 mod pool2d;
@@ -32,6 +33,7 @@ pub use flatten::Flatten;
 pub use global_avg_pool::GlobalAvgPool;
 pub use input::Input;
 pub use linear::Linear;
+pub use mul::Mul;
 pub use pad_channels::PadChannels;
 pub use param::{Init, Param, ParamSpec, Role};
 pub use pool2d::Pool2d;
@@ -123,6 +125,8 @@ operations! {
     "activation" Activation(Activation),
     /// Sum of two inputs of equal shape.
     "add" Add(Add),
+    /// Product of an image and one factor a channel: `[C, H, W]` and `[C, 1, 1]`.
+    "mul" Mul(Mul),
     /// Keeps every `stride`-th row and column, from the first: `x[:, ::stride, ::stride]`.
     "subsample" Subsample(Subsample),
     /// Adds channels of zeros before and after.

@@ -4,7 +4,7 @@ use super::NetworkSpec;
 use super::blocks::Block;
 use crate::error::Result;
 use crate::graph::{Graph, GraphBuilder, NodeId};
-use crate::op::{Dropout, GlobalAvgPool, Linear, Op};
+use crate::op::{Activation, Dropout, GlobalAvgPool, Linear, Op};
 
 /// A block under a name, which is torchvision's, and the stage that ends with it.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub(super) enum HeadLayer {
     Dropout(f64),
     /// Linear with bias, to this many features.
     Linear(usize),
+    /// Element by element.
+    Activation(Activation),
 }
 
 /// Builds the rows one behind the other, then the head.
@@ -51,6 +53,7 @@ fn add_head_layer(b: &mut GraphBuilder, name: &str, layer: &HeadLayer, x: NodeId
     let op = match *layer {
         HeadLayer::Pool => Op::GlobalAvgPool(GlobalAvgPool {}),
         HeadLayer::Dropout(p) => Op::Dropout(Dropout { p }),
+        HeadLayer::Activation(activation) => Op::Activation(activation),
         HeadLayer::Linear(out_features) => Op::Linear(Linear { in_features: b.shape(x)[0], out_features, bias: true }),
     };
     b.add(name, op, &[x])

@@ -1,6 +1,6 @@
 //! MobileNetV2 (Sandler et al. 2018) with torchvision's structure and names.
 
-use super::blocks::{ConvNorm, InvertedResidual, Naming, Norm, divisible};
+use super::blocks::{ConvNorm, InvertedResidual, Naming, Norm, Parts, divisible};
 use super::builder::{HeadLayer, Row, build};
 use super::options::{self, FamilyOptions, OptionEntry, options};
 use super::{Family, NetworkSpec, Stem};
@@ -60,7 +60,8 @@ impl Family for MobileNetV2 {
                 };
                 let (norm, activation) = (Norm::DEFAULT, Activation::Relu6);
                 let hidden = inside * expansion;
-                let block = InvertedResidual { hidden, channels, kernel: 3, stride, norm, activation };
+                let block =
+                    InvertedResidual { hidden, channels, kernel: 3, stride, norm, activation, parts: Parts::Conv };
                 rows.push(Row::new(format!("features.{}", rows.len()), block));
                 inside = channels;
             }

@@ -3,6 +3,7 @@
 mod blocks;
 mod builder;
 mod mobilenet_v2;
+mod mobilenet_v3;
 mod options;
 mod resnet;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::graph::Graph;
 use blocks::Branch;
 use mobilenet_v2::MobileNetV2;
+use mobilenet_v3::MobileNetV3Small;
 use resnet::{CifarResNet, ImageNetResNet};
 
 pub use options::{OptionEntry, Options};
@@ -139,6 +141,13 @@ pub fn catalog() -> Vec<Entry> {
             input: [3, 224, 224],
             classes: 1000,
             family: Arc::new(MobileNetV2),
+        },
+        Entry {
+            name: "mobilenet_v3_small",
+            about: "MobileNetV3-Small (Howard et al. 2019): squeeze-and-excitation, hard-swish",
+            input: [3, 224, 224],
+            classes: 1000,
+            family: Arc::new(MobileNetV3Small),
         },
     ]
 }

@@ -26,13 +26,14 @@ fn parameters_and_macs_are_the_published_ones() {
         let graph = graph(name, classes, [3, 32, 32]);
         assert_eq!((graph.parameter_count(), graph.macs()), (parameters, macs), "{name}");
     }
-    let cases: [(&str, usize, u64); 6] = [
+    let cases: [(&str, usize, u64); 7] = [
         ("resnet18", 11_689_512, 1_814_073_344),
         ("resnet34", 21_797_672, 3_663_761_408),
         ("resnet50", 25_557_032, 4_089_184_256),
         ("resnet101", 44_549_160, 7_801_405_440),
         ("resnet152", 60_192_808, 11_513_626_624),
         ("mobilenet_v2", 3_504_872, 300_774_272),
+        ("mobilenet_v3_small", 2_542_856, 56_510_400),
     ];
     for (name, parameters, macs) in cases {
         let graph = graph(name, 1000, [3, 224, 224]);
@@ -53,6 +54,9 @@ fn options_change_the_network_as_published() {
         let graph = build(&spec).unwrap();
         assert_eq!((graph.parameter_count(), graph.macs()), (parameters, macs), "width {width}");
     }
+    let half = NetworkSpec::new("mobilenet_v3_small", 1000, [3, 224, 224]).with("width", 0.5);
+    let half = build(&half).unwrap();
+    assert_eq!((half.parameter_count(), half.macs()), (917_264, 18_970_736));
     for (name, parameters, macs) in [("resnet18", 11_220_132, 555_468_800), ("mobilenet_v2", 2_351_972, 88_091_648)] {
         let spec = NetworkSpec::new(name, 100, [3, 32, 32]).with("stem", Stem::Cifar);
         let graph = build(&spec).unwrap();
@@ -121,6 +125,12 @@ fn names_are_torchvisions() {
     has(&mobile, "features.2.conv.1.0.weight", &[96, 1, 3, 3]);
     has(&mobile, "features.18.1.weight", &[1280]);
     has(&mobile, "classifier.1.weight", &[7, 1280]);
+    let mobile = graph("mobilenet_v3_small", 7, [3, 64, 64]);
+    has(&mobile, "features.1.block.0.0.weight", &[16, 1, 3, 3]);
+    has(&mobile, "features.1.block.1.fc1.weight", &[8, 16, 1, 1]);
+    has(&mobile, "features.2.block.2.1.running_var", &[24]);
+    has(&mobile, "features.11.block.2.fc2.bias", &[576]);
+    has(&mobile, "classifier.3.weight", &[7, 1024]);
 }
 
 #[test]

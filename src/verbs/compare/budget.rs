@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::Contender;
 
 /// What must be the same in all recipes: sections and settings by the beginning of their key.
-const EQUAL: [&str; 6] = ["data.", "student.", "generations", "train.epochs:", "train.batch:", "train.accumulate:"];
+const EQUAL: [&str; 6] = ["data.", "student.", "stages", "train.epochs:", "train.batch:", "train.accumulate:"];
 
 /// What a method is: it is expected to differ.
 const METHOD: [&str; 6] = ["name:", "seed:", "teachers", "losses", "views", "peers"];

@@ -80,9 +80,9 @@ fn train_one(contender: &Contender, seed: u64, directory: &Path, args: &Args) ->
     settings.push(format!("seed={seed}"));
     let recipe = Recipe::load(&contender.path, &settings)?;
     let mut last = None;
-    let generations = recipe.generations(directory)?;
-    Plan::check_generations(&generations, args.allow_idle)?;
-    for (recipe, directory) in generations {
+    let stages = recipe.chain(directory)?;
+    Plan::check_stages(&stages, args.allow_idle)?;
+    for (recipe, directory) in stages {
         let receipt = match train::finished(&recipe, &directory)? {
             Some(receipt) => {
                 cli::say(format_args!("done already: {}", directory.display()));
@@ -92,7 +92,7 @@ fn train_one(contender: &Contender, seed: u64, directory: &Path, args: &Args) ->
         };
         last = Some((receipt, directory));
     }
-    let (receipt, directory) = last.context("the recipe has no generation")?;
+    let (receipt, directory) = last.context("the recipe has no stage")?;
     outcome(receipt, &directory)
 }
 

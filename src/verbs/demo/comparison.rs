@@ -12,6 +12,7 @@ use attar_infer::parity::Runtime;
 use attar_infer::report::html;
 use attar_infer::{Bundle, Certificate};
 use attar_measures::{Counts, Interval, percent, score_interval, wilson_interval};
+use maud::{Markup, html};
 use serde::Serialize;
 
 use crate::engines::EngineArgs;
@@ -86,10 +87,13 @@ impl Comparison {
     }
 
     /// The table as a section of a page.
-    pub(super) fn html(&self) -> String {
+    pub(super) fn html(&self) -> Markup {
         let cells: Vec<Vec<String>> = self.rows.iter().map(Row::cells).collect();
-        let pairs = self.pairs.iter().map(|pair| format!("<p>{}</p>", html::escape(&pair.to_string())));
-        format!("<h2>Side by side</h2>{}{}", html::table(&HEADER, &cells), pairs.collect::<String>())
+        html! {
+            h2 { "Side by side" }
+            (html::table(&HEADER, &cells))
+            @for pair in &self.pairs { p { (pair) } }
+        }
     }
 
     /// Everything a reader needs to check the table: numbers, seed, how settings were chosen, the verdict.

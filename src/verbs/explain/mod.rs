@@ -3,7 +3,7 @@
 mod topics;
 
 use anyhow::Result;
-use attar_distill::losses::{Basis, Entry, Setting, Teachers, catalog};
+use attar_distill::losses::{Basis, Described, Setting, Teachers, catalog, described};
 use attar_models::Error;
 
 use super::{new, print};
@@ -15,8 +15,8 @@ const WIDTH: usize = 100;
 /// Prints what `name` is. Kinds of loss come first, then methods, then topics; a name that is none gets the nearest of all.
 pub(crate) fn explain(name: &str, json: bool) -> Result<()> {
     let name = name.to_lowercase();
-    if let Some(entry) = catalog().iter().find(|entry| entry.kind == name) {
-        return print(&if json { super::versioned(entry)? } else { text(entry) });
+    if let Some(loss) = described().into_iter().find(|loss| loss.entry.kind == name) {
+        return print(&if json { super::versioned(&loss)? } else { text(&loss) });
     }
     let Some((called, said)) = said(&name) else {
         return Err(Error::unknown("loss, method or topic", &name, &known()).into());
@@ -63,7 +63,7 @@ fn said(name: &str) -> Option<(&'static str, String)> {
 }
 
 /// A kind of loss, for people.
-pub(crate) fn text(entry: &Entry) -> String {
+pub(crate) fn text(Described { entry, settings }: &Described) -> String {
     let basis = match entry.basis {
         Basis::AuthorsCode => "from the authors' or the benchmark's code",
         Basis::Paper => "from the paper",
@@ -77,8 +77,8 @@ pub(crate) fn text(entry: &Entry) -> String {
     let mut lines = vec![entry.kind.to_owned()];
     lines.extend(wrapped(entry.summary, 2));
     lines.extend(wrapped(&format!("{}; {basis}; {teachers}", entry.paper), 2));
-    for Setting { name, values, default, summary } in entry.settings {
-        let default = default.map(|default| format!(" = {default}")).unwrap_or_default();
+    for Setting { name, values, default, summary } in settings {
+        let default = default.as_ref().map(|default| format!(" = {default}")).unwrap_or_default();
         lines.extend(wrapped(&format!("{name}{default}: {values}"), 4));
         lines.extend(wrapped(summary, 8));
     }

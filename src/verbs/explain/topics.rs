@@ -104,9 +104,9 @@ pub(super) const TOPICS: &[Topic] = &[
         example: "[[peers]]\nname = \"friend\"\nnetwork = { name = \"resnet20\" }",
     },
     Topic {
-        names: &["generations", "born-again", "teacher-assistant"],
+        names: &["stages", "generations", "born-again", "teacher-assistant"],
         text: "Networks that are trained one after the other before the student, each the teacher of the next: born-again networks, teacher assistants. Each is a run of its own; --resume goes on where the chain stopped.",
-        example: "[[generations]]\nname = \"first\"",
+        example: "[[stages]]\nname = \"first\"",
     },
     Topic {
         names: &["precision", "bf16", "tf32"],
@@ -114,9 +114,9 @@ pub(super) const TOPICS: &[Topic] = &[
         example: "[train]\nprecision = \"bf16\"",
     },
     Topic {
-        names: &["init", "fine-tuning", "fine-tune"],
-        text: "Weights that the student starts from instead of random ones: .pth or .safetensors, in the names of torchvision and the usual CIFAR repositories. With head = \"new\" they may be of other classes: the last layer is made anew. `attar new ... --init FILE` writes it.",
-        example: "[student]\ninit = \"mobilenet_v2.pth\"\ninit = { path = \"mobilenet_v2.pth\", head = \"new\" }",
+        names: &["from", "init", "fine-tuning", "fine-tune"],
+        text: "Weights that the student starts from instead of random ones: a run, a bundle, or a file, .pth or .safetensors, in the names of torchvision and the usual CIFAR repositories. With head = \"new\" they may be of other classes: the last layer is made anew. `attar new ... --init FILE` writes it.",
+        example: "[student]\nfrom = { kind = \"weights\", path = \"mobilenet_v2.pth\", head = \"new\" }\nfrom = { kind = \"run\", path = \"runs/teacher\" }",
     },
     Topic {
         names: &["classes", "labels"],

@@ -163,7 +163,7 @@ pub(super) fn make(data: &Source, wishes: &Wishes) -> Result<Made> {
         size: &size,
         levels: &levels,
         levels_why,
-        start: start.init,
+        start: start.line,
         teacher: teacher.as_ref(),
         pace: &pace,
         method: &method,
@@ -180,8 +180,8 @@ fn share_held_out(images: &Images) -> f64 {
 /// The weights that the student starts from.
 #[derive(Debug, Default)]
 struct Start {
-    /// `init = ...` and its reason.
-    init: Option<(String, String)>,
+    /// `from = ...` and its reason.
+    line: Option<(String, String)>,
     /// Classes of the network that they are of, where that can be seen.
     classes: Option<usize>,
 }
@@ -198,16 +198,19 @@ impl Start {
             spec.options.set("width", width);
         }
         let own = weights::classes(path, &spec);
-        let (init, why) = match own {
+        let (line, why) = match own {
             Some(own) if own != classes => (
-                format!("init = {{ path = {}, head = \"new\" }}", write::quoted(path)),
+                format!("from = {{ kind = \"weights\", path = {}, head = \"new\" }}", write::quoted(path)),
                 format!(
                     "Trained weights of {own} classes: the last layer is made anew for these {classes}, the others are fine-tuned"
                 ),
             ),
-            _ => (format!("init = {}", write::quoted(path)), "Trained weights, which are fine-tuned".to_owned()),
+            _ => (
+                format!("from = {{ kind = \"weights\", path = {} }}", write::quoted(path)),
+                "Trained weights, which are fine-tuned".to_owned(),
+            ),
         };
-        Self { init: Some((init, why)), classes: own }
+        Self { line: Some((line, why)), classes: own }
     }
 }
 

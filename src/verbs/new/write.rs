@@ -24,7 +24,7 @@ pub(super) struct Chosen<'a> {
     pub(super) levels: &'a Levels,
     /// Where the levels are from, for a comment.
     pub(super) levels_why: String,
-    /// `init = ...` and its reason.
+    /// `from = ...` and its reason.
     pub(super) start: Option<(String, String)>,
     pub(super) teacher: Option<&'a Teacher>,
     pub(super) pace: &'a Pace,
@@ -170,8 +170,11 @@ impl Chosen<'_> {
         }
         lines.push(format!("network = {{ name = \"{}\"{options} }}", self.network.name));
         match &self.start {
-            Some((init, why)) => lines.push(format!("# {why}.\n{init}")),
-            None => lines.push("# From random weights; `init = \"FILE\"` starts from trained ones.".to_owned()),
+            Some((from, why)) => lines.push(format!("# {why}.\n{from}")),
+            None => lines.push(
+                "# From random weights; `from = { kind = \"weights\", path = \"FILE\" }` starts from trained ones."
+                    .to_owned(),
+            ),
         }
         lines.join("\n") + "\n"
     }

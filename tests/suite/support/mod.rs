@@ -2,6 +2,7 @@
 
 pub(crate) mod program;
 pub(crate) mod scene;
+pub(crate) mod schema;
 
 use std::io::Write;
 

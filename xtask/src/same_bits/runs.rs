@@ -84,6 +84,7 @@ pub(crate) const RUNS: [Run; 10] = [
         train: "",
         taught: false,
         stored: false,
+        // The older name of `[[stages]]`, which a base of before knows.
         rest: "[[generations]]\nname = 'first'\n[[views]]\nname = 'attacked'\nkind = 'adversarial'\nsteps = 2\n\
                [[losses]]\nname = 'ce'\nview = 'attacked'\nweight = 0.5\nloss = { kind = 'cross-entropy' }\n\
                [[losses]]\nname = 'kd'\nweight = 0.5\nloss = { kind = 'kd', temperature = 1.0 }\n\

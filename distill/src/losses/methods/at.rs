@@ -10,23 +10,25 @@
 //! pools to a square as high as the smaller map, here each axis goes to its smaller size.
 
 use candle_core::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::losses::parts::differentiable::mean_squared;
 use crate::losses::parts::maps::{common_size, unit_rows};
 use crate::losses::parts::pairs::{self, Pairs};
-use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Taps, Teachers, setting};
+use crate::losses::{Basis, Entry, Loss, BuildContext, Spec, Step, Taps, Teachers};
 
 /// Settings of [`at`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AtSpec {
-    /// Which maps of the student follow which of the teacher.
+    /// Which map follows which.
     #[serde(default = "Pairs::stages")]
     pub pairs: Pairs,
-    /// The power of activations in the attention map, from 1.
+    /// The power of activations; higher looks at the strongest.
     #[serde(default = "two")]
+    #[schemars(extend("minimum" = 1))]
     pub power: f64,
 }
 
@@ -65,10 +67,6 @@ impl Spec for AtSpec {
         paper: "Zagoruyko and Komodakis 2017, arXiv 1612.03928 (AT)",
         basis: Basis::AuthorsCode,
         teachers: Teachers::One,
-        settings: &[
-            setting("pairs", pairs::VALUES, Some("stages"), "which map follows which"),
-            setting("power", "1 or more", Some("2"), "the power of activations; higher looks at the strongest"),
-        ],
     };
 
     fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {

@@ -10,28 +10,29 @@ use attar_exec::ops::{Backend, global_avg_pool};
 use attar_models::op::{Conv2d, GlobalAvgPool};
 use attar_models::{Graph, GraphBuilder, Op, Value};
 use candle_core::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::losses::parts::differentiable::mean_squared;
-use crate::losses::parts::pairs::{self, Pair, Pairs};
+use crate::losses::parts::pairs::{Pair, Pairs};
 use crate::losses::parts::regressor::norm;
-use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Taps, Teachers, changed, setting};
+use crate::losses::{Basis, Entry, Idle, Loss, BuildContext, Spec, Step, Taps, Teachers, changed};
 
 /// Settings of [`channel`] and of the connectors before it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChannelSpec {
-    /// Which taps of the student follow which of the teacher.
+    /// What follows what.
     #[serde(default = "Pairs::stages")]
     pub pairs: Pairs,
-    /// How the terms of the pairs make one number.
+    /// How the stages' terms make one number.
     #[serde(default)]
     pub layers: Layers,
-    /// Where a connector stands between the student's tap and the loss.
+    /// Where a trained 1x1 convolution + batch norm adapts the student's channels.
     #[serde(default)]
     pub connector: Connect,
-    /// Whether connectors end in a ReLU, so that they meet the teacher's rectified activations; yes in the authors' code.
+    /// Whether connectors end in a ReLU.
     #[serde(default = "yes")]
     pub relu: bool,
 }
@@ -48,7 +49,7 @@ fn yes() -> bool {
 }
 
 /// How the terms of several layers make one number.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Layers {
     /// Their sum, as in the authors' code.
@@ -59,7 +60,7 @@ pub enum Layers {
 }
 
 /// Where connectors stand.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Connect {
     /// At every pair, equal channel counts too, as in the authors' code.
@@ -104,17 +105,6 @@ impl Spec for ChannelSpec {
         paper: "Zhou et al. 2020, arXiv 2006.01683 (CD)",
         basis: Basis::AuthorsCode,
         teachers: Teachers::One,
-        settings: &[
-            setting("pairs", pairs::VALUES, Some("stages"), "what follows what"),
-            setting("layers", "sum | mean", Some("sum"), "how the stages' terms make one number"),
-            setting(
-                "connector",
-                "always | on-mismatch | none",
-                Some("always"),
-                "where a trained 1x1 convolution + batch norm adapts the student's channels",
-            ),
-            setting("relu", "true | false", Some("true"), "whether connectors end in a ReLU"),
-        ],
     };
 
     fn idle(&self) -> Vec<Idle> {

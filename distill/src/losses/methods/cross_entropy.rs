@@ -7,21 +7,23 @@
 //! that are classes and for targets that are probabilities).
 
 use candle_core::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::losses::parts::class_weights::ClassWeights;
 use crate::losses::parts::softmax::{Shares, cross_entropy_with};
-use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Teachers, setting};
+use crate::losses::{Basis, Entry, Loss, BuildContext, Spec, Step, Teachers};
 
 /// Settings of [`cross_entropy`].
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CrossEntropySpec {
-    /// Share of the target spread evenly over all classes, in `[0, 1]`.
+    /// Share of the target spread over all classes.
     #[serde(default)]
+    #[schemars(extend("minimum" = 0, "maximum" = 1))]
     pub label_smoothing: f64,
-    /// What each class counts.
+    /// What each class counts; balanced: the more the rarer it is, so that all count alike.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class_weights: Option<ClassWeights>,
     /// Whether the view mixes images; the plan says so.
@@ -88,15 +90,6 @@ impl Spec for CrossEntropySpec {
         paper: "label smoothing: Szegedy et al. 2016, arXiv 1512.00567",
         basis: Basis::Paper,
         teachers: Teachers::None,
-        settings: &[
-            setting("label_smoothing", "0 to 1", Some("0"), "share of the target spread over all classes"),
-            setting(
-                "class_weights",
-                "balanced, a list, a table by class",
-                None,
-                "what each class counts; balanced: the more the rarer it is, so that all count alike",
-            ),
-        ],
     };
 
     fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {

@@ -8,27 +8,32 @@
 //! theirs divides their gradient by 1e-8.
 
 use candle_core::{D, Tensor};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::losses::parts::logits::{STANDARDISE, Standardise};
+use crate::losses::parts::logits::Standardise;
 use crate::losses::parts::softmax::soften;
-use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Teachers, changed, setting};
+use crate::losses::{Basis, Entry, Idle, Loss, BuildContext, Spec, Step, Teachers, changed};
 
 /// Settings of [`dist`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DistSpec {
-    /// Divides the logits of both networks.
+    /// Softens both networks' probabilities; the authors' CIFAR-100: 4.
     #[serde(default = "one")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub temperature: f64,
     /// Weight of the correlation over the classes.
     #[serde(default = "one")]
+    #[schemars(extend("minimum" = 0))]
     pub beta: f64,
     /// Weight of the correlation over the batch.
     #[serde(default = "one")]
+    #[schemars(extend("minimum" = 0))]
     pub gamma: f64,
-    /// Standardises the logits of both networks first.
+    /// Gives each sample's logits mean 0 and deviation 1 first, in both networks (LSKD, arXiv
+    /// 2403.01427).
     #[serde(default)]
     pub standardise: Standardise,
 }
@@ -77,17 +82,6 @@ impl Spec for DistSpec {
         paper: "Huang et al. 2022, arXiv 2205.10536 (DIST)",
         basis: Basis::AuthorsCode,
         teachers: Teachers::One,
-        settings: &[
-            setting(
-                "temperature",
-                "above 0",
-                Some("1"),
-                "softens both networks' probabilities; the authors' CIFAR-100: 4",
-            ),
-            setting("beta", "0 or above", Some("1"), "weight of the correlation over the classes"),
-            setting("gamma", "0 or above", Some("1"), "weight of the correlation over the batch"),
-            STANDARDISE,
-        ],
     };
 
     fn idle(&self) -> Vec<Idle> {

@@ -11,28 +11,34 @@
 //! `weight = { at = [[1, 0.05], [20, 1.0]], join = "linear" }`.
 
 use candle_core::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::losses::parts::logits::several_classes;
-use crate::losses::parts::logits::{STANDARDISE, Standardise, at_label, beside_label, divergence, log_sum_exp};
+use crate::losses::parts::logits::{Standardise, at_label, beside_label, divergence, log_sum_exp};
 use crate::losses::parts::softmax::soften;
-use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Teachers, changed, log_softmax, setting};
+use crate::losses::{Basis, Entry, Idle, Loss, BuildContext, Spec, Step, Teachers, changed, log_softmax};
 
 /// Settings of [`dkd`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DkdSpec {
-    /// Divides the logits of both networks.
+    /// Softens both networks' probabilities; the paper's ImageNet: 1.
     #[serde(default = "four")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub temperature: f64,
     /// Weight of the right class against the others.
     #[serde(default = "one")]
+    #[schemars(extend("minimum" = 0))]
     pub alpha: f64,
-    /// Weight of the other classes among themselves.
+    /// Weight of the other classes among themselves; the authors tune it between 0.5 and 8 for each
+    /// pair of networks.
     #[serde(default = "eight")]
+    #[schemars(extend("minimum" = 0))]
     pub beta: f64,
-    /// Standardises the logits of both networks first.
+    /// Gives each sample's logits mean 0 and deviation 1 first, in both networks (LSKD, arXiv
+    /// 2403.01427).
     #[serde(default)]
     pub standardise: Standardise,
 }
@@ -81,22 +87,6 @@ impl Spec for DkdSpec {
         paper: "Zhao et al. 2022, arXiv 2203.08679 (DKD)",
         basis: Basis::AuthorsCode,
         teachers: Teachers::One,
-        settings: &[
-            setting(
-                "temperature",
-                "above 0",
-                Some("4"),
-                "softens both networks' probabilities; the paper's ImageNet: 1",
-            ),
-            setting("alpha", "0 or above", Some("1"), "weight of the right class against the others"),
-            setting(
-                "beta",
-                "0 or above",
-                Some("8"),
-                "weight of the other classes among themselves; the authors tune it between 0.5 and 8 for each pair of networks",
-            ),
-            STANDARDISE,
-        ],
     };
 
     fn idle(&self) -> Vec<Idle> {

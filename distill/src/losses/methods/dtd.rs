@@ -12,39 +12,45 @@
 //! With `standardise` the angle of FLSW is between standardised logits too, where LSKD does not go: our reading.
 
 use candle_core::{D, Tensor};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::losses::parts::logits::{DENOMINATOR, EPSILON, STANDARDISE, WRONG};
 use crate::losses::parts::logits::{Denominator, Repair, Standardise, Wrong, cross, tenth};
-use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Teachers, log_softmax, setting};
+use crate::losses::{Basis, Entry, Idle, Loss, BuildContext, Spec, Step, Teachers, log_softmax};
 
 /// Settings of [`dtd`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DtdSpec {
-    /// `tau_0`: the mean temperature of a batch.
+    /// The mean temperature of a batch.
     #[serde(default = "four")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub temperature: f64,
-    /// How a sample's temperature differs from it.
+    /// What lowers a sample's temperature: the angle between student and teacher to the power
+    /// gamma, or a student unsure of itself; times beta, but never below least.
     #[serde(default)]
     pub dynamic: Dynamic,
-    /// What becomes of samples that the teacher classifies wrongly.
+    /// Samples that the teacher classifies wrongly: kept, dropped (GKD), the values of its top
+    /// class and the label swapped (KA, our reading), or a smoothed label in place of its answer
+    /// (KA, our reading).
     #[serde(default)]
     pub wrong: Wrong,
-    /// What the sum over the samples that count is divided by where wrong ones are dropped.
+    /// What a sum without dropped samples is divided by; unused unless wrong = drop.
     #[serde(default)]
     pub denominator: Denominator,
-    /// Share of the other classes in a smoothed label.
+    /// Share of the other classes in a smoothed label; unused unless wrong = smooth.
     #[serde(default = "tenth")]
+    #[schemars(extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
     pub epsilon: f64,
-    /// Standardises the logits of both networks first.
+    /// Gives each sample's logits mean 0 and deviation 1 first, in both networks (LSKD, arXiv
+    /// 2403.01427).
     #[serde(default)]
     pub standardise: Standardise,
 }
 
 /// How confusing a sample is.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "by", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Dynamic {
     /// By the angle between the logits of student and teacher, after the focal loss.
@@ -162,19 +168,6 @@ impl Spec for DtdSpec {
         paper: "Wen et al. 2019, arXiv 1911.07471 (DTD, KA)",
         basis: Basis::Reading,
         teachers: Teachers::One,
-        settings: &[
-            setting("temperature", "above 0", Some("4"), "the mean temperature of a batch"),
-            setting(
-                "dynamic",
-                "{ by = \"flsw\", beta, gamma, least } | { by = \"cwsm\", beta, least }",
-                Some("{ beta = 1.0, by = \"flsw\", gamma = 2.0, least = 1.0 }"),
-                "what lowers a sample's temperature: the angle between student and teacher to the power gamma, or a student unsure of itself; times beta, but never below least",
-            ),
-            WRONG,
-            DENOMINATOR,
-            EPSILON,
-            STANDARDISE,
-        ],
     };
 
     fn idle(&self) -> Vec<Idle> {

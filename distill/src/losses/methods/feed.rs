@@ -13,22 +13,22 @@
 use attar_models::op::{Activation, BatchNorm2d, Conv2d};
 use attar_models::{Graph, GraphBuilder, Op};
 use candle_core::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::losses::parts::maps::{rows, unit_rows};
-use crate::losses::parts::pairs;
-use crate::losses::{Basis, BuildContext, Connector, Entry, Loss, Pairs, Spec, Step, Tap, Taps, Teachers, setting};
+use crate::losses::{Basis, Connector, Entry, Loss, Pairs, BuildContext, Spec, Step, Tap, Taps, Teachers};
 
 /// Settings of [`feed`] and of the transforms before it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FeedSpec {
-    /// How the L1 norm is taken.
+    /// The L1 norm as a sum or a mean over elements.
     pub reduction: Reduction,
-    /// Whether transforms end in a ReLU, as the teachers' maps do.
+    /// Whether transforms end in a ReLU.
     pub relu: bool,
-    /// The student's map and that of every teacher.
+    /// The student's map and that of every teacher, one pair.
     pub pairs: Pairs,
 }
 
@@ -39,7 +39,7 @@ impl Default for FeedSpec {
 }
 
 /// How the distance of two normalised maps becomes one number.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reduction {
     /// The sum over all elements, mean over the batch: the L1 norm as it is written.
@@ -79,11 +79,6 @@ impl Spec for FeedSpec {
         paper: "Park and Kwak 2019, arXiv 1909.10754 (FEED, parallel)",
         basis: Basis::Reading,
         teachers: Teachers::Many,
-        settings: &[
-            setting("reduction", "sum | mean", Some("mean"), "the L1 norm as a sum or a mean over elements"),
-            setting("relu", "true | false", Some("true"), "whether transforms end in a ReLU"),
-            setting("pairs", pairs::VALUES, Some("last"), "the student's map and that of every teacher, one pair"),
-        ],
     };
 
     fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {

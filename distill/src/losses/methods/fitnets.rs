@@ -12,6 +12,7 @@
 //! norm.
 
 use candle_core::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -19,16 +20,16 @@ use crate::losses::parts::differentiable::mean_squared;
 use crate::losses::parts::maps::common_size;
 use crate::losses::parts::pairs::{self, Pairs};
 use crate::losses::parts::regressor::conv_norm;
-use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Taps, Teachers, setting};
+use crate::losses::{Basis, Entry, Loss, BuildContext, Spec, Step, Taps, Teachers};
 
 /// Settings of [`hint`] and of the regressors before it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FitnetsSpec {
-    /// Which maps of the student follow which of the teacher.
+    /// Which map follows which.
     #[serde(default = "Pairs::middle")]
     pub pairs: Pairs,
-    /// Whether regressors end in a ReLU, so that they meet the teacher's rectified activations.
+    /// Whether regressors end in a ReLU.
     #[serde(default = "yes")]
     pub relu: bool,
 }
@@ -54,10 +55,6 @@ impl Spec for FitnetsSpec {
         paper: "Romero et al. 2015, arXiv 1412.6550 (FitNets)",
         basis: Basis::AuthorsCode,
         teachers: Teachers::One,
-        settings: &[
-            setting("pairs", pairs::VALUES, Some("middle"), "which map follows which"),
-            setting("relu", "true | false", Some("true"), "whether regressors end in a ReLU"),
-        ],
     };
 
     fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {

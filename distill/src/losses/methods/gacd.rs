@@ -13,34 +13,34 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::losses::parts::contrast::info_nce;
 use crate::losses::parts::embedding::Embedding;
 use crate::losses::parts::logits::trust;
-use crate::losses::parts::pairs;
-use crate::losses::{
-    Basis, BuildContext, Entry, Idle, Loss, Pairs, Param, Spec, Step, Taps, Teachers, changed, setting,
-};
+use crate::losses::{Basis, Entry, Idle, Loss, Pairs, Param, BuildContext, Spec, Step, Taps, Teachers, changed};
 
 /// Settings of [`gacd`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GacdSpec {
     /// Divides similarities.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub temperature: f64,
-    /// Past features of the student that are negatives beside the batch's.
+    /// Past student features that are negatives beside the batch's.
     pub queue: usize,
-    /// Numbers in an embedding, where the anchor is embedded.
+    /// Numbers in an embedding; unused with a fixed anchor.
+    #[schemars(extend("minimum" = 1))]
     pub dim: usize,
-    /// What the anchor is.
+    /// The teacher's feature through a trained layer, or itself.
     pub anchor: Anchor,
     /// What each sample counts.
     pub weighting: Weighting,
     /// What the weighed sum is divided by.
     pub denominator: Denominator,
-    /// The features that are compared.
+    /// The features that are compared, one pair.
     pub pairs: Pairs,
 }
 
@@ -59,7 +59,7 @@ impl Default for GacdSpec {
 }
 
 /// What the student's features are compared with.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Anchor {
     /// A trained linear embedding of the teacher's feature.
@@ -70,7 +70,7 @@ pub enum Anchor {
 }
 
 /// What each sample counts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Weighting {
     /// The teacher's probability of its class.
@@ -81,7 +81,7 @@ pub enum Weighting {
 }
 
 /// What the weighed sum over samples is divided by.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Denominator {
     /// The size of the batch: a batch that the teacher errs on counts less.
@@ -128,20 +128,6 @@ impl Spec for GacdSpec {
         paper: "Bai et al. 2020, arXiv 2009.09922 (GACD)",
         basis: Basis::Reading,
         teachers: Teachers::One,
-        settings: &[
-            setting("temperature", "above 0", Some("0.1"), "divides similarities"),
-            setting("queue", "0 or more", Some("4096"), "past student features that are negatives beside the batch's"),
-            setting("dim", "1 or more", Some("128"), "numbers in an embedding; unused with a fixed anchor"),
-            setting(
-                "anchor",
-                "embedded | fixed",
-                Some("embedded"),
-                "the teacher's feature through a trained layer, or itself",
-            ),
-            setting("weighting", "teacher-probability | none", Some("teacher-probability"), "what each sample counts"),
-            setting("denominator", "batch | weights", Some("batch"), "what the weighed sum is divided by"),
-            setting("pairs", pairs::VALUES, Some("penultimate"), "the features that are compared, one pair"),
-        ],
     };
 
     fn idle(&self) -> Vec<Idle> {
@@ -229,9 +215,7 @@ impl Loss for Gacd {
 
     fn state(&self) -> Result<BTreeMap<String, Tensor>> {
         let Some(queue) = &self.queue else { return Ok(BTreeMap::new()) };
-        // A float alone holds 24 bits exactly: halves of the numbers.
-        let halves: Vec<f32> = self.ids.iter().flat_map(|id| [(id >> 16) as f32, (id & 0xFFFF) as f32]).collect();
-        let ids = Tensor::from_vec(halves, (self.ids.len(), 2), &Device::Cpu)?;
+        let ids = Tensor::from_slice(&self.ids, self.ids.len(), &Device::Cpu)?;
         Ok(BTreeMap::from([("queue".to_owned(), queue.clone()), ("ids".to_owned(), ids)]))
     }
 
@@ -241,7 +225,8 @@ impl Loss for Gacd {
             (None, None) => true,
             (Some(queue), Some(ids)) => {
                 let kept = queue.dims().first().copied().unwrap_or_default();
-                queue.dims() == [kept, self.embedding.width()] && queue.dtype() == DType::F32 && ids.dims() == [kept, 2]
+                let rows = queue.dims() == [kept, self.embedding.width()] && queue.dtype() == DType::F32;
+                rows && ids.dims() == [kept] && ids.dtype() == DType::U32
             }
             _ => false,
         };
@@ -250,11 +235,10 @@ impl Loss for Gacd {
             let shapes: Vec<&[usize]> = found.iter().map(|tensor| tensor.dims()).collect();
             let width = self.embedding.width();
             return Err(unknown(format!(
-                "GACD's memory is a `queue` [Q, {width}] and its `ids` [Q, 2], found {shapes:?}"
+                "GACD's memory is a `queue` [Q, {width}] and its `ids` [Q], found {shapes:?}"
             )));
         }
-        let rows = ids.map(|ids| ids.to_vec2::<f32>()).transpose()?.unwrap_or_default();
-        self.ids = rows.iter().map(|half| ((half[0] as u32) << 16) | half[1] as u32).collect();
+        self.ids = ids.map(|ids| ids.to_vec1()).transpose()?.unwrap_or_default();
         self.queue = queue;
         Ok(())
     }

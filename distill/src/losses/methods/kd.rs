@@ -9,31 +9,35 @@
 //! labels' own cross-entropy is a loss of its own, to be left out as the paper is said to do.
 
 use candle_core::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::losses::parts::logits::{DENOMINATOR, EPSILON, STANDARDISE, WRONG};
 use crate::losses::parts::logits::{Denominator, Repair, Standardise, Wrong, tenth};
 use crate::losses::parts::softmax::{Shares, divergence_from, soften};
-use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Teachers, setting};
+use crate::losses::{Basis, Entry, Idle, Loss, BuildContext, Spec, Step, Teachers};
 
 /// Settings of [`kd`] and [`repaired_kd`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KdSpec {
-    /// Divides the logits of both networks; above 1 it softens the probabilities.
+    /// Softens both networks' probabilities.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub temperature: f64,
-    /// What becomes of samples that the teacher classifies wrongly; `gate = "teacher-right"` is an older way to write
-    /// `wrong = "drop"`.
+    /// Samples that the teacher classifies wrongly: kept, dropped (GKD), the values of its top
+    /// class and the label swapped (KA, our reading), or a smoothed label in place of its answer
+    /// (KA, our reading). `gate = "teacher-right"` is an older way to write `wrong = "drop"`.
     #[serde(default, alias = "gate")]
     pub wrong: Wrong,
-    /// What the sum over the samples that count is divided by where wrong ones are dropped.
+    /// What a sum without dropped samples is divided by; unused unless wrong = drop.
     #[serde(default)]
     pub denominator: Denominator,
-    /// Share of the other classes in a smoothed label, where labels stand in for wrong answers.
+    /// Share of the other classes in a smoothed label; unused unless wrong = smooth.
     #[serde(default = "tenth")]
+    #[schemars(extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
     pub epsilon: f64,
-    /// Standardises the logits of both networks first.
+    /// Gives each sample's logits mean 0 and deviation 1 first, in both networks (LSKD, arXiv
+    /// 2403.01427).
     #[serde(default)]
     pub standardise: Standardise,
 }
@@ -86,13 +90,6 @@ impl Spec for KdSpec {
         paper: "Hinton et al. 2015, arXiv 1503.02531; drop: Zhou et al. 2020, arXiv 2006.01683 (GKD); swap, smooth: Wen et al. 2019, arXiv 1911.07471 (KA); standardise: Sun et al. 2024, arXiv 2403.01427 (LSKD)",
         basis: Basis::AuthorsCode,
         teachers: Teachers::One,
-        settings: &[
-            setting("temperature", "above 0", None, "softens both networks' probabilities"),
-            WRONG,
-            DENOMINATOR,
-            EPSILON,
-            STANDARDISE,
-        ],
     };
 
     fn idle(&self) -> Vec<Idle> {

@@ -15,34 +15,41 @@
 use std::ops::RangeInclusive;
 
 use candle_core::{D, Tensor};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::losses::methods::kd::kd;
-use crate::losses::parts::logits::{STANDARDISE, Standardise};
+use crate::losses::parts::logits::Standardise;
 use crate::losses::parts::softmax::soften;
-use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Teachers, changed, log_softmax, setting};
+use crate::losses::{Basis, Entry, Idle, Loss, BuildContext, Spec, Step, Teachers, changed, log_softmax};
 
 /// Settings of [`mlkd`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MlkdSpec {
-    /// The temperatures whose terms are summed.
+    /// Terms are summed over them.
     #[serde(default = "authors_temperatures")]
     pub temperatures: Vec<f64>,
-    /// Weight of the instance level.
+    /// Weight of each sample's probabilities, summed over the views that the loss names: view =
+    /// ["clean", "strong"].
     #[serde(default = "one")]
+    #[schemars(extend("minimum" = 0))]
     pub instance: f64,
-    /// Weight of the batch level.
+    /// Weight of how alike samples are, in the first view.
     #[serde(default = "one")]
+    #[schemars(extend("minimum" = 0))]
     pub batch: f64,
-    /// Weight of the class level.
+    /// Weight of how alike classes are, in the first view.
     #[serde(default = "one")]
+    #[schemars(extend("minimum" = 0))]
     pub class: f64,
-    /// Does what the authors' code does; needs two views.
+    /// Does what the authors' code does to the letter: about half the weight for the first view;
+    /// needs two views.
     #[serde(default)]
     pub quirks: bool,
-    /// Standardises the logits of both networks first, for the instance level.
+    /// Gives each sample's logits mean 0 and deviation 1 first, in both networks (LSKD, arXiv
+    /// 2403.01427).
     #[serde(default)]
     pub standardise: Standardise,
 }
@@ -159,24 +166,6 @@ impl Spec for MlkdSpec {
         paper: "Jin et al. 2023, Multi-Level Logit Distillation, CVPR (MLKD)",
         basis: Basis::AuthorsCode,
         teachers: Teachers::One,
-        settings: &[
-            setting("temperatures", "a list above 0", Some("[4.0, 3.0, 5.0, 2.0, 6.0]"), "terms are summed over them"),
-            setting(
-                "instance",
-                "0 or above",
-                Some("1"),
-                "weight of each sample's probabilities, summed over the views that the loss names: view = [\"clean\", \"strong\"]",
-            ),
-            setting("batch", "0 or above", Some("1"), "weight of how alike samples are, in the first view"),
-            setting("class", "0 or above", Some("1"), "weight of how alike classes are, in the first view"),
-            setting(
-                "quirks",
-                "true | false",
-                Some("false"),
-                "does what the authors' code does to the letter: about half the weight for the first view; needs two views",
-            ),
-            STANDARDISE,
-        ],
     };
 
     fn idle(&self) -> Vec<Idle> {

@@ -8,24 +8,28 @@
 //! With `standardise` the label's term reads standardised logits too, where LSKD does not go: our reading.
 
 use candle_core::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::losses::parts::logits::{STANDARDISE, Standardise, at_label, beside_label, cross, several_classes, trust};
+use crate::losses::parts::logits::{Standardise, at_label, beside_label, cross, several_classes, trust};
 use crate::losses::parts::softmax::soften;
-use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Teachers, changed, log_softmax, setting};
+use crate::losses::{Basis, Entry, Idle, Loss, BuildContext, Spec, Step, Teachers, changed, log_softmax};
 
 /// Settings of [`nkd`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NkdSpec {
-    /// Divides the logits of the other classes, in both networks.
+    /// Softens the probabilities of the other classes; the authors' CIFAR-100: 3.
     #[serde(default = "one")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub temperature: f64,
-    /// Weight of the other classes.
+    /// Weight of the other classes; the authors' CIFAR-100: 3.5.
     #[serde(default = "one_and_a_half")]
+    #[schemars(extend("minimum" = 0))]
     pub gamma: f64,
-    /// Standardises the logits of both networks first.
+    /// Gives each sample's logits mean 0 and deviation 1 first, in both networks (LSKD, arXiv
+    /// 2403.01427).
     #[serde(default)]
     pub standardise: Standardise,
 }
@@ -66,16 +70,6 @@ impl Spec for NkdSpec {
         paper: "Yang et al. 2023, arXiv 2303.13005 (NKD)",
         basis: Basis::AuthorsCode,
         teachers: Teachers::One,
-        settings: &[
-            setting(
-                "temperature",
-                "above 0",
-                Some("1"),
-                "softens the probabilities of the other classes; the authors' CIFAR-100: 3",
-            ),
-            setting("gamma", "0 or above", Some("1.5"), "weight of the other classes; the authors' CIFAR-100: 3.5"),
-            STANDARDISE,
-        ],
     };
 
     fn idle(&self) -> Vec<Idle> {

@@ -16,28 +16,31 @@
 //! each axis goes to its smaller size; a channel that is 0 everywhere has no gradient.
 
 use candle_core::{D, DType, Tensor};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::losses::parts::maps::{common_size, unit_rows};
 use crate::losses::parts::pairs::{self, Pairs};
-use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Taps, Teachers, setting};
+use crate::losses::{Basis, Entry, Loss, BuildContext, Spec, Step, Taps, Teachers};
 
 /// Settings of [`nst`] and [`nst_gaussian`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NstSpec {
-    /// Which maps of the student follow which of the teacher.
+    /// Which map follows which.
     #[serde(default = "Pairs::stages")]
     pub pairs: Pairs,
     /// How alike two channels are.
     #[serde(default)]
     pub kernel: Kernel,
-    /// Degree of the polynomial kernel, from 1.
+    /// Degree of the polynomial kernel; 1 is the linear one.
     #[serde(default = "two")]
+    #[schemars(extend("minimum" = 1, "maximum" = 8))]
     pub degree: u32,
     /// Offset of the polynomial kernel.
     #[serde(default)]
+    #[schemars(extend("minimum" = 0))]
     pub offset: f64,
 }
 
@@ -46,7 +49,7 @@ fn two() -> u32 {
 }
 
 /// How alike two channels are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kernel {
     /// `(a . b + offset)^degree`.
@@ -131,12 +134,6 @@ impl Spec for NstSpec {
         paper: "Huang and Wang 2017, arXiv 1707.01219 (NST)",
         basis: Basis::AuthorsCode,
         teachers: Teachers::One,
-        settings: &[
-            setting("pairs", pairs::VALUES, Some("stages"), "which map follows which"),
-            setting("kernel", "polynomial | gaussian", Some("polynomial"), "how alike two channels are"),
-            setting("degree", "1 to 8", Some("2"), "degree of the polynomial kernel; 1 is the linear one"),
-            setting("offset", "at least 0", Some("0"), "offset of the polynomial kernel"),
-        ],
     };
 
     fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {

@@ -10,18 +10,19 @@
 //! that rounding made negative counts as 0.
 
 use candle_core::{D, Tensor};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::losses::parts::maps::rows;
 use crate::losses::parts::pairs::{self, Pairs};
-use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Taps, Teachers, setting};
+use crate::losses::{Basis, Entry, Loss, BuildContext, Spec, Step, Taps, Teachers};
 
 /// Settings of [`pkt`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PktSpec {
-    /// Which features of the student follow which of the teacher.
+    /// Which features follow which.
     #[serde(default = "Pairs::penultimate")]
     pub pairs: Pairs,
 }
@@ -58,7 +59,6 @@ impl Spec for PktSpec {
         paper: "Passalis and Tefas 2018, arXiv 1803.10837 (PKT)",
         basis: Basis::AuthorsCode,
         teachers: Teachers::One,
-        settings: &[setting("pairs", pairs::VALUES, Some("penultimate"), "which features follow which")],
     };
 
     fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {

@@ -10,17 +10,19 @@
 //! that place costs nothing, so that no logarithm is taken of nothing.
 
 use candle_core::{D, Device, Tensor};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Teachers, log_softmax, setting};
+use crate::losses::{Basis, Entry, Loss, BuildContext, Spec, Step, Teachers, log_softmax};
 
 /// Settings of [`pld`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PldSpec {
-    /// Softens the teacher's probabilities, which weigh the places of the ranking.
+    /// Softens the teacher's probabilities; the paper's ImageNet: 1, CIFAR: 4.
     #[serde(default = "one")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub temperature: f64,
 }
 
@@ -77,12 +79,6 @@ impl Spec for PldSpec {
         paper: "Bassam et al. 2025, arXiv 2506.12542 (PLD)",
         basis: Basis::Paper,
         teachers: Teachers::One,
-        settings: &[setting(
-            "temperature",
-            "above 0",
-            Some("1"),
-            "softens the teacher's probabilities; the paper's ImageNet: 1, CIFAR: 4",
-        )],
     };
 
     fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {

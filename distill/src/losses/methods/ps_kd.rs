@@ -12,18 +12,20 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::losses::methods::cross_entropy::cross_entropy;
-use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Teachers, log_softmax, setting};
+use crate::losses::{Basis, Entry, Loss, BuildContext, Spec, Step, Teachers, log_softmax};
 
 /// Settings of progressive self-distillation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PsKdSpec {
-    /// Share of the student's past in the targets of the last epoch, in `[0, 1]`.
+    /// Share of the student's past in the targets of the last epoch.
     #[serde(default = "authors_alpha")]
+    #[schemars(extend("minimum" = 0, "maximum" = 1))]
     pub alpha: f64,
 }
 
@@ -51,12 +53,6 @@ impl Spec for PsKdSpec {
         paper: "Kim et al. 2021, arXiv 2006.12000 (PS-KD)",
         basis: Basis::AuthorsCode,
         teachers: Teachers::None,
-        settings: &[setting(
-            "alpha",
-            "0 to 1",
-            Some("0.8"),
-            "share of the student's past in the targets of the last epoch",
-        )],
     };
 
     fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {

@@ -11,25 +11,28 @@
 //! batch of one has no relations and gives 0 (theirs: NaN).
 
 use candle_core::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::losses::parts::maps::{rows, unit_rows};
 use crate::losses::parts::pairs::{self, Pairs};
-use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Taps, Teachers, changed, setting};
+use crate::losses::{Basis, Entry, Idle, Loss, BuildContext, Spec, Step, Taps, Teachers, changed};
 
 /// Settings of [`rkd`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RkdSpec {
-    /// Which features of the student follow which of the teacher.
+    /// Which features follow which.
     #[serde(default = "Pairs::penultimate")]
     pub pairs: Pairs,
     /// Weight of the distances.
     #[serde(default = "distance")]
+    #[schemars(extend("minimum" = 0))]
     pub distance: f64,
-    /// Weight of the angles.
+    /// Weight of the angles; 0 saves their time and memory.
     #[serde(default = "angle")]
+    #[schemars(extend("minimum" = 0))]
     pub angle: f64,
 }
 
@@ -91,11 +94,6 @@ impl Spec for RkdSpec {
         paper: "Park et al. 2019, arXiv 1904.05068 (RKD)",
         basis: Basis::AuthorsCode,
         teachers: Teachers::One,
-        settings: &[
-            setting("pairs", pairs::VALUES, Some("penultimate"), "which features follow which"),
-            setting("distance", "at least 0", Some("25"), "weight of the distances"),
-            setting("angle", "at least 0", Some("50"), "weight of the angles; 0 saves their time and memory"),
-        ],
     };
 
     fn idle(&self) -> Vec<Idle> {

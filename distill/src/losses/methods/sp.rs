@@ -9,19 +9,20 @@
 //! gradient; theirs multiplies it by 1e12.
 
 use candle_core::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::losses::parts::differentiable::mean_squared;
 use crate::losses::parts::maps::{rows, unit_rows};
 use crate::losses::parts::pairs::{self, Pairs};
-use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Taps, Teachers, setting};
+use crate::losses::{Basis, Entry, Loss, BuildContext, Spec, Step, Taps, Teachers};
 
 /// Settings of [`sp`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SpSpec {
-    /// Which features of the student follow which of the teacher.
+    /// Which features follow which.
     #[serde(default = "Pairs::last")]
     pub pairs: Pairs,
 }
@@ -47,7 +48,6 @@ impl Spec for SpSpec {
         paper: "Tung and Mori 2019, arXiv 1907.09682 (SP)",
         basis: Basis::AuthorsCode,
         teachers: Teachers::One,
-        settings: &[setting("pairs", pairs::VALUES, Some("last"), "which features follow which")],
     };
 
     fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {

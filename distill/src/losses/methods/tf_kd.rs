@@ -9,22 +9,25 @@
 //! 100 makes up for it.
 
 use candle_core::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::losses::parts::logits::smooth;
 use crate::losses::parts::softmax::{Shares, divergence_from};
-use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Teachers, setting};
+use crate::losses::{Basis, Entry, Loss, BuildContext, Spec, Step, Teachers};
 
 /// Settings of [`tf_kd`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TfKdSpec {
-    /// Divides the made-up teacher's probabilities before its softmax.
+    /// Softens the made-up teacher, not the student; the authors': 10 to 40.
     #[serde(default = "twenty")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub temperature: f64,
-    /// Probability that the made-up teacher gives to the label, in `(1 / K, 1]`.
+    /// Probability that the made-up teacher gives to the label.
     #[serde(default = "nearly_one")]
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 1))]
     pub right: f64,
 }
 
@@ -57,20 +60,6 @@ impl Spec for TfKdSpec {
         paper: "Yuan et al. 2020, arXiv 1909.11723 (Tf-KD, regularisation)",
         basis: Basis::AuthorsCode,
         teachers: Teachers::None,
-        settings: &[
-            setting(
-                "temperature",
-                "above 0",
-                Some("20"),
-                "softens the made-up teacher, not the student; the authors': 10 to 40",
-            ),
-            setting(
-                "right",
-                "above 1/K, to 1",
-                Some("0.99"),
-                "probability that the made-up teacher gives to the label",
-            ),
-        ],
     };
 
     fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {

@@ -10,6 +10,7 @@
 //! 5.
 
 use candle_core::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -17,17 +18,18 @@ use crate::losses::parts::maps::common_size;
 use crate::losses::parts::pairs::{self, Pair, Pairs};
 use crate::losses::parts::regressor::three_convs;
 use crate::losses::parts::softmax::softplus;
-use crate::losses::{Basis, BuildContext, Entry, Init, Loss, Param, Spec, Step, Taps, Teachers, setting};
+use crate::losses::{Basis, Entry, Init, Loss, Param, BuildContext, Spec, Step, Taps, Teachers};
 
 /// Settings of [`vid`] and of the regressors before it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VidSpec {
-    /// Which maps of the student tell about which of the teacher.
+    /// Which map tells about which.
     #[serde(default = "Pairs::stages")]
     pub pairs: Pairs,
-    /// Variance of every channel at first, above 1e-5.
+    /// Variance of every channel at first.
     #[serde(default = "five")]
+    #[schemars(extend("exclusiveMinimum" = 1e-5))]
     pub variance: f64,
 }
 
@@ -59,10 +61,6 @@ impl Spec for VidSpec {
         paper: "Ahn et al. 2019, arXiv 1904.05835 (VID)",
         basis: Basis::AuthorsCode,
         teachers: Teachers::One,
-        settings: &[
-            setting("pairs", pairs::VALUES, Some("stages"), "which map tells about which"),
-            setting("variance", "above 1e-5", Some("5"), "variance of every channel at first"),
-        ],
     };
 
     fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {

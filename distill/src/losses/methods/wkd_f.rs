@@ -12,28 +12,32 @@
 //! the size of the map, because statistics over positions do not need equal sizes.
 
 use candle_core::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::losses::parts::maps::{adaptive_avg_pool, windows};
 use crate::losses::parts::pairs::{self, Pairs};
 use crate::losses::parts::regressor::{bottleneck, conv_norm};
-use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Taps, Teachers, setting};
+use crate::losses::{Basis, Entry, Loss, BuildContext, Spec, Step, Taps, Teachers};
 
 /// Settings of [`wkd_f`] and of the projector before it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WkdFSpec {
-    /// Which maps of the student follow which of the teacher.
+    /// Which map follows which.
     #[serde(default = "Pairs::last")]
     pub pairs: Pairs,
-    /// Weight of the means beside the standard deviations.
+    /// Weight of the means beside the standard deviations; the authors: 2 on ImageNet with grid 4
+    /// and bottleneck, 4 on CIFAR-100 (3 for one pair).
     #[serde(default = "two")]
+    #[schemars(extend("minimum" = 0))]
     pub ratio: f64,
-    /// Cells along each axis of the map.
+    /// Statistics in grid x grid cells of the map; 4 on ImageNet.
     #[serde(default = "one")]
+    #[schemars(extend("minimum" = 1))]
     pub grid: usize,
-    /// What stands between the student's map and the loss.
+    /// The trained network on the student's map.
     #[serde(default)]
     pub projector: Projector,
 }
@@ -47,7 +51,7 @@ fn one() -> usize {
 }
 
 /// The trained network between the student's map and the loss; each ends in batch norm and ReLU.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Projector {
     /// One 1x1 convolution: the authors' choice for CIFAR-100.
@@ -99,17 +103,6 @@ impl Spec for WkdFSpec {
         paper: "Lv et al. 2024, arXiv 2412.08139 (WKD-F)",
         basis: Basis::AuthorsCode,
         teachers: Teachers::One,
-        settings: &[
-            setting("pairs", pairs::VALUES, Some("last"), "which map follows which"),
-            setting(
-                "ratio",
-                "at least 0",
-                Some("2"),
-                "weight of the means beside the standard deviations; the authors: 2 on ImageNet with grid 4 and bottleneck, 4 on CIFAR-100 (3 for one pair)",
-            ),
-            setting("grid", "1 or more", Some("1"), "statistics in grid x grid cells of the map; 4 on ImageNet"),
-            setting("projector", "conv | bottleneck", Some("conv"), "the trained network on the student's map"),
-        ],
     };
 
     fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use attar_models::did_you_mean;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `"balanced"`, a list in the order of the data's classes, or a table by name.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected \"balanced\", a list of numbers, or a table of numbers by class")]
 pub enum ClassWeights {
     /// Weights that need no numbers.
@@ -18,7 +19,7 @@ pub enum ClassWeights {
 }
 
 /// Weights that follow from the data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Named {
     /// `N / (K n_c)` for `n_c` of `N` training images and the `K` classes that have any (scikit-learn's rule), so that the

@@ -4,6 +4,7 @@ use std::fmt;
 
 use attar_models::{Graph, NodeId, Outline, ValueKind};
 use candle_core::Tensor;
+use schemars::JsonSchema;
 use serde::de::{self, IntoDeserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -11,7 +12,7 @@ use crate::error::Result;
 use crate::losses::{BuildContext, Connector, Step, Tap, Taps};
 
 /// A rule, or a list of `[student tap, teacher tap]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Pairs {
     /// One rule for both networks.
@@ -21,7 +22,7 @@ pub enum Pairs {
 }
 
 /// How pairs are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rule {
     /// Every stage of the student with the teacher's stage at the same position.
@@ -33,9 +34,6 @@ pub enum Rule {
     /// What the final linear layer of each reads, before any dropout.
     Penultimate,
 }
-
-/// What a catalog says of the values.
-pub(in crate::losses) const VALUES: &str = "stages | middle | last | penultimate | [[student tap, teacher tap], ...]";
 
 /// A tap of the student and the one of the teacher that it follows.
 #[derive(Debug, Clone, PartialEq)]

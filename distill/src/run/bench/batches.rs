@@ -1,13 +1,14 @@
 //! Batches for a bench: generated, and written to a file with the weights that steps start from.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use attar_data::Batch;
-use attar_models::generated;
+use attar_formats::write;
+use attar_models::{Array, generated};
 
 use super::{Case, SEED, Trainer, fail};
 use crate::error::Result;
-use crate::run::leave::mixed::MixedFile;
 
 /// More numbers in a batch than anybody trains on.
 const MOST_NUMBERS: usize = 1 << 30;
@@ -47,15 +48,13 @@ fn label(u: f32, classes: usize) -> u32 {
 /// # Errors
 /// A device that failed, a file that cannot be written.
 pub fn save(trainer: &Trainer, path: &Path) -> Result<()> {
-    let mut file = MixedFile::default();
-    for (name, array) in trainer.start()?.0 {
-        file.floats(&name, &array.shape, &array.data);
-    }
+    let mut file = trainer.start()?;
     for (i, batch) in trainer.batches().iter().enumerate() {
-        file.floats(&format!("batch.{i}.pixels"), &batch.shape, &batch.pixels);
-        file.integers(&format!("batch.{i}.labels"), &[batch.labels.len()], &batch.labels);
+        let pixels = Array::new(batch.shape.to_vec(), batch.pixels.clone())?;
+        let labels = Array::new(vec![batch.labels.len()], batch.labels.clone())?;
+        file.0.extend([(format!("batch.{i}.pixels"), pixels), (format!("batch.{i}.labels"), labels)]);
     }
-    file.write(path)
+    Ok(write::safetensors(path, &file, &BTreeMap::new())?)
 }
 
 #[cfg(test)]

@@ -2,21 +2,22 @@
 
 use attar_data::eval_batch;
 use attar_exec::Network;
+use attar_formats::hash::file_sha256;
+use attar_formats::reference::Split;
+use attar_formats::write;
 use attar_pixels::Preprocessing;
 use serde::Serialize;
 
 use crate::batch::input;
 use crate::checkpoint::Best;
 use crate::error::{Error, Result};
-use crate::files::replace;
-use crate::hash::file_sha256;
 use crate::recipe::Which;
 use crate::run::Run;
 use crate::run::events::Event;
 use crate::run::leave::judge::{Judge, TestMeasures};
 use crate::run::leave::metrics;
 use crate::run::leave::receipt::{Measured, Receipt};
-use crate::run::leave::reference::{self, Predictions};
+use crate::run::leave::reference::{self, Answers};
 use crate::run::leave::robustness::robustness;
 use crate::run::train::{evaluation, logits};
 
@@ -86,7 +87,7 @@ impl Run<'_> {
         Ok(Some(self.evaluate(network, "validation")?.top1()))
     }
 
-    /// Golden files and predictions of the exported weights; accuracy on validation, all measures on test.
+    /// Golden files and answers of the exported weights; accuracy on validation, all measures on test.
     pub(in crate::run) fn write_reference(
         &mut self,
         network: &Network,
@@ -97,11 +98,15 @@ impl Run<'_> {
         let directory = reference::directory(&setup.directory)?;
         reference::golden(&directory, data, logits(network), &setup.device)?;
         reference::golden_synthetic(&directory, data, setup.recipe.seed, logits(network), &setup.device)?;
-        let mut predictions = Predictions::default();
+        let mut answers = Answers::new(data.classes().len());
         let mut val = None;
         if !data.validation.is_empty() {
-            let scores =
-                predictions.collect(&evaluation(setup, &data.validation), 0, logits(network), |_, _, _| Ok(()))?;
+            let scores = answers.collect(
+                &evaluation(setup, &data.validation),
+                Split::Validation,
+                logits(network),
+                |_, _, _| Ok(()),
+            )?;
             val = Some(scores.top1());
         }
         let teachers = &mut self.learner.teachers;
@@ -110,10 +115,10 @@ impl Run<'_> {
             input(&batch, &setup.device)
         };
         let mut judge = Judge::new(data.classes().len(), teachers.0.len());
-        predictions.collect(&evaluation(setup, &data.test), 1, logits(network), |batch, input, rows| {
+        answers.collect(&evaluation(setup, &data.test), Split::Test, logits(network), |batch, input, rows| {
             judge.add(batch, input, rows, teachers, &own)
         })?;
-        predictions.write(&directory, weights_sha256)?;
+        answers.write(&directory, weights_sha256)?;
         let mut measures = judge.measures(setup.recipe.export.weights, data.classes(), &self.learner.teachers)?;
         if !setup.recipe.robustness.is_empty() {
             self.observer.event(&Event::Preparing { what: "attacking the exported weights".to_owned() });
@@ -128,6 +133,6 @@ impl Run<'_> {
         let mut text = serde_json::to_vec_pretty(value)
             .map_err(|error| Error::Format { path: path.clone(), problem: error.to_string() })?;
         text.push(b'\n');
-        replace(&path, &text)
+        Ok(write::bytes(&path, &text)?)
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use attar_formats::write;
 use serde::Serialize;
 
 use crate::error::Result;
-use crate::files::replace;
 
 /// The numbers of one epoch; accuracies in percent.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -73,7 +73,7 @@ pub(in crate::run) fn write(directory: &Path, losses: &[String], rows: &[String]
         text.push_str(row);
     }
     text.push('\n');
-    replace(&directory.join("metrics.csv"), text.as_bytes())
+    Ok(write::bytes(&directory.join("metrics.csv"), text.as_bytes())?)
 }
 
 #[cfg(test)]

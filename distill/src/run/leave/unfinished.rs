@@ -7,11 +7,11 @@ use std::sync::Arc;
 use attar_exec::Network;
 use attar_formats::Card;
 use attar_formats::card::INTERRUPTED;
+use attar_formats::hash::file_sha256;
 
 use crate::checkpoint::{State, Store};
 use crate::error::{Error, Result};
 use crate::files::{io, write_synced};
-use crate::hash::file_sha256;
 use crate::plan::Plan;
 use crate::run::begin::{self, Begun};
 use crate::run::events::Observer;

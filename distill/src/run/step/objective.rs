@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use attar_exec::Outputs;
+use attar_formats::checkpoint;
 use attar_models::Weights;
 use candle_core::{Device, Tensor};
 
+use crate::arrays::{to_tensors, to_weights};
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::losses::{Step, View};
 use crate::plan::{ConnectorId, LossId, PlannedLoss, QuestionId, Table, ViewId, WiredAnswer, Wiring};
 use crate::run::feed::batch::ViewBatch;
 use crate::run::step::students::Passes;
-use crate::run::step::updates::{Turn, to_tensors, to_weights};
+use crate::run::step::updates::Turn;
 use crate::run::step::{Position, diverged};
 
 /// The losses of a run.
@@ -151,7 +153,7 @@ impl Objective {
     /// What the losses have gathered, for a checkpoint.
     pub(in crate::run) fn pack(&self, into: &mut Weights) -> Result<()> {
         for loss in self.losses.rows() {
-            let prefix = state_prefix(loss);
+            let prefix = checkpoint::loss_state(&loss.name);
             let state = to_weights(loss.loss.state()?)?;
             into.0.extend(state.0.into_iter().map(|(name, array)| (format!("{prefix}{name}"), array)));
         }
@@ -159,9 +161,9 @@ impl Objective {
     }
 
     /// Goes back to a checkpoint.
-    pub(in crate::run) fn unpack(&mut self, checkpoint: &Checkpoint, device: &Device) -> Result<()> {
+    pub(in crate::run) fn unpack(&mut self, saved: &Checkpoint, device: &Device) -> Result<()> {
         for loss in self.losses.rows_mut() {
-            let state = to_tensors(checkpoint.trainer.under(&state_prefix(loss)), device)?;
+            let state = to_tensors(saved.trainer.under(&checkpoint::loss_state(&loss.name)), device)?;
             loss.loss.load(state)?;
         }
         Ok(())
@@ -189,9 +191,4 @@ fn show<T>(
         views.push(View { name: &names[*view], labels, targets, ids, student, teachers });
     }
     body(&Step { views: &views, time: at.time(), epochs: inputs.epochs, params: &input.params })
-}
-
-/// Where a checkpoint keeps what a loss has gathered.
-fn state_prefix(loss: &PlannedLoss) -> String {
-    format!("loss-state.{}.", loss.name)
 }

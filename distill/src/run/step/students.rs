@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use attar_exec::params::{Joint, ParamId};
 use attar_exec::{Network, Outputs, Params, Precision, Slots, Tape, ops};
+use attar_formats::checkpoint;
+use attar_measures::random::Stream;
 use attar_models::{Graph, NodeId, Weights};
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor, Var};
-use rand_chacha::ChaCha8Rng;
 
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
@@ -30,7 +31,7 @@ impl Student {
 
     /// A peer with fresh parameters of its own, other than those of the student.
     pub(in crate::run) fn peer(name: &str, graph: Graph, seed: u64, device: &Device) -> Result<Self> {
-        let prefix = format!("peers.{name}.");
+        let prefix = checkpoint::peer(name);
         let params = Params::init(&graph, seed, &prefix, device)?;
         Ok(Self { network: Network::new(graph, params, device)?, prefix })
     }
@@ -130,7 +131,7 @@ impl Students {
         })?;
         let (mut loss_params, mut of_losses) = (Params::default(), BTreeMap::new());
         for loss in losses.rows() {
-            let params = Params::loose(&prefix_of_loss(loss), &loss.params, seed, &device)?;
+            let params = Params::loose(&checkpoint::loss(&loss.name), &loss.params, seed, &device)?;
             of_losses.extend(params.iter().map(|(name, ..)| (name.to_owned(), loss.student)));
             loss_params.merge("", params)?;
         }
@@ -231,7 +232,7 @@ impl Students {
                 let problem = format!("the checkpoint lacks `{name}`, which a loss trains");
                 return Err(candle_core::Error::Msg(problem).into());
             };
-            self.loss_params.set(&name, Tensor::from_slice(&array.data, array.shape.as_slice(), &device)?)?;
+            self.loss_params.set(&name, Tensor::from_slice(array.f32()?, array.shape.as_slice(), &device)?)?;
         }
         Ok(())
     }
@@ -242,7 +243,7 @@ impl Students {
         wiring: &Wiring,
         views: &BTreeMap<ViewId, ViewBatch>,
         losses: &Table<LossId, PlannedLoss>,
-        rng: &mut ChaCha8Rng,
+        rng: &mut Stream,
     ) -> Result<Passes> {
         let mut table = Table::default();
         for planned in wiring.passes.rows() {
@@ -268,7 +269,7 @@ impl Students {
             }
             let loss = &losses[wired.loss];
             let var = |name: &String| -> Result<(String, Var)> {
-                let full = format!("{}{name}", prefix_of_loss(loss));
+                let full = format!("{}{name}", checkpoint::loss(&loss.name));
                 Ok((name.clone(), Var::from_tensor(self.loss_params.get(&full)?)?))
             };
             let params = loss.params.iter().map(|param| var(&param.name)).collect::<Result<_>>()?;
@@ -325,7 +326,7 @@ impl Students {
         for (loss, params) in of_losses {
             for (name, var) in &params {
                 let gradient = of(var).map_or_else(|| var.as_tensor().zeros_like(), Ok)?;
-                let own = self.loss_params.id(&format!("{}{name}", prefix_of_loss(&losses[loss])))?;
+                let own = self.loss_params.id(&format!("{}{name}", checkpoint::loss(&losses[loss].name)))?;
                 all.put(self.joint.slots(part_of_losses)[own.index()], gradient);
             }
         }
@@ -355,9 +356,4 @@ fn collect(all: &mut Slots, slots: &[ParamId], network: &Network, mut found: Slo
         all.put(slot, gradient);
     }
     Ok(())
-}
-
-/// Under which everything lies that a loss trains.
-fn prefix_of_loss(loss: &PlannedLoss) -> String {
-    format!("losses.{}.", loss.name)
 }

@@ -190,7 +190,7 @@ fn who_teaches_is_a_constant_and_who_learns_moves() {
 fn in_turn_a_peer_learns_from_the_student_that_has_moved() {
     let all = |learner: &Learner| {
         let weights = learner.students.gather().unwrap().to_weights().unwrap();
-        weights.0.into_iter().map(|(name, array)| (name, array.data)).collect::<BTreeMap<_, _>>()
+        weights.0.into_iter().map(|(name, array)| (name, array.into_vec::<f32>().unwrap())).collect::<BTreeMap<_, _>>()
     };
     let recipe = recipe_with(CAST);
     let mut in_turn = recipe.clone();

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use attar_exec::optim::{Ema, Optimiser, Rates, clip_global_norm};
 use attar_exec::{Params, Slots};
-use attar_models::{Array, Weights};
-use candle_core::{DType, Device, Tensor};
+use attar_formats::checkpoint;
+use attar_models::Weights;
+use candle_core::Tensor;
 
+use crate::arrays::{to_tensors, to_weights};
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::knots::Knots;
@@ -130,32 +132,27 @@ impl Updates {
             into.0.extend(weights.0.into_iter().map(|(name, array)| (format!("{prefix}{name}"), array)));
         };
         if self.ema.is_some() {
-            add(STUDENT, students.exported().params().to_weights()?);
+            add(checkpoint::STUDENT, students.exported().params().to_weights()?);
         }
         let all = students.gather()?;
         for (i, optimiser) in self.optimisers.iter().enumerate() {
-            let (counts, values) = optimiser.state(&all)?.into_iter().partition(|(_, t)| t.dtype() == DType::U32);
-            let [state, numbers] = optimiser_prefixes(i);
-            add(&state, to_weights(values)?);
-            add(&numbers, from_counts(counts)?);
+            add(&checkpoint::optimiser(i), to_weights(optimiser.state(&all)?)?);
         }
         Ok(())
     }
 
     /// Goes back to a checkpoint; the exported student's own parameters.
-    pub(in crate::run) fn unpack(&mut self, students: &Students, checkpoint: &Checkpoint) -> Result<Params> {
+    pub(in crate::run) fn unpack(&mut self, students: &Students, saved: &Checkpoint) -> Result<Params> {
         let network = students.exported();
         let (graph, device) = (network.graph(), network.device());
-        let mut params = Params::from_weights(graph, &checkpoint.model, device)?;
+        let mut params = Params::from_weights(graph, &saved.model, device)?;
         if let Some((ema, _)) = &mut self.ema {
             ema.load(params.iter().map(|(name, tensor, _)| (name.to_owned(), tensor.clone())).collect())?;
-            params = Params::from_weights(graph, &checkpoint.trainer.under(STUDENT), device)?;
+            params = Params::from_weights(graph, &saved.trainer.under(checkpoint::STUDENT), device)?;
         }
         let all = students.gather()?;
         for (i, optimiser) in self.optimisers.iter_mut().enumerate() {
-            let [state, numbers] = optimiser_prefixes(i);
-            let mut state = to_tensors(checkpoint.trainer.under(&state), device)?;
-            state.extend(to_counts(checkpoint.trainer.under(&numbers), device)?);
+            let state = to_tensors(saved.trainer.under(&checkpoint::optimiser(i)), device)?;
             optimiser.load(&all, state)?;
         }
         Ok(params)
@@ -166,48 +163,4 @@ impl Updates {
 fn warmed_up(decay: f64, at: Position) -> f64 {
     let n = at.steps_before() as f64 + 1.0;
     decay.min((1.0 + n) / (10.0 + n))
-}
-
-/// Where a checkpoint keeps the exported student beside its average.
-const STUDENT: &str = "student.";
-
-/// Where a checkpoint keeps the averages of the optimiser of a turn, and its counts.
-fn optimiser_prefixes(turn: usize) -> [String; 2] {
-    let name = if turn == 0 { "optimiser".to_owned() } else { format!("optimiser-{turn}") };
-    [format!("{name}."), format!("{name}-counts.")]
-}
-
-pub(in crate::run) fn to_weights(tensors: BTreeMap<String, Tensor>) -> Result<Weights> {
-    let mut weights = Weights::default();
-    for (name, tensor) in tensors {
-        let data = tensor.flatten_all()?.to_vec1::<f32>()?;
-        weights.0.insert(name, Array { shape: tensor.dims().to_vec(), data });
-    }
-    Ok(weights)
-}
-
-pub(in crate::run) fn to_tensors(weights: Weights, device: &Device) -> Result<BTreeMap<String, Tensor>> {
-    let tensor = |(name, array): (String, Array)| Ok((name, Tensor::from_vec(array.data, array.shape, device)?));
-    weights.0.into_iter().map(tensor).collect()
-}
-
-/// Counts (`u32`) as pairs of floats, high and low 16 bits: a float alone holds only 24 bits exactly.
-fn from_counts(counts: BTreeMap<String, Tensor>) -> Result<Weights> {
-    let mut weights = Weights::default();
-    for (name, tensor) in counts {
-        let values = tensor.flatten_all()?.to_vec1::<u32>()?;
-        let data = values.iter().flat_map(|v| [(v >> 16) as f32, (v & 0xFFFF) as f32]).collect();
-        weights.0.insert(name, Array { shape: [tensor.dims(), &[2]].concat(), data });
-    }
-    Ok(weights)
-}
-
-fn to_counts(weights: Weights, device: &Device) -> Result<BTreeMap<String, Tensor>> {
-    let mut counts = BTreeMap::new();
-    for (name, array) in weights.0 {
-        let values: Vec<u32> = array.data.chunks(2).map(|p| ((p[0] as u32) << 16) | p[p.len() - 1] as u32).collect();
-        let shape = array.shape.split_last().map_or(Vec::new(), |(_, shape)| shape.to_vec());
-        counts.insert(name, Tensor::from_vec(values, shape, device)?);
-    }
-    Ok(counts)
 }

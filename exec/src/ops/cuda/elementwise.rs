@@ -13,6 +13,8 @@ pub(super) fn code(activation: Option<Activation>) -> i32 {
         None => 0,
         Some(Activation::Relu) => 1,
         Some(Activation::Relu6) => 2,
+        Some(Activation::HardSwish) => 3,
+        Some(Activation::HardSigmoid) => 4,
     }
 }
 
@@ -25,8 +27,8 @@ pub(in crate::ops) fn activate(activation: Activation, x: &Tensor) -> Result<Ten
     run("activate", Some(activation), [x])
 }
 
-pub(in crate::ops) fn activate_backward(activation: Activation, y: &Tensor, dy: &Tensor) -> Result<Tensor> {
-    run("activate_backward", Some(activation), [y, dy])
+pub(in crate::ops) fn activate_backward(activation: Activation, kept: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    run("activate_backward", Some(activation), [kept, dy])
 }
 
 pub(in crate::ops) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {

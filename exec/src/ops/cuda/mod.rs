@@ -33,6 +33,7 @@ pub(super) use memory::in_order;
 pub(crate) use multi::{AdamwStep, SgdStep, Stepped, adamw, mix, norm as global_norm, scale, sgd};
 pub(super) use norm::{batch_norm_backward, batch_norm_eval, batch_norm_train, channel_sums};
 pub(super) use pool::{
-    avg_pool2d, avg_pool2d_backward, global_avg_pool, global_avg_pool_backward, max_pool2d, max_pool2d_backward,
+    avg_pool2d, avg_pool2d_backward, global_avg_pool, global_avg_pool_backward, max_pool2d, max_pool2d_backward, mul,
+    mul_backward,
 };
 pub(super) use softmax::{cross_entropy, divergence, log_softmax, log_softmax_backward};

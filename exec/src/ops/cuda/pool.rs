@@ -92,6 +92,44 @@ pub(in crate::ops) fn global_avg_pool_backward(shape: &NormShape, dy: &Tensor) -
     dx.image(&gpu, &[shape.batch, shape.channels, shape.positions])
 }
 
+pub(in crate::ops) fn mul(shape: &NormShape, x: &Tensor, factor: &Tensor) -> Result<Tensor> {
+    let gpu = Gpu::of(x)?;
+    let stored = Stored::of(x)?;
+    let dims = x.dims();
+    let (x, factor) = (Dense::image(x, stored)?, Dense::image(factor, stored)?);
+    let y = ImageBuffer::new(&gpu, stored, shape.len())?;
+    let [positions, channels] = [shape.positions, shape.channels].map(|number| Arg::from(number as i32));
+    let args = [(&x).into(), (&factor).into(), (&y).into(), (shape.len() as u64).into(), positions, channels];
+    // SAFETY: `mul_channels` declares these arguments, and the buffers are as large as it reads and writes.
+    unsafe { gpu.launch_for(stored, File::Pool, "mul_channels", Shape::items(shape.len()), &args) }?;
+    y.image(&gpu, dims)
+}
+
+pub(in crate::ops) fn mul_backward(
+    shape: &NormShape,
+    x: &Tensor,
+    factor: &Tensor,
+    dy: &Tensor,
+) -> Result<(Tensor, Tensor)> {
+    let dx = mul(shape, dy, factor)?;
+    let gpu = Gpu::of(x)?;
+    let stored = Stored::of(x)?;
+    if shape.batch > 65_535 {
+        return Err(failed(
+            "the gradient of a factor",
+            format_args!("a batch of {}, expected at most 65535", shape.batch),
+        ));
+    }
+    let (x, dy) = (Dense::image(x, stored)?, Dense::image(dy, stored)?);
+    let dfactor = ImageBuffer::new(&gpu, stored, shape.batch * shape.channels)?;
+    let grid = Shape { grid: [shape.channels.div_ceil(32) as u32, shape.batch as u32, 1], block: [32, 8], shared: 0 };
+    let [positions, channels] = [shape.positions, shape.channels].map(|number| Arg::from(number as i32));
+    let args = [(&x).into(), (&dy).into(), (&dfactor).into(), positions, channels];
+    // SAFETY: `factor_grad` declares these arguments, and the buffers are as large as it reads and writes.
+    unsafe { gpu.launch_for(stored, File::Pool, "factor_grad", grid, &args) }?;
+    Ok((dx, dfactor.image(&gpu, factor.dims())?))
+}
+
 fn inputs(shape: &PoolShape) -> [usize; 4] {
     [shape.batch, shape.channels, shape.in_h, shape.in_w]
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use attar_formats::files;
-use sha2::{Digest, Sha256};
+use attar_formats::hash::sha256;
 
 use super::dims;
 use super::wire::{Field, fields, put_bytes};
@@ -58,7 +58,6 @@ pub(in crate::engine) fn inline(model: &[u8], origin: &Path) -> Result<Whole, St
         Ok(Some(whole))
     };
     let model = walk(model, Message::Model, DEEPEST, &mut replace)?.unwrap_or_else(|| model.to_vec());
-    let sha256 = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let files = read.iter().map(|(name, bytes)| (name.clone(), sha256(bytes))).collect();
     Ok(Whole { model, files })
 }

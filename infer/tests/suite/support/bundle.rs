@@ -10,7 +10,6 @@ use attar_infer::engine::{self, EngineKind, EngineSpec};
 use attar_measures::random::Stream;
 use attar_pixels::Preprocessing;
 use safetensors::{Dtype, tensor::TensorView};
-use sha2::{Digest, Sha256};
 
 pub(crate) const CLASSES: usize = 5;
 
@@ -139,7 +138,7 @@ pub(crate) fn files(reference: &Reference) -> BTreeMap<String, Vec<u8>> {
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    attar_formats::hash::sha256(bytes)
 }
 
 /// Writes the files and a manifest that fits them.

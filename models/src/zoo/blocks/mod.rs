@@ -3,9 +3,10 @@
 mod conv_norm;
 mod inverted_residual;
 mod residual;
+mod squeeze_excite;
 
 pub(super) use conv_norm::{ConvNorm, Naming, Norm};
-pub(super) use inverted_residual::InvertedResidual;
+pub(super) use inverted_residual::{InvertedResidual, Parts};
 pub(super) use residual::{Branch, Residual};
 
 use crate::error::Result;

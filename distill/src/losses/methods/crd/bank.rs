@@ -1,9 +1,7 @@
 //! A memory of one vector for every training image, and whom an anchor is compared with.
 
+use attar_measures::random::Stream;
 use candle_core::{Device, Tensor};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use sha2::{Digest, Sha256};
 
 use crate::error::Result;
 use crate::losses::parts::differentiable::times_constant;
@@ -34,16 +32,15 @@ pub fn remember(bank: &Tensor, ids: &Tensor, features: &Tensor, momentum: f64) -
 }
 
 /// A bank before training, `[samples, dim]`: uniform in `±sqrt(3 / dim)`, rows of unit length on average.
-pub(super) fn fresh(samples: usize, dim: usize, rng: &mut ChaCha8Rng) -> Result<Tensor> {
+pub(super) fn fresh(samples: usize, dim: usize, rng: &mut Stream) -> Result<Tensor> {
     let bound = (3.0 / dim as f64).sqrt();
-    let values: Vec<f32> = (0..samples * dim).map(|_| ((2.0 * rng.random::<f64>() - 1.0) * bound) as f32).collect();
+    let values = rng.uniforms(samples * dim, bound);
     Ok(Tensor::from_vec(values, (samples, dim), &Device::Cpu)?)
 }
 
 /// A generator of its own for every purpose and moment, so that a resumed run draws what an unbroken one does.
-pub(super) fn generator(seed: u64, what: &str, time: f64) -> ChaCha8Rng {
-    let key = Sha256::new().chain_update(seed.to_le_bytes()).chain_update(what).chain_update(time.to_le_bytes());
-    ChaCha8Rng::from_seed(key.finalize().into())
+pub(super) fn generator(seed: u64, what: &str, time: f64) -> Stream {
+    Stream::named(seed, [what.as_bytes(), &time.to_le_bytes()].concat())
 }
 
 /// Each anchor's own number, then `negatives` others for each, drawn evenly and independently from `samples >= 2` images
@@ -53,7 +50,7 @@ pub(super) fn choose(
     samples: u32,
     negatives: usize,
     differ: impl Fn(usize, u32) -> bool,
-    rng: &mut ChaCha8Rng,
+    rng: &mut Stream,
 ) -> Vec<u32> {
     let mut chosen = Vec::with_capacity(ids.len() * (1 + negatives));
     for (anchor, &own) in ids.iter().enumerate() {
@@ -61,7 +58,7 @@ pub(super) fn choose(
         for _ in 0..negatives {
             // Any other image: one of samples - 1, those from `own` on moved up by one.
             let mut other = || {
-                let draw = rng.random_range(0..samples - 1);
+                let draw = rng.below_u32(samples - 1);
                 draw + u32::from(draw >= own)
             };
             let mut drawn = other();

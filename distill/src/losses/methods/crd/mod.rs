@@ -17,35 +17,37 @@ mod bank;
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::losses::parts::contrast::{info_nce, log_partition, noise_contrast};
 use crate::losses::parts::embedding::Embedding;
-use crate::losses::parts::pairs;
-use crate::losses::{
-    Basis, BuildContext, Entry, Idle, Loss, Pairs, Param, Spec, Step, Taps, Teachers, changed, setting,
-};
+use crate::losses::{Basis, Entry, Idle, Loss, Pairs, Param, BuildContext, Spec, Step, Taps, Teachers, changed};
 
 pub use bank::{remember, scores};
 
 /// Settings of CRD; the defaults are the authors'.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CrdSpec {
     /// Numbers in an embedding.
+    #[schemars(extend("minimum" = 1))]
     pub dim: usize,
-    /// Other images that each anchor is compared with.
+    /// Other images that each anchor is compared with; unused with in_batch.
+    #[schemars(extend("minimum" = 1))]
     pub negatives: usize,
-    /// Which images may be negatives.
+    /// What is no negative: the anchor's class, or the image itself.
     pub exclude: Exclude,
     /// Divides similarities.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub temperature: f64,
-    /// Share of the old vector in a bank's new one.
+    /// Share of the old vector in a bank's new one; unused with in_batch.
+    #[schemars(extend("minimum" = 0, "maximum" = 1))]
     pub momentum: f64,
-    /// Compare with the rest of the batch instead of banks.
+    /// Compare within the batch (InfoNCE) instead of with banks.
     pub in_batch: bool,
-    /// The features that are embedded.
+    /// The features that are embedded, one pair.
     pub pairs: Pairs,
 }
 
@@ -64,7 +66,7 @@ impl Default for CrdSpec {
 }
 
 /// Which images an anchor is never told apart from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exclude {
     /// Those of its class.
@@ -81,35 +83,6 @@ impl Spec for CrdSpec {
         paper: "Tian et al. 2020, arXiv 1910.10699 (CRD); in_batch: van den Oord et al. 2018, arXiv 1807.03748 (InfoNCE)",
         basis: Basis::AuthorsCode,
         teachers: Teachers::One,
-        settings: &[
-            setting("dim", "1 or more", Some("128"), "numbers in an embedding"),
-            setting(
-                "negatives",
-                "1 or more",
-                Some("16384"),
-                "other images that each anchor is compared with; unused with in_batch",
-            ),
-            setting(
-                "exclude",
-                "class | image",
-                Some("class"),
-                "what is no negative: the anchor's class, or the image itself",
-            ),
-            setting("temperature", "above 0", Some("0.07"), "divides similarities"),
-            setting(
-                "momentum",
-                "0 to 1",
-                Some("0.5"),
-                "share of the old vector in a bank's new one; unused with in_batch",
-            ),
-            setting(
-                "in_batch",
-                "true | false",
-                Some("false"),
-                "compare within the batch (InfoNCE) instead of with banks",
-            ),
-            setting("pairs", pairs::VALUES, Some("penultimate"), "the features that are embedded, one pair"),
-        ],
     };
 
     fn idle(&self) -> Vec<Idle> {
@@ -279,7 +252,7 @@ impl Loss for Crd {
 
     fn state(&self) -> Result<BTreeMap<String, Tensor>> {
         let [student, teacher] = &self.banks;
-        let labels: Vec<f32> = self.labels.iter().map(|label| label.map_or(-1.0, |label| label as f32)).collect();
+        let labels: Vec<i64> = self.labels.iter().map(|label| label.map_or(-1, i64::from)).collect();
         let mut state = BTreeMap::from([
             ("student".to_owned(), student.copy()?), // banks change in place
             ("teacher".to_owned(), teacher.copy()?),
@@ -300,13 +273,13 @@ impl Loss for Crd {
         };
         let shape = [self.labels.len(), self.embedding.width()];
         let banks = [take("student", &shape)?, take("teacher", &shape)?];
-        let labels = take("labels", &shape[..1])?.to_vec1::<f32>()?;
+        let labels = take("labels", &shape[..1])?.to_vec1::<i64>()?;
         if let Some(name) = state.keys().next() {
             return Err(unknown(&format!("`{name}` is not known")));
         }
         let [student, teacher] = &banks;
         self.banks = [student.copy()?, teacher.copy()?];
-        self.labels = labels.into_iter().map(|label| (label >= 0.0).then_some(label as u32)).collect();
+        self.labels = labels.into_iter().map(|label| u32::try_from(label).ok()).collect();
         self.log_partitions = match logs.as_deref() {
             None => None,
             Some(&[own, other]) => Some([own, other]),

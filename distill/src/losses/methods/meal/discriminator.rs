@@ -2,6 +2,7 @@
 //! the student's and the teachers', and the two games that are played with it.
 
 use candle_core::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -9,7 +10,7 @@ use crate::losses::parts::softmax::softplus;
 use crate::losses::{BuildContext, Init, Param, Step};
 
 /// Settings of the discriminator.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscriminatorSpec {
     /// Who plays for what.
@@ -27,7 +28,7 @@ fn one() -> f64 {
 }
 
 /// Who plays for what. The discriminator and the student learn in the same step, with the same optimiser.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Game {
     /// The text: the discriminator learns to tell logits apart that are constants to it, and the student learns to be

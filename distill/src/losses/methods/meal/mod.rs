@@ -8,22 +8,23 @@
 mod discriminator;
 
 use candle_core::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::losses::methods::cross_entropy::cross_entropy;
-use crate::losses::{
-    Basis, BuildContext, Entry, Idle, Loss, Param, Spec, Step, Teachers, changed, log_softmax, setting,
-};
+use crate::losses::{Basis, Entry, Idle, Loss, Param, BuildContext, Spec, Step, Teachers, changed, log_softmax};
 
 use discriminator::Discriminator;
 pub use discriminator::{DiscriminatorSpec, Game, Layer, discriminate, play, told_apart};
 
 /// Settings of [`meal`].
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MealSpec {
-    /// The game against a discriminator; none if left out.
+    /// A small network that learns to tell the student's logits from the teachers' mean;
+    /// adversarial (our reading): the student fools it, joint: the student helps it, as in the
+    /// authors' code; weight 1 and widths of K/8 and K/64, at least 8, if not said otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discriminator: Option<DiscriminatorSpec>,
 }
@@ -51,12 +52,6 @@ impl Spec for MealSpec {
         paper: "Shen and Savvides 2020, arXiv 2009.08453 (MEAL V2)",
         basis: Basis::AuthorsCode,
         teachers: Teachers::Many,
-        settings: &[setting(
-            "discriminator",
-            "{ game = \"adversarial\" | \"joint\", weight, hidden = [widths] }",
-            None,
-            "a small network that learns to tell the student's logits from the teachers' mean; adversarial (our reading): the student fools it, joint: the student helps it, as in the authors' code; weight 1 and widths of K/8 and K/64, at least 8, if not said otherwise",
-        )],
     };
 
     fn idle(&self) -> Vec<Idle> {

@@ -16,28 +16,27 @@ mod fusion;
 use attar_models::op::{BatchNorm2d, Conv2d, Pool2d};
 use attar_models::{Graph, GraphBuilder, NodeId, Op, Outline, ValueKind};
 use candle_core::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::losses::parts::embedding::map_behind;
-use crate::losses::parts::pairs;
-use crate::losses::{
-    Basis, BuildContext, Connector, Entry, Init, Loss, Pairs, Param, Spec, Step, Tap, Taps, Teachers, setting,
-};
+use crate::losses::{Basis, Connector, Entry, Init, Loss, Pairs, Param, BuildContext, Spec, Step, Tap, Taps, Teachers};
 
 pub use fusion::{Fusion, hcl, review};
 
 /// Settings of ReviewKD; the defaults are the benchmark's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReviewKdSpec {
-    /// Which stages of the student lead to which of the teacher, shallow to deep.
+    /// Which stages lead to which, shallow to deep.
     pub pairs: Pairs,
     /// Whether the pooled features follow the last pair.
     pub pooled: bool,
-    /// Whether the teacher's features are those before a stage's last ReLU.
+    /// Whether teacher features are taken before a stage's last ReLU.
     pub pre_activation: bool,
     /// Most channels inside fusions.
+    #[schemars(extend("minimum" = 1))]
     pub width: usize,
 }
 
@@ -54,17 +53,6 @@ impl Spec for ReviewKdSpec {
         paper: "Chen et al. 2021, arXiv 2104.09044 (ReviewKD)",
         basis: Basis::AuthorsCode,
         teachers: Teachers::One,
-        settings: &[
-            setting("pairs", pairs::VALUES, Some("stages"), "which stages lead to which, shallow to deep"),
-            setting("pooled", "true | false", Some("true"), "whether the pooled features follow the last pair"),
-            setting(
-                "pre_activation",
-                "true | false",
-                Some("true"),
-                "whether teacher features are taken before a stage's last ReLU",
-            ),
-            setting("width", "1 or more", Some("512"), "most channels inside fusions"),
-        ],
     };
 
     fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {

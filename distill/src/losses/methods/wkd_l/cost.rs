@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use attar_formats::read;
 use candle_core::{DType, Device, Tensor};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -11,7 +12,7 @@ use crate::losses::BuildContext;
 
 /// `"equal"`, or a tensor in a file. A loss sees what a teacher answers, not its weights, so that what the authors take
 /// from the teacher, its classifier or its features of the training images, is given as a file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
     expecting = "expected \"equal\" or { file, tensor, holds = \"distances\" | \"prototypes\" | \"features\" }"
@@ -24,7 +25,7 @@ pub enum Cost {
 }
 
 /// Distances that need no file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Named {
     /// 1 between any two classes.
@@ -32,7 +33,7 @@ pub enum Named {
 }
 
 /// A tensor from which distances follow.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CostFile {
     /// A safetensors or PyTorch file, e.g. the teacher's own weights.
@@ -44,7 +45,7 @@ pub struct CostFile {
 }
 
 /// What a tensor says of classes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Holds {
     /// `[K, K]`: their distances.
@@ -79,7 +80,7 @@ impl Cost {
             let near = attar_models::did_you_mean(&from.tensor, weights.0.keys().map(String::as_str));
             return Err(context.error("cost.tensor", format!("{shown} has no tensor `{}`{near}", from.tensor)));
         };
-        if let Some(at) = array.data.iter().position(|value| !value.is_finite()) {
+        if let Some(at) = array.f32()?.iter().position(|value| !value.is_finite()) {
             let problem = format!("element {at} of `{}` in {shown} is not finite", from.tensor);
             return Err(context.error("cost.tensor", problem));
         }
@@ -98,7 +99,7 @@ impl Cost {
             let problem = format!("`{}` in {shown} is {:?}, expected {expected}", from.tensor, array.shape);
             return Err(context.error("cost.tensor", problem));
         }
-        let tensor = Tensor::from_slice(&array.data, array.shape.as_slice(), &Device::Cpu)?.to_dtype(DType::F64)?;
+        let tensor = Tensor::from_slice(array.f32()?, array.shape.as_slice(), &Device::Cpu)?.to_dtype(DType::F64)?;
         distances(&tensor, from.holds)
     }
 }

@@ -14,40 +14,50 @@
 mod cost;
 
 use candle_core::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::losses::methods::nkd::trusted_label;
-use crate::losses::parts::logits::{STANDARDISE, Standardise, label_mask, several_classes};
-use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Teachers, changed, setting};
+use crate::losses::parts::logits::{Standardise, label_mask, several_classes};
+use crate::losses::{Basis, Entry, Idle, Loss, BuildContext, Spec, Step, Teachers, changed};
 
 pub use cost::{Cost, CostFile, Holds, distances, sharpened};
 
 /// Settings of [`transport`] and of the costs before it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WkdLSpec {
-    /// How far classes are from each other.
+    /// How far classes are from each other: all alike, or a tensor of a .safetensors or .pth file:
+    /// distances [K, K]; prototypes [K, D] such as a teacher's `fc.weight`, compared by cosine; or
+    /// features [K, n, D] of n images a class, compared by CKA as in the paper.
     pub cost: Cost,
-    /// Contrast of the costs: `1 - exp(-sharpen d)` of the distance `d`; 0 takes distances as they are.
+    /// Contrast of the costs, 1 - exp(-sharpen distance); 0 takes distances as they are.
     #[serde(default = "one")]
+    #[schemars(extend("minimum" = 0))]
     pub sharpen: f64,
-    /// Divides the logits of the classes beside the label, in both networks.
+    /// Softens the classes beside the label; the authors' CIFAR-100: 8.
     #[serde(default = "two")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub temperature: f64,
     /// Weight of the label's own term.
     #[serde(default = "one")]
+    #[schemars(extend("minimum" = 0))]
     pub target: f64,
-    /// Weight of the transport.
+    /// Weight of the transport; the authors' CIFAR-100: 600.
     #[serde(default = "thirty")]
+    #[schemars(extend("minimum" = 0))]
     pub transport: f64,
-    /// Sinkhorn's regulariser: the smaller, the nearer to the cheapest plan.
+    /// Sinkhorn's: the smaller, the nearer to the cheapest plan.
     #[serde(default = "twentieth")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub regulariser: f64,
     /// Sinkhorn's iterations.
     #[serde(default = "ten")]
+    #[schemars(extend("minimum" = 1, "maximum" = 1000))]
     pub iterations: usize,
-    /// Standardises the logits of both networks first.
+    /// Gives each sample's logits mean 0 and deviation 1 first, in both networks (LSKD, arXiv
+    /// 2403.01427).
     #[serde(default)]
     pub standardise: Standardise,
 }
@@ -130,31 +140,6 @@ impl Spec for WkdLSpec {
         paper: "Lv et al. 2024, arXiv 2412.08139 (WKD-L)",
         basis: Basis::AuthorsCode,
         teachers: Teachers::One,
-        settings: &[
-            setting(
-                "cost",
-                "\"equal\" | { file, tensor, holds = \"distances\" | \"prototypes\" | \"features\" }",
-                None,
-                "how far classes are from each other: all alike, or a tensor of a .safetensors or .pth file: distances [K, K]; prototypes [K, D] such as a teacher's `fc.weight`, compared by cosine; or features [K, n, D] of n images a class, compared by CKA as in the paper",
-            ),
-            setting(
-                "sharpen",
-                "0 or above",
-                Some("1"),
-                "contrast of the costs, 1 - exp(-sharpen distance); 0 takes distances as they are",
-            ),
-            setting(
-                "temperature",
-                "above 0",
-                Some("2"),
-                "softens the classes beside the label; the authors' CIFAR-100: 8",
-            ),
-            setting("target", "0 or above", Some("1"), "weight of the label's own term"),
-            setting("transport", "0 or above", Some("30"), "weight of the transport; the authors' CIFAR-100: 600"),
-            setting("regulariser", "above 0", Some("0.05"), "Sinkhorn's: the smaller, the nearer to the cheapest plan"),
-            setting("iterations", "1 to 1000", Some("10"), "Sinkhorn's iterations"),
-            STANDARDISE,
-        ],
     };
 
     fn files(&mut self) -> Vec<&mut std::path::PathBuf> {

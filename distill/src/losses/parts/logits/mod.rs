@@ -12,8 +12,7 @@ use crate::losses::{BuildContext, log_softmax};
 pub use standardise::{Deviation, Spread, Standardise, standardise};
 pub use wrong::{Denominator, Repair, Wrong, smooth, swap};
 
-pub(in crate::losses) use standardise::STANDARDISE;
-pub(in crate::losses) use wrong::{DENOMINATOR, EPSILON, WRONG, tenth};
+pub(in crate::losses) use wrong::tenth;
 
 /// `KL(p || q)` of each row, from the logarithms of both: two of `[N, K]` to `[N]`.
 pub(in crate::losses) fn divergence(log_p: &Tensor, log_q: &Tensor) -> Result<Tensor> {

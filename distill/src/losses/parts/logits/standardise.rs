@@ -7,22 +7,14 @@
 //! unscaled, where theirs divides the gradient by eps = 1e-7.
 
 use candle_core::{D, Tensor};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::losses::BuildContext;
-use crate::losses::catalog::{Setting, setting};
-
-/// The setting of every loss that may stand behind it.
-pub(in crate::losses) const STANDARDISE: Setting = setting(
-    "standardise",
-    "true | false | { std = \"unbiased\" | \"population\", eps }",
-    Some("false"),
-    "gives each sample's logits mean 0 and deviation 1 first, in both networks (LSKD, arXiv 2403.01427)",
-);
 
 /// Whether the logits of both networks are standardised before a loss reads them: `true`, `false`, or how.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected true, false or { std = \"unbiased\" | \"population\", eps = 1e-7 }")]
 pub enum Standardise {
     /// Not at all, or as in the authors' code.
@@ -32,7 +24,7 @@ pub enum Standardise {
 }
 
 /// What logits are divided by.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Spread {
     /// Which deviation.
@@ -44,7 +36,7 @@ pub struct Spread {
 }
 
 /// The standard deviation of `K` numbers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Deviation {
     /// Squares are divided by `K - 1`, as in the authors' code.

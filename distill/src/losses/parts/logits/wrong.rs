@@ -7,36 +7,16 @@
 //! then softens the student alone.
 
 use candle_core::{D, DType, Tensor};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::label_mask;
 use crate::error::Result;
-use crate::losses::catalog::{Setting, setting};
 use crate::losses::parts::softmax::Shares;
 use crate::losses::{BuildContext, Idle, changed};
 
-/// The settings of every loss that may distrust its teacher.
-pub(in crate::losses) const WRONG: Setting = setting(
-    "wrong",
-    "keep | drop | swap | smooth",
-    Some("keep"),
-    "samples that the teacher classifies wrongly: kept, dropped (GKD), the values of its top class and the label swapped (KA, our reading), or a smoothed label in place of its answer (KA, our reading)",
-);
-pub(in crate::losses) const DENOMINATOR: Setting = setting(
-    "denominator",
-    "correct | batch",
-    Some("correct"),
-    "what a sum without dropped samples is divided by; unused unless wrong = drop",
-);
-pub(in crate::losses) const EPSILON: Setting = setting(
-    "epsilon",
-    "between 0 and 1",
-    Some("0.1"),
-    "share of the other classes in a smoothed label; unused unless wrong = smooth",
-);
-
 /// What becomes of a sample whose label is not the teacher's top class.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Wrong {
     /// It counts like any other.
@@ -53,7 +33,7 @@ pub enum Wrong {
 }
 
 /// What a sum without the dropped samples is divided by.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Denominator {
     /// The number of samples that count (1 if none does), as in the authors' code.

@@ -1,9 +1,8 @@
 //! Projected gradient ascent on a network's loss in the pixels (PGD: Madry et al. 2018, arXiv 1706.06083).
 
+use attar_measures::random::Stream;
 use attar_pixels::Preprocessing;
 use candle_core::{Device, Tensor};
-use rand::Rng;
-use rand_chacha::ChaCha8Rng;
 
 use crate::error::Result;
 use crate::losses::log_softmax;
@@ -55,7 +54,7 @@ impl Attack {
         bounds: &Bounds,
         students: &Students,
         teachers: &mut Teachers,
-        rng: &mut ChaCha8Rng,
+        rng: &mut Stream,
     ) -> Result<Tensor> {
         let (x, targets) = (&clean.x, &clean.targets);
         match against {
@@ -76,7 +75,7 @@ impl Attack {
         x: &Tensor,
         targets: &Tensor,
         bounds: &Bounds,
-        rng: &mut ChaCha8Rng,
+        rng: &mut Stream,
         gradient: &mut Gradient<'_>,
     ) -> Result<Tensor> {
         let x = x.contiguous()?;
@@ -85,7 +84,7 @@ impl Attack {
         let project = |moved: &Tensor| bounds.clip(&moved.maximum(&least)?.minimum(&most)?);
         let mut at = x.clone();
         if self.random_start {
-            let noise: Vec<f32> = (0..x.elem_count()).map(|_| (2.0 * rng.random::<f64>() - 1.0) as f32).collect();
+            let noise: Vec<f32> = (0..x.elem_count()).map(|_| (2.0 * rng.unit() - 1.0) as f32).collect();
             let noise = Tensor::from_vec(noise, x.shape(), x.device())?;
             at = project(&(x.clone() + noise.broadcast_mul(&radius)?)?)?;
         }

@@ -4,11 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use attar_measures::random::Stream;
 use candle_core::{D, Tensor};
-use rand::Rng;
-use rand_chacha::ChaCha8Rng;
 
-use super::random::permutation;
 use super::{Bounds, Views};
 use crate::error::Result;
 use crate::losses::log_softmax;
@@ -26,7 +24,7 @@ impl Views {
         teachers: &mut Table<TeacherId, RunningTeacher>,
         chooser: TeacherId,
         (range, candidates): ([f64; 2], usize),
-        rng: &mut ChaCha8Rng,
+        rng: &mut Stream,
     ) -> Result<ViewBatch> {
         let mut bounds = BTreeMap::from([(None, Bounds::of(&self.preprocessing, &self.device)?)]);
         for id in clean.own.keys() {
@@ -55,11 +53,11 @@ fn candidate(
     clean: &ViewBatch,
     range: [f64; 2],
     bounds: &BTreeMap<Option<TeacherId>, Bounds>,
-    rng: &mut ChaCha8Rng,
+    rng: &mut Stream,
 ) -> Result<ViewBatch> {
-    let other = clean.permuted(&permutation(clean.len(), rng))?;
+    let other = clean.permuted(&rng.permutation(clean.len()))?;
     let steps: Vec<f32> =
-        (0..clean.len()).map(|_| (range[0] + (range[1] - range[0]) * rng.random::<f64>()) as f32).collect();
+        (0..clean.len()).map(|_| (range[0] + (range[1] - range[0]) * rng.unit()) as f32).collect();
     let steps = Tensor::from_vec(steps, (clean.len(), 1), clean.x.device())?;
     let share = steps.clamp(0f32, 1f32)?;
     let mixed = (&clean.targets + (&other.targets - &clean.targets)?.broadcast_mul(&share)?)?;

@@ -2,19 +2,17 @@
 
 use std::ops::Range;
 
+use attar_measures::random::Stream;
 use candle_core::Tensor;
-use rand::Rng;
-use rand_chacha::ChaCha8Rng;
 
-use super::random::{beta, permutation};
 use crate::error::Result;
 use crate::run::feed::batch::ViewBatch;
 
 /// `l x + (1 - l) x_p`, targets alike, with one `l` and one permutation for the batch; left plain with probability `1 - p`.
-pub(super) fn mixup(clean: &ViewBatch, alpha: f64, p: f64, rng: &mut ChaCha8Rng) -> Result<ViewBatch> {
-    let share = beta(alpha, rng);
-    let order = permutation(clean.len(), rng);
-    if rng.random::<f64>() >= p {
+pub(super) fn mixup(clean: &ViewBatch, alpha: f64, p: f64, rng: &mut Stream) -> Result<ViewBatch> {
+    let share = rng.beta(alpha);
+    let order = rng.permutation(clean.len());
+    if rng.unit() >= p {
         return Ok(clean.clone());
     }
     let other = clean.permuted(&order)?;
@@ -25,12 +23,12 @@ pub(super) fn mixup(clean: &ViewBatch, alpha: f64, p: f64, rng: &mut ChaCha8Rng)
 /// One box for the batch, of the height and width that `1 - l` of the area asks for, around a uniformly drawn centre and cut
 /// at the edges; targets by the area that is really covered. Who sees the images in another size has the box scaled, its edges
 /// to the nearest pixel.
-pub(super) fn cutmix(clean: &ViewBatch, alpha: f64, p: f64, rng: &mut ChaCha8Rng) -> Result<ViewBatch> {
-    let share = beta(alpha, rng);
-    let order = permutation(clean.len(), rng);
+pub(super) fn cutmix(clean: &ViewBatch, alpha: f64, p: f64, rng: &mut Stream) -> Result<ViewBatch> {
+    let share = rng.beta(alpha);
+    let order = rng.permutation(clean.len());
     let (_, _, height, width) = clean.x.dims4()?;
     let (rows, columns) = (side(height, share, rng), side(width, share, rng));
-    if rng.random::<f64>() >= p {
+    if rng.unit() >= p {
         return Ok(clean.clone());
     }
     let other = clean.permuted(&order)?;
@@ -58,9 +56,9 @@ fn scaled(side: &Range<usize>, from: usize, to: usize) -> Range<usize> {
 }
 
 /// One side of the box: `sqrt(1 - share)` of `size`, around a centre anywhere, cut at the edges.
-fn side(size: usize, share: f64, rng: &mut ChaCha8Rng) -> Range<usize> {
+fn side(size: usize, share: f64, rng: &mut Stream) -> Range<usize> {
     let length = (size as f64 * (1.0 - share).sqrt()) as usize;
-    let centre = (rng.random::<f64>() * size as f64) as usize;
+    let centre = (rng.unit() * size as f64) as usize;
     let start = centre.saturating_sub(length / 2);
     start..(centre + length / 2).min(size)
 }
@@ -70,7 +68,6 @@ mod tests {
     use std::collections::BTreeMap;
 
     use candle_core::Device;
-    use rand::SeedableRng;
 
     use super::*;
     use crate::plan::{Table, TeacherId};
@@ -96,7 +93,7 @@ mod tests {
         let mut mixed = 0;
         for seed in 0..40 {
             for how in [mixup, cutmix] {
-                let view = how(&batch(), 1.0, 1.0, &mut ChaCha8Rng::seed_from_u64(seed)).unwrap();
+                let view = how(&batch(), 1.0, 1.0, &mut Stream::of_number(seed)).unwrap();
                 let shown = view.x.flatten_from(1).unwrap().mean(1).unwrap().to_vec1::<f32>().unwrap();
                 let told = view.targets.broadcast_mul(&classes).unwrap().sum(1).unwrap().to_vec1::<f32>().unwrap();
                 let sums = view.targets.sum(1).unwrap().to_vec1::<f32>().unwrap();
@@ -121,7 +118,7 @@ mod tests {
         for seed in 0..10 {
             for how in [mixup, cutmix] {
                 let clean = ViewBatch { own: BTreeMap::from([(teacher, doubled(&batch().x))]), ..batch() };
-                let view = how(&clean, 1.0, 1.0, &mut ChaCha8Rng::seed_from_u64(seed)).unwrap();
+                let view = how(&clean, 1.0, 1.0, &mut Stream::of_number(seed)).unwrap();
                 assert!(!differ(&view.own[&teacher], &doubled(&view.x)));
             }
         }
@@ -130,7 +127,7 @@ mod tests {
     #[test]
     fn without_luck_nothing_is_mixed() {
         for how in [mixup, cutmix] {
-            let view = how(&batch(), 1.0, 0.0, &mut ChaCha8Rng::seed_from_u64(3)).unwrap();
+            let view = how(&batch(), 1.0, 0.0, &mut Stream::of_number(3)).unwrap();
             assert!(!differ(&view.x, &batch().x));
         }
     }

@@ -129,3 +129,28 @@ extern "C" __global__ void global_avg_pool_backward(const T *dy, T *dx, u64 n, i
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (u64)gridDim.x * blockDim.x)
         put(dx, i, get(dy, i / channels / positions * channels + i % channels) / (float)positions);
 }
+
+// y = x * factor for x of [N, positions, channels] and factor of [N, channels].
+extern "C" __global__ void mul_channels(const T *x, const T *factor, T *y, u64 n, int positions, int channels) {
+    for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (u64)gridDim.x * blockDim.x)
+        put(y, i, get(x, i) * get(factor, i / channels / positions * channels + i % channels));
+}
+
+// The gradient of the factor: the sum of dy * x over positions.
+extern "C" __global__ void factor_grad(const T *x, const T *dy, T *dfactor, int positions, int channels) {
+    __shared__ float shared[8][33];
+    const int channel = blockIdx.x * 32 + threadIdx.x;
+    const u64 image = blockIdx.y;
+    float total = 0.0f;
+    if (channel < channels)
+        for (int at = threadIdx.y; at < positions; at += 8) {
+            const u64 i = (image * positions + at) * channels + channel;
+            total += get(x, i) * get(dy, i);
+        }
+    shared[threadIdx.y][threadIdx.x] = total;
+    __syncthreads();
+    if (threadIdx.y != 0 || channel >= channels) return;
+    double sum = 0.0;
+    for (int i = 0; i < 8; i++) sum += shared[i][threadIdx.x];
+    put(dfactor, image * channels + channel, (float)sum);
+}

@@ -68,15 +68,25 @@ __device__ __forceinline__ void put(bf16 *to, u64 at, float value) {
     to[at].bits = narrowed(value);
 }
 
-// Activations: 0 none, 1 ReLU, 2 ReLU6. NaN stays NaN; the comparisons are those of the CPU kernels.
+// Activations: 0 none, 1 ReLU, 2 ReLU6, 3 hard-swish, 4 hard-sigmoid. NaN stays NaN; the comparisons are those of the CPU
+// kernels.
 __device__ __forceinline__ float activated(int kind, float x) {
     if (kind == 0) return x;
+    if (kind >= 3) {
+        const float shifted = x + 3.0f;
+        const float floored = shifted <= 0.0f ? 0.0f : shifted;
+        const float gate = floored >= 6.0f ? 6.0f : floored;
+        return (kind == 3 ? x * gate : gate) / 6.0f;
+    }
     const float floored = x <= 0.0f ? 0.0f : x;
     return kind == 2 && floored >= 6.0f ? 6.0f : floored;
 }
 
-// The gradient where the output `y` of an activation was not clamped.
+// The gradient before an activation: `y` is the output of a clamp (1, 2), the input of another (3, 4).
 __device__ __forceinline__ float masked(int kind, float y, float dy) {
+    const bool inside = y > -3.0f && y < 3.0f;
+    if (kind == 3) return inside ? dy * (y / 3.0f + 0.5f) : y <= -3.0f ? 0.0f : dy;
+    if (kind == 4) return inside ? dy * (1.0f / 6.0f) : 0.0f;
     if (kind == 1) return y <= 0.0f ? 0.0f : dy;
     if (kind == 2) return y > 0.0f && y < 6.0f ? dy : 0.0f;
     return dy;

@@ -1,4 +1,4 @@
-//! Generations that are still to come, checked before the first one trains.
+//! Stages that are still to come, checked before the first one trains.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,17 +13,17 @@ use crate::error::{Error, Result};
 use crate::recipe::{NetworkSection, Recipe, TeacherNorm};
 
 impl Plan {
-    /// Checks the generations behind the first one of [`Recipe::generations`] before that has trained, so that a mistake in the
+    /// Checks the stages behind the first one of [`Recipe::chain`] before that has trained, so that a mistake in the
     /// third is not found after two trainings.
     ///
     /// # Errors
-    /// As [`Plan::new`], naming the generation.
-    pub fn check_generations(generations: &[(Recipe, PathBuf)], allow_idle: bool) -> Result<()> {
-        for pair in generations.windows(2) {
+    /// As [`Plan::new`], naming the stage.
+    pub fn check_stages(stages: &[(Recipe, PathBuf)], allow_idle: bool) -> Result<()> {
+        for pair in stages.windows(2) {
             let [(before, _), (recipe, _)] = pair else { continue };
             check(recipe, &before.student.network, allow_idle).map_err(|error| match error {
                 Error::Recipe { key, problem } => {
-                    Error::Recipe { key, problem: format!("{problem}\n  in the generation `{}`", recipe.name) }
+                    Error::Recipe { key, problem: format!("{problem}\n  in the stage `{}`", recipe.name) }
                 }
                 other => other,
             })?;
@@ -33,10 +33,10 @@ impl Plan {
 }
 
 /// Checks a recipe whose teachers are the network `before`, of which nothing but the outline is there yet. It learns from the
-/// same images as the first generation, which has looked at them.
+/// same images as the first stage, which has looked at them.
 fn check(recipe: &Recipe, before: &NetworkSection, allow_idle: bool) -> Result<()> {
     let ground = Ground::of(recipe, None, None)?;
-    let (_, network) = build_network(before, "generations", &ground.data)?;
+    let (_, network) = build_network(before, "stages", &ground.data)?;
     let known = recipe.teachers.iter().map(|section| KnownTeacher {
         batch_statistics: section.bn == TeacherNorm::Batch,
         ..KnownTeacher::whole(&section.name, Outline::from(&network))

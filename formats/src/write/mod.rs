@@ -1,14 +1,14 @@
 //! Writing files so that a crash, a kill or a full disk never leaves half of one: temporary name, sync, rename, sync.
 
-use std::collections::BTreeMap;
+mod safetensors;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use attar_models::Weights;
-use serde::Serialize;
-
 use crate::error::{Error, Result};
+
+pub use self::safetensors::safetensors;
 
 /// Creates or replaces `path` with what `fill` writes, all or nothing: the bytes go to a temporary file in the same
 /// folder, are synced, and take the name in one step. When anything before that step fails, an older file at `path` is untouched
@@ -31,64 +31,18 @@ pub fn atomically(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Re
     sync_folder(folder).map_err(|error| failed(path, error))
 }
 
-/// Writes weights as a safetensors file, atomically. The bytes depend on nothing but the arguments: names in order,
-/// metadata in order, header padded with spaces to 8 bytes.
+/// [`atomically`] with bytes that are all there.
 ///
 /// # Errors
-/// [`Error::Io`] when the file cannot be written, [`Error::Format`] when a name is the format's own `__metadata__`.
-pub fn safetensors(path: &Path, weights: &Weights, metadata: &BTreeMap<String, String>) -> Result<()> {
-    if weights.get("__metadata__").is_some() {
-        let problem = "an array is called `__metadata__`, which the format keeps for itself".to_owned();
-        return Err(Error::Format { path: path.to_owned(), problem });
-    }
-    let header = header(weights, metadata).map_err(|error| failed(path, error.into()))?;
-    atomically(path, |file| {
-        file.write_all(&(header.len() as u64).to_le_bytes())?;
-        file.write_all(&header)?;
-        for array in weights.0.values() {
-            write_floats(file, &array.data)?;
-        }
-        Ok(())
-    })
+/// As [`atomically`].
+pub fn bytes(path: &Path, bytes: &[u8]) -> Result<()> {
+    atomically(path, |file| file.write_all(bytes))
 }
 
-/// Little-endian `f32`s, a block at a time.
-fn write_floats(file: &mut impl Write, values: &[f32]) -> io::Result<()> {
-    let mut block = Vec::with_capacity(4 * values.len().min(1 << 14));
-    for chunk in values.chunks(1 << 14) {
-        block.clear();
-        block.extend(chunk.iter().flat_map(|value| value.to_le_bytes()));
-        file.write_all(&block)?;
-    }
-    Ok(())
-}
-
-#[derive(Serialize)]
-struct Header<'a> {
-    #[serde(rename = "__metadata__", skip_serializing_if = "BTreeMap::is_empty")]
-    metadata: &'a BTreeMap<String, String>,
-    #[serde(flatten)]
-    tensors: BTreeMap<&'a str, TensorEntry<'a>>,
-}
-
-#[derive(Serialize)]
-struct TensorEntry<'a> {
-    dtype: &'static str,
-    shape: &'a [usize],
-    data_offsets: [usize; 2],
-}
-
-/// The crate's own writer keeps metadata in a hash map, whose order changes from run to run; hence this one.
-fn header(weights: &Weights, metadata: &BTreeMap<String, String>) -> serde_json::Result<Vec<u8>> {
-    let mut offset = 0;
-    let tensors = weights.0.iter().map(|(name, array)| {
-        let start = offset;
-        offset += 4 * array.data.len();
-        (name.as_str(), TensorEntry { dtype: "F32", shape: &array.shape, data_offsets: [start, offset] })
-    });
-    let mut bytes = serde_json::to_vec(&Header { metadata, tensors: tensors.collect() })?;
-    bytes.resize(bytes.len().next_multiple_of(8), b' ');
-    Ok(bytes)
+/// The file that a temporary one of [`atomically`], which a kill has left, was to become; `None` for other names.
+pub fn meant(name: &str) -> Option<&str> {
+    let (name, number) = name.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?;
+    (!name.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())).then_some(name)
 }
 
 /// A new file `.NAME.N.tmp` in `folder`; `N` is the first number that is free, so that writers never share one.
@@ -132,34 +86,12 @@ fn failed(path: &Path, error: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use attar_models::Array;
 
     fn names(folder: &Path) -> Vec<String> {
         let mut names: Vec<_> =
             std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
-    }
-
-    #[test]
-    fn the_same_weights_give_the_same_sorted_aligned_bytes() {
-        let folder = tempfile::tempdir().unwrap();
-        let weights = Weights(BTreeMap::from([
-            ("b".to_owned(), Array::new(vec![], vec![3.0]).unwrap()),
-            ("a".to_owned(), Array::new(vec![2], vec![1.0, 2.0]).unwrap()),
-        ]));
-        let metadata: BTreeMap<_, _> = ["z", "y", "x"].map(|k| (k.to_owned(), k.to_owned())).into();
-        let path = folder.path().join("w.safetensors");
-        safetensors(&path, &weights, &metadata).unwrap();
-        let bytes = std::fs::read(&path).unwrap();
-        let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-        assert_eq!(length % 8, 0);
-        assert_eq!(
-            std::str::from_utf8(&bytes[8..8 + length]).unwrap().trim_end(),
-            r#"{"__metadata__":{"x":"x","y":"y","z":"z"},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[],"data_offsets":[8,12]}}"#
-        );
-        assert_eq!(bytes[8 + length..], [1.0f32, 2.0, 3.0].map(f32::to_le_bytes).concat());
-        assert_eq!(names(folder.path()), ["w.safetensors"]);
     }
 
     #[test]
@@ -201,7 +133,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(".w.0.tmp"), "half").unwrap();
         let path = folder.path().join("w");
-        atomically(&path, |file| file.write_all(b"whole")).unwrap();
+        bytes(&path, b"whole").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"whole");
+        assert_eq!(meant(".w.0.tmp"), Some("w"));
+        assert_eq!(meant(".recipe.toml.12.tmp"), Some("recipe.toml"));
+        assert!([".w.x.tmp", "w.0.tmp", ".w.tmp", "w", "..0.tmp"].iter().all(|name| meant(name).is_none()));
     }
 }

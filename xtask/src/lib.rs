@@ -1,0 +1,3 @@
+//! What chores and tests share: the pages of `docs/` that are made and not written.
+
+pub mod pages;
