@@ -50,6 +50,7 @@ pub enum Source {
         allow_empty: Vec<String>,
     },
     /// A data set of a program that trains with it; no recipe can open it.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     Given {
         /// What the program calls it.
         what: String,

@@ -80,6 +80,7 @@ impl ValueKind {
             Op::Linear(_) => Self::Linear,
             Op::Conv2d(_)
             | Op::Add(_)
+            | Op::Mul(_)
             | Op::Subsample(_)
             | Op::PadChannels(_)
             | Op::MaxPool2d(_)

@@ -3,7 +3,7 @@
 use attar_models::op::{Conv2d, GlobalAvgPool, Linear};
 use attar_models::{Graph, GraphBuilder, Op, Outline};
 
-use super::{Described, LossSpec, BuildContext, described};
+use super::{BuildContext, Described, LossSpec, described};
 
 /// A network with one convolution for each stage.
 fn network(name: &str, channels: &[usize], classes: usize) -> Outline {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use attar_exec::Context;
 use attar_formats::classes::Alignment;
 use attar_formats::graph::{self, Opened};
-use attar_formats::hash::file_sha256;
+use attar_formats::hash::{file_sha256, sha256};
 use attar_formats::rename::Head;
 use attar_formats::{Card, files};
 use attar_models::zoo;

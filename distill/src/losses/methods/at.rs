@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::losses::parts::differentiable::mean_squared;
 use crate::losses::parts::maps::{common_size, unit_rows};
 use crate::losses::parts::pairs::{self, Pairs};
-use crate::losses::{Basis, Entry, Loss, BuildContext, Spec, Step, Taps, Teachers};
+use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Taps, Teachers};
 
 /// Settings of [`at`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

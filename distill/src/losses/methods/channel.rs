@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::losses::parts::differentiable::mean_squared;
 use crate::losses::parts::pairs::{Pair, Pairs};
 use crate::losses::parts::regressor::norm;
-use crate::losses::{Basis, Entry, Idle, Loss, BuildContext, Spec, Step, Taps, Teachers, changed};
+use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Taps, Teachers, changed};
 
 /// Settings of [`channel`] and of the connectors before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::losses::parts::class_weights::ClassWeights;
 use crate::losses::parts::softmax::{Shares, cross_entropy_with};
-use crate::losses::{Basis, Entry, Loss, BuildContext, Spec, Step, Teachers};
+use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Teachers};
 
 /// Settings of [`cross_entropy`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

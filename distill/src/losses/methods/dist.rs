@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::losses::parts::logits::Standardise;
 use crate::losses::parts::softmax::soften;
-use crate::losses::{Basis, Entry, Idle, Loss, BuildContext, Spec, Step, Teachers, changed};
+use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Teachers, changed};
 
 /// Settings of [`dist`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

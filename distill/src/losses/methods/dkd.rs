@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::losses::parts::logits::several_classes;
 use crate::losses::parts::logits::{Standardise, at_label, beside_label, divergence, log_sum_exp};
 use crate::losses::parts::softmax::soften;
-use crate::losses::{Basis, Entry, Idle, Loss, BuildContext, Spec, Step, Teachers, changed, log_softmax};
+use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Teachers, changed, log_softmax};
 
 /// Settings of [`dkd`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::losses::parts::logits::{Denominator, Repair, Standardise, Wrong, cross, tenth};
-use crate::losses::{Basis, Entry, Idle, Loss, BuildContext, Spec, Step, Teachers, log_softmax};
+use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Teachers, log_softmax};
 
 /// Settings of [`dtd`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::losses::parts::maps::{rows, unit_rows};
-use crate::losses::{Basis, Connector, Entry, Loss, Pairs, BuildContext, Spec, Step, Tap, Taps, Teachers};
+use crate::losses::{Basis, BuildContext, Connector, Entry, Loss, Pairs, Spec, Step, Tap, Taps, Teachers};
 
 /// Settings of [`feed`] and of the transforms before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -20,7 +20,7 @@ use crate::losses::parts::differentiable::mean_squared;
 use crate::losses::parts::maps::common_size;
 use crate::losses::parts::pairs::{self, Pairs};
 use crate::losses::parts::regressor::conv_norm;
-use crate::losses::{Basis, Entry, Loss, BuildContext, Spec, Step, Taps, Teachers};
+use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Taps, Teachers};
 
 /// Settings of [`hint`] and of the regressors before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::losses::parts::contrast::info_nce;
 use crate::losses::parts::embedding::Embedding;
 use crate::losses::parts::logits::trust;
-use crate::losses::{Basis, Entry, Idle, Loss, Pairs, Param, BuildContext, Spec, Step, Taps, Teachers, changed};
+use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Pairs, Param, Spec, Step, Taps, Teachers, changed};
 
 /// Settings of [`gacd`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::losses::parts::logits::{Denominator, Repair, Standardise, Wrong, tenth};
 use crate::losses::parts::softmax::{Shares, divergence_from, soften};
-use crate::losses::{Basis, Entry, Idle, Loss, BuildContext, Spec, Step, Teachers};
+use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Teachers};
 
 /// Settings of [`kd`] and [`repaired_kd`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -22,7 +22,7 @@ use crate::error::Result;
 use crate::losses::methods::kd::kd;
 use crate::losses::parts::logits::Standardise;
 use crate::losses::parts::softmax::soften;
-use crate::losses::{Basis, Entry, Idle, Loss, BuildContext, Spec, Step, Teachers, changed, log_softmax};
+use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Teachers, changed, log_softmax};
 
 /// Settings of [`mlkd`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::losses::parts::logits::{Standardise, at_label, beside_label, cross, several_classes, trust};
 use crate::losses::parts::softmax::soften;
-use crate::losses::{Basis, Entry, Idle, Loss, BuildContext, Spec, Step, Teachers, changed, log_softmax};
+use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Teachers, changed, log_softmax};
 
 /// Settings of [`nkd`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::losses::parts::maps::rows;
 use crate::losses::parts::pairs::{self, Pairs};
-use crate::losses::{Basis, Entry, Loss, BuildContext, Spec, Step, Taps, Teachers};
+use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Taps, Teachers};
 
 /// Settings of [`pkt`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::losses::{Basis, Entry, Loss, BuildContext, Spec, Step, Teachers, log_softmax};
+use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Teachers, log_softmax};
 
 /// Settings of [`pld`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

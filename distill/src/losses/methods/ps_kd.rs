@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::losses::methods::cross_entropy::cross_entropy;
-use crate::losses::{Basis, Entry, Loss, BuildContext, Spec, Step, Teachers, log_softmax};
+use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Teachers, log_softmax};
 
 /// Settings of progressive self-distillation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::losses::parts::maps::{rows, unit_rows};
 use crate::losses::parts::pairs::{self, Pairs};
-use crate::losses::{Basis, Entry, Idle, Loss, BuildContext, Spec, Step, Taps, Teachers, changed};
+use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Taps, Teachers, changed};
 
 /// Settings of [`rkd`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

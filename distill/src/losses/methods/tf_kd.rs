@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::losses::parts::logits::smooth;
 use crate::losses::parts::softmax::{Shares, divergence_from};
-use crate::losses::{Basis, Entry, Loss, BuildContext, Spec, Step, Teachers};
+use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Teachers};
 
 /// Settings of [`tf_kd`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

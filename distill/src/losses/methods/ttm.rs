@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::losses::parts::logits::{Standardise, log_sum_exp};
 use crate::losses::parts::softmax::{Shares, divergence_from};
-use crate::losses::{Basis, Entry, Loss, BuildContext, Spec, Step, Teachers, log_softmax};
+use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Teachers, log_softmax};
 
 /// Settings of [`ttm`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

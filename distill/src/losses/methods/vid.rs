@@ -18,7 +18,7 @@ use crate::losses::parts::maps::common_size;
 use crate::losses::parts::pairs::{self, Pair, Pairs};
 use crate::losses::parts::regressor::three_convs;
 use crate::losses::parts::softmax::softplus;
-use crate::losses::{Basis, Entry, Init, Loss, Param, BuildContext, Spec, Step, Taps, Teachers};
+use crate::losses::{Basis, BuildContext, Entry, Init, Loss, Param, Spec, Step, Taps, Teachers};
 
 /// Settings of [`vid`] and of the regressors before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

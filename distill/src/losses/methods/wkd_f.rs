@@ -19,7 +19,7 @@ use crate::error::Result;
 use crate::losses::parts::maps::{adaptive_avg_pool, windows};
 use crate::losses::parts::pairs::{self, Pairs};
 use crate::losses::parts::regressor::{bottleneck, conv_norm};
-use crate::losses::{Basis, Entry, Loss, BuildContext, Spec, Step, Taps, Teachers};
+use crate::losses::{Basis, BuildContext, Entry, Loss, Spec, Step, Taps, Teachers};
 
 /// Settings of [`wkd_f`] and of the projector before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::losses::parts::contrast::{info_nce, log_partition, noise_contrast};
 use crate::losses::parts::embedding::Embedding;
-use crate::losses::{Basis, Entry, Idle, Loss, Pairs, Param, BuildContext, Spec, Step, Taps, Teachers, changed};
+use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Pairs, Param, Spec, Step, Taps, Teachers, changed};
 
 pub use bank::{remember, scores};
 

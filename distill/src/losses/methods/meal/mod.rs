@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::losses::methods::cross_entropy::cross_entropy;
-use crate::losses::{Basis, Entry, Idle, Loss, Param, BuildContext, Spec, Step, Teachers, changed, log_softmax};
+use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Param, Spec, Step, Teachers, changed, log_softmax};
 
 use discriminator::Discriminator;
 pub use discriminator::{DiscriminatorSpec, Game, Layer, discriminate, play, told_apart};

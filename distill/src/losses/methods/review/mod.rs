@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::losses::parts::embedding::map_behind;
-use crate::losses::{Basis, Connector, Entry, Init, Loss, Pairs, Param, BuildContext, Spec, Step, Tap, Taps, Teachers};
+use crate::losses::{Basis, BuildContext, Connector, Entry, Init, Loss, Pairs, Param, Spec, Step, Tap, Taps, Teachers};
 
 pub use fusion::{Fusion, hcl, review};
 

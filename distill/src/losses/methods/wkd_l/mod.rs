@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::losses::methods::nkd::trusted_label;
 use crate::losses::parts::logits::{Standardise, label_mask, several_classes};
-use crate::losses::{Basis, Entry, Idle, Loss, BuildContext, Spec, Step, Teachers, changed};
+use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Teachers, changed};
 
 pub use cost::{Cost, CostFile, Holds, distances, sharpened};
 

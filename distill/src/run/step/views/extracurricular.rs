@@ -56,8 +56,7 @@ fn candidate(
     rng: &mut Stream,
 ) -> Result<ViewBatch> {
     let other = clean.permuted(&rng.permutation(clean.len()))?;
-    let steps: Vec<f32> =
-        (0..clean.len()).map(|_| (range[0] + (range[1] - range[0]) * rng.unit()) as f32).collect();
+    let steps: Vec<f32> = (0..clean.len()).map(|_| (range[0] + (range[1] - range[0]) * rng.unit()) as f32).collect();
     let steps = Tensor::from_vec(steps, (clean.len(), 1), clean.x.device())?;
     let share = steps.clamp(0f32, 1f32)?;
     let mixed = (&clean.targets + (&other.targets - &clean.targets)?.broadcast_mul(&share)?)?;
