@@ -161,9 +161,9 @@ impl Objective {
     }
 
     /// Goes back to a checkpoint.
-    pub(in crate::run) fn unpack(&mut self, saved: &Checkpoint, device: &Device) -> Result<()> {
+    pub(in crate::run) fn unpack(&mut self, checkpoint: &Checkpoint, device: &Device) -> Result<()> {
         for loss in self.losses.rows_mut() {
-            let state = to_tensors(saved.trainer.under(&checkpoint::loss_state(&loss.name)), device)?;
+            let state = to_tensors(checkpoint.trainer.under(&checkpoint::loss_state(&loss.name)), device)?;
             loss.loss.load(state)?;
         }
         Ok(())

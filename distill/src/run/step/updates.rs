@@ -142,17 +142,17 @@ impl Updates {
     }
 
     /// Goes back to a checkpoint; the exported student's own parameters.
-    pub(in crate::run) fn unpack(&mut self, students: &Students, saved: &Checkpoint) -> Result<Params> {
+    pub(in crate::run) fn unpack(&mut self, students: &Students, checkpoint: &Checkpoint) -> Result<Params> {
         let network = students.exported();
         let (graph, device) = (network.graph(), network.device());
-        let mut params = Params::from_weights(graph, &saved.model, device)?;
+        let mut params = Params::from_weights(graph, &checkpoint.model, device)?;
         if let Some((ema, _)) = &mut self.ema {
             ema.load(params.iter().map(|(name, tensor, _)| (name.to_owned(), tensor.clone())).collect())?;
-            params = Params::from_weights(graph, &saved.trainer.under(checkpoint::STUDENT), device)?;
+            params = Params::from_weights(graph, &checkpoint.trainer.under(checkpoint::STUDENT), device)?;
         }
         let all = students.gather()?;
         for (i, optimiser) in self.optimisers.iter_mut().enumerate() {
-            let state = to_tensors(saved.trainer.under(&checkpoint::optimiser(i)), device)?;
+            let state = to_tensors(checkpoint.trainer.under(&checkpoint::optimiser(i)), device)?;
             optimiser.load(&all, state)?;
         }
         Ok(params)
