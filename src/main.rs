@@ -2,12 +2,10 @@
 //!
 //! This program only parses, joins the rooms and prints. Results go to stdout, progress and messages to stderr.
 
+mod allocator;
 mod engines;
-mod onnx_teacher;
 mod progress;
-mod report;
 mod source;
-mod table;
 mod verbs;
 
 use std::process::ExitCode;
@@ -72,7 +70,7 @@ const PROGRAM: &str = "attar";
 
 /// Exit codes: `docs/exit-codes.md`.
 fn main() -> ExitCode {
-    attar_distill::keep_freed_memory();
+    allocator::keep_freed_memory();
     let verb = Cli::parse().verb;
     if let Err(problem) = attar_distill::check_level() {
         cli::complain(&problem);

@@ -4,11 +4,11 @@ use attar_distill::Error;
 use attar_distill::teacher::{Answers, OnnxRequest, OnnxTeacher, OpenOnnx};
 use attar_infer::engine::{self, EngineKind};
 
-use crate::engines::EngineArgs;
+use crate::Engines;
 
 /// Opens ONNX teachers in the runtime that the recipe names or the first at hand, with all threads: nothing else computes
 /// while a teacher answers.
-pub(crate) fn opener() -> OpenOnnx {
+pub fn opener() -> OpenOnnx {
     Box::new(open)
 }
 
@@ -16,7 +16,7 @@ fn open(request: &OnnxRequest<'_>) -> Result<OnnxTeacher, Error> {
     let path = request.path;
     let fail = |problem: String| Error::Format { path: path.to_owned(), problem };
     let named = request.engine.map(str::parse::<EngineKind>).transpose().map_err(|error| fail(error.to_string()))?;
-    let mut spec = EngineArgs { engine: named.into_iter().collect(), ..EngineArgs::default() }.first();
+    let mut spec = Engines { engine: named.into_iter().collect(), ..Engines::default() }.first();
     spec.threads = std::thread::available_parallelism().map_or(1, usize::from);
     let opened = engine::open_file(&spec, path, request.input).map_err(|error| match error {
         attar_infer::Error::Io { path, source } => Error::Io { path, source },

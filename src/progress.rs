@@ -5,9 +5,8 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use attar_distill::run::{Event, Observer, Row};
-use indicatif::{ProgressBar, ProgressStyle};
-
 use attar_infer::cli::say;
+use indicatif::{ProgressBar, ProgressStyle};
 
 /// Draws a run's progress.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Plain text tables: the first column to the left, numbers to the right.
 
 /// Lays out `rows` under `header`, every column as wide as its widest cell.
-pub(crate) fn render(header: &[&str], rows: &[Vec<String>]) -> String {
+pub fn render(header: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.chain([header[column].chars().count()]).max().unwrap_or(0)
@@ -20,7 +20,7 @@ pub(crate) fn render(header: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// `1234567` as `1.23 M`, with the SI letter that fits.
-pub(crate) fn si(value: f64) -> String {
+pub fn si(value: f64) -> String {
     match value {
         v if v >= 1e9 => format!("{:.2} G", v / 1e9),
         v if v >= 1e6 => format!("{:.2} M", v / 1e6),

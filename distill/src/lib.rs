@@ -22,8 +22,8 @@ mod trainer;
 pub use attar_models::{NodeId, Outline};
 
 pub use attar_exec::{
-    DeviceChoice, Gradients, Network, Outputs, Params, Precision, Tape, check, check_level, device, keep_freed_memory,
-    network, optim, params,
+    DeviceChoice, Gradients, Network, Outputs, Params, Precision, Tape, check, check_level, device, network, optim,
+    params, profile,
 };
 pub use error::{Error, Result};
 pub use knots::Knots;

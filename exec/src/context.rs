@@ -6,9 +6,9 @@
 use candle_core::{DType, Device};
 
 use crate::error::{Error, Result};
-use crate::network::profile::Profiler;
 use crate::ops::Backend;
 use crate::precision::Precision;
+use crate::profile::Profiler;
 
 /// Device, backend, precision and profiler of a network. Clones share the profiler.
 #[derive(Debug, Clone)]
@@ -70,7 +70,7 @@ impl Context {
 
     /// Who computes.
     pub fn backend(&self) -> Backend {
-        if self.composed { Backend::Composed } else { Backend::of(&self.device, self.precision) }
+        if self.composed { Backend::Composed } else { Backend::of(&self.device, self.precision == Precision::Tf32) }
     }
 
     /// How exactly.

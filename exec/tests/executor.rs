@@ -356,8 +356,8 @@ fn images_stored_as_bf16_give_nearly_the_same_values_and_gradients_and_f32_comes
         }
         for ((name, grad), (_, narrow)) in grads.iter().zip(&narrow_grads) {
             assert_eq!(narrow.dtype(), DType::F32);
-            // What a norm makes of a bias before it is rounding and nothing else.
-            if smooth && name != "conv1.bias" {
+            // Both shift a whole channel in front of a norm, which makes rounding of it and nothing else.
+            if smooth && name != "conv1.bias" && name != "bn4.bias" {
                 let apart = apart(grad, narrow);
                 assert!(apart < 0.03, "{name}: {apart} apart");
             }

@@ -151,6 +151,7 @@ fn pytorch_made_a_fixture_of_every_operation() {
         .map(|(name, _)| name)
         .filter(|name| !in_networks.contains(name))
         .filter(|name| name != "avg-pool2d" || !has_cases("pool", "avg-"))
+        .filter(|name| name != "flatten") // changes no number
         .collect();
     assert!(
         missing.is_empty(),

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use attar_formats::hash::sha256;
 use attar_formats::reference::{GoldenKind, Predictions};
-use attar_formats::{Card, files, graph, read, reference};
+use attar_formats::run::file::{CARD, CHECKPOINTS, PREDICTIONS, REFERENCE};
+use attar_formats::{Card, files, graph, read, reference, run};
 use attar_models::{Graph, Weights};
 
 use crate::error::{Error, Result};
@@ -62,8 +63,8 @@ impl Source {
     /// # Errors
     /// A file that is missing or damaged, or reference answers that belong to other weights.
     pub fn open(run: &Path, checkpoint: Option<&str>) -> Result<Self> {
-        let card_file = run.join("card.json");
-        if !card_file.exists() && run.join("checkpoints").is_dir() {
+        let card_file = run.join(CARD);
+        if !card_file.exists() && run.join(CHECKPOINTS).is_dir() {
             let problem = "the run is not finished: it has no card and no reference answers yet\n  hint: go on with --resume to its end, or export its last checkpoint with --unfinished";
             return Err(Error::Source { path: run.to_owned(), problem: problem.to_owned() });
         }
@@ -71,11 +72,10 @@ impl Source {
             .map_err(|_| Error::Source { path: card_file.clone(), problem: "not UTF-8 text".to_owned() })?;
         let card = Card::from_json(&text, &card_file)?;
         let graph::Opened { graph, note } = graph::of_card(&card, run)?;
-        let reference = run.join("reference");
-        let file = |name: &str| run.join("checkpoints").join(name).join("model.safetensors");
+        let reference = run.join(REFERENCE);
         let path = match checkpoint {
-            Some(name) => file(name),
-            None => matching(&reference.join(PREDICTIONS), &[file("best"), file("last")])?,
+            Some(name) => run::model(run, name),
+            None => matching(&run::predictions(run), &[run::BEST, run::LAST].map(|which| run::model(run, which)))?,
         };
         let model = bytes(&path)?;
         let weights = read::parse_safetensors(&model, &path)?.weights;
@@ -116,7 +116,7 @@ impl Source {
     /// A file that is missing, damaged, of the other kind, or made with a network of other shapes.
     pub(crate) fn goldens(&self, which: Goldens) -> Result<Option<(Vec<u8>, usize)>> {
         let Some(kind) = which.kind() else { return Ok(None) };
-        let path = self.reference.join(file(kind));
+        let path = self.reference.join(run::goldens(kind));
         let fail = |problem: String| Error::Source { path: path.clone(), problem };
         let bytes = bytes(&path)?;
         let goldens = reference::Goldens::parse(&path, &bytes)?;
@@ -134,16 +134,6 @@ impl Source {
             )));
         }
         Ok(Some((bytes, goldens.len())))
-    }
-}
-
-const PREDICTIONS: &str = "predictions.safetensors";
-
-/// The goldens' file in `reference/` of a run.
-fn file(kind: GoldenKind) -> &'static str {
-    match kind {
-        GoldenKind::Real => "golden.safetensors",
-        GoldenKind::Synthetic => "golden-synthetic.safetensors",
     }
 }
 

@@ -1,5 +1,6 @@
 //! What rooms hand each other, each file with one owner: one struct a contract, with its version, reading, writing and checks.
 
+pub mod bundle;
 pub mod card;
 pub mod checkpoint;
 pub mod classes;
@@ -7,9 +8,12 @@ mod error;
 pub mod files;
 pub mod graph;
 pub mod hash;
+pub mod json;
+pub mod metrics;
 pub mod read;
 pub mod reference;
 pub mod rename;
+pub mod run;
 mod strangers;
 pub mod write;
 

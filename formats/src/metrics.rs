@@ -80,7 +80,11 @@ impl Row {
             val_top1: measured(PLAIN[6], cells[6])?,
             seconds: number(PLAIN[7], cells[7])?,
             losses: losses.iter().zip(of_losses).map(loss).collect::<Result<_, String>>()?,
-            weights: losses.iter().zip(of_weights).filter_map(|pair| weight(pair).transpose()).collect::<Result<_, String>>()?,
+            weights: losses
+                .iter()
+                .zip(of_weights)
+                .filter_map(|pair| weight(pair).transpose())
+                .collect::<Result<_, String>>()?,
         })
     }
 
@@ -147,7 +151,8 @@ impl Metrics {
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut lines = text.lines();
         let header = lines.next().ok_or("an empty file, expected a header")?;
-        let losses: Vec<String> = header.split(',').filter_map(|name| name.strip_prefix(LOSS)).map(str::to_owned).collect();
+        let losses: Vec<String> =
+            header.split(',').filter_map(|name| name.strip_prefix(LOSS)).map(str::to_owned).collect();
         let expected = Self::header(&losses);
         if header != expected {
             return Err(format!("the header is `{header}`, expected `{expected}`"));
@@ -157,13 +162,14 @@ impl Metrics {
         Ok(Self { losses, rows })
     }
 
-    /// Writes the whole file, atomically; rows are few.
+    /// Writes the whole file, atomically; rows are few. They come as [`Row::to_csv`] made them, which is how a checkpoint
+    /// keeps them.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn write(&self, path: &Path) -> Result<()> {
-        let rows = self.rows.iter().map(|row| row.to_csv(&self.losses));
-        let lines: Vec<String> = std::iter::once(Self::header(&self.losses)).chain(rows).collect();
+    pub fn write(path: &Path, losses: &[String], rows: &[String]) -> Result<()> {
+        let header = Self::header(losses);
+        let lines: Vec<&str> = std::iter::once(&header).chain(rows).map(String::as_str).collect();
         write::bytes(path, (lines.join("\n") + "\n").as_bytes())
     }
 
@@ -200,10 +206,12 @@ mod tests {
         let path = folder.path().join("metrics.csv");
         let mut written = metrics();
         written.rows.truncate(1);
-        written.write(&path).unwrap();
+        let rows: Vec<String> = written.rows.iter().map(|row| row.to_csv(&written.losses)).collect();
+        Metrics::write(&path, &written.losses, &rows).unwrap();
         assert_eq!(Metrics::read(&path).unwrap(), written);
         let text = std::fs::read_to_string(&path).unwrap();
-        let header = "epoch,step,lr,train_loss,train_top1,val_loss,val_top1,seconds,loss.ce,loss.cd,weight.ce,weight.cd";
+        let header =
+            "epoch,step,lr,train_loss,train_top1,val_loss,val_top1,seconds,loss.ce,loss.cd,weight.ce,weight.cd";
         assert_eq!(text, format!("{header}\n1,10,0.1,2,50,,0.3333333333333333,1.000,2,,1,0\n"));
     }
 
@@ -223,6 +231,8 @@ mod tests {
         assert_eq!(problem("2,2,3,x,5,,,6,7,8"), "line 3: `train_loss` is `x`, expected a number");
         assert_eq!(problem("2,2,3,,5,,,6,7,8"), "line 3: `train_loss` is ``, expected a number");
         assert_eq!(problem("2,2,3,4,5,,,6,7,nil"), "line 3: `weight.ce` is `nil`, expected a number");
-        assert!(Metrics::parse("epoch,loss\n").unwrap_err().contains("the header is `epoch,loss`, expected `epoch,step"));
+        assert!(
+            Metrics::parse("epoch,loss\n").unwrap_err().contains("the header is `epoch,loss`, expected `epoch,step")
+        );
     }
 }

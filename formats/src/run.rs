@@ -13,6 +13,8 @@ pub mod file {
     pub const STATUS: &str = "status.json";
     /// The resolved recipe.
     pub const RECIPE: &str = "recipe.toml";
+    /// The network as it is trained.
+    pub use crate::graph::GRAPH_FILE as GRAPH;
     /// What the weights that leave are.
     pub const CARD: &str = "card.json";
     /// The numbers of the run and everything they depend on.

@@ -44,7 +44,7 @@ pub use conv::Tail;
 pub use elementwise::Pointwise;
 pub use error::{Result, ShapeError};
 pub use linear::{linear, linear_input_grad, linear_weight_grad};
-pub use memory::{keep_freed_memory, unwritten};
+pub use memory::unwritten;
 pub use norm::{BatchStats, Clamp, NormGrads, SavedStats};
 pub use shape::{ConvShape, LinearShape, NormShape, PoolShape};
 pub use simd::check_level;

@@ -1,16 +1,18 @@
-//! What confidence is worth: how far it lies from accuracy, and whether it tells right answers from wrong ones.
+//! What confidence is worth: how far it lies from accuracy, and whether it tells right answers from
+//! wrong ones.
 
 /// Bins of [`calibration_error`] where nothing else is said.
 pub const BINS: usize = 15;
 
-/// Expected calibration error, 0 to 1, of (confidence, right) over equally wide bins of confidence, open below and closed above:
-/// the mean of |accuracy - confidence| of the bins, weighted by their images (Guo et al. 2017, arXiv 1706.04599, equation 3).
-/// `None` without answers or bins.
+/// Expected calibration error, 0 to 1, of (confidence, right) over equally wide bins of confidence,
+/// open below and closed above: the mean of |accuracy - confidence| of the bins, weighted by their
+/// images (Guo et al. 2017, arXiv 1706.04599, equation 3). `None` without answers or bins.
 pub fn calibration_error(answers: impl IntoIterator<Item = (f64, bool)>, bins: usize) -> Option<f64> {
     if bins == 0 {
         return None;
     }
-    // Of each bin: the sum of its confidences less its right answers, which is its size times their distance.
+    // Of each bin: the sum of its confidences less its right answers, which is its size times their
+    // distance.
     let (mut gaps, mut count) = (vec![0.0; bins], 0_usize);
     for (confidence, right) in answers {
         let at = ((confidence * bins as f64).ceil() as usize).clamp(1, bins) - 1;
@@ -20,12 +22,13 @@ pub fn calibration_error(answers: impl IntoIterator<Item = (f64, bool)>, bins: u
     (count > 0).then(|| gaps.iter().map(|gap| gap.abs()).sum::<f64>() / count as f64)
 }
 
-/// Area under the risk-coverage curve, 0 to 1, of (confidence, right): the mean, over all numbers n, of the share of wrong answers
-/// among the n most confident ones (Geifman et al. 2019, arXiv 1805.08206). Less is better; it falls when answers are right
-/// more often, and when the wrong ones are the less confident.
+/// Area under the risk-coverage curve, 0 to 1, of (confidence, right): the mean, over all numbers
+/// n, of the share of wrong answers among the n most confident ones (Geifman et al. 2019, arXiv
+/// 1805.08206). Less is better; it falls when answers are right more often, and when the wrong ones
+/// are the less confident.
 ///
-/// Deviation from PS-KD's code, which leaves the order of equal confidences to the sorting: theirs count as mixed evenly, the
-/// mean over all orders. `None` without answers.
+/// Deviation from PS-KD's code, which leaves the order of equal confidences to the sorting: theirs
+/// count as mixed evenly, the mean over all orders. `None` without answers.
 pub fn risk_coverage_area(answers: &[(f64, bool)]) -> Option<f64> {
     let mut falling = answers.to_vec();
     falling.sort_by(|a, b| b.0.total_cmp(&a.0));

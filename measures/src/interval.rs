@@ -1,7 +1,8 @@
 //! How much of a difference or a share is luck: score intervals and McNemar's test.
 //!
-//! T. Tango, Equivalence test and confidence interval for the difference in proportions for the paired-sample design,
-//! Statistics in Medicine 17, 891-908, 1998. Unlike the Wald interval it has width when no sample flipped.
+//! T. Tango, Equivalence test and confidence interval for the difference in proportions for the
+//! paired-sample design, Statistics in Medicine 17, 891-908, 1998. Unlike the Wald interval it has
+//! width when no sample flipped.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +12,8 @@ const Z: f64 = 1.959_963_984_540_054;
 /// Confidence of [`score_interval`].
 pub const CONFIDENCE: f64 = 0.95;
 
-/// What happened to `n` samples that two classifiers answered. Counts may be fractions when a larger sample is projected.
+/// What happened to `n` samples that two classifiers answered. Counts may be fractions when a
+/// larger sample is projected.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Counts {
     /// Wrong in the first, the reference, right in the second, the runtime.
@@ -23,7 +25,8 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Of two classifiers' answers to the same samples, right or not; what is longer than the other is cut.
+    /// Of two classifiers' answers to the same samples, right or not; what is longer than the other
+    /// is cut.
     pub fn of(reference: &[bool], runtime: &[bool]) -> Self {
         let mut counts = Self { gained: 0.0, lost: 0.0, n: 0.0 };
         for pair in reference.iter().zip(runtime) {
@@ -58,8 +61,8 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// Tango's 95 % score interval for the true difference of accuracies: all differences that the score test does not reject.
-/// Without samples it is [-1, 1].
+/// Tango's 95 % score interval for the true difference of accuracies: all differences that the
+/// score test does not reject. Without samples it is [-1, 1].
 pub fn score_interval(counts: &Counts) -> Interval {
     if counts.n <= 0.0 {
         return Interval { low: -1.0, high: 1.0 };
@@ -67,8 +70,8 @@ pub fn score_interval(counts: &Counts) -> Interval {
     Interval { low: limit(counts, -1.0, Z), high: limit(counts, 1.0, -Z) }
 }
 
-/// Between the estimate and the `end` of the scale, the difference at which the statistic is `z`. It falls with the
-/// difference, so bisection finds it.
+/// Between the estimate and the `end` of the scale, the difference at which the statistic is `z`.
+/// It falls with the difference, so bisection finds it.
 fn limit(counts: &Counts, end: f64, z: f64) -> f64 {
     let (mut inside, mut outside) = (counts.difference(), end);
     for _ in 0..100 {
@@ -96,8 +99,9 @@ fn statistic(counts: &Counts, d: f64) -> f64 {
     }
 }
 
-/// The most likely share of lost samples when the difference is `d`: the larger root of 2n q² + B q + C = 0 with
-/// B = (2n - gained + lost) d - gained - lost and C = -lost d (1 - d), written without cancellation.
+/// The most likely share of lost samples when the difference is `d`, written without cancellation:
+/// the larger root of `2n q² + B q + C = 0` with `B = (2n - gained + lost) d - gained - lost` and
+/// `C = -lost d (1 - d)`.
 fn share_lost(counts: &Counts, d: f64) -> f64 {
     let Counts { gained, lost, n } = *counts;
     let b = (2.0 * n - gained + lost) * d - gained - lost;
@@ -113,7 +117,8 @@ fn share_lost(counts: &Counts, d: f64) -> f64 {
     share.max(0.0).max(-d)
 }
 
-/// Exact two-sided p of McNemar's test: the probability that `gained + lost` fair coins fall at least this unevenly.
+/// Exact two-sided p of McNemar's test: the probability that `gained + lost` fair coins fall at
+/// least this unevenly.
 pub fn mcnemar_exact(gained: u64, lost: u64) -> f64 {
     let flips = gained + lost;
     let fewer = gained.min(lost);
@@ -127,7 +132,8 @@ pub fn mcnemar_exact(gained: u64, lost: u64) -> f64 {
     (2.0 * tail).min(1.0)
 }
 
-/// The 95 % interval, in 0..1, of a share of which `correct` of `n` were seen (Wilson 1927). Of nothing it is [0, 1].
+/// The 95 % interval, in 0..1, of a share of which `correct` of `n` were seen (Wilson 1927). Of
+/// nothing it is [0, 1].
 pub fn wilson_interval(correct: usize, n: usize) -> Interval {
     if n == 0 {
         return Interval { low: 0.0, high: 1.0 };

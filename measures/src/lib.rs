@@ -1,7 +1,9 @@
-//! What numbers say: probabilities, calibration, accuracies and their intervals; and keyed randomness.
+//! What numbers say: probabilities, calibration, accuracies and their intervals; and keyed
+//! randomness.
 //!
-//! Every measure of the project has its one home here, on slices, in `f64`, so that training, certificates
-//! and comparisons mean the same by it. Nothing here knows a tensor, a network or a file.
+//! Every measure of the project has its one home here, on slices, in `f64`, so that training,
+//! certificates and comparisons mean the same by it. Nothing here knows a tensor, a network or a
+//! file.
 //!
 //! ```
 //! use attar_measures::{Counts, Tally, score_interval};

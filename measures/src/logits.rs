@@ -1,4 +1,5 @@
-//! Rows of logits as probabilities and decisions. Of equal logits the first counts as the largest, everywhere.
+//! Rows of logits as probabilities and decisions. Of equal logits the first counts as the largest,
+//! everywhere.
 
 use std::cmp::Ordering;
 
@@ -19,7 +20,8 @@ pub fn softmax(logits: &[f32]) -> Vec<f64> {
     log_softmax(logits).into_iter().map(f64::exp).collect()
 }
 
-/// Index of the largest value; 0 of none. One that is not a number is the largest only where it is the first.
+/// Index of the largest value; 0 of none. One that is not a number is the largest only where it is
+/// the first.
 pub fn argmax(values: &[f32]) -> usize {
     let mut best = 0;
     for (at, value) in values.iter().enumerate() {

@@ -1,11 +1,11 @@
 //! Keyed random numbers: a stream of its own for each key, and the draws that are made from it.
 //!
-//! **The promise**: the same key gives the same draws, bit for bit, in every version of this project, on every
-//! machine, with any number of threads. Batches, initial values, dropout, views and memories of a recipe
-//! hang on it; a resumed run has no generator's state to restore, because every draw is keyed by the place
-//! where it is made. Therefore everything above ChaCha8 is written out here: a library's `shuffle`,
-//! `random_range` or normal distribution may change between versions. The test
-//! `draws_are_pinned` holds a few bits of each.
+//! **The promise**: the same key gives the same draws, bit for bit, in every version of this
+//! project, on every machine, with any number of threads. Batches, initial values, dropout, views
+//! and memories of a recipe hang on it; a resumed run has no generator's state to restore, because
+//! every draw is keyed by the place where it is made. Therefore everything above ChaCha8 is written
+//! out here: a library's `shuffle`, `random_range` or normal distribution may change between
+//! versions. The test `draws_are_pinned` holds a few bits of each.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -23,7 +23,8 @@ use sha2::{Digest, Sha256};
 #[derive(Debug, Clone)]
 pub struct Stream(ChaCha8Rng);
 
-/// Eight bytes for a name: its own where they suffice, padded with spaces, or the first of its sha256.
+/// Eight bytes for a name: its own where they suffice, padded with spaces, or the first of its
+/// sha256.
 pub fn purpose(name: &str) -> [u8; 8] {
     let mut bytes = [b' '; 8];
     match bytes.get_mut(..name.len()) {
@@ -34,9 +35,9 @@ pub fn purpose(name: &str) -> [u8; 8] {
 }
 
 impl Stream {
-    /// Keyed by the seed of the run, the epoch, a place in it (a sample, a step) and a [`purpose`], which keeps
-    /// e.g. the order of an epoch apart from the augmentation of a sample. The key is the four of them, eight
-    /// bytes each, little endian.
+    /// Keyed by the seed of the run, the epoch, a place in it (a sample, a step) and a [`purpose`],
+    /// which keeps e.g. the order of an epoch apart from the augmentation of a sample. The key is
+    /// the four of them, eight bytes each, little endian.
     pub fn at(purpose: [u8; 8], seed: u64, epoch: u64, place: u64) -> Self {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
@@ -46,8 +47,8 @@ impl Stream {
         Self(ChaCha8Rng::from_seed(key))
     }
 
-    /// Keyed by the sha256 of the seed (eight bytes, little endian) and a name of any length, e.g. a
-    /// parameter's: its draws do not depend on what else there is.
+    /// Keyed by the sha256 of the seed (eight bytes, little endian) and a name of any length, e.g.
+    /// a parameter's: its draws do not depend on what else there is.
     pub fn named(seed: u64, name: impl AsRef<[u8]>) -> Self {
         let key = Sha256::new().chain_update(seed.to_le_bytes()).chain_update(name).finalize();
         Self(ChaCha8Rng::from_seed(key.into()))
@@ -78,8 +79,8 @@ impl Stream {
         ((u128::from(self.0.next_u64()) * u128::from(n)) >> 64) as u64
     }
 
-    /// Uniform in 0..n from 32 bits, and 32 more where those would be biased; 0 for n = 0. As `random_range`
-    /// of `rand` 0.9 draws a `u32`.
+    /// Uniform in 0..n from 32 bits, and 32 more where those would be biased; 0 for n = 0. As
+    /// `random_range` of `rand` 0.9 draws a `u32`.
     pub fn below_u32(&mut self, n: u32) -> u32 {
         if n == 0 {
             return 0;
@@ -110,7 +111,8 @@ impl Stream {
         radius * angle.cos()
     }
 
-    /// `count` values from the normal distribution with mean 0 and deviation `sd`, two from each point.
+    /// `count` values from the normal distribution with mean 0 and deviation `sd`, two from each
+    /// point.
     pub fn normals(&mut self, count: usize, sd: f64) -> Vec<f32> {
         let mut values = Vec::with_capacity(count + 1);
         while values.len() < count {
@@ -152,13 +154,15 @@ impl Stream {
         if a + b > 0.0 { a / (a + b) } else { f64::from(u8::from(self.unit() < 0.5)) }
     }
 
-    /// Shuffles evenly (Fisher and Yates, from the last place down), each draw by [`Stream::below`].
+    /// Shuffles evenly (Fisher and Yates, from the last place down), each draw by
+    /// [`Stream::below`].
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         fisher_yates(items, |count| self.below(count as u64) as usize);
     }
 
-    /// A permutation of `0..n`, uniformly drawn. Its draws have the 53 bits of [`Stream::unit`], not the 64 of
-    /// [`Stream::shuffle`]: recipes hang on both, and once in some 10^12 draws they part.
+    /// A permutation of `0..n`, uniformly drawn. Its draws have the 53 bits of [`Stream::unit`],
+    /// not the 64 of [`Stream::shuffle`]: recipes hang on both, and once in some 10^12 draws they
+    /// part.
     pub fn permutation(&mut self, n: usize) -> Vec<u32> {
         let mut order: Vec<u32> = (0..n as u32).collect();
         fisher_yates(&mut order, |count| (self.unit() * count as f64) as usize);

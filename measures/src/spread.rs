@@ -29,15 +29,16 @@ impl MeanSd {
     }
 }
 
-/// Of numbers that are sorted: the middle one, or the mean of the two in the middle. `None` of nothing.
+/// Of numbers that are sorted: the middle one, or the mean of the two in the middle. `None` of
+/// nothing.
 pub fn median(sorted: &[f64]) -> Option<f64> {
     let half = sorted.len() / 2;
     let upper = *sorted.get(half)?;
     Some(if sorted.len().is_multiple_of(2) { (sorted[half - 1] + upper) / 2.0 } else { upper })
 }
 
-/// Of numbers that are sorted: the smallest one that at least `share` (0 to 1) of them do not exceed, the
-/// nearest-rank quantile. `None` of nothing.
+/// Of numbers that are sorted: the smallest one that at least `share` (0 to 1) of them do not
+/// exceed, the nearest-rank quantile. `None` of nothing.
 pub fn nearest_rank(sorted: &[f64], share: f64) -> Option<f64> {
     let rank = ((share * sorted.len() as f64).ceil() as usize).max(1);
     sorted.get(rank - 1).or(sorted.last()).copied()

@@ -1,8 +1,10 @@
-//! How good answers are: accuracy, likelihood and calibration against labels, agreement with a teacher; on the host, in `f64`.
+//! How good answers are: accuracy, likelihood and calibration against labels, agreement with a
+//! teacher; on the host, in `f64`.
 //!
-//! A [`Tally`] takes answers one by one, so that a data set of any size is measured batch by batch; of each image it keeps 16
-//! bytes. Of equal logits the first counts as the largest, everywhere. An answer that is not finite is an error that names the
-//! image: weights that give one are broken, and counting it as merely wrong would hide that.
+//! A [`Tally`] takes answers one by one, so that a data set of any size is measured batch by batch;
+//! of each image it keeps 16 bytes. Of equal logits the first counts as the largest, everywhere. An
+//! answer that is not finite is an error that names the image: weights that give one are broken,
+//! and counting it as merely wrong would hide that.
 
 use serde::{Deserialize, Serialize};
 
@@ -64,7 +66,8 @@ impl Tally {
     /// Takes the answer `[K]` to one image.
     ///
     /// # Errors
-    /// [`Error`] when there are other than K logits, one is not finite, or the label is not below K.
+    /// [`Error`] when there are other than K logits, one is not finite, or the label is not below
+    /// K.
     pub fn add(&mut self, logits: &[f32], label: u32) -> Result<()> {
         let image = self.answers.len();
         check(logits, self.classes.len(), image)?;

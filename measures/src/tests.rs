@@ -1,4 +1,5 @@
-//! Measures against numpy's (`tests/fixtures/make/measures.py`), by hand, and of answers that cannot be judged.
+//! Measures against numpy's (`tests/fixtures/make/measures.py`), by hand, and of answers that
+//! cannot be judged.
 
 use std::collections::BTreeMap;
 use std::path::Path;

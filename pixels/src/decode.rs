@@ -1,4 +1,5 @@
-//! From the bytes of a PNG, JPEG or WebP file to pixels, with a stated policy for everything that is not 8-bit RGB.
+//! From the bytes of a PNG, JPEG or WebP file to pixels, with a stated policy for everything that
+//! is not 8-bit RGB.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -32,8 +33,8 @@ const MAX_ALLOCATION: u64 = 1 << 30;
 /// | truncated | an error, also where a decoder would fill up with grey | half an image is no image |
 /// | a JPEG cut short with an end marker put behind it | an error of [`check_whole`], which looks twice; not of this function | the decoder makes up what is missing and says nothing |
 ///
-/// JPEG decoders may differ in their inverse transform and in how they enlarge colour. This one (zune-jpeg 0.5) against
-/// PIL 13 (libjpeg-turbo 3.2), in units of 1/255:
+/// JPEG decoders may differ in their inverse transform and in how they enlarge colour. This one
+/// (zune-jpeg 0.5) against PIL 13 (libjpeg-turbo 3.2), in units of 1/255:
 ///
 /// | files | largest difference | mean difference |
 /// |---|---|---|
@@ -46,7 +47,8 @@ const MAX_ALLOCATION: u64 = 1 << 30;
 /// PNG, lossless and lossy WebP have PIL's pixels exactly.
 ///
 /// # Errors
-/// [`Error::Format`] when the bytes are no PNG, JPEG or WebP, are truncated or broken, or hold too large an image.
+/// [`Error::Format`] when the bytes are no PNG, JPEG or WebP, are truncated or broken, or hold too
+/// large an image.
 pub fn decode(bytes: &[u8], origin: &Path) -> Result<Image> {
     let broken = |error: &ImageError| Error::format(origin, format!("cannot decode the image: {error}"));
     let (orientation, decoded) = match format(bytes, origin)? {
@@ -92,8 +94,9 @@ fn finished(orientation: Orientation, decoded: DynamicImage) -> Result<Image> {
     }
 }
 
-/// Whether the scan of a JPEG, whose pixels are `image`, ends where its end marker stands. Before the marker the decoder makes
-/// up missing bits one way, at the end of the data in another: pixels that depend on the marker are not in the file.
+/// Whether the scan of a JPEG, whose pixels are `image`, ends where its end marker stands. Before
+/// the marker the decoder makes up missing bits one way, at the end of the data in another: pixels
+/// that depend on the marker are not in the file.
 ///
 /// # Errors
 /// [`Error::Format`] when they do.
@@ -158,8 +161,8 @@ fn riff_ends(bytes: &[u8]) -> bool {
     size.is_some_and(|size| bytes.len() as u64 >= size + 8)
 }
 
-/// Where the marker structure of a JPEG reaches its end-of-image marker. The decoder fills what is missing with grey,
-/// as if it were there; PIL and libjpeg call such a file truncated.
+/// Where the marker structure of a JPEG reaches its end-of-image marker. The decoder fills what is
+/// missing with grey, as if it were there; PIL and libjpeg call such a file truncated.
 fn jpeg_end(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     while let Some(found) = bytes.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == 0xff)) {
@@ -169,7 +172,8 @@ fn jpeg_end(bytes: &[u8]) -> Option<usize> {
             0xff => at += 1,
             // A stuffed 0xff of a scan, or a marker without a length: TEM, RST0 to RST7, SOI.
             0x00 | 0x01 | 0xd0..=0xd8 => at += 2,
-            // A segment: its length includes the two bytes of the length. A scan's data is searched like the rest.
+            // A segment: its length includes the two bytes of the length. A scan's data is searched
+            // like the rest.
             _ => {
                 let length = bytes.get(at + 2..at + 4)?;
                 at += 2 + usize::from(u16::from_be_bytes([length[0], length[1]]));

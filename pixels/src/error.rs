@@ -28,7 +28,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// What is wrong, without the file's path in front, for lists that name it themselves; the hint left out.
+    /// What is wrong, without the file's path in front, for lists that name it themselves; the hint
+    /// left out.
     pub fn problem(&self) -> String {
         let whole = match self {
             Self::Format { problem, .. } => problem.clone(),

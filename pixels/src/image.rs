@@ -76,7 +76,8 @@ impl Image {
     /// [`ImageView::window`]: `height` rows of `width` pixels from (`top`, `left`), zero outside.
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) when the window has no pixel or more than [`MAX_PIXELS`].
+    /// [`Error::Setting`](crate::Error::Setting) when the window has no pixel or more than
+    /// [`MAX_PIXELS`].
     pub fn window(&self, top: i64, left: i64, width: u32, height: u32) -> Result<Self> {
         ImageView::from(self).window(top, left, width, height)
     }

@@ -1,7 +1,8 @@
 //! What an image is: pixels, resizing, preprocessing; decoding behind the feature `decode`.
 //!
-//! [`preprocess()`] turns an [`Image`], or an [`ImageView`] of somebody's pixels, into the network's input as a [`Preprocessing`] says. It is the one implementation
-//! that training, export and devices share. Nothing here knows a data set or a network.
+//! [`preprocess()`] turns an [`Image`], or an [`ImageView`] of somebody's pixels, into the
+//! network's input as a [`Preprocessing`] says. It is the one implementation that training, export
+//! and devices share. Nothing here knows a data set or a network.
 
 #[cfg(feature = "decode")]
 mod decode;

@@ -1,4 +1,5 @@
-//! Evaluation preprocessing: from decoded pixels to the network's input. Training, export's goldens and devices all call this.
+//! Evaluation preprocessing: from decoded pixels to the network's input. Training, export's goldens
+//! and devices all call this.
 
 use crate::error::{Error, Result};
 use crate::image::Image;
@@ -7,8 +8,8 @@ use crate::resize::{check_resize, resized};
 use crate::view::{ImageView, Pixels};
 
 /// The network's input `[channels, height, width]` for one image or [view](ImageView) of one:
-/// [`preprocess_image`], then scaling to 0..1 and normalisation `(v / 255 - mean) / std` in f32, with
-/// the same bits as torchvision's `ToTensor` and `Normalize`.
+/// [`preprocess_image`], then scaling to 0..1 and normalisation `(v / 255 - mean) / std` in f32,
+/// with the same bits as torchvision's `ToTensor` and `Normalize`.
 ///
 /// # Errors
 /// When the preprocessing makes no sense or asks for too large an image.
@@ -64,8 +65,9 @@ pub fn comes_out(how: &Preprocessing, height: u32, width: u32) -> Result<[usize;
     Ok(preprocessed_size(how, height, width))
 }
 
-/// The part of the source that the network sees, `[top, left]` and `[height, width]`, to the nearest pixel of the source. It reaches
-/// beyond the image where a crop is larger than what it crops.
+/// The part of the source that the network sees, `[top, left]` and `[height, width]`, to the
+/// nearest pixel of the source. It reaches beyond the image where a crop is larger than what it
+/// crops.
 pub fn shown_part(how: &Preprocessing, height: u32, width: u32) -> ([i64; 2], [usize; 2]) {
     let source = [height, width];
     let resized = how.resize.map_or(source, |to| resized_size(to.to, height, width));
@@ -80,7 +82,8 @@ pub fn shown_part(how: &Preprocessing, height: u32, width: u32) -> ([i64; 2], [u
     ([top, left], [height, width])
 }
 
-/// torchvision's rule: the shorter edge becomes `edge`, the longer one `edge * longer / shorter`, rounded down.
+/// torchvision's rule: the shorter edge becomes `edge`, the longer one `edge * longer / shorter`,
+/// rounded down.
 fn resized_size(to: ResizeTo, height: u32, width: u32) -> [u32; 2] {
     match to {
         ResizeTo::Exact(size) => size.map(clamp),
@@ -93,8 +96,8 @@ fn resized_size(to: ResizeTo, height: u32, width: u32) -> [u32; 2] {
     }
 }
 
-/// Where a centre crop begins: (size - crop) / 2 rounded half to even; below 0, the odd pixel at the end, where the crop is the
-/// larger one.
+/// Where a centre crop begins: (size - crop) / 2 rounded half to even; below 0, the odd pixel at
+/// the end, where the crop is the larger one.
 fn corner(size: u32, crop: u32) -> i64 {
     match i64::from(size) - i64::from(crop) {
         missing if missing < 0 => -(-missing / 2),
@@ -107,8 +110,8 @@ pub fn clamp(size: usize) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)
 }
 
-/// torchvision's centre crop: a smaller image is first padded with zeros, the odd pixel at the bottom
-/// and right.
+/// torchvision's centre crop: a smaller image is first padded with zeros, the odd pixel at the
+/// bottom and right.
 fn centre_crop(image: ImageView<'_>, height: u32, width: u32) -> Result<Image> {
     image.window(corner(image.height(), height), corner(image.width(), width), width, height)
 }

@@ -6,18 +6,20 @@ use crate::error::{Error, Result};
 use crate::scale;
 use crate::size::{pair, pair_if_any};
 
-/// How pixels become the network's input, in evaluation and on the device: one description, one implementation
-/// ([`preprocess`](crate::preprocess())), in the order of the fields.
+/// How pixels become the network's input, in evaluation and on the device: one description, one
+/// implementation ([`preprocess`](crate::preprocess())), in the order of the fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Preprocessing {
-    /// Channels of the input: 1 (grey) or 3 (RGB). Grey images are repeated, colour images weighted (ITU-R 601) to fit.
+    /// Channels of the input: 1 (grey) or 3 (RGB). Grey images are repeated, colour images weighted
+    /// (ITU-R 601) to fit.
     pub channels: usize,
     /// Resize before the crop, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resize: Option<Resize>,
-    /// Centre crop `[height, width]` after the resize, if any; smaller images are padded with zeros as torchvision does.
+    /// Centre crop `[height, width]` after the resize, if any; smaller images are padded with zeros
+    /// as torchvision does.
     #[serde(default, deserialize_with = "pair_if_any", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<crate::Pair>"))]
     pub crop: Option<[usize; 2]>,
@@ -27,8 +29,8 @@ pub struct Preprocessing {
     pub std: Vec<f32>,
 }
 
-/// A resize to a target with PIL's antialiased filters. It may be written as one number, the shorter edge, or as
-/// `[height, width]`; then it is bilinear.
+/// A resize to a target with PIL's antialiased filters. It may be written as one number, the
+/// shorter edge, or as `[height, width]`; then it is bilinear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Resize {
     /// Target size.
@@ -42,7 +44,8 @@ pub struct Resize {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ResizeTo {
-    /// The shorter edge gets this length in pixels, the other follows the aspect ratio (rounded down, as torchvision).
+    /// The shorter edge gets this length in pixels, the other follows the aspect ratio (rounded
+    /// down, as torchvision).
     ShorterEdge(usize),
     /// Exactly `[height, width]`; one number may stand for both.
     Exact(

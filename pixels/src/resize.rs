@@ -1,12 +1,15 @@
-//! Resizing with the bits of PIL: antialiased bilinear and bicubic, the support of the filter growing with the scale.
+//! Resizing with the bits of PIL: antialiased bilinear and bicubic, the support of the filter
+//! growing with the scale.
 //!
-//! PIL's arithmetic is integer (coefficients of 22 fractional bits, 8-bit pixels rounded and clipped between the passes)
-//! and small, so it is written out here: equal pixels on every machine. `fast_image_resize` 6.1, tried first, came out up
-//! to 8 of 255 apart for bicubic, because it runs the passes in the other order and clips another overshoot in between.
+//! PIL's arithmetic is integer (coefficients of 22 fractional bits, 8-bit pixels rounded and
+//! clipped between the passes) and small, so it is written out here: equal pixels on every machine.
+//! `fast_image_resize` 6.1, tried first, came out up to 8 of 255 apart for bicubic, because it runs
+//! the passes in the other order and clips another overshoot in between.
 //!
-//! The order is that of Pillow 13 (its pull request 9549): down first where the height loses more than twice as many
-//! pixels as the width, which no photograph of usual shape does when it keeps its shape. Pillow up to 12 always goes across
-//! first, and differs from this there by up to about 16 of 255 at hard edges with bicubic, by 1 with bilinear.
+//! The order is that of Pillow 13 (its pull request 9549): down first where the height loses more
+//! than twice as many pixels as the width, which no photograph of usual shape does when it keeps
+//! its shape. Pillow up to 12 always goes across first, and differs from this there by up to about
+//! 16 of 255 at hard edges with bicubic, by 1 with bilinear.
 
 use crate::error::{Error, Result};
 use crate::image::{Image, MAX_PIXELS};
@@ -19,7 +22,8 @@ const FRACTION: u32 = 32 - 8 - 2;
 /// The image at `height` x `width` pixels. The same size gives the same pixels.
 ///
 /// # Errors
-/// [`Error::Setting`] when the image would have no pixel or more than [`MAX_PIXELS`], also between the passes.
+/// [`Error::Setting`] when the image would have no pixel or more than [`MAX_PIXELS`], also between
+/// the passes.
 pub fn resize<'a>(
     image: impl Into<ImageView<'a>>,
     height: u32,
@@ -39,7 +43,8 @@ pub(crate) fn resized(image: Pixels<'_>, height: u32, width: u32, interpolation:
     }
 }
 
-/// Whether the first pass goes down; an error when an image of `[height, width]` would be too large after or between them.
+/// Whether the first pass goes down; an error when an image of `[height, width]` would be too large
+/// after or between them.
 pub(crate) fn check_resize([from_height, from_width]: [u32; 2], [height, width]: [u32; 2]) -> Result<bool> {
     let lost = |from: u32, to: u32| i64::from(from) - i64::from(to);
     let down_first = height < from_height && lost(from_height, height) > 2 * lost(from_width, width);

@@ -1,6 +1,7 @@
 //! Whether mean and standard deviation are on the scale of the pixels that they are for, 0 to 1.
 
-/// A mean beyond these is none of pixels in 0..1; a little room for those who write other arithmetic as a mean.
+/// A mean beyond these is none of pixels in 0..1; a little room for those who write other
+/// arithmetic as a mean.
 const MEANS: std::ops::RangeInclusive<f32> = -1.0..=1.5;
 /// A larger deviation would leave values that hardly differ; 1 means no scaling.
 const MOST_STD: f32 = 3.0;

@@ -1,4 +1,5 @@
-//! A borrowed image: a frame of a camera or a decoder's buffer is resized and preprocessed without a copy.
+//! A borrowed image: a frame of a camera or a decoder's buffer is resized and preprocessed without
+//! a copy.
 
 use sha2::{Digest, Sha256};
 
@@ -80,7 +81,8 @@ impl<'a> ImageView<'a> {
         self.pixels
     }
 
-    /// The hash of what is seen: sha256 of width and height (u32, little endian), channels (u8), then the pixels.
+    /// The hash of what is seen: sha256 of width and height (u32, little endian), channels (u8),
+    /// then the pixels.
     pub fn sha256(self) -> [u8; 32] {
         let mut hash = Sha256::new();
         hash.update(self.width.to_le_bytes());

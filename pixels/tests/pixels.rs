@@ -1,6 +1,7 @@
 //! Decoding, resizing and preprocessing against what PIL and torchvision make of the same files.
 //!
-//! The files are made by `tests/fixtures/make/pixels.py`. Run with `--nocapture` to see the measured differences.
+//! The files are made by `tests/fixtures/make/pixels.py`. Run with `--nocapture` to see the
+//! measured differences.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a fixture that cannot be read fails the test")]
 

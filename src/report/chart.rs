@@ -4,13 +4,13 @@ use maud::{Markup, html};
 
 /// One line of a chart.
 #[derive(Debug, Clone)]
-pub(crate) struct Series {
+pub(super) struct Series {
     /// Name in the legend.
-    pub(crate) name: String,
+    pub(super) name: String,
     /// `(x, y)` in data units; points whose `y` is not finite are left out.
-    pub(crate) points: Vec<(f64, f64)>,
+    pub(super) points: Vec<(f64, f64)>,
     /// Whether the value holds until the next point (weights and learning rates) instead of running straight to it.
-    pub(crate) steps: bool,
+    pub(super) steps: bool,
 }
 
 const WIDTH: f64 = 640.0;
@@ -37,7 +37,7 @@ impl Range {
 }
 
 /// Draws `series` over `x_label`; nothing when there is nothing to draw.
-pub(crate) fn line_chart(title: &str, x_label: &str, series: &[Series]) -> Markup {
+pub(super) fn line_chart(title: &str, x_label: &str, series: &[Series]) -> Markup {
     let Some(range) = range(series) else { return html! {} };
     html! {
         figure class="chart" {
@@ -131,7 +131,7 @@ pub(super) fn number(value: f64) -> String {
 }
 
 /// Styles that the charts need, beside the page's own.
-pub(crate) const CSS: &str = "
+pub(super) const CSS: &str = "
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:1rem}
 .chart{margin:0}.chart figcaption{font-weight:600;margin-bottom:.25rem}.chart svg{width:100%;height:auto}
 .chart text{font-size:13px;fill:currentColor;opacity:.75}.chart .grid{stroke:currentColor;opacity:.15}

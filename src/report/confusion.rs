@@ -7,7 +7,7 @@ use maud::{Markup, html};
 const MOST_CLASSES: usize = 20;
 
 /// Rows are labels, columns decisions; nothing when there are too many classes or no test images.
-pub(crate) fn table(predictions: &Predictions, labels: &[String]) -> Markup {
+pub(super) fn table(predictions: &Predictions, labels: &[String]) -> Markup {
     let counts = count(predictions, labels.len());
     if labels.len() > MOST_CLASSES || counts.iter().flatten().all(|n| *n == 0) {
         return html! {};
@@ -52,7 +52,7 @@ fn count(predictions: &Predictions, classes: usize) -> Vec<Vec<usize>> {
 }
 
 /// Styles of the matrix.
-pub(crate) const CSS: &str = "
+pub(super) const CSS: &str = "
 .scroll{overflow-x:auto}.confusion td{text-align:right;min-width:2.2rem;font-variant-numeric:tabular-nums}
 .confusion th{font-weight:500;font-size:.8rem;white-space:nowrap}.confusion tr:first-child th span{writing-mode:vertical-rl;transform:rotate(180deg)}
 ";

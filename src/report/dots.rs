@@ -7,11 +7,11 @@ use super::chart::{number, tenth, ticks};
 
 /// One row of a plot.
 #[derive(Debug, Clone)]
-pub(crate) struct Dots {
+pub struct Dots {
     /// Name at the left.
-    pub(crate) name: String,
+    pub name: String,
     /// Values; those that are not finite are left out.
-    pub(crate) values: Vec<f64>,
+    pub values: Vec<f64>,
 }
 
 const WIDTH: f64 = 720.0;
@@ -22,7 +22,7 @@ const RIGHT: f64 = 16.0;
 const STYLE: &str = "svg{color:#1c1b19;background:#fdfcfa;font:13px system-ui,sans-serif}text{fill:currentColor}.grid{stroke:currentColor;opacity:.15}.mark{stroke:#dc2626;stroke-dasharray:4 3}.mean{stroke:#2563eb;stroke-width:3}.dot{fill:#2563eb;opacity:.55}@media(prefers-color-scheme:dark){svg{color:#eceae5;background:#181715}}";
 
 /// Draws `rows` from the top; `mark` is a line across all of them.
-pub(crate) fn dot_plot(title: &str, rows: &[Dots], mark: Option<f64>) -> String {
+pub fn dot_plot(title: &str, rows: &[Dots], mark: Option<f64>) -> String {
     let height = TOP + ROW * rows.len() as f64 + BOTTOM;
     let longest = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0) as f64;
     let left = (longest * 7.5 + 20.0).clamp(60.0, WIDTH / 2.0);

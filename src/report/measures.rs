@@ -5,7 +5,7 @@ use attar_infer::report::html;
 use maud::{Markup, html};
 
 /// Lines for the end of a run; none of a receipt that was written before measures were.
-pub(crate) fn lines(receipt: &Receipt) -> Vec<String> {
+pub fn lines(receipt: &Receipt) -> Vec<String> {
     let Some(measures) = &receipt.measures else { return Vec::new() };
     let worst = worst(measures).map(|(class, top1)| format!(", worst class {class} {top1:.2} %")).unwrap_or_default();
     let student = &measures.student;
@@ -29,7 +29,7 @@ pub(crate) fn lines(receipt: &Receipt) -> Vec<String> {
 }
 
 /// A section of the report; empty of a receipt that was written before measures were.
-pub(crate) fn section(receipt: &Receipt) -> Markup {
+pub fn section(receipt: &Receipt) -> Markup {
     let Some(measures) = &receipt.measures else { return html! {} };
     let student = &measures.student;
     let row = |what: &str, value: String| vec![what.to_owned(), value];

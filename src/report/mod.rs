@@ -3,16 +3,15 @@
 mod chart;
 mod classes;
 mod confusion;
-pub(crate) mod dots;
-pub(crate) mod measures;
-mod metrics;
-pub(crate) mod run;
+mod dots;
+pub mod measures;
+pub mod run;
 
-pub(crate) use metrics::Metrics;
+pub use dots::{Dots, dot_plot};
 
 /// Whether a page may hold images of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Images {
+pub enum Images {
     /// Flipped images are shown.
     Shown,
     /// Private data: names only.

@@ -5,32 +5,36 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use attar_distill::run::Receipt;
 use attar_formats::files;
+use attar_formats::metrics::Metrics;
+use attar_formats::run::file;
 use attar_infer::Certificate;
 use attar_infer::bundle::Predictions;
 use attar_infer::report::{certificate_section, html};
 use maud::{Markup, PreEscaped, html};
 
 use super::chart::{self, Series, line_chart};
-use super::metrics::Metrics;
 use super::{Images, classes, confusion, measures};
 use crate::table::si;
 
 /// What a report shows beside the run itself.
 #[derive(Debug)]
-pub(crate) struct Extras<'a> {
+pub struct Extras<'a> {
     /// The certificate of the run's export.
-    pub(crate) certificate: Option<&'a Certificate>,
+    pub certificate: Option<&'a Certificate>,
     /// A section that compares the run with others.
-    pub(crate) comparison: Option<Markup>,
+    pub comparison: Option<Markup>,
     /// Whether images of the data may be shown.
-    pub(crate) images: Images,
+    pub images: Images,
 }
 
 /// Writes `report.html` into the run directory from the files that lie there.
-pub(crate) fn write(run: &Path, extras: &Extras<'_>) -> Result<()> {
+///
+/// # Errors
+/// When one of them cannot be read, or the report cannot be written.
+pub fn write(run: &Path, extras: &Extras<'_>) -> Result<()> {
     let receipt = read_receipt(run)?;
-    let metrics = Metrics::read(&run.join("metrics.csv"))?;
-    let recipe = files::read_text(&run.join("recipe.toml"), files::MOST_TEXT).context("recipe.toml")?;
+    let metrics = Metrics::read(&run.join(file::METRICS))?;
+    let recipe = files::read_text(&run.join(file::RECIPE), files::MOST_TEXT).context(file::RECIPE)?;
     let body = html! {
         style { (PreEscaped(chart::CSS)) (PreEscaped(confusion::CSS)) }
         (headline(&receipt))
@@ -44,13 +48,16 @@ pub(crate) fn write(run: &Path, extras: &Extras<'_>) -> Result<()> {
         details { summary { "The resolved recipe" } pre { (recipe) } }
     };
     let page = html::page(&format!("Run {}", receipt.name), &body);
-    let path = run.join("report.html");
+    let path = run.join(file::REPORT);
     std::fs::write(&path, page).with_context(|| path.display().to_string())
 }
 
 /// `receipt.json` of a run.
-pub(crate) fn read_receipt(run: &Path) -> Result<Receipt> {
-    let path = run.join("receipt.json");
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read_receipt(run: &Path) -> Result<Receipt> {
+    let path = run.join(file::RECEIPT);
     let text = files::read(&path, files::MOST_TEXT).with_context(|| path.display().to_string())?;
     serde_json::from_slice(&text).with_context(|| path.display().to_string())
 }
@@ -94,8 +101,8 @@ fn curves(metrics: &Metrics) -> Markup {
         |name: &str, column: &str| Series { name: name.to_owned(), points: metrics.over_epochs(column), steps: false };
     let held =
         |name: &str, column: &str| Series { name: name.to_owned(), points: metrics.over_epochs(column), steps: true };
-    let losses: Vec<Series> = metrics.under("loss.").map(|name| line(name, &format!("loss.{name}"))).collect();
-    let weights: Vec<Series> = metrics.under("weight.").map(|name| held(name, &format!("weight.{name}"))).collect();
+    let losses: Vec<Series> = metrics.losses.iter().map(|name| line(name, &format!("loss.{name}"))).collect();
+    let weights: Vec<Series> = metrics.losses.iter().map(|name| held(name, &format!("weight.{name}"))).collect();
     let charts = [
         line_chart("Accuracy, %", "epoch", &[line("train (augmented)", "train_top1"), line("validation", "val_top1")]),
         line_chart(
@@ -111,10 +118,10 @@ fn curves(metrics: &Metrics) -> Markup {
 }
 
 fn confusions(run: &Path) -> Result<Markup> {
-    let card = run.join("card.json");
+    let card = run.join(file::CARD);
     let text = files::read_text(&card, files::MOST_TEXT).with_context(|| card.display().to_string())?;
     let card = attar_formats::Card::from_json(&text, &card)?;
-    let predictions = Predictions::read(&run.join("reference").join("predictions.safetensors"))?;
+    let predictions = Predictions::read(&attar_formats::run::predictions(run))?;
     Ok(html! {
         (classes::section(&predictions, &card.labels))
         (confusion::table(&predictions, &card.labels))

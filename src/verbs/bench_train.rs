@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use attar_distill::network::profile::{Pass, Spent};
+use attar::table;
+use attar_distill::profile::{Pass, Spent};
 use attar_distill::run::Part;
 use attar_distill::run::bench::{self, Case, Round, Trainer};
 use attar_distill::{DeviceChoice, Precision};
@@ -15,7 +16,6 @@ use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 
 use super::print;
-use crate::table;
 
 /// Different batches that the steps walk through.
 const BATCHES: usize = 4;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use attar::table;
 use attar_data::fetch::{self, Known, RemoteFile};
 use attar_data::{Dataset, Finding, Report, Source, SplitReport};
 use clap::Subcommand;
@@ -12,7 +13,6 @@ use clap::Subcommand;
 use super::print;
 use crate::progress;
 use crate::source::{CacheArgs, source};
-use crate::table;
 
 /// Looks into, checks and fetches data sets.
 #[derive(Debug, clap::Args)]

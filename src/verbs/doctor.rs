@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use attar::table;
 use attar_distill::DeviceChoice;
 use attar_distill::check::{self, OpCheck};
 use attar_infer::cli::say;
@@ -10,7 +11,7 @@ use attar_infer::engine::{self, Availability};
 use serde::Serialize;
 
 use super::print;
-use crate::{engines, table};
+use crate::engines;
 
 /// Says what this machine and this build can do: devices, SIMD, threads, runtimes and where they were found.
 ///

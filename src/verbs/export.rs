@@ -2,16 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use attar_export::bundle::{Options, Summary};
-use attar_export::{Goldens, Source};
-use attar_infer::cli::{NotSo, Versioned, print, say};
-use attar_infer::parity;
-use attar_infer::{Bundle, Certificate};
+use anyhow::{Context, Result};
+use attar::export::{Exported, Options, Summary};
+use attar::table;
+use attar_export::Goldens;
+use attar_infer::cli::{Versioned, print, say};
 
 use super::unfinished;
 use crate::engines::EngineArgs;
-use crate::table;
 
 /// Exports a run's weights as a bundle: ONNX, safetensors, preprocessing, goldens, reference predictions.
 #[derive(Debug, clap::Args)]
@@ -67,7 +65,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         false => unfinished::refuse(&args.run).map(|()| None)?,
     };
     let run = left.as_ref().map_or(args.run.as_path(), |left| left.path());
-    let (summary, certificate) = export(run, &out, &options, &args.engines)?;
+    let Exported { summary, certificate, note } = attar::export::export_verified(run, &out, &options, &args.engines)?;
+    note.iter().for_each(say);
     if args.json {
         let result = serde_json::json!({"bundle": out, "summary": summary, "goldens": certificate});
         return Versioned::new(result).print();
@@ -101,77 +100,4 @@ fn goldens_statement(options: &Options, summary: &Summary) -> String {
         Goldens::Synthetic => format!("holds {} synthetic goldens, no real image", summary.goldens),
         Goldens::None => "holds no goldens".to_owned(),
     }
-}
-
-/// Writes the bundle beside its final place, runs it in every runtime at hand on its goldens, and only then gives it its
-/// name. When anything is wrong, nothing is left behind.
-pub(crate) fn export(
-    run: &Path,
-    out: &Path,
-    options: &Options,
-    engines: &EngineArgs,
-) -> Result<(Summary, Certificate)> {
-    if out.exists() {
-        bail!("{} exists already\n  hint: remove it or choose another place with --out", out.display());
-    }
-    let source = Source::open(run, None)?;
-    if let Some(note) = &source.note {
-        say(note);
-    }
-    let parent = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
-    let scratch = scratch(parent)?;
-    let summary = attar_export::write_bundle(&source, options, scratch.path())?;
-    let certificate = match options.goldens {
-        Goldens::None => {
-            Bundle::open(scratch.path())?;
-            check_without_goldens(&source, options, parent, engines)?
-        }
-        Goldens::Real | Goldens::Synthetic => check(scratch.path(), engines)?,
-    };
-    std::fs::rename(scratch.path(), out)
-        .with_context(|| format!("{} could not be named {}", scratch.path().display(), out.display()))?;
-    let _ = scratch.keep(); // it has its name now, and nothing is to be removed
-    Ok((summary, certificate))
-}
-
-/// A bundle that is to travel without goldens is checked by a twin that has synthetic ones; the model is the same to the
-/// byte.
-fn check_without_goldens(
-    source: &Source,
-    options: &Options,
-    place: &Path,
-    engines: &EngineArgs,
-) -> Result<Certificate> {
-    let twin = scratch(place)?;
-    attar_export::write_bundle(source, &Options { goldens: Goldens::Synthetic, ..options.clone() }, twin.path())?;
-    check(twin.path(), engines)
-}
-
-/// A folder beside the final place that is removed unless it is kept, as readable as any new folder.
-fn scratch(parent: &Path) -> Result<tempfile::TempDir> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".export-");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777)); // the umask takes its part
-    builder.tempdir_in(parent).with_context(|| format!("{}: no place for the bundle", parent.display()))
-}
-
-/// Fails unless every runtime at hand gives the goldens' answers within rounding.
-fn check(bundle: &Path, engines: &EngineArgs) -> Result<Certificate> {
-    let bundle = Bundle::open(bundle)?;
-    let (mut candidates, skipped) = engines.candidates(&bundle, &[])?;
-    let options = parity::Options::default();
-    let certificate = parity::verify(&bundle, &mut candidates, skipped, None, &options, &mut |_, _| {})?;
-    for runtime in &certificate.runtimes {
-        let Some(goldens) = &runtime.goldens else { continue };
-        if !goldens.within_rounding || goldens.flips > 0 {
-            let problem = format!(
-                "{} does not answer like the trained network: largest logit difference {:.2e}, {} of {} goldens flipped; nothing was exported",
-                runtime.engine, goldens.logit_max_diff, goldens.flips, goldens.count
-            );
-            return Err(NotSo(problem).into());
-        }
-    }
-    Ok(certificate)
 }

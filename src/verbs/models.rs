@@ -1,11 +1,11 @@
 //! `attar models`: the zoo with parameters and MACs, or one network node by node.
 
 use anyhow::Result;
+use attar::table;
 use attar_models::{Graph, zoo};
 use serde::Serialize;
 
 use super::print;
-use crate::table;
 
 /// Lists the networks of the zoo, or shows one with its taps and shapes.
 #[derive(Debug, clap::Args)]

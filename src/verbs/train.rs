@@ -3,18 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use attar::report;
+use attar::train::{finished, is_alone, plan_options};
 use attar_data::Source;
-use attar_distill::losses::LossSpec;
 use attar_distill::run::{self, Receipt};
 use attar_distill::{Plan, PlanOptions, Recipe};
+use attar_formats::run::file;
 use attar_infer::cli::say;
 
-use crate::onnx_teacher;
-use crate::progress::{self, Progress};
-use crate::report;
-use crate::source::{CacheArgs, source};
-
 use super::new::{self, Wishes};
+use crate::progress::{self, Progress};
+use crate::source::{CacheArgs, source};
 
 /// How a recipe is carried out.
 #[derive(Debug, clap::Args)]
@@ -111,7 +110,7 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
             continue;
         }
         // A chain goes on where it stopped: what was not begun begins, but for the first, which somebody resumes.
-        let resume = args.resume && (i == 0 || directory.join("recipe.toml").is_file());
+        let resume = args.resume && (i == 0 || directory.join(file::RECIPE).is_file());
         receipt = Some(carry_out(Plan::new(recipe, args.options())?, &directory, resume)?);
     }
     super::print(&match args.json {
@@ -138,28 +137,6 @@ fn recipe(args: &Args) -> Result<(Recipe, PathBuf)> {
     }
 }
 
-/// The receipt of a run that this recipe has finished; none where it has not, an error where another recipe has.
-pub(crate) fn finished(recipe: &Recipe, directory: &Path) -> Result<Option<Receipt>> {
-    if !directory.join("receipt.json").is_file() {
-        return Ok(None);
-    }
-    let differences = Recipe::load(&directory.join("recipe.toml"), &[])?.differences(recipe)?;
-    if !differences.is_empty() {
-        bail!(
-            "{} was trained by another recipe:\n  {}\n  hint: choose another --out",
-            directory.display(),
-            differences.join("\n  ")
-        );
-    }
-    report::run::read_receipt(directory).map(Some)
-}
-
-/// Whether a student learns from labels alone.
-pub(crate) fn is_alone(recipe: &Recipe) -> bool {
-    let labels_only = recipe.losses.iter().all(|loss| matches!(loss.loss, LossSpec::CrossEntropy(_)));
-    labels_only && recipe.teachers.is_empty() && recipe.stages.is_empty()
-}
-
 /// The plan of the first stage; those behind it wait for its weights.
 fn dry_run(stages: Vec<(Recipe, PathBuf)>, args: &Args) -> Result<()> {
     let mut stages = stages.into_iter();
@@ -179,14 +156,9 @@ fn dry_run(stages: Vec<(Recipe, PathBuf)>, args: &Args) -> Result<()> {
     super::print(&text)
 }
 
-/// What the rooms behind this one may use: ONNX files as teachers, run by an engine; hashes of images kept from before.
+/// What the rooms behind this one may use, and progress for who looks at many images.
 pub(crate) fn options() -> PlanOptions {
-    PlanOptions {
-        onnx: Some(onnx_teacher::opener()),
-        cache: attar_data::cache_folder(),
-        progress: Some(progress::scanning()),
-        ..PlanOptions::default()
-    }
+    PlanOptions { progress: Some(progress::scanning()), ..plan_options() }
 }
 
 /// Runs or resumes a plan with progress, and draws its report.
@@ -194,11 +166,9 @@ pub(crate) fn carry_out(plan: Plan, directory: &Path, resume: bool) -> Result<Re
     plan.notes().for_each(say);
     let mut progress = Progress::new(plan.recipe().train.epochs, plan.steps_per_epoch());
     let receipt = match resume {
-        true => run::resume(plan, directory, &mut progress)?,
-        false => run::start(plan, directory, &mut progress)?,
+        true => attar::train::resume(directory, plan, &mut progress)?,
+        false => attar::train::start(directory, plan, &mut progress)?,
     };
     report::measures::lines(&receipt).iter().for_each(say);
-    let alone = report::run::Extras { certificate: None, comparison: None, images: report::Images::Withheld };
-    report::run::write(directory, &alone)?;
     Ok(receipt)
 }

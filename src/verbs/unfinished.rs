@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use attar_distill::run::{self, RunState};
 use attar_distill::{Plan, Recipe};
+use attar_formats::run::file;
 use attar_infer::cli::say;
 
 use super::train;
@@ -12,7 +13,7 @@ use crate::progress::Progress;
 
 /// The last checkpoint of a run that is not finished, in a folder of its own as a finished run leaves it.
 pub(super) fn leave(directory: &Path) -> Result<tempfile::TempDir> {
-    let recipe = Recipe::load(&directory.join("recipe.toml"), &[])?;
+    let recipe = Recipe::load(&directory.join(file::RECIPE), &[])?;
     let plan = Plan::new(recipe, train::options())?;
     plan.notes().for_each(say);
     let place = tempfile::tempdir().context("a folder for what the run leaves")?;
@@ -25,8 +26,8 @@ pub(super) fn leave(directory: &Path) -> Result<tempfile::TempDir> {
 
 /// Refuses a run that is not finished, with the two ways on.
 pub(super) fn refuse(directory: &Path) -> Result<()> {
-    let recipe = directory.join("recipe.toml");
-    if directory.join("card.json").is_file() || !recipe.is_file() {
+    let recipe = directory.join(file::RECIPE);
+    if directory.join(file::CARD).is_file() || !recipe.is_file() {
         return Ok(());
     }
     let state = match RunState::of(directory)? {
@@ -38,7 +39,7 @@ pub(super) fn refuse(directory: &Path) -> Result<()> {
     if !run::has_checkpoint(directory) {
         bail!("{place}: the run has made no checkpoint that could be exported ({state})\n  hint: begin it anew");
     }
-    let verb = if train::is_alone(&Recipe::load(&recipe, &[])?) { "train" } else { "distill" };
+    let verb = if attar::train::is_alone(&Recipe::load(&recipe, &[])?) { "train" } else { "distill" };
     let mended = if state.starts_with("it failed") { "; once that is mended," } else { ";" };
     bail!(
         "{place}: the run is not finished ({state})\n  hint: `attar export {place} --unfinished` exports its last checkpoint{mended} `attar {verb} {} --out {place} --resume` goes on to its end",

@@ -1,17 +1,18 @@
 //! `attar verify`: does the bundle decide like the network that was trained? What `attar-infer verify` does, and a run's report.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use attar::report::run::Extras;
+use attar::report::{self, Images};
+use attar::verify::check_run;
 use attar_infer::cli::verify as shared;
-use attar_infer::parity::{self, Options};
+use attar_infer::parity::Options;
 use attar_infer::{Bundle, Certificate};
 
 use crate::engines::EngineArgs;
 use crate::progress;
-use crate::report::run::Extras;
-use crate::report::{self, Images};
 
 /// Compares a bundle in every runtime with the answers of the network that was trained, and gives a verdict.
 ///
@@ -49,29 +50,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(shared::hand_out(shared, &certificate)?.into())
 }
 
-/// A certificate belongs into the report of the run whose weights the bundle holds, and into no other.
-fn check_run(bundle: &Bundle, run: &Path) -> Result<()> {
-    let receipt = report::run::read_receipt(run)?;
-    let exported = bundle.predictions().map(|predictions| predictions.weights_sha256.as_str());
-    if exported != Some(receipt.weights_sha256.as_str()) {
-        let (bundle, run) = (bundle.root().display(), run.display());
-        bail!(
-            "{bundle} was not exported from {run}: it holds other weights\n  hint: `--run` names the run of the bundle"
-        );
-    }
-    Ok(())
-}
-
-/// The certificate of a bundle over the runtimes that were asked for.
+/// [`attar::verify::certify`] with a bar.
 pub(crate) fn certify(
     bundle: &Bundle,
     data: Option<&dyn attar_data::Dataset>,
     options: &Options,
     engines: &EngineArgs,
 ) -> Result<Certificate> {
-    let (mut candidates, skipped) = engines.candidates(bundle, &[])?;
     let images = data.map_or(0, |data| data.len() as u64);
-    with_bar(images, |tick| Ok(parity::verify(bundle, &mut candidates, skipped, data, options, tick)?))
+    with_bar(images, |tick| attar::verify::certify(bundle, data, options, engines, tick))
 }
 
 /// Shows on a terminal how far the work is.

@@ -11,6 +11,7 @@ mod docs;
 mod exit_codes;
 mod help;
 mod hints;
+mod loaders;
 mod new;
 mod operations;
 mod parity;

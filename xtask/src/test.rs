@@ -1,17 +1,55 @@
 //! Runs every test and says plainly which ones could not run.
+//!
+//! A test has one of three outcomes: it ran; a tool is missing, which CI must not accept; or hardware is missing, which
+//! is counted and is nobody's fault.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
 use crate::{cargo, onnxruntime};
 
-/// SIMD levels below the best one that this machine has, as `ATTAR_SIMD` names them.
+/// SIMD levels below the best one, as `ATTAR_SIMD` names them.
 pub(crate) const LOWER_LEVELS: [&str; 2] = ["avx2", "scalar"];
 
+/// The emulator's test of its translator.
+const TRANSLATOR_TEST: &str = "tools/gpu-emulator/test_ptx.py";
+
+/// What could not run, and what it lacked: `test: what`.
+#[derive(Debug, Default, PartialEq)]
+struct Missed {
+    tools: BTreeSet<String>,
+    hardware: BTreeSet<String>,
+}
+
+impl Missed {
+    /// Adds what tests wrote to the file named by `ATTAR_MISSED_TESTS`, a line each: `tool: test: what is missing` or
+    /// `hardware: test: what is missing`. A line of another kind counts as a tool, which is the stricter.
+    fn add(&mut self, lines: &str) {
+        for line in lines.lines().filter(|line| !line.is_empty()) {
+            match line.strip_prefix("hardware: ") {
+                Some(test) => self.hardware.insert(test.to_owned()),
+                None => self.tools.insert(line.strip_prefix("tool: ").unwrap_or(line).to_owned()),
+            };
+        }
+    }
+
+    fn report(&self) -> String {
+        let list = |what: &str, tests: &BTreeSet<String>| {
+            let lines: String = tests.iter().map(|test| format!("  {test}\n")).collect();
+            if tests.is_empty() {
+                String::new()
+            } else {
+                format!("{} did not run, {what} is missing:\n{lines}", tests.len())
+            }
+        };
+        let lists = list("a tool", &self.tools) + &list("hardware", &self.hardware);
+        if lists.is_empty() { "every test ran\n".to_owned() } else { lists }
+    }
+}
+
 /// Fetches ONNX Runtime, runs all tests, then reports what did not run.
-///
-/// Tests that lack something append a line `test: what is missing` to the file named by `ATTAR_MISSED_TESTS`.
 pub(crate) fn run(full: bool, rest: &[String]) -> Result<()> {
     let in_ci = cargo::in_ci();
     let missed_file = tempfile::NamedTempFile::new()?;
@@ -30,22 +68,47 @@ pub(crate) fn run(full: bool, rest: &[String]) -> Result<()> {
         Err(error) => eprintln!("ONNX Runtime could not be fetched, its tests will not run: {error:#}"),
     }
     let status = cargo.status().context("cargo could not be started")?;
-    let missed = report_missed(missed_file.path())?;
+    let mut missed = Missed::default();
+    missed.add(&std::fs::read_to_string(missed_file.path())?);
     if !status.success() {
+        eprint!("{}", missed.report());
         bail!("tests failed ({status})");
     }
     if rest.is_empty() {
-        lower_simd_levels()?;
+        lower_simd_levels(&mut missed)?;
+        translator(&mut missed)?;
     }
-    if missed > 0 && in_ci {
-        bail!("{missed} tests did not run");
+    eprint!("{}", missed.report());
+    if !missed.tools.is_empty() && in_ci {
+        bail!("{} tests did not run, and CI must have their tools", missed.tools.len());
     }
     Ok(())
 }
 
-/// Tests the kernels again at the lower SIMD levels, all of their tests; one of them fails where a level is not there.
-fn lower_simd_levels() -> Result<()> {
+/// The translator of the GPU's emulator, instruction by instruction.
+fn translator(missed: &mut Missed) -> Result<()> {
+    let starts = |tool: &str| {
+        let version = Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        version.is_ok_and(|status| status.success())
+    };
+    if let Some(tool) = ["python3", "cc"].into_iter().find(|tool| !starts(tool)) {
+        missed.add(&format!("tool: {TRANSLATOR_TEST}: {tool}"));
+        return Ok(());
+    }
+    let status = Command::new("python3").arg(cargo::root()?.join(TRANSLATOR_TEST)).status()?;
+    if !status.success() {
+        bail!("{TRANSLATOR_TEST} failed ({status})");
+    }
+    Ok(())
+}
+
+/// Tests the kernels again at the lower SIMD levels, all of their tests.
+fn lower_simd_levels(missed: &mut Missed) -> Result<()> {
     for level in LOWER_LEVELS {
+        if !has(level) {
+            missed.add(&format!("hardware: the kernels at ATTAR_SIMD={level}: a CPU with {level}"));
+            continue;
+        }
         eprintln!("the kernels with ATTAR_SIMD={level}");
         let mut cargo = cargo::command();
         cargo.args(["test", "--release", "--package", "attar-kernels"]).env("ATTAR_SIMD", level);
@@ -57,14 +120,28 @@ fn lower_simd_levels() -> Result<()> {
     Ok(())
 }
 
-fn report_missed(file: &Path) -> Result<usize> {
-    let text = std::fs::read_to_string(file)?;
-    let missed: std::collections::BTreeSet<&str> = text.lines().filter(|line| !line.is_empty()).collect();
-    if missed.is_empty() {
-        eprintln!("every test ran");
-    } else {
-        eprintln!("{} tests did not run:", missed.len());
-        missed.iter().for_each(|line| eprintln!("  {line}"));
+/// Whether this machine has a SIMD level: what the kernels ask for by that name.
+fn has(level: &str) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if level == "avx2" {
+        return std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma");
     }
-    Ok(missed.len())
+    level == "scalar"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_outcomes_are_told_apart() {
+        let mut missed = Missed::default();
+        assert_eq!(missed.report(), "every test ran\n");
+        missed.add("tool: b: ONNX Runtime\n\nhardware: c: a GPU\ntool: b: ONNX Runtime\nno kind");
+        assert_eq!(missed.tools.iter().collect::<Vec<_>>(), ["b: ONNX Runtime", "no kind"]);
+        assert_eq!(missed.hardware.iter().collect::<Vec<_>>(), ["c: a GPU"]);
+        let report = missed.report();
+        assert!(report.starts_with("2 did not run, a tool is missing:\n  b: ONNX Runtime\n"), "{report}");
+        assert!(report.ends_with("1 did not run, hardware is missing:\n  c: a GPU\n"), "{report}");
+    }
 }

@@ -3,11 +3,13 @@
 
 mod state;
 mod store;
+mod teacher_check;
 
 use attar_models::Weights;
 
 pub use state::{Best, Data, Exact, Extended, Rollback, State, Sums};
 pub use store::{Failpoint, Stop, Store};
+pub use teacher_check::{CheckedOn, TeacherCheck};
 
 pub use attar_formats::checkpoint::VERSION as CHECKPOINT_VERSION;
 

@@ -3,9 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use attar_exec::Params;
+use attar_formats::bundle;
+use attar_formats::checkpoint;
 use attar_formats::classes::align;
 use attar_formats::hash::file_sha256;
 use attar_formats::rename::{self, Fitted, Head};
+use attar_formats::run;
+use attar_formats::run::file;
 use attar_formats::{Card, files, read};
 use attar_models::Graph;
 use candle_core::Device;
@@ -91,9 +95,9 @@ type Labels = (PathBuf, Vec<String>);
 fn locate(from: &StudentSource) -> Result<(PathBuf, Option<Labels>)> {
     match from {
         StudentSource::Run { path, checkpoint, .. } => {
-            in_run(path, *checkpoint)?.ok_or_else(|| nothing(path, "card.json"))
+            in_run(path, *checkpoint)?.ok_or_else(|| nothing(path, file::CARD))
         }
-        StudentSource::Bundle { path, .. } => in_bundle(path)?.ok_or_else(|| nothing(path, "config.json")),
+        StudentSource::Bundle { path, .. } => in_bundle(path)?.ok_or_else(|| nothing(path, bundle::file::CONFIG)),
         StudentSource::Weights { path, .. } if !path.is_dir() => Ok((path.clone(), card_of(path))),
         StudentSource::Weights { path, .. } => match (in_run(path, None)?, in_bundle(path)?) {
             (Some(found), _) | (None, Some(found)) => Ok(found),
@@ -104,16 +108,15 @@ fn locate(from: &StudentSource) -> Result<(PathBuf, Option<Labels>)> {
 
 /// The weights of a run, of the checkpoint that its card describes if none is named.
 fn in_run(path: &Path, checkpoint: Option<Which>) -> Result<Option<(PathBuf, Option<Labels>)>> {
-    let Some((beside, card)) = card_in(path, "card.json")? else { return Ok(None) };
+    let Some((beside, card)) = card_in(path, file::CARD)? else { return Ok(None) };
     let last = card.provenance.checkpoint.as_deref().is_some_and(|which| which.starts_with("last"));
     let which = checkpoint.unwrap_or(if last { Which::Last } else { Which::Best });
-    let inside = format!("checkpoints/{}/model.safetensors", which.as_str());
-    Ok(Some((path.join(inside), Some((beside, card.labels)))))
+    Ok(Some((run::model(path, which.as_str()), Some((beside, card.labels)))))
 }
 
 fn in_bundle(path: &Path) -> Result<Option<(PathBuf, Option<Labels>)>> {
-    let found = card_in(path, "config.json")?;
-    Ok(found.map(|(beside, card)| (path.join("model.safetensors"), Some((beside, card.labels)))))
+    let found = card_in(path, bundle::file::CONFIG)?;
+    Ok(found.map(|(beside, card)| (path.join(bundle::file::WEIGHTS), Some((beside, card.labels)))))
 }
 
 fn card_in(path: &Path, name: &str) -> Result<Option<(PathBuf, Card)>> {
@@ -129,7 +132,7 @@ fn card_in(path: &Path, name: &str) -> Result<Option<(PathBuf, Card)>> {
 
 /// A directory that is neither a run nor a bundle, or not the one that was said.
 fn nothing(path: &Path, missing: &str) -> Error {
-    let last = path.join("checkpoints/last/model.safetensors");
+    let last = run::model(path, run::LAST);
     let hint = if last.is_file() {
         format!("the run is not finished; its last weights are {}", last.display())
     } else {
@@ -141,13 +144,13 @@ fn nothing(path: &Path, missing: &str) -> Error {
 /// The classes of a `model.safetensors` of ours, by the card of its bundle or run. Another program's `config.json` beside it
 /// is none.
 fn card_of(file: &Path) -> Option<Labels> {
-    if file.file_name()? != "model.safetensors" {
+    if file.file_name()? != checkpoint::file::MODEL {
         return None;
     }
     let folder = file.parent()?;
-    let run = folder.parent().filter(|above| above.ends_with("checkpoints")).and_then(Path::parent);
+    let run = folder.parent().filter(|above| above.ends_with(file::CHECKPOINTS)).and_then(Path::parent);
     let places =
-        [Some(folder.join("config.json")), Some(folder.join("card.json")), run.map(|run| run.join("card.json"))];
+        [Some(folder.join(bundle::file::CONFIG)), Some(folder.join(file::CARD)), run.map(|run| run.join(file::CARD))];
     places.into_iter().flatten().find_map(|place| {
         let text = files::read_text(&place, files::MOST_TEXT).ok()?;
         let card = Card::from_json(&text, &place).ok()?;

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use attar_exec::Context;
+use attar_formats::bundle;
 use attar_formats::classes::Alignment;
 use attar_formats::graph::{self, Opened};
 use attar_formats::hash::{file_sha256, sha256};
 use attar_formats::rename::Head;
+use attar_formats::run;
+use attar_formats::run::file;
 use attar_formats::{Card, files};
 use attar_models::zoo;
 use attar_models::{Graph, NodeId, Outline, Weights};
@@ -376,13 +379,13 @@ fn locate(
 ) -> Result<(PathBuf, Stated)> {
     match from {
         TeacherSource::Run { path, checkpoint } => {
-            let card = read_card(&path.join("card.json"))?;
+            let card = read_card(&path.join(file::CARD))?;
             let exported = card.provenance.checkpoint.as_deref().is_some_and(|which| which.starts_with("last"));
             let which = checkpoint.map_or(if exported { "last" } else { "best" }, |which| which.as_str());
-            Ok((path.join("checkpoints").join(which).join("model.safetensors"), Stated::of(card, path)?))
+            Ok((run::model(path, which), Stated::of(card, path)?))
         }
         TeacherSource::Bundle { path } => {
-            Ok((path.join("model.safetensors"), Stated::of(read_card(&path.join("config.json"))?, path)?))
+            Ok((path.join(bundle::file::WEIGHTS), Stated::of(read_card(&path.join(bundle::file::CONFIG))?, path)?))
         }
         TeacherSource::Weights { path, card, network, preprocessing, .. } => match (card, network, preprocessing) {
             (Some(card), None, None) => {

@@ -7,6 +7,7 @@ use attar_data::fingerprint;
 use attar_exec::Network;
 use attar_formats::graph::{self, GRAPH_FILE};
 use attar_formats::hash::{hex, sha256};
+use attar_formats::run::file;
 use attar_formats::write;
 use attar_models::Graph;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -15,7 +16,6 @@ use super::directory::free;
 use super::events::{Event, EventLog, Observer};
 use super::extend::Change;
 use super::feed::resident::ResidentImages;
-use super::leave::metrics;
 use super::leave::receipt::{Facts, Receipt};
 use super::owner::Owner;
 use super::shield::Shield;
@@ -41,23 +41,23 @@ pub(super) fn start(plan: Plan, directory: &Path, observer: &mut dyn Observer) -
     free(&directory)?; // somebody may have been quicker
     let mut status = StatusFile::of(&directory);
     status.write(RunState::Planned)?;
-    Store::new(directory.join("checkpoints"), plan.failpoint.clone()).clear()?;
+    Store::new(directory.join(file::CHECKPOINTS), plan.failpoint.clone()).clear()?;
     graph::write(&directory.join(GRAPH_FILE), &plan.student)?;
-    write::bytes(&directory.join("recipe.toml"), plan.recipe.relative_to(&directory).to_toml()?.as_bytes())?;
+    write::bytes(&directory.join(file::RECIPE), plan.recipe.relative_to(&directory).to_toml()?.as_bytes())?;
     let outcome = go(plan, directory, None, None, &mut status, &mut shielded(observer, &owner));
     status.end(outcome)
 }
 
 pub(super) fn resume(mut plan: Plan, directory: &Path, observer: &mut dyn Observer) -> Result<Receipt> {
     let directory = absolute(directory)?;
-    let path = directory.join("recipe.toml");
+    let path = directory.join(file::RECIPE);
     if !path.exists() {
         let problem = "holds no run to resume (no recipe.toml)\n  hint: start it without --resume".to_owned();
         return Err(Error::Format { path: directory, problem });
     }
     let owner = Owner::take(&directory)?;
     let written = Recipe::load(&path, &[])?;
-    let store = Store::new(directory.join("checkpoints"), plan.failpoint.clone());
+    let store = Store::new(directory.join(file::CHECKPOINTS), plan.failpoint.clone());
     store.recover("best")?;
     let checkpoint = store.read("last")?;
     let change = Change::between(&written, &plan.recipe, checkpoint.as_ref(), &path)?;
@@ -130,7 +130,7 @@ fn go(
     let (mut extended, mut other_test) = (None, None);
     if let Some(checkpoint) = &mut checkpoint {
         same_origin(&checkpoint.state, &fresh, &directory)?;
-        let store = Store::new(directory.join("checkpoints"), plan.failpoint.clone());
+        let store = Store::new(directory.join(file::CHECKPOINTS), plan.failpoint.clone());
         if let Some(change) = change {
             extended = change.apply(&plan.recipe, &fresh.recipe_sha256, &directory, &store, checkpoint)?;
         }
@@ -189,7 +189,7 @@ pub(super) fn build<'a>(
         resident = Some(Arc::new(loaders.install(|| ResidentImages::load(&plan.data, &plan.device))?));
     }
     let setup = Setup {
-        store: Store::new(directory.join("checkpoints"), plan.failpoint.clone()),
+        store: Store::new(directory.join(file::CHECKPOINTS), plan.failpoint.clone()),
         recipe: plan.recipe,
         data: plan.data,
         resident,
@@ -207,7 +207,7 @@ pub(super) fn build<'a>(
 impl Run<'_> {
     /// First words, and a look at what the teachers are worth.
     fn begin(&mut self) -> Result<()> {
-        metrics::write(&self.setup.directory, &self.setup.loss_names(), &[])?;
+        self.write_metrics(&[])?;
         let (setup, data) = (&self.setup, &self.setup.data);
         let started = Event::Started {
             name: setup.recipe.name.clone(),
@@ -226,7 +226,7 @@ impl Run<'_> {
     fn go_back_to(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         self.learner.unpack(checkpoint)?;
         self.slow_down();
-        metrics::write(&self.setup.directory, &self.setup.loss_names(), &self.state.metrics)?;
+        self.write_metrics(&self.state.metrics)?;
         self.tell(&Event::Resumed { epochs_done: self.state.epochs_done, steps_done: self.state.steps_done })
     }
 }

@@ -2,23 +2,23 @@
 
 use std::path::Path;
 
-use attar_formats::graph::GRAPH_FILE;
+use attar_formats::run::file;
 use attar_formats::write;
 
-use super::owner::LOCK;
-use super::state_file::{RunState, STATUS};
+use super::state_file::RunState;
 use crate::checkpoint::Store;
 use crate::error::{Error, Result};
 
 /// What a run writes before its first checkpoint. A directory of nothing else holds no work.
-const BEFORE: [&str; 7] = [LOCK, STATUS, "recipe.toml", GRAPH_FILE, "metrics.csv", "events.jsonl", "checkpoints"];
+const BEFORE: [&str; 7] =
+    [file::LOCK, file::STATUS, file::RECIPE, file::GRAPH, file::METRICS, file::EVENTS, file::CHECKPOINTS];
 
 /// What there is only after one.
-const AFTER: [&str; 4] = ["card.json", "receipt.json", "reference", "report.html"];
+const AFTER: [&str; 4] = [file::CARD, file::RECEIPT, file::REFERENCE, file::REPORT];
 
 /// Whether the run in `directory` has a checkpoint to go on from.
 pub fn has_checkpoint(directory: &Path) -> bool {
-    Store::holds_checkpoint(&directory.join("checkpoints"))
+    Store::holds_checkpoint(&directory.join(file::CHECKPOINTS))
 }
 
 /// Whether a new run may begin in `directory`: there is nothing, or a run of ours that never came to a checkpoint.
@@ -38,7 +38,7 @@ pub fn free(directory: &Path) -> Result<()> {
     names.sort();
     let has = |name: &str| names.iter().any(|found| found == name);
     // The lock comes first; runs of before have none. Other names alone may be anybody's.
-    let is_run = has(LOCK) || (has("recipe.toml") && has("events.jsonl"));
+    let is_run = has(file::LOCK) || (has(file::RECIPE) && has(file::EVENTS));
     if is_run && has_checkpoint(directory) {
         let state = match RunState::of(directory)? {
             Some(RunState::Finished) => "finished".to_owned(),
@@ -54,7 +54,7 @@ pub fn free(directory: &Path) -> Result<()> {
     let unfinished = |name: &str| write::meant(name).or(name.strip_suffix(".new")).map(str::to_owned);
     let ours = |name: &String| match is_run {
         true => BEFORE.contains(&unfinished(name).as_deref().unwrap_or(name)),
-        false => unfinished(name).as_deref() == Some("recipe.toml"),
+        false => unfinished(name).as_deref() == Some(file::RECIPE),
     };
     let foreign: Vec<&str> = names.iter().filter(|name| !ours(name)).map(String::as_str).collect();
     if foreign.is_empty() {
@@ -92,7 +92,7 @@ mod tests {
         free(&run).unwrap();
         put("recipe.toml"); // perhaps a person's
         assert!(message().contains("recipe.toml"), "{}", message());
-        put(LOCK);
+        put(file::LOCK);
         put("checkpoints/last.new/model.safetensors");
         put("checkpoints/best/model.safetensors");
         free(&run).unwrap();

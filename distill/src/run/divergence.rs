@@ -5,10 +5,11 @@
 
 use super::Run;
 use super::events::{Event, EventLog};
-use super::leave::metrics;
 use crate::checkpoint::{Checkpoint, Exact, Rollback};
 use crate::error::{Error, Result};
 use crate::recipe::OnDivergence;
+use attar_formats::run;
+use attar_formats::run::file;
 
 impl Run<'_> {
     /// The run as it is before its first step, for a rollback that finds no checkpoint.
@@ -27,7 +28,7 @@ impl Run<'_> {
         let Error::Diverged { epoch, step, what } = error else { return Err(error) };
         let saved = self.setup.store.read("last")?;
         let ended = |what: &str| {
-            let left = left(saved.as_ref(), &self.setup.directory.join("checkpoints").join("last"));
+            let left = left(saved.as_ref(), &self.setup.directory.join(file::CHECKPOINTS).join(run::LAST));
             Err(Error::Diverged { epoch, step, what: format!("{what}\n  {left}") })
         };
         let OnDivergence::Rollback { factor, most } = self.setup.recipe.train.on_divergence else {
@@ -73,7 +74,7 @@ impl Run<'_> {
         let rate = self.slowed();
         self.tell(&Event::RolledBack { epoch, step, what, epochs_done, steps_done, rate })?;
         self.state.events_bytes = self.log.sync()?;
-        metrics::write(&self.setup.directory, &self.setup.loss_names(), &self.state.metrics)?;
+        self.write_metrics(&self.state.metrics)?;
         if saved.is_some() {
             checkpoint.state = self.state.clone();
             self.setup.store.write("last", &checkpoint)?;

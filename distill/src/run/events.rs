@@ -4,10 +4,11 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use attar_formats::metrics::Row;
+use attar_formats::run::file;
 use serde::Serialize;
 
-use super::leave::metrics::Row;
-use super::teacher_check::TeacherCheck;
+use crate::checkpoint::TeacherCheck;
 use crate::error::{Error, Result};
 use crate::files::io;
 
@@ -167,7 +168,7 @@ pub(super) struct EventLog {
 impl EventLog {
     /// Opens the log and cuts it back to its first `keep` bytes.
     pub(super) fn open(directory: &Path, keep: u64) -> Result<Self> {
-        let path = directory.join("events.jsonl");
+        let path = directory.join(file::EVENTS);
         let open = || -> std::io::Result<(File, u64)> {
             let file = OpenOptions::new().create(true).append(true).open(&path)?;
             let found = file.metadata()?.len();

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use attar_formats::run::file;
 use attar_formats::write;
 
 use super::events::{Event, EventLog};
@@ -93,16 +94,16 @@ impl Change {
             event = Some(told);
         }
         store.write("last", checkpoint)?;
-        write::bytes(&directory.join("recipe.toml"), recipe.relative_to(directory).to_toml()?.as_bytes())?;
+        write::bytes(&directory.join(file::RECIPE), recipe.relative_to(directory).to_toml()?.as_bytes())?;
         Ok(event)
     }
 }
 
 /// The shorter run's receipt is kept under its epochs; its card goes, for it describes what is no more the run's end.
 fn set_aside(directory: &Path, epochs: usize) -> Result<()> {
-    let receipt = directory.join("receipt.json");
+    let receipt = directory.join(file::RECEIPT);
     if receipt.is_file() {
         rename(&receipt, &directory.join(format!("receipt-{epochs}-epochs.json")))?;
     }
-    remove_file(&directory.join("card.json")).map_err(|source| io(directory, source))
+    remove_file(&directory.join(file::CARD)).map_err(|source| io(directory, source))
 }

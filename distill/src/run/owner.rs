@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::files::io;
 
 /// The file that is locked.
-pub(crate) const LOCK: &str = "run.lock";
+pub(crate) use attar_formats::run::file::LOCK;
 
 /// Tries before a lock counts as held: who only looks whether it is (see [`is_held`]) holds it for a moment.
 const TRIES: usize = 5;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use attar_formats::run::file;
 use attar_formats::{files, write};
 use serde::{Deserialize, Serialize};
 
@@ -12,9 +13,6 @@ use crate::error::{Error, Result};
 
 /// Version of the layout of `status.json`.
 pub const STATUS_VERSION: u32 = 1;
-
-/// The file.
-pub(super) const STATUS: &str = "status.json";
 
 /// How a run stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,11 +39,11 @@ impl RunState {
     /// # Errors
     /// A `status.json` that this program did not write.
     pub fn of(directory: &Path) -> Result<Option<Self>> {
-        let path = directory.join(STATUS);
+        let path = directory.join(file::STATUS);
         if !path.exists() {
             // A run of before.
-            let trained = Store::holds_checkpoint(&directory.join("checkpoints"));
-            let finished = directory.join("receipt.json").is_file().then_some(Self::Finished);
+            let trained = Store::holds_checkpoint(&directory.join(file::CHECKPOINTS));
+            let finished = directory.join(file::RECEIPT).is_file().then_some(Self::Finished);
             return Ok(finished.or(trained.then_some(Self::Interrupted)));
         }
         let bytes = files::read(&path, files::MOST_TEXT).map_err(|source| Error::Io { path: path.clone(), source })?;
@@ -83,7 +81,7 @@ pub(super) struct StatusFile {
 
 impl StatusFile {
     pub(super) fn of(directory: &Path) -> Self {
-        Self { path: directory.join(STATUS), changed: false }
+        Self { path: directory.join(file::STATUS), changed: false }
     }
 
     pub(super) fn write(&mut self, state: RunState) -> Result<()> {

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use attar_data::{Dataset, Pipeline, balanced_order, epoch_order};
 use attar_exec::Network;
+use attar_formats::metrics::Row;
 use attar_measures::percent;
 use candle_core::Tensor;
 
@@ -14,7 +15,6 @@ use super::events::Event;
 use super::feed::evaluate::{Evaluation, Scores};
 use super::feed::prefetch::{How, Prefetch, batches};
 use super::feed::resident::ResidentImages;
-use super::leave::metrics::{self, Row};
 use super::step::{Outcome, Position};
 use crate::checkpoint::{Best, Checkpoint, Exact, Sums};
 use crate::error::Result;
@@ -123,7 +123,7 @@ impl Run<'_> {
         self.state.steps_done = 0;
         self.tell(&Event::Epoch(row))?;
         self.checkpoint(is_best)?;
-        metrics::write(&self.setup.directory, &self.setup.loss_names(), &self.state.metrics)
+        self.write_metrics(&self.state.metrics)
     }
 
     fn row(&self, epoch: usize, last: &Outcome, sums: &Sums, val: Option<&Scores>, seconds: f64) -> Row {

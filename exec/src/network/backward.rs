@@ -4,12 +4,12 @@ use attar_models::{Graph, NodeId};
 use candle_core::Tensor;
 
 use super::bound::{BoundOp, NormSlots, WeightSlots};
-use super::profile::Pass;
 use super::tape::{Activated, Record, Tape, as_stored};
 use super::{Body, Gradients, at};
 use crate::error::Result;
 use crate::ops::{self, Affine, Backend, Tail};
 use crate::params::{ParamId, Params, Slots};
+use crate::profile::Pass;
 
 /// Which gradients a backward pass is after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

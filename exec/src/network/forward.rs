@@ -5,13 +5,13 @@ use attar_models::{Graph, NodeId, ScheduledOp};
 use candle_core::Tensor;
 
 use super::bound::{BoundOp, NormSlots, WeightSlots};
-use super::profile::Pass as Way;
 use super::tape::{Activated, Record, as_stored};
 use super::{Body, Outputs, at};
 use crate::context::Context;
 use crate::error::Result;
 use crate::ops::{self, Affine, Backend, BatchStats, Tail};
 use crate::params::Params;
+use crate::profile::Pass as Way;
 
 /// How batch norms and dropouts behave.
 pub(super) enum Mode<'a> {

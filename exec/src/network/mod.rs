@@ -6,7 +6,6 @@ mod backward;
 mod bound;
 mod forward;
 mod frozen;
-pub mod profile;
 mod schedules;
 mod tape;
 

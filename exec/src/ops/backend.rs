@@ -2,8 +2,6 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::precision::Precision;
-
 /// One of the ways in which every operation exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
@@ -20,14 +18,14 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// The kernels of a device at a precision.
-    pub fn of(device: &Device, precision: Precision) -> Self {
+    /// The kernels of a device, which on CUDA may round products to TF32 or not.
+    pub fn of(device: &Device, tf32: bool) -> Self {
         match device {
             Device::Cpu => Self::Cpu,
             #[cfg(feature = "cuda")]
-            Device::Cuda(_) => Self::Cuda { tf32: precision == Precision::Tf32 },
+            Device::Cuda(_) => Self::Cuda { tf32 },
             _ => {
-                let _ = precision; // composed operations know one
+                let _ = tf32; // composed operations know nothing of it
                 Self::Composed
             }
         }
@@ -36,7 +34,7 @@ impl Backend {
     /// What computes with a tensor outside of a network, in `f32`: the kernels of its device. Only composed operations
     /// know `f64`.
     pub fn for_tensor(x: &Tensor) -> Self {
-        if x.dtype() == DType::F64 { Self::Composed } else { Self::of(x.device(), Precision::F32) }
+        if x.dtype() == DType::F64 { Self::Composed } else { Self::of(x.device(), false) }
     }
 
     /// Whether it is CUDA's.

@@ -5,12 +5,13 @@
 mod readme;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
 use std::path::Path;
 
+use attar_formats::bundle::{BUNDLE_VERSION, Manifest, ModelFile, file, labels_text};
 use attar_formats::card::hf;
 use attar_formats::graph::GRAPH_FILE;
 use attar_formats::hash::sha256;
+use attar_formats::run::file::REFERENCE;
 use attar_formats::{Card, write};
 use attar_models::{Graph, Rewritten, fold};
 use prost::Message;
@@ -19,9 +20,6 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::onnx::{self, CONSTANT_MARK, proto::ModelProto};
 use crate::source::{Goldens, Source};
-
-/// Version of the bundle's layout.
-pub const BUNDLE_VERSION: u32 = 1;
 
 /// How to write a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,34 +84,41 @@ pub fn write_bundle(source: &Source, options: &Options, dir: &Path) -> Result<Su
         golden_count: count,
     };
     let mut files: BTreeMap<&str, Vec<u8>> = BTreeMap::from([
-        ("README.md", readme::text(&facts).into_bytes()),
-        ("config.json", json(&Config { architectures: [&card.network.name], card })?),
+        (file::README, readme::text(&facts).into_bytes()),
+        (file::CONFIG, json(&Config { architectures: [&card.network.name], card })?),
         (GRAPH_FILE, graph.to_json()?.into_bytes()),
-        ("labels.txt", card.labels.iter().flat_map(|label| format!("{label}\n").into_bytes()).collect()),
-        ("model.onnx", model),
-        ("preprocessor_config.json", json(&hf::to_hf(&card.preprocessing)?)?),
-        ("reference/predictions.safetensors", predictions),
+        (file::LABELS, labels_text(&card.labels).into_bytes()),
+        (file::ONNX, model),
+        (file::PREPROCESSING, json(&hf::to_hf(&card.preprocessing)?)?),
+        (file::PREDICTIONS, predictions),
     ]);
     if let Some((bytes, _)) = goldens {
-        files.insert("reference/golden.safetensors", bytes);
+        files.insert(file::GOLDENS, bytes);
     }
     let summary = Summary {
         parameters: facts.parameters,
         macs: facts.macs,
         onnx_bytes: facts.onnx_bytes,
         goldens: count,
-        files: std::iter::once(("model.safetensors", &source.model))
+        files: std::iter::once((file::WEIGHTS, &source.model))
             .chain(files.iter().map(|(path, bytes)| (*path, bytes)))
             .map(|(path, bytes)| (path.to_owned(), sha256(bytes)))
             .collect(),
     };
-    let reference = dir.join("reference");
+    let reference = dir.join(REFERENCE);
     std::fs::create_dir_all(&reference).map_err(|source| Error::Io { path: reference, source })?;
-    put(dir, "model.safetensors", &source.model)?;
+    put(dir, file::WEIGHTS, &source.model)?;
     for (path, bytes) in &files {
         put(dir, path, bytes)?;
     }
-    put(dir, "manifest.json", &json(&Manifest::new(&summary.files, options, card))?)?;
+    let manifest = Manifest {
+        bundle_version: BUNDLE_VERSION,
+        files: summary.files.clone(),
+        models: vec![ModelFile::onnx(file::ONNX, &source.weights_sha256())],
+        opset: Some(options.opset),
+        provenance: card.provenance.clone(),
+    };
+    manifest.write(dir)?;
     Ok(summary)
 }
 
@@ -136,7 +141,7 @@ fn onnx_model(graph: &Graph, source: &Source, options: &Options) -> Result<Vec<u
 
 /// Reads a written model back: every tensor in it is a parameter of the graph or a constant of one of its nodes.
 fn own_tensors_only(model: &[u8], graph: &Graph) -> Result<()> {
-    let file = "model.onnx";
+    let file = file::ONNX;
     let model = ModelProto::decode(model).map_err(|error| Error::Foreign { file, names: vec![error.to_string()] })?;
     let parameters: BTreeSet<String> = graph.params().map(|param| param.name).collect();
     let nodes: BTreeSet<&str> = graph.nodes().iter().map(|node| node.name.as_str()).collect();
@@ -146,33 +151,6 @@ fn own_tensors_only(model: &[u8], graph: &Graph) -> Result<()> {
     let tensors = model.graph.iter().flat_map(|graph| &graph.initializer).map(|tensor| tensor.name());
     let names: Vec<String> = tensors.filter(|name| !own(name)).map(str::to_owned).collect();
     if names.is_empty() { Ok(()) } else { Err(Error::Foreign { file, names }) }
-}
-
-#[derive(Serialize)]
-struct Manifest<'a> {
-    bundle_version: u32,
-    files: &'a BTreeMap<String, String>,
-    models: [Model; 1],
-    opset: i64,
-    provenance: &'a attar_formats::card::Provenance,
-}
-
-#[derive(Serialize)]
-struct Model {
-    file: &'static str,
-    precision: &'static str,
-}
-
-impl<'a> Manifest<'a> {
-    fn new(files: &'a BTreeMap<String, String>, options: &Options, card: &'a Card) -> Self {
-        Self {
-            bundle_version: BUNDLE_VERSION,
-            files,
-            models: [Model { file: "model.onnx", precision: "f32" }],
-            opset: options.opset,
-            provenance: &card.provenance,
-        }
-    }
 }
 
 /// The card, plus the key by which other tools recognise a configuration.
@@ -194,7 +172,7 @@ fn not_json(error: &serde_json::Error) -> Error {
 }
 
 fn put(dir: &Path, path: &str, bytes: &[u8]) -> Result<()> {
-    Ok(write::atomically(&dir.join(path), |file| file.write_all(bytes))?)
+    Ok(write::bytes(&dir.join(path), bytes)?)
 }
 
 #[cfg(test)]

@@ -290,7 +290,9 @@ mod tests {
         assert!(refused(|m| m.models[0].made_from = Some("0".repeat(64))).contains("a file that it does not list"));
         let own = |m: &mut Manifest| m.models[0].made_from = m.files.get(file::ONNX).cloned();
         assert!(refused(own).contains("a file that it does not list"), "from itself");
-        assert!(refused(|m| drop(m.files.insert("../x".to_owned(), String::new()))).contains("`../x` is not a plain path"));
+        assert!(
+            refused(|m| drop(m.files.insert("../x".to_owned(), String::new()))).contains("`../x` is not a plain path")
+        );
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub mod file {
     pub const PREPROCESSING: &str = "preprocessor_config.json";
     /// Class names, one a line, in the order of the logits.
     pub const LABELS: &str = "labels.txt";
+    /// The network as it was trained, not folded.
+    pub use crate::graph::GRAPH_FILE as GRAPH;
     /// The weights as they were trained, not folded.
     pub const WEIGHTS: &str = "model.safetensors";
     /// The folded network in `f32`, for any ONNX runtime.

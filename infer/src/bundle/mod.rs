@@ -1,40 +1,15 @@
 //! A bundle: the directory that carries a network to where it works, opened only if everything in it fits together.
 
-mod manifest;
-
 use std::path::{Path, PathBuf};
 
-use attar_formats::Card;
+use attar_formats::bundle::parse_labels;
+use attar_formats::{Card, json};
 use attar_pixels::Preprocessing;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+pub use attar_formats::bundle::{BUNDLE_VERSION, Manifest, ModelFile, file};
 pub use attar_formats::reference::{Goldens, Predictions, Split};
-pub use manifest::{BUNDLE_VERSION, Manifest, ModelFile};
-
-/// Names of the files of a bundle.
-pub mod file {
-    /// Lists all files with their sha256, and the models.
-    pub const MANIFEST: &str = "manifest.json";
-    /// The card.
-    pub const CONFIG: &str = "config.json";
-    /// How pixels become the network's input.
-    pub const PREPROCESSING: &str = "preprocessor_config.json";
-    /// Class names, one a line, in the order of the logits.
-    pub const LABELS: &str = "labels.txt";
-    /// The weights as they were trained, not folded.
-    pub const WEIGHTS: &str = "model.safetensors";
-    /// A few images with the trained network's logits.
-    pub const GOLDENS: &str = "reference/golden.safetensors";
-    /// The trained network's answers to all images of the validation and test splits.
-    pub const PREDICTIONS: &str = "reference/predictions.safetensors";
-}
-
-/// Longest text file of a bundle, in bytes; class names and a card are far below it.
-const MOST_TEXT: u64 = 16 << 20;
-
-/// Longest binary file of a bundle, in bytes: more than a protobuf can be, and than answers to millions of images take.
-const MOST_BINARY: u64 = 4 << 30;
 
 /// An opened bundle. Every file it lists has the sha256 it lists; no other file is read.
 #[derive(Debug, Clone)]
@@ -56,14 +31,12 @@ impl Bundle {
     /// its listed sha256, cannot be parsed, or contradicts another (number of classes, preprocessing, weights).
     pub fn open(root: &Path) -> Result<Self> {
         let manifest = Manifest::open(root)?;
-        manifest.check_files(root, MOST_BINARY)?;
-        let card = Card::from_json(&manifest.read_text(root, file::CONFIG, MOST_TEXT)?, &root.join(file::CONFIG))?;
-        let labels = parse_labels(&manifest.read_text(root, file::LABELS, MOST_TEXT)?);
-        let preprocessing = parse_preprocessing(
-            &root.join(file::PREPROCESSING),
-            &manifest.read_text(root, file::PREPROCESSING, MOST_TEXT)?,
-        )?;
-        let reference = |name: &str| manifest.read_if_listed(root, name, MOST_BINARY);
+        manifest.check_files(root)?;
+        let card = Card::from_json(&manifest.read_text(root, file::CONFIG)?, &root.join(file::CONFIG))?;
+        let labels = parse_labels(&manifest.read_text(root, file::LABELS)?);
+        let preprocessing =
+            parse_preprocessing(&root.join(file::PREPROCESSING), &manifest.read_text(root, file::PREPROCESSING)?)?;
+        let reference = |name: &str| manifest.read_if_listed(root, name);
         let goldens = reference(file::GOLDENS)?.map(|b| Goldens::parse(&root.join(file::GOLDENS), &b)).transpose()?;
         let predictions =
             reference(file::PREDICTIONS)?.map(|b| Predictions::parse(&root.join(file::PREDICTIONS), &b)).transpose()?;
@@ -97,7 +70,7 @@ impl Bundle {
         &self.labels
     }
 
-    /// The ONNX files, at least one.
+    /// The models, at least one.
     pub fn models(&self) -> &[ModelFile] {
         &self.manifest.models
     }
@@ -117,7 +90,7 @@ impl Bundle {
     /// # Errors
     /// [`Error::Io`], or [`Error::Format`] when the file has changed.
     pub fn model_bytes(&self, model: &ModelFile) -> Result<Vec<u8>> {
-        self.manifest.read(&self.root, &model.file, MOST_BINARY)
+        Ok(self.manifest.read(&self.root, &model.file)?)
     }
 
     fn check_agreement(&self) -> Result<()> {
@@ -155,16 +128,8 @@ impl Bundle {
 }
 
 fn parse_preprocessing(path: &Path, text: &str) -> Result<Preprocessing> {
-    let value: Value = parse_json(path, text)?;
+    let value: Value = json::parse(path, text.as_bytes())?;
     let preprocessing = attar_formats::card::hf::from_hf(&value).map_err(|e| Error::format(path, e.to_string()))?;
     preprocessing.check().map_err(|e| Error::format(path, e.to_string()))?;
     Ok(preprocessing)
-}
-
-fn parse_json<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|e| Error::format(path, format!("not the JSON that was expected: {e}")))
-}
-
-fn parse_labels(text: &str) -> Vec<String> {
-    text.lines().map(str::to_owned).collect()
 }

@@ -1,7 +1,9 @@
 //! Opening bundles: a good one opens, and whatever does not fit together is refused with the file's name.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use attar_infer::parity::{Options, candidates, verify};
 use attar_infer::{Bundle, Classifier, EngineKind, EngineSpec};
 
 use crate::support::bundle::{Reference, files, names, perfect, sha256, write};
@@ -19,6 +21,26 @@ fn a_good_bundle_opens_and_says_what_it_is() {
     assert_eq!(bundle.goldens().unwrap().len(), 4);
     assert_eq!(bundle.predictions().unwrap().len(), 20);
     assert_eq!((bundle.models()[0].file.as_str(), bundle.card().network.name.as_str()), ("model.onnx", "resnet8"));
+}
+
+/// Yesterday's layout: `demo/teacher` was written with bundle version 1 and card version 1, and stays as it was.
+#[test]
+fn a_bundle_of_version_1_opens_verifies_and_classifies() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo/teacher");
+    let bundle = Bundle::open(&root).unwrap();
+    let [model] = bundle.models() else { panic!("{:?}", bundle.models()) };
+    assert_eq!((bundle.manifest().bundle_version, model.engine.as_str(), &model.made_from), (1, "onnx", &None));
+    let spec = EngineSpec::new(EngineKind::Tract);
+    let (mut loaded, skipped) = candidates(&bundle, std::slice::from_ref(&spec), &[]).unwrap();
+    let certificate = verify(&bundle, &mut loaded, skipped, None, &Options::default(), &mut |_, _| ()).unwrap();
+    let numbers = certificate.runtimes[0].goldens.as_ref().unwrap();
+    assert!(numbers.within_rounding && numbers.flips == 0, "{numbers:?}");
+    let goldens = bundle.goldens().unwrap();
+    let mut classifier = Classifier::open(&bundle, &spec).unwrap();
+    for (png, logits) in goldens.encoded.iter().zip(goldens.logits.chunks(goldens.classes())) {
+        let best = classifier.classify(png, "golden.png".as_ref(), 1).unwrap()[0].class;
+        assert!(logits.iter().all(|logit| *logit <= logits[best]));
+    }
 }
 
 /// A device runs the exported file: the network need not be in the zoo of its program, of either version of the card.

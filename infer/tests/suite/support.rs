@@ -23,7 +23,7 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 pub(crate) fn require_ort(test: &str) -> Option<PathBuf> {
     let found = onnx_runtime(&OrtSearch::default());
     if found.is_none() {
-        let line = format!("{test}: ONNX Runtime");
+        let line = format!("tool: {test}: ONNX Runtime");
         eprintln!("did not run: {line}");
         if let Some(file) = std::env::var_os("ATTAR_MISSED_TESTS") {
             let mut file = std::fs::OpenOptions::new().append(true).create(true).open(file).unwrap();

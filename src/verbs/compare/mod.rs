@@ -1,23 +1,17 @@
 //! `attar compare`: methods side by side: every recipe trained with every seed on equal terms, one table of what came of it.
 
-mod budget;
 mod child;
 mod runs;
-mod summary;
-mod text;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use attar::compare::{Comparison, Contender, Run, against, terms};
 use attar_distill::Recipe;
 use attar_infer::cli::say;
-use attar_models::Error;
-use serde::Serialize;
 
 use super::print;
-use runs::Run;
-use summary::Summary;
 
 /// Trains every recipe with every seed and compares what comes of it on the same test images.
 ///
@@ -56,50 +50,13 @@ pub(crate) struct Args {
     cache: crate::source::CacheArgs,
 }
 
-/// A recipe to be trained with some seeds.
-#[derive(Debug)]
-struct Contender {
-    name: String,
-    path: PathBuf,
-    recipe: Recipe,
-}
-
-/// `compare.json`.
-#[derive(Debug, Serialize)]
-struct Comparison {
-    /// Program and version.
-    attar: &'static str,
-    /// The recipe that the others are compared with.
-    against: String,
-    /// Seeds 0, 1, ... so many.
-    seeds: u64,
-    /// In what the recipes differ that should be the same; empty unless that was allowed.
-    unequal: Vec<String>,
-    /// In what else they differ beside teachers and losses.
-    notes: Vec<String>,
-    /// The recipes: the most accurate after the last epoch first.
-    methods: Vec<Method>,
-}
-
-/// A recipe and what came of it.
-#[derive(Debug, Serialize)]
-struct Method {
-    name: String,
-    /// What its recipe says that a reader should know.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    note: Option<String>,
-    recipe: PathBuf,
-    summary: Summary,
-    runs: Vec<Run>,
-}
-
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if args.seeds == 0 {
         bail!("--seeds must be at least 1");
     }
     let contenders = contenders(args)?;
     let against = against(&contenders, args.against.as_deref())?;
-    let terms = budget::check(&contenders)?;
+    let terms = terms::check(&contenders)?;
     if !terms.unequal.is_empty() && !args.unequal {
         bail!(
             "the recipes are not trained on equal terms:\n  {}\n  hint: make them equal, or compare them all the same with --unequal",
@@ -142,50 +99,4 @@ fn contenders(args: &Args) -> Result<Vec<Contender>> {
         all.push(Contender { name, path: path.clone(), recipe });
     }
     Ok(all)
-}
-
-/// The position of the recipe that the others are compared with.
-fn against(contenders: &[Contender], name: Option<&str>) -> Result<usize> {
-    let position = |name: &str| contenders.iter().position(|one| one.name == name);
-    let Some(name) = name else { return Ok(position("kd").unwrap_or(0)) };
-    let names: Vec<&str> = contenders.iter().map(|one| one.name.as_str()).collect();
-    Ok(position(name).ok_or_else(|| Error::unknown("recipe", name, &names))?)
-}
-
-impl Comparison {
-    fn of(contenders: &[Contender], against: usize, done: &[Vec<Run>], seeds: u64, terms: &budget::Terms) -> Self {
-        let mut methods: Vec<Method> = Vec::with_capacity(contenders.len());
-        for (at, (contender, runs)) in contenders.iter().zip(done).enumerate() {
-            let other = (at != against).then(|| done[against].as_slice());
-            methods.push(Method {
-                name: contender.name.clone(),
-                note: contender.recipe.note.clone(),
-                recipe: contender.path.clone(),
-                summary: Summary::of(runs, other),
-                runs: runs.clone(),
-            });
-        }
-        let last = |method: &Method| method.summary.last.map_or(f64::NEG_INFINITY, |spread| spread.mean);
-        methods.sort_by(|a, b| last(b).total_cmp(&last(a)));
-        Self {
-            attar: env!("CARGO_PKG_VERSION"),
-            against: contenders[against].name.clone(),
-            seeds,
-            unequal: terms.unequal.clone(),
-            notes: terms.notes.clone(),
-            methods,
-        }
-    }
-
-    /// Writes everything that a person or program may want to read.
-    fn write(&self, out: &Path) -> Result<()> {
-        let put = |name: &str, text: String| {
-            let path = out.join(name);
-            std::fs::write(&path, text).with_context(|| path.display().to_string())
-        };
-        put("compare.json", super::versioned(self)? + "\n")?;
-        put("table.md", self.markdown())?;
-        put("table.csv", self.csv())?;
-        put("plot.svg", self.plot())
-    }
 }

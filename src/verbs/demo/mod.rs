@@ -3,23 +3,22 @@
 //! A student is trained three times from the same weights on the same batches: alone, taught by classic KD, and taught by
 //! CD + GKD + EDT; all are exported, the last is verified on the test images, and one table says what came of it.
 
-mod comparison;
-
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
+use attar::demo::{Comparison, Contender, parity_line};
+use attar::{export, report};
 use attar_data::Dataset;
 use attar_distill::{Plan, Recipe};
+use attar_formats::run::file;
 use attar_infer::cli::say;
 use attar_infer::parity;
 use attar_infer::{Bundle, Certificate};
 
-use super::{export, train, verify};
+use super::{train, verify};
 use crate::engines::EngineArgs;
-use crate::report;
-use comparison::{Comparison, Contender};
 
 /// Distils, exports, verifies and compares on a small real data set (Fashion-MNIST, 6,000 + 3,000 images) in a few minutes.
 #[derive(Debug, clap::Args)]
@@ -57,7 +56,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         say(format!("\n[{}/5] {title}", at + 1));
         let (run, bundle) = (out.join(name), out.join(format!("{name}-bundle")));
         learn(&demo, name, &run, args)?;
-        export::export(&run, &bundle, &attar_export::bundle::Options::default(), &args.engines)?;
+        export::export_verified(&run, &bundle, &attar_export::bundle::Options::default(), &args.engines)?;
         contenders.push(Contender::new(title, &bundle, Some(&run)));
     }
     say("\n[4/5] verifying the student taught by CD + GKD + EDT on the test images");
@@ -75,7 +74,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     report::run::write(&out.join("distilled"), &extras)?;
     let seconds = started.elapsed().as_secs_f64();
     let receipt = comparison.receipt(args.seed, seconds, &certificate, &demo)?;
-    std::fs::write(out.join("receipt.json"), serde_json::to_vec_pretty(&receipt)?)?;
+    std::fs::write(out.join(file::RECEIPT), serde_json::to_vec_pretty(&receipt)?)?;
     super::print(&match args.json {
         true => super::versioned(&receipt)?,
         false => summary(&comparison, &certificate, seconds, &out),
@@ -85,7 +84,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 /// What a person reads at the end.
 fn summary(comparison: &Comparison, certificate: &Certificate, seconds: f64, out: &Path) -> String {
-    let parity = certificate.runtimes.iter().map(|r| format!("  {}: {}\n", r.engine, comparison::parity_line(r)));
+    let parity = certificate.runtimes.iter().map(|r| format!("  {}: {}\n", r.engine, parity_line(r)));
     let absent = |engine: &str| {
         format!("  {engine}: not at hand (`attar doctor` says why; `cargo xtask fetch-ort` fetches ort)\n")
     };
@@ -96,7 +95,7 @@ fn summary(comparison: &Comparison, certificate: &Certificate, seconds: f64, out
         parity.chain(skipped).collect::<String>(),
         certificate.margin_points,
         certificate.verdict,
-        out.join("distilled").join("report.html").display(),
+        out.join("distilled").join(file::REPORT).display(),
         out.join("distilled-bundle").display()
     )
 }

@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use attar_formats::bundle;
+use attar_formats::run;
 use attar_formats::{Card, files};
 use attar_models::{Error, zoo};
 use attar_pixels::Preprocessing;
@@ -42,8 +44,8 @@ impl Teacher {
             bail!("{} {} needs no {}: it says so itself", kind.name(), path.display(), of_files[at]);
         }
         let teacher = match kind {
-            Kind::Run => by_card(path, "run", "card.json")?,
-            Kind::Bundle => by_card(path, "bundle", "config.json")?,
+            Kind::Run => by_card(path, "run", run::file::CARD)?,
+            Kind::Bundle => by_card(path, "bundle", bundle::file::CONFIG)?,
             Kind::Onnx => onnx(path, wishes)?,
             Kind::Weights => weights_file(path, wishes, classes)?,
         };
@@ -74,7 +76,7 @@ impl Kind {
 fn kind(path: &Path) -> Result<Kind> {
     let has = |name: &str| path.join(name).exists();
     if path.is_dir() {
-        return match (has("card.json"), has("config.json"), has("store.json")) {
+        return match (has(run::file::CARD), has(bundle::file::CONFIG), has("store.json")) {
             (true, ..) => Ok(Kind::Run),
             (_, true, _) => Ok(Kind::Bundle),
             (.., true) => bail!(

@@ -14,7 +14,7 @@ pub(crate) fn require_ort(test: &str) -> bool {
     if onnx_runtime(&OrtSearch::default()).is_some() {
         return true;
     }
-    let line = format!("{test}: ONNX Runtime");
+    let line = format!("tool: {test}: ONNX Runtime");
     eprintln!("did not run: {line}");
     if let Some(file) = std::env::var_os("ATTAR_MISSED_TESTS") {
         let file = std::fs::OpenOptions::new().append(true).create(true).open(file);

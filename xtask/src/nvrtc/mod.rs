@@ -21,7 +21,7 @@ const LIBRARY: &str = "libnvrtc.so.13";
 const KERNELS: &str = "exec/src/ops/cuda/kernels";
 
 /// The emulator's translator.
-const TRANSLATOR: &str = "benches/gpu/emulator/ptx.py";
+const TRANSLATOR: &str = "tools/gpu-emulator/ptx.py";
 
 /// The folder with `libnvrtc` and what it opens, under `target/cuda`; fetched if it is not there. x86-64 Linux only.
 pub(crate) fn fetch() -> Result<PathBuf> {

@@ -8,8 +8,8 @@ mod batches;
 use std::time::{Duration, Instant};
 
 use attar_data::Batch;
-use attar_exec::network::profile::Profile;
 use attar_exec::optim::OptimiserSpec;
+use attar_exec::profile::Profile;
 use attar_exec::{Network, Params, Precision};
 use attar_models::zoo::{self, NetworkSpec};
 use attar_models::{Graph, Outline, Weights, generated};

@@ -3,8 +3,10 @@
 use attar_data::eval_batch;
 use attar_exec::Network;
 use attar_formats::hash::file_sha256;
+use attar_formats::json;
+use attar_formats::metrics::Metrics;
 use attar_formats::reference::Split;
-use attar_formats::write;
+use attar_formats::run::file;
 use attar_pixels::Preprocessing;
 use serde::Serialize;
 
@@ -15,7 +17,6 @@ use crate::recipe::Which;
 use crate::run::Run;
 use crate::run::events::Event;
 use crate::run::leave::judge::{Judge, TestMeasures};
-use crate::run::leave::metrics;
 use crate::run::leave::receipt::{Measured, Receipt};
 use crate::run::leave::reference::{self, Answers};
 use crate::run::leave::robustness::robustness;
@@ -24,7 +25,7 @@ use crate::run::train::{evaluation, logits};
 impl Run<'_> {
     /// Evaluates the last and the best weights on the test split and writes what the other rooms read.
     pub(in crate::run) fn finish(&mut self) -> Result<Receipt> {
-        metrics::write(&self.setup.directory, &self.setup.loss_names(), &self.state.metrics)?;
+        self.write_metrics(&self.state.metrics)?;
         let epochs = self.state.epochs_done;
         let best = self.state.best.unwrap_or(Best { epoch: epochs, correct: 0, of: 0 });
         let last_network = self.learner.evaluated()?;
@@ -61,8 +62,8 @@ impl Run<'_> {
         let averaged = setup.recipe.train.ema.is_some();
         let receipt = setup.facts.receipt(&setup.recipe.name, averaged, &self.state, &measured);
         let receipt = Receipt { stopped_early: self.stopped_early(), ..receipt };
-        self.write_json("card.json", &setup.facts.card(&self.state, &measured))?;
-        self.write_json("receipt.json", &receipt)?;
+        self.write_json(file::CARD, &setup.facts.card(&self.state, &measured))?;
+        self.write_json(file::RECEIPT, &receipt)?;
         self.tell(&Event::Finished {
             best_epoch: best.epoch,
             test_top1_last: measured.test_last,
@@ -128,11 +129,12 @@ impl Run<'_> {
         Ok((val, measures))
     }
 
+    /// Writes `metrics.csv` of these rows.
+    pub(in crate::run) fn write_metrics(&self, rows: &[String]) -> Result<()> {
+        Ok(Metrics::write(&self.setup.directory.join(file::METRICS), &self.setup.loss_names(), rows)?)
+    }
+
     pub(in crate::run) fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
-        let path = self.setup.directory.join(name);
-        let mut text = serde_json::to_vec_pretty(value)
-            .map_err(|error| Error::Format { path: path.clone(), problem: error.to_string() })?;
-        text.push(b'\n');
-        Ok(write::bytes(&path, &text)?)
+        Ok(json::write(&self.setup.directory.join(name), value)?)
     }
 }

@@ -2,7 +2,6 @@
 
 pub(in crate::run) mod finish;
 pub(in crate::run) mod judge;
-pub(in crate::run) mod metrics;
 pub(in crate::run) mod receipt;
 pub(in crate::run) mod reference;
 pub(in crate::run) mod robustness;

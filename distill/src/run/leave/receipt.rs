@@ -9,11 +9,12 @@ use attar_models::zoo::NetworkSpec;
 use attar_pixels::Preprocessing;
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::TeacherCheck;
 use crate::checkpoint::{Extended, Rollback, State};
 use crate::plan::{Hashes, Plan};
 use crate::recipe::{TeacherNorm, Which};
+use crate::run::TestMeasures;
 use crate::run::begin::PROGRAM;
-use crate::run::{TeacherCheck, TestMeasures};
 
 /// What is known before the first step and stated at the end.
 pub(in crate::run) struct Facts {

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use attar_data::Batch;
 use attar_formats::reference::{Answer, FULL_LOGITS, GoldenKind, Goldens, Predictions, Split, TOP};
+use attar_formats::run::{file, goldens};
 use attar_measures::random::Stream;
 use attar_measures::{log_sum_exp, top};
 use attar_pixels::{Image, preprocess};
@@ -33,7 +34,7 @@ pub(in crate::run) fn golden(
     let chosen = in_turn(&from.labels(), GOLDENS);
     let encoded = chosen.iter().map(|i| from.encoded(*i)).collect::<attar_data::Result<Vec<_>>>()?;
     let images = chosen.iter().map(|i| from.image(*i)).collect::<attar_data::Result<Vec<_>>>()?;
-    write_golden(&directory.join("golden.safetensors"), GoldenKind::Real, encoded, &images, data, forward, device)
+    write_golden(&directory.join(goldens(GoldenKind::Real)), GoldenKind::Real, encoded, &images, data, forward, device)
 }
 
 /// Writes `golden-synthetic.safetensors`: seeded noise of several scales through the same preprocessing, for models
@@ -51,7 +52,7 @@ pub(in crate::run) fn golden_synthetic(
         (0..GOLDENS).map(|i| noise(&like, 1 << (i % 4), &mut rng)).collect::<attar_pixels::Result<Vec<_>>>()?;
     let encoded = images.iter().map(Image::to_png).collect::<attar_pixels::Result<Vec<_>>>()?;
     write_golden(
-        &directory.join("golden-synthetic.safetensors"),
+        &directory.join(goldens(GoldenKind::Synthetic)),
         GoldenKind::Synthetic,
         encoded,
         &images,
@@ -139,7 +140,7 @@ impl Answers {
     /// Writes `predictions.safetensors`.
     pub(in crate::run) fn write(&self, directory: &Path, weights_sha256: &str) -> Result<()> {
         let predictions = Predictions::new(weights_sha256, self.classes, &self.answers)?;
-        Ok(predictions.write(&directory.join("predictions.safetensors"))?)
+        Ok(predictions.write(&directory.join(file::PREDICTIONS))?)
     }
 }
 
@@ -152,7 +153,7 @@ fn answer(pixels_sha256: [u8; 32], label: u32, split: Split, row: &[f32]) -> Ans
 
 /// Makes `reference/` and returns its path.
 pub(in crate::run) fn directory(run: &Path) -> Result<std::path::PathBuf> {
-    let directory = run.join("reference");
+    let directory = run.join(file::REFERENCE);
     std::fs::create_dir_all(&directory).map_err(|source| io(&directory, source))?;
     Ok(directory)
 }

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use attar_exec::Network;
 use attar_formats::Card;
 use attar_formats::card::INTERRUPTED;
+use attar_formats::checkpoint;
 use attar_formats::hash::file_sha256;
+use attar_formats::run;
+use attar_formats::run::file;
 
 use crate::checkpoint::{State, Store};
 use crate::error::{Error, Result};
@@ -23,14 +26,14 @@ use crate::run::state_file::RunState;
 pub(in crate::run) fn leave(plan: Plan, directory: &Path, place: &Path, observer: &mut dyn Observer) -> Result<Card> {
     let (directory, place) = (begin::absolute(directory)?, begin::absolute(place)?);
     let fail = |problem: &str| Error::Format { path: directory.clone(), problem: problem.to_owned() };
-    if RunState::of(&directory)? == Some(RunState::Finished) && directory.join("card.json").is_file() {
+    if RunState::of(&directory)? == Some(RunState::Finished) && directory.join(file::CARD).is_file() {
         return Err(fail("the run is finished\n  hint: export it without --unfinished"));
     }
-    if !directory.join("recipe.toml").is_file() {
+    if !directory.join(file::RECIPE).is_file() {
         return Err(fail("holds no run (no recipe.toml)"));
     }
     let _owner = Owner::take(&directory)?;
-    let kept = Store::new(directory.join("checkpoints"), plan.failpoint.clone());
+    let kept = Store::new(directory.join(file::CHECKPOINTS), plan.failpoint.clone());
     let Some(checkpoint) = kept.read("last")? else {
         return Err(fail("has no checkpoint yet: there is nothing to export\n  hint: go on with the run first"));
     };
@@ -39,9 +42,9 @@ pub(in crate::run) fn leave(plan: Plan, directory: &Path, place: &Path, observer
     begin::same_origin(&checkpoint.state, &fresh, &directory)?;
     let mut state = checkpoint.state.clone();
     begin::note_test_images(&mut state, &fresh);
-    let copy = place.join("checkpoints").join("last");
+    let copy = place.join(file::CHECKPOINTS).join(run::LAST);
     std::fs::create_dir_all(&copy).map_err(|source| io(&copy, source))?;
-    let model = copy.join("model.safetensors");
+    let model = copy.join(checkpoint::file::MODEL);
     let bytes = std::fs::read(kept.model("last")).map_err(|source| io(&kept.model("last"), source))?;
     write_synced(&model, &bytes)?;
     let weights_sha256 = file_sha256(&model)?;
@@ -54,7 +57,7 @@ pub(in crate::run) fn leave(plan: Plan, directory: &Path, place: &Path, observer
         let (val, measures) = run.write_reference(&network, &weights_sha256)?;
         let which = described(&run.state, run.setup.recipe.train.epochs, run.setup.steps_per_epoch);
         let card = run.setup.facts.card_of(&run.state, which, val, measures.student.top1);
-        run.write_json("card.json", &card)?;
+        run.write_json(file::CARD, &card)?;
         Ok(card)
     })
 }

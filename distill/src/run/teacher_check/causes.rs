@@ -7,7 +7,8 @@ use attar_measures::wilson_interval;
 use attar_pixels::{Interpolation, Preprocessing, Resize, ResizeTo, preprocessed_size};
 use candle_core::Tensor;
 
-use super::{Answered, CheckedOn, Sample, at_most, run};
+use super::{Answered, Sample, at_most, run};
+use crate::checkpoint::CheckedOn;
 use crate::error::Result;
 use crate::run::Setup;
 use crate::run::step::teachers::{RunningTeacher, Worth};

@@ -1,4 +1,4 @@
-//! The demo's table: teacher and students side by side, measured in one run.
+//! Exported networks side by side: accuracy on the same test images, size, latency, measured in one run.
 
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
@@ -15,26 +15,27 @@ use attar_measures::{Counts, Interval, percent, score_interval, wilson_interval}
 use maud::{Markup, html};
 use serde::Serialize;
 
-use crate::engines::EngineArgs;
+use crate::Engines;
 use crate::table::{self, si};
 
 /// A network in the comparison.
 #[derive(Debug)]
-pub(super) struct Contender {
+pub struct Contender {
     title: &'static str,
     bundle: PathBuf,
     run: Option<PathBuf>,
 }
 
 impl Contender {
-    pub(super) fn new(title: &'static str, bundle: &Path, run: Option<&Path>) -> Self {
+    /// A bundle, and the run that it was exported from where that is at hand.
+    pub fn new(title: &'static str, bundle: &Path, run: Option<&Path>) -> Self {
         Self { title, bundle: bundle.to_owned(), run: run.map(Path::to_owned) }
     }
 }
 
 /// What the table says.
 #[derive(Debug, Serialize)]
-pub(super) struct Comparison {
+pub struct Comparison {
     rows: Vec<Row>,
     /// The last student against each of the others.
     pairs: Vec<Pair>,
@@ -74,7 +75,10 @@ type Answers<'a> = (&'static str, &'a [bool]);
 
 impl Comparison {
     /// Measures all contenders: the teacher first, then the students, the last of which is compared with the others.
-    pub(super) fn of(contenders: &[Contender], test: &dyn Dataset, engines: &EngineArgs) -> Result<Self> {
+    ///
+    /// # Errors
+    /// A bundle that cannot be read, knows other test images, or does not run.
+    pub fn of(contenders: &[Contender], test: &dyn Dataset, engines: &Engines) -> Result<Self> {
         let hashes = attar_data::pixel_hashes(test)?;
         let answers: Vec<Vec<bool>> = contenders.iter().map(|one| right(one, test, &hashes)).collect::<Result<_>>()?;
         let rows =
@@ -87,7 +91,7 @@ impl Comparison {
     }
 
     /// The table as a section of a page.
-    pub(super) fn html(&self) -> Markup {
+    pub fn html(&self) -> Markup {
         let cells: Vec<Vec<String>> = self.rows.iter().map(Row::cells).collect();
         html! {
             h2 { "Side by side" }
@@ -97,7 +101,10 @@ impl Comparison {
     }
 
     /// Everything a reader needs to check the table: numbers, seed, how settings were chosen, the verdict.
-    pub(super) fn receipt(
+    ///
+    /// # Errors
+    /// When `search.json` cannot be read from the demo's folder.
+    pub fn receipt(
         &self,
         seed: u64,
         seconds: f64,
@@ -121,7 +128,7 @@ impl Comparison {
 
 /// For each test image, whether the trained network's own answer was right.
 fn right(one: &Contender, test: &dyn Dataset, hashes: &[[u8; 32]]) -> Result<Vec<bool>> {
-    let reference = one.bundle.join("reference").join("predictions.safetensors");
+    let reference = one.bundle.join(attar_formats::bundle::file::PREDICTIONS);
     let predictions = Predictions::read(&reference)?;
     let answer = |(at, hash): (usize, &[u8; 32])| {
         let label = test.label(at);
@@ -132,7 +139,7 @@ fn right(one: &Contender, test: &dyn Dataset, hashes: &[[u8; 32]]) -> Result<Vec
     hashes.iter().enumerate().map(answer).collect()
 }
 
-fn row(one: &Contender, right: &[bool], engines: &EngineArgs) -> Result<Row> {
+fn row(one: &Contender, right: &[bool], engines: &Engines) -> Result<Row> {
     let bundle = Bundle::open(&one.bundle)?;
     let spec = engines.first();
     let options = Options { least_time: std::time::Duration::from_secs(1), ..Options::default() };
@@ -219,7 +226,7 @@ impl Display for Comparison {
 }
 
 /// One runtime's parity in a line.
-pub(super) fn parity_line(runtime: &Runtime) -> String {
+pub fn parity_line(runtime: &Runtime) -> String {
     match &runtime.paired {
         Some(paired) => format!(
             "{} of {} decisions flipped, accuracy difference {:+.3} points [{:+.3}, {:+.3}], largest logit difference {:.1e}",

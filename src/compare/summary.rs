@@ -3,69 +3,75 @@
 use attar_measures::{Counts, Interval, MeanSd, Measures, score_interval};
 use serde::Serialize;
 
-use super::runs::{Outcome, Run};
+use super::outcome::{Outcome, Run};
 
 /// What the runs of a recipe come to. Accuracies in percent.
 #[derive(Debug, Serialize)]
-pub(super) struct Summary {
+pub struct Summary {
     /// Runs that are done, one a seed.
-    pub(super) runs: usize,
+    pub runs: usize,
     /// Test accuracy after the last epoch.
-    pub(super) last: Option<MeanSd>,
+    pub last: Option<MeanSd>,
     /// Test accuracy of the best epoch by validation.
-    pub(super) best: Option<MeanSd>,
+    pub best: Option<MeanSd>,
     /// Of the exported weights.
-    pub(super) nll: Option<MeanSd>,
+    pub nll: Option<MeanSd>,
     /// Of the exported weights.
-    pub(super) ece: Option<MeanSd>,
+    pub ece: Option<MeanSd>,
     /// Decisions that equal the teacher's, in percent; the mean over the teachers where there are several.
-    pub(super) agreement: Option<MeanSd>,
+    pub agreement: Option<MeanSd>,
     /// Seconds a step.
-    pub(super) seconds_per_step: Option<MeanSd>,
+    pub seconds_per_step: Option<MeanSd>,
     /// The most of any run.
-    pub(super) peak_memory_bytes: Option<u64>,
+    pub peak_memory_bytes: Option<u64>,
     /// This recipe less the one that it is compared with.
-    pub(super) against: Option<Against>,
+    pub against: Option<Against>,
 }
 
 /// Differences to another recipe, seed by seed.
 #[derive(Debug, Serialize)]
-pub(super) struct Against {
+pub struct Against {
     /// Points of test accuracy after the last epoch.
-    pub(super) last: Option<MeanSd>,
+    pub last: Option<MeanSd>,
     /// Points of test accuracy of the best epoch.
-    pub(super) best: Option<MeanSd>,
+    pub best: Option<MeanSd>,
     /// Time of a step in units of the other's, the mean over the seeds.
-    pub(super) step_ratio: Option<f64>,
+    pub step_ratio: Option<f64>,
     /// Whether both times were taken by one comparison, for every seed.
-    pub(super) same_call: bool,
-    pub(super) seeds: Vec<Pair>,
+    pub same_call: bool,
+    /// One pair a seed that was done by both.
+    pub seeds: Vec<Pair>,
 }
 
 /// Two runs of the same seed.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Pair {
-    pub(super) seed: u64,
-    pub(super) last: f64,
-    pub(super) best: f64,
+pub struct Pair {
+    /// The seed.
+    pub seed: u64,
+    /// Points of test accuracy after the last epoch.
+    pub last: f64,
+    /// Points of test accuracy of the best epoch.
+    pub best: f64,
     /// The exported weights, image by image.
-    pub(super) images: Option<Images>,
+    pub images: Option<Images>,
 }
 
 /// The exported weights of two runs on the same test images; points of accuracy.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Images {
+pub struct Images {
     /// Images that only this recipe gets right.
-    pub(super) gained: usize,
+    pub gained: usize,
     /// Images that only the other one gets right.
-    pub(super) lost: usize,
-    pub(super) difference: f64,
+    pub lost: usize,
+    /// Points of accuracy.
+    pub difference: f64,
     /// Tango's 95 % interval of the difference: what other test images would have given, not what other seeds would.
-    pub(super) interval: [f64; 2],
+    pub interval: [f64; 2],
 }
 
 impl Summary {
-    pub(super) fn of(runs: &[Run], other: Option<&[Run]>) -> Self {
+    /// Of a recipe's runs, and their differences to those of another.
+    pub fn of(runs: &[Run], other: Option<&[Run]>) -> Self {
         let outcomes = || runs.iter().filter_map(|run| run.outcome.as_ref());
         let spread = |value: &dyn Fn(&Outcome) -> Option<f64>| MeanSd::of(outcomes().filter_map(value));
         let measured = |value: fn(&Measures) -> f64| {
@@ -140,7 +146,7 @@ impl Images {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verbs::compare::runs::Cost;
+    use crate::compare::outcome::Cost;
 
     fn run(seed: u64, last: f64, right: &[bool], process: u64) -> Run {
         let outcome = Outcome {

@@ -12,15 +12,18 @@ const METHOD: [&str; 6] = ["name:", "seed:", "teachers", "losses", "views", "pee
 
 /// In what the recipes differ from the first one.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Terms {
+pub struct Terms {
     /// What should have been the same.
-    pub(super) unequal: Vec<String>,
+    pub unequal: Vec<String>,
     /// What a reader should know.
-    pub(super) notes: Vec<String>,
+    pub notes: Vec<String>,
 }
 
 /// Holds every recipe against the first.
-pub(super) fn check(contenders: &[Contender]) -> Result<Terms> {
+///
+/// # Errors
+/// When a recipe cannot be written as TOML, by which they are compared.
+pub fn check(contenders: &[Contender]) -> Result<Terms> {
     let mut terms = Terms::default();
     let Some((first, others)) = contenders.split_first() else { return Ok(terms) };
     for other in others {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs a program built with CUDA on a machine without a GPU: its kernels as NVRTC and nvcc compiled them, translated to C.
 #
-#     cargo xtask dist --cuda && bash benches/gpu/emulator/run.sh target/cuda/attar
+#     cargo xtask dist --cuda && bash tools/gpu-emulator/run.sh target/cuda/attar
 #
 # Needs a C++ compiler, Python 3 with pip (which brings NVRTC), x86-64 Linux. Written to $OUT
 # (default: target/emulator): ops.txt, ops-own.txt (without cuDNN), recipes.txt. Ends with 0 where everything is as on the CPU.
@@ -10,11 +10,11 @@ set -euo pipefail
 
 program=$(realpath "${1:?the attar program}")
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-out=${OUT:-$here/../../../target/emulator}
+out=${OUT:-$here/../../target/emulator}
 mkdir -p "$out/lib"
 out=$(realpath "$out")
 # Kernels translated before are used again unless the translator has changed.
-kernels=$out/kernels-$(cat "$here"/{ptx.py,thread.h,driver.cpp} | sha256sum | cut -c 1-12)
+kernels=$out/kernels-$(cat "$here"/{ptx.py,parse.py,instructions.py,emit.py,thread.h,driver.cpp} | sha256sum | cut -c 1-12)
 mkdir -p "$kernels"
 
 # One library under all names, and NVIDIA's compiler.

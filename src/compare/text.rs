@@ -6,7 +6,7 @@ use attar_measures::MeanSd;
 
 use super::summary::Pair;
 use super::{Comparison, Method};
-use crate::report::dots::{Dots, dot_plot};
+use crate::report::{Dots, dot_plot};
 use crate::table::{self, si};
 
 /// Columns of the table; those with differences are called after the recipe compared with.
@@ -14,7 +14,7 @@ const COLUMNS: [&str; 11] = ["method", "seeds", "last", "best", "", "", "NLL", "
 
 impl Comparison {
     /// For a terminal.
-    pub(super) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let header = self.header();
         let header: Vec<&str> = header.iter().map(String::as_str).collect();
         let rows: Vec<Vec<String>> = self.methods.iter().map(|method| self.cells(method)).collect();
@@ -27,7 +27,7 @@ impl Comparison {
     }
 
     /// `table.md`.
-    pub(super) fn markdown(&self) -> String {
+    pub fn markdown(&self) -> String {
         let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
         let header = self.header();
         let mut text = line(&header);
@@ -42,7 +42,7 @@ impl Comparison {
     }
 
     /// `table.csv`: a row a method, numbers unrounded, what is not known empty.
-    pub(super) fn csv(&self) -> String {
+    pub fn csv(&self) -> String {
         let mut text = String::from(
             "method,runs,test_top1_last,test_top1_last_sd,test_top1_best,test_top1_best_sd,difference_last,difference_last_sd,difference_best,difference_best_sd,nll,ece,agreement,seconds_per_step,step_ratio,peak_memory_bytes\n",
         );
@@ -70,7 +70,7 @@ impl Comparison {
     }
 
     /// `plot.svg`: every run a dot.
-    pub(super) fn plot(&self) -> String {
+    pub fn plot(&self) -> String {
         let row = |method: &Method| Dots {
             name: method.name.clone(),
             values: method.runs.iter().filter_map(|run| Some(run.outcome.as_ref()?.test_top1_last)).collect(),

@@ -65,12 +65,12 @@ impl Profiler {
     }
 
     /// The time, if somebody asks.
-    pub(super) fn start(&self) -> Option<Instant> {
+    pub(crate) fn start(&self) -> Option<Instant> {
         self.current().is_some().then(Instant::now)
     }
 
     /// Books what an operation made of `input` (a batch of values, or of gradients) since `begun`.
-    pub(super) fn stop<'a>(
+    pub(crate) fn stop<'a>(
         &self,
         begun: Option<Instant>,
         pass: Pass,
