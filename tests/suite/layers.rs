@@ -12,7 +12,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
     (
         "distill/src",
         &[
-            "error", "schema", "files", "hash", "batch", "knots", "losses", "recipe", "labels", "teacher", "checkpoint",
+            "error", "schema", "arrays", "files", "hash", "batch", "knots", "losses", "recipe", "labels", "teacher", "checkpoint",
             "plan", "run", "labelling",
         ],
     ),
