@@ -86,7 +86,7 @@ fn losses_are_explained_with_paper_and_settings() {
     let said = |name: &str| scene.attar(&["distill", "--explain", name]).ok().out;
     for (name, part) in [
         ("cd", "kind = \"channel\""),
-        ("gkd", "gate = \"teacher-right\""),
+        ("gkd", "wrong = \"drop\""),
         ("edt", "[0.8, 4.86]"),
         ("ka", "wrong = \"swap\""),
         ("lskd", "standardise = true"),

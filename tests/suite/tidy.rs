@@ -41,6 +41,7 @@ const LAYERS: [(&str, &[&str]); 2] = [
             "plan",
             "run",
             "labelling",
+            "trainer",
         ],
     ),
 ];

@@ -36,7 +36,7 @@ pub(super) const METHODS: &[Named] = &[
         kind: Some("kd"),
         recipe: Some("gkd"),
         paper: ZHOU,
-        text: "Guided distillation is the loss `kd` with gate = \"teacher-right\": only images that the teacher gets right are learned from it.",
+        text: "Guided distillation is the loss `kd` with wrong = \"drop\": only images that the teacher gets right are learned from it.",
     },
     Named {
         names: &["edt", "early-decay", "early-decay-teacher"],
