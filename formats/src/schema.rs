@@ -24,7 +24,7 @@ mod tests {
     #[test]
     fn a_schema_names_every_key_that_a_file_must_have() {
         let [(_, card), (_, manifest)] = all();
-        let required = |schema: &Value| schema["required"].as_array().unwrap().iter().cloned().collect::<Vec<_>>();
+        let required = |schema: &Value| schema["required"].as_array().unwrap().to_vec();
         assert_eq!(required(&card), ["card_version", "network", "labels", "preprocessing", "provenance"]);
         assert_eq!(required(&manifest), ["bundle_version", "files", "models"]);
     }
