@@ -76,7 +76,7 @@ pub struct Splits {
 
 impl Splits {
     /// Images to learn from and to be judged by, with nothing to say about them.
-    pub(crate) fn new(train: impl Dataset + 'static, test: impl Dataset + 'static) -> Self {
+    pub fn new(train: impl Dataset + 'static, test: impl Dataset + 'static) -> Self {
         Self { train: Arc::new(train), test: Arc::new(test), validation: None, notes: Vec::new() }
     }
 }

@@ -49,6 +49,12 @@ pub enum Source {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         allow_empty: Vec<String>,
     },
+    /// A data set of a program that trains with it; no recipe can open it.
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    Given {
+        /// What the program calls it.
+        what: String,
+    },
 }
 
 impl Source {
@@ -80,6 +86,7 @@ impl Source {
             Self::Cifar10 { root } => cifar::open_10(root),
             Self::Cifar100 { root } => cifar::open_100(root),
             Self::ImageFolder { .. } => self.tree().open(validation),
+            Self::Given { what } => Err(given(what)),
         }
     }
 
@@ -106,6 +113,7 @@ impl Source {
                 }
                 images
             }
+            Self::Given { what } => return Err(given(what)),
             Self::Cifar10 { .. } | Self::Cifar100 { .. } => {
                 let learned = self.is_train(split)?;
                 let splits = self.open()?;
@@ -165,6 +173,7 @@ impl Source {
             | Self::Cifar10 { root }
             | Self::Cifar100 { root }
             | Self::ImageFolder { root, .. } => root,
+            Self::Given { what } => Path::new(what),
         }
     }
 
@@ -176,9 +185,16 @@ impl Source {
             | Self::Cifar10 { root }
             | Self::Cifar100 { root }
             | Self::ImageFolder { root, .. } => *root = base.join(&*root),
+            Self::Given { .. } => {}
         }
         self
     }
+}
+
+/// A data set that only its program has.
+fn given(what: &str) -> Error {
+    let problem = format!("`{what}` is a data set of the program that made this run\n  hint: only that program has it");
+    Error::setting("source", problem)
 }
 
 #[cfg(test)]

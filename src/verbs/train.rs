@@ -164,7 +164,7 @@ pub(crate) fn options() -> PlanOptions {
 /// Runs or resumes a plan with progress, and draws its report.
 pub(crate) fn carry_out(plan: Plan, directory: &Path, resume: bool) -> Result<Receipt> {
     plan.notes().for_each(say);
-    let mut progress = Progress::new(plan.recipe.train.epochs, plan.steps_per_epoch);
+    let mut progress = Progress::new(plan.recipe().train.epochs, plan.steps_per_epoch());
     let receipt = match resume {
         true => attar::train::resume(directory, plan, &mut progress)?,
         false => attar::train::start(directory, plan, &mut progress)?,

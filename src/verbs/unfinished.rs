@@ -17,7 +17,7 @@ pub(super) fn leave(directory: &Path) -> Result<tempfile::TempDir> {
     let plan = Plan::new(recipe, train::options())?;
     plan.notes().for_each(say);
     let place = tempfile::tempdir().context("a folder for what the run leaves")?;
-    let mut progress = Progress::new(plan.recipe.train.epochs, plan.steps_per_epoch);
+    let mut progress = Progress::new(plan.recipe().train.epochs, plan.steps_per_epoch());
     let card = run::leave(plan, directory, place.path(), &mut progress)?;
     let which = card.provenance.checkpoint.unwrap_or_default();
     say(format!("NOT A FINISHED RUN: {} is exported as it is ({which}); the bundle says so", directory.display()));

@@ -67,6 +67,11 @@ impl Knots {
         Self { at: vec![(1.0, value)], joins: Vec::new(), unit: Unit::Epochs }
     }
 
+    /// Half a cosine wave over the whole run, from its start to its end.
+    pub fn cosine(from: f64, to: f64) -> Self {
+        Self { at: vec![(0.0, from), (1.0, to)], joins: vec![Join::Cosine], unit: Unit::Fraction }
+    }
+
     /// Knots `(time, value)` joined by `join`.
     ///
     /// # Errors

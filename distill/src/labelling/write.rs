@@ -106,8 +106,12 @@ fn begin(
     std::fs::create_dir_all(directory).map_err(|source| io(directory, source))?;
     let absolute = std::path::absolute(directory).map_err(|source| io(directory, source))?;
     let from = recipe.relative_to(&absolute).teachers.into_iter().next().map(|section| section.from);
-    let Some(from) = from.filter(|from| !matches!(from, TeacherSource::Stored { .. })) else {
-        return Err(fail("teachers", "stored answers cannot be stored again".to_owned()));
+    let Some(from) = from.filter(|from| !matches!(from, TeacherSource::Stored { .. } | TeacherSource::Given { .. }))
+    else {
+        return Err(fail(
+            "teachers",
+            "stored answers, or those of a program's own teacher, cannot be stored".to_owned(),
+        ));
     };
     let fresh = Manifest {
         version: VERSION,

@@ -37,7 +37,7 @@ impl<'a> BuildContext<'a> {
     }
 
     /// Checks that there are as many teachers as a loss reads.
-    pub(super) fn check_teachers(&self, wanted: Teachers) -> Result<()> {
+    pub(crate) fn check_teachers(&self, wanted: Teachers) -> Result<()> {
         match (wanted, self.teachers.len()) {
             (Teachers::None, _) | (Teachers::One, 1) | (Teachers::Many, 1..) => Ok(()),
             (_, 0) => Err(self.error(

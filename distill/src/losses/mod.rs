@@ -5,6 +5,7 @@
 
 mod catalog;
 mod context;
+mod given;
 pub mod methods;
 pub mod parts;
 mod step;
@@ -25,6 +26,7 @@ use crate::error::Result;
 pub use attar_exec::params::{Init, Param};
 pub use catalog::{Basis, Described, Entry, Setting, Teachers, described};
 pub use context::BuildContext;
+pub use given::{AnyLoss, GivenSpec};
 pub use methods::*;
 pub use parts::embedding::embed;
 pub use parts::pairs::{Pairs, Rule};
@@ -37,6 +39,12 @@ pub trait Loss: fmt::Debug + Send {
     /// The nodes it reads; [`View`] hands their outputs over in this order.
     fn taps(&self) -> Taps {
         Taps::default()
+    }
+
+    /// How many teachers it reads; all that the recipe has where it reads some and nothing else is said. Of a kind of the
+    /// catalogue its [`Entry`] says it.
+    fn teachers(&self) -> Teachers {
+        Teachers::None
     }
 
     /// How many views of a batch it reads.
@@ -128,7 +136,24 @@ macro_rules! registry {
         /// A loss as a recipe writes it: `{ kind = "kd", temperature = 4.0 }`.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(tag = "kind", rename_all = "kebab-case")]
-        pub enum LossSpec { $($(#[$doc])* $kind($spec),)* }
+        pub enum LossSpec {
+            $($(#[$doc])* $kind($spec),)*
+            /// A loss of a program that trains with it; no recipe can build it.
+            #[schemars(skip)]
+            Given(given::GivenSpec),
+        }
+
+        $(impl From<$spec> for LossSpec {
+            fn from(spec: $spec) -> Self {
+                Self::$kind(spec)
+            }
+        })*
+
+        $(impl From<$spec> for AnyLoss {
+            fn from(spec: $spec) -> Self {
+                Self::Spec(spec.into())
+            }
+        })*
 
         impl LossSpec {
             /// Checks the settings against the networks and builds the loss.
@@ -138,7 +163,10 @@ macro_rules! registry {
             /// unknown tap, stages or channels that do not pair, class counts that differ, a missing teacher.
             pub fn build(&self, context: &BuildContext<'_>) -> Result<Box<dyn Loss>> {
                 context.check(self.entry())?;
-                match self { $(Self::$kind(spec) => spec.build(context),)* }
+                match self {
+                    $(Self::$kind(spec) => spec.build(context),)*
+                    Self::Given(spec) => spec.build(context),
+                }
             }
 
             /// The same loss, its weights of classes settled for the data that it learns from: names and training images of
@@ -158,17 +186,26 @@ macro_rules! registry {
 
             /// The kind, described for people.
             pub fn entry(&self) -> &'static Entry {
-                match self { $(Self::$kind(_) => &<$spec as Spec>::ENTRY,)* }
+                match self {
+                    $(Self::$kind(_) => &<$spec as Spec>::ENTRY,)*
+                    Self::Given(_) => &<given::GivenSpec as Spec>::ENTRY,
+                }
             }
 
             /// The settings that are written and not read.
             pub(crate) fn idle(&self) -> Vec<Idle> {
-                match self { $(Self::$kind(spec) => spec.idle(),)* }
+                match self {
+                    $(Self::$kind(spec) => spec.idle(),)*
+                    Self::Given(spec) => spec.idle(),
+                }
             }
 
             /// The files that it reads.
             pub(crate) fn files(&mut self) -> Vec<&mut PathBuf> {
-                match self { $(Self::$kind(spec) => spec.files(),)* }
+                match self {
+                    $(Self::$kind(spec) => spec.files(),)*
+                    Self::Given(spec) => spec.files(),
+                }
             }
         }
 

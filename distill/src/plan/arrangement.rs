@@ -1,5 +1,7 @@
 //! Who does what: peers, views and losses of a recipe, fitted to what is known of the teachers, which may be still to come.
 
+use std::collections::BTreeMap;
+
 use attar_models::{Graph, Outline, ValueKind};
 
 use super::data::PlannedData;
@@ -11,7 +13,8 @@ use super::residence::Residence;
 use super::views::PlannedView;
 use super::{PlannedPeer, fail, idle, training};
 use crate::error::Result;
-use crate::recipe::{PeerSection, Recipe, ViewKind, ViewSection};
+use crate::losses::AnyLoss;
+use crate::recipe::{LossSection, PeerSection, Recipe, ViewKind, ViewSection};
 
 /// A recipe's parts, each with a role.
 pub(super) struct Arrangement {
@@ -25,11 +28,12 @@ pub(super) struct Arrangement {
 }
 
 impl Arrangement {
-    /// Fits everything together. What does nothing is an error unless `allow_idle`.
+    /// Fits everything together, with the losses that a program gave by their names. What does nothing is an error unless `allow_idle`.
     pub(super) fn of(
         recipe: &Recipe,
         ground: &Ground,
         teachers: Table<TeacherId, KnownTeacher>,
+        mut given: BTreeMap<String, AnyLoss>,
         allow_idle: bool,
     ) -> Result<Self> {
         let data = &ground.data;
@@ -44,8 +48,11 @@ impl Arrangement {
             views.push(PlannedView::check(section, &participants, &data.pipeline)?);
             data.check_view(section, recipe.seed)?;
         }
-        let losses: Table<LossId, PlannedLoss> =
-            recipe.losses.iter().map(|section| participants.fit(section)).collect::<Result<_>>()?;
+        let fit = |section: &LossSection| match given.remove(&section.name) {
+            None => participants.fit(section),
+            Some(loss) => participants.fit_given(section, loss),
+        };
+        let losses: Table<LossId, PlannedLoss> = recipe.losses.iter().map(fit).collect::<Result<_>>()?;
         everybody_has_a_part(&participants, &losses)?;
         training::check(recipe, data, &losses)?;
         let moves = training::moves(recipe, &ground.student, &peers, &losses)?;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use attar_data::{Augment, Dataset, Pipeline, eval_batch, fingerprint, hold_out, train_batch};
+use attar_data::{Augment, Dataset, Pipeline, Splits, eval_batch, fingerprint, hold_out, train_batch};
 use attar_formats::hash::hex;
 use attar_pixels::Image;
 use sha2::{Digest, Sha256};
@@ -159,16 +159,21 @@ impl std::fmt::Debug for PlannedData {
 }
 
 impl PlannedData {
-    /// Opens the data, splits it and looks at every image. The split depends on `seed` and the labels only. Without a `look`
+    /// Opens the data, unless a program gave `images`, splits it and looks at every image. The split depends on `seed` and the labels only. Without a `look`
     /// somebody else has looked at these images.
-    pub(super) fn open(section: &DataSection, seed: u64, look: Option<&Look<'_>>) -> Result<Self> {
+    pub(super) fn open(
+        section: &DataSection,
+        images: Option<Splits>,
+        seed: u64,
+        look: Option<&Look<'_>>,
+    ) -> Result<Self> {
         let pipeline = Pipeline::new(section.augment.clone(), section.preprocessing.clone());
         pipeline.check().map_err(|error| fail("data", error.to_string()))?;
         let share = section.validation.share();
         if !(0.0..1.0).contains(&share) {
             return Err(fail("data.validation", format!("{share}, expected a share in [0, 1)")));
         }
-        let splits = section.source.open_with(section.validation.folder())?;
+        let splits = images.map_or_else(|| section.source.open_with(section.validation.folder()), Ok)?;
         check_names(splits.train.classes())?;
         let learned = subset(splits.train, section.train_subset, seed, "data.train_subset")?;
         let test = subset(splits.test, section.test_subset, seed, "data.test_subset")?;

@@ -1,5 +1,6 @@
 //! What a plan stands on: device, images, the student and its first weights.
 
+use attar_data::Splits;
 use attar_exec::Params;
 use attar_models::Graph;
 use attar_models::zoo::{self, NetworkSpec};
@@ -29,15 +30,15 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    /// Without a `look` somebody else has looked at these images.
-    pub(super) fn of(recipe: &Recipe, look: Option<&Look<'_>>) -> Result<Self> {
+    /// The `images` are opened as the recipe says if a program gave none. Without a `look` somebody else has looked at these images.
+    pub(super) fn of(recipe: &Recipe, images: Option<Splits>, look: Option<&Look<'_>>) -> Result<Self> {
         numbers::check(recipe)?;
         if !recipe.stages.is_empty() {
             return Err(fail("stages", "a plan is of one stage; `Recipe::chain` takes them apart"));
         }
         let opened = recipe.device.open()?;
         recipe.train.precision.check(&opened.device)?;
-        let data = PlannedData::open(&recipe.data, recipe.data.split_seed.unwrap_or(recipe.seed), look)?;
+        let data = PlannedData::open(&recipe.data, images, recipe.data.split_seed.unwrap_or(recipe.seed), look)?;
         let (network, student) = build_network(&recipe.student.network, "student.network", &data)?;
         let start = Start::of(recipe, &student, data.classes(), &opened.device)?;
         Ok(Self {

@@ -8,7 +8,7 @@ use super::ids::{StudentId, ViewId};
 use super::participants::{Participants, Source};
 use crate::error::{Error, Result};
 use crate::knots::Knots;
-use crate::losses::{BuildContext, Loss, LossSpec, Param, Taps, Teachers};
+use crate::losses::{AnyLoss, BuildContext, Loss, LossSpec, Param, Taps, Teachers};
 use crate::recipe::{LossSection, Names};
 
 /// A loss that fits the networks.
@@ -75,6 +75,22 @@ impl Participants {
         self.fit_with(&place, teachers, section.loss.entry().kind, |context, mixes| {
             self.spec(&section.loss, context, mixes)
         })
+    }
+
+    /// A loss that a program gave in place of the section's.
+    pub(super) fn fit_given(&self, section: &LossSection, given: AnyLoss) -> Result<PlannedLoss> {
+        let place = LossPlace::of(section);
+        match given {
+            AnyLoss::Spec(_) => self.fit(section),
+            AnyLoss::Given(loss) => {
+                let (teachers, kind) = (loss.teachers(), format!("{loss:?}"));
+                self.fit_with(&place, teachers, &kind, |_, _| Ok(loss))
+            }
+            AnyLoss::Built { what, teachers, build } => self.fit_with(&place, teachers, &what, |context, _| {
+                context.check_teachers(teachers)?;
+                build(context)
+            }),
+        }
     }
 
     fn spec(&self, spec: &LossSpec, context: &BuildContext<'_>, mixes: bool) -> Result<Box<dyn Loss>> {

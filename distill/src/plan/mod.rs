@@ -22,8 +22,10 @@ mod training;
 mod views;
 mod wiring;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use attar_data::Splits;
 use attar_exec::Params;
 use attar_models::Graph;
 use attar_models::zoo::NetworkSpec;
@@ -31,13 +33,14 @@ use candle_core::Device;
 
 use crate::checkpoint::Failpoint;
 use crate::error::{Error, Result};
+use crate::losses::AnyLoss;
 use crate::recipe::Recipe;
-use crate::teacher::OpenOnnx;
+use crate::teacher::{Given, OpenOnnx};
 
 use arrangement::Arrangement;
 use ground::Ground;
 use scan::Look;
-use teachers::Question;
+use teachers::StoreQuestion;
 
 pub(crate) use asked_again::Live;
 pub(crate) use data::Subset;
@@ -67,14 +70,26 @@ pub struct PlanOptions {
     pub progress: Option<Progress>,
     /// Takes what does nothing, a loss that never counts or a setting that nobody reads, for a trial and not for a mistake.
     pub allow_idle: bool,
-    /// For tests that kill the program at a chosen place.
-    #[doc(hidden)]
-    pub failpoint: Failpoint,
 }
 
 impl std::fmt::Debug for PlanOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PlanOptions").field("onnx", &self.onnx.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// What a program brings along, by its names in the recipe.
+#[derive(Default)]
+pub(crate) struct GivenParts {
+    pub(crate) images: Option<Splits>,
+    pub(crate) teachers: BTreeMap<String, Given>,
+    pub(crate) losses: BTreeMap<String, AnyLoss>,
+}
+
+impl std::fmt::Debug for GivenParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names = (self.teachers.keys(), self.losses.keys());
+        f.debug_struct("GivenParts").field("images", &self.images).field("names", &names).finish_non_exhaustive()
     }
 }
 
@@ -89,25 +104,25 @@ pub(crate) struct PlannedPeer {
 #[derive(Debug)]
 pub struct Plan {
     /// The recipe it was made from.
-    pub recipe: Recipe,
+    pub(crate) recipe: Recipe,
     /// Where tensors live.
-    pub device: Device,
+    pub(crate) device: Device,
     /// Why the device is not the one people may have hoped for.
-    pub device_note: Option<String>,
+    pub(crate) device_note: Option<String>,
     /// Images.
-    pub data: PlannedData,
+    pub(crate) data: PlannedData,
     /// Where those to learn from live.
-    pub residence: Residence,
+    pub(crate) residence: Residence,
     /// The student's network by name.
-    pub network: NetworkSpec,
+    pub(crate) network: NetworkSpec,
     /// The student's network as a graph.
-    pub student: Graph,
+    pub(crate) student: Graph,
     /// Steps in an epoch.
-    pub steps_per_epoch: usize,
+    pub(crate) steps_per_epoch: usize,
     /// The teachers.
     pub(crate) teachers: Table<TeacherId, PlannedTeacher>,
     /// Threads to compute with.
-    pub threads: usize,
+    pub(crate) threads: usize,
     pub(crate) params: Params,
     /// sha256 of the file of weights that the student starts from, in hex.
     pub(crate) init_sha256: Option<String>,
@@ -127,17 +142,28 @@ impl Plan {
     /// # Errors
     /// Whatever is wrong with the recipe or the files it names, with the dotted key and the nearest valid name.
     pub fn new(recipe: Recipe, options: PlanOptions) -> Result<Self> {
-        let look = Look { cache: options.cache.as_ref(), progress: options.progress.as_ref() };
-        let ground = Ground::of(&recipe, Some(&look))?;
+        Self::with(recipe, GivenParts::default(), options)
+    }
+
+    /// The same, with what a program gave in place of what its recipe calls `given`.
+    pub(crate) fn with(recipe: Recipe, mut given: GivenParts, options: PlanOptions) -> Result<Self> {
+        let PlanOptions { onnx, cache, progress, allow_idle } = options;
+        let look = Look { cache: cache.as_ref(), progress: progress.as_ref() };
+        let ground = Ground::of(&recipe, given.images, Some(&look))?;
         let (epochs, batch) = (recipe.train.epochs, recipe.train.batch);
-        let question = Question { asked: ground.data.answers_key(recipe.seed), epochs, batch };
+        let question = StoreQuestion { asked: ground.data.answers_key(recipe.seed), epochs, batch };
         let mut teachers = Table::default();
         for section in &recipe.teachers {
-            let key = format!("teachers.{}", section.name);
-            teachers.push(PlannedTeacher::load(section, &key, &ground.data, &question, options.onnx.as_ref())?);
+            teachers.push(match given.teachers.remove(&section.name) {
+                Some(given) => PlannedTeacher::given(section, given, &ground.data, batch)?,
+                None => {
+                    let key = format!("teachers.{}", section.name);
+                    PlannedTeacher::load(section, &key, &ground.data, &question, onnx.as_ref())?
+                }
+            });
         }
         let known = teachers.rows().map(PlannedTeacher::known).collect();
-        let arranged = Arrangement::of(&recipe, &ground, known, options.allow_idle)?;
+        let arranged = Arrangement::of(&recipe, &ground, known, given.losses, allow_idle)?;
         Ok(Self {
             steps_per_epoch: ground
                 .data
@@ -160,9 +186,41 @@ impl Plan {
             peers: arranged.peers,
             views: arranged.views,
             losses: arranged.losses,
-            failpoint: options.failpoint,
+            failpoint: Failpoint::default(),
             recipe,
         })
+    }
+
+    /// For tests that kill the program at a chosen place.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn stopping_at(self, failpoint: Failpoint) -> Self {
+        Self { failpoint, ..self }
+    }
+
+    /// The recipe it was made from.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// The student's network.
+    pub fn student(&self) -> &Graph {
+        &self.student
+    }
+
+    /// Images, as they are learned from, chosen by and judged by.
+    pub fn data(&self) -> &PlannedData {
+        &self.data
+    }
+
+    /// Where tensors live.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Steps in an epoch.
+    pub fn steps_per_epoch(&self) -> usize {
+        self.steps_per_epoch
     }
 
     /// What people should know before it runs.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use attar_data::{Cache, Dataset, Finding, Hashed, Pipeline, Scan};
+use attar_data::{Cache, Dataset, Finding, Hashed, Pipeline, Scan, Source};
 use attar_formats::classes::composed;
 use attar_pixels::comes_out;
 use serde::{Deserialize, Serialize};
@@ -47,7 +47,9 @@ impl Look<'_> {
         pipeline: &Pipeline,
         parts: [Part; 2],
     ) -> Result<([Arc<dyn Dataset>; 2], Hashes)> {
-        let cache = self.cache.map(|folder| Cache::open(folder, section.source.root()));
+        // Hashes are kept by the file, and the images of a program need not be files.
+        let cache = self.cache.filter(|_| !matches!(section.source, Source::Given { .. }));
+        let cache = cache.map(|folder| Cache::open(folder, section.source.root()));
         let tick = |done: usize, of: usize| {
             if let Some(progress) = self.progress {
                 progress("scanning images", done, of);

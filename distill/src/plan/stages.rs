@@ -1,5 +1,6 @@
 //! Stages that are still to come, checked before the first one trains.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use attar_models::Outline;
@@ -34,11 +35,11 @@ impl Plan {
 /// Checks a recipe whose teachers are the network `before`, of which nothing but the outline is there yet. It learns from the
 /// same images as the first stage, which has looked at them.
 fn check(recipe: &Recipe, before: &NetworkSection, allow_idle: bool) -> Result<()> {
-    let ground = Ground::of(recipe, None)?;
+    let ground = Ground::of(recipe, None, None)?;
     let (_, network) = build_network(before, "stages", &ground.data)?;
     let known = recipe.teachers.iter().map(|section| KnownTeacher {
         batch_statistics: section.bn == TeacherNorm::Batch,
         ..KnownTeacher::whole(&section.name, Outline::from(&network))
     });
-    Arrangement::of(recipe, &ground, known.collect(), allow_idle).map(drop)
+    Arrangement::of(recipe, &ground, known.collect(), BTreeMap::new(), allow_idle).map(drop)
 }

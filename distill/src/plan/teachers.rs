@@ -7,7 +7,7 @@ use attar_exec::Context;
 use attar_formats::bundle;
 use attar_formats::classes::Alignment;
 use attar_formats::graph::{self, Opened};
-use attar_formats::hash::file_sha256;
+use attar_formats::hash::{file_sha256, sha256};
 use attar_formats::rename::Head;
 use attar_formats::run;
 use attar_formats::run::file;
@@ -15,6 +15,7 @@ use attar_formats::{Card, files};
 use attar_models::zoo;
 use attar_models::{Graph, NodeId, Outline, Weights};
 use attar_pixels::Preprocessing;
+use candle_core::{DType, Device, Tensor};
 
 use super::asked_again;
 use super::classes::{self, Logits};
@@ -24,7 +25,7 @@ use super::teacher_input::{TeacherInput, made_by};
 use crate::error::{Error, Result};
 use crate::labels::{AnswersKey, Store};
 use crate::recipe::{TeacherClasses, TeacherNorm, TeacherSection, TeacherSource};
-use crate::teacher::{Aligned, Answers, OnnxRequest, OnnxTeacher, OpenOnnx, Teacher, ZooTeacher};
+use crate::teacher::{Aligned, Answers, Given, OnnxRequest, OnnxTeacher, OpenOnnx, Question, Teacher, ZooTeacher};
 
 /// A teacher that fits.
 pub struct PlannedTeacher {
@@ -82,7 +83,7 @@ impl std::fmt::Debug for PlannedTeacher {
 }
 
 /// What a run asks of stored answers.
-pub(super) struct Question {
+pub(super) struct StoreQuestion {
     pub(super) asked: AnswersKey,
     pub(super) epochs: usize,
     /// Images of a step.
@@ -94,15 +95,59 @@ impl PlannedTeacher {
         section: &TeacherSection,
         key: &str,
         data: &PlannedData,
-        question: &Question,
+        question: &StoreQuestion,
         onnx: Option<&OpenOnnx>,
     ) -> Result<Self> {
         let fail = |problem: String| Error::Recipe { key: key.to_owned(), problem };
         let found = match &section.from {
+            TeacherSource::Given { what } => {
+                let problem = format!("`{what}` is a teacher of the program that made this run");
+                return Err(fail(format!("{problem}\n  hint: only that program has it")));
+            }
             TeacherSource::Stored { path } => return Self::stored(section, path, data, question, onnx, &fail),
             TeacherSource::Onnx { .. } => open_onnx(section, data, question.batch, onnx, &fail)?,
             from => open_zoo(from, section, data, &fail)?,
         };
+        let (weights_sha256, attackable) = (file_sha256(&found.file)?, matches!(found.kind, Kind::Zoo { .. }));
+        Self::fitted(section, key, data, found, (weights_sha256, attackable))
+    }
+
+    /// A teacher that a program gave.
+    pub(super) fn given(section: &TeacherSection, given: Given, data: &PlannedData, batch: usize) -> Result<Self> {
+        let key = format!("teachers.{}", section.name);
+        let Given { mut teacher, outline, attackable, preprocessing, classes, weights_sha256, at_least } = given;
+        let preprocessing = preprocessing.unwrap_or_else(|| data.pipeline.preprocessing.clone());
+        preprocessing.check().map_err(|error| Error::Recipe { key: key.clone(), problem: error.to_string() })?;
+        rehearse_given(&mut *teacher, &outline, data.train.len(), batch)
+            .map_err(|problem| Error::Recipe { key: key.clone(), problem })?;
+        // Without a word of its weights it is known by what it says of itself.
+        let stated = || sha256(format!("given: {} {outline:?}", section.name).as_bytes());
+        let unnamed = "its program names no weights (`weights_sha256`): that it is the same when the run is resumed is taken on trust";
+        let note = weights_sha256.is_none().then(|| unnamed.to_owned());
+        let sha256 = weights_sha256.unwrap_or_else(stated);
+        let found = LocatedWeights {
+            outline,
+            preprocessing,
+            labels: Some(classes.unwrap_or_else(|| data.classes().to_vec())),
+            stated: BTreeMap::new(),
+            file: PathBuf::new(),
+            answers: Answers::Logits,
+            kind: Kind::Ready(teacher),
+            note,
+        };
+        let section = TeacherSection { at_least, ..section.clone() };
+        Self::fitted(&section, &key, data, found, (sha256, attackable))
+    }
+
+    /// A teacher that was found, with its classes and its view of the images.
+    fn fitted(
+        section: &TeacherSection,
+        key: &str,
+        data: &PlannedData,
+        found: LocatedWeights,
+        (weights_sha256, attackable): (String, bool),
+    ) -> Result<Self> {
+        let fail = |problem: String| Error::Recipe { key: key.to_owned(), problem };
         let count = found.outline.classes();
         let (logits, note) = classes::find(data.classes(), found.labels.as_deref(), count, section.classes.as_ref())
             .map_err(|problem| Error::Recipe { key: format!("{key}.classes"), problem })?;
@@ -114,11 +159,11 @@ impl PlannedTeacher {
         Ok(Self {
             name: section.name.clone(),
             outline: found.outline,
-            weights_sha256: file_sha256(&found.file)?,
+            weights_sha256,
             bn: section.bn,
             stated: found.stated,
             size: found.kind.size(),
-            attackable: matches!(found.kind, Kind::Zoo { .. }),
+            attackable,
             only_samples: false,
             answers_sha256: None,
             notes: notes.map(|note| named(&note)).collect(),
@@ -156,7 +201,7 @@ impl PlannedTeacher {
         section: &TeacherSection,
         path: &Path,
         data: &PlannedData,
-        question: &Question,
+        question: &StoreQuestion,
         onnx: Option<&OpenOnnx>,
         fail: &dyn Fn(String) -> Error,
     ) -> Result<Self> {
@@ -255,11 +300,38 @@ fn open_onnx(
     })
 }
 
+/// Sizes of the batches that an epoch has.
+fn batch_sizes(images: usize, batch: usize) -> impl Iterator<Item = usize> {
+    let whole = batch.min(images);
+    [Some(whole), Some(images % batch).filter(|rest| *rest > 0 && *rest != whole)].into_iter().flatten()
+}
+
+/// Asks a program's teacher for logits of batches as an epoch has them: a shape that is not the outline's is found here.
+fn rehearse_given(
+    teacher: &mut dyn Teacher,
+    outline: &Outline,
+    images: usize,
+    batch: usize,
+) -> std::result::Result<(), String> {
+    for size in batch_sizes(images, batch) {
+        let shape = [&[size], outline.input_shape()].concat();
+        let mut ask = || {
+            let pixels = Tensor::zeros(shape.as_slice(), DType::F32, &Device::Cpu)?;
+            teacher.outputs(&Question { pixels: &pixels, samples: None }, &[])
+        };
+        let answer = ask().map_err(|error: Error| format!("asked for a batch of {size}: {error}"))?;
+        let expected = [&[size], outline.output_shape()].concat();
+        if answer.logits.dims() != expected {
+            let shape = answer.logits.dims();
+            return Err(format!("answers a batch of {size} with {shape:?}, its outline says {expected:?}"));
+        }
+    }
+    Ok(())
+}
+
 /// Asks for batches as an epoch has them, so that what fails at the first one fails in the plan.
 fn rehearse(teacher: &mut OnnxTeacher, images: usize, batch: usize) -> std::result::Result<(), String> {
-    let whole = batch.min(images);
-    let sizes = [Some(whole), Some(images % batch).filter(|rest| *rest > 0 && *rest != whole)];
-    for size in sizes.into_iter().flatten() {
+    for size in batch_sizes(images, batch) {
         let input = vec![0.0; size * teacher.input.iter().product::<usize>()];
         let found =
             (teacher.answer)(&input, size).map_err(|problem| format!("asked for a batch of {size}: {problem}"))?;
@@ -338,6 +410,7 @@ fn locate(
         TeacherSource::Onnx { path, .. } | TeacherSource::Stored { path } => {
             Err(fail(format!("{} is not a file of weights", path.display())))
         }
+        TeacherSource::Given { what } => Err(fail(format!("`{what}` is not a file of weights"))),
     }
 }
 

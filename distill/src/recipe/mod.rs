@@ -169,6 +169,21 @@ pub struct NetworkSection {
     pub options: Options,
 }
 
+impl From<&str> for NetworkSection {
+    /// A network of the zoo by its name, the rest as the data and the family have it.
+    fn from(name: &str) -> Self {
+        let name = name.to_owned();
+        Self { name, classes: None, input: None, options: Options::default() }
+    }
+}
+
+impl From<NetworkSpec> for NetworkSection {
+    fn from(spec: NetworkSpec) -> Self {
+        let NetworkSpec { name, classes, input, options } = spec;
+        Self { name, classes: Some(classes), input: Some(input), options }
+    }
+}
+
 impl NetworkSection {
     /// The network with classes and input filled in from the data where the recipe leaves them open.
     pub fn resolve(&self, classes: usize, input: [usize; 3]) -> NetworkSpec {
@@ -252,6 +267,12 @@ pub enum TeacherSource {
         /// The runtime that runs it, `tract` or `ort`; the first at hand if left out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         engine: Option<String>,
+    },
+    /// A teacher of a program that trains with it; no recipe can open it.
+    #[schemars(skip)]
+    Given {
+        /// What the program calls it.
+        what: String,
     },
 }
 

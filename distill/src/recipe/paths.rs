@@ -27,6 +27,7 @@ impl Recipe {
             | Source::Cifar10 { root, .. }
             | Source::Cifar100 { root, .. }
             | Source::ImageFolder { root, .. } => change(root),
+            Source::Given { .. } => {}
         }
         if let Some(from) = &mut self.student.from {
             change(from.path_mut());
@@ -46,6 +47,7 @@ impl TeacherSource {
 
     fn each_path(&mut self, change: &mut impl FnMut(&mut PathBuf)) {
         match self {
+            Self::Given { .. } => {}
             Self::Run { path, .. } | Self::Bundle { path } | Self::Onnx { path, .. } | Self::Stored { path } => {
                 change(path);
             }

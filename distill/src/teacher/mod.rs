@@ -1,6 +1,8 @@
 //! Teachers: a batch in, logits and taps out; the trainer cannot tell one kind from another.
 
 mod aligned;
+mod candle;
+mod given;
 mod onnx;
 mod stored;
 mod zoo;
@@ -12,6 +14,8 @@ use candle_core::Tensor;
 use crate::error::{Error, Result};
 
 pub(crate) use aligned::Aligned;
+pub use candle::{Candle, Handed};
+pub use given::Given;
 pub use onnx::{Answer, Answers, OnnxRequest, OnnxTeacher, OpenOnnx};
 pub(crate) use zoo::ZooTeacher;
 

@@ -191,14 +191,12 @@ impl Scene {
 
     /// Short runs leave late losses idle.
     pub(crate) fn plan(&self, recipe: &str, overrides: &[&str]) -> Result<Plan> {
-        self.plan_with(recipe, overrides, Failpoint::default())
+        let options = PlanOptions { allow_idle: true, ..PlanOptions::default() };
+        Plan::new(self.recipe(recipe, overrides)?, options)
     }
 
     pub(crate) fn plan_with(&self, recipe: &str, overrides: &[&str], failpoint: Failpoint) -> Result<Plan> {
-        Plan::new(
-            self.recipe(recipe, overrides)?,
-            PlanOptions { failpoint, allow_idle: true, ..PlanOptions::default() },
-        )
+        Ok(self.plan(recipe, overrides)?.stopping_at(failpoint))
     }
 
     pub(crate) fn start(&self, recipe: &str, run: &str, overrides: &[&str]) -> Result<Receipt> {

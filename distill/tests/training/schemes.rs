@@ -61,7 +61,7 @@ fn small(scene: &Scene, path: &Path, more: &[&str]) -> Recipe {
 /// Trains one stage; every number on the way is finite, and everybody who learns has left where it began.
 fn train(name: &str, recipe: Recipe, directory: &Path) {
     let plan = Plan::new(recipe, PlanOptions::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let (graph, seed, peers) = (plan.student.clone(), plan.recipe.seed, plan.recipe.peers.clone());
+    let (graph, seed, peers) = (plan.student().clone(), plan.recipe().seed, plan.recipe().peers.clone());
     let mut losses = Losses::default();
     let receipt = run::start(plan, directory, &mut losses).unwrap_or_else(|error| panic!("{name}: {error}"));
     assert_eq!(losses.steps, 3, "{name}");

@@ -131,7 +131,7 @@ fn a_resumed_run_of_all_of_it_has_the_same_bits() {
     ];
     let plan = scene.plan("student", &settings).unwrap();
     // 54 training images are seven batches of 8, those three steps.
-    assert_eq!(plan.steps_per_epoch, 3);
+    assert_eq!(plan.steps_per_epoch(), 3);
     let notes = plan.notes().collect::<Vec<_>>().join("\n");
     assert!(notes.contains("3 batches of 8 images; ") && notes.contains("see 8 images at a time, not 24"), "{notes}");
     assert!(plan.describe().to_string().contains("4 epochs x 3 steps of 3 batches of 8 images"));

@@ -93,7 +93,7 @@ fn a_plan_describes_itself() {
 fn a_last_batch_of_one_image_is_refused_where_maps_have_one_position() {
     let scene = Scene::new();
     let plan = |batch: &str| scene.plan("teacher", &["student.network.name=mobilenet_v2", batch]);
-    let images = plan("train.batch=8").unwrap().data.train.len();
+    let images = plan("train.batch=8").unwrap().data().train.len();
     let message = plan(&format!("train.batch={}", images - 1)).unwrap_err().to_string();
     assert!(message.contains("train.batch: the last batch of an epoch holds one image"), "{message}");
     assert!(plan("train.batch=1").unwrap_err().to_string().contains("every batch"));

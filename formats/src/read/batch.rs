@@ -1,20 +1,8 @@
 //! CIFAR's batches for Python: a pickled dictionary of bytes in numpy arrays, lists of numbers and lists of names. Read by
 //! the whitelist of opcodes; nothing is ever called.
 
-use std::collections::BTreeMap;
-
+use super::PythonBatch;
 use super::pickle::{Arena, ByteArray, Id, Object, load};
-
-/// What such a dictionary holds, by key.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PythonBatch {
-    /// Arrays of unsigned bytes: their shape and elements, row by row.
-    pub arrays: BTreeMap<String, (Vec<usize>, Vec<u8>)>,
-    /// Lists of integers.
-    pub numbers: BTreeMap<String, Vec<i64>>,
-    /// Lists of texts.
-    pub texts: BTreeMap<String, Vec<String>>,
-}
 
 /// Reads a pickle as `cifar-10-batches-py` and `cifar-100-python` hold it.
 ///

@@ -1,12 +1,19 @@
 //! Reading weights: safetensors and PyTorch checkpoints, told apart by their first bytes, never by executing anything.
 
 mod arrays;
+#[cfg(feature = "torch-files")]
 mod batch;
+#[cfg(feature = "torch-files")]
 mod choose;
+#[cfg(feature = "torch-files")]
 mod legacy;
+#[cfg(feature = "torch-files")]
 mod pickle;
+#[cfg(feature = "torch-files")]
 mod pth;
 mod safetensors;
+#[cfg(not(feature = "torch-files"))]
+mod without_torch;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,9 +24,15 @@ use crate::error::{Error, Result};
 use crate::files;
 
 pub use self::arrays::Arrays;
-pub use self::batch::{PythonBatch, python_batch};
+#[cfg(feature = "torch-files")]
+pub use self::batch::python_batch;
+#[cfg(feature = "torch-files")]
 pub use self::pth::parse as parse_pth;
 pub use self::safetensors::{parse as parse_safetensors, parse_arrays};
+#[cfg(not(feature = "torch-files"))]
+use self::without_torch as pth;
+#[cfg(not(feature = "torch-files"))]
+pub use self::without_torch::{parse as parse_pth, python_batch};
 
 /// What a file of weights holds.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -30,6 +43,17 @@ pub struct Loaded {
     pub metadata: BTreeMap<String, String>,
     /// Which of several dictionaries was taken, for people.
     pub note: Option<String>,
+}
+
+/// What a file of CIFAR's version for Python holds, by key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PythonBatch {
+    /// Arrays of unsigned bytes: their shape and elements, row by row.
+    pub arrays: BTreeMap<String, (Vec<usize>, Vec<u8>)>,
+    /// Lists of integers.
+    pub numbers: BTreeMap<String, Vec<i64>>,
+    /// Lists of texts.
+    pub texts: BTreeMap<String, Vec<String>>,
 }
 
 /// Reads a safetensors file; `f16`, `bf16`, `f64` and 64-bit integers become `f32`.

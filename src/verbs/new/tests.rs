@@ -55,7 +55,7 @@ fn photos_become_a_recipe_that_plans() {
     let mean = recipe.data.preprocessing.mean[0];
     // Halfway between the classes: (60 + 180) / 2 and what the pattern adds, of 255.
     assert!((mean - 0.55).abs() < 0.03, "{mean}");
-    assert_eq!(Plan::new(recipe, super::super::train::options()).unwrap().data.input, [3, 80, 80]);
+    assert_eq!(Plan::new(recipe, super::super::train::options()).unwrap().data().input, [3, 80, 80]);
 }
 
 #[test]

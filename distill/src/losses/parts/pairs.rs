@@ -45,19 +45,23 @@ pub(in crate::losses) struct Pair {
 }
 
 impl Pairs {
-    pub(in crate::losses) fn stages() -> Self {
+    /// Every stage with that at the same position.
+    pub fn stages() -> Self {
         Self::Rule(Rule::Stages)
     }
 
-    pub(in crate::losses) fn middle() -> Self {
+    /// The middle stage of each.
+    pub fn middle() -> Self {
         Self::Rule(Rule::Middle)
     }
 
-    pub(in crate::losses) fn last() -> Self {
+    /// The last stage of each.
+    pub fn last() -> Self {
         Self::Rule(Rule::Last)
     }
 
-    pub(in crate::losses) fn penultimate() -> Self {
+    /// What the final linear layer of each reads.
+    pub fn penultimate() -> Self {
         Self::Rule(Rule::Penultimate)
     }
 
