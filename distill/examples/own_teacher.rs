@@ -24,7 +24,7 @@ struct Net {
 }
 
 impl Net {
-    fn new(vars: VarBuilder<'_>) -> candle_core::Result<Self> {
+    fn new(vars: &VarBuilder<'_>) -> candle_core::Result<Self> {
         let same = Conv2dConfig { padding: 1, ..Conv2dConfig::default() };
         Ok(Self {
             conv1: conv2d(1, 8, 3, same, vars.pp("conv1"))?,
@@ -47,7 +47,7 @@ impl Net {
 /// The network with weights: here random ones, in life `VarBuilder::from_mmaped_safetensors` of a file.
 fn teacher() -> Result<Given> {
     let vars = VarMap::new();
-    let net = Net::new(VarBuilder::from_varmap(&vars, DType::F32, &Device::Cpu))?;
+    let net = Net::new(&VarBuilder::from_varmap(&vars, DType::F32, &Device::Cpu))?;
     // What a program of one's own can hand over, by name and shape; `features` is its last stage.
     let outline = Outline::logits_only("two-convolutions", [1, 8, 8], 2)
         .with_value("features", &[16, 8, 8])?

@@ -1,5 +1,7 @@
 //! The programs of `distill/examples` run, go on where they stopped, and leave runs like any other.
 
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions, not in what they share
+
 use std::path::Path;
 
 use attar_distill::losses::cross_entropy::CrossEntropySpec;

@@ -147,7 +147,8 @@ impl Plan {
 
     /// The same, with what a program gave in place of what its recipe calls `given`.
     pub(crate) fn with(recipe: Recipe, mut given: GivenParts, options: PlanOptions) -> Result<Self> {
-        let look = Look { cache: options.cache.as_ref(), progress: options.progress.as_ref() };
+        let PlanOptions { onnx, cache, progress, allow_idle } = options;
+        let look = Look { cache: cache.as_ref(), progress: progress.as_ref() };
         let ground = Ground::of(&recipe, given.images, Some(&look))?;
         let (epochs, batch) = (recipe.train.epochs, recipe.train.batch);
         let question = StoreQuestion { asked: ground.data.answers_key(recipe.seed), epochs, batch };
@@ -157,12 +158,12 @@ impl Plan {
                 Some(given) => PlannedTeacher::given(section, given, &ground.data, batch)?,
                 None => {
                     let key = format!("teachers.{}", section.name);
-                    PlannedTeacher::load(section, &key, &ground.data, &question, options.onnx.as_ref())?
+                    PlannedTeacher::load(section, &key, &ground.data, &question, onnx.as_ref())?
                 }
             });
         }
         let known = teachers.rows().map(PlannedTeacher::known).collect();
-        let arranged = Arrangement::of(&recipe, &ground, known, given.losses, options.allow_idle)?;
+        let arranged = Arrangement::of(&recipe, &ground, known, given.losses, allow_idle)?;
         Ok(Self {
             steps_per_epoch: ground
                 .data

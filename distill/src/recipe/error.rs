@@ -46,7 +46,11 @@ fn explain(tree: &Value, path: &Path, problem: Problem) -> Error {
             }
             suggest("unknown key", &name, &known)
         }
-        Problem::UnknownValue { name, known } => suggest(&format!("unknown value `{name}`"), &name, known),
+        Problem::UnknownValue { name, known } => {
+            // What a program gave stands in the recipe of its run; nobody writes it.
+            let known: Vec<&str> = known.iter().copied().filter(|kind| *kind != "given").collect();
+            suggest(&format!("unknown value `{name}`"), &name, &known)
+        }
         Problem::Missing(name) => {
             key = join(&key, name);
             "is missing".to_owned()
