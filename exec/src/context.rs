@@ -1,7 +1,8 @@
-//! What a network computes with: a device, who computes there, how exactly, and who wants to know how long it took.
+//! What a network computes with: a device, who computes there, how exactly, and who wants to know
+//! how long it took.
 //!
-//! All that can change a result or a time stands here, and every network holds one. Nothing of it is a state of the
-//! process or of a thread.
+//! All that can change a result or a time stands here, and every network holds one. Nothing of it
+//! is a state of the process or of a thread.
 
 use candle_core::{DType, Device};
 
@@ -39,8 +40,8 @@ impl Context {
         Self { composed: true, ..Self::new(device) }
     }
 
-    /// The same operations composed of Candle's own, on parameters and inputs in `f64`: what gradients are compared
-    /// with.
+    /// The same operations composed of Candle's own, on parameters and inputs in `f64`: what
+    /// gradients are compared with.
     pub fn exact(device: &Device) -> Self {
         Self { exact: true, ..Self::composed(device) }
     }

@@ -1,4 +1,5 @@
-//! What can go wrong while a network runs or learns, said for people: what, where, what was expected, then a hint.
+//! What can go wrong while a network runs or learns, said for people: what, where, what was
+//! expected, then a hint.
 
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;

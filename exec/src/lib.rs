@@ -1,7 +1,7 @@
 //! How a network runs and learns on tensors: executor, operations, parameters, optimisers.
 //!
-//! A [`Network`] is a graph with parameters in a [`Context`] (device, backend, precision). The executor differentiates it;
-//! what a loss asks of its outputs comes from outside, as gradients:
+//! A [`Network`] is a graph with parameters in a [`Context`] (device, backend, precision). The
+//! executor differentiates it; what a loss asks of its outputs comes from outside, as gradients:
 //!
 //! ```
 //! use attar_exec::ops::Backend;

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::device;
 use crate::error::{Error, Result};
 
-/// The arithmetic of convolutions and matrix products in a training step. Parameters, batch-norm statistics, losses and the
-/// optimiser's state are `f32` in all of them.
+/// The arithmetic of convolutions and matrix products in a training step. Parameters, batch-norm
+/// statistics, losses and the optimiser's state are `f32` in all of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -15,11 +15,13 @@ pub enum Precision {
     /// 32-bit floats throughout, 24 bits of mantissa.
     #[default]
     F32,
-    /// Operands rounded to 11 bits of mantissa, products summed in `f32`: NVIDIA's tensor cores on `f32` tensors.
+    /// Operands rounded to 11 bits of mantissa, products summed in `f32`: NVIDIA's tensor cores on
+    /// `f32` tensors.
     Tf32,
-    /// Images between operations, and their gradients, as `bfloat16` (8 bits of mantissa) in half the memory; products
-    /// summed in `f32`. Weights and evaluation stay `f32`. Quick where the processor multiplies pairs of `bfloat16`
-    /// (AVX512-BF16) or on CUDA's tensor cores; elsewhere it saves memory only.
+    /// Images between operations, and their gradients, as `bfloat16` (8 bits of mantissa) in half
+    /// the memory; products summed in `f32`. Weights and evaluation stay `f32`. Quick where the
+    /// processor multiplies pairs of `bfloat16` (AVX512-BF16) or on CUDA's tensor cores; elsewhere
+    /// it saves memory only.
     Bf16,
 }
 

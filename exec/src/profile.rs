@@ -1,4 +1,5 @@
-//! Where the time of networks goes, by pass and kind of operation, for `attar bench-train --profile`.
+//! Where the time of networks goes, by pass and kind of operation, for
+//! `attar bench-train --profile`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,7 +45,8 @@ pub struct Spent {
     pub flops: f64,
 }
 
-/// Time and memory by pass and kind, e.g. `(Forward, "conv 3x3")`. A fused step counts as its first operation.
+/// Time and memory by pass and kind, e.g. `(Forward, "conv 3x3")`. A fused step counts as its first
+/// operation.
 pub type Profile = BTreeMap<(Pass, String), Spent>;
 
 /// Asks how long operations take, of all networks whose contexts share it.
@@ -52,7 +54,8 @@ pub type Profile = BTreeMap<(Pass, String), Spent>;
 pub struct Profiler(Arc<Mutex<Option<Profile>>>);
 
 impl Profiler {
-    /// Runs `body` and tells what the networks that it ran spent. The device is waited for after every operation.
+    /// Runs `body` and tells what the networks that it ran spent. The device is waited for after
+    /// every operation.
     pub fn watch<T>(&self, body: impl FnOnce() -> T) -> (T, Profile) {
         *self.current() = Some(Profile::new());
         let value = body();

@@ -1,5 +1,6 @@
-//! What Candle 0.11 gets wrong, or does not have, and why this room owns it. Each test states today's behaviour: when
-//! one fails after an upgrade, upstream has fixed it and the workaround may go.
+//! What Candle 0.11 gets wrong, or does not have, and why this room owns it. Each test states
+//! today's behaviour: when one fails after an upgrade, upstream has fixed it and the workaround may
+//! go.
 
 use candle_core::{Device, Result, Tensor, Var};
 
@@ -40,7 +41,8 @@ fn avg_pool_of_an_odd_size_has_a_wrong_gradient() -> Result<()> {
 
 #[test]
 fn nearest_upsampling_overwrites_the_gradient_of_another_reader() -> Result<()> {
-    // Each of 4 values is read by 4 pixels and once more: 20. Candle keeps what came from the pixels alone.
+    // Each of 4 values is read by 4 pixels and once more: 20. Candle keeps what came from the
+    // pixels alone.
     let lost = 4.0 * 4.0;
     let wrong = |swap: bool| -> Result<bool> {
         let x = ramp(&[1, 1, 2, 2])?;

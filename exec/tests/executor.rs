@@ -1,4 +1,5 @@
-//! The executor on a small network with everything in it: gradients against finite differences, taps, memory, equal bits.
+//! The executor on a small network with everything in it: gradients against finite differences,
+//! taps, memory, equal bits.
 
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions, not in what they share
 
@@ -20,8 +21,9 @@ fn norm(channels: usize) -> Op {
     Op::BatchNorm2d(BatchNorm2d { channels, eps: 1e-5, momentum: 0.1 })
 }
 
-/// A stem with a max pool, a residual block, an option A shortcut, a depthwise ReLU6 block without a last activation, an
-/// average pool, a linear head. `smooth` replaces what has kinks (activations, maxima), where finite differences lie.
+/// A stem with a max pool, a residual block, an option A shortcut, a depthwise ReLU6 block without
+/// a last activation, an average pool, a linear head. `smooth` replaces what has kinks
+/// (activations, maxima), where finite differences lie.
 fn graph(smooth: bool, dropout: f64) -> Graph {
     let relu = || if smooth { Op::Dropout(Dropout { p: 0.0 }) } else { Op::Activation(Activation::Relu) };
     let relu6 = || if smooth { Op::Dropout(Dropout { p: 0.0 }) } else { Op::Activation(Activation::Relu6) };
@@ -98,7 +100,8 @@ fn dot(a: &Tensor, b: &Tensor) -> f64 {
     wide(a).iter().zip(wide(b)).map(|(a, b)| a * b).sum()
 }
 
-/// A made-up loss: fixed directions times logits and taps, so that its gradients are the directions.
+/// A made-up loss: fixed directions times logits and taps, so that its gradients are the
+/// directions.
 fn loss(outputs: &Outputs, directions: &[(NodeId, Tensor)]) -> f64 {
     let all = std::iter::once(&outputs.logits).chain(&outputs.taps);
     all.zip(directions).map(|(value, (_, direction))| dot(value, direction)).sum()
@@ -114,8 +117,8 @@ fn stages(graph: &Graph) -> Vec<NodeId> {
     graph.stages().iter().map(|(_, id)| *id).collect()
 }
 
-/// The derivative of the loss along a random direction of one parameter (or the input) by central differences, of a network
-/// in `f64`.
+/// The derivative of the loss along a random direction of one parameter (or the input) by central
+/// differences, of a network in `f64`.
 fn slope(network: &Network, x: &Tensor, name: &str) -> (f64, Tensor) {
     const STEP: f64 = 1e-6;
     let taps = stages(network.graph());
@@ -148,7 +151,8 @@ fn named(network: &Network, found: &attar_exec::Gradients) -> Vec<(String, Tenso
     params.chain(found.input.iter().map(|gradient| ("input".to_owned(), gradient.clone()))).collect()
 }
 
-/// In `f64` a difference over a step of 1e-6 holds nine digits, so a wrong component would show however small its share is.
+/// In `f64` a difference over a step of 1e-6 holds nine digits, so a wrong component would show
+/// however small its share is.
 #[test]
 fn every_gradient_agrees_with_finite_differences() {
     for (smooth, dropout) in [(true, 0.3), (false, 0.0), (false, 0.3)] {
@@ -159,8 +163,9 @@ fn every_gradient_agrees_with_finite_differences() {
         for (name, gradient) in &gradients {
             let (expected, way) = slope(&network, &x, name);
             let got = dot(gradient, &way);
-            // Along a random direction a gradient's share is about its norm times the direction's rms (1/sqrt(3)). A bias in
-            // front of a batch norm changes nothing: its gradient is 0 but for rounding.
+            // Along a random direction a gradient's share is about its norm times the direction's
+            // rms (1/sqrt(3)). A bias in front of a batch norm changes nothing: its gradient is 0
+            // but for rounding.
             let scale = dot(gradient, gradient).sqrt() / 3f64.sqrt();
             let limit = 1e-6 * scale + 1e-7;
             assert!((got - expected).abs() < limit, "{name}: {got} by backward, {expected} by differences, {scale}");
@@ -331,9 +336,10 @@ fn apart(a: &Tensor, b: &Tensor) -> f64 {
     (dot(&difference, &difference) / dot(a, a)).sqrt()
 }
 
-/// `bf16` holds 8 bits: what one rounding loses is up to 2^-9 of a value, evenly spread 2^-9 / sqrt(3) of it on average,
-/// and a value of this network has passed about twenty of them. Gradients pass as many again, on a network without edges,
-/// at which a rounded value may fall on the other side.
+/// `bf16` holds 8 bits: what one rounding loses is up to 2^-9 of a value, evenly spread 2^-9 /
+/// sqrt(3) of it on average, and a value of this network has passed about twenty of them. Gradients
+/// pass as many again, on a network without edges, at which a rounded value may fall on the other
+/// side.
 #[test]
 fn images_stored_as_bf16_give_nearly_the_same_values_and_gradients_and_f32_comes_out() {
     let x = batch(8, 1);
@@ -356,7 +362,8 @@ fn images_stored_as_bf16_give_nearly_the_same_values_and_gradients_and_f32_comes
         }
         for ((name, grad), (_, narrow)) in grads.iter().zip(&narrow_grads) {
             assert_eq!(narrow.dtype(), DType::F32);
-            // Both shift a whole channel in front of a norm, which makes rounding of it and nothing else.
+            // Both shift a whole channel in front of a norm, which makes rounding of it and nothing
+            // else.
             if smooth && name != "conv1.bias" && name != "bn4.bias" {
                 let apart = apart(grad, narrow);
                 assert!(apart < 0.03, "{name}: {apart} apart");

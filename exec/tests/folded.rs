@@ -1,4 +1,5 @@
-//! Frozen networks: taps by the ids of the graph before folding; and every small network of the zoo runs.
+//! Frozen networks: taps by the ids of the graph before folding; and every small network of the zoo
+//! runs.
 
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions, not in what they share
 

@@ -1,5 +1,6 @@
-//! Every network of the zoo against PyTorch: logits and stages in evaluation, gradients and statistics in training.
-//! The fixtures and their layout come from `tests/fixtures/make/networks.py`.
+//! Every network of the zoo against PyTorch: logits and stages in evaluation, gradients and
+//! statistics in training. The fixtures and their layout come from
+//! `tests/fixtures/make/networks.py`.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // clippy.toml allows it in test functions, not in what they share
 
@@ -119,7 +120,8 @@ fn evaluation_agrees_with_pytorch_folded_and_unfolded() {
         close(&got, &logits, 1e-4 * sd, &case.name);
         case.check_stages(&outputs.taps, 1e-4);
 
-        // MobileNetV2's narrow sums without activations round more: both forms lie about 2e-5 from f64 there.
+        // MobileNetV2's narrow sums without activations round more: both forms lie about 2e-5 from
+        // f64 there.
         let folding = if case.name.starts_with("mobilenet") { 5e-5 } else { 1e-5 };
         let folded = Frozen::new(case.graph.clone(), &case.weights, &Device::Cpu).unwrap();
         let outputs = folded.eval(&case.x, &case.stages()).unwrap();
@@ -160,8 +162,8 @@ fn training_agrees_with_pytorch_in_outputs_gradients_and_statistics() {
     }
 }
 
-/// Norm, mean and a sample of a gradient, to `GRADIENT` of its root mean square (plus `floor`: shifts in front of
-/// another batch norm have gradient 0 up to rounding).
+/// Norm, mean and a sample of a gradient, to `GRADIENT` of its root mean square (plus `floor`:
+/// shifts in front of another batch norm have gradient 0 up to rounding).
 fn check_gradient(case: &Ready, name: &str, got: &[f32], floor: f32) {
     let what = format!("{} d loss / d {name}", case.name);
     let expected = case.floats(&format!("grad.{name}"));
@@ -172,7 +174,8 @@ fn check_gradient(case: &Ready, name: &str, got: &[f32], floor: f32) {
     close(&sample(got, 8), &expected[2..], limit, &what);
 }
 
-/// What single precision may do to a gradient that comes through a whole network with statistics of four samples.
+/// What single precision may do to a gradient that comes through a whole network with statistics of
+/// four samples.
 const GRADIENT: f32 = 2e-3;
 
 fn rms(values: &[f32]) -> f32 {

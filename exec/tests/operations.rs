@@ -1,5 +1,6 @@
-//! What every operation must have, asked of all of them by their examples: gradients that finite differences confirm,
-//! kernels that compute what `f64` does, images in `bf16`, and a fixture that PyTorch made.
+//! What every operation must have, asked of all of them by their examples: gradients that finite
+//! differences confirm, kernels that compute what `f64` does, images in `bf16`, and a fixture that
+//! PyTorch made.
 
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions, not in what they share
 
@@ -19,7 +20,8 @@ fn rng() -> Stream {
     Stream::of_number(5)
 }
 
-/// Numbers that `bf16` holds exactly, all different from their neighbours, so that no rounding makes two of them equal.
+/// Numbers that `bf16` holds exactly, all different from their neighbours, so that no rounding
+/// makes two of them equal.
 fn numbers(shape: &[usize], seed: u64) -> Tensor {
     let values: Vec<f32> = generated::uniform("numbers", seed, shape.iter().product());
     let tensor = Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
@@ -123,7 +125,8 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures")
 }
 
-/// The operations whose values and gradients `tests/networks.rs` compares with PyTorch's, inside of networks that train.
+/// The operations whose values and gradients `tests/networks.rs` compares with PyTorch's, inside of
+/// networks that train.
 fn in_networks() -> BTreeSet<String> {
     let text = std::fs::read_to_string(fixtures().join("networks/manifest.json")).unwrap();
     let manifest: Manifest = serde_json::from_str(&text).unwrap();

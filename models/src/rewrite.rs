@@ -10,8 +10,9 @@ pub struct Rewritten {
     pub graph: Graph,
     /// Its weights.
     pub weights: Weights,
-    /// For each node of the graph before, the node of the graph after that has its value (up to what the rewrite changes on
-    /// purpose); `None` where no node has it any more. By [`NodeId::index`].
+    /// For each node of the graph before, the node of the graph after that has its value (up to
+    /// what the rewrite changes on purpose); `None` where no node has it any more. By
+    /// [`NodeId::index`].
     pub moved: Vec<Option<NodeId>>,
 }
 

@@ -1,5 +1,6 @@
-//! The schedule of a pass: which nodes are needed, which run as one operation, and when a value is read for the last
-//! time. It depends on the graph alone, so that whoever executes one (trainer, engine) schedules alike.
+//! The schedule of a pass: which nodes are needed, which run as one operation, and when a value is
+//! read for the last time. It depends on the graph alone, so that whoever executes one (trainer,
+//! engine) schedules alike.
 
 use crate::graph::{Graph, NodeId};
 use crate::op::{Activation, Op};
@@ -26,8 +27,9 @@ impl ScheduledOp {
     }
 }
 
-/// Which operations take in the addition and the activation behind them. An activation is taken in only where it is a
-/// clamp ([`Activation::clamp`]): what went in cannot be told from what came out of any other.
+/// Which operations take in the addition and the activation behind them. An activation is taken in
+/// only where it is a clamp ([`Activation::clamp`]): what went in cannot be told from what came out
+/// of any other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fuse {
     /// Batch norms, whose gradients know of both.
@@ -47,8 +49,9 @@ pub struct Schedule {
 impl Schedule {
     /// Schedules a pass that ends in the graph's output and in `taps`.
     ///
-    /// An operation that `fuse` names runs together with the addition and the activation behind it when nobody else
-    /// reads the values between them. It runs where its last node stands, so that the other term of the sum is there.
+    /// An operation that `fuse` names runs together with the addition and the activation behind it
+    /// when nobody else reads the values between them. It runs where its last node stands, so that
+    /// the other term of the sum is there.
     pub fn new(graph: &Graph, taps: &[NodeId], fuse: Fuse) -> Self {
         let kept: Vec<NodeId> = taps.iter().copied().chain([graph.output()]).collect();
         let needed = needed(graph, &kept);
@@ -78,7 +81,8 @@ impl Schedule {
         &self.ops
     }
 
-    /// Whether the value of `node` is handed out or read by an operation, hence can receive a gradient.
+    /// Whether the value of `node` is handed out or read by an operation, hence can receive a
+    /// gradient.
     pub fn makes(&self, node: NodeId) -> bool {
         self.ops.iter().any(|op| op.output == node)
     }
@@ -114,7 +118,8 @@ fn needed(graph: &Graph, kept: &[NodeId]) -> Vec<bool> {
     needed
 }
 
-/// For each node, the one needed node that reads it, if there is exactly one and the value is not handed out.
+/// For each node, the one needed node that reads it, if there is exactly one and the value is not
+/// handed out.
 fn only_readers(graph: &Graph, kept: &[NodeId], needed: &[bool]) -> Vec<Option<NodeId>> {
     let mut readers: Vec<Vec<NodeId>> = vec![Vec::new(); graph.nodes().len()];
     for (id, node) in graph.iter().filter(|(id, _)| needed[id.index()]) {

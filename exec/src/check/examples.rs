@@ -1,4 +1,5 @@
-//! A small network around each operation, so that what is asked of operations is asked of all of them.
+//! A small network around each operation, so that what is asked of operations is asked of all of
+//! them.
 
 use attar_measures::random::Stream;
 use attar_models::op::{Dropout, Flatten, GlobalAvgPool, Pool2d};
@@ -11,8 +12,9 @@ use crate::network::Network;
 use crate::params::Params;
 use crate::precision::Precision;
 
-/// One network for each operation of [`Op::examples`], and for each activation, with what to call the operation. Its
-/// input is an image, its output `[F]`; between them stand the operation, called `op`, and what leads to it.
+/// One network for each operation of [`Op::examples`], and for each activation, with what to call
+/// the operation. Its input is an image, its output `[F]`; between them stand the operation, called
+/// `op`, and what leads to it.
 ///
 /// # Errors
 /// An operation that takes inputs which nothing makes of an image: [`lead_to`] must learn to.

@@ -21,7 +21,8 @@ pub(super) fn augmentation(checks: &mut Checks) -> Result<()> {
     }
     checks.compare("augment", "mirrored by hand", 0.0, |at| {
         let made = if at.device().is_cpu() { by_hand()? } else { mirrored(at)? };
-        // On the CPU, its own augmentation beside what was made by hand: their difference is nothing.
+        // On the CPU, its own augmentation beside what was made by hand: their difference is
+        // nothing.
         let apart = (&made.to_device(&Device::Cpu)? - mirrored(&Context::new(&Device::Cpu))?)?;
         Ok(vec![("", made), ("less the CPU's own", apart)])
     })

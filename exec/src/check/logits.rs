@@ -1,4 +1,5 @@
-//! What losses of logits are made of, on CUDA. The CPU composes them, and would be compared with itself.
+//! What losses of logits are made of, on CUDA. The CPU composes them, and would be compared with
+//! itself.
 
 use candle_core::Tensor;
 

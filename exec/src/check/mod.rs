@@ -1,7 +1,8 @@
-//! Does this device compute what it should? Every operation and every kind of step, twice, and the largest difference.
+//! Does this device compute what it should? Every operation and every kind of step, twice, and the
+//! largest difference.
 //!
-//! On CUDA the CPU's kernels are the reference; on the CPU its kernels are what is checked, against the same operations
-//! composed from Candle's own.
+//! On CUDA the CPU's kernels are the reference; on the CPU its kernels are what is checked, against
+//! the same operations composed from Candle's own.
 
 mod examples;
 mod images;
@@ -26,7 +27,8 @@ pub struct OpCheck {
     pub op: String,
     /// Shapes and settings.
     pub case: String,
-    /// Largest difference in units of the reference's largest value; infinite where a value is not finite.
+    /// Largest difference in units of the reference's largest value; infinite where a value is not
+    /// finite.
     pub difference: f64,
     /// Largest difference that passes.
     pub tolerance: f64,
@@ -59,7 +61,8 @@ const BF16: f64 = 2e-2;
 /// Named results of one case.
 type Named = Vec<(&'static str, Tensor)>;
 
-/// Checks every operation on `device`; takes seconds. An operation that fails is in the list, not an error.
+/// Checks every operation on `device`; takes seconds. An operation that fails is in the list, not
+/// an error.
 ///
 /// # Errors
 /// When the CPU itself fails.

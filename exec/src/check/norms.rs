@@ -51,7 +51,8 @@ fn norm(
     let tail = Tail { residual: residual.then_some(&added), activation };
     let (y, stats) = ops::batch_norm_train(at.backend(), &x, affine, 1e-5, tail)?;
     let dy = image(Ok(random(shape, 5, at)?))?;
-    // Not `y`, of which a value near an edge may fall on either side: eighths, the edges among them.
+    // Not `y`, of which a value near an edge may fall on either side: eighths, the edges among
+    // them.
     let shown = image((random(shape, 7, at)? * 64.0)?.round()?.affine(0.125, 0.0))?;
     let shown = activation.map(|activation| ops::activate(at.backend(), activation, &shown)).transpose()?;
     let activated = shown.as_ref().zip(activation);

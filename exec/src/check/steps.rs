@@ -132,8 +132,9 @@ fn answers(graph: &Graph, size: usize, precision: Precision, at: &Context) -> Re
     Ok(vec![("logits", outputs.logits), ("eval logits", network.eval(&x, &[])?.logits)])
 }
 
-/// What a training pass finds on its way back. Of a graph without edges: where there are some, values near them fall on
-/// either side, and gradients are as far apart as that, whoever computes them.
+/// What a training pass finds on its way back. Of a graph without edges: where there are some,
+/// values near them fall on either side, and gradients are as far apart as that, whoever computes
+/// them.
 fn gradients_of(graph: &Graph, size: usize, precision: Precision, at: &Context) -> Result<Named> {
     let (mut network, x) = network(graph, size, precision, at)?;
     let (outputs, tape) = network.train(&x, &[], &mut Stream::of_number(1))?;

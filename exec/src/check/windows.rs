@@ -78,7 +78,8 @@ fn directions(conv: &Conv2d, shape: &[usize], at: &Context, narrow: bool) -> Res
     let dy = stored(&random(y.dims(), 4, at)?, narrow)?;
     let dx = ops::conv2d_input_grad(at.backend(), conv, &dy, &weight, shape)?;
     let dweight = ops::conv2d_weight_grad(at.backend(), conv, &x, &dy)?;
-    // Once more from a weight in the order of memory in which its own gradient came, as after a step.
+    // Once more from a weight in the order of memory in which its own gradient came, as after a
+    // step.
     let again = ops::conv2d(at.backend(), conv, &x, &dweight, None, ops::Tail::default())?;
     let dbias = ops::channel_sums(at.backend(), &dy)?;
     Ok(vec![("y", y), ("ended", ended), ("dx", dx), ("dweight", dweight), ("of dweight", again), ("dbias", dbias)])

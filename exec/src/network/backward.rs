@@ -19,7 +19,8 @@ pub(super) enum Wants {
     Both,
 }
 
-/// Runs the tape backwards. Parameters that are `fixed` (by slot; none if it is empty) get no gradient.
+/// Runs the tape backwards. Parameters that are `fixed` (by slot; none if it is empty) get no
+/// gradient.
 pub(super) fn run(
     body: &Body,
     tape: Tape,
@@ -114,7 +115,8 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// Gradients of the inputs, in the order of [`attar_models::ScheduledOp::inputs`], where they are wanted.
+    /// Gradients of the inputs, in the order of [`attar_models::ScheduledOp::inputs`], where they
+    /// are wanted.
     fn run(&mut self, record: Record, dy: &Tensor) -> Result<Vec<Option<Tensor>>> {
         let on = self.on;
         Ok(match record {
@@ -187,8 +189,9 @@ impl Step<'_> {
         }
     }
 
-    /// The gradient in the input of a batch norm by running statistics, `dy weight / sqrt(variance + eps)`: what the norm
-    /// itself makes of `dy` around a mean and with a shift of 0.
+    /// The gradient in the input of a batch norm by running statistics,
+    /// `dy weight / sqrt(variance + eps)`: what the norm itself makes of `dy` around a mean and
+    /// with a shift of 0.
     fn scaled(&self, dy: &Tensor, slots: NormSlots, eps: f64) -> Result<Tensor> {
         let (weight, variance) = (self.params.value(slots.weight), self.params.value(slots.variance));
         let zero = weight.zeros_like()?;

@@ -1,5 +1,5 @@
-//! Operations bound to the parameters of a network: settings, and where its parameters stand. Made once, so that a step
-//! looks nothing up by name.
+//! Operations bound to the parameters of a network: settings, and where its parameters stand. Made
+//! once, so that a step looks nothing up by name.
 
 use attar_models::op::{Activation, Conv2d, Pool2d};
 use attar_models::{Graph, Node, Op};

@@ -43,8 +43,8 @@ pub(super) struct Followed {
     stats: BatchStats,
 }
 
-/// Runs `schedule`, which was made for `taps`. Batch norms of which nothing learns (`fixed`, by slot; nothing is if it is
-/// empty) normalise by their running statistics.
+/// Runs `schedule`, which was made for `taps`. Batch norms of which nothing learns (`fixed`, by
+/// slot; nothing is if it is empty) normalise by their running statistics.
 pub(super) fn run(
     body: &Body,
     schedule: &attar_models::Schedule,
@@ -84,13 +84,14 @@ pub(super) fn run(
     Ok(Pass { outputs: Outputs { logits, taps }, records, statistics })
 }
 
-/// Whether a batch norm normalises by its running statistics although the pass is one of training: all that could learn of
-/// it is fixed.
+/// Whether a batch norm normalises by its running statistics although the pass is one of training:
+/// all that could learn of it is fixed.
 fn is_still(bound: &BoundOp, fixed: &[bool]) -> bool {
     !fixed.is_empty() && bound.trained().all(|slot| fixed[slot.index()])
 }
 
-/// Lets the running statistics follow the batch: `running += momentum * (batch - running)`, the variance unbiased.
+/// Lets the running statistics follow the batch: `running += momentum * (batch - running)`, the
+/// variance unbiased.
 pub(super) fn follow(context: &Context, params: &mut Params, statistics: &[Followed]) -> Result<()> {
     let both = |followed: &'_ Followed| {
         let Followed { momentum, slots, stats } = followed;

@@ -1,5 +1,5 @@
-//! A network for evaluation only, with its batch norms folded into the convolutions before them: fewer passes over memory,
-//! the same function up to rounding.
+//! A network for evaluation only, with its batch norms folded into the convolutions before them:
+//! fewer passes over memory, the same function up to rounding.
 
 use std::sync::Arc;
 
@@ -40,7 +40,8 @@ impl Frozen {
         Ok(Self { original: Arc::clone(original), moved: folded.moved.into(), body })
     }
 
-    /// Lets the images between its operations be stored as `precision` says; what goes in and comes out stays `f32`.
+    /// Lets the images between its operations be stored as `precision` says; what goes in and comes
+    /// out stays `f32`.
     pub fn set_precision(&mut self, precision: Precision) {
         self.body.set_precision(precision);
     }
@@ -74,8 +75,9 @@ impl Frozen {
         self.body.eval(x, &taps)
     }
 
-    /// Gradient `[N, C, H, W]` in the batch `x` of something whose gradient in the logits is `slope` of the logits; no
-    /// parameter's gradient is computed. A batch norm that does not fold is one by running statistics.
+    /// Gradient `[N, C, H, W]` in the batch `x` of something whose gradient in the logits is
+    /// `slope` of the logits; no parameter's gradient is computed. A batch norm that does not fold
+    /// is one by running statistics.
     ///
     /// # Errors
     /// When `x` does not fit, or what `slope` says.

@@ -1,6 +1,8 @@
-//! A network that runs: a graph, its parameters, a context. Students, teachers and connectors are all of this kind.
+//! A network that runs: a graph, its parameters, a context. Students, teachers and connectors are
+//! all of this kind.
 //!
-//! A [`Network`] trains. A [`Frozen`] one evaluates: its batch norms are folded into the convolutions before them.
+//! A [`Network`] trains. A [`Frozen`] one evaluates: its batch norms are folded into the
+//! convolutions before them.
 
 mod backward;
 mod bound;
@@ -92,7 +94,8 @@ impl Body {
         Ok(forward::run(self, &schedule, taps, &x, &[], Mode::Eval { keep: false })?.outputs)
     }
 
-    /// A pass that goes on as backward needs it, and its tape, which holds nothing where nothing is kept.
+    /// A pass that goes on as backward needs it, and its tape, which holds nothing where nothing is
+    /// kept.
     fn forward(&self, x: &Tensor, taps: &[NodeId], fixed: &[bool], mode: Mode<'_>) -> Result<(Pass, Tape)> {
         let x = self.input(x)?;
         let schedule = self.schedules.get(&self.graph, taps, Fuse::Norms);
@@ -153,15 +156,16 @@ impl Network {
         Frozen::of(&self.body.graph, &self.body.params.to_weights()?, self.body.context.clone())
     }
 
-    /// Lets the images between its operations be stored as `precision` says, which decides what their products are formed
-    /// of. What goes in and comes out stays `f32`, and so do parameters and their gradients.
+    /// Lets the images between its operations be stored as `precision` says, which decides what
+    /// their products are formed of. What goes in and comes out stays `f32`, and so do parameters
+    /// and their gradients.
     pub fn set_precision(&mut self, precision: Precision) {
         self.body.set_precision(precision);
     }
 
-    /// Lets parameters be constants of training: [`Network::backward`] finds no gradient of them, and a batch norm of which both
-    /// scale and shift are fixed normalises with its running statistics, which stay as they are. Names that it does not have
-    /// are passed over.
+    /// Lets parameters be constants of training: [`Network::backward`] finds no gradient of them,
+    /// and a batch norm of which both scale and shift are fixed normalises with its running
+    /// statistics, which stay as they are. Names that it does not have are passed over.
     pub fn fix(&mut self, names: &BTreeSet<String>) {
         let fixed: Vec<bool> = self.body.params.iter().map(|(name, ..)| names.contains(name)).collect();
         self.fixed = if fixed.contains(&true) { fixed.into() } else { Arc::default() };
@@ -187,7 +191,8 @@ impl Network {
         &self.body.params
     }
 
-    /// Parameters and buffers, for an optimiser or a checkpoint to change. Their slots stay as they are.
+    /// Parameters and buffers, for an optimiser or a checkpoint to change. Their slots stay as they
+    /// are.
     pub fn params_mut(&mut self) -> &mut Params {
         &mut self.body.params
     }
@@ -200,8 +205,9 @@ impl Network {
         self.body.eval(x, taps)
     }
 
-    /// Training: batch statistics, dropout drawn from `rng`; the running statistics follow the batch. The tape keeps
-    /// what [`Network::backward`] needs and nothing else. `x` is `[N, C, H, W]`.
+    /// Training: batch statistics, dropout drawn from `rng`; the running statistics follow the
+    /// batch. The tape keeps what [`Network::backward`] needs and nothing else. `x` is
+    /// `[N, C, H, W]`.
     ///
     /// # Errors
     /// When `x` does not fit, or a batch norm sees one value per channel.
@@ -211,8 +217,9 @@ impl Network {
         Ok((pass.outputs, tape))
     }
 
-    /// A forward pass exactly as PyTorch's `train()` mode does it (batch statistics, running statistics updated,
-    /// dropout), with nothing kept for a backward pass: a teacher with `bn = "batch"`.
+    /// A forward pass exactly as PyTorch's `train()` mode does it (batch statistics, running
+    /// statistics updated, dropout), with nothing kept for a backward pass: a teacher with
+    /// `bn = "batch"`.
     ///
     /// # Errors
     /// As [`Network::train`].
@@ -222,11 +229,13 @@ impl Network {
         Ok(pass.outputs)
     }
 
-    /// Carries gradients from the output and the taps of a training pass to the parameters, and to the input if it
-    /// `wants_input`. Where a node is named twice its gradients add up. Frees the tape as it goes.
+    /// Carries gradients from the output and the taps of a training pass to the parameters, and to
+    /// the input if it `wants_input`. Where a node is named twice its gradients add up. Frees the
+    /// tape as it goes.
     ///
     /// # Errors
-    /// When a gradient is for a node that was neither output nor tap, or has another shape than its value.
+    /// When a gradient is for a node that was neither output nor tap, or has another shape than its
+    /// value.
     pub fn backward(&self, tape: Tape, grads_out: Vec<(NodeId, Tensor)>, wants_input: bool) -> Result<Gradients> {
         let wants = if wants_input { Wants::Both } else { Wants::Params };
         backward::run(&self.body, tape, grads_out, &self.fixed, wants)

@@ -1,5 +1,5 @@
-//! What a pass keeps for its way back: of each operation a record of its own, with all that its gradient reads and nothing
-//! else.
+//! What a pass keeps for its way back: of each operation a record of its own, with all that its
+//! gradient reads and nothing else.
 
 use std::sync::Arc;
 
@@ -33,7 +33,8 @@ pub(super) fn as_stored(context: &Context, x: &Tensor) -> Result<Tensor> {
 /// The output of an operation that ended in an activation, which tells where it was clamped.
 pub(super) type Activated = Option<(Tensor, Activation)>;
 
-/// What one operation keeps. The way back reads this and not the operation, so that the two cannot disagree.
+/// What one operation keeps. The way back reads this and not the operation, so that the two cannot
+/// disagree.
 #[derive(Debug)]
 pub(super) enum Record {
     Conv2d {

@@ -1,14 +1,15 @@
 //! Augmentation of images that are already on the device: crop with padding, mirror, normalise.
 //!
-//! What happens to each image is drawn on the host, so that every device makes the same pixels, bit for bit.
+//! What happens to each image is drawn on the host, so that every device makes the same pixels, bit
+//! for bit.
 
 use candle_core::{Device, Tensor};
 
 use super::cpu::Contiguous;
 use crate::error::Result;
 
-/// What happens to one image: where the crop begins in it (rows and columns; a padding lies at negative ones), and whether it is
-/// mirrored.
+/// What happens to one image: where the crop begins in it (rows and columns; a padding lies at
+/// negative ones), and whether it is mirrored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Draw {
     /// First row of the crop.
@@ -38,13 +39,14 @@ pub(crate) struct Batch<'a> {
     pub(crate) reflect: bool,
 }
 
-/// The images at `indices` of `images` (`u8`, `[.., H, W, C]`), each cropped and mirrored as drawn, then normalised as `how`
-/// says: `f32`, `[N, C, H, W]`, channels last in memory. What lies outside of an image is its reflection, or black. The same values
-/// as those of the loaders' `pad-crop`, `flip` and normalisation.
+/// The images at `indices` of `images` (`u8`, `[.., H, W, C]`), each cropped and mirrored as drawn,
+/// then normalised as `how` says: `f32`, `[N, C, H, W]`, channels last in memory. What lies outside
+/// of an image is its reflection, or black. The same values as those of the loaders' `pad-crop`,
+/// `flip` and normalisation.
 ///
 /// # Errors
-/// Images of another type or shape, an index or a crop outside of the (reflected) images, as many draws as indices
-/// missing, or a device that failed.
+/// Images of another type or shape, an index or a crop outside of the (reflected) images, as many
+/// draws as indices missing, or a device that failed.
 pub fn augment_batch(
     images: &Tensor,
     indices: &[u32],

@@ -10,10 +10,12 @@ pub enum Backend {
     /// cuDNN and kernels of our own.
     #[cfg(feature = "cuda")]
     Cuda {
-        /// Whether products of `f32` may round their operands to TF32 (10 bits of mantissa, sums in `f32`).
+        /// Whether products of `f32` may round their operands to TF32 (10 bits of mantissa, sums in
+        /// `f32`).
         tf32: bool,
     },
-    /// Candle's operations, on any device: the reference, and what devices without kernels of ours use.
+    /// Candle's operations, on any device: the reference, and what devices without kernels of ours
+    /// use.
     Composed,
 }
 
@@ -31,8 +33,8 @@ impl Backend {
         }
     }
 
-    /// What computes with a tensor outside of a network, in `f32`: the kernels of its device. Only composed operations
-    /// know `f64`.
+    /// What computes with a tensor outside of a network, in `f32`: the kernels of its device. Only
+    /// composed operations know `f64`.
     pub fn for_tensor(x: &Tensor) -> Self {
         if x.dtype() == DType::F64 { Self::Composed } else { Self::of(x.device(), false) }
     }

@@ -1,7 +1,8 @@
 //! The operations on the CPU: `attar-kernels` on the storage of the tensors.
 //!
-//! Kernels read and write images channels last. A tensor keeps the shape `[N, C, H, W]`; what comes from here is stored
-//! channels last and seen through a permutation, and costs no copy when it is given back. `T` is what images are stored as.
+//! Kernels read and write images channels last. A tensor keeps the shape `[N, C, H, W]`; what comes
+//! from here is stored channels last and seen through a permutation, and costs no copy when it is
+//! given back. `T` is what images are stored as.
 
 use attar_kernels as kernels;
 use attar_kernels::{Clamp, ConvShape, LinearShape, Mask, NormShape, PoolShape, SavedStats, Tail as ConvTail, Value};
@@ -276,7 +277,8 @@ fn tensor<T: WithDType>(values: Vec<T>, shape: &[usize]) -> Result<Tensor> {
     Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
 }
 
-/// A tensor `[N, C, ...]` with its channels last, `[N, ..., C]`, in order; no copy if it is stored so.
+/// A tensor `[N, C, ...]` with its channels last, `[N, ..., C]`, in order; no copy if it is stored
+/// so.
 fn image(x: &Tensor) -> Result<Tensor> {
     let rank = x.rank();
     if rank < 3 {
@@ -297,7 +299,8 @@ fn channels_first<T: WithDType>(values: Vec<T>, shape: &[usize]) -> Result<Tenso
     Ok(tensor(values, &stored)?.permute(first)?)
 }
 
-/// Calls `f` with the elements of images, those that must be there and those that may, and of parameters.
+/// Calls `f` with the elements of images, those that must be there and those that may, and of
+/// parameters.
 fn with<T: Stored, const N: usize, const M: usize, const P: usize, R>(
     images: [&Tensor; N],
     optional: [Option<&Tensor>; M],

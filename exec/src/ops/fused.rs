@@ -4,10 +4,12 @@ use candle_core::{CpuStorage, Error, Layout, Storage, Tensor};
 
 use crate::error::Result;
 
-/// Elements of one task; below it a tensor is done by one thread. Elements never meet, so the split changes no bit.
+/// Elements of one task; below it a tensor is done by one thread. Elements never meet, so the split
+/// changes no bit.
 const CHUNK: usize = 1 << 15;
 
-/// Calls `f` for each element: `IN` values in, `OUT` values out. All tensors are `f32`, on the CPU and of one shape.
+/// Calls `f` for each element: `IN` values in, `OUT` values out. All tensors are `f32`, on the CPU
+/// and of one shape.
 pub(crate) fn map<const IN: usize, const OUT: usize>(
     inputs: [&Tensor; IN],
     f: impl Fn([f32; IN]) -> [f32; OUT] + Sync,

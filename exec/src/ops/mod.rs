@@ -1,7 +1,8 @@
-//! Operations on Candle tensors, forward and backward: kernels on the CPU, cuDNN and kernels of our own on CUDA.
+//! Operations on Candle tensors, forward and backward: kernels on the CPU, cuDNN and kernels of our
+//! own on CUDA.
 //!
-//! All tensors are `f32` (images may be `bf16`; [`Backend::Composed`] takes `f64`), images `[N, C, H, W]`. Nothing here is recorded by
-//! Candle's autograd.
+//! All tensors are `f32` (images may be `bf16`; [`Backend::Composed`] takes `f64`), images
+//! `[N, C, H, W]`. Nothing here is recorded by Candle's autograd.
 
 pub mod augment;
 mod backend;
@@ -23,8 +24,8 @@ use crate::error::{Error, Result};
 
 pub use backend::Backend;
 
-/// Calls the operation of a backend; on the CPU, the one for what images are stored as unless it is for `f32`. A `product`
-/// on CUDA is told whether it may round to TF32.
+/// Calls the operation of a backend; on the CPU, the one for what images are stored as unless it is
+/// for `f32`. A `product` on CUDA is told whether it may round to TF32.
 macro_rules! dispatch {
     ($on:expr, product f32 $name:ident($($argument:expr),* $(,)?)) => {
         match $on {
@@ -118,7 +119,8 @@ pub struct NormGrads {
     pub dresidual: Option<Tensor>,
 }
 
-/// `y = activation(x ⋆ weight + bias + residual)`: on the CPU and on CUDA at most one pass over memory after the convolution.
+/// `y = activation(x ⋆ weight + bias + residual)`: on the CPU and on CUDA at most one pass over
+/// memory after the convolution.
 pub fn conv2d(
     on: Backend,
     conv: &Conv2d,
@@ -135,8 +137,8 @@ pub fn conv2d(
     dispatch!(on, product x conv2d(&shape, floats(on, x)?, floats(on, weight)?, bias, tail))
 }
 
-/// A parameter in the order of memory in which the device reads it, so that one that never changes is not put in order at every
-/// pass.
+/// A parameter in the order of memory in which the device reads it, so that one that never changes
+/// is not put in order at every pass.
 pub fn in_order(on: Backend, weight: &Tensor) -> Result<Tensor> {
     match on {
         #[cfg(feature = "cuda")]
@@ -220,8 +222,8 @@ pub fn activate(on: Backend, activation: Activation, x: &Tensor) -> Result<Tenso
     dispatch!(on, x activate(activation, floats(on, x)?))
 }
 
-/// Gradient of an activation from what was kept of it: of a clamp its output (0 where it was clamped, at the very edge too,
-/// as in PyTorch), of anything else its input.
+/// Gradient of an activation from what was kept of it: of a clamp its output (0 where it was
+/// clamped, at the very edge too, as in PyTorch), of anything else its input.
 pub fn activate_backward(on: Backend, activation: Activation, kept: &Tensor, dy: &Tensor) -> Result<Tensor> {
     dispatch!(on, kept activate_backward(activation, floats(on, kept)?, floats(on, dy)?))
 }
@@ -247,7 +249,8 @@ pub fn add(on: Backend, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     dispatch!(on, a add(floats(on, a)?, floats(on, b)?))
 }
 
-/// Maxima of windows, and where they were (whatever [`max_pool2d_backward`] on this device understands).
+/// Maxima of windows, and where they were (whatever [`max_pool2d_backward`] on this device
+/// understands).
 pub fn max_pool2d(on: Backend, pool: &Pool2d, x: &Tensor) -> Result<(Tensor, Tensor)> {
     let shape = pool_shape(pool, x.dims())?;
     dispatch!(on, x max_pool2d(&shape, floats(on, x)?))
@@ -343,7 +346,8 @@ pub fn convert(on: Backend, x: &Tensor, to: DType) -> Result<Tensor> {
     }
 }
 
-/// `keep a + (1 - keep) b` of each pair `(a, b)` of equal shapes: what averages over time do at each step.
+/// `keep a + (1 - keep) b` of each pair `(a, b)` of equal shapes: what averages over time do at
+/// each step.
 pub fn mix(on: Backend, pairs: &[(&Tensor, &Tensor)], keep: f64) -> Result<Vec<Tensor>> {
     if pairs.is_empty() {
         return Ok(Vec::new());
@@ -363,8 +367,8 @@ pub fn mix(on: Backend, pairs: &[(&Tensor, &Tensor)], keep: f64) -> Result<Vec<T
     }
 }
 
-/// What dropout multiplies by: 0 with probability `p`, else `1 / (1 - p)`. Drawn on the host, so that every device
-/// sees the same mask.
+/// What dropout multiplies by: 0 with probability `p`, else `1 / (1 - p)`. Drawn on the host, so
+/// that every device sees the same mask.
 pub fn dropout_mask(shape: &[usize], p: f64, rng: &mut Stream, device: &Device) -> Result<Tensor> {
     let keep = (1.0 / (1.0 - p)) as f32;
     let draw = |_| if rng.unit() < p { 0.0 } else { keep };
@@ -372,7 +376,8 @@ pub fn dropout_mask(shape: &[usize], p: f64, rng: &mut Stream, device: &Device) 
     Ok(Tensor::from_vec(mask, shape, device)?)
 }
 
-/// Refuses what an operation does not compute in: a silent conversion would hide where it came from.
+/// Refuses what an operation does not compute in: a silent conversion would hide where it came
+/// from.
 fn floats(on: Backend, x: &Tensor) -> Result<&Tensor> {
     match x.dtype() {
         DType::F32 => Ok(x),

@@ -1,7 +1,8 @@
-//! The operations composed from Candle's own, for devices that have no kernels of ours: right first, not fast.
+//! The operations composed from Candle's own, for devices that have no kernels of ours: right
+//! first, not fast.
 //!
-//! Everything with a window is built from two adjoint primitives, [`take`] and [`put`], so that no shape needs a case of
-//! its own and a gradient cannot disagree with its forward pass.
+//! Everything with a window is built from two adjoint primitives, [`take`] and [`put`], so that no
+//! shape needs a case of its own and a gradient cannot disagree with its forward pass.
 
 use attar_kernels::{ConvShape, LinearShape, NormShape, PoolShape};
 use attar_models::Activation;
@@ -23,7 +24,8 @@ pub(super) fn take(x: &Tensor, dim: usize, start: usize, count: usize, stride: u
     Ok(x.reshape(shape)?.narrow(dim + 1, 0, 1)?.squeeze(dim + 1)?)
 }
 
-/// The adjoint of [`take`]: `y` at `start`, `start + stride`, ... along `dim` of zeros of length `len`.
+/// The adjoint of [`take`]: `y` at `start`, `start + stride`, ... along `dim` of zeros of length
+/// `len`.
 pub(super) fn put(y: &Tensor, dim: usize, start: usize, stride: usize, len: usize) -> Result<Tensor> {
     let count = y.dims()[dim];
     let span = (count - 1) * stride + 1;
@@ -58,7 +60,8 @@ pub(super) fn conv2d(
     }
 }
 
-/// One product a kernel offset: `y = Σ W[.., a, b] · x shifted by (a, b)`, group by group in one batched product.
+/// One product a kernel offset: `y = Σ W[.., a, b] · x shifted by (a, b)`, group by group in one
+/// batched product.
 fn conv2d_by_offsets(shape: &ConvShape, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let windows = Windows::of_conv(shape);
     let x = windows.pad(x)?;
@@ -219,10 +222,12 @@ pub(super) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     Ok((a + b)?)
 }
 
-/// The second tensor holds the number of the offset, in row-major order, at which the maximum was first met.
+/// The second tensor holds the number of the offset, in row-major order, at which the maximum was
+/// first met.
 pub(super) fn max_pool2d(shape: &PoolShape, x: &Tensor) -> Result<(Tensor, Tensor)> {
     let windows = Windows::of_pool(shape);
-    // Zeros in the padding would win over negative values: there, `inside` is 0 and minus infinity is taken instead.
+    // Zeros in the padding would win over negative values: there, `inside` is 0 and minus infinity
+    // is taken instead.
     let inside = windows.pad(&x.ones_like()?)?;
     let x = windows.pad(x)?;
     let x = inside.gt(0f32)?.where_cond(&x, &x.ones_like()?.affine(0.0, f64::NEG_INFINITY)?)?;

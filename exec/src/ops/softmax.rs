@@ -1,6 +1,8 @@
-//! What losses of logits are made of, and their gradients: a launch each on CUDA, Candle's operations elsewhere.
+//! What losses of logits are made of, and their gradients: a launch each on CUDA, Candle's
+//! operations elsewhere.
 //!
-//! Nothing here is recorded by Candle's autograd. Types are `f32` on CUDA, and any float where Candle's operations compute.
+//! Nothing here is recorded by Candle's autograd. Types are `f32` on CUDA, and any float where
+//! Candle's operations compute.
 
 use candle_core::{D, Tensor};
 
@@ -33,8 +35,8 @@ pub fn log_softmax_backward(y: &Tensor, dy: &Tensor, scale: f64) -> Result<Tenso
     Ok(((dy - y.exp()?.broadcast_mul(&dy.sum_keepdim(D::Minus1)?)?)? * scale)?)
 }
 
-/// `KL(p || softmax(scale z))` of each row of logits `z`, and its gradient by them: from the logarithms of `p`, `[N, K]` like
-/// `z`, to `[N]` and `[N, K]`.
+/// `KL(p || softmax(scale z))` of each row of logits `z`, and its gradient by them: from the
+/// logarithms of `p`, `[N, K]` like `z`, to `[N]` and `[N, K]`.
 pub fn divergence(log_p: &Tensor, z: &Tensor, scale: f64) -> Result<[Tensor; 2]> {
     alike(log_p, z)?;
     #[cfg(feature = "cuda")]
@@ -51,8 +53,8 @@ pub fn divergence(log_p: &Tensor, z: &Tensor, scale: f64) -> Result<[Tensor; 2]>
     Ok([rows, (gradient * scale)?])
 }
 
-/// `-sum_k t_k log softmax(z)_k` of each row of logits `z`, and its gradient by them, for the targets
-/// `t = (1 - smoothing) labels + smoothing / K`: from `[N, K]` twice to `[N]` and `[N, K]`.
+/// `-sum_k t_k log softmax(z)_k` of each row of logits `z`, and its gradient by them, for the
+/// targets `t = (1 - smoothing) labels + smoothing / K`: from `[N, K]` twice to `[N]` and `[N, K]`.
 pub fn cross_entropy(labels: &Tensor, z: &Tensor, smoothing: f64) -> Result<[Tensor; 2]> {
     alike(labels, z)?;
     let (keep, share) = (1.0 - smoothing, smoothing / z.dim(D::Minus1)? as f64);

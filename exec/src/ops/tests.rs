@@ -1,4 +1,5 @@
-//! The composed operations against the kernels, on shapes that are awkward on purpose; and what both must refuse.
+//! The composed operations against the kernels, on shapes that are awkward on purpose; and what
+//! both must refuse.
 
 use attar_models::op::{Conv2d, Pool2d};
 use candle_core::IndexOp;

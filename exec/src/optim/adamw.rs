@@ -1,4 +1,5 @@
-//! AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101, algorithm 2), as PyTorch's `torch.optim.AdamW`.
+//! AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101, algorithm 2), as PyTorch's
+//! `torch.optim.AdamW`.
 
 use std::collections::BTreeMap;
 

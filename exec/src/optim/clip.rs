@@ -8,11 +8,13 @@ use crate::ops::Backend;
 use crate::ops::fused::{map, slice};
 use crate::params::Slots;
 
-/// Elements summed by one thread in one go; fixed, so that the sum does not depend on the number of threads.
+/// Elements summed by one thread in one go; fixed, so that the sum does not depend on the number of
+/// threads.
 const CHUNK: usize = 1 << 15;
 
-/// Scales all gradients by `max_norm / norm` where their common Euclidean norm is larger than `max_norm`; returns the
-/// norm before that. A norm that is not finite is returned and nothing is scaled: the caller decides.
+/// Scales all gradients by `max_norm / norm` where their common Euclidean norm is larger than
+/// `max_norm`; returns the norm before that. A norm that is not finite is returned and nothing is
+/// scaled: the caller decides.
 ///
 /// # Errors
 /// A device that failed.

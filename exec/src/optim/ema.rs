@@ -1,4 +1,5 @@
-//! An exponential moving average of weights: `a = d a + (1 - d) w`. Buffers are copied, never averaged.
+//! An exponential moving average of weights: `a = d a + (1 - d) w`. Buffers are copied, never
+//! averaged.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +40,8 @@ impl Ema {
         Ok(())
     }
 
-    /// Takes over the values of these slots from `params`: those of parameters that never move, which an average would round.
+    /// Takes over the values of these slots from `params`: those of parameters that never move,
+    /// which an average would round.
     ///
     /// # Errors
     /// As [`Ema::update`].

@@ -1,8 +1,9 @@
-//! How gradients become steps: SGD and AdamW with PyTorch's semantics, gradient clipping, a moving average of weights.
+//! How gradients become steps: SGD and AdamW with PyTorch's semantics, gradient clipping, a moving
+//! average of weights.
 //!
-//! A step reads tensors and makes new ones; nothing is changed in place, so a copy of the parameters taken before the
-//! step stays what it was. On the CPU each step is one pass over memory, on CUDA one launch for all parameters, on other
-//! devices it is Candle operations.
+//! A step reads tensors and makes new ones; nothing is changed in place, so a copy of the
+//! parameters taken before the step stays what it was. On the CPU each step is one pass over
+//! memory, on CUDA one launch for all parameters, on other devices it is Candle operations.
 
 mod adamw;
 mod clip;
@@ -30,12 +31,13 @@ pub use ema::Ema;
 pub use rates::Rates;
 pub use sgd::Sgd;
 
-/// Turns gradients into steps. All of its state is in [`Optimiser::state`], so that a run resumes bit for bit.
+/// Turns gradients into steps. All of its state is in [`Optimiser::state`], so that a run resumes
+/// bit for bit.
 pub trait Optimiser: fmt::Debug + Send {
-    /// One step at these learning rates, for every trained parameter that has one. One without a gradient has the gradient
-    /// zero: its weight decay and momentum go on, as in PyTorch where a loss has the weight 0. Buffers never move.
-    /// `gradients` go by the slots of `params`, and so does all that an optimiser keeps: the parameters of every step are
-    /// those of the first.
+    /// One step at these learning rates, for every trained parameter that has one. One without a
+    /// gradient has the gradient zero: its weight decay and momentum go on, as in PyTorch where a
+    /// loss has the weight 0. Buffers never move. `gradients` go by the slots of `params`, and so
+    /// does all that an optimiser keeps: the parameters of every step are those of the first.
     ///
     /// # Errors
     /// A gradient for what does not move, or of another shape; a device that failed.
@@ -58,7 +60,8 @@ pub trait Optimiser: fmt::Debug + Send {
     /// Goes on with `params` from what [`Optimiser::state`] returned.
     ///
     /// # Errors
-    /// Names that this optimiser does not write, parameters that are not there, shapes that are not theirs.
+    /// Names that this optimiser does not write, parameters that are not there, shapes that are not
+    /// theirs.
     fn load(&mut self, params: &Params, state: BTreeMap<String, Tensor>) -> Result<()>;
 }
 
@@ -82,7 +85,8 @@ pub enum OptimiserSpec {
         #[serde(default)]
         no_decay_norm_and_bias: bool,
     },
-    /// Adam with weight decay on the weights themselves (Loshchilov and Hutter 2019, arXiv 1711.05101).
+    /// Adam with weight decay on the weights themselves (Loshchilov and Hutter 2019, arXiv
+    /// 1711.05101).
     #[serde(rename = "adamw")]
     AdamW {
         /// Decay of the averages of the gradient and of its square, in `[0, 1)`.

@@ -1,4 +1,5 @@
-//! The learning rate of a step, the parameters that have a multiple of it, and those that keep still.
+//! The learning rate of a step, the parameters that have a multiple of it, and those that keep
+//! still.
 
 use crate::params::ParamId;
 
@@ -15,7 +16,8 @@ impl<'a> Rates<'a> {
         Self { base, factors: &[] }
     }
 
-    /// By slot, so many times `base`, or none at all: such a parameter does not move. Slots beyond the list have `base`.
+    /// By slot, so many times `base`, or none at all: such a parameter does not move. Slots beyond
+    /// the list have `base`.
     pub fn new(base: f64, factors: &'a [Option<f64>]) -> Self {
         Self { base, factors }
     }

@@ -12,7 +12,8 @@ use crate::ops::cuda::SgdStep;
 use crate::ops::fused::map;
 use crate::params::{Params, Slots};
 
-/// `d = g + decay w`; `v = momentum v + d` (at first `v = d`); `w -= lr v`, or `w -= lr (d + momentum v)` with Nesterov.
+/// `d = g + decay w`; `v = momentum v + d` (at first `v = d`); `w -= lr v`, or
+/// `w -= lr (d + momentum v)` with Nesterov.
 #[derive(Debug)]
 pub struct Sgd {
     momentum: f32,

@@ -1,4 +1,5 @@
-//! Parameters of several networks as one list: what one optimiser steps over and one norm is taken of.
+//! Parameters of several networks as one list: what one optimiser steps over and one norm is taken
+//! of.
 
 use std::sync::Arc;
 
@@ -7,8 +8,9 @@ use attar_models::Role;
 use super::{Entry, ParamId, Params};
 use crate::error::Result;
 
-/// Where the tensors of several [`Params`] stand in one list, which is in the order of their full names. It is made once;
-/// after that nothing is looked up by name. Parts are those that it was made of, in their order.
+/// Where the tensors of several [`Params`] stand in one list, which is in the order of their full
+/// names. It is made once; after that nothing is looked up by name. Parts are those that it was
+/// made of, in their order.
 #[derive(Debug, Clone, Default)]
 pub struct Joint {
     /// Full names, in their order.

@@ -17,7 +17,8 @@ use crate::ops;
 pub use joint::Joint;
 pub use slots::Slots;
 
-/// Numbers that are trained although they belong to no graph: a teacher-side embedding, a variance, a discriminator.
+/// Numbers that are trained although they belong to no graph: a teacher-side embedding, a variance,
+/// a discriminator.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Param {
     /// Unique under its prefix.
@@ -28,8 +29,8 @@ pub struct Param {
     pub init: Init,
 }
 
-/// Position of a parameter among the [`Params`] of a network, in name order; fixed once the network is made. Names are for
-/// files and people, steps go by slots.
+/// Position of a parameter among the [`Params`] of a network, in name order; fixed once the network
+/// is made. Names are for files and people, steps go by slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ParamId(u32);
 
@@ -44,7 +45,8 @@ impl ParamId {
     }
 }
 
-/// Named tensors and what each is for, in name order. Plain tensors, never Candle `Var`s: the executor owns the backward pass.
+/// Named tensors and what each is for, in name order. Plain tensors, never Candle `Var`s: the
+/// executor owns the backward pass.
 #[derive(Debug, Clone, Default)]
 pub struct Params(Vec<Entry>);
 
@@ -76,8 +78,9 @@ impl Params {
 
     /// Fresh parameters, each drawn as its operation says ([`attar_models::op::ParamSpec`]).
     ///
-    /// Each tensor has its own generator, keyed by the seed and `prefix` + its name, so that a layer more changes no
-    /// other. The prefix (`losses.cd.layer1.`, or nothing) is part of the key only; the names stored are the graph's.
+    /// Each tensor has its own generator, keyed by the seed and `prefix` + its name, so that a
+    /// layer more changes no other. The prefix (`losses.cd.layer1.`, or nothing) is part of the key
+    /// only; the names stored are the graph's.
     ///
     /// # Errors
     /// When the device fails.
@@ -92,8 +95,8 @@ impl Params {
         Ok(params)
     }
 
-    /// Parameters of no graph, under `<prefix><name>`; each tensor has its own generator, keyed as by [`Params::init`]. To an
-    /// optimiser matrices are weights and vectors biases.
+    /// Parameters of no graph, under `<prefix><name>`; each tensor has its own generator, keyed as
+    /// by [`Params::init`]. To an optimiser matrices are weights and vectors biases.
     ///
     /// # Errors
     /// When the device fails.
@@ -145,7 +148,8 @@ impl Params {
         self.place(name).ok().map(|at| self.0[at].role)
     }
 
-    /// Replaces the values of the tensor called `name`. The new tensor is taken as it is, not copied.
+    /// Replaces the values of the tensor called `name`. The new tensor is taken as it is, not
+    /// copied.
     ///
     /// # Errors
     /// When there is none of this name, or shape, type or device differ.
@@ -163,7 +167,8 @@ impl Params {
         &self.0[slot.index()].name
     }
 
-    /// Replaces the values in a slot of these parameters. The new tensor is taken as it is, not copied.
+    /// Replaces the values in a slot of these parameters. The new tensor is taken as it is, not
+    /// copied.
     ///
     /// # Errors
     /// When shape, type or device differ.
@@ -243,7 +248,8 @@ impl Params {
         Ok(weights)
     }
 
-    /// Adds everything of `other` under `prefix` (`losses.cd.layer1.`), so that one optimiser and one file hold it all.
+    /// Adds everything of `other` under `prefix` (`losses.cd.layer1.`), so that one optimiser and
+    /// one file hold it all.
     ///
     /// # Errors
     /// When a name is taken.
@@ -259,7 +265,8 @@ impl Params {
         Ok(())
     }
 
-    /// What [`Params::merge`] put under `prefix`, with the prefix taken off again. Tensors are shared, not copied.
+    /// What [`Params::merge`] put under `prefix`, with the prefix taken off again. Tensors are
+    /// shared, not copied.
     pub fn under(&self, prefix: &str) -> Self {
         let own = |entry: &Entry| {
             let name = entry.name.strip_prefix(prefix)?;

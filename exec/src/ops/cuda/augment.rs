@@ -22,7 +22,8 @@ pub(in crate::ops) fn augment(images: &Tensor, batch: &Batch<'_>) -> Result<Tens
     let numbers = small([n, h, w, c])?.map(Into::into);
     let operands = [(&images).into(), (&index).into(), (&draws).into(), (&table).into(), (&y).into()];
     let args = [&operands[..], &numbers, &[batch.reflect.into()]].concat();
-    // SAFETY: `augment` declares these arguments, and the buffers are as large as it reads and writes.
+    // SAFETY: `augment` declares these arguments, and the buffers are as large as it reads and
+    // writes.
     unsafe { gpu.launch(File::Augment, "augment", Shape::items(n * h * w * c), &args) }?;
     y.image(&gpu, &[n, c, h, w])
 }

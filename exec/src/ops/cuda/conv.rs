@@ -1,7 +1,8 @@
-//! Convolutions in three directions: by cuDNN where this build has it and it has an algorithm, else by our own kernels.
+//! Convolutions in three directions: by cuDNN where this build has it and it has an algorithm, else
+//! by our own kernels.
 //!
-//! All memory is channels last: `x [N, H, W, C]`, `weight [O, kh, kw, C / groups]`, `y [N, oh, ow, O]`. No direction adds
-//! with atomics, so the same operands give the same bits.
+//! All memory is channels last: `x [N, H, W, C]`, `weight [O, kh, kw, C / groups]`,
+//! `y [N, oh, ow, O]`. No direction adds with atomics, so the same operands give the same bits.
 
 use attar_kernels::ConvShape;
 use candle_core::{DType, Tensor};
@@ -28,8 +29,8 @@ pub(super) enum Direction {
     WeightGrad,
 }
 
-/// One convolution, as addresses. Images are stored in one type; the weight and its gradient are `f32` for our own kernels
-/// and of the images' type for cuDNN.
+/// One convolution, as addresses. Images are stored in one type; the weight and its gradient are
+/// `f32` for our own kernels and of the images' type for cuDNN.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Job<'a> {
     pub(super) gpu: &'a Gpu,
@@ -173,14 +174,16 @@ pub(super) fn by_kernels(job: &Job<'_>) -> Result<()> {
     match job.direction {
         Direction::Forward => {
             let grid = tiles(shape.batch * shape.out_h() * shape.out_w(), outputs);
-            // SAFETY: `conv_forward` declares these arguments, and the buffers are as large as it reads and writes.
+            // SAFETY: `conv_forward` declares these arguments, and the buffers are as large as it
+            // reads and writes.
             unsafe {
                 gpu.launch_for(stored, File::Conv, "conv_forward", grid, &[numbers, a.into(), b.into(), result.into()])
             }
         }
         Direction::InputGrad => {
             let grid = tiles(shape.batch * shape.in_h * shape.in_w, inputs);
-            // SAFETY: `conv_input_grad` declares these arguments, and the buffers are as large as it reads and writes.
+            // SAFETY: `conv_input_grad` declares these arguments, and the buffers are as large as
+            // it reads and writes.
             unsafe {
                 gpu.launch_for(
                     stored,
@@ -201,11 +204,13 @@ pub(super) fn by_kernels(job: &Job<'_>) -> Result<()> {
             grid.grid[2] *= splits as u32;
             let partial = Buffer::<f32>::new(gpu, splits * shape.weight_len())?;
             let args = [numbers, a.into(), b.into(), (&partial).into(), (splits as i32).into()];
-            // SAFETY: `conv_weight_grad` declares these arguments, and the buffers are as large as it reads and writes.
+            // SAFETY: `conv_weight_grad` declares these arguments, and the buffers are as large as
+            // it reads and writes.
             unsafe { gpu.launch_for(stored, File::Conv, "conv_weight_grad", grid, &args) }?;
             let count = shape.weight_len();
             let args = [(&partial).into(), (splits as i32).into(), (count as u64).into(), result.into()];
-            // SAFETY: `sum_parts` declares these arguments, and the buffers are as large as it reads and writes.
+            // SAFETY: `sum_parts` declares these arguments, and the buffers are as large as it
+            // reads and writes.
             unsafe { gpu.launch(File::Conv, "sum_parts", Shape::items(count), &args) }
         }
     }

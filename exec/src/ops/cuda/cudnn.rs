@@ -1,4 +1,5 @@
-//! Convolutions by cuDNN: channels last, the algorithm found by measurement once per shape and kept with its descriptors.
+//! Convolutions by cuDNN: channels last, the algorithm found by measurement once per shape and kept
+//! with its descriptors.
 
 mod descriptors;
 mod search;
@@ -70,12 +71,13 @@ struct Cudnn {
 }
 
 thread_local! {
-    /// A handle may not be shared by threads. Never destroyed: at the end of a thread the driver may be gone already.
+    /// A handle may not be shared by threads. Never destroyed: at the end of a thread the driver
+    /// may be gone already.
     static HANDLES: RefCell<Vec<(DeviceId, ManuallyDrop<Cudnn>)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs a convolution unless cuDNN has no deterministic algorithm for it, or one slower than our own kernel: then `false`,
-/// and nothing was computed.
+/// Runs a convolution unless cuDNN has no deterministic algorithm for it, or one slower than our
+/// own kernel: then `false`, and nothing was computed.
 pub(super) fn run(job: &Job<'_>) -> Result<bool> {
     HANDLES.with_borrow_mut(|handles| {
         let id = job.gpu.device.id();
@@ -93,7 +95,8 @@ impl Cudnn {
     fn new(gpu: &Gpu) -> Result<Self> {
         gpu.stream.context().bind_to_thread().map_err(|error| failed("cuDNN", error))?;
         let handle = result::create_handle().map_err(|error| failed("cuDNN", error))?;
-        // SAFETY: the handle was just made, and the stream lives as long as the device, which tensors keep alive.
+        // SAFETY: the handle was just made, and the stream lives as long as the device, which
+        // tensors keep alive.
         unsafe { result::set_stream(handle, gpu.stream.cu_stream().cast()) }.map_err(|error| failed("cuDNN", error))?;
         Ok(Self { handle, plans: BTreeMap::new(), workspace: None })
     }
@@ -128,9 +131,9 @@ fn launch(
     let (to, workspace, room) = (job.theirs[1] as *mut c_void, workspace as *mut c_void, plan.workspace);
     let (one, zero) = (1f32, 0f32);
     let (one, zero) = ((&raw const one).cast::<c_void>(), (&raw const zero).cast::<c_void>());
-    // SAFETY: handle and descriptors are alive and describe the buffers of the job, which hold the shape's number of
-    // elements and live until the work is queued; the workspace is as large as this algorithm asked for; scaling factors are
-    // read before the call returns.
+    // SAFETY: handle and descriptors are alive and describe the buffers of the job, which hold the
+    // shape's number of elements and live until the work is queued; the workspace is as large as
+    // this algorithm asked for; scaling factors are read before the call returns.
     unsafe {
         match plan.algorithm {
             Algorithm::Forward(algorithm) => result::convolution_forward(

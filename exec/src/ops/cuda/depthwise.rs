@@ -1,4 +1,5 @@
-//! Convolutions whose groups have one input channel each, by our own kernels: memory to stream, no product worth a tile.
+//! Convolutions whose groups have one input channel each, by our own kernels: memory to stream, no
+//! product worth a tile.
 
 use super::conv::{Direction, Job, numbers};
 use super::elementwise::by_four;
@@ -18,7 +19,8 @@ pub(super) fn run(job: &Job<'_>) -> Result<()> {
         Direction::Forward => {
             let four = four(&[a, result]);
             let args = [numbers, four.into(), a.into(), b.into(), result.into()];
-            // SAFETY: `depthwise_forward` declares these arguments, and the buffers are as large as it reads and writes.
+            // SAFETY: `depthwise_forward` declares these arguments, and the buffers are as large as
+            // it reads and writes.
             unsafe {
                 gpu.launch_for(stored, File::Depthwise, "depthwise_forward", items(shape.output_len(), four), &args)
             }
@@ -26,7 +28,8 @@ pub(super) fn run(job: &Job<'_>) -> Result<()> {
         Direction::InputGrad => {
             let four = four(&[a, result]);
             let args = [numbers, four.into(), a.into(), b.into(), result.into()];
-            // SAFETY: `depthwise_input_grad` declares these arguments, and the buffers are as large as it reads and writes.
+            // SAFETY: `depthwise_input_grad` declares these arguments, and the buffers are as large
+            // as it reads and writes.
             unsafe {
                 gpu.launch_for(stored, File::Depthwise, "depthwise_input_grad", items(shape.input_len(), four), &args)
             }
@@ -41,11 +44,13 @@ pub(super) fn run(job: &Job<'_>) -> Result<()> {
             let splits = grid.grid[1] as usize;
             let partial = Buffer::<f64>::new(gpu, taps * splits * channels)?;
             let args = [numbers, four.into(), a.into(), b.into(), (&partial).into()];
-            // SAFETY: `depthwise_weight_grad` declares these arguments, and the buffers are as large as it reads and writes.
+            // SAFETY: `depthwise_weight_grad` declares these arguments, and the buffers are as
+            // large as it reads and writes.
             unsafe { gpu.launch_for(stored, File::Depthwise, "depthwise_weight_grad", grid, &args) }?;
             let finish = Shape { grid: [channels as u32, taps as u32, 1], block: [128, 1], shared: 0 };
             let args = [(&partial).into(), (splits as i32).into(), (channels as i32).into(), result.into()];
-            // SAFETY: `depthwise_weight_finish` declares these arguments, and the buffers are as large as it reads and writes.
+            // SAFETY: `depthwise_weight_finish` declares these arguments, and the buffers are as
+            // large as it reads and writes.
             unsafe { gpu.launch_for(stored, File::Depthwise, "depthwise_weight_finish", finish, &args) }
         }
     }

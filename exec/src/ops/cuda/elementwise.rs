@@ -48,7 +48,8 @@ fn run<const N: usize>(kernel: &str, activation: Option<Activation>, inputs: [&T
     args.extend(addresses.into_iter().map(Arg::from));
     args.push((count as u64).into());
     let items = Shape::items(if four { count / 4 } else { count });
-    // SAFETY: the three callers name kernels that take these arguments; every buffer holds `count` elements.
+    // SAFETY: the three callers name kernels that take these arguments; every buffer holds `count`
+    // elements.
     unsafe { gpu.launch_for(stored, File::Elementwise, kernel, items, &args) }?;
     y.image(&gpu, shape)
 }

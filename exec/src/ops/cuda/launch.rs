@@ -1,4 +1,5 @@
-//! Kernels: CUDA C compiled at run time by NVRTC, once a process and architecture, and launched on Candle's stream.
+//! Kernels: CUDA C compiled at run time by NVRTC, once a process and architecture, and launched on
+//! Candle's stream.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -142,7 +143,8 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// One thread for each of `count` items as far as the card is filled; the kernels loop over the rest.
+    /// One thread for each of `count` items as far as the card is filled; the kernels loop over the
+    /// rest.
     pub(super) fn items(count: usize) -> Self {
         let blocks = count.div_ceil(256).clamp(1, 1 << 14) as u32;
         Self { grid: [blocks, 1, 1], block: [256, 1], shared: 0 }
@@ -182,9 +184,9 @@ impl Gpu {
     /// Launches `kernel` of `file`.
     ///
     /// # Safety
-    /// The number and types of `args` are those that the kernel declares (little-endian words hold smaller numbers in their
-    /// low bytes), and what addresses point to is as large as the kernel reads and writes and lives until the launch is
-    /// queued; memory is freed in stream order.
+    /// The number and types of `args` are those that the kernel declares (little-endian words hold
+    /// smaller numbers in their low bytes), and what addresses point to is as large as the kernel
+    /// reads and writes and lives until the launch is queued; memory is freed in stream order.
     pub(super) unsafe fn launch_for(
         &self,
         stored: Stored,

@@ -1,4 +1,5 @@
-//! Linear layers, by cuBLAS through Candle in any order of memory; parameters and their gradients stay `f32`.
+//! Linear layers, by cuBLAS through Candle in any order of memory; parameters and their gradients
+//! stay `f32`.
 
 use attar_kernels::LinearShape;
 use candle_core::{DType, Tensor};

@@ -1,4 +1,5 @@
-//! Tensors as the kernels see them: dense, images channels last, as addresses; and new tensors around what they wrote.
+//! Tensors as the kernels see them: dense, images channels last, as addresses; and new tensors
+//! around what they wrote.
 
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr, DeviceRepr};
@@ -24,7 +25,8 @@ impl Dense {
         Self::typed::<f32>(x)
     }
 
-    /// `[N, C, ...]` in `f32` with the channels last in memory: free for what an operation of this module made.
+    /// `[N, C, ...]` in `f32` with the channels last in memory: free for what an operation of this
+    /// module made.
     pub(super) fn channels_last(x: &Tensor) -> Result<Self> {
         Self::of(&last(x)?)
     }
@@ -100,7 +102,8 @@ pub(super) struct Buffer<T = f32> {
 impl<T: DeviceRepr> Buffer<T> {
     /// `len` elements of unknown content: the kernel it is for must write all of them.
     pub(super) fn new(gpu: &Gpu, len: usize) -> Result<Self> {
-        // SAFETY: every kernel of this module writes each element of what it is given to fill before anything reads it.
+        // SAFETY: every kernel of this module writes each element of what it is given to fill
+        // before anything reads it.
         let slice = unsafe { gpu.device.alloc::<T>(len) }?;
         Ok(Self::around(gpu, slice))
     }

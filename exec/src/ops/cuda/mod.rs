@@ -1,10 +1,12 @@
-//! The operations on CUDA: cuDNN for convolutions where it is there, kernels of our own for the rest.
+//! The operations on CUDA: cuDNN for convolutions where it is there, kernels of our own for the
+//! rest.
 //!
-//! Images keep the logical shape `[N, C, H, W]` but are channels last in memory: what an operation returns is a view of
-//! dense `[N, H, W, C]`, and what it is given is brought into that order, which is free for what another one returned.
+//! Images keep the logical shape `[N, C, H, W]` but are channels last in memory: what an operation
+//! returns is a view of dense `[N, H, W, C]`, and what it is given is brought into that order,
+//! which is free for what another one returned.
 //!
-//! Images may be stored in `f32` or `bf16`. Parameters, their gradients and statistics are `f32`, and so is the arithmetic;
-//! only cuDNN and cuBLAS multiply `bf16` as it is, and sum in `f32`.
+//! Images may be stored in `f32` or `bf16`. Parameters, their gradients and statistics are `f32`,
+//! and so is the arithmetic; only cuDNN and cuBLAS multiply `bf16` as it is, and sum in `f32`.
 
 #![allow(unsafe_code)] // drivers and kernels know nothing of lifetimes; each block says why it is sound
 

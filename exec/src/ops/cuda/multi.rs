@@ -1,7 +1,8 @@
-//! One launch for all parameters: steps of optimisers, averages, running statistics, scaling, the common norm.
+//! One launch for all parameters: steps of optimisers, averages, running statistics, scaling, the
+//! common norm.
 //!
-//! All results of one call lie in one allocation and are views of it. Tensors of rank 4 are weights of convolutions and
-//! are left channels last, which is how the convolutions read them.
+//! All results of one call lie in one allocation and are views of it. Tensors of rank 4 are weights
+//! of convolutions and are left channels last, which is how the convolutions read them.
 
 use candle_core::Tensor;
 
@@ -35,7 +36,8 @@ pub(crate) struct SgdStep {
     pub(crate) nesterov: bool,
 }
 
-/// The numbers of a step of AdamW: `1 - b1`, `b2`, `1 - b2`, `lr / (1 - b1^t)`, `sqrt(1 - b2^t)`, `eps`.
+/// The numbers of a step of AdamW: `1 - b1`, `b2`, `1 - b2`, `lr / (1 - b1^t)`, `sqrt(1 - b2^t)`,
+/// `eps`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AdamwStep {
     pub(crate) rest1: f32,
@@ -58,7 +60,8 @@ pub(crate) fn sgd(all: &[(Stepped<'_>, Option<&Tensor>)], step: SgdStep) -> Resu
         let inputs = [Some(one.weight), Some(one.gradient), *velocity];
         table.push(one.weight, one.factor, inputs, &[results.address(0, at), next_velocity])?;
     }
-    // SAFETY: `multi_sgd` declares these arguments, and the buffers are as large as it reads and writes.
+    // SAFETY: `multi_sgd` declares these arguments, and the buffers are as large as it reads and
+    // writes.
     unsafe {
         table.launch(&gpu, "multi_sgd", &[step.lr.into(), step.momentum.into(), i32::from(step.nesterov).into()])
     }?;
@@ -80,7 +83,8 @@ pub(crate) fn adamw(all: &[(Stepped<'_>, [Option<&Tensor>; 2])], step: AdamwStep
     let AdamwStep { rest1, b2, rest2, step, root, eps } = step;
     let after = results.section as u64;
     let numbers = [rest1, b2, rest2, step, root, eps].map(Arg::from);
-    // SAFETY: `multi_adamw` declares these arguments, and the buffers are as large as it reads and writes.
+    // SAFETY: `multi_adamw` declares these arguments, and the buffers are as large as it reads and
+    // writes.
     unsafe { table.launch(&gpu, "multi_adamw", &[&numbers[..], &[after.into(), (2 * after).into()]].concat()) }?;
     let flat = results.flat();
     (0..all.len()).map(|at| Ok([flat.view(0, at)?, flat.view(1, at)?, flat.view(2, at)?])).collect()
@@ -95,7 +99,8 @@ pub(crate) fn mix(all: &[(&Tensor, &Tensor)], keep: f32, rest: f32) -> Result<Ve
     for (at, (a, b)) in all.iter().enumerate() {
         table.push(a, 0.0, [Some(*a), Some(*b)], &[results.address(0, at)])?;
     }
-    // SAFETY: `multi_mix` declares these arguments, and the buffers are as large as it reads and writes.
+    // SAFETY: `multi_mix` declares these arguments, and the buffers are as large as it reads and
+    // writes.
     unsafe { table.launch(&gpu, "multi_mix", &[keep.into(), rest.into()]) }?;
     let flat = results.flat();
     (0..all.len()).map(|at| flat.view(0, at)).collect()
@@ -110,7 +115,8 @@ pub(crate) fn scale(all: &[&Tensor], factor: f32) -> Result<Vec<Tensor>> {
     for (at, x) in all.iter().enumerate() {
         table.push(x, 0.0, [Some(*x)], &[results.address(0, at)])?;
     }
-    // SAFETY: `multi_scale` declares these arguments, and the buffers are as large as it reads and writes.
+    // SAFETY: `multi_scale` declares these arguments, and the buffers are as large as it reads and
+    // writes.
     unsafe { table.launch(&gpu, "multi_scale", &[factor.into()]) }?;
     let flat = results.flat();
     (0..all.len()).map(|at| flat.view(0, at)).collect()
@@ -126,11 +132,13 @@ pub(crate) fn norm(all: &[&Tensor]) -> Result<f64> {
     }
     let count = table.chunks.len();
     let partial = Buffer::<f64>::new(&gpu, count)?;
-    // SAFETY: `multi_squares` declares these arguments, and the buffers are as large as it reads and writes.
+    // SAFETY: `multi_squares` declares these arguments, and the buffers are as large as it reads
+    // and writes.
     unsafe { table.launch(&gpu, "multi_squares", &[(&partial).into()]) }?;
     let sum = Buffer::<f64>::new(&gpu, 1)?;
     let one = Shape { grid: [1, 1, 1], block: [256, 1], shared: 0 };
-    // SAFETY: `total` declares these arguments, and the buffers are as large as it reads and writes.
+    // SAFETY: `total` declares these arguments, and the buffers are as large as it reads and
+    // writes.
     unsafe { gpu.launch(File::Multi, "total", one, &[(&partial).into(), (count as u32).into(), (&sum).into()]) }?;
     Ok(sum.to_host(&gpu)?.iter().sum::<f64>().sqrt())
 }
@@ -145,8 +153,8 @@ struct Table {
 }
 
 impl Table {
-    /// Adds a tensor of as many elements as `like`: its operands in the order of the kernel (0 where there is none), then
-    /// where results go. All operands have the shape of `like`.
+    /// Adds a tensor of as many elements as `like`: its operands in the order of the kernel (0
+    /// where there is none), then where results go. All operands have the shape of `like`.
     fn push<const N: usize>(
         &mut self,
         like: &Tensor,

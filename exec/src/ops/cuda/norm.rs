@@ -28,14 +28,16 @@ impl Rows {
         Self { rows: shape.values_per_channel(), channels: shape.channels, four }
     }
 
-    /// Threads of a block along channels and along rows, both powers of two, 256 together; and blocks along channels.
+    /// Threads of a block along channels and along rows, both powers of two, 256 together; and
+    /// blocks along channels.
     fn threads(self) -> ([usize; 2], usize) {
         let packs = if self.four { self.channels / 4 } else { self.channels };
         let wide = packs.next_power_of_two().min(32);
         ([wide, 256 / wide], packs.div_ceil(wide))
     }
 
-    /// For kernels that add up rows; the second number of the grid is how many partial sums a channel gets.
+    /// For kernels that add up rows; the second number of the grid is how many partial sums a
+    /// channel gets.
     pub(super) fn sums(self) -> Shape {
         let ([wide, high], across) = self.threads();
         let splits = self.rows.div_ceil(16 * high).min((BLOCKS / across).max(1));
@@ -70,7 +72,8 @@ pub(in crate::ops) fn channel_sums(shape: &NormShape, x: &Tensor) -> Result<Tens
     let grid = rows.sums();
     let partial = Buffer::<f64>::new(&gpu, grid.grid[1] as usize * shape.channels)?;
     let [count, channels] = rows.args();
-    // SAFETY: `channel_sums` declares these arguments, and the buffers are as large as it reads and writes.
+    // SAFETY: `channel_sums` declares these arguments, and the buffers are as large as it reads and
+    // writes.
     unsafe {
         gpu.launch_for(
             stored,
@@ -82,7 +85,8 @@ pub(in crate::ops) fn channel_sums(shape: &NormShape, x: &Tensor) -> Result<Tens
     }?;
     let sums = Buffer::<f32>::new(&gpu, shape.channels)?;
     let args = [(&partial).into(), grid.grid[1].into(), channels, (&sums).into()];
-    // SAFETY: `channel_sums_finish` declares these arguments, and the buffers are as large as it reads and writes.
+    // SAFETY: `channel_sums_finish` declares these arguments, and the buffers are as large as it
+    // reads and writes.
     unsafe { gpu.launch_for(stored, File::Norm, "channel_sums_finish", channel_blocks(shape.channels), &args) }?;
     Ok(sums.tensor(&gpu, &[shape.channels]))
 }
@@ -101,7 +105,8 @@ pub(in crate::ops) fn batch_norm_train(
     let grid = rows.sums();
     let partial = Buffer::<f64>::new(&gpu, grid.grid[1] as usize * 2 * shape.channels)?;
     let [count, channels] = rows.args();
-    // SAFETY: `moments` declares these arguments, and the buffers are as large as it reads and writes.
+    // SAFETY: `moments` declares these arguments, and the buffers are as large as it reads and
+    // writes.
     unsafe {
         gpu.launch_for(
             stored,
@@ -124,7 +129,8 @@ pub(in crate::ops) fn batch_norm_train(
         (&inv_std).into(),
         (&unbiased).into(),
     ];
-    // SAFETY: `moments_finish` declares these arguments, and the buffers are as large as it reads and writes.
+    // SAFETY: `moments_finish` declares these arguments, and the buffers are as large as it reads
+    // and writes.
     unsafe { gpu.launch_for(stored, File::Norm, "moments_finish", channel_blocks(shape.channels), &args) }?;
     // A spread that is `1 / std` already has the eps -1.
     let y = apply((&gpu, stored), shape, input.dims(), &x, [mean.address, inv_std.address], -1.0, affine, tail)?;
@@ -181,7 +187,8 @@ fn apply(
         count,
         channels,
     ];
-    // SAFETY: `norm_apply` declares these arguments, and the buffers are as large as it reads and writes.
+    // SAFETY: `norm_apply` declares these arguments, and the buffers are as large as it reads and
+    // writes.
     unsafe { gpu.launch_for(stored, File::Norm, "norm_apply", rows.each(), &args) }?;
     y.image(gpu, dims)
 }
@@ -219,11 +226,13 @@ pub(in crate::ops) fn batch_norm_backward(
         count,
         channels,
     ];
-    // SAFETY: `slopes` declares these arguments, and the buffers are as large as it reads and writes.
+    // SAFETY: `slopes` declares these arguments, and the buffers are as large as it reads and
+    // writes.
     unsafe { gpu.launch_for(stored, File::Norm, "slopes", grid, &args) }?;
     let (dweight, dbias) = (Buffer::<f32>::new(&gpu, shape.channels)?, Buffer::<f32>::new(&gpu, shape.channels)?);
     let args = [(&partial).into(), grid.grid[1].into(), channels, (&dweight).into(), (&dbias).into()];
-    // SAFETY: `slopes_finish` declares these arguments, and the buffers are as large as it reads and writes.
+    // SAFETY: `slopes_finish` declares these arguments, and the buffers are as large as it reads
+    // and writes.
     unsafe { gpu.launch_for(stored, File::Norm, "slopes_finish", channel_blocks(shape.channels), &args) }?;
 
     let dx = ImageBuffer::new(&gpu, stored, shape.len())?;
@@ -247,7 +256,8 @@ pub(in crate::ops) fn batch_norm_backward(
         count,
         channels,
     ];
-    // SAFETY: `norm_input_grad` declares these arguments, and the buffers are as large as it reads and writes.
+    // SAFETY: `norm_input_grad` declares these arguments, and the buffers are as large as it reads
+    // and writes.
     unsafe { gpu.launch_for(stored, File::Norm, "norm_input_grad", rows.each(), &args) }?;
     Ok(NormGrads {
         dx: dx.image(&gpu, input.dims())?,

@@ -14,7 +14,8 @@ pub(in crate::ops) fn max_pool2d(shape: &PoolShape, x: &Tensor) -> Result<(Tenso
     let x = Dense::image(x, stored)?;
     let (y, argmax) = (ImageBuffer::new(&gpu, stored, count)?, Buffer::<u32>::new(&gpu, count)?);
     let args = [pool, (&x).into(), (&y).into(), (&argmax).into()];
-    // SAFETY: `max_pool` declares these arguments, and the buffers are as large as it reads and writes.
+    // SAFETY: `max_pool` declares these arguments, and the buffers are as large as it reads and
+    // writes.
     unsafe { gpu.launch_for(stored, File::Pool, "max_pool", Shape::items(count), &args) }?;
     let dims = outputs(shape);
     Ok((y.image(&gpu, &dims)?, argmax.image(&gpu, &dims)?))
@@ -27,7 +28,8 @@ pub(in crate::ops) fn max_pool2d_backward(shape: &PoolShape, dy: &Tensor, argmax
     let (dy, argmax) = (Dense::image(dy, stored)?, Dense::channels_last_indices(argmax)?);
     let dx = ImageBuffer::new(&gpu, stored, count)?;
     let args = [pool, (&dy).into(), (&argmax).into(), (&dx).into()];
-    // SAFETY: `max_pool_backward` declares these arguments, and the buffers are as large as it reads and writes.
+    // SAFETY: `max_pool_backward` declares these arguments, and the buffers are as large as it
+    // reads and writes.
     unsafe { gpu.launch_for(stored, File::Pool, "max_pool_backward", Shape::items(count), &args) }?;
     dx.image(&gpu, &inputs(shape))
 }
@@ -38,7 +40,8 @@ pub(in crate::ops) fn avg_pool2d(shape: &PoolShape, x: &Tensor) -> Result<Tensor
     let stored = Stored::of(x)?;
     let x = Dense::image(x, stored)?;
     let y = ImageBuffer::new(&gpu, stored, count)?;
-    // SAFETY: `avg_pool` declares these arguments, and the buffers are as large as it reads and writes.
+    // SAFETY: `avg_pool` declares these arguments, and the buffers are as large as it reads and
+    // writes.
     unsafe { gpu.launch_for(stored, File::Pool, "avg_pool", Shape::items(count), &[pool, (&x).into(), (&y).into()]) }?;
     y.image(&gpu, &outputs(shape))
 }
@@ -49,7 +52,8 @@ pub(in crate::ops) fn avg_pool2d_backward(shape: &PoolShape, dy: &Tensor) -> Res
     let stored = Stored::of(dy)?;
     let dy = Dense::image(dy, stored)?;
     let dx = ImageBuffer::new(&gpu, stored, count)?;
-    // SAFETY: `avg_pool_backward` declares these arguments, and the buffers are as large as it reads and writes.
+    // SAFETY: `avg_pool_backward` declares these arguments, and the buffers are as large as it
+    // reads and writes.
     unsafe {
         gpu.launch_for(
             stored,
@@ -75,7 +79,8 @@ pub(in crate::ops) fn global_avg_pool(shape: &NormShape, x: &Tensor) -> Result<T
     }
     let grid = Shape { grid: [shape.channels.div_ceil(32) as u32, shape.batch as u32, 1], block: [32, 8], shared: 0 };
     let args = [(&x).into(), (&y).into(), (shape.positions as i32).into(), (shape.channels as i32).into()];
-    // SAFETY: `global_avg_pool` declares these arguments, and the buffers are as large as it reads and writes.
+    // SAFETY: `global_avg_pool` declares these arguments, and the buffers are as large as it reads
+    // and writes.
     unsafe { gpu.launch_for(stored, File::Pool, "global_avg_pool", grid, &args) }?;
     y.image(&gpu, &[shape.batch, shape.channels])
 }
@@ -87,7 +92,8 @@ pub(in crate::ops) fn global_avg_pool_backward(shape: &NormShape, dy: &Tensor) -
     let dx = ImageBuffer::new(&gpu, stored, shape.len())?;
     let [positions, channels] = [shape.positions, shape.channels].map(|number| Arg::from(number as i32));
     let args = [(&dy).into(), (&dx).into(), (shape.len() as u64).into(), positions, channels];
-    // SAFETY: `global_avg_pool_backward` declares these arguments, and the buffers are as large as it reads and writes.
+    // SAFETY: `global_avg_pool_backward` declares these arguments, and the buffers are as large as
+    // it reads and writes.
     unsafe { gpu.launch_for(stored, File::Pool, "global_avg_pool_backward", Shape::items(shape.len()), &args) }?;
     dx.image(&gpu, &[shape.batch, shape.channels, shape.positions])
 }
@@ -100,7 +106,8 @@ pub(in crate::ops) fn mul(shape: &NormShape, x: &Tensor, factor: &Tensor) -> Res
     let y = ImageBuffer::new(&gpu, stored, shape.len())?;
     let [positions, channels] = [shape.positions, shape.channels].map(|number| Arg::from(number as i32));
     let args = [(&x).into(), (&factor).into(), (&y).into(), (shape.len() as u64).into(), positions, channels];
-    // SAFETY: `mul_channels` declares these arguments, and the buffers are as large as it reads and writes.
+    // SAFETY: `mul_channels` declares these arguments, and the buffers are as large as it reads and
+    // writes.
     unsafe { gpu.launch_for(stored, File::Pool, "mul_channels", Shape::items(shape.len()), &args) }?;
     y.image(&gpu, dims)
 }
@@ -125,7 +132,8 @@ pub(in crate::ops) fn mul_backward(
     let grid = Shape { grid: [shape.channels.div_ceil(32) as u32, shape.batch as u32, 1], block: [32, 8], shared: 0 };
     let [positions, channels] = [shape.positions, shape.channels].map(|number| Arg::from(number as i32));
     let args = [(&x).into(), (&dy).into(), (&dfactor).into(), positions, channels];
-    // SAFETY: `factor_grad` declares these arguments, and the buffers are as large as it reads and writes.
+    // SAFETY: `factor_grad` declares these arguments, and the buffers are as large as it reads and
+    // writes.
     unsafe { gpu.launch_for(stored, File::Pool, "factor_grad", grid, &args) }?;
     Ok((dx, dfactor.image(&gpu, factor.dims())?))
 }

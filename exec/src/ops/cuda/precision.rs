@@ -2,7 +2,8 @@
 
 use candle_core::cuda_backend::{gemm_reduced_precision_f32, set_gemm_reduced_precision_f32};
 
-/// Runs `product` with Candle's switch, which is one for the whole process, where this product wants it.
+/// Runs `product` with Candle's switch, which is one for the whole process, where this product
+/// wants it.
 pub(super) fn rounding<T>(tf32: bool, product: impl FnOnce() -> T) -> T {
     struct Restore(bool);
     impl Drop for Restore {

@@ -1,4 +1,5 @@
-//! What losses of logits are made of, a launch each: a block a row. What comes in is `[.., K]` of `f32`.
+//! What losses of logits are made of, a launch each: a block a row. What comes in is `[.., K]` of
+//! `f32`.
 
 use candle_core::{D, Tensor};
 
@@ -11,7 +12,8 @@ pub(in crate::ops) fn log_softmax(x: &Tensor, scale: f32) -> Result<Tensor> {
     let rows = LogitRows::of(x)?;
     let dense = Dense::of(x)?;
     let y = Buffer::<f32>::new(&rows.gpu, x.elem_count())?;
-    // SAFETY: `log_softmax` declares these arguments, and the buffers are as large as it reads and writes.
+    // SAFETY: `log_softmax` declares these arguments, and the buffers are as large as it reads and
+    // writes.
     unsafe { rows.launch("log_softmax", &[(&dense).into(), scale.into(), (&y).into()]) }?;
     Ok(y.tensor(&rows.gpu, x.dims()))
 }
@@ -20,7 +22,8 @@ pub(in crate::ops) fn log_softmax_backward(y: &Tensor, dy: &Tensor, scale: f32) 
     let rows = LogitRows::of(y)?;
     let (value, slope) = (Dense::of(y)?, Dense::of(dy)?);
     let dx = Buffer::<f32>::new(&rows.gpu, y.elem_count())?;
-    // SAFETY: `log_softmax_backward` declares these arguments, and the buffers are as large as it reads and writes.
+    // SAFETY: `log_softmax_backward` declares these arguments, and the buffers are as large as it
+    // reads and writes.
     unsafe { rows.launch("log_softmax_backward", &[(&value).into(), (&slope).into(), scale.into(), (&dx).into()]) }?;
     Ok(dx.tensor(&rows.gpu, y.dims()))
 }
@@ -61,7 +64,8 @@ impl LogitRows {
     /// `operands`, then the number of classes.
     ///
     /// # Safety
-    /// `kernel` takes these, and the buffers among them hold what it reads and writes of this many rows.
+    /// `kernel` takes these, and the buffers among them hold what it reads and writes of this many
+    /// rows.
     unsafe fn launch(&self, kernel: &str, operands: &[Arg]) -> Result<()> {
         let [rows, classes] = small([self.count, self.classes])?;
         let shape = Shape { grid: [rows.cast_unsigned(), 1, 1], block: [128, 1], shared: 0 };

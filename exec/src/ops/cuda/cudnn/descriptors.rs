@@ -1,4 +1,5 @@
-//! What cuDNN has to know about a convolution: tensors and filter channels last, windows, groups, kind of arithmetic.
+//! What cuDNN has to know about a convolution: tensors and filter channels last, windows, groups,
+//! kind of arithmetic.
 
 use attar_kernels::ConvShape;
 use candle_core::cuda_backend::cudarc::cudnn::result::{self, CudnnError};
@@ -23,7 +24,8 @@ macro_rules! descriptor {
 
         impl Drop for $name {
             fn drop(&mut self) {
-                // SAFETY: made by `new`, and nobody else destroys it. That it fails changes nothing any more.
+                // SAFETY: made by `new`, and nobody else destroys it. That it fails changes nothing
+                // any more.
                 let _ = unsafe { result::$destroy(self.0) };
             }
         }

@@ -1,8 +1,10 @@
-//! Which of cuDNN's algorithms a convolution takes: measured on its own operands, the first time its shape is met.
+//! Which of cuDNN's algorithms a convolution takes: measured on its own operands, the first time
+//! its shape is met.
 //!
-//! A measurement differs from run to run, and algorithms differ in their last bits. So that a run can be repeated bit for
-//! bit all the same, only deterministic algorithms are taken, and among those within [`NEAR`] of the fastest the first in
-//! cuDNN's numbering; in this order of memory there are one or two candidates, far apart.
+//! A measurement differs from run to run, and algorithms differ in their last bits. So that a run
+//! can be repeated bit for bit all the same, only deterministic algorithms are taken, and among
+//! those within [`NEAR`] of the fastest the first in cuDNN's numbering; in this order of memory
+//! there are one or two candidates, far apart.
 
 use std::ffi::c_int;
 
@@ -36,8 +38,9 @@ struct Candidate {
     repeats: bool,
 }
 
-/// The plan for `job`, or `None` where our own kernel does it: cuDNN has no algorithm that gives the same bits twice, or
-/// the groups have one channel each and ours is about as fast or faster. Overwrites the job's result.
+/// The plan for `job`, or `None` where our own kernel does it: cuDNN has no algorithm that gives
+/// the same bits twice, or the groups have one channel each and ours is about as fast or faster.
+/// Overwrites the job's result.
 pub(super) fn plan(handle: sys::cudnnHandle_t, job: &Job<'_>, tf32: bool) -> Result<Option<Plan>> {
     let descriptors = Descriptors::new(job.shape, job.stored)?;
     // The default lets `f32` go through tensor cores in TF32, FMA does not.
@@ -104,8 +107,8 @@ fn measure(
         ($call:ident, $perf:ty, $kind:path, ($($argument:expr),*)) => {{
             // SAFETY: the structure is plain numbers, for which zero is a value of each enum in it.
             let mut found: [$perf; MOST] = unsafe { std::mem::zeroed() };
-            // SAFETY: handle and descriptors are alive and describe the job's buffers; there is room for as many results as
-            // are asked for, and `workspace` has `room` bytes.
+            // SAFETY: handle and descriptors are alive and describe the job's buffers; there is
+            // room for as many results as are asked for, and `workspace` has `room` bytes.
             unsafe {
                 sys::$call(handle, $($argument,)* MOST as c_int, &raw mut count, found.as_mut_ptr(), space, room)
                     .result()?;
