@@ -24,6 +24,7 @@ pub const CARD_VERSION: u32 = 2;
 
 /// What a file of weights is: what goes in, what comes out, and where it came from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Card {
     /// [`CARD_VERSION`].
@@ -40,6 +41,7 @@ pub struct Card {
 
 /// What a network takes and gives; what it is stands in its graph.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NetworkFacts {
     /// Its name, for people.
@@ -170,15 +172,18 @@ fn upgrade(keys: &mut serde_json::Map<String, serde_json::Value>) {
 
 /// How a network was made. It is no identity: the graph is what counts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Origin {
     /// Name and options in the zoo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<BTreeMap<String, serde_json::Value>>"))]
     pub zoo: Option<NetworkSpec>,
 }
 
 /// Where weights came from.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
     /// Program and version that wrote the weights, e.g. `attar 0.1.0`.

@@ -14,6 +14,8 @@ pub mod read;
 pub mod reference;
 pub mod rename;
 pub mod run;
+#[cfg(feature = "schema")]
+pub mod schema;
 mod strangers;
 pub mod write;
 

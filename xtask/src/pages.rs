@@ -35,6 +35,9 @@ pub fn all(root: &Path, said: &Said) -> Result<Vec<Page>> {
     let page = |path: &str, text: &str| Page { path: path.into(), text: format!("{}\n", text.trim_end()) };
     let mut pages =
         vec![page("docs/recipe-reference.md", &said.reference), page("docs/schemas/recipe.schema.json", &said.schema)];
+    for (name, schema) in attar_formats::schema::all() {
+        pages.push(page(&format!("docs/schemas/{name}.schema.json"), &serde_json::to_string_pretty(&schema)?));
+    }
     pages.extend(methods(root, said.losses.as_array().context("no list of losses")?)?);
     Ok(pages)
 }

@@ -84,7 +84,10 @@ impl Participants {
             AnyLoss::Spec(_) => self.fit(section),
             AnyLoss::Given(loss) => {
                 let (teachers, kind) = (loss.teachers(), format!("{loss:?}"));
-                self.fit_with(&place, teachers, &kind, |_, _| Ok(loss))
+                self.fit_with(&place, teachers, &kind, |context, _| {
+                    context.check_teachers(teachers)?;
+                    Ok(loss)
+                })
             }
             AnyLoss::Built { what, teachers, build } => self.fit_with(&place, teachers, &what, |context, _| {
                 context.check_teachers(teachers)?;

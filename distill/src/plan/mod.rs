@@ -155,7 +155,7 @@ impl Plan {
         let mut teachers = Table::default();
         for section in &recipe.teachers {
             teachers.push(match given.teachers.remove(&section.name) {
-                Some(given) => PlannedTeacher::given(section, given, &ground.data, batch)?,
+                Some(given) => PlannedTeacher::given(section, given, &ground.data, (batch, &ground.device))?,
                 None => {
                     let key = format!("teachers.{}", section.name);
                     PlannedTeacher::load(section, &key, &ground.data, &question, onnx.as_ref())?

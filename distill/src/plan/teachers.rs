@@ -113,12 +113,17 @@ impl PlannedTeacher {
     }
 
     /// A teacher that a program gave.
-    pub(super) fn given(section: &TeacherSection, given: Given, data: &PlannedData, batch: usize) -> Result<Self> {
+    pub(super) fn given(
+        section: &TeacherSection,
+        given: Given,
+        data: &PlannedData,
+        (batch, device): (usize, &Device),
+    ) -> Result<Self> {
         let key = format!("teachers.{}", section.name);
         let Given { mut teacher, outline, attackable, preprocessing, classes, weights_sha256, at_least } = given;
         let preprocessing = preprocessing.unwrap_or_else(|| data.pipeline.preprocessing.clone());
         preprocessing.check().map_err(|error| Error::Recipe { key: key.clone(), problem: error.to_string() })?;
-        rehearse_given(&mut *teacher, &outline, data.train.len(), batch)
+        rehearse_given(&mut *teacher, &outline, batch_sizes(data.train.len(), batch), device)
             .map_err(|problem| Error::Recipe { key: key.clone(), problem })?;
         // Without a word of its weights it is known by what it says of itself.
         let stated = || sha256(format!("given: {} {outline:?}", section.name).as_bytes());
@@ -310,13 +315,13 @@ fn batch_sizes(images: usize, batch: usize) -> impl Iterator<Item = usize> {
 fn rehearse_given(
     teacher: &mut dyn Teacher,
     outline: &Outline,
-    images: usize,
-    batch: usize,
+    sizes: impl Iterator<Item = usize>,
+    device: &Device,
 ) -> std::result::Result<(), String> {
-    for size in batch_sizes(images, batch) {
+    for size in sizes {
         let shape = [&[size], outline.input_shape()].concat();
         let mut ask = || {
-            let pixels = Tensor::zeros(shape.as_slice(), DType::F32, &Device::Cpu)?;
+            let pixels = Tensor::zeros(shape.as_slice(), DType::F32, device)?;
             teacher.outputs(&Question { pixels: &pixels, samples: None }, &[])
         };
         let answer = ask().map_err(|error: Error| format!("asked for a batch of {size}: {error}"))?;

@@ -48,7 +48,8 @@ fn explain(tree: &Value, path: &Path, problem: Problem) -> Error {
         }
         Problem::UnknownValue { name, known } => {
             // What a program gave stands in the recipe of its run; nobody writes it.
-            let known: Vec<&str> = known.iter().copied().filter(|kind| *kind != "given").collect();
+            let kinds = key.ends_with(".kind");
+            let known: Vec<&str> = known.iter().copied().filter(|word| !kinds || *word != "given").collect();
             suggest(&format!("unknown value `{name}`"), &name, &known)
         }
         Problem::Missing(name) => {

@@ -190,8 +190,8 @@ mod tests {
     fn what_is_wrong_is_named() {
         for (wrong, said) in [
             (
-                "{ kind = \"weights\", path = \"a\", heda = \"new\" }",
-                "student.from.heda: unknown key, did you mean `head`?",
+                "{ kind = \"weights\", path = \"a\", heads = \"new\" }",
+                "student.from.heads: unknown key, did you mean `head`?",
             ),
             ("{ kind = \"weights\", path = \"a\", head = \"old\" }", "unknown value `old`\n  known: given, new"),
             (

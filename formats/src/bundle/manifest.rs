@@ -23,6 +23,7 @@ pub const OLDEST_BUNDLE_VERSION: u32 = 1;
 
 /// `manifest.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Manifest {
     /// [`BUNDLE_VERSION`], or an older one that is still read.
     pub bundle_version: u32,
@@ -40,6 +41,7 @@ pub struct Manifest {
 
 /// One model of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ModelFile {
     /// Path in the bundle, e.g. `model.onnx`.
     pub file: String,
