@@ -21,31 +21,6 @@ const ROOMS: [(&str, &[&str], &[&str]); 10] = [
 /// What a room's tests may use beside what it depends on: who makes files for them to read.
 const FOR_TESTS: [(&str, &str); 1] = [("models", "formats")];
 
-/// The modules of the large rooms from the ground up: each may use those before it.
-const LAYERS: [(&str, &[&str]); 2] = [
-    ("exec", &["error", "profile", "ops", "device", "precision", "context", "params", "network", "optim", "check"]),
-    (
-        "distill",
-        &[
-            "error",
-            "schema",
-            "arrays",
-            "files",
-            "knots",
-            "batch",
-            "losses",
-            "recipe",
-            "labels",
-            "teacher",
-            "checkpoint",
-            "plan",
-            "run",
-            "labelling",
-            "trainer",
-        ],
-    ),
-];
-
 /// Rooms whose comments are wrapped at [`COMMENT_WIDTH`]; the others follow as their files are rewritten.
 const WRAPPED: [&str; 2] = ["measures/", "pixels/"];
 
@@ -107,44 +82,6 @@ fn tests_of_a_room_use_its_neighbours_only() {
             let Some(other) = name.strip_prefix("attar-") else { continue };
             let allowed = neighbours.contains(&other) || FOR_TESTS.contains(&(room, other));
             assert!(allowed, "the tests of {room} may not use {other}");
-        }
-    }
-}
-
-/// What `use crate::` and `crate::` name in a line of code.
-fn named_modules(code: &str) -> Vec<&str> {
-    let mut found = Vec::new();
-    for (at, _) in code.match_indices("crate::") {
-        let rest = &code[at + "crate::".len()..];
-        let names = match rest.strip_prefix('{') {
-            Some(list) => list.split(['}', ';']).next().unwrap_or_default(),
-            None => rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default(),
-        };
-        found.extend(names.split(',').filter_map(|name| name.trim().split("::").next()));
-    }
-    found
-}
-
-#[test]
-fn modules_of_a_large_room_use_those_below_them_only() {
-    for (file, text) in sources() {
-        let Some((room, layers)) = LAYERS.iter().find(|(room, _)| file.starts_with(Path::new(room).join("src"))) else {
-            continue;
-        };
-        let inside = file.strip_prefix(Path::new(room).join("src")).expect("it begins so");
-        let first = inside.iter().next().expect("a file has a name").to_string_lossy();
-        let own = first.strip_suffix(".rs").unwrap_or(&first);
-        if own == "lib" || inside.iter().any(|part| part == "tests" || part == "tests.rs") {
-            continue;
-        }
-        let place = |module: &str| layers.iter().position(|layer| *layer == module);
-        let Some(here) = place(own) else { panic!("{}: a module that LAYERS does not know", file.display()) };
-        let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
-        for (at, line) in code.lines().enumerate() {
-            for other in named_modules(line.split("//").next().unwrap_or_default()) {
-                let up = place(other).is_some_and(|there| there > here);
-                assert!(!up, "{}:{}: {own} may not use {other}, which is above it", file.display(), at + 1);
-            }
         }
     }
 }
