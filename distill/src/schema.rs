@@ -147,13 +147,19 @@ pub(crate) fn bare(value: &Value) -> String {
     value.as_str().map_or_else(|| written(value), str::to_owned)
 }
 
-/// A value as TOML.
+/// A value as TOML; a number alone is written as shortly as it can be.
 pub(crate) fn written(value: &Value) -> String {
     match value {
         Value::Number(number) => number.to_string().trim_end_matches(".0").to_owned(),
-        Value::Array(items) => format!("[{}]", items.iter().map(written).collect::<Vec<_>>().join(", ")),
+        other => inner(other),
+    }
+}
+
+fn inner(value: &Value) -> String {
+    match value {
+        Value::Array(items) => format!("[{}]", items.iter().map(inner).collect::<Vec<_>>().join(", ")),
         Value::Object(table) => {
-            let entry = |(name, value): (&String, &Value)| format!("{name} = {}", written(value));
+            let entry = |(name, value): (&String, &Value)| format!("{name} = {}", inner(value));
             format!("{{ {} }}", table.iter().map(entry).collect::<Vec<_>>().join(", "))
         }
         other => other.to_string(),

@@ -49,7 +49,7 @@ fn what_losses_remember_and_learn_survives_a_broken_run_and_is_not_exported() {
         );
     }
     let names = |name: &str| {
-        let weights = read::safetensors(&file("whole", name)).unwrap().weights;
+        let weights = read::arrays(&file("whole", name)).unwrap().into_weights();
         weights.0.into_keys().collect::<Vec<_>>().join(" ")
     };
     let (model, trainer) = (names("model.safetensors"), names("trainer.safetensors"));

@@ -69,7 +69,7 @@ fn train(name: &str, recipe: Recipe, directory: &Path) {
     assert!(receipt.test_top1_last.is_finite());
     let last = directory.join("checkpoints/last");
     let moved = |file: &str, prefix: &str| {
-        let trained: Weights = read::safetensors(&last.join(file)).unwrap().weights.under(prefix);
+        let trained: Weights = read::arrays(&last.join(file)).unwrap().into_weights().under(prefix);
         let fresh = Params::init(&graph, seed, prefix, &Device::Cpu).unwrap().to_weights().unwrap();
         for layer in ["conv1.weight", "layer2.0.conv1.weight"] {
             assert_ne!(

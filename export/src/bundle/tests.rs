@@ -158,8 +158,10 @@ fn a_bundle_holds_every_file_and_its_sum() {
         "reference/predictions.safetensors",
     ];
     assert_eq!(listed, expected);
-    assert_eq!(manifest["models"], json!([{"file": "model.onnx", "precision": "f32"}]));
-    assert_eq!((&manifest["bundle_version"], &manifest["opset"]), (&json!(1), &json!(17)));
+    let made_from = &manifest["files"]["model.safetensors"];
+    let model = json!({"file": "model.onnx", "precision": "f32", "engine": "onnx", "made_from": made_from});
+    assert_eq!(manifest["models"], json!([model]));
+    assert_eq!((&manifest["bundle_version"], &manifest["opset"]), (&json!(2), &json!(17)));
     assert_eq!(manifest["provenance"]["seed"], json!(7));
     assert_eq!(summary.goldens, 2);
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use attar_formats::checkpoint::{self, file};
+use attar_formats::read;
 use safetensors::SafeTensors;
 
 /// Values by name; of a tensor type, shape and bytes, of anything else its text.
@@ -44,6 +46,7 @@ impl Values {
             let place = below.parent().unwrap_or(Path::new("")).to_string_lossy().into_owned();
             match path.file_name().and_then(|name| name.to_str()) {
                 Some("metrics.csv") => values.metrics(&place, &std::fs::read_to_string(&path)?),
+                Some(file::TRAINER) => values.trainer(&place, &path).with_context(|| path.display().to_string())?,
                 Some(name) if name.ends_with(".safetensors") => {
                     let group = if name.starts_with("golden") { name } else { "" };
                     values
@@ -64,6 +67,22 @@ impl Values {
         values.certificate("certificate", &certificate);
         ensure!(!values.0.is_empty(), "{} holds no values", folder.display());
         Ok(values)
+    }
+
+    /// What a checkpoint keeps beside the model, whatever its version, as one of today holds it.
+    fn trainer(&mut self, place: &str, path: &Path) -> Result<()> {
+        let state: serde_json::Value = serde_json::from_slice(&std::fs::read(path.with_file_name(file::STATE))?)?;
+        let version = state["version"].as_u64().context("a checkpoint without a version")?;
+        for (name, array) in checkpoint::trainer(read::arrays(path)?, u32::try_from(version)?)?.0 {
+            let mut bytes = Vec::new();
+            array.elements.le_bytes(|block| {
+                bytes.extend(block);
+                Ok::<_, anyhow::Error>(())
+            })?;
+            let value = Value::Tensor { kind: array.elements.type_name().to_owned(), shape: array.shape, bytes };
+            self.0.insert(format!("{place}/:{name}"), value);
+        }
+        Ok(())
     }
 
     fn tensors(&mut self, place: &str, bytes: &[u8]) -> Result<()> {

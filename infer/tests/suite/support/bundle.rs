@@ -149,9 +149,15 @@ pub(crate) fn write(root: &Path, files: &BTreeMap<String, Vec<u8>>) {
         std::fs::write(path, bytes).unwrap();
     }
     let listed: BTreeMap<&String, String> = files.iter().map(|(name, bytes)| (name, sha256(bytes))).collect();
+    let mut model = serde_json::json!({"file": "model.onnx", "precision": "f32"});
+    // Without the weights it is a bundle of version 1, which need not say what its model was made from.
+    let weights = files.get("model.safetensors").map(|weights| sha256(weights));
+    let version = if weights.is_some() { 2 } else { 1 };
+    if let Some(made_from) = weights {
+        model["made_from"] = made_from.into();
+    }
     let manifest = serde_json::json!({
-        "bundle_version": 1, "files": listed, "opset": 17, "provenance": {},
-        "models": [{"file": "model.onnx", "precision": "f32"}],
+        "bundle_version": version, "files": listed, "opset": 17, "provenance": {"program": "a test"}, "models": [model],
     });
     std::fs::write(root.join("manifest.json"), serde_json::to_vec_pretty(&manifest).unwrap()).unwrap();
 }
