@@ -238,7 +238,7 @@ fn a_changed_byte_in_any_file_of_a_bundle() {
     let manifest = std::fs::read(bundle.join("manifest.json")).unwrap();
     let listed: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
     let files: Vec<String> = listed["files"].as_object().unwrap().keys().cloned().collect();
-    assert_eq!(files.len(), 8, "{files:?}");
+    assert_eq!(files.len(), 9, "{files:?}");
     for file in files {
         let path = bundle.join(&file);
         let whole = std::fs::read(&path).unwrap();

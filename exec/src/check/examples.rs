@@ -37,7 +37,8 @@ pub fn examples() -> Result<Vec<(String, Graph)>> {
 fn around(name: &str, op: Op, shapes: &[Vec<usize>]) -> Result<Graph> {
     let image = match shapes.first().map(Vec::as_slice) {
         Some(&[c, h, w]) => [c, h, w],
-        Some(&[f]) => [f, 1, 1],
+        Some(&[f]) if f.is_multiple_of(3) => [3, 1, f / 3],
+        Some(&[f]) => [1, 1, f],
         _ => return Err(missing("an input of an operation that is an image or a row")),
     };
     let (mut builder, x) = GraphBuilder::new(name, image)?;
