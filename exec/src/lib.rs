@@ -7,9 +7,9 @@
 //! use attar_exec::ops::Backend;
 //! use attar_exec::optim::OptimiserSpec;
 //! use attar_exec::{Network, Params};
+//! use attar_measures::random::Stream;
 //! use attar_models::zoo::{NetworkSpec, build};
 //! use candle_core::{DType, Device, Tensor};
-//! use rand::SeedableRng;
 //!
 //! let graph = build(&NetworkSpec::new("resnet8", 10, [3, 16, 16]))?;
 //! let (output, params) = (graph.output(), Params::init(&graph, 7, "", &Device::Cpu)?);
@@ -17,7 +17,7 @@
 //! let mut optimiser = serde_json::from_str::<OptimiserSpec>(r#"{"kind": "sgd", "momentum": 0.9}"#).unwrap().build()?;
 //!
 //! let x = Tensor::ones((4, 3, 16, 16), DType::F32, &Device::Cpu)?;
-//! let (outputs, tape) = network.train(&x, &[], &mut rand_chacha::ChaCha8Rng::seed_from_u64(1))?;
+//! let (outputs, tape) = network.train(&x, &[], &mut Stream::of_number(1))?;
 //! let slope = outputs.logits.ones_like()?; // of the sum of all logits
 //! let gradients = network.backward(tape, vec![(output, slope)], false)?;
 //! optimiser.step(Backend::Cpu, network.params_mut(), &gradients.params, 0.1)?;

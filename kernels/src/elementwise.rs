@@ -32,12 +32,12 @@ impl Pointwise {
     #[inline(always)]
     #[must_use]
     pub fn slope(self, x: f32) -> f32 {
-        let inside = x > -3.0 && x < 3.0;
+        // The comparisons differ for NaN, and so do PyTorch's: hard-swish hands it on, hard-sigmoid has slope 0.
         match self {
-            Self::HardSwish if inside => x / 3.0 + 0.5,
             Self::HardSwish if x <= -3.0 => 0.0,
-            Self::HardSwish => 1.0,
-            Self::HardSigmoid if inside => 1.0 / 6.0,
+            Self::HardSwish if x >= 3.0 => 1.0,
+            Self::HardSwish => x / 3.0 + 0.5,
+            Self::HardSigmoid if x > -3.0 && x < 3.0 => 1.0 / 6.0,
             Self::HardSigmoid => 0.0,
         }
     }

@@ -198,15 +198,16 @@ fn hard_sigmoid(x: &Tensor) -> Result<Tensor> {
 
 pub(super) fn activate_backward(activation: Activation, kept: &Tensor, dy: &Tensor) -> Result<Tensor> {
     let zero = dy.zeros_like()?;
-    let inside = || kept.gt(-3f32)? * kept.lt(3f32)?;
     Ok(match activation {
         Activation::Relu => kept.gt(0f32)?.where_cond(dy, &zero)?,
         Activation::Relu6 => (kept.gt(0f32)? * kept.lt(6f32)?)?.where_cond(dy, &zero)?,
         Activation::HardSwish => {
             let slope = (dy * kept.affine(1.0 / 3.0, 0.5)?)?;
-            inside()?.where_cond(&slope, &kept.le(-3f32)?.where_cond(&zero, dy)?)?
+            kept.le(-3f32)?.where_cond(&zero, &kept.ge(3f32)?.where_cond(dy, &slope)?)?
         }
-        Activation::HardSigmoid => inside()?.where_cond(&dy.affine(1.0 / 6.0, 0.0)?, &zero)?,
+        Activation::HardSigmoid => {
+            (kept.gt(-3f32)? * kept.lt(3f32)?)?.where_cond(&dy.affine(1.0 / 6.0, 0.0)?, &zero)?
+        }
     })
 }
 

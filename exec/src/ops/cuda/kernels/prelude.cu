@@ -84,9 +84,8 @@ __device__ __forceinline__ float activated(int kind, float x) {
 
 // The gradient before an activation: `y` is the output of a clamp (1, 2), the input of another (3, 4).
 __device__ __forceinline__ float masked(int kind, float y, float dy) {
-    const bool inside = y > -3.0f && y < 3.0f;
-    if (kind == 3) return inside ? dy * (y / 3.0f + 0.5f) : y <= -3.0f ? 0.0f : dy;
-    if (kind == 4) return inside ? dy * (1.0f / 6.0f) : 0.0f;
+    if (kind == 3) return y <= -3.0f ? 0.0f : y >= 3.0f ? dy : dy * (y / 3.0f + 0.5f);
+    if (kind == 4) return y > -3.0f && y < 3.0f ? dy * (1.0f / 6.0f) : 0.0f;
     if (kind == 1) return y <= 0.0f ? 0.0f : dy;
     if (kind == 2) return y > 0.0f && y < 6.0f ? dy : 0.0f;
     return dy;
