@@ -17,7 +17,7 @@ use crate::precision::Precision;
 /// `op`, and what leads to it.
 ///
 /// # Errors
-/// An operation that takes inputs which nothing makes of an image: [`lead_to`] must learn to.
+/// An operation that takes inputs which nothing makes of an image: `lead_to` must learn to.
 pub fn examples() -> Result<Vec<(String, Graph)>> {
     let activations = Activation::ALL.into_iter().filter(|other| !matches!(other, Activation::Relu));
     let activations = activations.map(|other| (Op::Activation(other), vec![vec![4, 5, 6]]));

@@ -1,6 +1,6 @@
 //! The operations that a network is made of, one file each: settings, shape rule, parameters and how they begin, cost.
 //!
-//! [`operations!`] is the only list. Rooms that walk over operations (executor, ONNX writer, checks) match on [`Op`]
+//! `operations!` is the only list. Rooms that walk over operations (executor, ONNX writer, checks) match on [`Op`]
 //! without a catch-all, so that a new one does not compile before each of them has an answer; [`Op::examples`] lets
 //! tests ask what the compiler cannot.
 
