@@ -6,7 +6,7 @@ use crate::simd::vectorised;
 use crate::value::Value;
 
 /// Values that one task handles.
-const TASK: usize = 1 << 14;
+pub(crate) const TASK: usize = 1 << 14;
 
 /// An activation that can be told from its own output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,14 +103,14 @@ pub(crate) fn add<T: Value>(a: &[T], b: &[T], y: &mut [T]) {
 }
 
 #[inline(always)]
-fn map<T: Value>(x: &[T], y: &mut [T], f: impl Fn(f32) -> f32) {
+pub(crate) fn map<T: Value>(x: &[T], y: &mut [T], f: impl Fn(f32) -> f32) {
     for (y, &x) in y.iter_mut().zip(x) {
         *y = T::rounded(f(x.float()));
     }
 }
 
 #[inline(always)]
-fn zip<T: Value>(a: &[T], b: &[T], y: &mut [T], f: impl Fn(f32, f32) -> f32) {
+pub(crate) fn zip<T: Value>(a: &[T], b: &[T], y: &mut [T], f: impl Fn(f32, f32) -> f32) {
     for (y, (&a, &b)) in y.iter_mut().zip(a.iter().zip(b)) {
         *y = T::rounded(f(a.float(), b.float()));
     }

@@ -2,11 +2,9 @@
 
 use rayon::prelude::*;
 
+use crate::activation::{TASK, map, zip};
 use crate::simd::vectorised;
 use crate::value::Value;
-
-/// Values that one task handles.
-const TASK: usize = 1 << 14;
 
 /// An activation whose gradient needs its input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,18 +79,4 @@ pub(crate) fn pointwise_backward<T: Value>(function: Pointwise, x: &[T], dy: &[T
             || zip(x, dy, dx, |x, dy| dy * Pointwise::HardSigmoid.slope(x)),
         ),
     });
-}
-
-#[inline(always)]
-fn map<T: Value>(x: &[T], y: &mut [T], f: impl Fn(f32) -> f32) {
-    for (y, &x) in y.iter_mut().zip(x) {
-        *y = T::rounded(f(x.float()));
-    }
-}
-
-#[inline(always)]
-fn zip<T: Value>(a: &[T], b: &[T], y: &mut [T], f: impl Fn(f32, f32) -> f32) {
-    for (y, (&a, &b)) in y.iter_mut().zip(a.iter().zip(b)) {
-        *y = T::rounded(f(a.float(), b.float()));
-    }
 }

@@ -10,10 +10,10 @@ const ROOMS: [(&str, &[&str], &[&str]); 10] = [
     ("kernels", &[], &["pulp"]),
     ("pixels", &[], &["image"]),
     ("measures", &[], &[]),
-    ("formats", &["models", "pixels", "measures"], &["safetensors"]),
+    ("formats", &["models", "pixels"], &["safetensors"]),
     ("exec", &["models", "kernels", "measures"], &["candle-core"]),
     ("data", &["models", "formats", "pixels", "measures"], &[]),
-    ("distill", &["models", "kernels", "pixels", "measures", "formats", "exec", "data"], &["candle-core"]),
+    ("distill", &["models", "pixels", "measures", "formats", "exec", "data"], &["candle-core"]),
     ("export", &["models", "formats", "pixels"], &["prost"]),
     ("infer", &["models", "formats", "pixels", "measures", "data"], &["tract-onnx", "ort"]),
 ];
@@ -222,4 +222,41 @@ fn fixtures_stay_small() {
     let fixtures = tracked_files().into_iter().filter(|file| file.starts_with("tests/fixtures"));
     let bytes: u64 = fixtures.map(|file| std::fs::metadata(root().join(file)).map_or(0, |m| m.len())).sum();
     assert!(bytes <= MOST_FIXTURE_BYTES, "fixtures take {bytes} bytes");
+}
+
+/// Files move; what documents and comments call them has to move along.
+#[test]
+fn a_file_that_a_text_names_is_there() {
+    let tracked = tracked_files();
+    let rooms: BTreeSet<String> = tracked
+        .iter()
+        .filter_map(|file| file.parent()?.iter().next())
+        .map(|room| room.to_string_lossy().into())
+        .collect();
+    let is_there = |path: &str| tracked.iter().any(|file| file.starts_with(path.trim_end_matches('/')));
+    // Names of shipped files only: no pattern (`{a,b}`, `*`), no stand-in in capitals (`docs/methods/NAME.md`).
+    let is_plain = |path: &str| {
+        let room = path.split('/').next().unwrap_or_default();
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "/_.-".contains(c);
+        path.contains('/') && rooms.contains(room) && path.chars().all(plain) && !path.contains("..")
+    };
+    let (mut seen, mut missing) = (0, Vec::new());
+    for file in tracked.iter().filter(|file| file.extension().is_some_and(|end| end == "md" || end == "rs")) {
+        // What was is told by its names of then.
+        if file.ends_with("CHANGELOG.md") {
+            continue;
+        }
+        let text = std::fs::read_to_string(root().join(file)).expect("a tracked file can be read");
+        for line in text.lines().filter(|line| file.extension().is_none_or(|end| end == "md") || line.contains("//")) {
+            for path in line.split('`').skip(1).step_by(2).filter(|path| is_plain(path)) {
+                seen += 1;
+                let beside = file.iter().next().is_some_and(|room| is_there(&format!("{}/{path}", room.display())));
+                if !is_there(path) && !beside {
+                    missing.push(format!("{} names `{path}`", file.display()));
+                }
+            }
+        }
+    }
+    assert!(seen > 100, "only {seen} names of files were found: this test proves little");
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
 }

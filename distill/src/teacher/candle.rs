@@ -33,7 +33,7 @@ type Forward = Box<dyn FnMut(&Tensor, &mut Handed<'_>) -> candle_core::Result<Te
 
 /// A network that Candle runs, frozen. Its tensors must lie on the device of the run.
 ///
-/// It is attacked through Candle's own gradients; some of these are wrong (`distill/tests/candle_defects.rs` has them), so
+/// It is attacked through Candle's own gradients; some of these are wrong (`exec/tests/candle_defects.rs` has them), so
 /// that a teacher that adversarial views ask had better be a network of Attar's.
 ///
 /// ```

@@ -4,7 +4,7 @@ use super::blocks::{ConvNorm, InvertedResidual, Naming, Norm, Parts, divisible};
 use super::builder::{HeadLayer, Row, build};
 use super::options::{self, FamilyOptions, OptionEntry, options};
 use super::{Family, NetworkSpec, Stem};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::Graph;
 use crate::op::Activation;
 
@@ -39,10 +39,7 @@ impl Family for MobileNetV2 {
     /// `features.17`; each is linear (no ReLU6 at its end).
     fn build(&self, spec: &NetworkSpec) -> Result<Graph> {
         let MobileNetV2Options { stem, width, dropout } = options::read(spec)?;
-        if !(width > 0.0 && width <= 10.0) {
-            let problem = format!("{width}, expected more than 0, at most 10");
-            return Err(Error::Option { option: "width".to_owned(), problem });
-        }
+        options::check_width(width)?;
         // The two strides that the usual CIFAR adaptation sets to 1.
         let first_stride = match stem {
             Stem::Imagenet => 2,

@@ -4,7 +4,7 @@ use super::blocks::{ConvNorm, InvertedResidual, Naming, Norm, Parts, divisible};
 use super::builder::{HeadLayer, Row, build};
 use super::options::{self, FamilyOptions, OptionEntry, options};
 use super::{Family, NetworkSpec};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::Graph;
 use crate::op::Activation::{self, HardSwish, Relu};
 
@@ -51,10 +51,7 @@ impl Family for MobileNetV3Small {
     /// `features.11`; each is linear.
     fn build(&self, spec: &NetworkSpec) -> Result<Graph> {
         let MobileNetV3Options { width, dropout } = options::read(spec)?;
-        if !(width > 0.0 && width <= 10.0) {
-            let problem = format!("{width}, expected more than 0, at most 10");
-            return Err(Error::Option { option: "width".to_owned(), problem });
-        }
+        options::check_width(width)?;
         let wide = |channels: usize| divisible(channels as f64 * width);
         let mut rows = vec![Row::new("features.0", conv(wide(16), 3, 2))];
         for (row, (kernel, hidden, channels, squeezes, activation, stride)) in SMALL.into_iter().enumerate() {

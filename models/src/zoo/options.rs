@@ -93,3 +93,15 @@ pub(super) fn read<O: FamilyOptions>(spec: &NetworkSpec) -> Result<O> {
     let all = spec.options.0.clone().into_iter().collect();
     serde_json::from_value(Value::Object(all)).or_else(|error| fail("options", error.to_string()))
 }
+
+/// Refuses a width multiplier that makes no network.
+///
+/// # Errors
+/// [`Error::Option`] for anything but more than 0 and at most 10.
+pub(super) fn check_width(width: f64) -> Result<()> {
+    if width > 0.0 && width <= 10.0 {
+        return Ok(());
+    }
+    let problem = format!("{width}, expected more than 0, at most 10");
+    Err(Error::Option { option: "width".to_owned(), problem })
+}
