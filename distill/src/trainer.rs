@@ -2,7 +2,7 @@
 //!
 //! A [`Trainer`] fills in a [`Recipe`] and hands over what no recipe can name: a [`Dataset`](attar_data::Dataset), a teacher, a
 //! [`Loss`](crate::losses::Loss) of one's own. What comes of it is a run directory like any other. It is exported by
-//! `attar export`, and resumed by the same program: `attar train --resume` refuses it, because it has the parts not.
+//! `attar export`, and resumed by the same program: `attar train --resume` refuses it, because it does not have the parts.
 
 use std::path::Path;
 

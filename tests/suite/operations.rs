@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use attar_distill::{Network, check};
+use attar_export::onnx::{Options, SUPPORTED_OPSETS, write};
 use attar_infer::engine::{self, EngineKind, EngineSpec};
 use attar_models::op::Linear;
 use attar_models::{Graph, GraphBuilder, NodeId, Op, generated};
@@ -43,25 +44,28 @@ fn every_operation_is_exported_and_answers_alike_in_every_runtime() {
         let network = Network::from_weights(graph.clone(), &weights, &Device::Cpu).unwrap();
         let expected = network.eval(&batch, &[]).unwrap().logits.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let largest = expected.iter().fold(0.0f32, |max, value| max.max(value.abs()));
-        let onnx = match attar_export::onnx::write(&graph, &weights, &attar_export::onnx::Options::default()) {
-            Ok(onnx) => onnx,
-            Err(error) => {
-                failures.push(format!("{name} has no ONNX: {error}"));
-                continue;
-            }
-        };
-        for spec in &engines {
-            let answer = engine::open(spec, &onnx, Path::new("model.onnx")).and_then(|mut engine| engine.run(&x, 2));
-            match answer {
-                Ok(got) => {
-                    assert_eq!(got.len(), expected.len(), "{name} in {}", spec.kind);
-                    let differences = got.iter().zip(&expected).map(|(a, b)| (a - b).abs());
-                    let apart = differences.fold(0.0f32, |max, d| if d > max || d.is_nan() { d } else { max });
-                    if apart.is_nan() || apart > TOLERANCE * largest || largest == 0.0 {
-                        failures.push(format!("{name} in {}: {apart:e} apart, values up to {largest:e}", spec.kind));
-                    }
+        // The oldest operator set, in which some operations are written out, and the usual one.
+        for opset in [*SUPPORTED_OPSETS.start(), Options::default().opset] {
+            let case = format!("{name} by operator set {opset}");
+            let onnx = match write(&graph, &weights, &Options { opset, ..Options::default() }) {
+                Ok(onnx) => onnx,
+                Err(error) => {
+                    failures.push(format!("{case} has no ONNX: {error}"));
+                    continue;
                 }
-                Err(error) => failures.push(format!("{name} in {}: {error}", spec.kind)),
+            };
+            for spec in &engines {
+                match engine::open(spec, &onnx, Path::new("model.onnx")).and_then(|mut engine| engine.run(&x, 2)) {
+                    Ok(got) => {
+                        assert_eq!(got.len(), expected.len(), "{case} in {}", spec.kind);
+                        let differences = got.iter().zip(&expected).map(|(a, b)| (a - b).abs());
+                        let apart = differences.fold(0.0f32, |max, d| if d > max || d.is_nan() { d } else { max });
+                        if apart.is_nan() || apart > TOLERANCE * largest || largest == 0.0 {
+                            failures.push(format!("{case} in {}: {apart:e} apart of up to {largest:e}", spec.kind));
+                        }
+                    }
+                    Err(error) => failures.push(format!("{case} in {}: {error}", spec.kind)),
+                }
             }
         }
     }
