@@ -60,6 +60,7 @@ fn networks() -> Vec<NetworkSpec> {
         spec("mobilenet_v2", [3, 64, 64]).with("width", 0.5),
         spec("mobilenet_v2", [3, 32, 32]).with("stem", Stem::Cifar).with("width", 0.5),
         spec("mobilenet_v2", [3, 29, 31]).with("stem", Stem::Cifar).with("width", 0.35),
+        spec("mobilenet_v3_small", [3, 75, 50]).with("width", 0.5),
     ];
     plain.chain(options).collect()
 }
