@@ -9,22 +9,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A setting that no file can be written with.
-    #[error("{setting}: {problem}")]
-    Setting {
-        /// Which setting, e.g. `opset`.
-        setting: &'static str,
-        /// What is wrong and what would be right.
-        problem: String,
-    },
-    /// A node that cannot be written as ONNX.
-    #[error("node `{node}`: {problem}")]
-    Node {
-        /// Name of the node.
-        node: String,
-        /// Why not.
-        problem: String,
-    },
+    /// The model as ONNX.
+    #[error(transparent)]
+    Onnx(#[from] attar_onnx::Error),
     /// The network, its weights, its card, or a file of them.
     #[error(transparent)]
     Model(#[from] attar_models::Error),

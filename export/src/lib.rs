@@ -1,11 +1,10 @@
-//! How a network leaves: the ONNX writer and the bundle, a directory that a device can be given.
+//! How a network leaves: the bundle, a directory that a device can be given.
 //!
-//! Nothing here runs a network. [`onnx::write`] maps a graph node by node; [`write_bundle`] joins the model in its
+//! Nothing here runs a network. [`write_bundle`] joins the model in its
 //! formats with labels, preprocessing, reference answers and checksums.
 
 pub mod bundle;
 mod error;
-pub mod onnx;
 mod source;
 
 pub use bundle::write_bundle;

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use attar_distill::{Network, check};
-use attar_export::onnx::{Options, SUPPORTED_OPSETS, write};
 use attar_infer::engine::{self, EngineKind, EngineSpec};
 use attar_models::op::Linear;
 use attar_models::{Graph, GraphBuilder, NodeId, Op, generated};
+use attar_onnx::{Options, SUPPORTED_OPSETS, write};
 use candle_core::{Device, Tensor};
 
 use crate::support::require_ort;

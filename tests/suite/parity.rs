@@ -225,7 +225,7 @@ fn every_network_answers_alike_in_every_runtime() {
         let expected = answers(&graph, &weights, &x);
         check_expected(&name, &expected, scale);
         let Rewritten { graph: folded, weights, .. } = fold_batch_norm(&graph, &weights).unwrap();
-        let onnx = attar_export::onnx::write(&folded, &weights, &attar_export::onnx::Options::default()).unwrap();
+        let onnx = attar_onnx::write(&folded, &weights, &attar_onnx::Options::default()).unwrap();
         let mut line = format!("{name}: spread {:.3}", spread(&expected));
         for (engine, worst) in engines.iter().zip(&mut worst) {
             match compare(engine, &name, &onnx, &flat(&x), &expected) {

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::process::Stdio;
 
 use attar_data::Source;
-use attar_export::onnx;
 use attar_formats::hash::sha256;
 use attar_formats::read;
 use attar_infer::bundle::{Predictions, Split};
 use attar_models::zoo::{self, NetworkSpec};
 use attar_models::{Rewritten, fold, generated};
+use attar_onnx as onnx;
 use serde_json::Value;
 
 use crate::support::program::command;

@@ -5,17 +5,18 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What each room may depend on among the others, and which heavy dependency is its own.
-const ROOMS: [(&str, &[&str], &[&str]); 10] = [
+const ROOMS: [(&str, &[&str], &[&str]); 11] = [
     ("models", &[], &[]),
     ("kernels", &[], &["pulp"]),
     ("pixels", &[], &["image"]),
     ("measures", &[], &[]),
     ("formats", &["models", "pixels"], &["safetensors"]),
+    ("onnx", &["models", "formats"], &["prost"]),
     ("exec", &["models", "kernels", "measures"], &["candle-core"]),
     ("data", &["models", "formats", "pixels", "measures"], &[]),
     ("distill", &["models", "pixels", "measures", "formats", "exec", "data"], &["candle-core"]),
-    ("export", &["models", "formats", "pixels"], &["prost"]),
-    ("infer", &["models", "formats", "pixels", "measures", "data"], &["tract-onnx", "ort"]),
+    ("export", &["models", "formats", "pixels", "onnx"], &[]),
+    ("infer", &["models", "formats", "pixels", "measures", "onnx", "data"], &["tract-onnx", "ort"]),
 ];
 
 /// What a room's tests may use beside what it depends on: who makes files for them to read.

@@ -14,11 +14,10 @@ use attar_formats::hash::sha256;
 use attar_formats::run::file::REFERENCE;
 use attar_formats::{Card, write};
 use attar_models::{Graph, Rewritten, fold};
-use prost::Message;
+use attar_onnx::{self as onnx, CONSTANT_MARK};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::onnx::{self, CONSTANT_MARK, proto::ModelProto};
 use crate::source::{Goldens, Source};
 
 /// How to write a bundle.
@@ -142,13 +141,12 @@ fn onnx_model(graph: &Graph, source: &Source, options: &Options) -> Result<Vec<u
 /// Reads a written model back: every tensor in it is a parameter of the graph or a constant of one of its nodes.
 fn own_tensors_only(model: &[u8], graph: &Graph) -> Result<()> {
     let file = file::ONNX;
-    let model = ModelProto::decode(model).map_err(|error| Error::Foreign { file, names: vec![error.to_string()] })?;
     let parameters: BTreeSet<String> = graph.params().map(|param| param.name).collect();
     let nodes: BTreeSet<&str> = graph.nodes().iter().map(|node| node.name.as_str()).collect();
     let own = |name: &str| {
-        parameters.contains(name) || name.split_once(CONSTANT_MARK).is_some_and(|(node, _)| nodes.contains(node))
+        parameters.contains(name) || name.rsplit_once(CONSTANT_MARK).is_some_and(|(node, _)| nodes.contains(node))
     };
-    let tensors = model.graph.iter().flat_map(|graph| &graph.initializer).map(|tensor| tensor.name());
+    let tensors = onnx::wire::initialisers(model).into_iter();
     let names: Vec<String> = tensors.filter(|name| !own(name)).map(str::to_owned).collect();
     if names.is_empty() { Ok(()) } else { Err(Error::Foreign { file, names }) }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use attar_formats::card::{CARD_VERSION, NetworkFacts, Origin, Provenance};
 use attar_models::zoo::{self, NetworkSpec};
 use attar_models::{Array, Weights};
+use attar_onnx::wire::put_bytes;
 use attar_pixels::Preprocessing;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, serialize};
@@ -230,9 +231,11 @@ fn a_teacher_or_connector_tensor_stops_the_export() {
 fn a_foreign_tensor_in_the_onnx_file_is_found() {
     let graph = zoo::build(&spec()).unwrap();
     let named = |name: &str| {
-        let tensor = onnx::proto::TensorProto { name: Some(name.to_owned()), ..Default::default() };
-        let graph = onnx::proto::GraphProto { initializer: vec![tensor], ..Default::default() };
-        ModelProto { graph: Some(graph), ..Default::default() }.encode_to_vec()
+        let (mut tensor, mut graph, mut model) = (Vec::new(), Vec::new(), Vec::new());
+        put_bytes(&mut tensor, 8, name.as_bytes());
+        put_bytes(&mut graph, 5, &tensor);
+        put_bytes(&mut model, 7, &graph);
+        model
     };
     assert!(own_tensors_only(&named("fc.weight"), &graph).is_ok());
     let message = own_tensors_only(&named("teacher.fc.weight"), &graph).unwrap_err().to_string();

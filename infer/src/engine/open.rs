@@ -6,7 +6,9 @@ use std::path::Path;
 use attar_formats::files;
 use attar_formats::hash::sha256;
 
-use super::onnx::{OnnxFile, external};
+use attar_onnx::external;
+
+use super::onnx::OnnxFile;
 #[cfg(feature = "ort")]
 use super::ort_session;
 #[cfg(feature = "tract")]

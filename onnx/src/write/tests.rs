@@ -8,8 +8,8 @@ use attar_models::op::{
 use attar_models::{Array, Graph, GraphBuilder, Op, Weights};
 use prost::Message;
 
-use super::proto::{AttributeProto, Dimension, ModelProto, NodeProto, ValueInfoProto};
 use super::{Options, write};
+use crate::proto::{AttributeProto, Dimension, ModelProto, NodeProto, ValueInfoProto};
 
 /// Small, and every operation there is.
 fn every_op() -> Graph {

@@ -3,12 +3,10 @@
 //! Its protocol buffers are read as they lie, so that the small program needs no compiler for them. What is damaged is
 //! left out here; the runtime that is to run the file refuses it.
 
-pub(super) mod external;
-mod wire;
-
 use std::collections::{BTreeMap, BTreeSet};
 
-use wire::{Field, fields, varints};
+use attar_onnx::external;
+use attar_onnx::wire::{Field, dims, fields, text, utf8, varints};
 
 /// An ONNX file's graph, as far as it is asked for here.
 #[derive(Debug, Default)]
@@ -205,23 +203,10 @@ impl<'b> ValueInfo<'b> {
 }
 
 /// The text in a field of a message, or nothing.
-fn text(message: &[u8], number: u64) -> &str {
-    fields(message).find(|field| field.number == number).map_or("", |field| utf8(&field))
-}
-
-fn utf8<'b>(field: &Field<'b>) -> &'b str {
-    field.bytes().and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
-}
-
-/// The sizes of an array.
-fn dims(tensor: &[u8]) -> Vec<u64> {
-    fields(tensor).filter(|field| field.number == 1).flat_map(|field| varints(&field)).collect()
-}
-
 #[cfg(test)]
 pub(super) mod tests {
-    use super::wire::put_bytes;
     use super::*;
+    use attar_onnx::wire::put_bytes;
 
     /// A graph of operations one after the other, `x` in and `y` out.
     fn chain(ops: &[&str], shape: &[u64]) -> Vec<u8> {

@@ -7,8 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use attar_formats::files;
 use attar_formats::hash::sha256;
 
-use super::dims;
-use super::wire::{Field, fields, put_bytes};
+use crate::wire::{Field, dims, fields, put_bytes, text};
 
 /// Deepest graph within a graph (a branch of an `If`).
 const DEEPEST: usize = 8;
@@ -21,13 +20,15 @@ const BYTES: [u64; 17] = [0, 4, 1, 1, 2, 2, 4, 8, 0, 1, 2, 8, 4, 8, 8, 16, 2];
 
 /// A model with everything in it, and the sha256 of each file that was read for it by its name.
 #[derive(Debug)]
-pub(crate) struct Whole {
-    pub(crate) model: Vec<u8>,
-    pub(crate) files: BTreeMap<String, String>,
+pub struct Whole {
+    /// The model.
+    pub model: Vec<u8>,
+    /// sha256 in hex of each file.
+    pub files: BTreeMap<String, String>,
 }
 
 /// Whether some array of the model lies elsewhere.
-pub(super) fn any(model: &[u8]) -> bool {
+pub fn any(model: &[u8]) -> bool {
     let mut found = false;
     let mut look = |tensor: &[u8]| {
         found |= is_external(tensor);
@@ -42,7 +43,7 @@ pub(super) fn any(model: &[u8]) -> bool {
 ///
 /// # Errors
 /// In words for people: a file that is missing, outside of the model's folder, or too short.
-pub(in crate::engine) fn inline(model: &[u8], origin: &Path) -> Result<Whole, String> {
+pub fn inline(model: &[u8], origin: &Path) -> Result<Whole, String> {
     let folder = origin.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut read: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let mut total = model.len();
@@ -127,11 +128,11 @@ fn is_external(tensor: &[u8]) -> bool {
 
 /// The tensor with its numbers in it.
 fn whole_tensor(tensor: &[u8], folder: &Path, read: &mut BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>, String> {
-    let name = super::text(tensor, 8);
+    let name = text(tensor, 8);
     let entries: BTreeMap<&str, &str> = fields(tensor)
         .filter(|field| field.number == 13)
         .filter_map(|field| field.bytes())
-        .map(|entry| (super::text(entry, 1), super::text(entry, 2)))
+        .map(|entry| (text(entry, 1), text(entry, 2)))
         .collect();
     let location =
         *entries.get("location").ok_or_else(|| format!("`{name}` lies elsewhere, but it is not said where"))?;

@@ -1,6 +1,6 @@
-//! The messages of ONNX that a classifier needs, with the field numbers of `onnx.proto` (IR versions 7 to 10).
+//! The messages of ONNX that a classifier needs, with the field numbers of `onnx.proto` (IR versions 3 to 13).
 //!
-//! Fields that are never written are left out; prost skips them when it reads other people's files. The format is
+//! Fields that are neither written nor asked for are left out; prost skips them when it reads other people's files. The format is
 //! proto2: what is optional there is an `Option` here, so that an attribute of value 0 is still present.
 #![allow(missing_docs, missing_debug_implementations)] // the names are the format's; prost derives `Debug` itself
 
@@ -26,6 +26,17 @@ pub struct ModelProto {
     pub opset_import: Vec<OperatorSetIdProto>,
     #[prost(message, repeated, tag = "14")]
     pub metadata_props: Vec<StringStringEntryProto>,
+    #[prost(message, repeated, tag = "25")]
+    pub functions: Vec<FunctionProto>,
+}
+
+/// A function of the model's own, which nodes may call as an operation.
+#[derive(Clone, PartialEq, Message)]
+pub struct FunctionProto {
+    #[prost(string, optional, tag = "1")]
+    pub name: Option<String>,
+    #[prost(string, optional, tag = "10")]
+    pub domain: Option<String>,
 }
 
 /// Version of an operator set.
@@ -59,6 +70,8 @@ pub struct GraphProto {
     pub input: Vec<ValueInfoProto>,
     #[prost(message, repeated, tag = "12")]
     pub output: Vec<ValueInfoProto>,
+    #[prost(message, repeated, tag = "13")]
+    pub value_info: Vec<ValueInfoProto>,
 }
 
 /// One operation.
@@ -74,6 +87,8 @@ pub struct NodeProto {
     pub op_type: Option<String>,
     #[prost(message, repeated, tag = "5")]
     pub attribute: Vec<AttributeProto>,
+    #[prost(string, optional, tag = "7")]
+    pub domain: Option<String>,
 }
 
 /// A setting of an operation.
@@ -87,6 +102,10 @@ pub struct AttributeProto {
     pub i: Option<i64>,
     #[prost(bytes = "vec", optional, tag = "4")]
     pub s: Option<Vec<u8>>,
+    #[prost(message, optional, tag = "5")]
+    pub t: Option<TensorProto>,
+    #[prost(float, repeated, packed = "false", tag = "7")]
+    pub floats: Vec<f32>,
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
     #[prost(enumeration = "AttributeType", optional, tag = "20")]
@@ -101,6 +120,8 @@ pub enum AttributeType {
     Float = 1,
     Int = 2,
     String = 3,
+    Tensor = 4,
+    Floats = 6,
     Ints = 7,
 }
 
@@ -111,11 +132,21 @@ pub struct TensorProto {
     pub dims: Vec<i64>,
     #[prost(int32, optional, tag = "2")]
     pub data_type: Option<i32>,
+    /// Elements of `float`.
+    #[prost(float, repeated, tag = "4")]
+    pub float_data: Vec<f32>,
+    /// Elements of types of at most 32 bits: whole numbers, and the bits of halves.
+    #[prost(int32, repeated, tag = "5")]
+    pub int32_data: Vec<i32>,
+    #[prost(int64, repeated, tag = "7")]
+    pub int64_data: Vec<i64>,
     #[prost(string, optional, tag = "8")]
     pub name: Option<String>,
     /// Elements, little-endian, row-major.
     #[prost(bytes = "vec", optional, tag = "9")]
     pub raw_data: Option<Vec<u8>>,
+    #[prost(double, repeated, tag = "10")]
+    pub double_data: Vec<f64>,
 }
 
 /// Name and type of an input or output.

@@ -2,7 +2,7 @@
 
 /// What a field holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Value<'b> {
+pub enum Value<'b> {
     /// A number.
     Varint(u64),
     /// Text, bytes, a message, or packed numbers.
@@ -13,18 +13,18 @@ pub(super) enum Value<'b> {
 
 /// A field of a message.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Field<'b> {
+pub struct Field<'b> {
     /// Its number.
-    pub(super) number: u64,
+    pub number: u64,
     /// What it holds.
-    pub(super) value: Value<'b>,
+    pub value: Value<'b>,
     /// All its bytes, tag included.
-    pub(super) whole: &'b [u8],
+    pub whole: &'b [u8],
 }
 
 impl<'b> Field<'b> {
     /// Its bytes, if it holds some.
-    pub(super) fn bytes(&self) -> Option<&'b [u8]> {
+    pub fn bytes(&self) -> Option<&'b [u8]> {
         match self.value {
             Value::Bytes(bytes) => Some(bytes),
             _ => None,
@@ -32,7 +32,7 @@ impl<'b> Field<'b> {
     }
 
     /// Its number, if it holds one.
-    pub(super) fn varint(&self) -> Option<u64> {
+    pub fn varint(&self) -> Option<u64> {
         match self.value {
             Value::Varint(number) => Some(number),
             _ => None,
@@ -42,13 +42,13 @@ impl<'b> Field<'b> {
 
 /// The fields of a message, in order. A damaged one is the last: the runtimes tell what is wrong with a file, this reader
 /// only looks for what they do not say.
-pub(super) fn fields(message: &[u8]) -> Fields<'_> {
+pub fn fields(message: &[u8]) -> Fields<'_> {
     Fields { rest: message }
 }
 
 /// See [`fields`].
 #[derive(Debug, Clone)]
-pub(super) struct Fields<'b> {
+pub struct Fields<'b> {
     rest: &'b [u8],
 }
 
@@ -102,7 +102,7 @@ impl<'b> Fields<'b> {
 }
 
 /// Numbers of a repeated field, packed or not.
-pub(super) fn varints(field: &Field<'_>) -> Vec<u64> {
+pub fn varints(field: &Field<'_>) -> Vec<u64> {
     match field.value {
         Value::Varint(number) => vec![number],
         Value::Fixed => Vec::new(),
@@ -113,8 +113,30 @@ pub(super) fn varints(field: &Field<'_>) -> Vec<u64> {
     }
 }
 
+/// The text of a field; empty where there is none.
+pub fn text(message: &[u8], number: u64) -> &str {
+    fields(message).find(|field| field.number == number).map_or("", |field| utf8(&field))
+}
+
+/// The text that a field holds; empty where it holds none.
+pub fn utf8<'b>(field: &Field<'b>) -> &'b str {
+    field.bytes().and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
+}
+
+/// The sizes of an array, a `TensorProto`.
+pub fn dims(tensor: &[u8]) -> Vec<u64> {
+    fields(tensor).filter(|field| field.number == 1).flat_map(|field| varints(&field)).collect()
+}
+
+/// Names of the arrays that lie in the graph of a model.
+pub fn initialisers(model: &[u8]) -> Vec<&str> {
+    let inside = |message, number| fields(message).filter(move |field| field.number == number);
+    let graphs = inside(model, 7).filter_map(|field| field.bytes());
+    graphs.flat_map(|graph| inside(graph, 5)).filter_map(|field| field.bytes()).map(|tensor| text(tensor, 8)).collect()
+}
+
 /// Appends a field of bytes.
-pub(super) fn put_bytes(out: &mut Vec<u8>, number: u64, bytes: &[u8]) {
+pub fn put_bytes(out: &mut Vec<u8>, number: u64, bytes: &[u8]) {
     put_varint(out, number << 3 | 2);
     put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);

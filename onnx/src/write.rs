@@ -3,6 +3,9 @@
 //! Every value carries the name of the node that makes it, except the network's answer, which is called `logits`; so
 //! runtimes can be compared node by node. Constants that are not parameters are called `node/what`.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
@@ -10,12 +13,12 @@ use attar_models::op::{Activation, BatchNorm2d, PadChannels, Pool2d, Subsample};
 use attar_models::{Array, Graph, Node, NodeId, Op, Weights};
 use prost::Message;
 
-use super::proto::{
+use crate::error::{Error, Result};
+use crate::proto::{
     AttributeProto, AttributeType, Dimension, DimensionProto, FLOAT, GraphProto, INT64, ModelProto, NodeProto,
     OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,
     ValueInfoProto,
 };
-use crate::error::{Error, Result};
 
 /// Operator sets that the writer knows; all of them define the operations used here alike.
 pub const SUPPORTED_OPSETS: RangeInclusive<i64> = 13..=21;
@@ -77,7 +80,9 @@ pub fn write(graph: &Graph, weights: &Weights, options: &Options) -> Result<Vec<
             initializer: writer.constants,
             input: vec![value_info(INPUT, graph.input_shape())],
             output: vec![value_info(OUTPUT, graph.output_shape())],
+            value_info: Vec::new(),
         }),
+        functions: Vec::new(),
     };
     Ok(model.encode_to_vec())
 }
@@ -214,7 +219,7 @@ impl Writer<'_> {
 /// One node. A value that no node of the graph makes has a constant's name, and so has its node.
 fn proto(name: &str, op_type: &str, input: Vec<String>, output: &str, attribute: Vec<AttributeProto>) -> NodeProto {
     let (name, op_type) = (Some(name.to_owned()), Some(op_type.to_owned()));
-    NodeProto { input, output: vec![output.to_owned()], name, op_type, attribute }
+    NodeProto { input, output: vec![output.to_owned()], name, op_type, attribute, domain: None }
 }
 
 /// `min(max(x / 6 + 1/2, 0), 1)`.
@@ -249,6 +254,7 @@ fn floats(name: String, array: &Array) -> Result<TensorProto> {
         data_type: Some(FLOAT),
         name: Some(name),
         raw_data: Some(array.f32()?.iter().flat_map(|value| value.to_le_bytes()).collect()),
+        ..TensorProto::default()
     })
 }
 

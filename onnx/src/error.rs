@@ -1,0 +1,29 @@
+//! What can go wrong with an ONNX file, said for people: what, where, what was expected, then a hint.
+
+/// The result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error about an ONNX file, read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting that no file can be written with.
+    #[error("{setting}: {problem}")]
+    Setting {
+        /// Which setting, e.g. `opset`.
+        setting: &'static str,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// A node that cannot be written as ONNX.
+    #[error("node `{node}`: {problem}")]
+    Node {
+        /// Name of the node.
+        node: String,
+        /// Why not.
+        problem: String,
+    },
+    /// The network or its weights.
+    #[error(transparent)]
+    Model(#[from] attar_models::Error),
+}

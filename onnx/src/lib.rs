@@ -1,0 +1,19 @@
+//! ONNX files: read as networks, and written from them.
+//!
+//! [`wire`] and [`external`] work on the bytes as they lie and need nothing; what knows networks is behind the feature
+//! `network`, so that a small program can do without a compiler of protocol buffers.
+
+pub mod external;
+pub mod wire;
+
+#[cfg(feature = "network")]
+mod error;
+#[cfg(feature = "network")]
+pub mod proto;
+#[cfg(feature = "network")]
+mod write;
+
+#[cfg(feature = "network")]
+pub use error::{Error, Result};
+#[cfg(feature = "network")]
+pub use write::{CONSTANT_MARK, Options, SUPPORTED_OPSETS, write};
