@@ -12,6 +12,7 @@ pub mod op;
 pub mod outline;
 mod rewrite;
 pub mod schedule;
+mod stages;
 pub mod weights;
 pub mod zoo;
 

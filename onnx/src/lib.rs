@@ -11,9 +11,13 @@ mod error;
 #[cfg(feature = "network")]
 pub mod proto;
 #[cfg(feature = "network")]
+mod read;
+#[cfg(feature = "network")]
 mod write;
 
 #[cfg(feature = "network")]
 pub use error::{Error, Result};
+#[cfg(feature = "network")]
+pub use read::{Import, Obstacle, Operation, ReadOptions, read};
 #[cfg(feature = "network")]
 pub use write::{CONSTANT_MARK, Options, SUPPORTED_OPSETS, write};

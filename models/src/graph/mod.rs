@@ -137,6 +137,10 @@ impl Graph {
         self.nodes.iter().map(|node| node.op.macs(&node.shape)).sum()
     }
 
+    pub(crate) fn set_stages(&mut self, stages: Vec<(String, NodeId)>) {
+        self.stages = stages;
+    }
+
     /// For each node, how many nodes read it (the output counts as read once more).
     pub(crate) fn use_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.nodes.len()];

@@ -1,10 +1,6 @@
 //! ONNX files bent in one place: other heads, arrays beside the file, other shapes.
 
-#[allow(dead_code)] // what the reader has and these tests do not need
-#[path = "../../../src/engine/onnx/wire.rs"]
-mod wire;
-
-use wire::{fields, put_bytes};
+use attar_onnx::wire::{fields, put_bytes};
 
 /// The model with these operations behind its output.
 pub(crate) fn behind(model: &[u8], ops: &[&str]) -> Vec<u8> {
