@@ -13,6 +13,8 @@ pub(super) enum Value {
     Constant(Rc<Tensor>),
     /// Something that does.
     Live(Live),
+    /// Positions in what all images make together, `[N, ...]`: how PyTorch's dynamo writes views that are none.
+    Positions(Rc<Positions>),
     /// Several values that an operation takes apart.
     Several(Vec<Value>),
     /// What an operation that is not understood made, here or further up.
@@ -42,6 +44,15 @@ pub(super) enum View {
     Shuffled(usize),
     /// The one channel's axis left out, `[N, H, W]`.
     NoChannel,
+    /// All images behind each other, `[N * elements]`.
+    Together,
+}
+
+/// Positions `image * step + within`, of shape `[N, within.dims]`.
+#[derive(Debug)]
+pub(super) struct Positions {
+    pub(super) step: i64,
+    pub(super) within: Tensor,
 }
 
 impl Live {
@@ -61,13 +72,16 @@ impl Live {
         match self.view {
             View::Plain => Some(1),
             View::ChannelsLast => Some(self.shape.len()),
-            View::Grouped(_) | View::Shuffled(_) | View::NoChannel => None,
+            View::Grouped(_) | View::Shuffled(_) | View::NoChannel | View::Together => None,
         }
     }
 
     /// The sizes that `Shape` gives.
     pub(super) fn sizes(&self) -> Vec<Size> {
         let sample = self.seen();
+        if self.view == View::Together {
+            return vec![Size { n: sample.iter().product::<usize>() as i64, per_image: true }];
+        }
         std::iter::once(Size::BATCH).chain(sample.iter().map(|&size| Size::of(size as i64))).collect()
     }
 

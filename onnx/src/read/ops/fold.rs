@@ -44,6 +44,7 @@ pub(super) fn fold<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Vec<V
         "Gather" => constant(gather(node, &*input(0)?, &*input(1)?)?),
         "Slice" => constant(slice(reader, node)?),
         "Expand" => constant(expand(&*input(0)?, &*input(1)?)?),
+        "Range" if input(1)?.sizes() == Some(&[Size::BATCH]) => super::positions::images(&*input(0)?, &*input(2)?),
         "Range" => constant(range(&*input(0)?, &*input(1)?, &*input(2)?)?),
         "DequantizeLinear" => {
             let zero = reader.maybe_tensor(node, 2)?;
@@ -181,7 +182,7 @@ fn picked(tensor: &Tensor, dims: Vec<usize>, positions: &[usize]) -> Result<Tens
     Ok(Tensor { dims, numbers, kind: tensor.kind, stored: false })
 }
 
-fn arithmetic(op: Arithmetic, a: &Tensor, b: &Tensor) -> Result<Tensor, String> {
+pub(super) fn arithmetic(op: Arithmetic, a: &Tensor, b: &Tensor) -> Result<Tensor, String> {
     let dims = broadcast(&a.dims, &b.dims)?;
     let (at_a, at_b) = (under(&dims, &a.dims), under(&dims, &b.dims));
     match (&a.numbers, &b.numbers) {

@@ -7,6 +7,7 @@ mod joins;
 mod linear;
 mod norms;
 mod pools;
+mod positions;
 mod quantised;
 mod shapes;
 mod windows;
@@ -29,6 +30,9 @@ pub(super) fn read<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Vec<V
     }
     if let Some(missing) = inputs.clone().find(|name| reader.value(name).is_none()) {
         return Err(format!("reads `{missing}`, which nothing makes"));
+    }
+    if inputs.clone().any(|name| matches!(reader.value(name), Some(Value::Positions(_)))) {
+        return positions::read(reader, node);
     }
     let one = |value: Result<super::value::Live, String>| value.map(|live| vec![Value::Live(live)]);
     match node.op() {

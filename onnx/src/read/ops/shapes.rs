@@ -48,6 +48,9 @@ pub(super) fn reshape<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Li
     let target = reader.tensor(node, 1)?;
     let target = target.sizes().ok_or("a shape of floats")?;
     let keep_zero = node.int("allowzero").unwrap_or(0) == 0;
+    if input.view == View::Plain && target.iter().map(|size| size.known()).eq([Some(-1)]) {
+        return Ok(Live { view: View::Together, ..input });
+    }
     let sample = sample_of(reader.fixed_batch, &input, target, keep_zero)?;
     reshaped(reader, node.output(), &input, &sample)
 }

@@ -60,7 +60,10 @@ pub(super) fn conv<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Live,
         input = reader.add(&format!("{}.padded", node.output()), pad, &[&input], Vec::new())?;
         padding = [0, 0];
     }
-    let mut bias = reader.maybe_tensor(node, 2)?.map(|bias| (*bias).clone());
+    // A bias of zeros that nobody trained is how an exporter writes none.
+    let is_none =
+        |bias: &Tensor| !bias.stored && bias.to_floats().is_some_and(|values| values.iter().all(|v| *v == 0.0));
+    let mut bias = reader.maybe_tensor(node, 2)?.map(|bias| (*bias).clone()).filter(|bias| !is_none(bias));
     let (mut name, mut after) = (node.output(), None);
     let like = Live { shape: vec![out_channels, 1, 1], ..input.clone() };
     if bias.is_none()
