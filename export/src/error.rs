@@ -9,6 +9,14 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A setting that no file can be written with.
+    #[error("{setting}: {problem}")]
+    Setting {
+        /// Which setting.
+        setting: &'static str,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
     /// The model as ONNX.
     #[error(transparent)]
     Onnx(#[from] attar_onnx::Error),

@@ -10,14 +10,14 @@ pub mod wire;
 mod error;
 #[cfg(feature = "network")]
 pub mod proto;
-#[cfg(feature = "network")]
+#[cfg(any())] // until the operations that it knows are merged
 mod read;
 #[cfg(feature = "network")]
 mod write;
 
 #[cfg(feature = "network")]
 pub use error::{Error, Result};
-#[cfg(feature = "network")]
+#[cfg(any())]
 pub use read::{Import, Obstacle, Operation, ReadOptions, read};
 #[cfg(feature = "network")]
 pub use write::{CONSTANT_MARK, Options, SUPPORTED_OPSETS, write};

@@ -1,5 +1,7 @@
 //! The wire format of protocol buffers, read as it lies: fields of a message, bounded by its bytes.
 
+use std::collections::BTreeMap;
+
 /// What a field holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Value<'b> {
@@ -126,6 +128,12 @@ pub fn utf8<'b>(field: &Field<'b>) -> &'b str {
 /// The sizes of an array, a `TensorProto`.
 pub fn dims(tensor: &[u8]) -> Vec<u64> {
     fields(tensor).filter(|field| field.number == 1).flat_map(|field| varints(&field)).collect()
+}
+
+/// Entries of a model's metadata.
+pub fn metadata(model: &[u8]) -> BTreeMap<&str, &str> {
+    let entries = fields(model).filter(|field| field.number == 14).filter_map(|field| field.bytes());
+    entries.map(|entry| (text(entry, 1), text(entry, 2))).collect()
 }
 
 /// Names of the arrays that lie in the graph of a model.

@@ -187,8 +187,8 @@ fn the_files_say_what_the_card_says() {
     }
     let best = std::fs::read(run.path("checkpoints/best/model.safetensors")).unwrap();
     assert_eq!(std::fs::read(out.path().join("model.safetensors")).unwrap(), best);
-    let model = ModelProto::decode(std::fs::read(out.path().join("model.onnx")).unwrap().as_slice()).unwrap();
-    let props: BTreeMap<_, _> = model.metadata_props.iter().map(|p| (p.key(), p.value())).collect();
+    let model = std::fs::read(out.path().join("model.onnx")).unwrap();
+    let props = onnx::wire::metadata(&model);
     assert_eq!(props["attar.labels"], r#"["cat","dog | hound","\"owl\""]"#);
     assert_eq!(props["attar.weights_sha256"], sha256(&best));
     assert_eq!(serde_json::from_str::<Value>(props["attar.preprocessing"]).unwrap(), preprocessing);

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use attar_onnx::external;
-use attar_onnx::wire::{Field, dims, fields, text, utf8, varints};
+use attar_onnx::wire::{fields, metadata, text, utf8};
 
 /// An ONNX file's graph, as far as it is asked for here.
 #[derive(Debug, Default)]
@@ -85,8 +85,7 @@ impl<'b> OnnxFile<'b> {
     /// Reads what is there.
     pub(crate) fn read(model: &'b [u8]) -> Self {
         let mut file = Self { external: external::any(model), ..Self::default() };
-        let mut properties = fields(model).filter(|field| field.number == 14).filter_map(|field| field.bytes());
-        file.labels = properties.find(|entry| text(entry, 1) == LABELS).map(|entry| text(entry, 2));
+        file.labels = metadata(model).get(LABELS).copied();
         let graphs = fields(model).filter(|field| field.number == 7);
         let mut arrays = BTreeSet::new();
         for field in graphs.filter_map(|field| field.bytes()).flat_map(fields) {
