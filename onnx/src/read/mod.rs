@@ -12,6 +12,8 @@ mod ops;
 mod reader;
 mod size;
 mod tensor;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
