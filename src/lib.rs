@@ -23,6 +23,7 @@
 pub mod compare;
 pub mod demo;
 pub mod export;
+pub mod inspect;
 pub mod onnx_teacher;
 pub mod report;
 pub mod table;

@@ -51,6 +51,7 @@ enum Verb {
     BenchTrain(verbs::bench_train::Args),
     #[command(after_help = predict::examples(PROGRAM))]
     Predict(predict::Args),
+    Inspect(verbs::inspect::Args),
     Models(verbs::models::Args),
     Losses(verbs::losses::Args),
     Reference(verbs::reference::Args),
@@ -109,6 +110,7 @@ fn run(verb: &Verb) -> Result<ExitCode> {
         Verb::Labels(args) => verbs::labels::run(args)?,
         Verb::Export(args) => verbs::export::run(args)?,
         Verb::BenchTrain(args) => verbs::bench_train::run(args)?,
+        Verb::Inspect(args) => verbs::inspect::run(args)?,
         Verb::Models(args) => verbs::models::run(args)?,
         Verb::Losses(args) => verbs::losses::run(args)?,
         Verb::Reference(args) => verbs::reference::run(args)?,

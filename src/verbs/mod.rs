@@ -13,6 +13,7 @@ pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod export;
+pub(crate) mod inspect;
 pub(crate) mod labels;
 pub(crate) mod losses;
 pub(crate) mod man;

@@ -19,7 +19,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
     (
         "src",
         &[
-            "allocator", "table", "progress", "engines", "source", "report", "verify", "onnx_teacher", "export", "train",
+            "allocator", "table", "progress", "engines", "source", "report", "inspect", "verify", "onnx_teacher", "export", "train",
             "compare", "demo", "verbs",
         ],
     ),
