@@ -118,7 +118,10 @@ fn kind(op: &Op) -> String {
         Op::Mul(_) => "mul".to_owned(),
         Op::Linear(_) => "linear".to_owned(),
         Op::MaxPool2d(_) | Op::AvgPool2d(_) | Op::GlobalAvgPool(_) => "pool".to_owned(),
-        Op::Input(_) | Op::Subsample(_) | Op::PadChannels(_) | Op::Flatten(_) | Op::Dropout(_) => "other".to_owned(),
+        Op::Concat(_) | Op::SliceChannels(_) | Op::ChannelShuffle(_) | Op::Pad2d(_) => "move".to_owned(),
+        Op::Input(_) | Op::Subsample(_) | Op::PadChannels(_) | Op::Flatten(_) | Op::Dropout(_) | Op::Reshape(_) => {
+            "other".to_owned()
+        }
     }
 }
 

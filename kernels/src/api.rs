@@ -10,9 +10,9 @@ use crate::conv::Tail;
 use crate::elementwise::Pointwise;
 use crate::error::Result;
 use crate::norm::{BatchStats, Clamp, NormGrads, SavedStats};
-use crate::shape::{ConvShape, NormShape, PoolShape};
+use crate::shape::{ConvShape, NormShape, PadShape, PoolShape};
 use crate::value::Value;
-use crate::{activation, conv, elementwise, gate, norm, pool, sums};
+use crate::{activation, conv, elementwise, gate, moves, norm, pool, sums};
 
 /// Defines for each function of the list its public form, and a trait through which that reaches the compiled ones. `T` is
 /// what images are stored as.
@@ -246,7 +246,7 @@ functions! {
     /// If a slice does not fit `shape`, or an index of `argmax` lies outside of the image.
     fn pool::max_pool2d_backward(shape: &PoolShape, dy: &[T], argmax: &[u32], dx: &mut [T]);
 
-    /// `y [N, out_h, out_w, C]` = the mean of each window; padding counts as zeros (`count_include_pad=True`).
+    /// `y [N, out_h, out_w, C]` = the mean of each window; padding counts as zeros, or not at all, as `shape` says.
     ///
     /// # Panics
     /// If a slice does not fit `shape`.
@@ -269,4 +269,42 @@ functions! {
     /// # Panics
     /// If a slice does not fit `shape`.
     fn pool::global_avg_pool_backward(shape: &NormShape, dy: &[f32], dx: &mut [T]);
+
+    /// `y [rows, C0 + C1 + ...]` = the rows of `parts`, each `[rows, Ci]`, behind each other; `rows = N * positions`. The
+    /// gradient of a part is [`slice_channels`] of that of `y`.
+    ///
+    /// # Panics
+    /// If a slice does not fit the others.
+    fn moves::concat_channels(rows: usize, parts: &[&[T]], y: &mut [T]);
+
+    /// `y [N, positions, width]` = channels `start..start + width` of `x [N, positions, C]`; the length of `y` tells the width.
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`, that of `x`.
+    fn moves::slice_channels(shape: &NormShape, start: usize, x: &[T], y: &mut [T]);
+
+    /// The gradient of [`slice_channels`]: `dy` where the slice was, zeros elsewhere.
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`, that of `dx`.
+    fn moves::slice_channels_backward(shape: &NormShape, start: usize, dy: &[T], dx: &mut [T]);
+
+    /// `y`: channel `i * groups + g` is channel `g * (C / groups) + i` of `x [N, positions, C]`. It undoes itself with
+    /// `C / groups` in place of `groups`, which is its gradient, too.
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`, or the groups do not divide its channels.
+    fn moves::shuffle_channels(shape: &NormShape, groups: usize, x: &[T], y: &mut [T]);
+
+    /// `y [N, out_h, out_w, C]` = `x [N, H, W, C]` with zeros around.
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`.
+    fn moves::pad_image(shape: &PadShape, x: &[T], y: &mut [T]);
+
+    /// The gradient of [`pad_image`]: what of `dy` lies inside.
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`.
+    fn moves::pad_image_backward(shape: &PadShape, dy: &[T], dx: &mut [T]);
 }

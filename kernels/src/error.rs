@@ -36,9 +36,11 @@ pub enum ShapeError {
         padding: usize,
     },
     /// A pooling window could lie in the padding alone.
-    #[error("pooling pads {padding}, more than half of its window of {kernel}\n  hint: PyTorch refuses this too")]
+    #[error(
+        "pooling pads {padding}, as much as its window of {kernel} or more\n  hint: a window must see some of the image"
+    )]
     PoolPadding {
-        /// Padding on each side.
+        /// Padding on a side.
         padding: usize,
         /// Extent of the window.
         kernel: usize,

@@ -6,7 +6,7 @@
 //! * Images are `f32`, or `bf16` in half the memory ([`Value`]); weights, their gradients, statistics and all sums are
 //!   `f32`. Where the machine multiplies pairs of `bf16` in one instruction, convolutions do so and their weights are
 //!   rounded to `bf16`, too; elsewhere, and where Winograd's transforms would lose digits, products are `f32`.
-//! * Shapes are plain structs ([`ConvShape`], [`NormShape`], [`PoolShape`], [`LinearShape`]); build one, call its
+//! * Shapes are plain structs ([`ConvShape`], [`NormShape`], [`PoolShape`], [`PadShape`], [`LinearShape`]); build one, call its
 //!   `checked()` once, then pass it to kernels.
 //! * Outputs are overwritten, never added to. Gradients are those of PyTorch, ties and edges included.
 //! * Work is spread over the current `rayon` pool. Reductions run in an order fixed by the shape alone, so the same
@@ -23,6 +23,7 @@ mod error;
 mod gate;
 mod linear;
 mod memory;
+mod moves;
 mod norm;
 mod pairs;
 mod pool;
@@ -36,9 +37,10 @@ mod value;
 pub use activation::{Activation, Mask};
 pub use api::{
     activate, activate_backward, add, avg_pool2d, avg_pool2d_backward, batch_norm_apply, batch_norm_backward,
-    batch_norm_eval, batch_norm_eval_backward, batch_norm_train, batch_stats, channel_sums, conv2d, conv2d_input_grad,
-    conv2d_weight_grad, global_avg_pool, global_avg_pool_backward, max_pool2d, max_pool2d_backward, mul_channels,
-    mul_channels_backward, pointwise, pointwise_backward,
+    batch_norm_eval, batch_norm_eval_backward, batch_norm_train, batch_stats, channel_sums, concat_channels, conv2d,
+    conv2d_input_grad, conv2d_weight_grad, global_avg_pool, global_avg_pool_backward, max_pool2d, max_pool2d_backward,
+    mul_channels, mul_channels_backward, pad_image, pad_image_backward, pointwise, pointwise_backward,
+    shuffle_channels, slice_channels, slice_channels_backward,
 };
 pub use conv::Tail;
 pub use elementwise::Pointwise;
@@ -46,6 +48,6 @@ pub use error::{Result, ShapeError};
 pub use linear::{linear, linear_input_grad, linear_weight_grad};
 pub use memory::unwritten;
 pub use norm::{BatchStats, Clamp, NormGrads, SavedStats};
-pub use shape::{ConvShape, LinearShape, NormShape, PoolShape};
+pub use shape::{ConvShape, LinearShape, NormShape, PadShape, PoolShape};
 pub use simd::check_level;
 pub use value::{Value, convert};

@@ -73,13 +73,14 @@ pub(crate) fn max_pool2d_backward<T: Value>(shape: &PoolShape, dy: &[T], argmax:
 pub(crate) fn avg_pool2d<T: Value>(shape: &PoolShape, x: &[T], y: &mut [T]) {
     assert_fits(shape, x, y);
     let (image, row) = (shape.in_h * shape.in_w * shape.channels, shape.out_w() * shape.channels);
-    let area = (shape.kernel[0] * shape.kernel[1]) as f32;
     let rows = y.par_chunks_exact_mut(row).with_min_len(outputs_of_a_task(shape).div_ceil(row));
     rows.enumerate().for_each(|(i, y)| {
-        let (n, rows) = (i / shape.out_h(), window(shape, 0, i % shape.out_h()));
+        let (n, row) = (i / shape.out_h(), i % shape.out_h());
+        let (rows, counted_rows) = (window(shape, 0, row), counted(shape, 0, row));
         let x = &x[n * image..][..image];
         with_scratch(shape.channels, |sums| {
             for (column, y) in y.chunks_exact_mut(shape.channels).enumerate() {
+                let area = (counted_rows * counted(shape, 1, column)) as f32;
                 let pixels = pixels_of(shape, rows.clone(), window(shape, 1, column));
                 vectorised(
                     #[inline(always)]
@@ -101,12 +102,12 @@ fn mean<T: Value>(x: &[T], pixels: impl Iterator<Item = usize>, area: f32, sums:
 
 /// [`crate::avg_pool2d_backward`].
 pub(crate) fn avg_pool2d_backward<T: Value>(shape: &PoolShape, dy: &[T], dx: &mut [T]) {
-    let area = (shape.kernel[0] * shape.kernel[1]) as f32;
     for_images(shape, dy, dx, |_, dy, dx| {
         let mut dy = dy.chunks_exact(shape.channels);
         for row in 0..shape.out_h() {
             for column in 0..shape.out_w() {
                 let Some(dy) = dy.next() else { return };
+                let area = (counted(shape, 0, row) * counted(shape, 1, column)) as f32;
                 let pixels = pixels_of(shape, window(shape, 0, row), window(shape, 1, column));
                 vectorised(
                     #[inline(always)]
@@ -167,6 +168,16 @@ fn window(shape: &PoolShape, axis: usize, i: usize) -> Range<usize> {
     let size = if axis == 0 { shape.in_h } else { shape.in_w };
     let start = i * shape.stride[axis]; // in the padded image
     start.saturating_sub(shape.padding[axis])..(start + shape.kernel[axis] - shape.padding[axis]).min(size)
+}
+
+/// How many positions of window `i` a mean counts along an axis.
+fn counted(shape: &PoolShape, axis: usize, i: usize) -> usize {
+    if !shape.count_include_pad {
+        return window(shape, axis, i).len();
+    }
+    let size = if axis == 0 { shape.in_h } else { shape.in_w };
+    let start = i * shape.stride[axis]; // in the padded image
+    shape.kernel[axis].min(size + shape.padding[axis] + shape.padding_end[axis] - start)
 }
 
 /// The pixels of a window, row by row.

@@ -114,7 +114,8 @@ impl ConvShape {
     }
 
     fn axis(&self, i: usize) -> Axis {
-        Axis { kernel: self.kernel[i], stride: self.stride[i], padding: self.padding[i], dilation: self.dilation[i] }
+        let (kernel, stride, padding, dilation) = (self.kernel[i], self.stride[i], self.padding[i], self.dilation[i]);
+        Axis { kernel, stride, padding, padding_end: padding, dilation, ceil_mode: false }
     }
 
     /// The check at the entry of every convolution.
@@ -123,7 +124,7 @@ impl ConvShape {
     }
 }
 
-/// Shapes of a pooling over windows: `x [N, H, W, C]`, `y [N, out_h, out_w, C]`. Output sizes round down.
+/// Shapes of a pooling over windows: `x [N, H, W, C]`, `y [N, out_h, out_w, C]`. Pairs are `[height, width]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolShape {
     /// Samples, `N`.
@@ -138,8 +139,14 @@ pub struct PoolShape {
     pub kernel: [usize; 2],
     /// Stride; smaller than the kernel when windows overlap.
     pub stride: [usize; 2],
-    /// Padding on both sides, at most half of the kernel.
+    /// Padding before the image, less than the kernel.
     pub padding: [usize; 2],
+    /// Padding behind the image, less than the kernel.
+    pub padding_end: [usize; 2],
+    /// Whether output sizes round up: a last window may reach beyond the padding, but begins before the image ends.
+    pub ceil_mode: bool,
+    /// Whether means count padding (never what lies beyond it).
+    pub count_include_pad: bool,
 }
 
 impl PoolShape {
@@ -152,8 +159,9 @@ impl PoolShape {
         not_zero("channels", self.channels)?;
         let out_h = window_output("height", self.in_h, self.axis(0))?;
         let out_w = window_output("width", self.in_w, self.axis(1))?;
-        for (&padding, &kernel) in self.padding.iter().zip(&self.kernel) {
-            if padding > kernel / 2 {
+        for (i, &kernel) in self.kernel.iter().enumerate() {
+            let padding = self.padding[i].max(self.padding_end[i]);
+            if padding >= kernel {
                 return Err(ShapeError::PoolPadding { padding, kernel });
             }
         }
@@ -190,12 +198,81 @@ impl PoolShape {
     }
 
     fn axis(&self, i: usize) -> Axis {
-        Axis { kernel: self.kernel[i], stride: self.stride[i], padding: self.padding[i], dilation: 1 }
+        let (kernel, stride) = (self.kernel[i], self.stride[i]);
+        let (padding, padding_end, ceil_mode) = (self.padding[i], self.padding_end[i], self.ceil_mode);
+        Axis { kernel, stride, padding, padding_end, dilation: 1, ceil_mode }
     }
 
     /// The check at the entry of every pooling.
     pub(crate) fn assert_valid(&self) {
         assert_eq!(self.checked().err(), None, "pooling of {self:?}");
+    }
+}
+
+/// Shapes of zeros around an image: `x [N, H, W, C]`, `y [N, out_h, out_w, C]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PadShape {
+    /// Samples, `N`.
+    pub batch: usize,
+    /// Channels, `C`.
+    pub channels: usize,
+    /// Height of the input.
+    pub in_h: usize,
+    /// Width of the input.
+    pub in_w: usize,
+    /// Rows of zeros above.
+    pub top: usize,
+    /// Columns of zeros before.
+    pub left: usize,
+    /// Rows of zeros below.
+    pub bottom: usize,
+    /// Columns of zeros behind.
+    pub right: usize,
+}
+
+impl PadShape {
+    /// The same shape, once it is known to make sense: no zeros among the extents.
+    ///
+    /// # Errors
+    /// [`ShapeError`] says which number is wrong.
+    pub fn checked(self) -> Result<Self> {
+        let sizes = [("batch", self.batch), ("channels", self.channels), ("height", self.in_h), ("width", self.in_w)];
+        sizes.into_iter().try_for_each(|(what, size)| not_zero(what, size))?;
+        let padded = |size: usize, a: usize, b: usize| size.checked_add(a).and_then(|size| size.checked_add(b));
+        let too_large = ShapeError::TooLarge { what: "a padded axis" };
+        let sides = padded(self.in_h, self.top, self.bottom).zip(padded(self.in_w, self.left, self.right));
+        let (out_h, out_w) = sides.ok_or(too_large)?;
+        countable("a padded image", &[self.batch, self.channels, out_h, out_w])?;
+        Ok(self)
+    }
+
+    /// Height of the output.
+    #[must_use]
+    pub fn out_h(&self) -> usize {
+        self.top + self.in_h + self.bottom
+    }
+
+    /// Width of the output.
+    #[must_use]
+    pub fn out_w(&self) -> usize {
+        self.left + self.in_w + self.right
+    }
+
+    /// Length of the input, `N * C * H * W`.
+    #[must_use]
+    pub fn input_len(&self) -> usize {
+        self.batch * self.channels * self.in_h * self.in_w
+    }
+
+    /// Length of the output, `N * C * out_h * out_w`.
+    #[must_use]
+    pub fn output_len(&self) -> usize {
+        self.batch * self.channels * self.out_h() * self.out_w()
+    }
+
+    /// The check at the entry of every padding.
+    pub(crate) fn assert_valid(&self) {
+        assert_eq!(self.checked().err(), None, "padding of {self:?}");
     }
 }
 
@@ -281,12 +358,24 @@ struct Axis {
     kernel: usize,
     stride: usize,
     padding: usize,
+    padding_end: usize,
     dilation: usize,
+    ceil_mode: bool,
+}
+
+impl Axis {
+    /// How far a window may reach beyond the padding.
+    fn beyond(self) -> usize {
+        if self.ceil_mode { self.stride - 1 } else { 0 }
+    }
 }
 
 /// Number of windows along an axis of a checked shape.
 fn outputs(size: usize, axis: Axis) -> usize {
-    (size + 2 * axis.padding - axis.dilation * (axis.kernel - 1) - 1) / axis.stride + 1
+    let room = size + axis.padding + axis.padding_end + axis.beyond() - axis.dilation * (axis.kernel - 1) - 1;
+    let last = room / axis.stride;
+    // As PyTorch: a window that would begin beyond the image is dropped.
+    if axis.ceil_mode && last * axis.stride >= size + axis.padding { last } else { last + 1 }
 }
 
 fn window_output(name: &'static str, size: usize, axis: Axis) -> Result<usize> {
@@ -296,7 +385,8 @@ fn window_output(name: &'static str, size: usize, axis: Axis) -> Result<usize> {
     not_zero("dilation", axis.dilation)?;
     let too_large = ShapeError::TooLarge { what: "a padded axis" };
     let reach = axis.dilation.checked_mul(axis.kernel - 1).and_then(|reach| reach.checked_add(1));
-    let room = axis.padding.checked_mul(2).and_then(|both| both.checked_add(size));
+    let sides = axis.padding.checked_add(axis.padding_end).and_then(|both| both.checked_add(axis.beyond()));
+    let room = sides.and_then(|sides| sides.checked_add(size));
     let (Some(span), Some(room)) = (reach, room) else { return Err(too_large) };
     if span > room {
         return Err(ShapeError::Window { axis: name, span, size, padding: axis.padding });

@@ -219,6 +219,9 @@ fn pooling() {
             kernel: case.pair("kernel"),
             stride: case.pair("stride"),
             padding: case.pair("padding"),
+            padding_end: case.pair(if case.settings["padding_end"].is_null() { "padding" } else { "padding_end" }),
+            ceil_mode: case.settings["ceil_mode"].as_bool().unwrap_or(false),
+            count_include_pad: case.settings["count_include_pad"].as_bool().unwrap_or(true),
         };
         let shape = shape.checked().unwrap();
         let inputs = [shape.batch, shape.channels, shape.in_h, shape.in_w];

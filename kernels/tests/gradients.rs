@@ -135,7 +135,18 @@ fn batch_norm_in_evaluation() {
 
 #[test]
 fn pools() {
-    let shape = PoolShape { batch: 2, channels: 3, in_h: 9, in_w: 8, kernel: [3, 3], stride: [2, 2], padding: [1, 1] };
+    let shape = PoolShape {
+        batch: 2,
+        channels: 3,
+        in_h: 9,
+        in_w: 8,
+        kernel: [3, 3],
+        stride: [2, 2],
+        padding: [1, 1],
+        padding_end: [1, 1],
+        ceil_mode: false,
+        count_include_pad: true,
+    };
     let (x, dy) = (values(1, shape.input_len()), values(2, shape.output_len()));
     let mut argmax = vec![0; dy.len()];
     let (mut y, mut dx) = (vec![0.0; dy.len()], vec![0.0; x.len()]);
@@ -171,9 +182,20 @@ fn linear_layer() {
 }
 
 #[test]
-fn pool_padding_beyond_half_of_the_window_is_refused() {
-    let shape = PoolShape { batch: 1, channels: 1, in_h: 4, in_w: 4, kernel: [3, 3], stride: [1, 1], padding: [1, 2] };
-    assert_eq!(shape.checked().unwrap_err(), ShapeError::PoolPadding { padding: 2, kernel: 3 });
+fn pool_padding_as_large_as_the_window_is_refused() {
+    let shape = PoolShape {
+        batch: 1,
+        channels: 1,
+        in_h: 4,
+        in_w: 4,
+        kernel: [3, 3],
+        stride: [1, 1],
+        padding: [1, 1],
+        padding_end: [1, 3],
+        ceil_mode: false,
+        count_include_pad: true,
+    };
+    assert_eq!(shape.checked().unwrap_err(), ShapeError::PoolPadding { padding: 3, kernel: 3 });
 }
 
 /// Between the kinks both are smooth; values near a kink are moved away from it.

@@ -162,8 +162,20 @@ fn batch_norm() {
 
 #[test]
 fn pooling() {
-    let pool = PoolShape { batch: 2, channels: 19, in_h: 9, in_w: 14, kernel: [3, 3], stride: [2, 2], padding: [1, 1] };
-    for pool in [pool, PoolShape { kernel: [2, 2], padding: [0, 0], ..pool }] {
+    let pool = PoolShape {
+        batch: 2,
+        channels: 19,
+        in_h: 9,
+        in_w: 14,
+        kernel: [3, 3],
+        stride: [2, 2],
+        padding: [1, 1],
+        padding_end: [1, 1],
+        ceil_mode: false,
+        count_include_pad: true,
+    };
+    let rounded_up = PoolShape { padding_end: [0, 2], ceil_mode: true, count_include_pad: false, ..pool };
+    for pool in [pool, PoolShape { kernel: [2, 2], padding: [0, 0], padding_end: [0, 0], ..pool }, rounded_up] {
         let pool = pool.checked().unwrap();
         let ((x, x32), (dy, dy32)) = (both(1, pool.input_len()), both(2, pool.output_len()));
         let (mut y, mut y32) = (unwritten(pool.output_len()), unwritten(pool.output_len()));

@@ -85,7 +85,12 @@ impl ValueKind {
             | Op::PadChannels(_)
             | Op::MaxPool2d(_)
             | Op::AvgPool2d(_)
-            | Op::Flatten(_) => Self::Other,
+            | Op::Flatten(_)
+            | Op::Concat(_)
+            | Op::SliceChannels(_)
+            | Op::ChannelShuffle(_)
+            | Op::Pad2d(_)
+            | Op::Reshape(_) => Self::Other,
         }
     }
 }

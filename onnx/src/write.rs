@@ -9,7 +9,9 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use attar_models::op::{Activation, BatchNorm2d, PadChannels, Pool2d, Subsample};
+use attar_models::op::{
+    Activation, BatchNorm2d, ChannelShuffle, Pad2d, PadChannels, Pool2d, Reshape, SliceChannels, Subsample,
+};
 use attar_models::{Array, Graph, Node, NodeId, Op, Weights};
 use prost::Message;
 
@@ -184,14 +186,12 @@ impl Writer<'_> {
                 inputs.push(constant(&mut self.constants, node, "pads", pads));
                 emit("Pad", inputs, vec![string("mode", "constant")]);
             }
-            Op::MaxPool2d(pool) => emit("MaxPool", inputs, window(pool)),
-            Op::AvgPool2d(pool) if is_whole(pool, &self.graph.node(node.inputs[0]).shape) => {
-                emit("GlobalAveragePool", inputs, Vec::new());
+            Op::MaxPool2d(pool) => {
+                emit("MaxPool", inputs, window(pool, &self.graph.node(node.inputs[0]).shape, &node.shape))
             }
             Op::AvgPool2d(pool) => {
-                let mut attributes = vec![int("count_include_pad", 1)];
-                attributes.extend(window(pool));
-                emit("AveragePool", inputs, attributes);
+                let image = &self.graph.node(node.inputs[0]).shape;
+                self.mean(node, pool, image, inputs, &output);
             }
             Op::GlobalAvgPool(_) => {
                 let pooled = format!("{}{CONSTANT_MARK}pooled", node.name);
@@ -202,8 +202,58 @@ impl Writer<'_> {
             // In evaluation it does nothing; the node stays so that its value keeps its name.
             Op::Dropout(_) => emit("Identity", inputs, Vec::new()),
             Op::Linear(_) => emit("Gemm", inputs, vec![int("transB", 1)]),
+            Op::Concat(_) => emit("Concat", inputs, vec![int("axis", 1)]),
+            Op::SliceChannels(SliceChannels { start, end }) => {
+                inputs.push(constant(&mut self.constants, node, "starts", indices([*start])));
+                inputs.push(constant(&mut self.constants, node, "ends", indices([*end])));
+                inputs.push(constant(&mut self.constants, node, "axes", indices([1])));
+                emit("Slice", inputs, Vec::new());
+            }
+            Op::ChannelShuffle(ChannelShuffle { groups }) => {
+                let piles = [&[*groups, node.shape[0] / groups], &node.shape[1..]].concat();
+                let [cut, turned] = ["piles", "turned"].map(|what| format!("{}{CONSTANT_MARK}{what}", node.name));
+                let mut dims = |what: &str, shape| constant(&mut self.constants, node, what, any_batch(shape));
+                let (apart, whole) = (dims("apart", &piles), dims("whole", &node.shape));
+                self.nodes.push(proto(&cut, "Reshape", [inputs, vec![apart]].concat(), &cut, Vec::new()));
+                let turn = vec![ints("perm", [0, 2, 1, 3, 4])];
+                self.nodes.push(proto(&turned, "Transpose", vec![cut], &turned, turn));
+                self.nodes.push(proto(&node.name, "Reshape", vec![turned, whole], &output, Vec::new()));
+            }
+            Op::Pad2d(Pad2d { top, left, bottom, right }) => {
+                let pads = indices([0, 0, *top, *left, 0, 0, *bottom, *right]);
+                inputs.push(constant(&mut self.constants, node, "pads", pads));
+                emit("Pad", inputs, vec![string("mode", "constant")]);
+            }
+            Op::Reshape(Reshape { shape }) => {
+                inputs.push(constant(&mut self.constants, node, "shape", any_batch(shape)));
+                emit("Reshape", inputs, Vec::new());
+            }
         }
         Ok(())
+    }
+
+    /// A mean over windows of `image`, `[C, H, W]`. What a window counts beyond the padding is told apart by no attribute:
+    /// where it reaches there, the padding is made of zeros before.
+    fn mean(&mut self, node: &Node, pool: &Pool2d, image: &[usize], inputs: Vec<String>, output: &str) {
+        let (before, behind) = (pool.padding, pool.padding_end());
+        if image[1..] == pool.kernel && [before, behind] == [[0; 2]; 2] {
+            self.nodes.push(proto(&node.name, "GlobalAveragePool", inputs, output, Vec::new()));
+            return;
+        }
+        let beyond = |i: usize| reach(pool, &node.shape, i) > before[i] + image[i + 1] + behind[i];
+        let (mut pool, mut image, mut inputs) = (pool.clone(), image.to_vec(), inputs);
+        if pool.count_include_pad && (beyond(0) || beyond(1)) {
+            let pads = indices([0, 0, before[0], before[1], 0, 0, behind[0], behind[1]]);
+            inputs.push(constant(&mut self.constants, node, "pads", pads));
+            let padded = format!("{}{CONSTANT_MARK}padded", node.name);
+            self.nodes.push(proto(&padded, "Pad", inputs, &padded, vec![string("mode", "constant")]));
+            (0..2).for_each(|i| image[i + 1] += before[i] + behind[i]);
+            inputs = vec![padded];
+            (pool.padding, pool.padding_end, pool.count_include_pad) = ([0; 2], None, false);
+        }
+        let mut attributes = vec![int("count_include_pad", usize::from(pool.count_include_pad))];
+        attributes.extend(window(&pool, &image, &node.shape));
+        self.nodes.push(proto(&node.name, "AveragePool", inputs, output, attributes));
     }
 
     /// Name of the value that a node makes.
@@ -227,13 +277,29 @@ fn hard_sigmoid() -> Vec<AttributeProto> {
     vec![float("alpha", 1.0 / 6.0), float("beta", 0.5)]
 }
 
-/// Whether a window is all of an image `[C, H, W]`, without padding.
-fn is_whole(pool: &Pool2d, image: &[usize]) -> bool {
-    image[1..] == pool.kernel && pool.padding == [0, 0]
+/// The settings of a window over `image` that makes `made`, both `[C, H, W]`. A size that rounds up is written so where
+/// every version of ONNX rounds it alike; where a last window would begin beyond the image, which only the newer ones
+/// drop, as padding that makes as many windows.
+fn window(pool: &Pool2d, image: &[usize], made: &[usize]) -> Vec<AttributeProto> {
+    let (kernel, stride, before, mut behind) = (pool.kernel, pool.stride, pool.padding, pool.padding_end());
+    let mut rounds_up = pool.ceil_mode;
+    let up = |i: usize| {
+        let room = (before[i] + image[i + 1] + behind[i] + stride[i] - 1).saturating_sub(kernel[i]);
+        room / stride[i] + 1
+    };
+    if rounds_up && made[1..] != [up(0), up(1)] {
+        rounds_up = false;
+        behind = [0, 1].map(|i| reach(pool, made, i).saturating_sub(before[i] + image[i + 1]));
+    }
+    let pads = [before[0], before[1], behind[0], behind[1]];
+    let mut attributes = vec![ints("kernel_shape", kernel), ints("pads", pads), ints("strides", stride)];
+    attributes.extend(rounds_up.then(|| int("ceil_mode", 1)));
+    attributes
 }
 
-fn window(pool: &Pool2d) -> Vec<AttributeProto> {
-    vec![ints("kernel_shape", pool.kernel), ints("pads", both_sides(pool.padding)), ints("strides", pool.stride)]
+/// Where the last window ends along axis `i` of the padded image.
+fn reach(pool: &Pool2d, made: &[usize], i: usize) -> usize {
+    (made[i + 1] - 1) * pool.stride[i] + pool.kernel[i]
 }
 
 /// ONNX lists the beginnings of all axes, then the ends.
@@ -267,6 +333,17 @@ fn indices<const N: usize>(values: [usize; N]) -> TensorProto {
         dims: vec![N as i64],
         data_type: Some(INT64),
         raw_data: Some(values.iter().flat_map(|&value| (value as i64).to_le_bytes()).collect()),
+        ..TensorProto::default()
+    }
+}
+
+/// `[-1, ...sample]`: a shape of any batch.
+fn any_batch(sample: &[usize]) -> TensorProto {
+    let sizes = std::iter::once(-1).chain(sample.iter().map(|&size| size as i64));
+    TensorProto {
+        dims: vec![sample.len() as i64 + 1],
+        data_type: Some(INT64),
+        raw_data: Some(sizes.flat_map(i64::to_le_bytes).collect()),
         ..TensorProto::default()
     }
 }

@@ -2,7 +2,7 @@
 //! them.
 
 use attar_measures::random::Stream;
-use attar_models::op::{Dropout, Flatten, GlobalAvgPool, Pool2d};
+use attar_models::op::{Concat, Dropout, Flatten, GlobalAvgPool, PadChannels, Pool2d, Reshape, SliceChannels};
 use attar_models::{Activation, Graph, GraphBuilder, NodeId, Op};
 
 use super::{BF16, Checks, Named, ROUNDING, missing, random};
@@ -31,7 +31,29 @@ pub fn examples() -> Result<Vec<(String, Graph)>> {
         let graph = around(&name, op, &shapes)?;
         all.push((name, graph));
     }
+    for (name, op, shapes) in others() {
+        all.push((name.to_owned(), around(name, op, &shapes)?));
+    }
     Ok(all)
+}
+
+/// What an operation does in other settings, or to a row, in ways that its one example does not go.
+fn others() -> Vec<(&'static str, Op, Vec<Vec<usize>>)> {
+    let pool = || Pool2d::square(3, 2, 1);
+    let (up, uneven) = (Pool2d { ceil_mode: true, ..pool() }, Pool2d { padding_end: Some([2, 0]), ..pool() });
+    let alone = Pool2d { count_include_pad: false, ..pool() };
+    let image = || vec![vec![4, 7, 8]];
+    vec![
+        ("max-pool2d-rounded-up", Op::MaxPool2d(up.clone()), image()),
+        ("max-pool2d-uneven", Op::MaxPool2d(uneven.clone()), image()),
+        ("avg-pool2d-rounded-up", Op::AvgPool2d(up.clone()), image()),
+        ("avg-pool2d-uneven", Op::AvgPool2d(uneven), image()),
+        ("avg-pool2d-alone", Op::AvgPool2d(alone.clone()), image()),
+        ("avg-pool2d-alone-rounded-up", Op::AvgPool2d(Pool2d { ceil_mode: true, ..alone }), image()),
+        ("concat-row", Op::Concat(Concat { inputs: 2 }), vec![vec![12], vec![12]]),
+        ("slice-channels-row", Op::SliceChannels(SliceChannels { start: 4, end: 9 }), vec![vec![12]]),
+        ("reshape-row", Op::Reshape(Reshape { shape: vec![12, 1, 1] }), vec![vec![12]]),
+    ]
 }
 
 fn around(name: &str, op: Op, shapes: &[Vec<usize>]) -> Result<Graph> {
@@ -58,8 +80,11 @@ fn lead_to(builder: &mut GraphBuilder, x: NodeId, image: &[usize; 3], at: usize,
         _ if *shape == image[..] => (Op::Dropout(Dropout { p: 0.0 }), "same"),
         [c] if *c == image[0] && at > 0 => (Op::GlobalAvgPool(GlobalAvgPool {}), "means"),
         [c, 1, 1] if *c == image[0] && at > 0 => {
-            let whole = Pool2d { kernel: [image[1], image[2]], stride: [1, 1], padding: [0, 0] };
+            let whole = Pool2d::new([image[1], image[2]], [1, 1], [0, 0]);
             (Op::AvgPool2d(whole), "means")
+        }
+        [c, h, w] if at > 0 && *c > image[0] && [*h, *w] == image[1..] => {
+            (Op::PadChannels(PadChannels { before: 1, after: c - image[0] - 1 }), "wider")
         }
         [f] if *f == image.iter().product::<usize>() => (Op::Flatten(Flatten {}), "row"),
         _ => return Err(missing(&format!("a way from an image {image:?} to {shape:?}"))),

@@ -103,13 +103,30 @@ fn pools_of(checks: &mut Checks, kind: &str, tolerance: f64, narrow: bool) -> Re
         (Pool2d::square(3, 2, 1), [2, 64, 17, 16]),
         (Pool2d::square(2, 2, 0), [2, 3, 5, 7]),
         (Pool2d::square(3, 1, 1), [1, 2, 4, 4]),
-        (Pool2d { kernel: [3, 2], stride: [1, 2], padding: [1, 0] }, [2, 2, 6, 7]),
-        (Pool2d { kernel: [2, 2], stride: [3, 3], padding: [0, 1] }, [1, 5, 9, 7]),
+        (Pool2d::new([3, 2], [1, 2], [1, 0]), [2, 2, 6, 7]),
+        (Pool2d::new([2, 2], [3, 3], [0, 1]), [1, 5, 9, 7]),
+        (Pool2d { ceil_mode: true, ..Pool2d::square(3, 2, 0) }, [2, 9, 8, 7]),
+        (Pool2d { ceil_mode: true, ..Pool2d::new([3, 2], [2, 3], [1, 1]) }, [2, 4, 8, 6]),
+        (Pool2d { count_include_pad: false, ..Pool2d::square(3, 2, 1) }, [2, 3, 8, 7]),
+        (Pool2d { padding_end: Some([1, 2]), ..Pool2d::square(3, 2, 0) }, [1, 6, 8, 9]),
+        (
+            Pool2d {
+                padding_end: Some([0, 1]),
+                ceil_mode: true,
+                count_include_pad: false,
+                ..Pool2d::new([3, 4], [2, 3], [2, 1])
+            },
+            [2, 5, 9, 10],
+        ),
     ];
     for (pool, shape) in cases {
         let [n, c, h, w] = shape;
-        let Pool2d { kernel: [kh, kw], stride: [sh, sw], padding: [ph, pw] } = pool;
-        let case = format!("{n}x{c}x{h}x{w}, {kh}x{kw} stride {sh}x{sw} pad {ph}x{pw}");
+        let Pool2d { kernel: [kh, kw], stride: [sh, sw], padding: [ph, pw], .. } = pool;
+        let [eh, ew] = pool.padding_end();
+        let behind = if pool.padding_end.is_some() { format!(" and {eh}x{ew}") } else { String::new() };
+        let up = if pool.ceil_mode { ", rounded up" } else { "" };
+        let alone = if pool.count_include_pad { "" } else { ", padding not counted" };
+        let case = format!("{n}x{c}x{h}x{w}, {kh}x{kw} stride {sh}x{sw} pad {ph}x{pw}{behind}{up}{alone}");
         checks.compare(&format!("max pool{kind}"), &case, tolerance, |at| {
             // All below zero, so that padding which counted as zero would win; and with ties.
             let x = stored(&((random(&shape, 1, at)? * 3.0)?.round()? - 4.0)?, narrow)?;

@@ -163,6 +163,13 @@ impl Step<'_> {
             Record::Flatten => vec![Some(dy.reshape(self.x_shape.as_slice())?)],
             Record::Dropout { mask: Some(mask) } => vec![Some((dy * mask)?)],
             Record::Dropout { mask: None } => vec![Some(dy.clone())],
+            Record::Concat { widths } => ops::concat_backward(on, dy, &widths)?.into_iter().map(Some).collect(),
+            Record::SliceChannels { start } => {
+                vec![Some(ops::slice_channels_backward(on, dy, start, &self.x_shape)?)]
+            }
+            Record::ChannelShuffle { groups } => vec![Some(ops::channel_shuffle_backward(on, dy, groups)?)],
+            Record::Pad2d(pad) => vec![Some(ops::pad2d_backward(on, dy, pad, &self.x_shape)?)],
+            Record::Reshape => vec![Some(dy.reshape(self.x_shape.as_slice())?)],
         })
     }
 

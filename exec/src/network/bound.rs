@@ -1,7 +1,7 @@
 //! Operations bound to the parameters of a network: settings, and where its parameters stand. Made
 //! once, so that a step looks nothing up by name.
 
-use attar_models::op::{Activation, Conv2d, Pool2d};
+use attar_models::op::{Activation, Conv2d, Pad2d, Pool2d};
 use attar_models::{Graph, Node, Op};
 
 use crate::error::Result;
@@ -40,6 +40,11 @@ pub(super) enum BoundOp {
     Flatten,
     Dropout { p: f64 },
     Linear { slots: WeightSlots },
+    Concat,
+    SliceChannels { start: usize, end: usize },
+    ChannelShuffle { groups: usize },
+    Pad2d(Pad2d),
+    Reshape { shape: Vec<usize> },
 }
 
 impl BoundOp {
@@ -72,6 +77,11 @@ impl BoundOp {
             Op::Flatten(_) => Self::Flatten,
             Op::Dropout(dropout) => Self::Dropout { p: dropout.p },
             Op::Linear(linear) => Self::Linear { slots: weights(linear.bias)? },
+            Op::Concat(_) => Self::Concat,
+            Op::SliceChannels(slice) => Self::SliceChannels { start: slice.start, end: slice.end },
+            Op::ChannelShuffle(shuffle) => Self::ChannelShuffle { groups: shuffle.groups },
+            Op::Pad2d(pad) => Self::Pad2d(*pad),
+            Op::Reshape(reshape) => Self::Reshape { shape: reshape.shape.clone() },
         })
     }
 
@@ -90,7 +100,12 @@ impl BoundOp {
             | Self::AvgPool2d(_)
             | Self::GlobalAvgPool
             | Self::Flatten
-            | Self::Dropout { .. } => [None, None],
+            | Self::Dropout { .. }
+            | Self::Concat
+            | Self::SliceChannels { .. }
+            | Self::ChannelShuffle { .. }
+            | Self::Pad2d(_)
+            | Self::Reshape { .. } => [None, None],
         };
         slots.into_iter().flatten()
     }

@@ -178,6 +178,18 @@ impl Step<'_, '_> {
                 let (weight, bias) = (self.params.value(weight), bias.map(|bias| self.params.value(bias)));
                 (ops::linear(on, x, weight, bias)?, Record::Linear { slots: *slots, x: x.clone() })
             }
+            BoundOp::Concat => {
+                let widths = inputs.iter().map(|part| part.dim(1)).collect::<candle_core::Result<_>>()?;
+                (ops::concat(on, inputs)?, Record::Concat { widths })
+            }
+            BoundOp::SliceChannels { start, end } => {
+                (ops::slice_channels(on, x, *start, *end)?, Record::SliceChannels { start: *start })
+            }
+            BoundOp::ChannelShuffle { groups } => {
+                (ops::channel_shuffle(on, x, *groups)?, Record::ChannelShuffle { groups: *groups })
+            }
+            BoundOp::Pad2d(pad) => (ops::pad2d(on, x, *pad)?, Record::Pad2d(*pad)),
+            BoundOp::Reshape { shape } => (x.reshape([&x.dims()[..1], shape].concat())?, Record::Reshape),
         };
         Ok((y, record, None))
     }

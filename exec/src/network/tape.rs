@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use attar_models::Schedule;
-use attar_models::op::{Activation, Conv2d, Pool2d};
+use attar_models::op::{Activation, Conv2d, Pad2d, Pool2d};
 use candle_core::{DType, Tensor};
 
 use super::bound::{NormSlots, WeightSlots};
@@ -91,4 +91,16 @@ pub(super) enum Record {
         slots: WeightSlots,
         x: Tensor,
     },
+    Concat {
+        /// Channels of each input.
+        widths: Vec<usize>,
+    },
+    SliceChannels {
+        start: usize,
+    },
+    ChannelShuffle {
+        groups: usize,
+    },
+    Pad2d(Pad2d),
+    Reshape,
 }

@@ -4,6 +4,8 @@
 //! from here is stored channels last and seen through a permutation, and costs no copy when it is
 //! given back. `T` is what images are stored as.
 
+mod moves;
+
 use attar_kernels as kernels;
 use attar_kernels::{Clamp, ConvShape, LinearShape, Mask, NormShape, PoolShape, SavedStats, Tail as ConvTail, Value};
 use attar_models::Activation;
@@ -12,6 +14,8 @@ use half::bf16;
 
 use super::{Affine, BatchStats, NormGrads, Tail};
 use crate::error::Result;
+
+pub(super) use moves::{channel_shuffle, concat, pad2d, pad2d_backward, slice_channels, slice_channels_backward};
 
 /// A type that images are stored as.
 pub(super) trait Stored: Value + WithDType {}

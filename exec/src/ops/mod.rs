@@ -13,10 +13,10 @@ pub(crate) mod fused;
 mod portable;
 pub mod softmax;
 
-use attar_kernels::{ConvShape, LinearShape, NormShape, PoolShape, ShapeError};
+use attar_kernels::{ConvShape, LinearShape, NormShape, ShapeError};
 use attar_measures::random::Stream;
 use attar_models::Activation;
-use attar_models::op::{Conv2d, Pool2d};
+use attar_models::op::Conv2d;
 use candle_core::{DType, Device, Tensor};
 use half::bf16;
 
@@ -62,6 +62,17 @@ macro_rules! dispatch {
         }
     };
 }
+
+mod moves;
+mod pool;
+
+pub use moves::{
+    channel_shuffle, channel_shuffle_backward, concat, concat_backward, pad2d, pad2d_backward, slice_channels,
+    slice_channels_backward,
+};
+pub use pool::{
+    avg_pool2d, avg_pool2d_backward, global_avg_pool, global_avg_pool_backward, max_pool2d, max_pool2d_backward,
+};
 
 /// Scale and shift of a norm, each `[C]`.
 #[derive(Debug, Clone, Copy)]
@@ -249,53 +260,6 @@ pub fn add(on: Backend, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     dispatch!(on, a add(floats(on, a)?, floats(on, b)?))
 }
 
-/// Maxima of windows, and where they were (whatever [`max_pool2d_backward`] on this device
-/// understands).
-pub fn max_pool2d(on: Backend, pool: &Pool2d, x: &Tensor) -> Result<(Tensor, Tensor)> {
-    let shape = pool_shape(pool, x.dims())?;
-    dispatch!(on, x max_pool2d(&shape, floats(on, x)?))
-}
-
-/// Gradient of [`max_pool2d`]: all of it goes to the (first) maximum.
-pub fn max_pool2d_backward(
-    on: Backend,
-    pool: &Pool2d,
-    dy: &Tensor,
-    argmax: &Tensor,
-    x_shape: &[usize],
-) -> Result<Tensor> {
-    let shape = pool_shape(pool, x_shape)?;
-    dispatch!(on, dy max_pool2d_backward(&shape, floats(on, dy)?, argmax))
-}
-
-/// Means of windows; padding counts.
-pub fn avg_pool2d(on: Backend, pool: &Pool2d, x: &Tensor) -> Result<Tensor> {
-    let shape = pool_shape(pool, x.dims())?;
-    dispatch!(on, x avg_pool2d(&shape, floats(on, x)?))
-}
-
-/// Gradient of [`avg_pool2d`].
-pub fn avg_pool2d_backward(on: Backend, pool: &Pool2d, dy: &Tensor, x_shape: &[usize]) -> Result<Tensor> {
-    let shape = pool_shape(pool, x_shape)?;
-    dispatch!(on, dy avg_pool2d_backward(&shape, floats(on, dy)?))
-}
-
-/// `[N, C, H, W] -> [N, C]`, means.
-pub fn global_avg_pool(on: Backend, x: &Tensor) -> Result<Tensor> {
-    let shape = norm_shape(x.dims())?;
-    dispatch!(on, x global_avg_pool(&shape, floats(on, x)?))
-}
-
-/// Gradient of [`global_avg_pool`].
-pub fn global_avg_pool_backward(on: Backend, dy: &Tensor, x_shape: &[usize]) -> Result<Tensor> {
-    let shape = norm_shape(x_shape)?;
-    let dx = dispatch!(on, f32 global_avg_pool_backward(&shape, floats(on, dy)?))?;
-    if let (&[n, c, h, w], false) = (x_shape, dx.is_contiguous()) {
-        return Ok(dx.transpose(1, 2)?.reshape((n, h, w, c))?.permute((0, 3, 1, 2))?); // stays channels last
-    }
-    Ok(dx.reshape(x_shape)?)
-}
-
 /// `[N, F] -> [N, O]`: `x weightᵀ + bias`.
 pub fn linear(on: Backend, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let shape = linear_shape(x.dims()[0], weight)?;
@@ -405,13 +369,6 @@ fn conv_shape(conv: &Conv2d, x: &[usize]) -> Result<ConvShape> {
     let [batch, in_channels, in_h, in_w] = image(x)?;
     let Conv2d { out_channels, kernel, stride, padding, dilation, groups, .. } = *conv;
     let shape = ConvShape { batch, in_channels, in_h, in_w, out_channels, kernel, stride, padding, dilation, groups };
-    shape.checked().map_err(|error| refused(&error))
-}
-
-fn pool_shape(pool: &Pool2d, x: &[usize]) -> Result<PoolShape> {
-    let [batch, channels, in_h, in_w] = image(x)?;
-    let Pool2d { kernel, stride, padding } = *pool;
-    let shape = PoolShape { batch, channels, in_h, in_w, kernel, stride, padding };
     shape.checked().map_err(|error| refused(&error))
 }
 

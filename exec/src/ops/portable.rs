@@ -4,12 +4,16 @@
 //! Everything with a window is built from two adjoint primitives, [`take`] and [`put`], so that no
 //! shape needs a case of its own and a gradient cannot disagree with its forward pass.
 
+mod moves;
+
 use attar_kernels::{ConvShape, LinearShape, NormShape, PoolShape};
 use attar_models::Activation;
 use candle_core::{D, Tensor};
 
 use super::{Affine, BatchStats, NormGrads, Tail};
 use crate::error::Result;
+
+pub(super) use moves::{channel_shuffle, concat, pad2d, pad2d_backward, slice_channels, slice_channels_backward};
 
 /// Elements `start`, `start + stride`, ... along `dim`, `count` of them.
 pub(super) fn take(x: &Tensor, dim: usize, start: usize, count: usize, stride: usize) -> Result<Tensor> {
@@ -267,12 +271,12 @@ pub(super) fn avg_pool2d(shape: &PoolShape, x: &Tensor) -> Result<Tensor> {
         y = Some(sum(y, windows.view(&x, offset)?)?);
     }
     let y = finish(y, &[shape.batch, shape.channels, shape.out_h(), shape.out_w()])?;
-    Ok((y / area(shape))?)
+    over_areas(shape, &y)
 }
 
 pub(super) fn avg_pool2d_backward(shape: &PoolShape, dy: &Tensor) -> Result<Tensor> {
     let windows = Windows::of_pool(shape);
-    let dy = (dy / area(shape))?;
+    let dy = over_areas(shape, dy)?;
     let mut dx = None;
     for offset in windows.offsets() {
         dx = Some(sum(dx, windows.unview(&dy, offset)?)?);
@@ -281,8 +285,25 @@ pub(super) fn avg_pool2d_backward(shape: &PoolShape, dy: &Tensor) -> Result<Tens
     windows.unpad(&padded)
 }
 
-fn area(shape: &PoolShape) -> f64 {
-    (shape.kernel[0] * shape.kernel[1]) as f64
+/// Each mean's sum, or gradient, divided by how many positions the mean counts.
+fn over_areas(shape: &PoolShape, y: &Tensor) -> Result<Tensor> {
+    let size = [shape.in_h, shape.in_w];
+    let counted = |axis: usize, count: usize| -> Vec<f64> {
+        let (before, behind) = (shape.padding[axis], shape.padding_end[axis]);
+        let (first, end) =
+            if shape.count_include_pad { (0, before + size[axis] + behind) } else { (before, before + size[axis]) };
+        let window =
+            |i: usize| (i * shape.stride[axis]).max(first)..(i * shape.stride[axis] + shape.kernel[axis]).min(end);
+        (0..count).map(|i| window(i).len() as f64).collect()
+    };
+    let (rows, columns) = (counted(0, shape.out_h()), counted(1, shape.out_w()));
+    let areas: Vec<f64> = rows.iter().flat_map(|row| columns.iter().map(move |column| row * column)).collect();
+    let whole = (shape.kernel[0] * shape.kernel[1]) as f64;
+    if areas.iter().all(|area| *area == whole) {
+        return Ok((y / whole)?);
+    }
+    let areas = Tensor::from_vec(areas, (1, 1, rows.len(), columns.len()), y.device())?.to_dtype(y.dtype())?;
+    Ok(y.broadcast_div(&areas)?)
 }
 
 pub(super) fn global_avg_pool(shape: &NormShape, x: &Tensor) -> Result<Tensor> {
@@ -358,6 +379,8 @@ struct Windows {
     kernel: [usize; 2],
     stride: [usize; 2],
     padding: [usize; 2],
+    /// Behind the image, as far as the last windows reach at least.
+    padding_end: [usize; 2],
     dilation: [usize; 2],
 }
 
@@ -365,13 +388,16 @@ impl Windows {
     fn of_conv(shape: &ConvShape) -> Self {
         let &ConvShape { kernel, stride, padding, dilation, .. } = shape;
         let (size, outputs) = ([shape.in_h, shape.in_w], [shape.out_h(), shape.out_w()]);
-        Self { size, outputs, kernel, stride, padding, dilation }
+        Self { size, outputs, kernel, stride, padding, padding_end: padding, dilation }
     }
 
     fn of_pool(shape: &PoolShape) -> Self {
         let &PoolShape { kernel, stride, padding, .. } = shape;
         let (size, outputs) = ([shape.in_h, shape.in_w], [shape.out_h(), shape.out_w()]);
-        Self { size, outputs, kernel, stride, padding, dilation: [1, 1] }
+        let reach = |axis: usize| (outputs[axis] - 1) * stride[axis] + kernel[axis];
+        let padding_end =
+            [0, 1].map(|axis| shape.padding_end[axis].max(reach(axis).saturating_sub(padding[axis] + size[axis])));
+        Self { size, outputs, kernel, stride, padding, padding_end, dilation: [1, 1] }
     }
 
     /// Positions inside the kernel, in row-major order.
@@ -381,12 +407,12 @@ impl Windows {
     }
 
     fn padded(&self, axis: usize) -> usize {
-        self.size[axis] + 2 * self.padding[axis]
+        self.padding[axis] + self.size[axis] + self.padding_end[axis]
     }
 
     fn pad(&self, x: &Tensor) -> Result<Tensor> {
-        let [h, w] = self.padding;
-        Ok(x.pad_with_zeros(2, h, h)?.pad_with_zeros(3, w, w)?)
+        let ([top, left], [bottom, right]) = (self.padding, self.padding_end);
+        Ok(x.pad_with_zeros(2, top, bottom)?.pad_with_zeros(3, left, right)?)
     }
 
     fn unpad(&self, x: &Tensor) -> Result<Tensor> {

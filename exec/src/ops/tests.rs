@@ -4,6 +4,7 @@
 use attar_models::op::{Conv2d, Pool2d};
 use candle_core::IndexOp;
 
+use super::pool::pool_shape;
 use super::*;
 
 fn random(shape: &[usize], seed: u64) -> Tensor {
@@ -115,7 +116,9 @@ fn poolings_and_their_gradients_agree_with_the_kernels() {
         (Pool2d::square(3, 2, 1), [2, 3, 9, 8]),
         (Pool2d::square(2, 2, 0), [2, 3, 5, 7]),
         (Pool2d::square(3, 1, 1), [1, 2, 4, 4]),
-        (Pool2d { kernel: [3, 2], stride: [1, 2], padding: [1, 0] }, [2, 2, 6, 7]),
+        (Pool2d::new([3, 2], [1, 2], [1, 0]), [2, 2, 6, 7]),
+        (Pool2d { ceil_mode: true, ..Pool2d::square(3, 2, 0) }, [2, 3, 2, 8]),
+        (Pool2d { padding_end: Some([0, 2]), count_include_pad: false, ..Pool2d::square(3, 2, 1) }, [2, 2, 8, 7]),
     ];
     for (pool, x_shape) in pools {
         let what = format!("{pool:?} of {x_shape:?}");

@@ -63,7 +63,8 @@ impl Conv2d {
     }
 
     fn window(&self) -> Window {
-        Window { kernel: self.kernel, stride: self.stride, padding: self.padding, dilation: self.dilation }
+        let Self { kernel, stride, padding, dilation, .. } = *self;
+        Window { kernel, stride, padding, padding_end: padding, dilation, ceil_mode: false }
     }
 }
 

@@ -7,6 +7,8 @@
 mod activation;
 mod add;
 mod batch_norm2d;
+mod channel_shuffle;
+mod concat;
 mod conv2d;
 mod dropout;
 mod flatten;
@@ -14,9 +16,12 @@ mod global_avg_pool;
 mod input;
 mod linear;
 mod mul;
+mod pad2d;
 mod pad_channels;
 mod param;
 mod pool2d;
+mod reshape;
+mod slice_channels;
 mod subsample;
 #[cfg(test)]
 mod tests;
@@ -27,6 +32,8 @@ use serde::{Deserialize, Serialize};
 pub use activation::Activation;
 pub use add::Add;
 pub use batch_norm2d::BatchNorm2d;
+pub use channel_shuffle::ChannelShuffle;
+pub use concat::Concat;
 pub use conv2d::Conv2d;
 pub use dropout::Dropout;
 pub use flatten::Flatten;
@@ -35,8 +42,11 @@ pub use input::Input;
 pub use linear::Linear;
 pub use mul::Mul;
 pub use pad_channels::PadChannels;
+pub use pad2d::Pad2d;
 pub use param::{Init, Param, ParamSpec, Role};
 pub use pool2d::Pool2d;
+pub use reshape::Reshape;
+pub use slice_channels::SliceChannels;
 pub use subsample::Subsample;
 
 /// What every operation says about itself. Shapes are per sample; a batch axis `N` comes first when a network runs.
@@ -143,6 +153,16 @@ operations! {
     "dropout" Dropout(Dropout),
     /// `[F] -> [F']`; parameters `weight [F', F]` and, if set, `bias [F']`.
     "linear" Linear(Linear),
+    /// Channels of several inputs behind each other.
+    "concat" Concat(Concat),
+    /// A run of channels, or of features.
+    "slice-channels" SliceChannels(SliceChannels),
+    /// Channels as `[groups, C / groups]`, transposed.
+    "channel-shuffle" ChannelShuffle(ChannelShuffle),
+    /// Zeros around an image.
+    "pad2d" Pad2d(Pad2d),
+    /// The same elements in another shape, `[C, H, W]` or `[F]`.
+    "reshape" Reshape(Reshape),
 }
 
 impl Op {
@@ -186,6 +206,14 @@ fn countable(what: &str, shape: &[usize]) -> Result<(), String> {
 
 fn image(shape: &[usize]) -> Result<[usize; 3], String> {
     <[usize; 3]>::try_from(shape).map_err(|_| format!("expects [C, H, W], got {shape:?}"))
+}
+
+/// Channels of `[C, H, W]`, features of `[F]`.
+fn channels(shape: &[usize]) -> Result<usize, String> {
+    match *shape {
+        [count] | [count, _, _] if !shape.contains(&0) => Ok(count),
+        _ => Err(format!("expects [C, H, W] or [F] without zeros, got {shape:?}")),
+    }
 }
 
 fn same_channels(expected: usize, got: usize) -> Result<(), String> {

@@ -58,11 +58,25 @@ fn settings_of_no_network_are_refused_and_nothing_overflows() {
         Op::Conv2d(Conv2d { out_channels: 1 << 24, kernel: [1 << 15; 2], padding: [1 << 15; 2], ..conv() }),
         Op::MaxPool2d(Pool2d { padding: [2, 2], ..Pool2d::square(3, 1, 0) }),
         Op::AvgPool2d(Pool2d::square(huge, 1, 0)),
+        Op::MaxPool2d(Pool2d { padding_end: Some([0, 3]), ..Pool2d::square(3, 1, 0) }),
+        Op::AvgPool2d(Pool2d { padding_end: Some([huge, huge]), ceil_mode: true, ..Pool2d::square(3, 1, 0) }),
         Op::BatchNorm2d(BatchNorm2d { eps: f64::NAN, ..BatchNorm2d::new(4) }),
         Op::BatchNorm2d(BatchNorm2d { momentum: 1.5, ..BatchNorm2d::new(4) }),
         Op::PadChannels(PadChannels { before: huge, after: huge }),
         Op::Subsample(Subsample { stride: 0 }),
         Op::Dropout(Dropout { p: f64::NAN }),
+        Op::Concat(Concat { inputs: 1 }),
+        Op::Concat(Concat { inputs: huge }),
+        Op::SliceChannels(SliceChannels { start: 2, end: 2 }),
+        Op::SliceChannels(SliceChannels { start: 3, end: 5 }),
+        Op::SliceChannels(SliceChannels { start: huge, end: huge }),
+        Op::ChannelShuffle(ChannelShuffle { groups: 0 }),
+        Op::ChannelShuffle(ChannelShuffle { groups: 3 }),
+        Op::Pad2d(Pad2d { top: huge, left: huge, bottom: huge, right: huge }),
+        Op::Reshape(Reshape { shape: vec![huge, huge, 2] }),
+        Op::Reshape(Reshape { shape: vec![60, 2] }),
+        Op::Reshape(Reshape { shape: vec![119] }),
+        Op::Reshape(Reshape { shape: vec![0, 0, 0] }),
     ];
     for op in refused {
         assert!(shape(&op, &[vec![4, 5, 6]]).is_err(), "{op:?}");
@@ -82,4 +96,47 @@ fn parameters_begin_as_their_papers_say() {
     assert_eq!(params(linear), [("weight", Init::Uniform(0.25)), ("bias", Init::Uniform(0.25))]);
     let norm = [("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)];
     assert_eq!(params(Op::BatchNorm2d(BatchNorm2d::new(4))), norm.map(|(name, value)| (name, Init::Constant(value))));
+}
+
+/// What concat joins must fit; features are joined too.
+#[test]
+fn channels_are_joined_and_cut_of_images_and_of_features() {
+    let join = |a: &[usize], b: &[usize]| shape(&Op::Concat(Concat { inputs: 2 }), &[a.to_vec(), b.to_vec()]);
+    assert_eq!(join(&[4, 5, 6], &[3, 5, 6]).unwrap(), [7, 5, 6]);
+    assert_eq!(join(&[4], &[3]).unwrap(), [7]);
+    for (a, b) in [(&[4usize, 5, 6][..], &[3usize, 5, 7][..]), (&[4, 5, 6], &[3]), (&[4, 5], &[4, 5])] {
+        assert!(join(a, b).is_err(), "{a:?} and {b:?}");
+    }
+    assert_eq!(shape(&Op::SliceChannels(SliceChannels { start: 1, end: 4 }), &[vec![4]]).unwrap(), [3]);
+    assert_eq!(shape(&Op::Reshape(Reshape { shape: vec![6, 1, 1] }), &[vec![6]]).unwrap(), [6, 1, 1]);
+}
+
+/// Sizes as PyTorch and ONNX have them, and files of before.
+#[test]
+fn pools_round_up_where_they_are_told_to_and_old_files_keep_their_bytes() {
+    let size = |pool: &Pool2d, edge: usize| shape(&Op::MaxPool2d(pool.clone()), &[vec![1, edge, edge]]).unwrap()[1];
+    let up = |kernel, stride, padding| Pool2d { ceil_mode: true, ..Pool2d::square(kernel, stride, padding) };
+    // torch.nn.functional.max_pool2d(torch.zeros(1, 1, edge, edge), kernel, stride, padding, ceil_mode=True)
+    for (pool, edge, expected) in [
+        (up(3, 2, 0), 112, 56),
+        (up(3, 2, 0), 113, 56),
+        (up(3, 2, 1), 112, 57),
+        (up(2, 2, 0), 7, 4),
+        (up(1, 2, 0), 4, 2), // rounds up to 3, of which the last would begin beyond the image
+        (up(2, 3, 1), 4, 2),
+        (up(3, 2, 0), 2, 1), // smaller than the window, whose last row lies beyond
+    ] {
+        assert_eq!(size(&pool, edge), expected, "{pool:?} of {edge}");
+    }
+    let same = Pool2d { padding_end: Some([1, 1]), ..Pool2d::square(3, 2, 0) };
+    assert_eq!(size(&same, 8), 4);
+    let text = |pool: Pool2d| serde_json::to_string(&Op::AvgPool2d(pool)).unwrap();
+    let plain = r#"{"kind":"avg-pool2d","kernel":[3,3],"stride":[2,2],"padding":[1,1]}"#;
+    assert_eq!(text(Pool2d::square(3, 2, 1)), plain);
+    assert_eq!(serde_json::from_str::<Op>(plain).unwrap(), Op::AvgPool2d(Pool2d::square(3, 2, 1)));
+    let all =
+        Pool2d { padding_end: Some([0, 1]), ceil_mode: true, count_include_pad: false, ..Pool2d::square(3, 2, 1) };
+    let told = r#"{"kind":"avg-pool2d","kernel":[3,3],"stride":[2,2],"padding":[1,1],"padding_end":[0,1],"ceil_mode":true,"count_include_pad":false}"#;
+    assert_eq!(text(all.clone()), told);
+    assert_eq!(serde_json::from_str::<Op>(told).unwrap(), Op::AvgPool2d(all));
 }

@@ -41,7 +41,7 @@ pub(in crate::losses) fn bottleneck(name: &str, from: [usize; 3], hidden: usize,
 pub(in crate::losses) fn three_convs(name: &str, from: [usize; 3], pool: [usize; 2], channels: usize) -> Result<Graph> {
     let (mut builder, mut at) = GraphBuilder::new(name, from)?;
     if pool != [1, 1] {
-        at = builder.add("pool", Op::AvgPool2d(Pool2d { kernel: pool, stride: pool, padding: [0, 0] }), &[at])?;
+        at = builder.add("pool", Op::AvgPool2d(Pool2d::new(pool, pool, [0, 0])), &[at])?;
     }
     for (i, inputs) in [from[0], channels, channels].into_iter().enumerate() {
         if i > 0 {

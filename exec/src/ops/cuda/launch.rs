@@ -18,6 +18,7 @@ pub(super) enum File {
     Conv,
     Depthwise,
     Elementwise,
+    Moves,
     Multi,
     Norm,
     Pool,
@@ -31,6 +32,7 @@ impl File {
             Self::Conv => "attar_conv",
             Self::Depthwise => "attar_depthwise",
             Self::Elementwise => "attar_elementwise",
+            Self::Moves => "attar_moves",
             Self::Multi => "attar_multi",
             Self::Norm => "attar_norm",
             Self::Pool => "attar_pool",
@@ -44,6 +46,7 @@ impl File {
             Self::Conv => include_str!("kernels/conv.cu"),
             Self::Depthwise => include_str!("kernels/depthwise.cu"),
             Self::Elementwise => include_str!("kernels/elementwise.cu"),
+            Self::Moves => include_str!("kernels/moves.cu"),
             Self::Multi => include_str!("kernels/multi.cu"),
             Self::Norm => include_str!("kernels/norm.cu"),
             Self::Pool => include_str!("kernels/pool.cu"),
@@ -92,8 +95,8 @@ impl Stored {
 pub(super) enum Arg {
     /// An address or a number: the low bytes of the word, as many as the kernel's parameter has.
     Word(u64),
-    /// A struct of 12 numbers.
-    Pool([i32; 12]),
+    /// A struct of 15 numbers.
+    Pool([i32; 15]),
     /// A struct of 16 numbers.
     Conv([i32; 16]),
 }

@@ -20,6 +20,7 @@ mod elementwise;
 mod launch;
 mod linear;
 mod memory;
+mod moves;
 mod multi;
 mod norm;
 mod pool;
@@ -32,6 +33,7 @@ pub(crate) use device::open;
 pub(super) use elementwise::{activate, activate_backward, add};
 pub(super) use linear::{linear, linear_input_grad, linear_weight_grad};
 pub(super) use memory::in_order;
+pub(super) use moves::{channel_shuffle, concat, pad2d, pad2d_backward, slice_channels, slice_channels_backward};
 pub(crate) use multi::{AdamwStep, SgdStep, Stepped, adamw, mix, norm as global_norm, scale, sgd};
 pub(super) use norm::{batch_norm_backward, batch_norm_eval, batch_norm_train, channel_sums};
 pub(super) use pool::{

@@ -149,8 +149,9 @@ fn outputs(shape: &PoolShape) -> [usize; 4] {
 /// `struct Pool` of the kernels.
 fn numbers(shape: &PoolShape) -> Result<Arg> {
     let (&PoolShape { batch, channels, in_h, in_w, .. }, [kh, kw]) = (shape, shape.kernel);
-    let ([sh, sw], [ph, pw]) = (shape.stride, shape.padding);
-    let all = [batch, channels, in_h, in_w, shape.out_h(), shape.out_w(), kh, kw, sh, sw, ph, pw];
+    let ([sh, sw], [ph, pw], [eh, ew]) = (shape.stride, shape.padding, shape.padding_end);
+    let (out_h, out_w, counted) = (shape.out_h(), shape.out_w(), usize::from(shape.count_include_pad));
+    let all = [batch, channels, in_h, in_w, out_h, out_w, kh, kw, sh, sw, ph, pw, eh, ew, counted];
     Ok(Arg::Pool(small(all)?))
 }
 

@@ -9,7 +9,7 @@ use crate::op::{Activation, Conv2d, Mul, Op, Pool2d};
 pub(super) fn add_squeeze_excite(b: &mut GraphBuilder, name: &str, squeezed: usize, x: NodeId) -> Result<NodeId> {
     let &[channels, height, width] = b.shape(x) else { return Ok(x) };
     let part = |part: &str| format!("{name}.{part}");
-    let whole = Pool2d { kernel: [height, width], stride: [1, 1], padding: [0, 0] };
+    let whole = Pool2d::new([height, width], [1, 1], [0, 0]);
     let mean = b.add(part("avgpool"), Op::AvgPool2d(whole), &[x])?;
     let squeeze = Conv2d::square(channels, squeezed, 1, 1, 0).with_bias();
     let at = b.add(part("fc1"), Op::Conv2d(squeeze), &[mean])?;

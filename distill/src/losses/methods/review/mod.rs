@@ -105,7 +105,7 @@ fn reduction(name: &str, map: [usize; 3], width: usize, pooled: bool) -> attar_m
     let [channels, height, columns] = map;
     if pooled {
         let size = [height, columns];
-        at = builder.add("mean", Op::AvgPool2d(Pool2d { kernel: size, stride: size, padding: [0, 0] }), &[at])?;
+        at = builder.add("mean", Op::AvgPool2d(Pool2d::new(size, size, [0, 0])), &[at])?;
     }
     at = builder.add("conv", Op::Conv2d(Conv2d::square(channels, width, 1, 1, 0)), &[at])?;
     at = builder.add("bn", Op::BatchNorm2d(BatchNorm2d { channels: width, eps: 1e-5, momentum: 0.1 }), &[at])?;

@@ -1,7 +1,8 @@
 // Pooling over windows and over whole images of [N, H, W, C]. Gradients gather, so that no addition needs an atomic.
 
 struct Pool {
-    int n, c, h, w, oh, ow, kh, kw, sh, sw, ph, pw;
+    int n, c, h, w, oh, ow, kh, kw, sh, sw, ph, pw; // padding before: ph, pw
+    int eh, ew, counted;                            // padding behind, and whether means count padding
 };
 
 __device__ __forceinline__ int floor_at_0(int x) {
@@ -20,6 +21,20 @@ __device__ __forceinline__ void covering(int at, int stride, int padding, int ke
     const int last = at + padding;
     from = last < kernel ? 0 : (last - kernel) / stride + 1;
     to = min(last / stride + 1, outputs);
+}
+
+// How many positions of window `at` a mean counts along an axis of length `size`.
+__device__ __forceinline__ int counted(int at, int stride, int before, int behind, int kernel, int size, bool padding) {
+    if (padding) return min(kernel, before + size + behind - at * stride);
+    int from, to;
+    window(at, stride, before, kernel, size, from, to);
+    return to - from;
+}
+
+// What the mean of window `row`, `column` divides by.
+__device__ __forceinline__ float area(const Pool &p, int row, int column) {
+    return (float)(counted(row, p.sh, p.ph, p.eh, p.kh, p.h, p.counted) *
+                   counted(column, p.sw, p.pw, p.ew, p.kw, p.w, p.counted));
 }
 
 __device__ __forceinline__ void position(u64 i, int c, int h, int w, int &channel, int &column, int &row, u64 &image) {
@@ -75,10 +90,8 @@ extern "C" __global__ void max_pool_backward(Pool p, const T *dy, const u32 *arg
     }
 }
 
-// Padding counts as zeros.
 extern "C" __global__ void avg_pool(Pool p, const T *x, T *y) {
     const u64 count = (u64)p.n * p.oh * p.ow * p.c;
-    const float area = (float)(p.kh * p.kw);
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += (u64)gridDim.x * blockDim.x) {
         int channel, column, row, top, bottom, left, right;
         u64 image;
@@ -89,13 +102,12 @@ extern "C" __global__ void avg_pool(Pool p, const T *x, T *y) {
         float total = 0.0f;
         for (int r = top; r < bottom; r++)
             for (int s = left; s < right; s++) total += get(plane, (u64)(r * p.w + s) * p.c);
-        put(y, i, total / area);
+        put(y, i, total / area(p, row, column));
     }
 }
 
 extern "C" __global__ void avg_pool_backward(Pool p, const T *dy, T *dx) {
     const u64 count = (u64)p.n * p.h * p.w * p.c;
-    const float area = (float)(p.kh * p.kw);
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += (u64)gridDim.x * blockDim.x) {
         int channel, column, row, top, bottom, left, right;
         u64 image;
@@ -104,7 +116,8 @@ extern "C" __global__ void avg_pool_backward(Pool p, const T *dy, T *dx) {
         covering(column, p.sw, p.pw, p.kw, p.ow, left, right);
         float total = 0.0f;
         for (int r = top; r < bottom; r++)
-            for (int s = left; s < right; s++) total += get(dy, ((image * p.oh + r) * p.ow + s) * p.c + channel) / area;
+            for (int s = left; s < right; s++)
+                total += get(dy, ((image * p.oh + r) * p.ow + s) * p.c + channel) / area(p, r, s);
         put(dx, i, total);
     }
 }
