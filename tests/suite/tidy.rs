@@ -10,7 +10,7 @@ const ROOMS: [(&str, &[&str], &[&str]); 10] = [
     ("kernels", &[], &["pulp"]),
     ("pixels", &[], &["image"]),
     ("measures", &[], &[]),
-    ("formats", &["models", "pixels"], &["safetensors"]),
+    ("formats", &["models", "pixels", "measures"], &["safetensors"]),
     ("exec", &["models", "kernels", "measures"], &["candle-core"]),
     ("data", &["models", "formats", "pixels", "measures"], &[]),
     ("distill", &["models", "pixels", "measures", "formats", "exec", "data"], &["candle-core"]),

@@ -43,6 +43,7 @@ use scan::Look;
 use teachers::StoreQuestion;
 
 pub(crate) use asked_again::Live;
+pub use attar_formats::receipt::Hashes;
 pub(crate) use data::Subset;
 pub use data::{Fingerprints, PlannedData};
 pub use describe::Description;
@@ -53,7 +54,7 @@ pub(crate) use moves::Moves;
 pub(crate) use participants::{KnownTeacher, KnownView};
 pub(crate) use participants::{Participants, Source};
 pub use residence::Residence;
-pub use scan::{Hashes, Progress};
+pub use scan::Progress;
 pub(crate) use teacher_input::TeacherInput;
 pub use teachers::PlannedTeacher;
 pub(crate) use views::{Attack, PlannedKind, PlannedView};

@@ -35,6 +35,8 @@ use serde::{Deserialize, Serialize};
 use crate::knots::Knots;
 use crate::losses::LossSpec;
 
+pub use attar_formats::receipt::TeacherNorm;
+pub use attar_formats::run::Which;
 pub use cast::{CLEAN, Climb, Names, PeerSection, RobustnessSection, STUDENT, Update, ViewKind, ViewSection};
 pub use divergence::OnDivergence;
 #[cfg(test)]
@@ -297,38 +299,6 @@ pub enum TeacherClass {
     Index(usize),
     /// Its name, of a teacher whose card has names.
     Name(String),
-}
-
-/// Statistics that a teacher's batch norms use.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum TeacherNorm {
-    /// The running statistics, folded into the convolutions.
-    #[default]
-    Running,
-    /// Those of the batch, as in the authors' code of channel distillation; forbids folding.
-    Batch,
-}
-
-/// One of the two checkpoints of a run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Which {
-    /// Highest validation accuracy, the first such epoch.
-    #[default]
-    Best,
-    /// The last epoch.
-    Last,
-}
-
-impl Which {
-    /// As written in recipes and directory names.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Best => "best",
-            Self::Last => "last",
-        }
-    }
 }
 
 /// `[train]`: how long, how fast, with what.
