@@ -39,6 +39,7 @@ pub use attar_formats::receipt::TeacherNorm;
 pub use attar_formats::run::Which;
 pub use cast::{CLEAN, Climb, Names, PeerSection, RobustnessSection, STUDENT, Update, ViewKind, ViewSection};
 pub use divergence::OnDivergence;
+pub(crate) use paths::relative;
 #[cfg(test)]
 pub(crate) use plain::PLAIN;
 pub use reference::{recipe_reference, recipe_schema};
@@ -148,8 +149,10 @@ impl Resident {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StudentSection {
-    /// The network; classes and input size follow from the data where they are not written.
-    pub network: NetworkSection,
+    /// The network; classes and input size follow from the data where they are not written. It may be left out where `from` is a
+    /// run or a bundle, whose network it then is, with a last layer of the data's classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkSection>,
     /// Weights to start from; random ones otherwise. Once called `init`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<StudentSource>,

@@ -169,7 +169,7 @@ pub(super) fn build<'a>(
     observer: &'a mut dyn Observer,
 ) -> Result<Run<'a>> {
     keep_graph(&directory, &plan.student)?;
-    let facts = Facts::of(&plan);
+    let facts = Facts::of(&plan, &directory)?;
     let (seed, precision) = (plan.recipe.seed, plan.recipe.train.precision);
     let peer = |peer: PlannedPeer| Student::peer(&peer.name, peer.graph, seed, &plan.device);
     let mut student = Network::new(plan.student, plan.params, &plan.device)?;

@@ -2,23 +2,29 @@
 
 mod measures;
 mod teacher_check;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use attar_models::zoo::NetworkSpec;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 pub use measures::{TeacherMeasures, TestMeasures};
 pub use teacher_check::{CheckedOn, TeacherCheck};
 
+use crate::card::origin::{facts_of, of_zoo};
+use crate::card::{NetworkFacts, Origin};
+use crate::error::{Error, Result};
 use crate::exact::Exact;
 use crate::run::Which;
+use crate::{files, json};
 
 /// `receipt.json`: the numbers of a run and everything they depend on. Accuracies in percent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// [`RECEIPT_VERSION`]; receipts of before say none and are of version 1.
-    #[serde(default = "first_version")]
+    /// [`RECEIPT_VERSION`].
     pub version: u32,
     /// Program and version.
     pub attar: String,
@@ -34,8 +40,10 @@ pub struct Receipt {
     pub recipe_sha256: String,
     /// Fingerprints of the images, and how many there were.
     pub data: DataReceipt,
-    /// The student's network.
-    pub network: NetworkSpec,
+    /// What the student's network takes and gives.
+    pub network: NetworkFacts,
+    /// How that network was made.
+    pub origin: Origin,
     /// sha256 of the file of weights that the student started from; absent where it started from random ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_sha256: Option<String>,
@@ -85,11 +93,87 @@ pub struct Receipt {
     pub rollbacks: Vec<Rollback>,
 }
 
-/// Version of the layout of `receipt.json`.
-pub const RECEIPT_VERSION: u32 = 1;
+/// Version of the layout of `receipt.json`. Version 1, which the first receipts do not even say, held name and options in the zoo as
+/// the network; it is read as this one.
+pub const RECEIPT_VERSION: u32 = 2;
 
-fn first_version() -> u32 {
-    1
+impl Receipt {
+    /// Reads a receipt of this or an older version.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Format`] with the path for what is no receipt, or one that [`check`](Self::check) refuses.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes =
+            files::read(path, files::MOST_TEXT).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+        Self::from_json(&bytes, path)
+    }
+
+    /// [`read`](Self::read) of bytes; `path` is only named in errors.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn from_json(bytes: &[u8], path: &Path) -> Result<Self> {
+        let fail = |problem: String| Error::Format { path: path.to_owned(), problem };
+        let mut value: Value = json::parse(path, bytes)?;
+        let version = value.get("version").map_or(Some(1), Value::as_u64);
+        match version {
+            Some(1) => value.as_object_mut().into_iter().for_each(upgrade),
+            Some(version) if version == u64::from(RECEIPT_VERSION) => {}
+            Some(version) => return Err(fail(other_version(version))),
+            None => return Err(fail("its `version` is no number: this is not a receipt of attar".to_owned())),
+        }
+        let receipt = Self::deserialize(value).map_err(|error| fail(format!("not a receipt: {error}")))?;
+        receipt.check().map_err(|error| fail(error.to_string()))?;
+        Ok(receipt)
+    }
+
+    /// Writes it, atomically.
+    ///
+    /// # Errors
+    /// What [`check`](Self::check) refuses; a file that cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        self.check()?;
+        json::write(path, self)
+    }
+
+    /// Checks that it is of this version and says numbers that can be.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] naming the part.
+    pub fn check(&self) -> Result<()> {
+        let fail = |problem: String| Err(Error::Setting { setting: "receipt", problem });
+        if self.version != RECEIPT_VERSION {
+            return fail(other_version(self.version.into()));
+        }
+        let NetworkFacts { classes, input, .. } = &self.network;
+        if *classes == 0 || input.contains(&0) {
+            return fail(format!("a network of {input:?} and {classes} classes"));
+        }
+        let percents = [
+            ("val_top1_last", self.val_top1_last),
+            ("val_top1_best", self.val_top1_best),
+            ("test_top1_last", Some(self.test_top1_last)),
+            ("test_top1_best", Some(self.test_top1_best)),
+            ("test_top1_best_on_test", self.test_top1_best_on_test),
+        ];
+        let odd = percents.into_iter().find(|(_, top1)| top1.is_some_and(|top1| !(0.0..=100.0).contains(&top1)));
+        match odd {
+            Some((name, Some(top1))) => fail(format!("{name} is {top1}, expected percent from 0 to 100")),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn other_version(version: u64) -> String {
+    format!("version {version}, this program reads 1 and {RECEIPT_VERSION}\n  hint: another version of attar wrote it")
+}
+
+/// A receipt of version 1 as one of version 2: what was the network is where it came from.
+fn upgrade(keys: &mut serde_json::Map<String, Value>) {
+    let Some(spec) = keys.get("network").cloned() else { return };
+    keys.insert("network".to_owned(), facts_of(&spec));
+    keys.insert("origin".to_owned(), of_zoo(spec));
+    keys.insert("version".to_owned(), RECEIPT_VERSION.into());
 }
 
 /// What a run was made from.

@@ -64,7 +64,7 @@ impl Run<'_> {
         let receipt = setup.facts.receipt(&setup.recipe.name, averaged, &self.state, &measured);
         let receipt = Receipt { stopped_early: self.stopped_early(), ..receipt };
         self.write_json(file::CARD, &setup.facts.card(&self.state, &measured))?;
-        self.write_json(file::RECEIPT, &receipt)?;
+        receipt.write(&setup.directory.join(file::RECEIPT))?;
         self.tell(&Event::Finished {
             best_epoch: best.epoch,
             test_top1_last: measured.test_last,

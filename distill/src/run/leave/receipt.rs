@@ -1,22 +1,24 @@
 //! What `receipt.json` and `card.json` say of a run: what came out, and from what.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use attar_exec::device;
 use attar_formats::Card;
 use attar_formats::card::{CARD_VERSION, NetworkFacts, Origin, Provenance};
 use attar_formats::receipt::{DataReceipt, Hashes, RECEIPT_VERSION, Receipt, Sizes, TeacherReceipt, TestMeasures};
-use attar_models::zoo::NetworkSpec;
 use attar_pixels::Preprocessing;
 
 use crate::checkpoint::State;
+use crate::error::Result;
 use crate::plan::Plan;
-use crate::recipe::Which;
+use crate::recipe::{Which, relative};
 use crate::run::begin::PROGRAM;
 
 /// What is known before the first step and stated at the end.
 pub(in crate::run) struct Facts {
-    network: NetworkSpec,
+    network: NetworkFacts,
+    origin: Origin,
     labels: Vec<String>,
     preprocessing: Preprocessing,
     parameters: usize,
@@ -29,7 +31,8 @@ pub(in crate::run) struct Facts {
 }
 
 impl Facts {
-    pub(in crate::run) fn of(plan: &Plan) -> Self {
+    /// Files are named as `directory` sees them, the run's own.
+    pub(in crate::run) fn of(plan: &Plan, directory: &Path) -> Result<Self> {
         let teachers = plan.teachers.rows().map(|teacher| TeacherReceipt {
             name: teacher.name.clone(),
             network: teacher.outline.name().to_owned(),
@@ -39,8 +42,9 @@ impl Facts {
             check: None,
             stated: teacher.stated.clone(),
         });
-        Self {
-            network: plan.network.clone(),
+        Ok(Self {
+            network: NetworkFacts::of(&plan.student)?,
+            origin: plan.origin.clone().with_path(|path| relative(path, directory)),
             labels: plan.data.classes().to_vec(),
             preprocessing: plan.data.pipeline.preprocessing.clone(),
             parameters: plan.student.parameter_count(),
@@ -55,7 +59,7 @@ impl Facts {
             },
             hashes: plan.data.hashes,
             teachers: teachers.collect(),
-        }
+        })
     }
 }
 
@@ -95,6 +99,7 @@ impl Facts {
                 hashes: Some(self.hashes),
             },
             network: self.network.clone(),
+            origin: self.origin.clone(),
             init_sha256: state.init_sha256.clone(),
             parameters: self.parameters,
             macs: self.macs,
@@ -133,16 +138,12 @@ impl Facts {
         numbers.extend(val.map(|val| ("val_top1".to_owned(), val)));
         Card {
             card_version: CARD_VERSION,
-            network: NetworkFacts {
-                name: self.network.name.clone(),
-                classes: self.network.classes,
-                input: self.network.input,
-            },
+            network: self.network.clone(),
             labels: self.labels.clone(),
             preprocessing: self.preprocessing.clone(),
             provenance: Provenance {
                 program: PROGRAM.to_owned(),
-                network: Some(Origin { zoo: Some(self.network.clone()) }),
+                network: Some(self.origin.clone()),
                 recipe_sha256: Some(state.recipe_sha256.clone()),
                 data_sha256: Some(state.data.train.clone()),
                 teachers: state.teachers.clone(),
