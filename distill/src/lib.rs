@@ -29,4 +29,4 @@ pub use error::{Error, Result};
 pub use knots::Knots;
 pub use plan::{Plan, PlanOptions};
 pub use recipe::Recipe;
-pub use trainer::Trainer;
+pub use trainer::{Student, Trainer};

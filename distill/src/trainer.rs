@@ -9,21 +9,85 @@ use std::path::Path;
 use attar_data::{Augment, Source, Splits};
 use attar_exec::optim::OptimiserSpec;
 use attar_exec::{DeviceChoice, Precision};
+use attar_models::zoo::NetworkSpec;
+use attar_models::{Graph, Rewritten, Weights};
 use attar_pixels::Preprocessing;
 
 use crate::error::Result;
 use crate::knots::Knots;
 use crate::losses::AnyLoss;
-use crate::plan::{GivenParts, Plan, PlanOptions};
+use crate::plan::{GivenParts, GivenStudent, Plan, PlanOptions};
 use crate::recipe::{
     DataSection, ExportSection, LossSection, Names, NetworkSection, OnDivergence, Recipe, Resident, Sampling,
-    StudentSection, TeacherSection, TeacherSource, TrainSection, Update, Validation,
+    StudentSection, StudentSource, TeacherSection, TeacherSource, TrainSection, Update, Validation,
 };
 use crate::run::{self, Observer, Receipt};
 use crate::teacher::Given;
 
 /// What stands in a recipe for images of a program.
 const IMAGES: &str = "images of a program";
+
+/// What stands in a recipe for a student of a program.
+const STUDENT: &str = "a network of a program";
+
+/// The network that a [`Trainer`] trains. Names and specs of the zoo, sources as recipes have them, graphs alone, with weights and
+/// rewritten become one by `into()`.
+#[derive(Debug, Clone)]
+pub enum Student {
+    /// One of the zoo, from random weights.
+    Zoo(NetworkSection),
+    /// The network and weights of a run or a bundle.
+    From(StudentSource),
+    /// Any graph that takes `[C, H, W]` as the images come and gives `[K]` logits of their classes.
+    Graph {
+        /// The network, batch norms not folded.
+        graph: Graph,
+        /// Parameters and buffers under the graph's names; random ones, each drawn as its operation says, if none are given.
+        weights: Option<Weights>,
+    },
+}
+
+impl From<&str> for Student {
+    fn from(name: &str) -> Self {
+        Self::Zoo(name.into())
+    }
+}
+
+impl From<NetworkSection> for Student {
+    fn from(network: NetworkSection) -> Self {
+        Self::Zoo(network)
+    }
+}
+
+impl From<NetworkSpec> for Student {
+    fn from(network: NetworkSpec) -> Self {
+        Self::Zoo(network.into())
+    }
+}
+
+impl From<StudentSource> for Student {
+    fn from(from: StudentSource) -> Self {
+        Self::From(from)
+    }
+}
+
+impl From<Graph> for Student {
+    fn from(graph: Graph) -> Self {
+        Self::Graph { graph, weights: None }
+    }
+}
+
+impl From<(Graph, Weights)> for Student {
+    fn from((graph, weights): (Graph, Weights)) -> Self {
+        Self::Graph { graph, weights: Some(weights) }
+    }
+}
+
+impl From<Rewritten> for Student {
+    fn from(Rewritten { graph, weights, .. }: Rewritten) -> Self {
+        (graph, weights).into()
+    }
+}
 
 /// A training run under construction.
 ///
@@ -51,6 +115,40 @@ const IMAGES: &str = "images of a program";
 /// # Ok(())
 /// # }
 /// ```
+///
+/// In the place of `"resnet8"` may stand any graph, with weights to start from or without:
+///
+/// ```
+/// use attar_models::GraphBuilder;
+/// use attar_models::op::{Activation, Conv2d, GlobalAvgPool, Linear, Op};
+/// # use attar_data::{InMemory, Splits};
+/// # use attar_distill::losses::cross_entropy::CrossEntropySpec;
+/// # use attar_distill::{Trainer, run::Silent};
+/// # use attar_pixels::Preprocessing;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (mut graph, image) = GraphBuilder::new("tiny", [1, 8, 8])?;
+/// let conv = graph.add("conv", Op::Conv2d(Conv2d::square(1, 4, 3, 1, 1)), &[image])?;
+/// let relu = graph.add("relu", Op::Activation(Activation::Relu), &[conv])?;
+/// let pool = graph.add("pool", Op::GlobalAvgPool(GlobalAvgPool {}), &[relu])?;
+/// let fc = graph.add("fc", Op::Linear(Linear { in_features: 4, out_features: 2, bias: true }), &[pool])?;
+/// let tiny = graph.finish(fc);
+/// # let classes = vec!["dark".to_owned(), "bright".to_owned()];
+/// # let images = |name| {
+/// #     let pixels = (0..32u8).flat_map(|i| [100 * (i % 2) + i; 64]).collect();
+/// #     InMemory::new([8, 8], 1, pixels, (0..32).map(|i| i % 2).collect(), classes.clone(), name)
+/// # };
+/// # let splits = Splits::new(images("train")?, images("test")?);
+/// # let directory = tempfile::tempdir()?;
+/// let receipt = Trainer::new(tiny, splits, Preprocessing::normalise(vec![0.5], vec![0.25]))
+///     .loss("ce", 1.0, CrossEntropySpec::default())
+///     .epochs(1)
+///     .batch(16)
+///     .run_in(directory.path().join("run"), &mut Silent)?;
+/// assert_eq!(receipt.network.name, "tiny");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Trainer {
     recipe: Recipe,
@@ -59,12 +157,20 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// A network of the zoo that learns from `splits.train`, is chosen by images held out from these (a tenth, or
-    /// `splits.validation`), and judged by `splits.test`. Classes and input size follow from the images.
+    /// A network that learns from `splits.train`, is chosen by images held out from these (a tenth, or `splits.validation`), and
+    /// judged by `splits.test`. Classes and input size of one of the zoo follow from the images; a [`Graph`] must have them.
     ///
     /// The rest is as a recipe has it that says nothing, or as most have it: 100 epochs in batches of 128, SGD with momentum 0.9
     /// and weight decay 5e-4 at a learning rate that falls from 0.1 to 0 in half a cosine wave.
-    pub fn new(student: impl Into<NetworkSection>, splits: Splits, preprocessing: Preprocessing) -> Self {
+    pub fn new(student: impl Into<Student>, splits: Splits, preprocessing: Preprocessing) -> Self {
+        let (student, own) = match student.into() {
+            Student::Zoo(network) => (StudentSection { network: Some(network), from: None }, None),
+            Student::From(from) => (StudentSection { network: None, from: Some(from) }, None),
+            Student::Graph { graph, weights } => {
+                let from = StudentSource::Given { what: STUDENT.to_owned() };
+                (StudentSection { network: None, from: Some(from) }, Some(GivenStudent { graph, weights }))
+            }
+        };
         let data = DataSection {
             source: Source::Given { what: IMAGES.to_owned() },
             validation: Validation::Share(if splits.validation.is_some() { 0.0 } else { 0.1 }),
@@ -106,7 +212,7 @@ impl Trainer {
             seed: 0,
             device: DeviceChoice::default(),
             data,
-            student: StudentSection { network: student.into(), from: None },
+            student,
             teachers: Vec::new(),
             stages: Vec::new(),
             peers: Vec::new(),
@@ -116,7 +222,7 @@ impl Trainer {
             export: ExportSection::default(),
             robustness: Vec::new(),
         };
-        let given = GivenParts { images: Some(splits), ..GivenParts::default() };
+        let given = GivenParts { images: Some(splits), student: own, ..GivenParts::default() };
         Self { recipe, given, options: PlanOptions::default() }
     }
 

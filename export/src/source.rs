@@ -71,7 +71,7 @@ impl Source {
         let text = String::from_utf8(bytes(&card_file)?)
             .map_err(|_| Error::Source { path: card_file.clone(), problem: "not UTF-8 text".to_owned() })?;
         let card = Card::from_json(&text, &card_file)?;
-        let graph::Opened { graph, note } = graph::of_card(&card, run)?;
+        let graph::Opened { graph, note, .. } = graph::of_card(&card, run)?;
         let reference = run.join(REFERENCE);
         let path = match checkpoint {
             Some(name) => run::model(run, name),

@@ -4,17 +4,19 @@
 //! whoever runs an exported file needs neither graph nor zoo.
 
 pub mod hf;
+pub(crate) mod origin;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use attar_models::Graph;
-use attar_models::zoo::NetworkSpec;
 use serde::{Deserialize, Serialize};
+
+use attar_pixels::{Preprocessing, ResizeTo};
 
 use crate::error::{Error, Result};
 
-use attar_pixels::{Preprocessing, ResizeTo};
+pub use origin::{GraphFile, Origin};
 
 /// How `provenance.checkpoint` ends where the run had not ended.
 pub const INTERRUPTED: &str = "interrupted";
@@ -161,24 +163,11 @@ fn other_version(version: u64) -> String {
 /// A card of version 1 as one of version 2: what was the network is where it came from.
 fn upgrade(keys: &mut serde_json::Map<String, serde_json::Value>) {
     let Some(spec) = keys.get("network").cloned() else { return };
-    let facts = |key: &str| spec.get(key).map(|value| (key.to_owned(), value.clone()));
-    let facts: serde_json::Map<_, _> = ["name", "classes", "input"].into_iter().filter_map(facts).collect();
+    keys.insert("network".to_owned(), origin::facts_of(&spec));
     if let Some(provenance) = keys.get_mut("provenance").and_then(serde_json::Value::as_object_mut) {
-        provenance.insert("network".to_owned(), serde_json::json!({ "zoo": spec }));
+        provenance.insert("network".to_owned(), origin::of_zoo(spec));
     }
-    keys.insert("network".to_owned(), facts.into());
     keys.insert("card_version".to_owned(), CARD_VERSION.into());
-}
-
-/// How a network was made. It is no identity: the graph is what counts.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Origin {
-    /// Name and options in the zoo.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(with = "Option<BTreeMap<String, serde_json::Value>>"))]
-    pub zoo: Option<NetworkSpec>,
 }
 
 /// Where weights came from.
@@ -216,6 +205,7 @@ pub struct Provenance {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use attar_models::zoo::NetworkSpec;
     use attar_pixels::{Interpolation, Resize};
 
     use super::*;
@@ -227,7 +217,7 @@ pub(crate) mod tests {
             network: NetworkFacts { name: "resnet8".to_owned(), classes: 2, input: [3, 32, 24] },
             labels: vec!["cat".to_owned(), "dog".to_owned()],
             preprocessing: Preprocessing::normalise(vec![0.5; 3], vec![0.25; 3]),
-            provenance: Provenance { network: Some(Origin { zoo: Some(spec) }), ..Provenance::default() },
+            provenance: Provenance { network: Some(Origin::Zoo(spec)), ..Provenance::default() },
         }
     }
 
@@ -278,8 +268,8 @@ pub(crate) mod tests {
         let card = Card::from_json(text, Path::new("card.json")).unwrap();
         assert_eq!(card.card_version, CARD_VERSION);
         assert_eq!(card.network, NetworkFacts { name: "zebra99".to_owned(), classes: 2, input: [3, 32, 24] });
-        let spec = card.provenance.network.clone().unwrap().zoo.unwrap();
-        assert_eq!(spec, NetworkSpec::new("zebra99", 2, [3, 32, 24]).with("stripes", 7));
+        let origin = card.provenance.network.clone().unwrap();
+        assert_eq!(origin.zoo().unwrap(), &NetworkSpec::new("zebra99", 2, [3, 32, 24]).with("stripes", 7));
         let written = serde_json::to_string(&card).unwrap();
         assert_eq!(Card::from_json(&written, Path::new("card.json")).unwrap(), card);
     }

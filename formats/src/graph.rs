@@ -5,7 +5,7 @@ use std::path::Path;
 
 use attar_models::{Graph, zoo};
 
-use crate::card::Card;
+use crate::card::{Card, Origin};
 use crate::error::{Error, Result};
 use crate::{files, write};
 
@@ -17,6 +17,8 @@ pub const GRAPH_FILE: &str = "graph.json";
 pub struct Opened {
     /// The network, batch norms not folded.
     pub graph: Graph,
+    /// Where it came from: its file, or the zoo.
+    pub origin: Origin,
     /// What a person should know about where it came from: it was not in a file of its own.
     pub note: Option<String>,
 }
@@ -49,17 +51,18 @@ pub fn of_card(card: &Card, folder: &Path) -> Result<Opened> {
     let path = folder.join(GRAPH_FILE);
     if path.is_file() {
         let graph = read(&path)?;
+        let origin = Origin::file(&path)?;
         card.check_graph(&graph).map_err(|error| Error::Format { path, problem: error.to_string() })?;
-        return Ok(Opened { graph, note: None });
+        return Ok(Opened { graph, origin, note: None });
     }
-    let Some(spec) = card.provenance.network.as_ref().and_then(|origin| origin.zoo.as_ref()) else {
+    let Some(spec) = card.provenance.network.as_ref().and_then(Origin::zoo) else {
         let problem = "there is no such file, and the card does not say how else the network could be built".to_owned();
         return Err(Error::Format { path, problem });
     };
     let graph = zoo::build(spec)?;
     card.check_graph(&graph)?;
     let note = format!("there is no {GRAPH_FILE} beside its card: built from the zoo's `{}`", spec.name);
-    Ok(Opened { graph, note: Some(note) })
+    Ok(Opened { graph, origin: Origin::Zoo(spec.clone()), note: Some(note) })
 }
 
 #[cfg(test)]
@@ -74,14 +77,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let graph = zoo::build(&NetworkSpec::new("resnet8", 2, [3, 32, 24])).unwrap();
         let by_zoo = of_card(&card(), folder.path()).unwrap();
-        assert_eq!(by_zoo.graph, graph);
+        assert_eq!((&by_zoo.graph, Some(&by_zoo.origin)), (&graph, card().provenance.network.as_ref()));
         assert!(by_zoo.note.unwrap().contains("zoo's `resnet8`"));
 
         let mut unknown = card();
         unknown.provenance.network = None;
         assert!(of_card(&unknown, folder.path()).unwrap_err().to_string().contains("no such file"));
         write(&folder.path().join(GRAPH_FILE), &graph).unwrap();
-        assert_eq!(of_card(&unknown, folder.path()).unwrap(), Opened { graph, note: None });
+        let opened = of_card(&unknown, folder.path()).unwrap();
+        assert_eq!((opened.graph, opened.note), (graph, None));
+        let Origin::Graph(file) = opened.origin else { panic!("{:?}", opened.origin) };
+        assert_eq!(file.path, folder.path().join(GRAPH_FILE));
+        assert_eq!(file.sha256, crate::hash::sha256(&std::fs::read(&file.path).unwrap()));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use attar_models::{Array, Elements, Error, Graph, Op, Result, Weights};
+use attar_models::{Array, Elements, Error, Graph, Result, Weights};
 use strsim::levenshtein;
 
 use crate::strangers;
@@ -148,8 +148,7 @@ fn fit_whole(
 
 /// The parameters of the last linear layer.
 fn last_layer(graph: &Graph) -> Vec<String> {
-    let layer = graph.nodes().iter().rev().find(|node| matches!(node.op, Op::Linear(_)));
-    layer.map(|node| node.params().map(|param| param.name).collect()).unwrap_or_default()
+    graph.head().map(|id| graph.node(id).params().map(|param| param.name).collect()).unwrap_or_default()
 }
 
 /// How other networks call their last layer: what is left over under such a name goes with it.

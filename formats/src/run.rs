@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::checkpoint;
 use crate::reference::GoldenKind;
 
@@ -38,6 +40,28 @@ pub const LAST: &str = "last";
 
 /// The checkpoint of the highest validation accuracy.
 pub const BEST: &str = "best";
+
+/// One of the two checkpoints of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Which {
+    /// Highest validation accuracy, the first such epoch.
+    #[default]
+    Best,
+    /// The last epoch.
+    Last,
+}
+
+impl Which {
+    /// As written in recipes and directory names.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Best => BEST,
+            Self::Last => LAST,
+        }
+    }
+}
 
 /// The file of goldens of a kind in [`file::REFERENCE`].
 pub fn goldens(kind: GoldenKind) -> &'static str {

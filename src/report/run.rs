@@ -57,9 +57,7 @@ pub fn write(run: &Path, extras: &Extras<'_>) -> Result<()> {
 /// # Errors
 /// When it cannot be read.
 pub fn read_receipt(run: &Path) -> Result<Receipt> {
-    let path = run.join(file::RECEIPT);
-    let text = files::read(&path, files::MOST_TEXT).with_context(|| path.display().to_string())?;
-    serde_json::from_slice(&text).with_context(|| path.display().to_string())
+    Ok(Receipt::read(&run.join(file::RECEIPT))?)
 }
 
 fn headline(receipt: &Receipt) -> Markup {

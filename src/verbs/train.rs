@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use attar::report;
 use attar::train::{finished, is_alone, plan_options};
 use attar_data::Source;
+use attar_distill::recipe::StudentSource;
 use attar_distill::run::{self, Receipt};
 use attar_distill::{Plan, PlanOptions, Recipe};
 use attar_formats::run::file;
@@ -147,13 +148,18 @@ fn dry_run(stages: Vec<(Recipe, PathBuf)>, args: &Args) -> Result<()> {
     }
     let mut text = description.to_string();
     for (recipe, directory) in stages {
-        text += &format!(
-            "then       {} in {}, taught by the one before\n",
-            recipe.student.network.name,
-            directory.display()
-        );
+        text += &format!("then       {} in {}, taught by the one before\n", student(&recipe), directory.display());
     }
     super::print(&text)
+}
+
+/// What the student of a stage that is still to come is called.
+fn student(recipe: &Recipe) -> String {
+    match (&recipe.student.network, recipe.student.from.as_ref().and_then(StudentSource::path)) {
+        (Some(network), _) => network.name.clone(),
+        (None, Some(path)) => format!("the network of {}", path.display()),
+        (None, None) => "a network".to_owned(),
+    }
 }
 
 /// What the rooms behind this one may use, and progress for who looks at many images.

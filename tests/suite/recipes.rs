@@ -43,7 +43,7 @@ fn shipped_recipes_build_their_networks_and_losses() {
             let built = zoo::build(&section.resolve(10, input));
             Outline::from(&built.unwrap_or_else(|error| panic!("{name}: {error}")))
         };
-        let student = build(&recipe.student.network);
+        let student = build(recipe.student.network.as_ref().expect("shipped recipes name their network"));
         let mut teachers = Vec::new();
         for teacher in &recipe.teachers {
             teachers.push(match &teacher.from {

@@ -10,7 +10,7 @@ const ROOMS: [(&str, &[&str], &[&str]); 11] = [
     ("kernels", &[], &["pulp"]),
     ("pixels", &[], &["image"]),
     ("measures", &[], &[]),
-    ("formats", &["models", "pixels"], &["safetensors"]),
+    ("formats", &["models", "pixels", "measures"], &["safetensors"]),
     ("onnx", &["models", "formats"], &["prost"]),
     ("exec", &["models", "kernels", "measures"], &["candle-core"]),
     ("data", &["models", "formats", "pixels", "measures"], &[]),

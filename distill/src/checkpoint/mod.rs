@@ -3,15 +3,15 @@
 
 mod state;
 mod store;
-mod teacher_check;
 
 use attar_models::Weights;
 
-pub use state::{Best, Data, Exact, Extended, Rollback, State, Sums};
+pub use state::{Best, Data, State, Sums};
 pub use store::{Failpoint, Stop, Store};
-pub use teacher_check::{CheckedOn, TeacherCheck};
 
 pub use attar_formats::checkpoint::VERSION as CHECKPOINT_VERSION;
+pub use attar_formats::exact::Exact;
+pub use attar_formats::receipt::{CheckedOn, Extended, Rollback, TeacherCheck};
 
 /// What a checkpoint directory holds.
 #[derive(Debug, Clone)]

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use attar_formats::exact::Exact;
+use attar_formats::receipt::{Extended, Rollback, TeacherCheck};
 use serde::{Deserialize, Serialize};
-
-use super::TeacherCheck;
 
 /// `state.json` of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,38 +57,6 @@ pub struct State {
     pub rollbacks: Vec<Rollback>,
 }
 
-/// A run was given more epochs: what came before was trained under the schedule of fewer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Extended {
-    /// Epochs of the recipe before.
-    pub from: usize,
-    /// Epochs of the recipe from then on.
-    pub to: usize,
-    /// Epochs that were complete.
-    pub epochs_done: usize,
-    /// Steps of the epoch under way that were.
-    pub steps_done: usize,
-}
-
-/// Training left the finite numbers and went back to a checkpoint.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rollback {
-    /// Epoch in which it diverged, from 1.
-    pub epoch: usize,
-    /// Step of that epoch, from 1.
-    pub step: usize,
-    /// Which number was not finite.
-    pub what: String,
-    /// Epochs of the checkpoint that it went back to; 0 with no steps is the start.
-    pub epochs_done: usize,
-    /// Steps of that checkpoint in the epoch after them.
-    pub steps_done: usize,
-    /// What the learning rate was multiplied with from then on.
-    pub factor: Exact,
-}
-
 /// The data a run was made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -135,37 +103,4 @@ pub struct Sums {
     pub terms: BTreeMap<String, (usize, Exact)>,
     /// Seconds spent in the epoch before the checkpoint.
     pub seconds: f64,
-}
-
-/// An `f64` that survives JSON bit for bit, as a decimal string (a JSON reader may round a number in its last bit).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct Exact(pub f64);
-
-impl From<Exact> for String {
-    fn from(value: Exact) -> Self {
-        format!("{:?}", value.0)
-    }
-}
-
-impl TryFrom<String> for Exact {
-    type Error = std::num::ParseFloatError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse().map(Self)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sums_survive_json_bit_for_bit() {
-        for bits in [0x3FB9_9999_9999_999A_u64, 0x0000_0000_0000_0001, 0x7FEF_FFFF_FFFF_FFFF, 0x3CA0_0000_0000_0001] {
-            let value = Exact(f64::from_bits(bits));
-            let back: Exact = serde_json::from_str(&serde_json::to_string(&value).unwrap()).unwrap();
-            assert_eq!(back.0.to_bits(), bits);
-        }
-    }
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use attar_data::{Augment, Dataset, Pipeline, Splits, eval_batch, fingerprint, hold_out, train_batch};
 use attar_formats::hash::hex;
+use attar_formats::receipt::Hashes;
 use attar_pixels::Image;
 use sha2::{Digest, Sha256};
 
-use super::scan::{Hashes, Look, Part, check_names};
+use super::scan::{Look, Part, check_names};
 use crate::error::{Error, Result};
 use crate::labels::AnswersKey;
 use crate::recipe::{DataSection, ViewKind, ViewSection};

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use attar_exec::device;
+use attar_formats::card::Origin;
 use attar_models::NodeId;
 use serde::Serialize;
 
@@ -75,6 +76,9 @@ pub struct NetworkDescription {
     pub role: String,
     /// Name of the network.
     pub network: String,
+    /// Where the student's came from; absent for the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
     /// Shape of one input sample, `[C, H, W]`.
     pub input: Vec<usize>,
     /// Trained parameters; absent where they are not known (ONNX).
@@ -137,7 +141,8 @@ impl Description {
         let recipe = &plan.recipe;
         let student = NetworkDescription {
             role: "student".to_owned(),
-            network: plan.network.name.clone(),
+            network: plan.student.name().to_owned(),
+            origin: Some(plan.origin.clone()),
             input: plan.student.input_shape().to_vec(),
             parameters: Some(plan.student.parameter_count()),
             macs: Some(plan.student.macs()),
@@ -147,6 +152,7 @@ impl Description {
         let teachers = plan.teachers.rows().map(|teacher| NetworkDescription {
             role: teacher.name.clone(),
             network: teacher.outline.name().to_owned(),
+            origin: None,
             input: teacher.outline.input_shape().to_vec(),
             parameters: teacher.size.map(|size| size.0),
             macs: teacher.size.map(|size| size.1),
@@ -156,6 +162,7 @@ impl Description {
         let peers = plan.peers.iter().map(|peer| NetworkDescription {
             role: peer.name.clone(),
             network: peer.graph.name().to_owned(),
+            origin: None,
             input: peer.graph.input_shape().to_vec(),
             parameters: Some(peer.graph.parameter_count()),
             macs: Some(peer.graph.macs()),
@@ -270,6 +277,9 @@ impl fmt::Display for Description {
             write!(f, "{:<10} {} {:?}", network.role, network.network, network.input)?;
             if let (Some(parameters), Some(macs)) = (network.parameters, network.macs) {
                 write!(f, ", {parameters} parameters, {:.1} M MACs", macs as f64 / 1e6)?;
+            }
+            if let Some(origin) = network.origin.as_ref().filter(|origin| origin.zoo().is_none()) {
+                write!(f, ", {origin}")?;
             }
             let note = match (network.own_view, network.renormalised) {
                 (true, _) => ", sees the same crops in its own way",

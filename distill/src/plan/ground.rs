@@ -2,6 +2,7 @@
 
 use attar_data::Splits;
 use attar_exec::Params;
+use attar_formats::card::Origin;
 use attar_models::Graph;
 use attar_models::zoo::{self, NetworkSpec};
 use candle_core::Device;
@@ -9,7 +10,7 @@ use candle_core::Device;
 use super::data::PlannedData;
 use super::scan::Look;
 use super::start::Start;
-use super::{fail, numbers};
+use super::{GivenStudent, fail, numbers};
 use crate::error::Result;
 use crate::recipe::{NetworkSection, Recipe};
 
@@ -19,9 +20,9 @@ pub(super) struct Ground {
     /// Why it is not the device that people may have hoped for.
     pub(super) device_note: Option<String>,
     pub(super) data: PlannedData,
-    /// The student by name and as a graph.
-    pub(super) network: NetworkSpec,
     pub(super) student: Graph,
+    /// Where that network came from.
+    pub(super) origin: Origin,
     pub(super) params: Params,
     /// sha256 of the file of weights that the student starts from.
     pub(super) init_sha256: Option<String>,
@@ -30,8 +31,14 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    /// The `images` are opened as the recipe says if a program gave none. Without a `look` somebody else has looked at these images.
-    pub(super) fn of(recipe: &Recipe, images: Option<Splits>, look: Option<&Look<'_>>) -> Result<Self> {
+    /// Images and student are opened as the recipe says where a program gave none. Without a `look` somebody else has looked at
+    /// these images.
+    pub(super) fn of(
+        recipe: &Recipe,
+        images: Option<Splits>,
+        student: Option<GivenStudent>,
+        look: Option<&Look<'_>>,
+    ) -> Result<Self> {
         numbers::check(recipe)?;
         if !recipe.stages.is_empty() {
             return Err(fail("stages", "a plan is of one stage; `Recipe::chain` takes them apart"));
@@ -39,14 +46,13 @@ impl Ground {
         let opened = recipe.device.open()?;
         recipe.train.precision.check(&opened.device)?;
         let data = PlannedData::open(&recipe.data, images, recipe.data.split_seed.unwrap_or(recipe.seed), look)?;
-        let (network, student) = build_network(&recipe.student.network, "student.network", &data)?;
-        let start = Start::of(recipe, &student, data.classes(), &opened.device)?;
+        let start = Start::of(recipe, student, &data, &opened.device)?;
         Ok(Self {
             device: opened.device,
             device_note: opened.note,
             data,
-            network,
-            student,
+            student: start.student,
+            origin: start.origin,
             params: start.params,
             init_sha256: start.sha256,
             notes: start.notes,

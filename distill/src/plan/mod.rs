@@ -14,6 +14,7 @@ mod numbers;
 mod participants;
 mod residence;
 mod scan;
+mod source;
 mod stages;
 mod start;
 mod teacher_input;
@@ -27,8 +28,8 @@ use std::path::PathBuf;
 
 use attar_data::Splits;
 use attar_exec::Params;
-use attar_models::Graph;
-use attar_models::zoo::NetworkSpec;
+use attar_formats::card::Origin;
+use attar_models::{Graph, Weights};
 use candle_core::Device;
 
 use crate::checkpoint::Failpoint;
@@ -43,6 +44,7 @@ use scan::Look;
 use teachers::StoreQuestion;
 
 pub(crate) use asked_again::Live;
+pub use attar_formats::receipt::Hashes;
 pub(crate) use data::Subset;
 pub use data::{Fingerprints, PlannedData};
 pub use describe::Description;
@@ -53,7 +55,7 @@ pub(crate) use moves::Moves;
 pub(crate) use participants::{KnownTeacher, KnownView};
 pub(crate) use participants::{Participants, Source};
 pub use residence::Residence;
-pub use scan::{Hashes, Progress};
+pub use scan::Progress;
 pub(crate) use teacher_input::TeacherInput;
 pub use teachers::PlannedTeacher;
 pub(crate) use views::{Attack, PlannedKind, PlannedView};
@@ -82,6 +84,7 @@ impl std::fmt::Debug for PlanOptions {
 #[derive(Default)]
 pub(crate) struct GivenParts {
     pub(crate) images: Option<Splits>,
+    pub(crate) student: Option<GivenStudent>,
     pub(crate) teachers: BTreeMap<String, Given>,
     pub(crate) losses: BTreeMap<String, AnyLoss>,
 }
@@ -91,6 +94,13 @@ impl std::fmt::Debug for GivenParts {
         let names = (self.teachers.keys(), self.losses.keys());
         f.debug_struct("GivenParts").field("images", &self.images).field("names", &names).finish_non_exhaustive()
     }
+}
+
+/// A student of a program; random where it gives no weights.
+#[derive(Debug)]
+pub(crate) struct GivenStudent {
+    pub(crate) graph: Graph,
+    pub(crate) weights: Option<Weights>,
 }
 
 /// A network that learns beside the student.
@@ -113,10 +123,10 @@ pub struct Plan {
     pub(crate) data: PlannedData,
     /// Where those to learn from live.
     pub(crate) residence: Residence,
-    /// The student's network by name.
-    pub(crate) network: NetworkSpec,
-    /// The student's network as a graph.
+    /// The student's network.
     pub(crate) student: Graph,
+    /// Where that came from.
+    pub(crate) origin: Origin,
     /// Steps in an epoch.
     pub(crate) steps_per_epoch: usize,
     /// The teachers.
@@ -149,7 +159,7 @@ impl Plan {
     pub(crate) fn with(recipe: Recipe, mut given: GivenParts, options: PlanOptions) -> Result<Self> {
         let PlanOptions { onnx, cache, progress, allow_idle } = options;
         let look = Look { cache: cache.as_ref(), progress: progress.as_ref() };
-        let ground = Ground::of(&recipe, given.images, Some(&look))?;
+        let ground = Ground::of(&recipe, given.images, given.student, Some(&look))?;
         let (epochs, batch) = (recipe.train.epochs, recipe.train.batch);
         let question = StoreQuestion { asked: ground.data.answers_key(recipe.seed), epochs, batch };
         let mut teachers = Table::default();
@@ -176,8 +186,8 @@ impl Plan {
             device: ground.device,
             device_note: ground.device_note,
             data: ground.data,
-            network: ground.network,
             student: ground.student,
+            origin: ground.origin,
             teachers,
             params: ground.params,
             init_sha256: ground.init_sha256,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use attar_data::{Cache, Dataset, Finding, Hashed, Pipeline, Scan, Source};
 use attar_formats::classes::composed;
+use attar_formats::receipt::Hashes;
 use attar_pixels::comes_out;
-use serde::{Deserialize, Serialize};
 
 use super::fail;
 use crate::error::Result;
@@ -21,15 +21,6 @@ pub(super) struct Look<'a> {
     /// The folder of caches; none are read or written without it.
     pub(super) cache: Option<&'a PathBuf>,
     pub(super) progress: Option<&'a Progress>,
-}
-
-/// Where the hashes of a run's images came from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hashes {
-    /// Known from a scan before, of files that have not changed since.
-    pub read_from_cache: usize,
-    /// Made anew.
-    pub made: usize,
 }
 
 /// Images and what is to be asked of their size.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use attar_exec::Context;
 use attar_formats::bundle;
+use attar_formats::card::Origin;
 use attar_formats::classes::Alignment;
 use attar_formats::graph::{self, Opened};
 use attar_formats::hash::{file_sha256, sha256};
@@ -355,8 +356,8 @@ fn open_zoo(
     fail: &dyn Fn(String) -> Error,
 ) -> Result<LocatedWeights> {
     let (file, card) = locate(from, section, data, fail)?;
-    let Opened { graph, note } = card.network;
-    let fitted = super::start::weights(&graph, &file, from.key(), &Head::Given)?;
+    let Opened { graph, note, .. } = card.network;
+    let fitted = super::source::weights(&file, from.key())?.fitted(&graph, &Head::Given)?;
     let notes: Vec<String> = note.into_iter().chain(fitted.notes).collect();
     let (weights, note) = (fitted.weights, (!notes.is_empty()).then(|| notes.join("; ")));
     let labels = (!card.labels.is_empty()).then_some(card.labels);
@@ -405,7 +406,7 @@ fn locate(
                 preprocessing.check().map_err(|error| fail(error.to_string()))?;
                 let network = network.resolve(classes, made_by(&preprocessing, data)?);
                 let graph = zoo::build(&network).map_err(|error| fail(error.to_string()))?;
-                let network = Opened { graph, note: None };
+                let network = Opened { graph, origin: Origin::Zoo(network), note: None };
                 Ok((path.clone(), Stated { network, labels: Vec::new(), preprocessing, stated: BTreeMap::new() }))
             }
             _ => Err(fail(

@@ -35,8 +35,11 @@ use serde::{Deserialize, Serialize};
 use crate::knots::Knots;
 use crate::losses::LossSpec;
 
+pub use attar_formats::receipt::TeacherNorm;
+pub use attar_formats::run::Which;
 pub use cast::{CLEAN, Climb, Names, PeerSection, RobustnessSection, STUDENT, Update, ViewKind, ViewSection};
 pub use divergence::OnDivergence;
+pub(crate) use paths::relative;
 #[cfg(test)]
 pub(crate) use plain::PLAIN;
 pub use reference::{recipe_reference, recipe_schema};
@@ -146,8 +149,10 @@ impl Resident {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StudentSection {
-    /// The network; classes and input size follow from the data where they are not written.
-    pub network: NetworkSection,
+    /// The network; classes and input size follow from the data where they are not written. It may be left out where `from` is a
+    /// run or a bundle, whose network it then is, with a last layer of the data's classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkSection>,
     /// Weights to start from; random ones otherwise. Once called `init`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<StudentSource>,
@@ -297,38 +302,6 @@ pub enum TeacherClass {
     Index(usize),
     /// Its name, of a teacher whose card has names.
     Name(String),
-}
-
-/// Statistics that a teacher's batch norms use.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum TeacherNorm {
-    /// The running statistics, folded into the convolutions.
-    #[default]
-    Running,
-    /// Those of the batch, as in the authors' code of channel distillation; forbids folding.
-    Batch,
-}
-
-/// One of the two checkpoints of a run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Which {
-    /// Highest validation accuracy, the first such epoch.
-    #[default]
-    Best,
-    /// The last epoch.
-    Last,
-}
-
-impl Which {
-    /// As written in recipes and directory names.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Best => "best",
-            Self::Last => "last",
-        }
-    }
 }
 
 /// `[train]`: how long, how fast, with what.

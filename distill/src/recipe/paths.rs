@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use attar_data::Source;
 
-use super::{Recipe, TeacherSource};
+use super::{Recipe, StudentSource, TeacherSource};
 
 impl Recipe {
     /// Makes every relative path absolute, taking it as relative to `directory`.
@@ -29,8 +29,8 @@ impl Recipe {
             | Source::ImageFolder { root, .. } => change(root),
             Source::Given { .. } => {}
         }
-        if let Some(from) = &mut self.student.from {
-            change(from.path_mut());
+        if let Some(path) = self.student.from.as_mut().and_then(StudentSource::path_mut) {
+            change(path);
         }
         self.losses.iter_mut().flat_map(|loss| loss.loss.files()).for_each(&mut change);
         self.teachers.iter_mut().for_each(|teacher| teacher.from.each_path(&mut change));
@@ -77,7 +77,7 @@ pub(super) fn normalise(path: &Path) -> PathBuf {
 }
 
 /// `path` as seen from `directory`, when both are absolute and share more than the root; `path` itself otherwise.
-fn relative(path: &Path, directory: &Path) -> PathBuf {
+pub(crate) fn relative(path: &Path, directory: &Path) -> PathBuf {
     let directory = normalise(directory);
     let shared = path.components().zip(directory.components()).take_while(|(a, b)| a == b).count();
     if !path.is_absolute() || shared < 2 {

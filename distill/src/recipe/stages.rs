@@ -65,7 +65,7 @@ impl Recipe {
                 recipe.seed = self.seed.wrapping_add(i as u64 + 1);
                 place.as_mut_os_string().push(format!("-{}", section.name));
                 if let Some(network) = &section.network {
-                    recipe.student.network = network.clone();
+                    recipe.student.network = Some(network.clone());
                     recipe.student.from = None;
                 }
             }
@@ -135,7 +135,7 @@ mod tests {
                 other => format!("{other:?}"),
             });
             (
-                recipe.student.network.name.clone(),
+                recipe.student.network.as_ref().unwrap().name.clone(),
                 recipe.seed,
                 recipe.losses.len(),
                 place.display().to_string(),

@@ -61,6 +61,12 @@ pub enum StudentSource {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         rewrites: Vec<Rewrite>,
     },
+    /// A network of a program that trains it; no recipe can open it.
+    #[schemars(skip)]
+    Given {
+        /// What the program calls it.
+        what: String,
+    },
 }
 
 /// What becomes of the last linear layer of the weights that a student starts from.
@@ -121,16 +127,18 @@ impl StudentSource {
         Self::Weights { path: path.into(), key: None, head: StartHead::Given, rewrites: Vec::new() }
     }
 
-    /// Where it lies.
-    pub fn path(&self) -> &Path {
+    /// Where it lies; nowhere if a program gives it.
+    pub fn path(&self) -> Option<&Path> {
         match self {
-            Self::Run { path, .. } | Self::Bundle { path, .. } | Self::Weights { path, .. } => path,
+            Self::Run { path, .. } | Self::Bundle { path, .. } | Self::Weights { path, .. } => Some(path),
+            Self::Given { .. } => None,
         }
     }
 
-    pub(super) fn path_mut(&mut self) -> &mut PathBuf {
+    pub(super) fn path_mut(&mut self) -> Option<&mut PathBuf> {
         match self {
-            Self::Run { path, .. } | Self::Bundle { path, .. } | Self::Weights { path, .. } => path,
+            Self::Run { path, .. } | Self::Bundle { path, .. } | Self::Weights { path, .. } => Some(path),
+            Self::Given { .. } => None,
         }
     }
 
@@ -138,14 +146,7 @@ impl StudentSource {
     pub fn head(&self) -> StartHead {
         match self {
             Self::Run { head, .. } | Self::Bundle { head, .. } | Self::Weights { head, .. } => *head,
-        }
-    }
-
-    /// Which dictionary of its file of weights is meant, where that is said.
-    pub(crate) fn key(&self) -> Option<&str> {
-        match self {
-            Self::Weights { key, .. } => key.as_deref(),
-            Self::Run { .. } | Self::Bundle { .. } => None,
+            Self::Given { .. } => StartHead::Given,
         }
     }
 }

@@ -7,6 +7,7 @@ use attar_data::fingerprint;
 use attar_exec::Network;
 use attar_formats::graph::{self, GRAPH_FILE};
 use attar_formats::hash::{hex, sha256};
+use attar_formats::receipt::Receipt;
 use attar_formats::run::file;
 use attar_formats::write;
 use attar_models::Graph;
@@ -16,7 +17,7 @@ use super::directory::free;
 use super::events::{Event, EventLog, Observer};
 use super::extend::Change;
 use super::feed::resident::ResidentImages;
-use super::leave::receipt::{Facts, Receipt};
+use super::leave::receipt::Facts;
 use super::owner::Owner;
 use super::shield::Shield;
 use super::state_file::{RunState, StatusFile};
@@ -168,7 +169,7 @@ pub(super) fn build<'a>(
     observer: &'a mut dyn Observer,
 ) -> Result<Run<'a>> {
     keep_graph(&directory, &plan.student)?;
-    let facts = Facts::of(&plan);
+    let facts = Facts::of(&plan, &directory)?;
     let (seed, precision) = (plan.recipe.seed, plan.recipe.train.precision);
     let peer = |peer: PlannedPeer| Student::peer(&peer.name, peer.graph, seed, &plan.device);
     let mut student = Network::new(plan.student, plan.params, &plan.device)?;

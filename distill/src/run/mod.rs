@@ -33,12 +33,11 @@ use crate::recipe::Recipe;
 
 pub use crate::checkpoint::{CheckedOn, TeacherCheck};
 pub use attar_formats::metrics::Row;
+pub use attar_formats::receipt::{RECEIPT_VERSION, Receipt, Sizes, TeacherMeasures, TeacherReceipt, TestMeasures};
 pub(crate) use begin::{PROGRAM, pool};
 pub use directory::{free, has_checkpoint};
 pub use events::{Event, LOG_EVERY, Observer, Silent};
 pub(crate) use feed::prefetch::{How, Prefetch, batches};
-pub use leave::judge::{TeacherMeasures, TestMeasures};
-pub use leave::receipt::{RECEIPT_VERSION, Receipt, Sizes, TeacherReceipt};
 pub(crate) use owner::Owner;
 pub use state_file::{RunState, STATUS_VERSION};
 pub use step::split::{Part, Split};

@@ -56,7 +56,7 @@ fn a_run_leaves_everything_that_the_other_rooms_read() {
     assert!(student.nll > 0.0 && (0.0..=1.0).contains(&student.ece) && (0.0..=1.0).contains(&student.aurc));
     assert_eq!(teacher.top1, receipt.teachers[0].stated["test_top1"], "it answers as on its own card");
     assert!((0.0..=100.0).contains(&teacher.likeness.agreement) && teacher.likeness.kl > 0.0);
-    let read: Receipt = serde_json::from_slice(&std::fs::read(run.join("receipt.json")).unwrap()).unwrap();
+    let read = Receipt::read(&run.join("receipt.json")).unwrap();
     let read = read.measures.unwrap();
     assert!(read.student.per_class.len() == 3 && read.teachers.contains_key("big"));
 
@@ -102,7 +102,7 @@ fn a_run_leaves_everything_that_the_other_rooms_read() {
 #[test]
 fn receipts_without_measures_still_read() {
     let old = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo/teacher.receipt.json");
-    let old: Receipt = serde_json::from_slice(&std::fs::read(old).unwrap()).unwrap();
+    let old = Receipt::read(&old).unwrap();
     assert_eq!((old.name.as_str(), old.measures), ("teacher", None));
 }
 

@@ -16,6 +16,7 @@ mod resume;
 mod scene;
 mod schemes;
 mod sight;
+mod start;
 mod teachers;
 mod tune;
 mod wrong;

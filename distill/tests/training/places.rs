@@ -15,7 +15,7 @@ fn state(scene: &Scene, name: &str) -> Option<RunState> {
 }
 
 fn receipt(scene: &Scene, name: &str, file: &str) -> Receipt {
-    serde_json::from_slice(&std::fs::read(scene.run(name).join(file)).unwrap()).unwrap()
+    Receipt::read(&scene.run(name).join(file)).unwrap()
 }
 
 const WILD: [&str; 2] = ["train.learning_rate=1e30", "train.clip=1e30"];

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use attar_formats::Card;
-use attar_formats::card::INTERRUPTED;
+use attar_formats::card::{INTERRUPTED, Origin};
 use attar_pixels::{Interpolation, Preprocessing, ResizeTo};
 
 use crate::source::Goldens;
@@ -72,7 +72,7 @@ fn quoted(text: &str) -> String {
 
 /// How the network was made, in one line: name and options in the zoo.
 fn made(card: &Card) -> String {
-    let zoo = card.provenance.network.as_ref().and_then(|origin| origin.zoo.as_ref());
+    let zoo = card.provenance.network.as_ref().and_then(Origin::zoo);
     zoo.and_then(|spec| serde_json::to_string(spec).ok()).unwrap_or_else(|| card.network.name.clone())
 }
 
@@ -122,6 +122,8 @@ fn provenance(out: &mut String, card: &Card) {
         }
     };
     row("Written by", Some(&from.program));
+    let network = from.network.as_ref().filter(|origin| origin.zoo().is_none());
+    row("Network", network.map(Origin::to_string).as_deref());
     row("Checkpoint", from.checkpoint.as_deref());
     row("Seed", from.seed.map(|seed| seed.to_string()).as_deref());
     row("Recipe sha256", from.recipe_sha256.as_deref());

@@ -31,7 +31,7 @@ fn card() -> Card {
             metrics: BTreeMap::from([("test_top1".to_owned(), 91.2345)]),
             licence: Some("MIT".to_owned()),
             seed: Some(7),
-            network: Some(Origin { zoo: Some(spec()) }),
+            network: Some(Origin::Zoo(spec())),
             ..Provenance::default()
         },
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-pub use self::safetensors::safetensors;
+pub use self::safetensors::{safetensors, safetensors_sha256};
 
 /// Creates or replaces `path` with what `fill` writes, all or nothing: the bytes go to a temporary file in the same
 /// folder, are synced, and take the name in one step. When anything before that step fails, an older file at `path` is untouched

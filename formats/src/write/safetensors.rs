@@ -6,9 +6,11 @@ use std::path::Path;
 
 use attar_models::{Array, Weights};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::{atomically, failed};
 use crate::error::{Error, Result};
+use crate::hash::hex;
 
 /// Writes arrays of any element types as a safetensors file, atomically. The bytes depend on nothing
 /// but the arguments: names and metadata in order in the header, which is padded with spaces to 8
@@ -23,11 +25,37 @@ pub fn safetensors(path: &Path, weights: &Weights, metadata: &BTreeMap<String, S
     }
     let arrays = in_order(weights);
     let header = header(&arrays, metadata).map_err(|error| failed(path, error.into()))?;
-    atomically(path, |file| {
-        file.write_all(&(header.len() as u64).to_le_bytes())?;
-        file.write_all(&header)?;
-        arrays.iter().try_for_each(|(_, array)| array.elements.le_bytes(|block| file.write_all(block)))
-    })
+    atomically(path, |file| fill(file, &header, &arrays))
+}
+
+fn fill(file: &mut impl Write, header: &[u8], arrays: &[(&str, &Array)]) -> std::io::Result<()> {
+    file.write_all(&(header.len() as u64).to_le_bytes())?;
+    file.write_all(header)?;
+    arrays.iter().try_for_each(|(_, array)| array.elements.le_bytes(|block| file.write_all(block)))
+}
+
+/// sha256 of the file that [`safetensors`] would write of these arrays without metadata, in hex: what weights are called by that
+/// lie in no file.
+pub fn safetensors_sha256(weights: &Weights) -> String {
+    let arrays = in_order(weights);
+    let mut hasher = Hasher(Sha256::new());
+    // Names, types and numbers always make a header, and a hasher takes everything.
+    let header = header(&arrays, &BTreeMap::new()).unwrap_or_default();
+    let _ = fill(&mut hasher, &header, &arrays);
+    hex(&hasher.0.finalize())
+}
+
+struct Hasher(Sha256);
+
+impl Write for Hasher {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The arrays in the order of their bytes in the file.

@@ -1,5 +1,6 @@
 //! A network as data: named nodes in execution order, with the shape of each known from the moment it is added.
 
+mod head;
 mod json;
 
 use std::collections::BTreeMap;

@@ -5,6 +5,7 @@ use attar_exec::Network;
 use attar_formats::hash::file_sha256;
 use attar_formats::json;
 use attar_formats::metrics::Metrics;
+use attar_formats::receipt::{Receipt, TestMeasures};
 use attar_formats::reference::Split;
 use attar_formats::run::file;
 use attar_pixels::Preprocessing;
@@ -16,8 +17,8 @@ use crate::error::{Error, Result};
 use crate::recipe::Which;
 use crate::run::Run;
 use crate::run::events::Event;
-use crate::run::leave::judge::{Judge, TestMeasures};
-use crate::run::leave::receipt::{Measured, Receipt};
+use crate::run::leave::judge::Judge;
+use crate::run::leave::receipt::Measured;
 use crate::run::leave::reference::{self, Answers};
 use crate::run::leave::robustness::robustness;
 use crate::run::train::{evaluation, logits};
@@ -63,7 +64,7 @@ impl Run<'_> {
         let receipt = setup.facts.receipt(&setup.recipe.name, averaged, &self.state, &measured);
         let receipt = Receipt { stopped_early: self.stopped_early(), ..receipt };
         self.write_json(file::CARD, &setup.facts.card(&self.state, &measured))?;
-        self.write_json(file::RECEIPT, &receipt)?;
+        receipt.write(&setup.directory.join(file::RECEIPT))?;
         self.tell(&Event::Finished {
             best_epoch: best.epoch,
             test_top1_last: measured.test_last,

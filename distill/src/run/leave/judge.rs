@@ -3,46 +3,15 @@
 use std::collections::BTreeMap;
 
 use attar_data::Batch;
-use attar_measures::{Comparison, Likeness, Measures, Tally};
+use attar_formats::receipt::{TeacherMeasures, TestMeasures};
+use attar_measures::{Comparison, Measures, Tally};
 use attar_pixels::Preprocessing;
 use candle_core::Tensor;
-use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::recipe::Which;
 use crate::run::step::teachers::{RunningTeacher, Teachers};
 use crate::teacher::Question;
-
-/// `measures` of `receipt.json`: what the exported weights are worth on the test images.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TestMeasures {
-    /// Which weights: those that leave the run.
-    pub weights: Which,
-    /// The student against the labels.
-    pub student: Measures,
-    /// Name of its worst class.
-    pub worst_class: String,
-    /// The teachers on the same images, by name; those whose answers are stored are not asked.
-    pub teachers: BTreeMap<String, TeacherMeasures>,
-    /// Accuracy under the recipe's attacks by their names, in percent.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub robustness: BTreeMap<String, f64>,
-}
-
-/// A teacher on the test images, as it answered the student: with its own preprocessing and the statistics that the recipe gives
-/// its norms.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TeacherMeasures {
-    /// Its accuracy, in percent.
-    pub top1: f64,
-    /// Its mean negative log-likelihood of the labels.
-    pub nll: f64,
-    /// Its expected calibration error, 0 to 1.
-    pub ece: f64,
-    /// How far the student has become like it.
-    #[serde(flatten)]
-    pub likeness: Likeness,
-}
 
 /// Gathers [`TestMeasures`] batch by batch.
 pub(in crate::run) struct Judge {
