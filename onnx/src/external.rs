@@ -63,6 +63,39 @@ pub fn inline(model: &[u8], origin: &Path) -> Result<Whole, String> {
     Ok(Whole { model, files })
 }
 
+/// What an array that lies elsewhere is asked by: its name, its sizes, and the entries that say where it lies.
+pub type Numbers<'n> = dyn FnMut(&str, &[u64], &BTreeMap<&str, &str>) -> Result<Vec<u8>, String> + 'n;
+
+/// Puts bytes that somebody makes into the place of every array that lies elsewhere.
+///
+/// # Errors
+/// Those of `numbers`.
+pub fn fill(model: &[u8], numbers: &mut Numbers<'_>) -> Result<Vec<u8>, String> {
+    let mut replace = |tensor: &[u8]| {
+        if !is_external(tensor) {
+            return Ok(None);
+        }
+        let data = numbers(text(tensor, 8), &dims(tensor), &entries(tensor))?;
+        Ok(Some(with_data(tensor, &data)))
+    };
+    Ok(walk(model, Message::Model, DEEPEST, &mut replace)?.unwrap_or_else(|| model.to_vec()))
+}
+
+/// Where an array lies, by key.
+fn entries(tensor: &[u8]) -> BTreeMap<&str, &str> {
+    let all = fields(tensor).filter(|field| field.number == 13).filter_map(|field| field.bytes());
+    all.map(|entry| (text(entry, 1), text(entry, 2))).collect()
+}
+
+/// The tensor with these bytes as its numbers.
+fn with_data(tensor: &[u8], data: &[u8]) -> Vec<u8> {
+    let kept = |field: &Field<'_>| !matches!(field.number, 9 | 13 | 14);
+    let mut whole = Vec::with_capacity(data.len() + 64);
+    fields(tensor).filter(kept).for_each(|field| whole.extend_from_slice(field.whole));
+    put_bytes(&mut whole, 9, data);
+    whole
+}
+
 /// Kinds of messages on the way to an array.
 #[derive(Debug, Clone, Copy)]
 enum Message {
@@ -129,11 +162,7 @@ fn is_external(tensor: &[u8]) -> bool {
 /// The tensor with its numbers in it.
 fn whole_tensor(tensor: &[u8], folder: &Path, read: &mut BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>, String> {
     let name = text(tensor, 8);
-    let entries: BTreeMap<&str, &str> = fields(tensor)
-        .filter(|field| field.number == 13)
-        .filter_map(|field| field.bytes())
-        .map(|entry| (text(entry, 1), text(entry, 2)))
-        .collect();
+    let entries = entries(tensor);
     let location =
         *entries.get("location").ok_or_else(|| format!("`{name}` lies elsewhere, but it is not said where"))?;
     if !read.contains_key(location) {
@@ -158,11 +187,7 @@ fn whole_tensor(tensor: &[u8], folder: &Path, read: &mut BTreeMap<String, Vec<u8
     let data = end.map(|end| &file[offset..end]).ok_or_else(|| {
         format!("`{name}` is {length} bytes from {offset} on in `{location}`, which has {}", file.len())
     })?;
-    let kept = |field: &Field<'_>| !matches!(field.number, 9 | 13 | 14);
-    let mut whole = Vec::with_capacity(data.len() + 64);
-    fields(tensor).filter(kept).for_each(|field| whole.extend_from_slice(field.whole));
-    put_bytes(&mut whole, 9, data);
-    Ok(whole)
+    Ok(with_data(tensor, data))
 }
 
 /// How many bytes a tensor's type and shape ask for, where its type has a fixed width.

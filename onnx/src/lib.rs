@@ -18,6 +18,6 @@ mod write;
 #[cfg(feature = "network")]
 pub use error::{Error, Result};
 #[cfg(any())]
-pub use read::{Import, Obstacle, Operation, ReadOptions, read};
+pub use read::{Import, Obstacle, Operation, ReadOptions, read, without_norms};
 #[cfg(feature = "network")]
 pub use write::{CONSTANT_MARK, Options, SUPPORTED_OPSETS, write};

@@ -220,16 +220,12 @@ fn of_onnx(path: &Path, engines: &Engines, input: Option<[usize; 3]>) -> Result<
     }
     found.obstacles = import.obstacles.iter().map(ToString::to_string).collect();
     found.notes.clone_from(&import.notes);
-    found.labels = labels(&import.metadata);
+    found.notes.extend(import.network.as_ref().and_then(|(graph, _)| attar_onnx::without_norms(graph)));
+    found.labels = import.labels().unwrap_or_default();
     let stated = import.metadata.get("attar.preprocessing");
     found.preprocessing = stated.and_then(|text| serde_json::from_str(text).ok());
     found.runtimes = runtimes(path, engines, Some(import.input));
     Ok(found)
-}
-
-/// Names of classes that our exporter wrote.
-fn labels(metadata: &BTreeMap<String, String>) -> Vec<String> {
-    metadata.get("attar.labels").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
 /// The file's own operations, where they make no network here.

@@ -13,6 +13,7 @@ mod help;
 mod hints;
 mod loaders;
 mod new;
+mod onnx_zoo;
 mod operations;
 mod parity;
 mod pipeline;

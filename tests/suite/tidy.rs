@@ -14,7 +14,7 @@ const ROOMS: [(&str, &[&str], &[&str]); 11] = [
     ("onnx", &["models", "formats"], &["prost"]),
     ("exec", &["models", "kernels", "measures"], &["candle-core"]),
     ("data", &["models", "formats", "pixels", "measures"], &[]),
-    ("distill", &["models", "pixels", "measures", "formats", "exec", "data"], &["candle-core"]),
+    ("distill", &["models", "pixels", "measures", "formats", "onnx", "exec", "data"], &["candle-core"]),
     ("export", &["models", "formats", "pixels", "onnx"], &[]),
     ("infer", &["models", "formats", "pixels", "measures", "onnx", "data"], &["tract-onnx", "ort"]),
 ];

@@ -37,6 +37,8 @@ enum Chore {
         #[arg(last = true)]
         rest: Vec<String>,
     },
+    /// Read, run, write again and train every network of `tests/fixtures/onnx` and print the table of `docs/onnx.md`; takes an hour.
+    OnnxZoo,
     /// Write the pages of `docs/` that are made of the program: the reference of the recipe, its schema, a page for each loss.
     Docs {
         /// Write nothing; fail where a page is out of date.
@@ -76,6 +78,7 @@ enum Chore {
 fn main() -> anyhow::Result<()> {
     match Args::parse().chore {
         Chore::Test { full, rest } => test::run(full, &rest),
+        Chore::OnnxZoo => test::onnx_zoo(),
         Chore::Docs { check } => docs::run(check),
         Chore::FetchOrt => onnxruntime::fetch().map(|path| println!("{}", path.display())),
         Chore::Sanitize => sanitize::run(),

@@ -85,6 +85,17 @@ pub(crate) fn run(full: bool, rest: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// Every network of `tests/fixtures/onnx`, not only the small ones that the suite runs; their table goes to stdout.
+pub(crate) fn onnx_zoo() -> Result<()> {
+    let mut cargo = cargo::command();
+    cargo.args(["test", "--release", "--workspace", "--test", "suite", "networks_of_others", "--", "--nocapture"]);
+    cargo.env("ATTAR_ONNX_ZOO", "all").env("ORT_DYLIB_PATH", onnxruntime::fetch()?);
+    if !cargo.status().context("cargo could not be started")?.success() {
+        bail!("a network failed");
+    }
+    Ok(())
+}
+
 /// The translator of the GPU's emulator, instruction by instruction.
 fn translator(missed: &mut Missed) -> Result<()> {
     let starts = |tool: &str| {

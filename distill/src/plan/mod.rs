@@ -11,6 +11,8 @@ mod ids;
 mod losses;
 mod moves;
 mod numbers;
+mod onnx;
+mod onnx_teachers;
 mod participants;
 mod residence;
 mod scan;

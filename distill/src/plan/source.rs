@@ -13,7 +13,7 @@ use attar_formats::write::safetensors_sha256;
 use attar_formats::{Card, bundle, checkpoint, files, read, run};
 use attar_models::{Graph, Weights};
 
-use super::{GivenStudent, fail};
+use super::{GivenStudent, fail, onnx};
 use crate::error::{Error, Result};
 use crate::recipe::{StudentSource, Which};
 
@@ -37,6 +37,8 @@ enum Network {
     Unknown,
     /// The one of this card, which lies in this folder.
     OfCard(Box<Card>, PathBuf),
+    /// An ONNX file is it.
+    OfFile(Graph, PathBuf, Vec<String>),
     /// A program gave it.
     Given(Graph),
 }
@@ -51,7 +53,8 @@ pub(super) struct Found {
 }
 
 /// Opens a source, whatever its kind; `given` is what a program brought along.
-pub(super) fn open(from: &StudentSource, given: Option<GivenStudent>) -> Result<Source> {
+/// `input` are the sizes of the images, for a file that leaves its own open.
+pub(super) fn open(from: &StudentSource, given: Option<GivenStudent>, input: [usize; 3]) -> Result<Source> {
     match from {
         StudentSource::Run { path, checkpoint, .. } => {
             Source::run(path, *checkpoint, None)?.ok_or_else(|| nothing(path, file::CARD))
@@ -67,6 +70,7 @@ pub(super) fn open(from: &StudentSource, given: Option<GivenStudent>) -> Result<
             let found = Source::run(path, None, key)?.map_or_else(|| Source::bundle(path, key), |run| Ok(Some(run)))?;
             found.ok_or_else(|| nothing(path, "card.json and no config.json"))
         }
+        StudentSource::Onnx { path, .. } => Source::onnx(path, input),
         StudentSource::Given { what } => {
             let problem = || format!("`{what}` is of the program that made this run\n  hint: only that program has it");
             given.map(Source::given).ok_or_else(|| fail("student.from", problem()))
@@ -80,6 +84,10 @@ impl Source {
         Ok(match &self.network {
             Network::Unknown => None,
             Network::OfCard(card, folder) => Some(graph::of_card(card, folder)?),
+            Network::OfFile(graph, path, notes) => {
+                let note = (!notes.is_empty()).then(|| notes.join("; "));
+                Some(Opened { graph: graph.clone(), origin: Origin::file(path)?, note })
+            }
             Network::Given(graph) => Some(Opened { origin: Origin::program(graph)?, graph: graph.clone(), note: None }),
         })
     }
@@ -104,6 +112,20 @@ impl Source {
     fn of_card(card: Card, beside: PathBuf, folder: &Path, file: &Path, key: Option<&str>) -> Result<Self> {
         let labels = (beside, card.labels.clone());
         Self::of(Network::OfCard(Box::new(card), folder.to_owned()), file, key, Some(labels))
+    }
+
+    fn onnx(path: &Path, input: [usize; 3]) -> Result<Self> {
+        let import = onnx::read(path, input)?;
+        let labels = import.labels().map(|labels| (path.to_owned(), labels));
+        let (graph, weights) = import.network.ok_or_else(|| {
+            let obstacles: Vec<String> = import.obstacles.iter().map(|obstacle| format!("\n  {obstacle}")).collect();
+            let problem = format!("{} is no network that can be trained here:{}", path.display(), obstacles.concat());
+            fail("student.from", problem + "\n  hint: `attar inspect` shows all of it; a teacher it can be in any case")
+        })?;
+        let weights = Found { weights, file: Some(path.to_owned()), note: None };
+        let notes = import.notes.into_iter().chain(attar_onnx::without_norms(&graph)).collect();
+        let network = Network::OfFile(graph, path.to_owned(), notes);
+        Ok(Self { network, weights: Some(weights), sha256: Some(file_sha256(path)?), labels })
     }
 
     fn given(student: GivenStudent) -> Self {

@@ -44,7 +44,7 @@ impl Start {
     ) -> Result<Self> {
         let section = &recipe.student;
         let named = named(section, NETWORK, data)?;
-        let source = section.from.as_ref().map(|from| open(from, given)).transpose()?;
+        let source = section.from.as_ref().map(|from| open(from, given, data.input)).transpose()?;
         let mut notes = Vec::new();
         let head =
             match (section.from.as_ref().map(StudentSource::head), source.as_ref().and_then(|s| s.labels.as_ref())) {
@@ -80,7 +80,7 @@ pub(super) fn network(section: &StudentSection, key: &str, data: &PlannedData) -
     if let Some(named) = named(section, key, data)? {
         return Ok(named);
     }
-    let source = section.from.as_ref().map(|from| open(from, None)).transpose()?;
+    let source = section.from.as_ref().map(|from| open(from, None, data.input)).transpose()?;
     of_source(section, key, source.as_ref(), data)
 }
 

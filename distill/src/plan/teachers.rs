@@ -14,19 +14,20 @@ use attar_formats::run;
 use attar_formats::run::file;
 use attar_formats::{Card, files};
 use attar_models::zoo;
-use attar_models::{Graph, NodeId, Outline, Weights};
+use attar_models::{Graph, NodeId, Op, Outline, Weights};
 use attar_pixels::Preprocessing;
 use candle_core::{DType, Device, Tensor};
 
 use super::asked_again;
 use super::classes::{self, Logits};
 use super::data::PlannedData;
+use super::onnx_teachers;
 use super::participants::KnownTeacher;
 use super::teacher_input::{TeacherInput, made_by};
 use crate::error::{Error, Result};
 use crate::labels::{AnswersKey, Store};
 use crate::recipe::{TeacherClasses, TeacherNorm, TeacherSection, TeacherSource};
-use crate::teacher::{Aligned, Answers, Given, OnnxRequest, OnnxTeacher, OpenOnnx, Question, Teacher, ZooTeacher};
+use crate::teacher::{Aligned, Answers, Given, OpenOnnx, Question, Teacher, ZooTeacher};
 
 /// A teacher that fits.
 pub struct PlannedTeacher {
@@ -63,15 +64,25 @@ pub struct PlannedTeacher {
     kind: Kind,
 }
 
-enum Kind {
-    Zoo { graph: Graph, weights: Weights },
+pub(super) enum Kind {
+    /// A graph, which the executor runs.
+    Network { graph: Graph, weights: Weights },
+    /// Something that answers by itself.
     Ready(Box<dyn Teacher>),
 }
 
 impl Kind {
+    /// Whether its answers have a gradient in the image: rounding to whole numbers has none.
+    fn attackable(&self) -> bool {
+        match self {
+            Self::Network { graph, .. } => !graph.nodes().iter().any(|node| matches!(node.op, Op::Quantize(_))),
+            Self::Ready(_) => false,
+        }
+    }
+
     fn size(&self) -> Option<(usize, u64)> {
         match self {
-            Self::Zoo { graph, .. } => Some((graph.parameter_count(), graph.macs())),
+            Self::Network { graph, .. } => Some((graph.parameter_count(), graph.macs())),
             Self::Ready(_) => None,
         }
     }
@@ -106,10 +117,10 @@ impl PlannedTeacher {
                 return Err(fail(format!("{problem}\n  hint: only that program has it")));
             }
             TeacherSource::Stored { path } => return Self::stored(section, path, data, question, onnx, &fail),
-            TeacherSource::Onnx { .. } => open_onnx(section, data, question.batch, onnx, &fail)?,
+            TeacherSource::Onnx { .. } => onnx_teachers::find(section, data, question.batch, onnx, &fail)?,
             from => open_zoo(from, section, data, &fail)?,
         };
-        let (weights_sha256, attackable) = (file_sha256(&found.file)?, matches!(found.kind, Kind::Zoo { .. }));
+        let (weights_sha256, attackable) = (file_sha256(&found.file)?, found.kind.attackable());
         Self::fitted(section, key, data, found, (weights_sha256, attackable))
     }
 
@@ -250,8 +261,11 @@ impl PlannedTeacher {
     /// The teacher ready to answer, asked for these taps only. A network of the zoo computes in `context`.
     pub(crate) fn start(self, taps: &[NodeId], context: &Context) -> Result<Box<dyn Teacher>> {
         let teacher = match self.kind {
-            Kind::Zoo { graph, weights } => Box::new(ZooTeacher::new(&graph, &weights, self.bn, taps, context)?),
-            Kind::Ready(teacher) => teacher,
+            Kind::Network { graph, weights } => Box::new(ZooTeacher::new(&graph, &weights, self.bn, taps, context)?),
+            Kind::Ready(mut teacher) => {
+                teacher.prepare(taps)?;
+                teacher
+            }
         };
         match self.logits {
             Ok(alignment) if !alignment.is_identity() => {
@@ -263,51 +277,19 @@ impl PlannedTeacher {
 }
 
 /// A teacher as found on disk.
-struct LocatedWeights {
-    outline: Outline,
-    preprocessing: Preprocessing,
-    labels: Option<Vec<String>>,
-    stated: BTreeMap<String, f64>,
-    file: PathBuf,
-    answers: Answers,
-    kind: Kind,
-    note: Option<String>,
-}
-
-fn open_onnx(
-    section: &TeacherSection,
-    data: &PlannedData,
-    batch: usize,
-    onnx: Option<&OpenOnnx>,
-    fail: &dyn Fn(String) -> Error,
-) -> Result<LocatedWeights> {
-    let TeacherSource::Onnx { path, preprocessing, engine } = &section.from else {
-        return Err(fail("is no ONNX file".to_owned()));
-    };
-    let Some(open) = onnx else {
-        return Err(fail("this program was built without an engine for ONNX files".to_owned()));
-    };
-    if section.bn == TeacherNorm::Batch {
-        return Err(fail("`bn = \"batch\"` needs the norms; those of an ONNX file are folded".to_owned()));
-    }
-    preprocessing.check().map_err(|error| fail(error.to_string()))?;
-    let input = Some(made_by(preprocessing, data)?);
-    let mut opened = open(&OnnxRequest { path, engine: engine.as_deref(), input })?;
-    rehearse(&mut opened, data.train.len(), batch).map_err(fail)?;
-    Ok(LocatedWeights {
-        outline: Outline::logits_only(&section.name, opened.input, opened.classes),
-        preprocessing: preprocessing.clone(),
-        labels: None,
-        stated: BTreeMap::new(),
-        file: path.to_owned(),
-        answers: opened.answers,
-        kind: Kind::Ready(Box::new(opened)),
-        note: None,
-    })
+pub(super) struct LocatedWeights {
+    pub(super) outline: Outline,
+    pub(super) preprocessing: Preprocessing,
+    pub(super) labels: Option<Vec<String>>,
+    pub(super) stated: BTreeMap<String, f64>,
+    pub(super) file: PathBuf,
+    pub(super) answers: Answers,
+    pub(super) kind: Kind,
+    pub(super) note: Option<String>,
 }
 
 /// Sizes of the batches that an epoch has.
-fn batch_sizes(images: usize, batch: usize) -> impl Iterator<Item = usize> {
+pub(super) fn batch_sizes(images: usize, batch: usize) -> impl Iterator<Item = usize> {
     let whole = batch.min(images);
     [Some(whole), Some(images % batch).filter(|rest| *rest > 0 && *rest != whole)].into_iter().flatten()
 }
@@ -335,20 +317,6 @@ fn rehearse_given(
     Ok(())
 }
 
-/// Asks for batches as an epoch has them, so that what fails at the first one fails in the plan.
-fn rehearse(teacher: &mut OnnxTeacher, images: usize, batch: usize) -> std::result::Result<(), String> {
-    for size in batch_sizes(images, batch) {
-        let input = vec![0.0; size * teacher.input.iter().product::<usize>()];
-        let found =
-            (teacher.answer)(&input, size).map_err(|problem| format!("asked for a batch of {size}: {problem}"))?;
-        if found.len() != size * teacher.classes {
-            let expected = size * teacher.classes;
-            return Err(format!("answers a batch of {size} with {} numbers, expected {expected}", found.len()));
-        }
-    }
-    Ok(())
-}
-
 fn open_zoo(
     from: &TeacherSource,
     section: &TeacherSection,
@@ -363,7 +331,7 @@ fn open_zoo(
     let labels = (!card.labels.is_empty()).then_some(card.labels);
     let Stated { preprocessing, stated, .. } = card;
     let outline = Outline::from(&graph);
-    let (answers, kind) = (Answers::Logits, Kind::Zoo { graph, weights });
+    let (answers, kind) = (Answers::Logits, Kind::Network { graph, weights });
     Ok(LocatedWeights { outline, preprocessing, labels, stated, file, answers, kind, note })
 }
 

@@ -61,6 +61,18 @@ pub enum StudentSource {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         rewrites: Vec<Rewrite>,
     },
+    /// An ONNX file of whomever: its network and its weights. Batch norms that its exporter folded stay folded.
+    Onnx {
+        /// The file.
+        path: PathBuf,
+        /// What becomes of the last layer.
+        #[serde(default, skip_serializing_if = "StartHead::is_given")]
+        #[schemars(extend("default" = "given"))]
+        head: StartHead,
+        /// How the network is rewritten before it learns, in this order; no kind of rewrite is known yet.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        rewrites: Vec<Rewrite>,
+    },
     /// A network of a program that trains it; no recipe can open it.
     #[schemars(skip)]
     Given {
@@ -130,14 +142,20 @@ impl StudentSource {
     /// Where it lies; nowhere if a program gives it.
     pub fn path(&self) -> Option<&Path> {
         match self {
-            Self::Run { path, .. } | Self::Bundle { path, .. } | Self::Weights { path, .. } => Some(path),
+            Self::Run { path, .. }
+            | Self::Bundle { path, .. }
+            | Self::Weights { path, .. }
+            | Self::Onnx { path, .. } => Some(path),
             Self::Given { .. } => None,
         }
     }
 
     pub(super) fn path_mut(&mut self) -> Option<&mut PathBuf> {
         match self {
-            Self::Run { path, .. } | Self::Bundle { path, .. } | Self::Weights { path, .. } => Some(path),
+            Self::Run { path, .. }
+            | Self::Bundle { path, .. }
+            | Self::Weights { path, .. }
+            | Self::Onnx { path, .. } => Some(path),
             Self::Given { .. } => None,
         }
     }
@@ -145,7 +163,10 @@ impl StudentSource {
     /// What becomes of the last layer.
     pub fn head(&self) -> StartHead {
         match self {
-            Self::Run { head, .. } | Self::Bundle { head, .. } | Self::Weights { head, .. } => *head,
+            Self::Run { head, .. }
+            | Self::Bundle { head, .. }
+            | Self::Weights { head, .. }
+            | Self::Onnx { head, .. } => *head,
             Self::Given { .. } => StartHead::Given,
         }
     }
@@ -181,6 +202,7 @@ mod tests {
             "{ kind = \"weights\", path = \"a.pth\", key = \"model.ema\", head = \"new\" }",
             "{ kind = \"run\", path = \"runs/a\", checkpoint = \"last\" }",
             "{ kind = \"bundle\", path = \"bundles/a\", head = \"new\" }",
+            "{ kind = \"onnx\", path = \"a.onnx\", head = \"new\" }",
         ] {
             let recipe = from(whole).unwrap();
             assert_eq!(Recipe::parse(&recipe.to_toml().unwrap(), &[]).unwrap(), recipe);

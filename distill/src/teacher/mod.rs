@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 pub(crate) use aligned::Aligned;
 pub use candle::{Candle, Handed};
 pub use given::Given;
-pub use onnx::{Answer, Answers, OnnxRequest, OnnxTeacher, OpenOnnx};
+pub use onnx::{Answer, AnswerAll, Answers, OnnxRequest, OnnxTeacher, OpenOnnx, OpenTapped};
 pub(crate) use zoo::ZooTeacher;
 
 /// What a teacher is asked.
@@ -44,6 +44,14 @@ pub trait Teacher: Send {
     /// # Errors
     /// A batch that does not fit, or a device that failed.
     fn outputs(&mut self, question: &Question<'_>, taps: &[NodeId]) -> Result<Outputs>;
+
+    /// Hears once, before the first question, which taps it will be asked for.
+    ///
+    /// # Errors
+    /// Taps that it cannot hand over.
+    fn prepare(&mut self, _taps: &[NodeId]) -> Result<()> {
+        Ok(())
+    }
 
     /// Whether it answers only where a question says which training images it is about.
     fn only_samples(&self) -> bool {

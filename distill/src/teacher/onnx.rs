@@ -1,10 +1,10 @@
-//! An ONNX file as a teacher: another room runs it, here its answers become tensors.
+//! An ONNX file that a runtime runs, as a teacher: another room runs it, here its answers become tensors.
 
 use std::fmt;
 use std::path::Path;
 
 use attar_exec::Outputs;
-use attar_models::NodeId;
+use attar_models::{NodeId, Outline};
 use candle_core::{Device, Tensor};
 
 use super::{Question, Teacher};
@@ -12,6 +12,12 @@ use crate::error::{Error, Result};
 
 /// Answers `n` preprocessed images `[n, C, H, W]` with logits `[n, K]`, or says what went wrong.
 pub type Answer = Box<dyn FnMut(&[f32], usize) -> std::result::Result<Vec<f32>, String> + Send>;
+
+/// Answers `n` preprocessed images with the logits and then the values that it was opened for, each for all images.
+pub type AnswerAll = Box<dyn FnMut(&[f32], usize) -> std::result::Result<Vec<Vec<f32>>, String> + Send>;
+
+/// Opens the file once more, for these values by their names.
+pub type OpenTapped = Box<dyn FnOnce(&[String]) -> std::result::Result<AnswerAll, String> + Send>;
 
 /// Opens an ONNX file as a teacher. The front door supplies it, because engines live in another room.
 pub type OpenOnnx = Box<dyn Fn(&OnnxRequest<'_>) -> Result<OnnxTeacher>>;
@@ -52,32 +58,63 @@ impl Answers {
     }
 }
 
-/// An ONNX file as a teacher: logits only, no taps.
+/// An ONNX file as a teacher.
 pub struct OnnxTeacher {
     /// Runs it.
     pub answer: Answer,
-    /// Shape of one input sample, `[C, H, W]`.
-    pub input: [usize; 3],
-    /// Number of logits.
-    pub classes: usize,
+    /// What goes in, what comes out, and which values it can hand over.
+    pub outline: Outline,
     /// What the file gives. `answer` hands over logits, or log-probabilities, which are logits as good as any to a softmax.
     pub answers: Answers,
+    /// Opens it for values; nothing where it hands over its answer only.
+    pub tapped: Option<OpenTapped>,
+    /// It, opened for values.
+    pub opened: Option<Opened>,
+}
+
+/// A file opened for some of its values.
+pub struct Opened {
+    answer: AnswerAll,
+    taps: Vec<NodeId>,
 }
 
 impl fmt::Debug for OnnxTeacher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "OnnxTeacher({:?} -> {})", self.input, self.classes)
+        write!(f, "OnnxTeacher({:?} -> {})", self.outline.input_shape(), self.outline.classes())
     }
 }
 
 impl Teacher for OnnxTeacher {
-    fn outputs(&mut self, question: &Question<'_>, _: &[NodeId]) -> Result<Outputs> {
+    fn prepare(&mut self, taps: &[NodeId]) -> Result<()> {
+        let (false, Some(open)) = (taps.is_empty(), self.tapped.take()) else { return Ok(()) };
+        let names: Vec<String> = taps.iter().map(|tap| self.outline.value(*tap).name.clone()).collect();
+        let answer = open(&names).map_err(|problem| Error::Teacher { problem })?;
+        self.opened = Some(Opened { answer, taps: taps.to_vec() });
+        Ok(())
+    }
+
+    fn outputs(&mut self, question: &Question<'_>, taps: &[NodeId]) -> Result<Outputs> {
         let input = question.pixels;
         let n = input.dim(0)?;
         let images = input.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
-        let logits = (self.answer)(&images, n).map_err(|problem| Error::Teacher { problem })?;
-        let logits = Tensor::from_vec(logits, (n, self.classes), input.device())?;
-        Ok(Outputs { logits, taps: Vec::new() })
+        let fail = |problem: String| Error::Teacher { problem };
+        let mut values = match (&mut self.opened, taps.is_empty()) {
+            (Some(opened), false) => (opened.answer)(&images, n).map_err(fail)?.into_iter(),
+            _ => vec![(self.answer)(&images, n).map_err(fail)?].into_iter(),
+        };
+        let tensor = |values: Option<Vec<f32>>, shape: &[usize]| -> Result<Tensor> {
+            let values = values.ok_or_else(|| fail("answers with fewer values than were asked for".to_owned()))?;
+            Ok(Tensor::from_vec(values, [&[n], shape].concat(), input.device())?)
+        };
+        let logits = tensor(values.next(), &[self.outline.classes()])?;
+        let handed: Vec<Vec<f32>> = values.collect();
+        let place =
+            |tap: &NodeId| self.opened.as_ref().and_then(|opened| opened.taps.iter().position(|own| own == tap));
+        let one = |tap: &NodeId| {
+            let values = place(tap).and_then(|at| handed.get(at)).cloned();
+            tensor(values, &self.outline.value(*tap).shape)
+        };
+        Ok(Outputs { logits, taps: taps.iter().map(one).collect::<Result<_>>()? })
     }
 }
 
@@ -91,8 +128,13 @@ mod tests {
             2 => Ok(images.iter().flat_map(|v| [*v, -*v]).collect()),
             _ => Err("only two".to_owned()),
         };
-        let mut teacher =
-            OnnxTeacher { answer: Box::new(answer), input: [1, 1, 1], classes: 2, answers: Answers::Logits };
+        let mut teacher = OnnxTeacher {
+            answer: Box::new(answer),
+            outline: Outline::logits_only("two", [1, 1, 1], 2),
+            answers: Answers::Logits,
+            tapped: None,
+            opened: None,
+        };
         let two = Tensor::from_vec(vec![1f32, 3.0], (2, 1, 1, 1), &Device::Cpu)?;
         assert_eq!(
             teacher.outputs(&Question { pixels: &two, samples: None }, &[])?.logits.to_vec2::<f32>()?,

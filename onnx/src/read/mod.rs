@@ -33,7 +33,7 @@ use value::{Value, View};
 /// How to read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReadOptions {
-    /// `[C, H, W]` of the input, for a file that leaves sizes open.
+    /// `[C, H, W]` of the input, where the file leaves sizes open; those that it states count in any case.
     pub input: Option<[usize; 3]>,
 }
 
@@ -95,6 +95,11 @@ impl std::fmt::Display for Obstacle {
 }
 
 impl Import {
+    /// Names of its classes in the order of its logits, as our exporter writes them into the metadata.
+    pub fn labels(&self) -> Option<Vec<String>> {
+        self.metadata.get("attar.labels").and_then(|text| serde_json::from_str(text).ok())
+    }
+
     /// Values by name and shape: all of the network's where it is one, else those of the file that are known.
     pub fn outline(&self) -> Option<Outline> {
         if let Some((graph, _)) = &self.network {
@@ -168,9 +173,6 @@ fn decoded(model: &ModelProto, name: &str, options: ReadOptions) -> Result<Impor
         Ok(output) => Some(pruned(&builder.finish(output), &weights).map_err(|error| error.to_string())?),
         Err(()) => None,
     };
-    if let Some((graph, _)) = &network {
-        notes.extend(without_norms(graph));
-    }
     let producer = [model.producer_name(), model.producer_version()].join(" ").trim().to_owned();
     let metadata = model.metadata_props.iter().map(|entry| (entry.key().to_owned(), entry.value().to_owned()));
     Ok(Import {
@@ -214,9 +216,6 @@ fn image_input<'f>(
     let all: Vec<usize> = all.iter().flatten().filter_map(|&size| usize::try_from(size).ok()).collect();
     let shape = <[usize; 3]>::try_from(all)
         .map_err(|_| format!("its input `{name}` leaves sizes open\n  hint: say them, `--input-shape 3,224,224`"))?;
-    if let Some(given) = options.input.filter(|given| *given != shape) {
-        return Err(format!("its input `{name}` is {shape:?}, but {given:?} was asked for"));
-    }
     Ok((name, shape, if last { View::ChannelsLast } else { View::Plain }, size(0)))
 }
 
@@ -321,8 +320,8 @@ fn pruned(graph: &Graph, weights: &Weights) -> attar_models::Result<(Graph, Weig
     Ok((graph, weights))
 }
 
-/// What should be known of a network to train whose batch norms are gone.
-fn without_norms(graph: &Graph) -> Option<String> {
+/// What should be known of a network to train whose batch norms are gone; nothing where they are there.
+pub fn without_norms(graph: &Graph) -> Option<String> {
     let convolutions = graph.nodes().iter().filter(|node| matches!(node.op, Op::Conv2d(_))).count();
     let norms = graph.nodes().iter().filter(|node| matches!(node.op, Op::BatchNorm2d(_) | Op::LayerNorm2d(_))).count();
     (convolutions > 1 && norms == 0).then(|| {
