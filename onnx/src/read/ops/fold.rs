@@ -283,52 +283,109 @@ fn transpose(node: &Node<'_>, tensor: &Tensor) -> Result<Tensor, String> {
 fn concat<'f>(reader: &Reader<'f>, node: &Node<'f>) -> Result<Tensor, String> {
     let parts = (0..node.proto.input.len()).map(|at| reader.tensor(node, at)).collect::<Result<Vec<_>, _>>()?;
     let first = parts.first().ok_or("joins nothing")?;
-    if parts.iter().any(|part| part.dims.len() > 1) || node.int("axis").unwrap_or(0) > 0 {
-        return Err("joins constants of more than one axis".to_owned());
+    let axis = axis_of(node.int("axis").unwrap_or(0), first.dims.len())?;
+    let others = |dims: &[usize]| [&dims[..axis], &dims[axis + 1..]].concat();
+    if parts.iter().any(|part| part.dims.len() != first.dims.len() || others(&part.dims) != others(&first.dims)) {
+        return Err("joins constants of shapes that do not go together".to_owned());
     }
-    let len = vec![parts.iter().map(|part| part.len()).sum()];
-    match first.numbers {
+    let mut dims = first.dims.clone();
+    dims[axis] = parts.iter().map(|part| part.dims[axis]).sum();
+    counted(&dims)?;
+    // All behind each other, and where each number of the result lies in that.
+    let mut places = Vec::new();
+    let outer: usize = dims[..axis].iter().product();
+    let inner: usize = dims[axis + 1..].iter().product();
+    for row in 0..outer {
+        let mut start = 0;
+        for part in &parts {
+            let run = part.dims[axis] * inner;
+            places.extend((0..run).map(|at| start + row * run + at));
+            start += part.len();
+        }
+    }
+    let all = match first.numbers {
         Numbers::Floats(_) => {
             let values = parts.iter().map(|part| part.to_floats()).collect::<Option<Vec<_>>>().ok_or("mixes types")?;
-            Ok(Tensor::floats(len, values.concat()))
+            Tensor::floats(Vec::new(), values.concat())
         }
         Numbers::Whole(_) => {
             let values = parts.iter().map(|part| part.sizes()).collect::<Option<Vec<_>>>().ok_or("mixes types")?;
-            Ok(Tensor::whole(len, values.concat()))
+            Tensor { kind: first.kind, ..Tensor::whole(Vec::new(), values.concat()) }
         }
-    }
+    };
+    picked(&all, dims, &places)
+}
+
+/// An axis counted from the front.
+fn axis_of(axis: i64, rank: usize) -> Result<usize, String> {
+    let counted = if axis < 0 { axis + rank as i64 } else { axis };
+    usize::try_from(counted)
+        .ok()
+        .filter(|axis| *axis < rank)
+        .ok_or_else(|| format!("axis {axis} of {rank} is not there"))
+}
+
+/// Offsets of the numbers at these positions of each axis, in order.
+fn offsets(dims: &[usize], along: &[Vec<usize>]) -> Vec<usize> {
+    let mut step: usize = dims.iter().product();
+    dims.iter().zip(along).fold(vec![0], |offsets, (size, positions)| {
+        step = step.checked_div(*size).unwrap_or(0);
+        offsets.iter().flat_map(|offset| positions.iter().map(move |at| offset + at * step)).collect()
+    })
 }
 
 fn gather(node: &Node<'_>, tensor: &Tensor, index: &Tensor) -> Result<Tensor, String> {
-    let axis = node.int("axis").unwrap_or(0);
-    let (&[len], 0 | -1) = (&tensor.dims[..], axis) else {
-        return Err("takes parts of a constant of more than one axis".to_owned());
-    };
+    let axis = axis_of(node.int("axis").unwrap_or(0), tensor.dims.len())?;
+    let size = tensor.dims[axis];
     let at = index.indices().ok_or("positions that depend on the batch")?;
     let at = at
         .iter()
-        .map(|&at| usize::try_from(if at < 0 { at + len as i64 } else { at }).ok())
+        .map(|&at| usize::try_from(if at < 0 { at + size as i64 } else { at }).ok())
         .collect::<Option<Vec<_>>>();
-    picked(tensor, index.dims.clone(), &at.ok_or("a position that is not there")?)
+    let at = at.filter(|at| at.iter().all(|at| *at < size)).ok_or("a position that is not there")?;
+    let mut along: Vec<Vec<usize>> = tensor.dims.iter().map(|size| (0..*size).collect()).collect();
+    along[axis] = at;
+    let dims = [&tensor.dims[..axis], &index.dims, &tensor.dims[axis + 1..]].concat();
+    counted(&dims)?;
+    picked(tensor, dims, &offsets(&tensor.dims, &along))
 }
 
 fn slice<'f>(reader: &Reader<'f>, node: &Node<'f>) -> Result<Tensor, String> {
     let tensor = reader.tensor(node, 0)?;
-    let one = |at: usize, name: &str, default: Option<i64>| -> Result<i64, String> {
-        let numbers = reader.maybe_tensor(node, at)?.and_then(|tensor| tensor.indices());
-        let numbers = numbers.or_else(|| node.ints(name).map(<[i64]>::to_vec));
-        match (numbers.as_deref(), default) {
-            (Some(&[number]), _) | (None, Some(number)) => Ok(number),
-            _ => Err("takes parts of a constant of more than one axis".to_owned()),
-        }
+    let numbers = |at: usize, name: &str| -> Result<Option<Vec<i64>>, String> {
+        let given = reader.maybe_tensor(node, at)?.and_then(|tensor| tensor.indices());
+        Ok(given.or_else(|| node.ints(name).map(<[i64]>::to_vec)))
     };
-    let &[len] = &tensor.dims[..] else { return Err("takes parts of a constant of more than one axis".to_owned()) };
-    let at =
-        |position: i64| (if position < 0 { position + len as i64 } else { position }).clamp(0, len as i64) as usize;
-    let (start, end) = (at(one(1, "starts", None)?), at(one(2, "ends", None)?));
-    let step = usize::try_from(one(4, "steps", Some(1))?).ok().filter(|step| *step > 0).ok_or("steps backwards")?;
-    let positions: Vec<usize> = (start..end).step_by(step).collect();
-    picked(&tensor, vec![positions.len()], &positions)
+    let starts = numbers(1, "starts")?.ok_or("no starts")?;
+    let ends = numbers(2, "ends")?.ok_or("no ends")?;
+    let axes = numbers(3, "axes")?.unwrap_or_else(|| (0..starts.len() as i64).collect());
+    let steps = numbers(4, "steps")?.unwrap_or_else(|| vec![1; starts.len()]);
+    if [ends.len(), axes.len(), steps.len()] != [starts.len(); 3] {
+        return Err("starts, ends, axes and steps of different lengths".to_owned());
+    }
+    let mut along: Vec<Vec<usize>> = tensor.dims.iter().map(|size| (0..*size).collect()).collect();
+    for (((axis, start), end), step) in axes.iter().zip(starts).zip(ends).zip(steps) {
+        let axis = axis_of(*axis, tensor.dims.len())?;
+        along[axis] = steps_of(tensor.dims[axis] as i64, start, end, step)?;
+    }
+    let dims = along.iter().map(Vec::len).collect();
+    picked(&tensor, dims, &offsets(&tensor.dims, &along))
+}
+
+/// The positions that a slice takes of an axis, forwards or backwards.
+fn steps_of(size: i64, start: i64, end: i64, step: i64) -> Result<Vec<usize>, String> {
+    let counted = |position: i64| if position < 0 { position.saturating_add(size) } else { position };
+    let (mut at, end) = match step {
+        0 => return Err("steps of nothing".to_owned()),
+        1.. => (counted(start).clamp(0, size), counted(end).clamp(0, size)),
+        _ => (counted(start).clamp(0, size - 1), counted(end).clamp(-1, size - 1)),
+    };
+    let mut positions = Vec::new();
+    while (step > 0 && at < end) || (step < 0 && at > end) {
+        positions.extend(usize::try_from(at));
+        at = at.saturating_add(step);
+    }
+    Ok(positions)
 }
 
 fn expand(tensor: &Tensor, target: &Tensor) -> Result<Tensor, String> {
