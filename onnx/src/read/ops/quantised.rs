@@ -44,7 +44,7 @@ impl Affine {
     }
 
     fn dequantize(&self, reader: &mut Reader<'_>, name: &str, input: &Live) -> Result<Live, String> {
-        let made = reader.add(name, Op::Dequantize(Dequantize { signed: self.signed }), &[input], self.params()?)?;
+        let made = reader.add(name, Op::Dequantize(Dequantize {}), &[input], self.params()?)?;
         Ok(Live { view: input.view, ..made })
     }
 }
