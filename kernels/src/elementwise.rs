@@ -131,7 +131,12 @@ macro_rules! each {
 pub(crate) fn pointwise<T: Value>(function: Pointwise, x: &[T], y: &mut [T]) {
     assert_eq!(x.len(), y.len(), "input and output of an activation");
     y.par_chunks_mut(TASK).zip(x.par_chunks(TASK)).for_each(|(y, x)| {
-        each!(function, |known| map(x, y, |x| known.apply(x)));
+        each!(function, |known| map(
+            x,
+            y,
+            #[inline(always)]
+            |x| known.apply(x)
+        ));
     });
 }
 
@@ -141,6 +146,12 @@ pub(crate) fn pointwise_backward<T: Value>(function: Pointwise, kept: &[T], dy: 
     assert_eq!(dy.len(), dx.len(), "gradients of an activation");
     let chunks = kept.par_chunks(TASK).zip(dy.par_chunks(TASK));
     dx.par_chunks_mut(TASK).zip(chunks).for_each(|(dx, (kept, dy))| {
-        each!(function, |known| zip(kept, dy, dx, |kept, dy| dy * known.slope(kept)));
+        each!(function, |known| zip(
+            kept,
+            dy,
+            dx,
+            #[inline(always)]
+            |kept, dy| dy * known.slope(kept)
+        ));
     });
 }

@@ -1,5 +1,6 @@
 //! ONNX: the messages of the format, and the writer that maps a graph to them.
 
+mod composed;
 pub mod proto;
 mod write;
 
