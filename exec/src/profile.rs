@@ -113,15 +113,21 @@ fn kind(op: &Op) -> String {
             format!("{kind} {height}x{width}{stride}")
         }
         Op::BatchNorm2d(_) => "batch norm".to_owned(),
-        Op::Activation(_) => "activation".to_owned(),
+        Op::LayerNorm2d(_) => "layer norm".to_owned(),
+        Op::Activation(_) | Op::PRelu(_) => "activation".to_owned(),
+        Op::Scale(_) => "scale".to_owned(),
         Op::Add(_) => "add".to_owned(),
         Op::Mul(_) => "mul".to_owned(),
         Op::Linear(_) => "linear".to_owned(),
         Op::MaxPool2d(_) | Op::AvgPool2d(_) | Op::GlobalAvgPool(_) => "pool".to_owned(),
         Op::Concat(_) | Op::SliceChannels(_) | Op::ChannelShuffle(_) | Op::Pad2d(_) => "move".to_owned(),
-        Op::Input(_) | Op::Subsample(_) | Op::PadChannels(_) | Op::Flatten(_) | Op::Dropout(_) | Op::Reshape(_) => {
-            "other".to_owned()
-        }
+        Op::Input(_)
+        | Op::Subsample(_)
+        | Op::PadChannels(_)
+        | Op::Flatten(_)
+        | Op::Dropout(_)
+        | Op::Reshape(_)
+        | Op::StochasticDepth(_) => "other".to_owned(),
     }
 }
 

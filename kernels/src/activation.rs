@@ -1,4 +1,4 @@
-//! ReLU, ReLU6 and addition, with PyTorch's gradients at the edges.
+//! ReLU, ReLU6, sums and products, with PyTorch's gradients at the edges.
 
 use rayon::prelude::*;
 
@@ -98,6 +98,18 @@ pub(crate) fn add<T: Value>(a: &[T], b: &[T], y: &mut [T]) {
         vectorised(
             #[inline(always)]
             || zip(a, b, y, |a, b| a + b),
+        );
+    });
+}
+
+/// [`crate::mul`].
+pub(crate) fn mul<T: Value>(a: &[T], b: &[T], y: &mut [T]) {
+    assert_eq!(a.len(), b.len(), "the factors of a product");
+    assert_eq!(a.len(), y.len(), "a product and its factors");
+    y.par_chunks_mut(TASK).zip(a.par_chunks(TASK).zip(b.par_chunks(TASK))).for_each(|(y, (a, b))| {
+        vectorised(
+            #[inline(always)]
+            || zip(a, b, y, |a, b| a * b),
         );
     });
 }

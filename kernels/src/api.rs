@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::norm::{BatchStats, Clamp, NormGrads, SavedStats};
 use crate::shape::{ConvShape, NormShape, PadShape, PoolShape};
 use crate::value::Value;
-use crate::{activation, conv, elementwise, gate, moves, norm, pool, sums};
+use crate::{activation, conv, elementwise, gate, layer, moves, norm, pool, slopes, sums};
 
 /// Defines for each function of the list its public form, and a trait through which that reaches the compiled ones. `T` is
 /// what images are stored as.
@@ -202,17 +202,58 @@ functions! {
     /// If the lengths differ.
     fn elementwise::pointwise(function: Pointwise, x: &[T], y: &mut [T]);
 
-    /// `dx = dy * function'(x)`, elementwise.
+    /// `dx = dy * function'(x)`, elementwise, from the input `x`; from the output of [`Pointwise::Sigmoid`].
     ///
     /// # Panics
     /// If the lengths differ.
-    fn elementwise::pointwise_backward(function: Pointwise, x: &[T], dy: &[T], dx: &mut [T]);
+    fn elementwise::pointwise_backward(function: Pointwise, kept: &[T], dy: &[T], dx: &mut [T]);
+
+    /// `y [N, positions, C]`: `x` above 0, `weight [C]` times `x` elsewhere.
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`.
+    fn slopes::prelu(shape: &NormShape, x: &[T], weight: &[f32], y: &mut [T]);
+
+    /// Gradients of [`prelu`]: `dx`, and `dweight [C]`, the sum of `dy * x` where `x` is not above 0.
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`.
+    fn slopes::prelu_backward(shape: &NormShape, x: &[T], weight: &[f32], dy: &[T], dx: &mut [T], dweight: &mut [f32]);
+
+    /// `y = (x - mean) / sqrt(variance + eps) * weight + bias`, mean and biased variance over the channels of each
+    /// pixel; `x` and `y` are `[N, positions, C]`, the rest `[C]`.
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`.
+    fn layer::layer_norm(shape: &NormShape, x: &[T], weight: &[f32], bias: &[f32], eps: f64, y: &mut [T]);
+
+    /// Gradients of [`layer_norm`]: `dx [N, positions, C]`, `dweight [C]` and `dbias [C]`. Statistics are those of `x`
+    /// anew.
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`.
+    fn layer::layer_norm_backward(
+        shape: &NormShape,
+        x: &[T],
+        weight: &[f32],
+        eps: f64,
+        dy: &[T],
+        dx: &mut [T],
+        dweight: &mut [f32],
+        dbias: &mut [f32],
+    );
 
     /// `y [N, positions, C] = x [N, positions, C] * factor [N, C]`: one factor a sample and channel.
     ///
     /// # Panics
     /// If a slice does not fit `shape`.
     fn gate::mul_channels(shape: &NormShape, x: &[T], factor: &[T], y: &mut [T]);
+
+    /// `y [N, positions, C] = x [N, positions, C] + term [N, C]`: one term a sample and channel.
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`.
+    fn gate::add_channels(shape: &NormShape, x: &[T], term: &[T], y: &mut [T]);
 
     /// Gradients of [`mul_channels`]: `dx = dy * factor`, and `dfactor [N, C]`, the sum of `dy * x` over positions.
     ///
@@ -232,6 +273,12 @@ functions! {
     /// # Panics
     /// If the lengths differ.
     fn activation::add(a: &[T], b: &[T], y: &mut [T]);
+
+    /// `y = a * b`, elementwise.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    fn activation::mul(a: &[T], b: &[T], y: &mut [T]);
 
     /// `y [N, out_h, out_w, C]` = the largest value of each window, and where it was: `argmax` is a pixel of the image,
     /// `row * W + column`. Padding never wins. Of equal values the first wins, as in PyTorch; NaN always wins.

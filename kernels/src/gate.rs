@@ -1,4 +1,4 @@
-//! Images times one factor a channel: what squeeze-and-excitation ends with (Hu et al. 2018).
+//! Images times one factor a channel, what squeeze-and-excitation ends with (Hu et al. 2018), and plus one term a channel.
 
 use rayon::prelude::*;
 
@@ -22,7 +22,22 @@ pub(crate) fn mul_channels<T: Value>(shape: &NormShape, x: &[T], factor: &[T], y
     images.zip(factor.par_chunks_exact(channels)).for_each(|((y, x), factor)| {
         vectorised(
             #[inline(always)]
-            || mul_image(x, factor, y),
+            || each_pixel(x, factor, y, |x, factor| x * factor),
+        );
+    });
+}
+
+/// [`crate::add_channels`].
+pub(crate) fn add_channels<T: Value>(shape: &NormShape, x: &[T], term: &[T], y: &mut [T]) {
+    assert_fits(shape, x, term);
+    assert_eq!(y.len(), shape.len(), "y of {shape:?}");
+    let NormShape { channels, positions, .. } = *shape;
+    let image = positions * channels;
+    let images = y.par_chunks_exact_mut(image).zip(x.par_chunks_exact(image)).with_min_len(TASK.div_ceil(image));
+    images.zip(term.par_chunks_exact(channels)).for_each(|((y, x), term)| {
+        vectorised(
+            #[inline(always)]
+            || each_pixel(x, term, y, |x, term| x + term),
         );
     });
 }
@@ -49,7 +64,7 @@ pub(crate) fn mul_channels_backward<T: Value>(
             vectorised(
                 #[inline(always)]
                 || {
-                    mul_image(dy, factor, dx);
+                    each_pixel(dy, factor, dx, |dy, factor| dy * factor);
                     add_products(x, dy, sums, &mut totals);
                 },
             );
@@ -59,10 +74,10 @@ pub(crate) fn mul_channels_backward<T: Value>(
 }
 
 #[inline(always)]
-fn mul_image<T: Value>(x: &[T], factor: &[T], y: &mut [T]) {
-    for (y, x) in y.chunks_exact_mut(factor.len()).zip(x.chunks_exact(factor.len())) {
-        for (y, (x, factor)) in y.iter_mut().zip(x.iter().zip(factor)) {
-            *y = T::rounded(x.float() * factor.float());
+fn each_pixel<T: Value>(x: &[T], own: &[T], y: &mut [T], f: impl Fn(f32, f32) -> f32) {
+    for (y, x) in y.chunks_exact_mut(own.len()).zip(x.chunks_exact(own.len())) {
+        for (y, (x, own)) in y.iter_mut().zip(x.iter().zip(own)) {
+            *y = T::rounded(f(x.float(), own.float()));
         }
     }
 }

@@ -20,27 +20,32 @@ mod api;
 mod conv;
 mod elementwise;
 mod error;
+mod functions;
 mod gate;
+mod layer;
 mod linear;
 mod memory;
 mod moves;
 mod norm;
 mod pairs;
 mod pool;
+
 mod rows;
 mod shape;
 mod simd;
+mod slopes;
 mod sums;
 mod tile;
 mod value;
 
 pub use activation::{Activation, Mask};
 pub use api::{
-    activate, activate_backward, add, avg_pool2d, avg_pool2d_backward, batch_norm_apply, batch_norm_backward,
-    batch_norm_eval, batch_norm_eval_backward, batch_norm_train, batch_stats, channel_sums, concat_channels, conv2d,
-    conv2d_input_grad, conv2d_weight_grad, global_avg_pool, global_avg_pool_backward, max_pool2d, max_pool2d_backward,
-    mul_channels, mul_channels_backward, pad_image, pad_image_backward, pointwise, pointwise_backward,
-    shuffle_channels, slice_channels, slice_channels_backward,
+    activate, activate_backward, add, add_channels, avg_pool2d, avg_pool2d_backward, batch_norm_apply,
+    batch_norm_backward, batch_norm_eval, batch_norm_eval_backward, batch_norm_train, batch_stats, channel_sums,
+    concat_channels, conv2d, conv2d_input_grad, conv2d_weight_grad, global_avg_pool, global_avg_pool_backward,
+    layer_norm, layer_norm_backward, max_pool2d, max_pool2d_backward, mul, mul_channels, mul_channels_backward,
+    pad_image, pad_image_backward, pointwise, pointwise_backward, prelu, prelu_backward, shuffle_channels,
+    slice_channels, slice_channels_backward,
 };
 pub use conv::Tail;
 pub use elementwise::Pointwise;

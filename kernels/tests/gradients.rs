@@ -8,8 +8,9 @@ mod common;
 use attar_kernels::{
     Activation, BatchStats, Clamp, ConvShape, LinearShape, NormGrads, NormShape, Pointwise, PoolShape, SavedStats,
     ShapeError, Tail, avg_pool2d, avg_pool2d_backward, batch_norm_backward, batch_norm_eval, batch_norm_eval_backward,
-    batch_norm_train, conv2d, conv2d_input_grad, conv2d_weight_grad, linear, linear_input_grad, linear_weight_grad,
-    max_pool2d, max_pool2d_backward, mul_channels, mul_channels_backward, pointwise, pointwise_backward,
+    batch_norm_train, conv2d, conv2d_input_grad, conv2d_weight_grad, layer_norm, layer_norm_backward, linear,
+    linear_input_grad, linear_weight_grad, max_pool2d, max_pool2d_backward, mul_channels, mul_channels_backward,
+    pointwise, pointwise_backward, prelu, prelu_backward,
 };
 use common::values;
 
@@ -205,15 +206,49 @@ fn activations_that_are_no_clamps() {
     let x: Vec<f32> = values(7, 400).into_iter().map(|x| away(5.0 * x)).collect();
     assert!(x.iter().any(|x| *x > 3.0) && x.iter().any(|x| *x < -3.0), "all of it is inside: this test proves little");
     let dy = values(8, 400);
-    for function in [Pointwise::HardSwish, Pointwise::HardSigmoid] {
-        let mut dx = vec![0.0; x.len()];
-        pointwise_backward(function, &x, &dy, &mut dx);
+    use Pointwise::{Gelu, GeluTanh, HardSigmoid, HardSwish, LeakyRelu, Sigmoid, Silu};
+    let functions = [HardSwish, HardSigmoid, Sigmoid, Silu, Gelu, GeluTanh, LeakyRelu(0.2)];
+    for function in functions {
+        // Of leaky ReLU the kink is at 0.
+        let near = matches!(function, LeakyRelu(_));
+        let x: Vec<f32> = x.iter().map(|x| if near && x.abs() < 0.1 { x + 0.3 } else { *x }).collect();
+        let (mut dx, mut kept) = (vec![0.0; x.len()], x.clone());
+        if function == Sigmoid {
+            pointwise(function, &x, &mut kept);
+        }
+        pointwise_backward(function, &kept, &dy, &mut dx);
         assert_slope(&format!("{function:?}"), &x, &dx, 1e-3, |x| {
             let mut y = vec![0.0; x.len()];
             pointwise(function, x, &mut y);
             dot(&y, &dy)
         });
     }
+}
+
+#[test]
+fn parameters_along_channels() {
+    let shape = NormShape { batch: 3, channels: 5, positions: 70 }.checked().unwrap();
+    let away = |x: f32| if x.abs() < 0.02 { x + 0.1 } else { x }; // of the kink of PReLU
+    let x: Vec<f32> = values(9, shape.len()).into_iter().map(away).collect();
+    let (weight, bias, dy) = (values(10, 5), values(12, 5), values(11, shape.len()));
+    let (mut dx, mut dweight, mut dbias) = (vec![0.0; x.len()], vec![0.0; 5], vec![0.0; 5]);
+    prelu_backward(&shape, &x, &weight, &dy, &mut dx, &mut dweight);
+    let loss = |x: &[f32], weight: &[f32]| {
+        let mut y = vec![0.0; x.len()];
+        prelu(&shape, x, weight, &mut y);
+        dot(&y, &dy)
+    };
+    assert_slope("dx of prelu", &x, &dx, 1e-3, |x| loss(x, &weight));
+    assert_slope("dweight of prelu", &weight, &dweight, 1e-2, |weight| loss(&x, weight));
+    layer_norm_backward(&shape, &x, &weight, 1e-3, &dy, &mut dx, &mut dweight, &mut dbias);
+    let loss = |x: &[f32], weight: &[f32], bias: &[f32]| {
+        let mut y = vec![0.0; x.len()];
+        layer_norm(&shape, x, weight, bias, 1e-3, &mut y);
+        dot(&y, &dy)
+    };
+    assert_slope("dx of a layer norm", &x, &dx, 1e-3, |x| loss(x, &weight, &bias));
+    assert_slope("dweight of a layer norm", &weight, &dweight, 1e-2, |weight| loss(&x, weight, &bias));
+    assert_slope("dbias of a layer norm", &bias, &dbias, 1e-2, |bias| loss(&x, &weight, bias));
 }
 
 #[test]

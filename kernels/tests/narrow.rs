@@ -6,9 +6,10 @@ mod common;
 
 use attar_kernels::{
     Activation, BatchStats, Clamp, ConvShape, Mask, NormGrads, NormShape, Pointwise, PoolShape, SavedStats, Tail,
-    Value, activate, activate_backward, add, avg_pool2d, avg_pool2d_backward, batch_norm_backward, batch_norm_train,
-    channel_sums, conv2d, conv2d_input_grad, conv2d_weight_grad, convert, global_avg_pool, global_avg_pool_backward,
-    max_pool2d, max_pool2d_backward, mul_channels, mul_channels_backward, pointwise, pointwise_backward,
+    Value, activate, activate_backward, add, add_channels, avg_pool2d, avg_pool2d_backward, batch_norm_backward,
+    batch_norm_train, channel_sums, conv2d, conv2d_input_grad, conv2d_weight_grad, convert, global_avg_pool,
+    global_avg_pool_backward, layer_norm, layer_norm_backward, max_pool2d, max_pool2d_backward, mul, mul_channels,
+    mul_channels_backward, pointwise, pointwise_backward, prelu, prelu_backward,
 };
 use common::values;
 use half::bf16;
@@ -232,7 +233,8 @@ fn elementwise() {
 fn activations_that_are_no_clamps_and_factors_of_channels() {
     let shape = NormShape { batch: 2, channels: 24, positions: 70 }.checked().unwrap();
     let ((x, wide_x), (dy, wide_dy)) = (both(21, shape.len()), both(22, shape.len()));
-    for function in [Pointwise::HardSwish, Pointwise::HardSigmoid] {
+    use Pointwise::{Gelu, GeluTanh, HardSigmoid, HardSwish, LeakyRelu, Sigmoid, Silu};
+    for function in [HardSwish, HardSigmoid, Sigmoid, Silu, Gelu, GeluTanh, LeakyRelu(0.2)] {
         let (mut y, mut wide_y) = (unwritten::<bf16>(x.len()), unwritten::<f32>(x.len()));
         pointwise(function, &x, &mut y);
         pointwise(function, &wide_x, &mut wide_y);
@@ -253,4 +255,36 @@ fn activations_that_are_no_clamps_and_factors_of_channels() {
     mul_channels_backward(&shape, &wide_x, &wide_factor, &wide_dy, &mut wide_dx, &mut wide_dfactor);
     assert_rounded("dx", &dx, &wide_dx);
     assert_rounded("dfactor", &dfactor, &wide_dfactor);
+}
+
+#[test]
+fn sums_products_and_parameters_along_channels() {
+    let shape = NormShape { batch: 2, channels: 24, positions: 70 }.checked().unwrap();
+    let ((x, wide_x), (dy, wide_dy)) = (both(31, shape.len()), both(32, shape.len()));
+    let (weight, bias) = (values(33, 24), values(34, 24));
+    let (mut y, mut wide_y) = (unwritten::<bf16>(x.len()), unwritten::<f32>(x.len()));
+    let (term, wide_term) = both(35, 48);
+    add_channels(&shape, &x, &term, &mut y);
+    add_channels(&shape, &wide_x, &wide_term, &mut wide_y);
+    assert_rounded("a sum of channels", &y, &wide_y);
+    mul(&x, &dy, &mut y);
+    mul(&wide_x, &wide_dy, &mut wide_y);
+    assert_rounded("a product", &y, &wide_y);
+    let (mut dx, mut wide_dx) = (unwritten::<bf16>(x.len()), unwritten::<f32>(x.len()));
+    let [mut dw, mut db, mut wide_dw, mut wide_db] = [(); 4].map(|()| vec![f32::NAN; 24]);
+    prelu(&shape, &x, &weight, &mut y);
+    prelu(&shape, &wide_x, &weight, &mut wide_y);
+    assert_rounded("y of prelu", &y, &wide_y);
+    prelu_backward(&shape, &x, &weight, &dy, &mut dx, &mut dw);
+    prelu_backward(&shape, &wide_x, &weight, &wide_dy, &mut wide_dx, &mut wide_dw);
+    assert_rounded("dx of prelu", &dx, &wide_dx);
+    assert_near("dweight of prelu", &dw, &wide_dw, 0.0);
+    layer_norm(&shape, &x, &weight, &bias, 1e-6, &mut y);
+    layer_norm(&shape, &wide_x, &weight, &bias, 1e-6, &mut wide_y);
+    assert_rounded("y of a layer norm", &y, &wide_y);
+    layer_norm_backward(&shape, &x, &weight, 1e-6, &dy, &mut dx, &mut dw, &mut db);
+    layer_norm_backward(&shape, &wide_x, &weight, 1e-6, &wide_dy, &mut wide_dx, &mut wide_dw, &mut wide_db);
+    assert_rounded("dx of a layer norm", &dx, &wide_dx);
+    assert_near("dweight of a layer norm", &dw, &wide_dw, 0.0);
+    assert_near("dbias of a layer norm", &db, &wide_db, 0.0);
 }

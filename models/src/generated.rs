@@ -16,7 +16,8 @@
 //! | weight | `u * sqrt(6 / fan_in)` |
 //! | bias, norm shift, running mean | `u * 0.1` |
 //! | norm scale | `(1 + u * 0.25) * k`; `k` = 0.3 where the name ends in `bn2.weight` or `bn3.weight`, else 1 |
-//! | running variance | `1 + u * 0.5` |
+//! | running variance, a constant | `1 + u * 0.5` |
+//! | slope | `0.25 + u * 0.125` |
 //!
 //! The small `k` late in a ResNet's branch keeps the sum of 54 blocks from exploding.
 
@@ -67,7 +68,8 @@ fn array(param: &Param, seed: u64) -> Array {
             let k = if damped { 0.3 } else { 1.0 };
             Box::new(move |u| (1.0 + u * 0.25) * k)
         }
-        Role::RunningVar => Box::new(|u| 1.0 + u * 0.5),
+        Role::RunningVar | Role::Constant => Box::new(|u| 1.0 + u * 0.5),
+        Role::Slope => Box::new(|u| 0.25 + u * 0.125),
     };
     data.iter_mut().for_each(|u| *u = value(*u));
     Array { shape: param.shape.clone(), elements: Elements::F32(data) }

@@ -74,11 +74,13 @@ impl ValueKind {
         match op {
             Op::Input(_) => Self::Input,
             Op::BatchNorm2d(_) => Self::BatchNorm,
-            Op::Activation(_) => Self::Activation,
-            Op::Dropout(_) => Self::Dropout,
+            Op::Activation(_) | Op::PRelu(_) => Self::Activation,
+            Op::Dropout(_) | Op::StochasticDepth(_) => Self::Dropout,
             Op::GlobalAvgPool(_) => Self::GlobalMean,
             Op::Linear(_) => Self::Linear,
             Op::Conv2d(_)
+            | Op::LayerNorm2d(_)
+            | Op::Scale(_)
             | Op::Add(_)
             | Op::Mul(_)
             | Op::Subsample(_)

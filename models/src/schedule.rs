@@ -2,7 +2,7 @@
 //! read for the last time. It depends on the graph alone, so that whoever executes one (trainer,
 //! engine) schedules alike.
 
-use crate::graph::{Graph, NodeId};
+use crate::graph::{Graph, Node, NodeId};
 use crate::op::{Activation, Op};
 
 /// Nodes that run together. The first, `node`, gives operation and parameters.
@@ -134,12 +134,17 @@ fn only_readers(graph: &Graph, kept: &[NodeId], needed: &[bool]) -> Vec<Option<N
     readers.into_iter().enumerate().map(only).collect()
 }
 
+/// Whether all inputs of a sum have its shape: kernels add nothing else on the way.
+fn is_even(graph: &Graph, node: &Node) -> bool {
+    node.inputs.iter().all(|input| graph.node(*input).shape == node.shape)
+}
+
 /// Lets an operation take in the addition and the activation behind it.
 fn extend(op: &mut ScheduledOp, graph: &Graph, only_reader: &[Option<NodeId>], taken: &mut [bool]) {
     while let Some(reader) = only_reader[op.output.index()] {
         let node = graph.node(reader);
         match node.op {
-            Op::Add(_) if op.residual.is_none() && !taken[reader.index()] => {
+            Op::Add(_) if op.residual.is_none() && !taken[reader.index()] && is_even(graph, node) => {
                 op.residual = node.inputs.iter().copied().find(|input| *input != op.output);
             }
             Op::Activation(activation) if activation.clamp().is_some() => op.activation = Some(activation),

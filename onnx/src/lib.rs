@@ -7,17 +7,19 @@ pub mod external;
 pub mod wire;
 
 #[cfg(feature = "network")]
+mod composed;
+#[cfg(feature = "network")]
 mod error;
 #[cfg(feature = "network")]
 pub mod proto;
-#[cfg(any())] // until the operations that it knows are merged
+#[cfg(feature = "network")]
 mod read;
 #[cfg(feature = "network")]
 mod write;
 
 #[cfg(feature = "network")]
 pub use error::{Error, Result};
-#[cfg(any())]
+#[cfg(feature = "network")]
 pub use read::{Import, Obstacle, Operation, ReadOptions, read, without_norms};
 #[cfg(feature = "network")]
 pub use write::{CONSTANT_MARK, Options, SUPPORTED_OPSETS, write};

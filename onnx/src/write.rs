@@ -120,11 +120,11 @@ fn check_names(graph: &Graph) -> Result<()> {
     Ok(())
 }
 
-struct Writer<'a> {
+pub(super) struct Writer<'a> {
     graph: &'a Graph,
-    opset: i64,
-    nodes: Vec<NodeProto>,
-    constants: Vec<TensorProto>,
+    pub(super) opset: i64,
+    pub(super) nodes: Vec<NodeProto>,
+    pub(super) constants: Vec<TensorProto>,
 }
 
 impl Writer<'_> {
@@ -132,7 +132,11 @@ impl Writer<'_> {
         let mut inputs: Vec<String> = node.inputs.iter().map(|id| self.value(*id)).collect();
         for param in node.params() {
             if let Some(array) = weights.get(&param.name) {
-                self.constants.push(floats(param.name.clone(), array)?);
+                let mut tensor = floats(param.name.clone(), array)?;
+                if self.broadcasts(node) {
+                    tensor.dims.extend([1, 1]);
+                }
+                self.constants.push(tensor);
                 inputs.push(param.name);
             }
         }
@@ -170,6 +174,16 @@ impl Writer<'_> {
                 self.nodes.push(proto(&gate, "HardSigmoid", inputs, &gate, hard_sigmoid()));
                 self.nodes.push(proto(&node.name, "Mul", [x, vec![gate]].concat(), &output, Vec::new()));
             }
+            Op::Activation(Activation::Sigmoid) => emit("Sigmoid", inputs, Vec::new()),
+            Op::Activation(Activation::Silu) => self.silu(node, &inputs, &output),
+            Op::Activation(Activation::Gelu) => self.gelu(node, "none", &inputs, &output),
+            Op::Activation(Activation::GeluTanh) => self.gelu(node, "tanh", &inputs, &output),
+            Op::Activation(Activation::LeakyRelu(slope)) => {
+                emit("LeakyRelu", inputs, vec![float("alpha", slope.value())]);
+            }
+            Op::LayerNorm2d(norm) => self.layer_norm(node, norm.eps, &inputs, &output),
+            Op::Scale(_) => self.scale(node, &inputs, &output),
+            Op::PRelu(_) => emit("PRelu", inputs, Vec::new()),
             Op::Add(_) => emit("Add", inputs, Vec::new()),
             Op::Mul(_) => emit("Mul", inputs, Vec::new()),
             Op::Subsample(Subsample { stride }) => {
@@ -200,7 +214,7 @@ impl Writer<'_> {
             }
             Op::Flatten(_) => emit("Flatten", inputs, vec![int("axis", 1)]),
             // In evaluation it does nothing; the node stays so that its value keeps its name.
-            Op::Dropout(_) => emit("Identity", inputs, Vec::new()),
+            Op::Dropout(_) | Op::StochasticDepth(_) => emit("Identity", inputs, Vec::new()),
             Op::Linear(_) => emit("Gemm", inputs, vec![int("transB", 1)]),
             Op::Concat(_) => emit("Concat", inputs, vec![int("axis", 1)]),
             Op::SliceChannels(SliceChannels { start, end }) => {
@@ -256,6 +270,11 @@ impl Writer<'_> {
         self.nodes.push(proto(&node.name, "AveragePool", inputs, output, attributes));
     }
 
+    /// Whether a node's parameters `[C]` lie along the channels of an image as ONNX broadcasts: `[C, 1, 1]`.
+    fn broadcasts(&self, node: &Node) -> bool {
+        matches!(node.op, Op::LayerNorm2d(_) | Op::Scale(_) | Op::PRelu(_)) && node.shape.len() == 3
+    }
+
     /// Name of the value that a node makes.
     fn value(&self, id: NodeId) -> String {
         match id {
@@ -267,7 +286,13 @@ impl Writer<'_> {
 }
 
 /// One node. A value that no node of the graph makes has a constant's name, and so has its node.
-fn proto(name: &str, op_type: &str, input: Vec<String>, output: &str, attribute: Vec<AttributeProto>) -> NodeProto {
+pub(super) fn proto(
+    name: &str,
+    op_type: &str,
+    input: Vec<String>,
+    output: &str,
+    attribute: Vec<AttributeProto>,
+) -> NodeProto {
     let (name, op_type) = (Some(name.to_owned()), Some(op_type.to_owned()));
     NodeProto { input, output: vec![output.to_owned()], name, op_type, attribute, domain: None }
 }
@@ -308,7 +333,7 @@ fn both_sides([h, w]: [usize; 2]) -> [usize; 4] {
 }
 
 /// Adds a constant `node/what` and returns its name.
-fn constant(constants: &mut Vec<TensorProto>, node: &Node, what: &str, tensor: TensorProto) -> String {
+pub(super) fn constant(constants: &mut Vec<TensorProto>, node: &Node, what: &str, tensor: TensorProto) -> String {
     let name = format!("{}{CONSTANT_MARK}{what}", node.name);
     constants.push(TensorProto { name: Some(name.clone()), ..tensor });
     name
@@ -324,11 +349,11 @@ fn floats(name: String, array: &Array) -> Result<TensorProto> {
     })
 }
 
-fn scalar(value: f32) -> TensorProto {
+pub(super) fn scalar(value: f32) -> TensorProto {
     TensorProto { data_type: Some(FLOAT), raw_data: Some(value.to_le_bytes().to_vec()), ..TensorProto::default() }
 }
 
-fn indices<const N: usize>(values: [usize; N]) -> TensorProto {
+pub(super) fn indices<const N: usize>(values: [usize; N]) -> TensorProto {
     TensorProto {
         dims: vec![N as i64],
         data_type: Some(INT64),
@@ -352,19 +377,19 @@ fn attribute(name: &str, kind: AttributeType) -> AttributeProto {
     AttributeProto { name: Some(name.to_owned()), r#type: Some(kind as i32), ..AttributeProto::default() }
 }
 
-fn int(name: &str, value: usize) -> AttributeProto {
+pub(super) fn int(name: &str, value: usize) -> AttributeProto {
     AttributeProto { i: Some(value as i64), ..attribute(name, AttributeType::Int) }
 }
 
-fn ints<const N: usize>(name: &str, values: [usize; N]) -> AttributeProto {
+pub(super) fn ints<const N: usize>(name: &str, values: [usize; N]) -> AttributeProto {
     AttributeProto { ints: values.map(|value| value as i64).to_vec(), ..attribute(name, AttributeType::Ints) }
 }
 
-fn float(name: &str, value: f32) -> AttributeProto {
+pub(super) fn float(name: &str, value: f32) -> AttributeProto {
     AttributeProto { f: Some(value), ..attribute(name, AttributeType::Float) }
 }
 
-fn string(name: &str, value: &str) -> AttributeProto {
+pub(super) fn string(name: &str, value: &str) -> AttributeProto {
     AttributeProto { s: Some(value.as_bytes().to_vec()), ..attribute(name, AttributeType::String) }
 }
 

@@ -44,8 +44,8 @@ fn every_operation_is_exported_and_answers_alike_in_every_runtime() {
         let network = Network::from_weights(graph.clone(), &weights, &Device::Cpu).unwrap();
         let expected = network.eval(&batch, &[]).unwrap().logits.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let largest = expected.iter().fold(0.0f32, |max, value| max.max(value.abs()));
-        // The oldest operator set, in which some operations are written out, and the usual one.
-        for opset in [*SUPPORTED_OPSETS.start(), Options::default().opset] {
+        // The oldest operator set, in which some operations are written out, the usual one, and the newest.
+        for opset in [*SUPPORTED_OPSETS.start(), Options::default().opset, *SUPPORTED_OPSETS.end()] {
             let case = format!("{name} by operator set {opset}");
             let onnx = match write(&graph, &weights, &Options { opset, ..Options::default() }) {
                 Ok(onnx) => onnx,

@@ -2,7 +2,10 @@
 //! them.
 
 use attar_measures::random::Stream;
-use attar_models::op::{Concat, Dropout, Flatten, GlobalAvgPool, PadChannels, Pool2d, Reshape, SliceChannels};
+use attar_models::op::{
+    Add, Concat, Conv2d, Dropout, Flatten, GlobalAvgPool, LayerNorm2d, Mul, PRelu, PadChannels, Pool2d, Reshape, Scale,
+    SliceChannels, StochasticDepth,
+};
 use attar_models::{Activation, Graph, GraphBuilder, NodeId, Op};
 
 use super::{BF16, Checks, Named, ROUNDING, missing, random};
@@ -12,8 +15,8 @@ use crate::network::Network;
 use crate::params::Params;
 use crate::precision::Precision;
 
-/// One network for each operation of [`Op::examples`], and for each activation, with what to call
-/// the operation. Its input is an image, its output `[F]`; between them stand the operation, called
+/// One network for each operation of [`Op::examples`], for each activation, and for settings that
+/// have ways of their own, with what to call the operation. Its input is an image, its output `[F]`; between them stand the operation, called
 /// `op`, and what leads to it.
 ///
 /// # Errors
@@ -21,29 +24,35 @@ use crate::precision::Precision;
 pub fn examples() -> Result<Vec<(String, Graph)>> {
     let activations = Activation::ALL.into_iter().filter(|other| !matches!(other, Activation::Relu));
     let activations = activations.map(|other| (Op::Activation(other), vec![vec![4, 5, 6]]));
-    let mut all = Vec::new();
-    for (op, shapes) in Op::examples().into_iter().chain(activations) {
+    let named = |(op, shapes): (Op, Vec<Vec<usize>>)| {
         let name = match &op {
-            Op::Input(_) => continue,
-            Op::Activation(activation) => format!("{activation:?}").to_lowercase(),
+            Op::Activation(activation) => activation.name().to_owned(),
             other => other.kind().to_owned(),
         };
+        (name, op, shapes)
+    };
+    let mut all = Vec::new();
+    for (name, op, shapes) in Op::examples().into_iter().chain(activations).map(named).chain(others()) {
+        if matches!(op, Op::Input(_)) {
+            continue;
+        }
         let graph = around(&name, op, &shapes)?;
         all.push((name, graph));
-    }
-    for (name, op, shapes) in others() {
-        all.push((name.to_owned(), around(name, op, &shapes)?));
     }
     Ok(all)
 }
 
 /// What an operation does in other settings, or to a row, in ways that its one example does not go.
-fn others() -> Vec<(&'static str, Op, Vec<Vec<usize>>)> {
+fn others() -> Vec<(String, Op, Vec<Vec<usize>>)> {
+    broadcast().into_iter().chain(windows()).collect()
+}
+
+fn windows() -> Vec<(String, Op, Vec<Vec<usize>>)> {
     let pool = || Pool2d::square(3, 2, 1);
     let (up, uneven) = (Pool2d { ceil_mode: true, ..pool() }, Pool2d { padding_end: Some([2, 0]), ..pool() });
     let alone = Pool2d { count_include_pad: false, ..pool() };
     let image = || vec![vec![4, 7, 8]];
-    vec![
+    let all = vec![
         ("max-pool2d-rounded-up", Op::MaxPool2d(up.clone()), image()),
         ("max-pool2d-uneven", Op::MaxPool2d(uneven.clone()), image()),
         ("avg-pool2d-rounded-up", Op::AvgPool2d(up.clone()), image()),
@@ -53,7 +62,29 @@ fn others() -> Vec<(&'static str, Op, Vec<Vec<usize>>)> {
         ("concat-row", Op::Concat(Concat { inputs: 2 }), vec![vec![12], vec![12]]),
         ("slice-channels-row", Op::SliceChannels(SliceChannels { start: 4, end: 9 }), vec![vec![12]]),
         ("reshape-row", Op::Reshape(Reshape { shape: vec![12, 1, 1] }), vec![vec![12]]),
-    ]
+    ];
+    all.into_iter().map(|(name, op, shapes)| (name.to_owned(), op, shapes)).collect()
+}
+
+/// Parts that count for many positions, rows, constants.
+fn broadcast() -> Vec<(String, Op, Vec<Vec<usize>>)> {
+    let image = || vec![4, 5, 6];
+    let mut all = Vec::new();
+    for part in [[4, 5, 6], [4, 1, 1], [1, 5, 6], [1, 1, 1]] {
+        for (what, op) in [("add", Op::Add(Add {})), ("mul", Op::Mul(Mul {}))] {
+            let [c, h, w] = part;
+            all.push((format!("{what} of {c}x{h}x{w}"), op, vec![image(), part.to_vec()]));
+        }
+    }
+    let constant = Scale { channels: 4, bias: true, trained: false };
+    all.push(("scale that stays".to_owned(), Op::Scale(constant), vec![image()]));
+    let factor = Scale { channels: 12, bias: false, trained: true };
+    all.push(("scale of a row".to_owned(), Op::Scale(factor), vec![vec![12]]));
+    all.push(("prelu of one slope".to_owned(), Op::PRelu(PRelu { channels: 1 }), vec![image()]));
+    let row = LayerNorm2d { channels: 12, eps: 1e-6 };
+    all.push(("layer-norm2d of a row".to_owned(), Op::LayerNorm2d(row), vec![vec![12]]));
+    all.push(("stochastic-depth of a row".to_owned(), Op::StochasticDepth(StochasticDepth { p: 0.5 }), vec![vec![12]]));
+    all
 }
 
 fn around(name: &str, op: Op, shapes: &[Vec<usize>]) -> Result<Graph> {
@@ -85,6 +116,14 @@ fn lead_to(builder: &mut GraphBuilder, x: NodeId, image: &[usize; 3], at: usize,
         }
         [c, h, w] if at > 0 && *c > image[0] && [*h, *w] == image[1..] => {
             (Op::PadChannels(PadChannels { before: 1, after: c - image[0] - 1 }), "wider")
+        }
+        [1, h, w] if [*h, *w] == image[1..] && at > 0 => {
+            let mix = Conv2d { out_channels: 1, bias: true, ..Conv2d::square(image[0], 1, 1, 1, 0) };
+            (Op::Conv2d(mix), "map")
+        }
+        [1, 1, 1] if at > 0 => {
+            let whole = Conv2d { kernel: [image[1], image[2]], ..Conv2d::square(image[0], 1, 1, 1, 0) };
+            (Op::Conv2d(whole), "number")
         }
         [f] if *f == image.iter().product::<usize>() => (Op::Flatten(Flatten {}), "row"),
         _ => return Err(missing(&format!("a way from an image {image:?} to {shape:?}"))),

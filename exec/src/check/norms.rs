@@ -87,12 +87,13 @@ pub(super) fn pointwise(checks: &mut Checks) -> Result<()> {
                 Ok(vec![("y", y), ("dx", dx)])
             })?;
         }
-        for activation in [Activation::HardSwish, Activation::HardSigmoid] {
-            checks.compare(&format!("{activation:?}"), &told(shape), ROUNDING, |at| {
-                // Eighths: the kinks themselves, -3 and 3, are met.
+        for activation in Activation::ALL.into_iter().filter(|activation| Activation::clamp(*activation).is_none()) {
+            checks.compare(activation.name(), &told(shape), ROUNDING, |at| {
+                // Eighths: the kinks themselves, -3, 0 and 3, are met.
                 let x = (random(shape, 1, at)? * 32.0)?.round()?.affine(0.125, 0.0)?;
                 let y = ops::activate(at.backend(), activation, &x)?;
-                let dx = ops::activate_backward(at.backend(), activation, &x, &random(shape, 2, at)?)?;
+                let kept = if activation.keeps_output() { &y } else { &x };
+                let dx = ops::activate_backward(at.backend(), activation, kept, &random(shape, 2, at)?)?;
                 Ok(vec![("y", y), ("dx", dx)])
             })?;
         }
@@ -112,12 +113,57 @@ pub(super) fn pointwise(checks: &mut Checks) -> Result<()> {
             Ok(vec![("y", y), ("dx", dx), ("dfactor", dfactor)])
         })?;
     }
+    along_channels(checks)?;
     let shape = [2, 6, 7, 9];
     for stride in [1, 2, 3] {
         checks.compare("subsample", &format!("{}, stride {stride}", told(&shape)), 0.0, |at| {
             let y = ops::subsample(at.backend(), &random(&shape, 1, at)?, stride)?;
             let dx = ops::subsample_backward(at.backend(), &random(y.dims(), 2, at)?, stride, &shape)?;
             Ok(vec![("y", ops::pad_channels(at.backend(), &y, 3, 2)?), ("dx", dx)])
+        })?;
+    }
+    Ok(())
+}
+
+/// Sums with one term a channel, products of equal shapes, scales, parametric ReLUs, layer norms.
+fn along_channels(checks: &mut Checks) -> Result<()> {
+    let shapes: [&[usize]; 5] = [&[2, 8, 6, 5], &[3, 5, 1, 1], &[2, 70, 33, 31], &[2, 1025, 3, 2], &[7, 33]];
+    for shape in shapes {
+        let parts: Vec<usize> = shape.iter().enumerate().map(|(axis, size)| if axis < 2 { *size } else { 1 }).collect();
+        checks.compare("sums and products", &told(shape), ROUNDING, |at| {
+            let on = at.backend();
+            let (x, y, dy) = (random(shape, 1, at)?, random(shape, 2, at)?, random(shape, 3, at)?);
+            let part = random(&parts, 4, at)?;
+            let (dx, dfactor) = ops::mul_backward(on, &x, &y, &dy)?;
+            let all = [("product", ops::mul(on, &x, &y)?), ("product dx", dx), ("product dfactor", dfactor)];
+            let sum = [("sum", ops::add(on, &x, &part)?), ("sum dterm", ops::add_backward(on, &dy, &parts)?.1)];
+            Ok(all.into_iter().chain(sum).collect())
+        })?;
+        checks.compare("parameters along channels", &told(shape), ROUNDING, |at| {
+            let (on, channels) = (at.backend(), &shape[1..2]);
+            let (x, dy) = (random(shape, 1, at)?.affine(2.0, 0.5)?, random(shape, 2, at)?);
+            let (weight, bias, one) = (random(channels, 3, at)?, random(channels, 4, at)?, random(&[1], 5, at)?);
+            let scaled = ops::scale_backward(on, &x, &weight, &dy)?;
+            let (sloped, slopes) = ops::prelu_backward(on, &x, &weight, &dy)?;
+            let (shared, slope) = ops::prelu_backward(on, &x, &one, &dy)?;
+            let affine = Affine { weight: &weight, bias: &bias };
+            let norm = ops::layer_norm_backward(on, &x, &weight, 1e-3, &dy)?;
+            Ok(vec![
+                ("scale y", ops::scale(on, &x, &weight, Some(&bias))?),
+                ("scale dx", scaled.dx),
+                ("scale dweight", scaled.dweight),
+                ("scale dbias", scaled.dbias),
+                ("prelu y", ops::prelu(on, &x, &weight)?),
+                ("prelu dx", sloped),
+                ("prelu dweight", slopes),
+                ("prelu of one slope y", ops::prelu(on, &x, &one)?),
+                ("prelu of one slope dx", shared),
+                ("prelu of one slope dweight", slope),
+                ("layer norm y", ops::layer_norm(on, &x, affine, 1e-3)?),
+                ("layer norm dx", norm.dx),
+                ("layer norm dweight", norm.dweight),
+                ("layer norm dbias", norm.dbias),
+            ])
         })?;
     }
     Ok(())

@@ -7,7 +7,7 @@ use super::bound::{BoundOp, NormSlots, WeightSlots};
 use super::tape::{Activated, Record, Tape, as_stored};
 use super::{Body, Gradients, at};
 use crate::error::Result;
-use crate::ops::{self, Affine, Backend, Tail};
+use crate::ops::{self, Affine, Backend, NormGrads, Tail};
 use crate::params::{ParamId, Params, Slots};
 use crate::profile::Pass;
 
@@ -148,7 +148,26 @@ impl Step<'_> {
             Record::Activation { activation, kept } => {
                 vec![Some(ops::activate_backward(on, activation, &kept, dy)?)]
             }
-            Record::Add => vec![Some(dy.clone()), Some(dy.clone())],
+            Record::LayerNorm2d { eps, slots, x } => {
+                let grads = ops::layer_norm_backward(on, &x, self.params.value(slots.weight), eps, dy)?;
+                self.affine(slots, grads)?
+            }
+            Record::Scale { slots, x: Some(x) } => {
+                let grads = ops::scale_backward(on, &x, self.params.value(slots.weight), dy)?;
+                self.affine(slots, grads)?
+            }
+            Record::Scale { slots, x: None } => {
+                vec![Some(ops::scale(on, dy, self.params.value(slots.weight), None)?)]
+            }
+            Record::PRelu { weight, x } => {
+                let (dx, dweight) = ops::prelu_backward(on, &x, self.params.value(weight), dy)?;
+                self.learn(weight, || Ok(dweight))?;
+                vec![Some(dx)]
+            }
+            Record::Add { other } => {
+                let (da, db) = ops::add_backward(on, dy, &other)?;
+                vec![Some(da), Some(db)]
+            }
             Record::Mul { x, factor } => {
                 let (dx, dfactor) = ops::mul_backward(on, &x, &factor, dy)?;
                 vec![Some(dx), Some(dfactor)]
@@ -162,7 +181,6 @@ impl Step<'_> {
             Record::GlobalAvgPool => vec![Some(ops::global_avg_pool_backward(on, dy, &self.x_shape)?)],
             Record::Flatten => vec![Some(dy.reshape(self.x_shape.as_slice())?)],
             Record::Dropout { mask: Some(mask) } => vec![Some((dy * mask)?)],
-            Record::Dropout { mask: None } => vec![Some(dy.clone())],
             Record::Concat { widths } => ops::concat_backward(on, dy, &widths)?.into_iter().map(Some).collect(),
             Record::SliceChannels { start } => {
                 vec![Some(ops::slice_channels_backward(on, dy, start, &self.x_shape)?)]
@@ -170,6 +188,8 @@ impl Step<'_> {
             Record::ChannelShuffle { groups } => vec![Some(ops::channel_shuffle_backward(on, dy, groups)?)],
             Record::Pad2d(pad) => vec![Some(ops::pad2d_backward(on, dy, pad, &self.x_shape)?)],
             Record::Reshape => vec![Some(dy.reshape(self.x_shape.as_slice())?)],
+            Record::StochasticDepth { mask: Some(mask) } => vec![Some(ops::mul(on, dy, &mask)?)],
+            Record::Dropout { mask: None } | Record::StochasticDepth { mask: None } => vec![Some(dy.clone())],
         })
     }
 
@@ -178,6 +198,13 @@ impl Step<'_> {
         let on = self.on;
         self.learn(slots.weight, dweight)?;
         slots.bias.map_or(Ok(()), |bias| self.learn(bias, || ops::channel_sums(on, dy)))
+    }
+
+    /// Gradients of a scale and of the shift that may follow it; that of the input is handed on.
+    fn affine(&mut self, slots: WeightSlots, grads: NormGrads) -> Result<Vec<Option<Tensor>>> {
+        self.learn(slots.weight, || Ok(grads.dweight))?;
+        slots.bias.map_or(Ok(()), |bias| self.learn(bias, || Ok(grads.dbias)))?;
+        Ok(vec![Some(grads.dx)])
     }
 
     /// Puts down the gradient of a parameter if anybody wants it.

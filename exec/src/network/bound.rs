@@ -7,7 +7,7 @@ use attar_models::{Graph, Node, Op};
 use crate::error::Result;
 use crate::params::{ParamId, Params};
 
-/// Where the parameters of a convolution or a linear layer stand.
+/// Where the parameters of an operation stand that has a weight and perhaps a bias.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WeightSlots {
     pub(super) weight: ParamId,
@@ -30,6 +30,9 @@ pub(super) enum BoundOp {
     Conv2d { conv: Conv2d, slots: WeightSlots },
     BatchNorm2d { eps: f64, momentum: f64, slots: NormSlots },
     Activation(Activation),
+    LayerNorm2d { eps: f64, slots: WeightSlots },
+    Scale { trained: bool, slots: WeightSlots },
+    PRelu { weight: ParamId },
     Add,
     Mul,
     Subsample { stride: usize },
@@ -39,6 +42,7 @@ pub(super) enum BoundOp {
     GlobalAvgPool,
     Flatten,
     Dropout { p: f64 },
+    StochasticDepth { p: f64 },
     Linear { slots: WeightSlots },
     Concat,
     SliceChannels { start: usize, end: usize },
@@ -67,6 +71,9 @@ impl BoundOp {
                 Self::BatchNorm2d { eps: norm.eps, momentum: norm.momentum, slots }
             }
             Op::Activation(activation) => Self::Activation(*activation),
+            Op::LayerNorm2d(norm) => Self::LayerNorm2d { eps: norm.eps, slots: weights(true)? },
+            Op::Scale(scale) => Self::Scale { trained: scale.trained, slots: weights(scale.bias)? },
+            Op::PRelu(_) => Self::PRelu { weight: slot("weight")? },
             Op::Add(_) => Self::Add,
             Op::Mul(_) => Self::Mul,
             Op::Subsample(subsample) => Self::Subsample { stride: subsample.stride },
@@ -76,6 +83,7 @@ impl BoundOp {
             Op::GlobalAvgPool(_) => Self::GlobalAvgPool,
             Op::Flatten(_) => Self::Flatten,
             Op::Dropout(dropout) => Self::Dropout { p: dropout.p },
+            Op::StochasticDepth(depth) => Self::StochasticDepth { p: depth.p },
             Op::Linear(linear) => Self::Linear { slots: weights(linear.bias)? },
             Op::Concat(_) => Self::Concat,
             Op::SliceChannels(slice) => Self::SliceChannels { start: slice.start, end: slice.end },
@@ -88,9 +96,14 @@ impl BoundOp {
     /// The parameters that learn, none of them a buffer.
     pub(super) fn trained(&self) -> impl Iterator<Item = ParamId> + use<> {
         let slots = match self {
-            Self::Conv2d { slots, .. } | Self::Linear { slots } => [Some(slots.weight), slots.bias],
+            Self::Conv2d { slots, .. }
+            | Self::Linear { slots }
+            | Self::LayerNorm2d { slots, .. }
+            | Self::Scale { trained: true, slots } => [Some(slots.weight), slots.bias],
+            Self::PRelu { weight } => [Some(*weight), None],
             Self::BatchNorm2d { slots, .. } => [Some(slots.weight), Some(slots.bias)],
             Self::Input
+            | Self::Scale { trained: false, .. }
             | Self::Activation(_)
             | Self::Add
             | Self::Mul
@@ -105,7 +118,8 @@ impl BoundOp {
             | Self::SliceChannels { .. }
             | Self::ChannelShuffle { .. }
             | Self::Pad2d(_)
-            | Self::Reshape { .. } => [None, None],
+            | Self::Reshape { .. }
+            | Self::StochasticDepth { .. } => [None, None],
         };
         slots.into_iter().flatten()
     }

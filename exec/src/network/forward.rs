@@ -147,10 +147,28 @@ impl Step<'_, '_> {
             BoundOp::Activation(activation) => {
                 let activation = *activation;
                 let y = ops::activate(on, activation, x)?;
-                let kept = if activation.clamp().is_some() { y.clone() } else { x.clone() };
+                let kept = if activation.keeps_output() { y.clone() } else { x.clone() };
                 (y, Record::Activation { activation, kept })
             }
-            BoundOp::Add => (ops::add(on, x, input(inputs, 1)?)?, Record::Add),
+            BoundOp::LayerNorm2d { eps, slots } => {
+                let bias = slots.bias.ok_or_else(|| missing("a layer norm without its shift"))?;
+                let affine = Affine { weight: self.params.value(slots.weight), bias: self.params.value(bias) };
+                let record = Record::LayerNorm2d { eps: *eps, slots: *slots, x: x.clone() };
+                (ops::layer_norm(on, x, affine, *eps)?, record)
+            }
+            BoundOp::Scale { trained, slots } => {
+                let (weight, bias) = (self.params.value(slots.weight), slots.bias.map(|bias| self.params.value(bias)));
+                let record = Record::Scale { slots: *slots, x: trained.then(|| x.clone()) };
+                (ops::scale(on, x, weight, bias)?, record)
+            }
+            BoundOp::PRelu { weight } => {
+                let record = Record::PRelu { weight: *weight, x: x.clone() };
+                (ops::prelu(on, x, self.params.value(*weight))?, record)
+            }
+            BoundOp::Add => {
+                let other = input(inputs, 1)?;
+                (ops::add(on, x, other)?, Record::Add { other: other.dims().to_vec() })
+            }
             BoundOp::Mul => {
                 let factor = input(inputs, 1)?;
                 (ops::mul(on, x, factor)?, Record::Mul { x: x.clone(), factor: factor.clone() })
@@ -172,6 +190,13 @@ impl Step<'_, '_> {
                     ((x * &mask)?, Record::Dropout { mask: Some(mask) })
                 }
                 Mode::Train { .. } | Mode::Eval { .. } => (x.clone(), Record::Dropout { mask: None }),
+            },
+            BoundOp::StochasticDepth { p } => match self.mode {
+                Mode::Train { rng, .. } if *p > 0.0 => {
+                    let mask = ops::depth_mask(x.dims(), *p, rng, x.device())?.to_dtype(x.dtype())?;
+                    (ops::mul(on, x, &mask)?, Record::StochasticDepth { mask: Some(mask) })
+                }
+                Mode::Train { .. } | Mode::Eval { .. } => (x.clone(), Record::StochasticDepth { mask: None }),
             },
             BoundOp::Linear { slots } => {
                 let WeightSlots { weight, bias } = *slots;

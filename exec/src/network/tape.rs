@@ -11,6 +11,7 @@ use super::bound::{NormSlots, WeightSlots};
 use crate::context::Context;
 use crate::error::Result;
 use crate::ops::{self, BatchStats};
+use crate::params::ParamId;
 
 /// A training pass, to be consumed by [`Network::backward`](super::Network::backward).
 #[derive(Debug)]
@@ -61,10 +62,27 @@ pub(super) enum Record {
     },
     Activation {
         activation: Activation,
-        /// The output of a clamp, the input of anything else.
+        /// Its output or its input, as [`Activation::keeps_output`] says.
         kept: Tensor,
     },
-    Add,
+    LayerNorm2d {
+        eps: f64,
+        slots: WeightSlots,
+        x: Tensor,
+    },
+    Scale {
+        slots: WeightSlots,
+        /// Where weight and bias learn.
+        x: Option<Tensor>,
+    },
+    PRelu {
+        weight: ParamId,
+        x: Tensor,
+    },
+    Add {
+        /// `[N, ...]`, of the second input.
+        other: Vec<usize>,
+    },
     Mul {
         x: Tensor,
         factor: Tensor,
@@ -84,6 +102,10 @@ pub(super) enum Record {
     GlobalAvgPool,
     Flatten,
     Dropout {
+        /// What was multiplied by, if anything was dropped.
+        mask: Option<Tensor>,
+    },
+    StochasticDepth {
         /// What was multiplied by, if anything was dropped.
         mask: Option<Tensor>,
     },

@@ -4,6 +4,7 @@
 //! from here is stored channels last and seen through a permutation, and costs no copy when it is
 //! given back. `T` is what images are stored as.
 
+mod channels;
 mod moves;
 
 use attar_kernels as kernels;
@@ -16,6 +17,10 @@ use super::{Affine, BatchStats, NormGrads, Tail};
 use crate::error::Result;
 
 pub(super) use moves::{channel_shuffle, concat, pad2d, pad2d_backward, slice_channels, slice_channels_backward};
+pub(super) use channels::{
+    add, add_channels, layer_norm, layer_norm_backward, mul, mul_channels, mul_channels_backward, prelu,
+    prelu_backward, scale_backward,
+};
 
 /// A type that images are stored as.
 pub(super) trait Stored: Value + WithDType {}
@@ -33,6 +38,11 @@ fn function(activation: Activation) -> Function {
         Activation::Relu6 => Function::Clamp(kernels::Activation::Relu6),
         Activation::HardSwish => Function::Pointwise(kernels::Pointwise::HardSwish),
         Activation::HardSigmoid => Function::Pointwise(kernels::Pointwise::HardSigmoid),
+        Activation::Sigmoid => Function::Pointwise(kernels::Pointwise::Sigmoid),
+        Activation::Silu => Function::Pointwise(kernels::Pointwise::Silu),
+        Activation::Gelu => Function::Pointwise(kernels::Pointwise::Gelu),
+        Activation::GeluTanh => Function::Pointwise(kernels::Pointwise::GeluTanh),
+        Activation::LeakyRelu(slope) => Function::Pointwise(kernels::Pointwise::LeakyRelu(slope.value())),
     }
 }
 
@@ -176,33 +186,6 @@ pub(super) fn activate_backward<T: Stored>(activation: Activation, kept: &Tensor
         Function::Pointwise(function) => kernels::pointwise_backward(function, kept, dy, &mut dx),
     })?;
     channels_first(dx, kept.dims())
-}
-
-pub(super) fn mul<T: Stored>(shape: &NormShape, x: &Tensor, factor: &Tensor) -> Result<Tensor> {
-    let mut y = kernels::unwritten::<T>(shape.len());
-    let operands = [&image(x)?, &image(factor)?];
-    with(operands, [], [], |[x, factor], [], []| kernels::mul_channels(shape, x, factor, &mut y))?;
-    channels_first(y, x.dims())
-}
-
-pub(super) fn mul_backward<T: Stored>(
-    shape: &NormShape,
-    x: &Tensor,
-    factor: &Tensor,
-    dy: &Tensor,
-) -> Result<(Tensor, Tensor)> {
-    let mut dx = kernels::unwritten::<T>(shape.len());
-    let mut dfactor = kernels::unwritten::<T>(shape.batch * shape.channels);
-    with([&image(x)?, &image(factor)?, &image(dy)?], [], [], |[x, factor, dy], [], []| {
-        kernels::mul_channels_backward(shape, x, factor, dy, &mut dx, &mut dfactor);
-    })?;
-    Ok((channels_first(dx, x.dims())?, channels_first(dfactor, factor.dims())?))
-}
-
-pub(super) fn add<T: Stored>(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let mut y = kernels::unwritten::<T>(a.elem_count());
-    with([&image(a)?, &image(b)?], [], [], |[a, b], [], []| kernels::add(a, b, &mut y))?;
-    channels_first(y, a.dims())
 }
 
 pub(super) fn max_pool2d<T: Stored>(shape: &PoolShape, x: &Tensor) -> Result<(Tensor, Tensor)> {

@@ -6,6 +6,8 @@
 
 pub mod augment;
 mod backend;
+mod broadcast;
+mod channels;
 mod cpu;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
@@ -23,6 +25,8 @@ use half::bf16;
 use crate::error::{Error, Result};
 
 pub use backend::Backend;
+pub use broadcast::{add, add_backward, mul, mul_backward};
+pub use channels::{layer_norm, layer_norm_backward, prelu, prelu_backward, scale, scale_backward};
 
 /// Calls the operation of a backend; on the CPU, the one for what images are stored as unless it is
 /// for `f32`. A `product` on CUDA is told whether it may round to TF32.
@@ -73,6 +77,7 @@ pub use moves::{
 pub use pool::{
     avg_pool2d, avg_pool2d_backward, global_avg_pool, global_avg_pool_backward, max_pool2d, max_pool2d_backward,
 };
+use dispatch;
 
 /// Scale and shift of a norm, each `[C]`.
 #[derive(Debug, Clone, Copy)]
@@ -233,31 +238,11 @@ pub fn activate(on: Backend, activation: Activation, x: &Tensor) -> Result<Tenso
     dispatch!(on, x activate(activation, floats(on, x)?))
 }
 
-/// Gradient of an activation from what was kept of it: of a clamp its output (0 where it was
-/// clamped, at the very edge too, as in PyTorch), of anything else its input.
+/// Gradient of an activation from what was kept of it: its output or its input, as
+/// [`Activation::keeps_output`] says. A clamp's is 0 where it was clamped, at the very edge too, as
+/// in PyTorch.
 pub fn activate_backward(on: Backend, activation: Activation, kept: &Tensor, dy: &Tensor) -> Result<Tensor> {
     dispatch!(on, kept activate_backward(activation, floats(on, kept)?, floats(on, dy)?))
-}
-
-/// `x [N, C, H, W] * factor [N, C, 1, 1]`.
-pub fn mul(on: Backend, x: &Tensor, factor: &Tensor) -> Result<Tensor> {
-    let shape = norm_shape(x.dims())?;
-    fits("a factor of channels", factor, &[shape.batch, shape.channels, 1, 1])?;
-    dispatch!(on, x mul(&shape, floats(on, x)?, floats(on, factor)?))
-}
-
-/// Gradients of [`mul`]'s two operands.
-pub fn mul_backward(on: Backend, x: &Tensor, factor: &Tensor, dy: &Tensor) -> Result<(Tensor, Tensor)> {
-    let shape = norm_shape(x.dims())?;
-    dispatch!(on, x mul_backward(&shape, floats(on, x)?, floats(on, factor)?, floats(on, dy)?))
-}
-
-/// `a + b`, of equal shapes.
-pub fn add(on: Backend, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    if a.dims() != b.dims() {
-        return Err(candle_core::Error::Msg(format!("cannot add {:?} and {:?}", a.dims(), b.dims())).into());
-    }
-    dispatch!(on, a add(floats(on, a)?, floats(on, b)?))
 }
 
 /// `[N, F] -> [N, O]`: `x weightᵀ + bias`.
@@ -338,6 +323,19 @@ pub fn dropout_mask(shape: &[usize], p: f64, rng: &mut Stream, device: &Device) 
     let draw = |_| if rng.unit() < p { 0.0 } else { keep };
     let mask: Vec<f32> = (0..shape.iter().product()).map(draw).collect();
     Ok(Tensor::from_vec(mask, shape, device)?)
+}
+
+/// What stochastic depth multiplies by, `[N, C, 1, 1]` or `[N, F]` for values of `shape`: one draw a
+/// sample, 0 with probability `p`, else `1 / (1 - p)`. Drawn on the host, as [`dropout_mask`] is.
+pub fn depth_mask(shape: &[usize], p: f64, rng: &mut Stream, device: &Device) -> Result<Tensor> {
+    let [batch, channels, ref rest @ ..] = *shape else {
+        return Err(candle_core::Error::Msg(format!("expects [N, C, ...], got {shape:?}")).into());
+    };
+    let keep = (1.0 / (1.0 - p)) as f32;
+    let draws: Vec<f32> = (0..batch).map(|_| if rng.unit() < p { 0.0 } else { keep }).collect();
+    let mask: Vec<f32> = draws.into_iter().flat_map(|draw| std::iter::repeat_n(draw, channels)).collect();
+    let mask_shape: Vec<usize> = [batch, channels].into_iter().chain(rest.iter().map(|_| 1)).collect();
+    Ok(Tensor::from_vec(mask, mask_shape, device)?)
 }
 
 /// Refuses what an operation does not compute in: a silent conversion would hide where it came

@@ -4,6 +4,8 @@
 //! Everything with a window is built from two adjoint primitives, [`take`] and [`put`], so that no
 //! shape needs a case of its own and a gradient cannot disagree with its forward pass.
 
+mod activation;
+mod channels;
 mod moves;
 
 use attar_kernels::{ConvShape, LinearShape, NormShape, PoolShape};
@@ -13,6 +15,11 @@ use candle_core::{D, Tensor};
 use super::{Affine, BatchStats, NormGrads, Tail};
 use crate::error::Result;
 
+pub(super) use activation::{activate, activate_backward};
+pub(super) use channels::{
+    add, add_channels, layer_norm, layer_norm_backward, mul, mul_channels, mul_channels_backward, prelu,
+    prelu_backward, scale_backward,
+};
 pub(super) use moves::{channel_shuffle, concat, pad2d, pad2d_backward, slice_channels, slice_channels_backward};
 
 /// Elements `start`, `start + stride`, ... along `dim`, `count` of them.
@@ -185,46 +192,6 @@ pub(super) fn batch_norm_backward(
     let dx = (dy.broadcast_sub(&mean_part)? - slope_part)?;
     let dx = dx.broadcast_mul(&per_channel(&(weight * &stats.inv_std)?)?)?.reshape(x.dims())?;
     Ok(NormGrads { dx, dweight, dbias, dresidual: wants_residual.then_some(passed) })
-}
-
-pub(super) fn activate(activation: Activation, x: &Tensor) -> Result<Tensor> {
-    Ok(match activation {
-        Activation::Relu => x.relu()?,
-        Activation::Relu6 => x.clamp(0f32, 6f32)?,
-        Activation::HardSwish => (x * hard_sigmoid(x)?)?,
-        Activation::HardSigmoid => hard_sigmoid(x)?,
-    })
-}
-
-fn hard_sigmoid(x: &Tensor) -> Result<Tensor> {
-    Ok(x.affine(1.0, 3.0)?.clamp(0f32, 6f32)?.affine(1.0 / 6.0, 0.0)?)
-}
-
-pub(super) fn activate_backward(activation: Activation, kept: &Tensor, dy: &Tensor) -> Result<Tensor> {
-    let zero = dy.zeros_like()?;
-    Ok(match activation {
-        Activation::Relu => kept.gt(0f32)?.where_cond(dy, &zero)?,
-        Activation::Relu6 => (kept.gt(0f32)? * kept.lt(6f32)?)?.where_cond(dy, &zero)?,
-        Activation::HardSwish => {
-            let slope = (dy * kept.affine(1.0 / 3.0, 0.5)?)?;
-            kept.le(-3f32)?.where_cond(&zero, &kept.ge(3f32)?.where_cond(dy, &slope)?)?
-        }
-        Activation::HardSigmoid => {
-            (kept.gt(-3f32)? * kept.lt(3f32)?)?.where_cond(&dy.affine(1.0 / 6.0, 0.0)?, &zero)?
-        }
-    })
-}
-
-pub(super) fn mul(_shape: &NormShape, x: &Tensor, factor: &Tensor) -> Result<Tensor> {
-    Ok(x.broadcast_mul(factor)?)
-}
-
-pub(super) fn mul_backward(_shape: &NormShape, x: &Tensor, factor: &Tensor, dy: &Tensor) -> Result<(Tensor, Tensor)> {
-    Ok((dy.broadcast_mul(factor)?, (x * dy)?.sum_keepdim((2, 3))?))
-}
-
-pub(super) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    Ok((a + b)?)
 }
 
 /// The second tensor holds the number of the offset, in row-major order, at which the maximum was

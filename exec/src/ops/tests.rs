@@ -225,3 +225,43 @@ fn dropout_keeps_the_mean_and_is_seeded() {
     assert_eq!(values, mask(1));
     assert_ne!(values, mask(2));
 }
+
+/// Sums and products of every shape that PyTorch's fixture has, by kernels and composed.
+#[test]
+fn what_has_axes_of_one_is_broadcast_and_its_gradient_summed() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/ops/broadcast.safetensors");
+    let all = candle_core::safetensors::load(path, &Device::Cpu).unwrap();
+    let cases: Vec<&str> = all.keys().filter_map(|name| name.strip_suffix(".a")).collect();
+    assert_eq!(cases.len(), 12);
+    for case in cases {
+        let get = |tensor: &str| &all[&format!("{case}.{tensor}")];
+        let (a, b, dy) = (get("a"), get("b"), get("dy"));
+        for on in [Backend::Cpu, Backend::Composed] {
+            let (y, (da, db)) = if case.starts_with("add") {
+                (add(on, a, b).unwrap(), add_backward(on, dy, b.dims()).unwrap())
+            } else {
+                (mul(on, a, b).unwrap(), mul_backward(on, a, b, dy).unwrap())
+            };
+            for (what, found) in [("y", y), ("da", da), ("db", db)] {
+                let difference = difference(get(what), &found);
+                assert!(difference < 2e-6, "{case}.{what} {on:?}: {difference}");
+            }
+        }
+    }
+    let (a, b) = (random(&[2, 3, 4, 4], 1), random(&[1, 3, 4, 4], 2));
+    assert!(add(Backend::Cpu, &a, &b).is_err() && mul(Backend::Cpu, &b, &a).is_err());
+}
+
+#[test]
+fn stochastic_depth_drops_whole_samples_and_keeps_the_mean() {
+    let mask = depth_mask(&[4000, 3, 2, 2], 0.25, &mut Stream::of_number(1), &Device::Cpu).unwrap();
+    assert_eq!(mask.dims(), [4000, 3, 1, 1]);
+    let rows = mask.flatten_from(1).unwrap().to_vec2::<f32>().unwrap();
+    assert!(rows.iter().all(|row| row.iter().all(|value| *value == row[0])));
+    let kept = rows.iter().filter(|row| row[0] == 1.0 / 0.75).count();
+    assert_eq!(kept + rows.iter().filter(|row| row[0] == 0.0).count(), 4000);
+    assert!((2900..3100).contains(&kept), "{kept} of 4000 kept");
+    let row = depth_mask(&[5, 7], 0.5, &mut Stream::of_number(1), &Device::Cpu).unwrap();
+    assert_eq!(row.dims(), [5, 7]);
+    assert!(depth_mask(&[5], 0.5, &mut Stream::of_number(1), &Device::Cpu).is_err());
+}

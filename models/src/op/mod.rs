@@ -14,14 +14,18 @@ mod dropout;
 mod flatten;
 mod global_avg_pool;
 mod input;
+mod layer_norm2d;
 mod linear;
 mod mul;
 mod pad2d;
 mod pad_channels;
 mod param;
 mod pool2d;
+mod prelu;
 mod reshape;
+mod scale;
 mod slice_channels;
+mod stochastic_depth;
 mod subsample;
 #[cfg(test)]
 mod tests;
@@ -29,7 +33,7 @@ mod window;
 
 use serde::{Deserialize, Serialize};
 
-pub use activation::Activation;
+pub use activation::{Activation, Slope};
 pub use add::Add;
 pub use batch_norm2d::BatchNorm2d;
 pub use channel_shuffle::ChannelShuffle;
@@ -39,14 +43,18 @@ pub use dropout::Dropout;
 pub use flatten::Flatten;
 pub use global_avg_pool::GlobalAvgPool;
 pub use input::Input;
+pub use layer_norm2d::LayerNorm2d;
 pub use linear::Linear;
 pub use mul::Mul;
 pub use pad_channels::PadChannels;
 pub use pad2d::Pad2d;
 pub use param::{Init, Param, ParamSpec, Role};
 pub use pool2d::Pool2d;
+pub use prelu::PRelu;
 pub use reshape::Reshape;
+pub use scale::Scale;
 pub use slice_channels::SliceChannels;
+pub use stochastic_depth::StochasticDepth;
 pub use subsample::Subsample;
 
 /// What every operation says about itself. Shapes are per sample; a batch axis `N` comes first when a network runs.
@@ -133,9 +141,15 @@ operations! {
     "batch-norm2d" BatchNorm2d(BatchNorm2d),
     /// A function of one element.
     "activation" Activation(Activation),
-    /// Sum of two inputs of equal shape.
+    /// Normalisation over channels at each position; parameters `weight`, `bias`.
+    "layer-norm2d" LayerNorm2d(LayerNorm2d),
+    /// A factor and perhaps a shift a channel; parameters `weight` and, if set, `bias`.
+    "scale" Scale(Scale),
+    /// A ReLU with a slope below 0; parameter `weight`.
+    "prelu" PRelu(PRelu),
+    /// Sum of two inputs, the second of the first's shape or 1 along some axes.
     "add" Add(Add),
-    /// Product of an image and one factor a channel: `[C, H, W]` and `[C, 1, 1]`.
+    /// Product of two inputs, the second of the first's shape or 1 along some axes.
     "mul" Mul(Mul),
     /// Keeps every `stride`-th row and column, from the first: `x[:, ::stride, ::stride]`.
     "subsample" Subsample(Subsample),
@@ -151,6 +165,8 @@ operations! {
     "flatten" Flatten(Flatten),
     /// Zeroes elements at random in training; identity otherwise.
     "dropout" Dropout(Dropout),
+    /// Zeroes whole samples at random in training; identity otherwise.
+    "stochastic-depth" StochasticDepth(StochasticDepth),
     /// `[F] -> [F']`; parameters `weight [F', F]` and, if set, `bias [F']`.
     "linear" Linear(Linear),
     /// Channels of several inputs behind each other.
@@ -221,4 +237,12 @@ fn same_channels(expected: usize, got: usize) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("expects {expected} channels, got {got}"))
+}
+
+/// Channels of an image `[C, H, W]`, features of a row `[F]`.
+fn channels_of(shape: &[usize]) -> Result<usize, String> {
+    match *shape {
+        [channels] | [channels, _, _] => Ok(channels),
+        _ => Err(format!("expects [C, H, W] or [F], got {shape:?}")),
+    }
 }

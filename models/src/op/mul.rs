@@ -1,11 +1,13 @@
-//! The product of an image and one factor a channel.
+//! The product of two values.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Operation, ParamSpec, image};
+use super::add::broadcast;
+use super::{Operation, ParamSpec};
 
-/// Product of an image `[C, H, W]` and factors `[C, 1, 1]`, which count for every position (PyTorch's and ONNX's
-/// broadcasting): the end of squeeze-and-excitation (Hu et al. 2018).
+/// Product of two inputs. The first has the shape of the result; in the second an axis may be 1, whose values count all
+/// along it (PyTorch's and ONNX's broadcasting). `[C, H, W]` and `[C, 1, 1]` is the end of squeeze-and-excitation (Hu et
+/// al. 2018).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mul {}
@@ -16,11 +18,7 @@ impl Operation for Mul {
     }
 
     fn output_shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>, String> {
-        let [c, ..] = image(inputs[0])?;
-        if inputs[1] != [c, 1, 1] {
-            return Err(format!("multiplies {:?} by [{c}, 1, 1], got {:?}", inputs[0], inputs[1]));
-        }
-        Ok(inputs[0].to_vec())
+        broadcast("multiply", inputs[0], inputs[1])
     }
 
     fn params(&self) -> Vec<ParamSpec> {

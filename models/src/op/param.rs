@@ -7,10 +7,14 @@ pub enum Role {
     Weight,
     /// Bias of a convolution or a linear layer.
     Bias,
-    /// Scale of a norm.
+    /// Scale of a norm, or of channels by themselves.
     NormScale,
-    /// Shift of a norm.
+    /// Shift of a norm, or of channels by themselves.
     NormShift,
+    /// Slope below zero of a parametric ReLU.
+    Slope,
+    /// A number of the network that never changes.
+    Constant,
     /// Running mean of a batch norm: a buffer, never trained.
     RunningMean,
     /// Running variance of a batch norm: a buffer, never trained.
@@ -18,9 +22,9 @@ pub enum Role {
 }
 
 impl Role {
-    /// Whether an optimiser changes it (buffers follow the batches instead).
+    /// Whether an optimiser changes it (buffers follow the batches instead, or stay).
     pub fn is_trained(self) -> bool {
-        !matches!(self, Self::RunningMean | Self::RunningVar)
+        !matches!(self, Self::RunningMean | Self::RunningVar | Self::Constant)
     }
 }
 

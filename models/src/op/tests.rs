@@ -32,6 +32,38 @@ fn every_activation_has_its_word_in_files() {
 }
 
 #[test]
+fn a_slope_is_written_where_there_is_one_and_is_finite() {
+    let read = |text: &str| serde_json::from_str::<Op>(text);
+    let leaky = Op::Activation(Activation::LeakyRelu(Slope::new(0.2).unwrap()));
+    let text = r#"{"kind":"activation","function":"leaky-relu","slope":0.2}"#;
+    assert_eq!((serde_json::to_string(&leaky).unwrap(), read(text).unwrap()), (text.to_owned(), leaky));
+    for (wrong, problem) in [
+        (r#"{"kind":"activation","function":"leaky-relu"}"#, "without its `slope`"),
+        (r#"{"kind":"activation","function":"leaky-relu","slope":1e300}"#, "finite"),
+        (r#"{"kind":"activation","function":"relu","slope":0.2}"#, "has no `slope`"),
+        (r#"{"kind":"activation","function":"mish"}"#, "unknown function `mish`"),
+    ] {
+        let message = read(wrong).unwrap_err().to_string();
+        assert!(message.contains(problem), "{message}");
+    }
+    assert!(Slope::new(f32::NAN).is_none() && Slope::new(f32::INFINITY).is_none());
+}
+
+#[test]
+fn sums_and_products_broadcast_the_second_input_alone() {
+    for op in [Op::Add(Add {}), Op::Mul(Mul {})] {
+        let of = |first: &[usize], second: &[usize]| shape(&op, &[first.to_vec(), second.to_vec()]);
+        for part in [[4, 5, 6], [4, 1, 1], [1, 5, 6], [1, 1, 1], [4, 1, 6]] {
+            assert_eq!(of(&[4, 5, 6], &part).unwrap(), [4, 5, 6]);
+        }
+        assert_eq!(of(&[7], &[1]).unwrap(), [7]);
+        for (first, second) in [(&[4, 1, 1][..], &[4, 5, 6][..]), (&[4, 5, 6], &[6]), (&[4, 5, 6], &[4, 5, 2])] {
+            assert!(of(first, second).unwrap_err().contains("or 1"), "{first:?} {second:?}");
+        }
+    }
+}
+
+#[test]
 fn numbers_of_inputs_are_counted() {
     for (op, mut inputs) in Op::examples() {
         inputs.push(vec![4, 5, 6]);
@@ -77,6 +109,11 @@ fn settings_of_no_network_are_refused_and_nothing_overflows() {
         Op::Reshape(Reshape { shape: vec![60, 2] }),
         Op::Reshape(Reshape { shape: vec![119] }),
         Op::Reshape(Reshape { shape: vec![0, 0, 0] }),
+        Op::StochasticDepth(StochasticDepth { p: 1.0 }),
+        Op::Scale(Scale { channels: 5, bias: false, trained: true }),
+        Op::PRelu(PRelu { channels: 3 }),
+        Op::LayerNorm2d(LayerNorm2d { channels: 4, eps: f64::INFINITY }),
+        Op::LayerNorm2d(LayerNorm2d { channels: huge, eps: 1e-6 }),
     ];
     for op in refused {
         assert!(shape(&op, &[vec![4, 5, 6]]).is_err(), "{op:?}");
@@ -95,6 +132,11 @@ fn parameters_begin_as_their_papers_say() {
     let linear = Op::Linear(Linear { in_features: 16, out_features: 5, bias: true });
     assert_eq!(params(linear), [("weight", Init::Uniform(0.25)), ("bias", Init::Uniform(0.25))]);
     let norm = [("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)];
+    let scale = |trained| Op::Scale(Scale { channels: 2, bias: true, trained });
+    assert_eq!(params(scale(true)), [("weight", Init::Constant(1.0)), ("bias", Init::Constant(0.0))]);
+    assert!(scale(true).params().iter().all(|param| param.role.is_trained() && param.role != Role::Weight));
+    assert!(scale(false).params().iter().all(|param| param.role == Role::Constant && !param.role.is_trained()));
+    assert_eq!(params(Op::PRelu(PRelu { channels: 1 })), [("weight", Init::Constant(0.25))]);
     assert_eq!(params(Op::BatchNorm2d(BatchNorm2d::new(4))), norm.map(|(name, value)| (name, Init::Constant(value))));
 }
 

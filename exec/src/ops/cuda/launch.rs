@@ -15,6 +15,7 @@ use crate::error::Result;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum File {
     Augment,
+    Channels,
     Conv,
     Depthwise,
     Elementwise,
@@ -29,6 +30,7 @@ impl File {
     fn name(self) -> &'static str {
         match self {
             Self::Augment => "attar_augment",
+            Self::Channels => "attar_channels",
             Self::Conv => "attar_conv",
             Self::Depthwise => "attar_depthwise",
             Self::Elementwise => "attar_elementwise",
@@ -43,6 +45,7 @@ impl File {
     fn source(self) -> &'static str {
         match self {
             Self::Augment => include_str!("kernels/augment.cu"),
+            Self::Channels => include_str!("kernels/channels.cu"),
             Self::Conv => include_str!("kernels/conv.cu"),
             Self::Depthwise => include_str!("kernels/depthwise.cu"),
             Self::Elementwise => include_str!("kernels/elementwise.cu"),

@@ -11,6 +11,7 @@
 #![allow(unsafe_code)] // drivers and kernels know nothing of lifetimes; each block says why it is sound
 
 mod augment;
+mod channels;
 mod conv;
 #[cfg(feature = "cudnn")]
 mod cudnn;
@@ -28,16 +29,17 @@ mod precision;
 mod softmax;
 
 pub(super) use augment::augment;
+pub(super) use channels::{layer_norm, layer_norm_backward, prelu, prelu_backward, scale_backward};
 pub(super) use conv::{conv2d, conv2d_input_grad, conv2d_weight_grad};
 pub(crate) use device::open;
-pub(super) use elementwise::{activate, activate_backward, add};
+pub(super) use elementwise::{activate, activate_backward, add, mul};
 pub(super) use linear::{linear, linear_input_grad, linear_weight_grad};
 pub(super) use memory::in_order;
 pub(super) use moves::{channel_shuffle, concat, pad2d, pad2d_backward, slice_channels, slice_channels_backward};
 pub(crate) use multi::{AdamwStep, SgdStep, Stepped, adamw, mix, norm as global_norm, scale, sgd};
 pub(super) use norm::{batch_norm_backward, batch_norm_eval, batch_norm_train, channel_sums};
 pub(super) use pool::{
-    avg_pool2d, avg_pool2d_backward, global_avg_pool, global_avg_pool_backward, max_pool2d, max_pool2d_backward, mul,
-    mul_backward,
+    add_channels, avg_pool2d, avg_pool2d_backward, global_avg_pool, global_avg_pool_backward, max_pool2d,
+    max_pool2d_backward, mul_channels, mul_channels_backward,
 };
 pub(super) use softmax::{cross_entropy, divergence, log_softmax, log_softmax_backward};

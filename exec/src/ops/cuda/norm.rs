@@ -23,7 +23,7 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    fn of(shape: &NormShape, addresses: &[u64]) -> Self {
+    pub(super) fn of(shape: &NormShape, addresses: &[u64]) -> Self {
         let four = by_four(shape.channels, addresses);
         Self { rows: shape.values_per_channel(), channels: shape.channels, four }
     }

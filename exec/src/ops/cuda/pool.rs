@@ -98,27 +98,35 @@ pub(in crate::ops) fn global_avg_pool_backward(shape: &NormShape, dy: &Tensor) -
     dx.image(&gpu, &[shape.batch, shape.channels, shape.positions])
 }
 
-pub(in crate::ops) fn mul(shape: &NormShape, x: &Tensor, factor: &Tensor) -> Result<Tensor> {
+pub(in crate::ops) fn mul_channels(shape: &NormShape, x: &Tensor, factor: &Tensor) -> Result<Tensor> {
+    with_channels("mul_channels", shape, x, factor)
+}
+
+pub(in crate::ops) fn add_channels(shape: &NormShape, x: &Tensor, term: &Tensor) -> Result<Tensor> {
+    with_channels("add_channels", shape, x, term)
+}
+
+fn with_channels(kernel: &str, shape: &NormShape, x: &Tensor, own: &Tensor) -> Result<Tensor> {
     let gpu = Gpu::of(x)?;
     let stored = Stored::of(x)?;
     let dims = x.dims();
-    let (x, factor) = (Dense::image(x, stored)?, Dense::image(factor, stored)?);
+    let (x, own) = (Dense::image(x, stored)?, Dense::image(own, stored)?);
     let y = ImageBuffer::new(&gpu, stored, shape.len())?;
     let [positions, channels] = [shape.positions, shape.channels].map(|number| Arg::from(number as i32));
-    let args = [(&x).into(), (&factor).into(), (&y).into(), (shape.len() as u64).into(), positions, channels];
-    // SAFETY: `mul_channels` declares these arguments, and the buffers are as large as it reads and
-    // writes.
-    unsafe { gpu.launch_for(stored, File::Pool, "mul_channels", Shape::items(shape.len()), &args) }?;
+    let args = [(&x).into(), (&own).into(), (&y).into(), (shape.len() as u64).into(), positions, channels];
+    // SAFETY: the two callers name kernels that declare these arguments, and the buffers are as
+    // large as they read and write.
+    unsafe { gpu.launch_for(stored, File::Pool, kernel, Shape::items(shape.len()), &args) }?;
     y.image(&gpu, dims)
 }
 
-pub(in crate::ops) fn mul_backward(
+pub(in crate::ops) fn mul_channels_backward(
     shape: &NormShape,
     x: &Tensor,
     factor: &Tensor,
     dy: &Tensor,
 ) -> Result<(Tensor, Tensor)> {
-    let dx = mul(shape, dy, factor)?;
+    let dx = mul_channels(shape, dy, factor)?;
     let gpu = Gpu::of(x)?;
     let stored = Stored::of(x)?;
     if shape.batch > 65_535 {

@@ -1,30 +1,31 @@
-// Activations, their gradients, addition, what ends a convolution. `vec` says that all addresses and sizes allow four at once.
+// Activations, their gradients, sums, products, what ends a convolution. `vec` says that all addresses and sizes allow four at once.
 
-template <int V> __device__ void activate_all(int kind, const T *x, T *y, u64 n) {
+template <int V> __device__ void activate_all(int kind, float slope, const T *x, T *y, u64 n) {
     for (u64 i = ((u64)blockIdx.x * blockDim.x + threadIdx.x) * V; i < n; i += (u64)gridDim.x * blockDim.x * V) {
         Pack<V> pack = load<V>(x, i);
-        for (int v = 0; v < V; v++) pack.v[v] = activated(kind, pack.v[v]);
+        for (int v = 0; v < V; v++) pack.v[v] = activated(kind, pack.v[v], slope);
         store<V>(y, i, pack);
     }
 }
 
-extern "C" __global__ void activate(int vec, int kind, const T *x, T *y, u64 n) {
-    if (vec) activate_all<4>(kind, x, y, n);
-    else activate_all<1>(kind, x, y, n);
+extern "C" __global__ void activate(int vec, int kind, float slope, const T *x, T *y, u64 n) {
+    if (vec) activate_all<4>(kind, slope, x, y, n);
+    else activate_all<1>(kind, slope, x, y, n);
 }
 
-template <int V> __device__ void activate_backward_all(int kind, const T *y, const T *dy, T *dx, u64 n) {
+template <int V> __device__ void activate_backward_all(int kind, float slope, const T *y, const T *dy, T *dx, u64 n) {
     for (u64 i = ((u64)blockIdx.x * blockDim.x + threadIdx.x) * V; i < n; i += (u64)gridDim.x * blockDim.x * V) {
         const Pack<V> out = load<V>(y, i);
         Pack<V> grad = load<V>(dy, i);
-        for (int v = 0; v < V; v++) grad.v[v] = masked(kind, out.v[v], grad.v[v]);
+        for (int v = 0; v < V; v++) grad.v[v] = masked(kind, out.v[v], grad.v[v], slope);
         store<V>(dx, i, grad);
     }
 }
 
-extern "C" __global__ void activate_backward(int vec, int kind, const T *y, const T *dy, T *dx, u64 n) {
-    if (vec) activate_backward_all<4>(kind, y, dy, dx, n);
-    else activate_backward_all<1>(kind, y, dy, dx, n);
+extern "C" __global__ void activate_backward(int vec, int kind, float slope, const T *y, const T *dy, T *dx,
+                                             u64 n) {
+    if (vec) activate_backward_all<4>(kind, slope, y, dy, dx, n);
+    else activate_backward_all<1>(kind, slope, y, dy, dx, n);
 }
 
 template <int V> __device__ void add_all(const T *a, const T *b, T *y, u64 n) {
@@ -39,6 +40,20 @@ template <int V> __device__ void add_all(const T *a, const T *b, T *y, u64 n) {
 extern "C" __global__ void add(int vec, const T *a, const T *b, T *y, u64 n) {
     if (vec) add_all<4>(a, b, y, n);
     else add_all<1>(a, b, y, n);
+}
+
+template <int V> __device__ void mul_all(const T *a, const T *b, T *y, u64 n) {
+    for (u64 i = ((u64)blockIdx.x * blockDim.x + threadIdx.x) * V; i < n; i += (u64)gridDim.x * blockDim.x * V) {
+        Pack<V> left = load<V>(a, i);
+        const Pack<V> right = load<V>(b, i);
+        for (int v = 0; v < V; v++) left.v[v] *= right.v[v];
+        store<V>(y, i, left);
+    }
+}
+
+extern "C" __global__ void mul(int vec, const T *a, const T *b, T *y, u64 n) {
+    if (vec) mul_all<4>(a, b, y, n);
+    else mul_all<1>(a, b, y, n);
 }
 
 // y = activation(y + bias + residual) in place, for y of [rows, channels]; bias and residual may be missing.

@@ -149,6 +149,12 @@ extern "C" __global__ void mul_channels(const T *x, const T *factor, T *y, u64 n
         put(y, i, get(x, i) * get(factor, i / channels / positions * channels + i % channels));
 }
 
+// y = x + term for x of [N, positions, channels] and term of [N, channels].
+extern "C" __global__ void add_channels(const T *x, const T *term, T *y, u64 n, int positions, int channels) {
+    for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (u64)gridDim.x * blockDim.x)
+        put(y, i, get(x, i) + get(term, i / channels / positions * channels + i % channels));
+}
+
 // The gradient of the factor: the sum of dy * x over positions.
 extern "C" __global__ void factor_grad(const T *x, const T *dy, T *dfactor, int positions, int channels) {
     __shared__ float shared[8][33];

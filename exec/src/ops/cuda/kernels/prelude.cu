@@ -68,10 +68,29 @@ __device__ __forceinline__ void put(bf16 *to, u64 at, float value) {
     to[at].bits = narrowed(value);
 }
 
-// Activations: 0 none, 1 ReLU, 2 ReLU6, 3 hard-swish, 4 hard-sigmoid. NaN stays NaN; the comparisons are those of the CPU
-// kernels.
-__device__ __forceinline__ float activated(int kind, float x) {
+// The normal distribution, (1 + erf(x / sqrt(2))) / 2.
+__device__ __forceinline__ float normal(float x) {
+    return 0.5f + 0.5f * erff(x * 0.70710678f);
+}
+
+__device__ __forceinline__ float sigmoid(float x) {
+    return 1.0f / (1.0f + expf(-x));
+}
+
+// 2 sqrt(2 / pi) (x + 0.044715 x^3): the sigmoid of it is (1 + tanh) / 2 of half of it.
+__device__ __forceinline__ float tanh_argument(float x) {
+    return 1.5957691f * (x + 0.044715f * (x * x * x));
+}
+
+// Activations: 0 none, 1 ReLU, 2 ReLU6, 3 hard-swish, 4 hard-sigmoid, 5 sigmoid, 6 SiLU, 7 GELU, 8 GELU by tanh, 9 leaky
+// ReLU with `slope`. NaN stays NaN; the comparisons are those of the CPU kernels.
+__device__ __forceinline__ float activated(int kind, float x, float slope = 0.0f) {
     if (kind == 0) return x;
+    if (kind == 5) return sigmoid(x);
+    if (kind == 6) return x / (1.0f + expf(-x));
+    if (kind == 7) return x * normal(x);
+    if (kind == 8) return x * sigmoid(tanh_argument(x));
+    if (kind == 9) return x > 0.0f ? x : x * slope;
     if (kind >= 3) {
         const float shifted = x + 3.0f;
         const float floored = shifted <= 0.0f ? 0.0f : shifted;
@@ -82,10 +101,21 @@ __device__ __forceinline__ float activated(int kind, float x) {
     return kind == 2 && floored >= 6.0f ? 6.0f : floored;
 }
 
-// The gradient before an activation: `y` is the output of a clamp (1, 2), the input of another (3, 4).
-__device__ __forceinline__ float masked(int kind, float y, float dy) {
+// The gradient before an activation: `y` is the output of a clamp (1, 2) or a sigmoid (5), the input of another.
+__device__ __forceinline__ float masked(int kind, float y, float dy, float slope = 0.0f) {
     if (kind == 3) return y <= -3.0f ? 0.0f : y >= 3.0f ? dy : dy * (y / 3.0f + 0.5f);
     if (kind == 4) return y > -3.0f && y < 3.0f ? dy * (1.0f / 6.0f) : 0.0f;
+    if (kind == 5) return dy * (y * (1.0f - y));
+    if (kind == 6) {
+        const float gate = sigmoid(y);
+        return dy * (gate * (1.0f + y * (1.0f - gate)));
+    }
+    if (kind == 7) return dy * (normal(y) + y * (0.3989423f * expf(-0.5f * (y * y))));
+    if (kind == 8) {
+        const float gate = sigmoid(tanh_argument(y));
+        return dy * (gate + y * (gate * (1.0f - gate)) * (1.5957691f * (1.0f + 0.134145f * (y * y))));
+    }
+    if (kind == 9) return y > 0.0f ? dy : dy * slope;
     if (kind == 1) return y <= 0.0f ? 0.0f : dy;
     if (kind == 2) return y > 0.0f && y < 6.0f ? dy : 0.0f;
     return dy;
