@@ -1,7 +1,7 @@
 //! An ONNX file as a teacher: gives `infer`'s engine the face of `distill`'s teacher.
 
-use attar_distill::Error;
 use attar_distill::teacher::{Answers, OnnxRequest, OnnxTeacher, OpenOnnx};
+use attar_distill::{Error, Outline};
 use attar_infer::engine::{self, EngineKind};
 
 use crate::Engines;
@@ -32,9 +32,10 @@ fn open(request: &OnnxRequest<'_>) -> Result<OnnxTeacher, Error> {
     };
     Ok(OnnxTeacher {
         answer: Box::new(move |images, n| engine.run(images, n).map_err(|error| error.to_string())),
-        input: signature.input,
-        classes: signature.classes,
+        outline: Outline::logits_only("onnx", signature.input, signature.classes),
         answers,
+        tapped: None,
+        opened: None,
     })
 }
 

@@ -31,7 +31,9 @@ impl Graph {
             let is_gate = furthest <= id.index();
             furthest = furthest.max(last_reader[id.index()]);
             let &[_, h, w] = &node.shape[..] else { continue };
-            if !is_gate || !convolved || h * w == 1 {
+            // Zeros around an image make a size that nothing is meant to have.
+            let is_padded = matches!(node.op, Op::Pad2d(_));
+            if !is_gate || !convolved || is_padded || h * w == 1 {
                 continue;
             }
             match ends.last().map(|end| &self.node(*end).shape[1..]) {

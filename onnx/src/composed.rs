@@ -68,10 +68,10 @@ impl Writer<'_> {
         let [x, weight, bias] = inputs else { return self.last(node, "Identity", inputs.to_vec(), output) };
         let axes = (self.opset >= AXES_AS_INPUT).then(|| constant(&mut self.constants, node, "axes", indices([1])));
         let eps = self.number(node, "eps", eps as f32);
-        let mean = self.mean(node, "mean", x, axes.as_ref());
+        let mean = self.channel_mean(node, "mean", x, axes.as_ref());
         let centred = self.between(node, "centred", "Sub", vec![x.clone(), mean]);
         let squares = self.between(node, "squares", "Mul", vec![centred.clone(), centred.clone()]);
-        let variance = self.mean(node, "variance", &squares, axes.as_ref());
+        let variance = self.channel_mean(node, "variance", &squares, axes.as_ref());
         let raised = self.between(node, "raised", "Add", vec![variance, eps]);
         let spread = self.between(node, "spread", "Sqrt", vec![raised]);
         let normalised = self.between(node, "normalised", "Div", vec![centred, spread]);
@@ -80,7 +80,7 @@ impl Writer<'_> {
     }
 
     /// Over the channels, which stay as an axis of 1.
-    fn mean(&mut self, node: &Node, what: &str, x: &str, axes: Option<&String>) -> String {
+    fn channel_mean(&mut self, node: &Node, what: &str, x: &str, axes: Option<&String>) -> String {
         let mut settings = vec![int("keepdims", 1)];
         if axes.is_none() {
             settings.push(ints("axes", [1]));

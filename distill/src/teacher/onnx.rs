@@ -78,6 +78,12 @@ pub struct Opened {
     taps: Vec<NodeId>,
 }
 
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Opened({:?})", self.taps)
+    }
+}
+
 impl fmt::Debug for OnnxTeacher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "OnnxTeacher({:?} -> {})", self.outline.input_shape(), self.outline.classes())

@@ -6,7 +6,7 @@ use std::path::Path;
 use attar_distill::labelling;
 use attar_distill::run::{self, CheckedOn, Receipt, Silent};
 use attar_distill::teacher::{Answers, OnnxRequest, OnnxTeacher};
-use attar_distill::{Error, Plan, PlanOptions, Result};
+use attar_distill::{Error, Outline, Plan, PlanOptions, Result};
 use attar_formats::{read, write};
 use attar_models::generated;
 use attar_models::zoo::{NetworkSpec, build};
@@ -203,7 +203,8 @@ fn opener(answers: Answers, most: usize) -> PlanOptions {
             false => Err(format!("a batch of {n} is too much")),
         };
         let input = request.input.unwrap_or_default();
-        Ok(OnnxTeacher { answer: Box::new(answer), input, classes: 3, answers })
+        let outline = Outline::logits_only("fake", input, 3);
+        Ok(OnnxTeacher { answer: Box::new(answer), outline, answers, tapped: None, opened: None })
     };
     PlanOptions { onnx: Some(Box::new(open)), ..PlanOptions::default() }
 }

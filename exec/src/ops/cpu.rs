@@ -16,11 +16,11 @@ use half::bf16;
 use super::{Affine, BatchStats, NormGrads, Tail};
 use crate::error::Result;
 
-pub(super) use moves::{channel_shuffle, concat, pad2d, pad2d_backward, slice_channels, slice_channels_backward};
 pub(super) use channels::{
     add, add_channels, layer_norm, layer_norm_backward, mul, mul_channels, mul_channels_backward, prelu,
     prelu_backward, scale_backward,
 };
+pub(super) use moves::{channel_shuffle, concat, pad2d, pad2d_backward, slice_channels, slice_channels_backward};
 
 /// A type that images are stored as.
 pub(super) trait Stored: Value + WithDType {}

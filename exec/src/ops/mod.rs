@@ -70,6 +70,7 @@ macro_rules! dispatch {
 mod moves;
 mod pool;
 
+use dispatch;
 pub use moves::{
     channel_shuffle, channel_shuffle_backward, concat, concat_backward, pad2d, pad2d_backward, slice_channels,
     slice_channels_backward,
@@ -77,7 +78,6 @@ pub use moves::{
 pub use pool::{
     avg_pool2d, avg_pool2d_backward, global_avg_pool, global_avg_pool_backward, max_pool2d, max_pool2d_backward,
 };
-use dispatch;
 
 /// Scale and shift of a norm, each `[C]`.
 #[derive(Debug, Clone, Copy)]
