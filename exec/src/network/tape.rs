@@ -11,6 +11,7 @@ use super::bound::{NormSlots, WeightSlots};
 use crate::context::Context;
 use crate::error::Result;
 use crate::ops::{self, BatchStats};
+use crate::params::ParamId;
 
 /// A training pass, to be consumed by [`Network::backward`](super::Network::backward).
 #[derive(Debug)]
@@ -103,4 +104,12 @@ pub(super) enum Record {
     },
     Pad2d(Pad2d),
     Reshape,
+    Softmax {
+        y: Tensor,
+    },
+    /// Nothing goes back through it: no pass that keeps anything has one.
+    Quantize,
+    Dequantize {
+        scale: ParamId,
+    },
 }

@@ -4,6 +4,7 @@
 //! from here is stored channels last and seen through a permutation, and costs no copy when it is
 //! given back. `T` is what images are stored as.
 
+mod levels;
 mod moves;
 
 use attar_kernels as kernels;
@@ -15,6 +16,7 @@ use half::bf16;
 use super::{Affine, BatchStats, NormGrads, Tail};
 use crate::error::Result;
 
+pub(super) use levels::{dequantize, quantize, softmax_channels, softmax_channels_backward};
 pub(super) use moves::{channel_shuffle, concat, pad2d, pad2d_backward, slice_channels, slice_channels_backward};
 
 /// A type that images are stored as.

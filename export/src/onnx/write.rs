@@ -17,6 +17,7 @@ use super::proto::{
     OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,
     ValueInfoProto,
 };
+use super::windows::window;
 use crate::error::{Error, Result};
 
 /// Operator sets that the writer knows; all of them define the operations used here alike.
@@ -115,17 +116,18 @@ fn check_names(graph: &Graph) -> Result<()> {
     Ok(())
 }
 
-struct Writer<'a> {
-    graph: &'a Graph,
+pub(super) struct Writer<'a> {
+    pub(super) graph: &'a Graph,
     opset: i64,
-    nodes: Vec<NodeProto>,
-    constants: Vec<TensorProto>,
+    pub(super) nodes: Vec<NodeProto>,
+    pub(super) constants: Vec<TensorProto>,
 }
 
 impl Writer<'_> {
     fn node(&mut self, id: NodeId, node: &Node, weights: &Weights) -> Result<()> {
         let mut inputs: Vec<String> = node.inputs.iter().map(|id| self.value(*id)).collect();
-        for param in node.params() {
+        let quantises = matches!(node.op, Op::Quantize(_) | Op::Dequantize(_)); // whose buffers have types of their own
+        for param in node.params().filter(|_| !quantises) {
             if let Some(array) = weights.get(&param.name) {
                 self.constants.push(floats(param.name.clone(), array)?);
                 inputs.push(param.name);
@@ -214,6 +216,9 @@ impl Writer<'_> {
                 self.nodes.push(proto(&turned, "Transpose", vec![cut], &turned, turn));
                 self.nodes.push(proto(&node.name, "Reshape", vec![turned, whole], &output, Vec::new()));
             }
+            Op::Softmax(_) => emit("Softmax", inputs, vec![int("axis", 1)]),
+            Op::Quantize(quantize) => self.quantize(id, quantize, inputs, weights)?,
+            Op::Dequantize(_) => self.dequantize(id, inputs, weights)?,
             Op::Pad2d(Pad2d { top, left, bottom, right }) => {
                 let pads = indices([0, 0, *top, *left, 0, 0, *bottom, *right]);
                 inputs.push(constant(&mut self.constants, node, "pads", pads));
@@ -227,32 +232,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// A mean over windows of `image`, `[C, H, W]`. What a window counts beyond the padding is told apart by no attribute:
-    /// where it reaches there, the padding is made of zeros before.
-    fn mean(&mut self, node: &Node, pool: &Pool2d, image: &[usize], inputs: Vec<String>, output: &str) {
-        let (before, behind) = (pool.padding, pool.padding_end());
-        if image[1..] == pool.kernel && [before, behind] == [[0; 2]; 2] {
-            self.nodes.push(proto(&node.name, "GlobalAveragePool", inputs, output, Vec::new()));
-            return;
-        }
-        let beyond = |i: usize| reach(pool, &node.shape, i) > before[i] + image[i + 1] + behind[i];
-        let (mut pool, mut image, mut inputs) = (pool.clone(), image.to_vec(), inputs);
-        if pool.count_include_pad && (beyond(0) || beyond(1)) {
-            let pads = indices([0, 0, before[0], before[1], 0, 0, behind[0], behind[1]]);
-            inputs.push(constant(&mut self.constants, node, "pads", pads));
-            let padded = format!("{}{CONSTANT_MARK}padded", node.name);
-            self.nodes.push(proto(&padded, "Pad", inputs, &padded, vec![string("mode", "constant")]));
-            (0..2).for_each(|i| image[i + 1] += before[i] + behind[i]);
-            inputs = vec![padded];
-            (pool.padding, pool.padding_end, pool.count_include_pad) = ([0; 2], None, false);
-        }
-        let mut attributes = vec![int("count_include_pad", usize::from(pool.count_include_pad))];
-        attributes.extend(window(&pool, &image, &node.shape));
-        self.nodes.push(proto(&node.name, "AveragePool", inputs, output, attributes));
-    }
-
     /// Name of the value that a node makes.
-    fn value(&self, id: NodeId) -> String {
+    pub(super) fn value(&self, id: NodeId) -> String {
         match id {
             _ if id == self.graph.input() => INPUT.to_owned(),
             _ if id == self.graph.output() => OUTPUT.to_owned(),
@@ -262,7 +243,13 @@ impl Writer<'_> {
 }
 
 /// One node. A value that no node of the graph makes has a constant's name, and so has its node.
-fn proto(name: &str, op_type: &str, input: Vec<String>, output: &str, attribute: Vec<AttributeProto>) -> NodeProto {
+pub(super) fn proto(
+    name: &str,
+    op_type: &str,
+    input: Vec<String>,
+    output: &str,
+    attribute: Vec<AttributeProto>,
+) -> NodeProto {
     let (name, op_type) = (Some(name.to_owned()), Some(op_type.to_owned()));
     NodeProto { input, output: vec![output.to_owned()], name, op_type, attribute }
 }
@@ -272,38 +259,13 @@ fn hard_sigmoid() -> Vec<AttributeProto> {
     vec![float("alpha", 1.0 / 6.0), float("beta", 0.5)]
 }
 
-/// The settings of a window over `image` that makes `made`, both `[C, H, W]`. A size that rounds up is written so where
-/// every version of ONNX rounds it alike; where a last window would begin beyond the image, which only the newer ones
-/// drop, as padding that makes as many windows.
-fn window(pool: &Pool2d, image: &[usize], made: &[usize]) -> Vec<AttributeProto> {
-    let (kernel, stride, before, mut behind) = (pool.kernel, pool.stride, pool.padding, pool.padding_end());
-    let mut rounds_up = pool.ceil_mode;
-    let up = |i: usize| {
-        let room = (before[i] + image[i + 1] + behind[i] + stride[i] - 1).saturating_sub(kernel[i]);
-        room / stride[i] + 1
-    };
-    if rounds_up && made[1..] != [up(0), up(1)] {
-        rounds_up = false;
-        behind = [0, 1].map(|i| reach(pool, made, i).saturating_sub(before[i] + image[i + 1]));
-    }
-    let pads = [before[0], before[1], behind[0], behind[1]];
-    let mut attributes = vec![ints("kernel_shape", kernel), ints("pads", pads), ints("strides", stride)];
-    attributes.extend(rounds_up.then(|| int("ceil_mode", 1)));
-    attributes
-}
-
-/// Where the last window ends along axis `i` of the padded image.
-fn reach(pool: &Pool2d, made: &[usize], i: usize) -> usize {
-    (made[i + 1] - 1) * pool.stride[i] + pool.kernel[i]
-}
-
 /// ONNX lists the beginnings of all axes, then the ends.
 fn both_sides([h, w]: [usize; 2]) -> [usize; 4] {
     [h, w, h, w]
 }
 
 /// Adds a constant `node/what` and returns its name.
-fn constant(constants: &mut Vec<TensorProto>, node: &Node, what: &str, tensor: TensorProto) -> String {
+pub(super) fn constant(constants: &mut Vec<TensorProto>, node: &Node, what: &str, tensor: TensorProto) -> String {
     let name = format!("{}{CONSTANT_MARK}{what}", node.name);
     constants.push(TensorProto { name: Some(name.clone()), ..tensor });
     name
@@ -318,11 +280,11 @@ fn floats(name: String, array: &Array) -> Result<TensorProto> {
     })
 }
 
-fn scalar(value: f32) -> TensorProto {
+pub(super) fn scalar(value: f32) -> TensorProto {
     TensorProto { data_type: Some(FLOAT), raw_data: Some(value.to_le_bytes().to_vec()), ..TensorProto::default() }
 }
 
-fn indices<const N: usize>(values: [usize; N]) -> TensorProto {
+pub(super) fn indices<const N: usize>(values: [usize; N]) -> TensorProto {
     TensorProto {
         dims: vec![N as i64],
         data_type: Some(INT64),
@@ -346,11 +308,11 @@ fn attribute(name: &str, kind: AttributeType) -> AttributeProto {
     AttributeProto { name: Some(name.to_owned()), r#type: Some(kind as i32), ..AttributeProto::default() }
 }
 
-fn int(name: &str, value: usize) -> AttributeProto {
+pub(super) fn int(name: &str, value: usize) -> AttributeProto {
     AttributeProto { i: Some(value as i64), ..attribute(name, AttributeType::Int) }
 }
 
-fn ints<const N: usize>(name: &str, values: [usize; N]) -> AttributeProto {
+pub(super) fn ints<const N: usize>(name: &str, values: [usize; N]) -> AttributeProto {
     AttributeProto { ints: values.map(|value| value as i64).to_vec(), ..attribute(name, AttributeType::Ints) }
 }
 
@@ -358,7 +320,7 @@ fn float(name: &str, value: f32) -> AttributeProto {
     AttributeProto { f: Some(value), ..attribute(name, AttributeType::Float) }
 }
 
-fn string(name: &str, value: &str) -> AttributeProto {
+pub(super) fn string(name: &str, value: &str) -> AttributeProto {
     AttributeProto { s: Some(value.as_bytes().to_vec()), ..attribute(name, AttributeType::String) }
 }
 

@@ -20,8 +20,10 @@ mod pad2d;
 mod pad_channels;
 mod param;
 mod pool2d;
+mod quantize;
 mod reshape;
 mod slice_channels;
+mod softmax;
 mod subsample;
 #[cfg(test)]
 mod tests;
@@ -45,8 +47,10 @@ pub use pad_channels::PadChannels;
 pub use pad2d::Pad2d;
 pub use param::{Init, Param, ParamSpec, Role};
 pub use pool2d::Pool2d;
+pub use quantize::{Dequantize, Quantize};
 pub use reshape::Reshape;
 pub use slice_channels::SliceChannels;
+pub use softmax::Softmax;
 pub use subsample::Subsample;
 
 /// What every operation says about itself. Shapes are per sample; a batch axis `N` comes first when a network runs.
@@ -163,6 +167,12 @@ operations! {
     "pad2d" Pad2d(Pad2d),
     /// The same elements in another shape, `[C, H, W]` or `[F]`.
     "reshape" Reshape(Reshape),
+    /// Shares of a whole, over channels or features.
+    "softmax" Softmax(Softmax),
+    /// Values as whole numbers of 8 bits; buffers `scale`, `zero_point`.
+    "quantize" Quantize(Quantize),
+    /// The values that such numbers stand for; buffers `scale`, `zero_point`.
+    "dequantize" Dequantize(Dequantize),
 }
 
 impl Op {

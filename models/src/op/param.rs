@@ -15,12 +15,14 @@ pub enum Role {
     RunningMean,
     /// Running variance of a batch norm: a buffer, never trained.
     RunningVar,
+    /// A number that an operation computes with and nothing changes, e.g. the scale of a quantiser: a buffer.
+    Constant,
 }
 
 impl Role {
-    /// Whether an optimiser changes it (buffers follow the batches instead).
+    /// Whether an optimiser changes it (buffers follow the batches instead, or stay).
     pub fn is_trained(self) -> bool {
-        !matches!(self, Self::RunningMean | Self::RunningVar)
+        !matches!(self, Self::RunningMean | Self::RunningVar | Self::Constant)
     }
 }
 
