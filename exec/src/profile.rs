@@ -121,6 +121,8 @@ fn kind(op: &Op) -> String {
         Op::Linear(_) => "linear".to_owned(),
         Op::MaxPool2d(_) | Op::AvgPool2d(_) | Op::GlobalAvgPool(_) => "pool".to_owned(),
         Op::Concat(_) | Op::SliceChannels(_) | Op::ChannelShuffle(_) | Op::Pad2d(_) => "move".to_owned(),
+        Op::Softmax(_) => "softmax".to_owned(),
+        Op::Quantize(_) | Op::Dequantize(_) => "quantize".to_owned(),
         Op::Input(_)
         | Op::Subsample(_)
         | Op::PadChannels(_)

@@ -9,10 +9,11 @@ use crate::activation::{Activation, Mask};
 use crate::conv::Tail;
 use crate::elementwise::Pointwise;
 use crate::error::Result;
+use crate::levels::Levels;
 use crate::norm::{BatchStats, Clamp, NormGrads, SavedStats};
 use crate::shape::{ConvShape, NormShape, PadShape, PoolShape};
 use crate::value::Value;
-use crate::{activation, conv, elementwise, gate, layer, moves, norm, pool, slopes, sums};
+use crate::{activation, conv, elementwise, gate, layer, levels, moves, norm, pool, slopes, sums};
 
 /// Defines for each function of the list its public form, and a trait through which that reaches the compiled ones. `T` is
 /// what images are stored as.
@@ -354,4 +355,28 @@ functions! {
     /// # Panics
     /// If a slice does not fit `shape`.
     fn moves::pad_image_backward(shape: &PadShape, dy: &[T], dx: &mut [T]);
+
+    /// `y = clamp(round(x / scale) + zero_point, low, high)`, elementwise, ties to even; NaN stays NaN.
+    ///
+    /// # Panics
+    /// If the lengths differ, or the range holds nothing.
+    fn levels::quantize(levels: Levels, range: [f32; 2], x: &[T], y: &mut [T]);
+
+    /// `y = (x - zero_point) * scale`, elementwise.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    fn levels::dequantize(levels: Levels, x: &[T], y: &mut [T]);
+
+    /// `y [N, positions, C] = exp(x) / sum exp(x)`, the sum over the channels of a position.
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`.
+    fn levels::softmax_channels(shape: &NormShape, x: &[T], y: &mut [T]);
+
+    /// The gradient of [`softmax_channels`] from its answer: `dx = y * (dy - sum(y * dy))`.
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`.
+    fn levels::softmax_channels_backward(shape: &NormShape, y: &[T], dy: &[T], dx: &mut [T]);
 }

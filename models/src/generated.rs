@@ -16,8 +16,9 @@
 //! | weight | `u * sqrt(6 / fan_in)` |
 //! | bias, norm shift, running mean | `u * 0.1` |
 //! | norm scale | `(1 + u * 0.25) * k`; `k` = 0.3 where the name ends in `bn2.weight` or `bn3.weight`, else 1 |
-//! | running variance, a constant | `1 + u * 0.5` |
+//! | running variance | `1 + u * 0.5` |
 //! | slope | `0.25 + u * 0.125` |
+//! | constant | `(1 + u * 0.25) / 32`; a `zero_point` the whole number next to 8 times the size of `u` |
 //!
 //! The small `k` late in a ResNet's branch keeps the sum of 54 blocks from exploding.
 
@@ -68,7 +69,9 @@ fn array(param: &Param, seed: u64) -> Array {
             let k = if damped { 0.3 } else { 1.0 };
             Box::new(move |u| (1.0 + u * 0.25) * k)
         }
-        Role::RunningVar | Role::Constant => Box::new(|u| 1.0 + u * 0.5),
+        Role::RunningVar => Box::new(|u| 1.0 + u * 0.5),
+        Role::Constant if param.name.ends_with("zero_point") => Box::new(|u| (u.abs() * 8.0).round()),
+        Role::Constant => Box::new(|u| (1.0 + u * 0.25) / 32.0),
         Role::Slope => Box::new(|u| 0.25 + u * 0.125),
     };
     data.iter_mut().for_each(|u| *u = value(*u));

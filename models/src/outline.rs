@@ -92,7 +92,10 @@ impl ValueKind {
             | Op::SliceChannels(_)
             | Op::ChannelShuffle(_)
             | Op::Pad2d(_)
-            | Op::Reshape(_) => Self::Other,
+            | Op::Reshape(_)
+            | Op::Softmax(_)
+            | Op::Quantize(_)
+            | Op::Dequantize(_) => Self::Other,
         }
     }
 }

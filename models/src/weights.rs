@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
+use crate::op::Op;
 
 /// Named arrays in name order.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -48,7 +49,33 @@ impl Weights {
         if !problems.is_empty() {
             return Err(fail(shorten(&problems)));
         }
-        self.check_finite(graph)
+        self.check_finite(graph)?;
+        self.check_levels(graph)
+    }
+
+    /// Checks the numbers of quantisers: a scale that can be divided by, a zero point that is one of the numbers.
+    fn check_levels(&self, graph: &Graph) -> Result<()> {
+        for node in graph.nodes() {
+            let [low, high] = match &node.op {
+                Op::Quantize(quantize) => quantize.range(),
+                Op::Dequantize(_) => [-128.0, 255.0],
+                _ => continue,
+            };
+            let first = |suffix: &str| {
+                let array = self.get(&format!("{}.{suffix}", node.name));
+                array.and_then(|array| array.f32().ok()?.first().copied()).unwrap_or_default()
+            };
+            let (scale, zero_point) = (first("scale"), first("zero_point"));
+            let problem = if scale <= 0.0 {
+                format!("{}.scale is {scale}, expected more than 0", node.name)
+            } else if zero_point.fract() != 0.0 || zero_point < low || zero_point > high {
+                format!("{}.zero_point is {zero_point}, expected a whole number from {low} to {high}", node.name)
+            } else {
+                continue;
+            };
+            return Err(Error::Mismatch { network: graph.name().to_owned(), problem });
+        }
+        Ok(())
     }
 
     /// Checks that all floats are finite; `graph` is only named in errors.

@@ -11,9 +11,13 @@ mod composed;
 #[cfg(feature = "network")]
 mod error;
 #[cfg(feature = "network")]
+mod numbers;
+#[cfg(feature = "network")]
 pub mod proto;
 #[cfg(feature = "network")]
 mod read;
+#[cfg(feature = "network")]
+mod windows;
 #[cfg(feature = "network")]
 mod write;
 

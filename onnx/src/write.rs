@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use attar_models::op::{
-    Activation, BatchNorm2d, ChannelShuffle, Pad2d, PadChannels, Pool2d, Reshape, SliceChannels, Subsample,
+    Activation, BatchNorm2d, ChannelShuffle, Pad2d, PadChannels, Reshape, SliceChannels, Subsample,
 };
 use attar_models::{Array, Graph, Node, NodeId, Op, Weights};
 use prost::Message;
@@ -21,6 +21,7 @@ use crate::proto::{
     OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,
     ValueInfoProto,
 };
+use crate::windows::window;
 
 /// Operator sets that the writer knows; all of them define the operations used here alike.
 pub const SUPPORTED_OPSETS: RangeInclusive<i64> = 13..=21;
@@ -121,7 +122,7 @@ fn check_names(graph: &Graph) -> Result<()> {
 }
 
 pub(super) struct Writer<'a> {
-    graph: &'a Graph,
+    pub(super) graph: &'a Graph,
     pub(super) opset: i64,
     pub(super) nodes: Vec<NodeProto>,
     pub(super) constants: Vec<TensorProto>,
@@ -130,7 +131,8 @@ pub(super) struct Writer<'a> {
 impl Writer<'_> {
     fn node(&mut self, id: NodeId, node: &Node, weights: &Weights) -> Result<()> {
         let mut inputs: Vec<String> = node.inputs.iter().map(|id| self.value(*id)).collect();
-        for param in node.params() {
+        let quantises = matches!(node.op, Op::Quantize(_) | Op::Dequantize(_)); // whose buffers have types of their own
+        for param in node.params().filter(|_| !quantises) {
             if let Some(array) = weights.get(&param.name) {
                 let mut tensor = floats(param.name.clone(), array)?;
                 if self.broadcasts(node) {
@@ -233,6 +235,9 @@ impl Writer<'_> {
                 self.nodes.push(proto(&turned, "Transpose", vec![cut], &turned, turn));
                 self.nodes.push(proto(&node.name, "Reshape", vec![turned, whole], &output, Vec::new()));
             }
+            Op::Softmax(_) => emit("Softmax", inputs, vec![int("axis", 1)]),
+            Op::Quantize(quantize) => self.quantize(id, quantize, inputs, weights)?,
+            Op::Dequantize(_) => self.dequantize(id, inputs, weights)?,
             Op::Pad2d(Pad2d { top, left, bottom, right }) => {
                 let pads = indices([0, 0, *top, *left, 0, 0, *bottom, *right]);
                 inputs.push(constant(&mut self.constants, node, "pads", pads));
@@ -246,37 +251,13 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// A mean over windows of `image`, `[C, H, W]`. What a window counts beyond the padding is told apart by no attribute:
-    /// where it reaches there, the padding is made of zeros before.
-    fn mean(&mut self, node: &Node, pool: &Pool2d, image: &[usize], inputs: Vec<String>, output: &str) {
-        let (before, behind) = (pool.padding, pool.padding_end());
-        if image[1..] == pool.kernel && [before, behind] == [[0; 2]; 2] {
-            self.nodes.push(proto(&node.name, "GlobalAveragePool", inputs, output, Vec::new()));
-            return;
-        }
-        let beyond = |i: usize| reach(pool, &node.shape, i) > before[i] + image[i + 1] + behind[i];
-        let (mut pool, mut image, mut inputs) = (pool.clone(), image.to_vec(), inputs);
-        if pool.count_include_pad && (beyond(0) || beyond(1)) {
-            let pads = indices([0, 0, before[0], before[1], 0, 0, behind[0], behind[1]]);
-            inputs.push(constant(&mut self.constants, node, "pads", pads));
-            let padded = format!("{}{CONSTANT_MARK}padded", node.name);
-            self.nodes.push(proto(&padded, "Pad", inputs, &padded, vec![string("mode", "constant")]));
-            (0..2).for_each(|i| image[i + 1] += before[i] + behind[i]);
-            inputs = vec![padded];
-            (pool.padding, pool.padding_end, pool.count_include_pad) = ([0; 2], None, false);
-        }
-        let mut attributes = vec![int("count_include_pad", usize::from(pool.count_include_pad))];
-        attributes.extend(window(&pool, &image, &node.shape));
-        self.nodes.push(proto(&node.name, "AveragePool", inputs, output, attributes));
-    }
-
     /// Whether a node's parameters `[C]` lie along the channels of an image as ONNX broadcasts: `[C, 1, 1]`.
     fn broadcasts(&self, node: &Node) -> bool {
         matches!(node.op, Op::LayerNorm2d(_) | Op::Scale(_) | Op::PRelu(_)) && node.shape.len() == 3
     }
 
     /// Name of the value that a node makes.
-    fn value(&self, id: NodeId) -> String {
+    pub(super) fn value(&self, id: NodeId) -> String {
         match id {
             _ if id == self.graph.input() => INPUT.to_owned(),
             _ if id == self.graph.output() => OUTPUT.to_owned(),
@@ -300,31 +281,6 @@ pub(super) fn proto(
 /// `min(max(x / 6 + 1/2, 0), 1)`.
 fn hard_sigmoid() -> Vec<AttributeProto> {
     vec![float("alpha", 1.0 / 6.0), float("beta", 0.5)]
-}
-
-/// The settings of a window over `image` that makes `made`, both `[C, H, W]`. A size that rounds up is written so where
-/// every version of ONNX rounds it alike; where a last window would begin beyond the image, which only the newer ones
-/// drop, as padding that makes as many windows.
-fn window(pool: &Pool2d, image: &[usize], made: &[usize]) -> Vec<AttributeProto> {
-    let (kernel, stride, before, mut behind) = (pool.kernel, pool.stride, pool.padding, pool.padding_end());
-    let mut rounds_up = pool.ceil_mode;
-    let up = |i: usize| {
-        let room = (before[i] + image[i + 1] + behind[i] + stride[i] - 1).saturating_sub(kernel[i]);
-        room / stride[i] + 1
-    };
-    if rounds_up && made[1..] != [up(0), up(1)] {
-        rounds_up = false;
-        behind = [0, 1].map(|i| reach(pool, made, i).saturating_sub(before[i] + image[i + 1]));
-    }
-    let pads = [before[0], before[1], behind[0], behind[1]];
-    let mut attributes = vec![ints("kernel_shape", kernel), ints("pads", pads), ints("strides", stride)];
-    attributes.extend(rounds_up.then(|| int("ceil_mode", 1)));
-    attributes
-}
-
-/// Where the last window ends along axis `i` of the padded image.
-fn reach(pool: &Pool2d, made: &[usize], i: usize) -> usize {
-    (made[i + 1] - 1) * pool.stride[i] + pool.kernel[i]
 }
 
 /// ONNX lists the beginnings of all axes, then the ends.

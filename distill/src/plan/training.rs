@@ -47,6 +47,14 @@ pub(super) fn moves(
     peers: &[PlannedPeer],
     losses: &Table<LossId, PlannedLoss>,
 ) -> Result<Moves> {
+    if let Some(node) = student.nodes().iter().find(|node| matches!(node.op, Op::Quantize(_))) {
+        let problem = format!(
+            "its node `{}` quantises, and no gradient goes through that; gradients come with quantisation-aware training\n  \
+             hint: train it as it was before it was quantised",
+            node.name
+        );
+        return Err(fail("student", problem));
+    }
     let own = |graph: &Graph, prefix: &str| -> Vec<String> {
         let trained = graph.params().filter(|param| param.role.is_trained());
         trained.map(|param| format!("{prefix}{}", param.name)).collect()

@@ -3,8 +3,8 @@
 
 use attar_measures::random::Stream;
 use attar_models::op::{
-    Add, Concat, Conv2d, Dropout, Flatten, GlobalAvgPool, LayerNorm2d, Mul, PRelu, PadChannels, Pool2d, Reshape, Scale,
-    SliceChannels, StochasticDepth,
+    Add, Concat, Conv2d, Dropout, Flatten, GlobalAvgPool, LayerNorm2d, Mul, PRelu, PadChannels, Pool2d, Quantize,
+    Reshape, Scale, SliceChannels, Softmax, StochasticDepth,
 };
 use attar_models::{Activation, Graph, GraphBuilder, NodeId, Op};
 
@@ -61,6 +61,8 @@ fn windows() -> Vec<(String, Op, Vec<Vec<usize>>)> {
         ("avg-pool2d-alone-rounded-up", Op::AvgPool2d(Pool2d { ceil_mode: true, ..alone }), image()),
         ("concat-row", Op::Concat(Concat { inputs: 2 }), vec![vec![12], vec![12]]),
         ("slice-channels-row", Op::SliceChannels(SliceChannels { start: 4, end: 9 }), vec![vec![12]]),
+        ("softmax-row", Op::Softmax(Softmax {}), vec![vec![12]]),
+        ("quantize-signed", Op::Quantize(Quantize { signed: true }), vec![vec![4, 5, 6]]),
         ("reshape-row", Op::Reshape(Reshape { shape: vec![12, 1, 1] }), vec![vec![12]]),
     ];
     all.into_iter().map(|(name, op, shapes)| (name.to_owned(), op, shapes)).collect()
@@ -131,6 +133,11 @@ fn lead_to(builder: &mut GraphBuilder, x: NodeId, image: &[usize; 3], at: usize,
     Ok(builder.add(format!("{name}{at}"), op, &[x])?)
 }
 
+/// Whether a network has an operation through which no gradient goes: it evaluates, and training it is an error.
+pub fn only_evaluates(graph: &Graph) -> bool {
+    graph.nodes().iter().any(|node| matches!(node.op, Op::Quantize(_)))
+}
+
 /// Every operation alone, forward and backward.
 pub(super) fn alone(checks: &mut Checks) -> Result<()> {
     all(checks, "alone", ROUNDING, Precision::F32)
@@ -152,6 +159,9 @@ fn pass(graph: &Graph, precision: Precision, at: &Context) -> Result<Named> {
     let mut network = Network::new(graph.clone(), Params::init(graph, 1, "", at)?, at)?;
     network.set_precision(precision);
     let x = random(&[&[3], graph.input_shape()].concat(), 1, at)?;
+    if only_evaluates(graph) {
+        return Ok(vec![("y", network.eval(&x, &[])?.logits)]);
+    }
     let (outputs, tape) = network.train(&x, &[], &mut Stream::of_number(1))?;
     let dy = random(outputs.logits.dims(), 2, at)?;
     let found = network.backward(tape, vec![(graph.output(), dy)], true)?;

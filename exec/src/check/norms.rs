@@ -1,11 +1,12 @@
 //! Batch norms with everything that may follow them, activations and additions, linear layers.
 
 use attar_models::Activation;
+use candle_core::Tensor;
 
 use super::{BF16, Checks, Named, ROUNDING, TF32, missing, random, stored};
 use crate::context::Context;
 use crate::error::Result;
-use crate::ops::{self, Affine, Tail};
+use crate::ops::{self, Affine, Levels, Tail};
 
 /// With images in `bf16`.
 pub(super) fn bf16(checks: &mut Checks) -> Result<()> {
@@ -114,6 +115,25 @@ pub(super) fn pointwise(checks: &mut Checks) -> Result<()> {
         })?;
     }
     along_channels(checks)?;
+    for shape in [[2, 8, 6, 5], [3, 5, 1, 1], [1, 300, 3, 7]] {
+        checks.compare("quantize", &told(&shape), 0.0, |at| {
+            // Eighths of which every second lies between two numbers, and some beyond the last.
+            let x = (random(&shape, 1, at)? * 400.0)?.round()?.affine(0.125, 0.0)?;
+            let of = |value: f32| Tensor::new(&[value], at.device());
+            let levels = Levels { scale: &of(0.25)?, zero_point: &of(3.0)? };
+            let [signed, unsigned] =
+                [[-128.0, 127.0], [0.0, 255.0]].map(|r| ops::quantize(at.backend(), &x, levels, r));
+            let (signed, unsigned) = (signed?, unsigned?);
+            let back = ops::dequantize(at.backend(), &signed, levels)?;
+            let dx = ops::dequantize_backward(at.backend(), &x, levels.scale)?;
+            Ok(vec![("signed", signed), ("unsigned", unsigned), ("back", back), ("dx", dx)])
+        })?;
+        checks.compare("softmax", &told(&shape), ROUNDING, |at| {
+            let y = ops::softmax_channels(at.backend(), &(random(&shape, 1, at)? * 30.0)?)?;
+            let dx = ops::softmax_channels_backward(at.backend(), &y, &random(&shape, 2, at)?)?;
+            Ok(vec![("y", y), ("dx", dx)])
+        })?;
+    }
     let shape = [2, 6, 7, 9];
     for stride in [1, 2, 3] {
         checks.compare("subsample", &format!("{}, stride {stride}", told(&shape)), 0.0, |at| {

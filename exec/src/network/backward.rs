@@ -187,6 +187,9 @@ impl Step<'_> {
             }
             Record::ChannelShuffle { groups } => vec![Some(ops::channel_shuffle_backward(on, dy, groups)?)],
             Record::Pad2d(pad) => vec![Some(ops::pad2d_backward(on, dy, pad, &self.x_shape)?)],
+            Record::Softmax { y } => vec![Some(ops::softmax_channels_backward(on, &y, dy)?)],
+            Record::Quantize => vec![None],
+            Record::Dequantize { scale } => vec![Some(ops::dequantize_backward(on, dy, self.params.value(scale))?)],
             Record::Reshape => vec![Some(dy.reshape(self.x_shape.as_slice())?)],
             Record::StochasticDepth { mask: Some(mask) } => vec![Some(ops::mul(on, dy, &mask)?)],
             Record::Dropout { mask: None } | Record::StochasticDepth { mask: None } => vec![Some(dy.clone())],

@@ -4,7 +4,7 @@
 use attar_models::op::{Activation, Conv2d, Pad2d, Pool2d};
 use attar_models::{Graph, Node, Op};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::params::{ParamId, Params};
 
 /// Where the parameters of an operation stand that has a weight and perhaps a bias.
@@ -21,6 +21,13 @@ pub(super) struct NormSlots {
     pub(super) bias: ParamId,
     pub(super) mean: ParamId,
     pub(super) variance: ParamId,
+}
+
+/// Where the buffers of a quantiser stand.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LevelSlots {
+    pub(super) scale: ParamId,
+    pub(super) zero_point: ParamId,
 }
 
 /// An operation as it runs.
@@ -49,6 +56,9 @@ pub(super) enum BoundOp {
     ChannelShuffle { groups: usize },
     Pad2d(Pad2d),
     Reshape { shape: Vec<usize> },
+    Softmax,
+    Quantize { range: [f32; 2], slots: LevelSlots },
+    Dequantize { slots: LevelSlots },
 }
 
 impl BoundOp {
@@ -62,6 +72,7 @@ impl BoundOp {
         let weights = |bias: bool| -> Result<WeightSlots> {
             Ok(WeightSlots { weight: slot("weight")?, bias: bias.then(|| slot("bias")).transpose()? })
         };
+        let levels = || Ok::<_, Error>(LevelSlots { scale: slot("scale")?, zero_point: slot("zero_point")? });
         Ok(match &node.op {
             Op::Input(_) => Self::Input,
             Op::Conv2d(conv) => Self::Conv2d { conv: conv.clone(), slots: weights(conv.bias)? },
@@ -89,6 +100,9 @@ impl BoundOp {
             Op::SliceChannels(slice) => Self::SliceChannels { start: slice.start, end: slice.end },
             Op::ChannelShuffle(shuffle) => Self::ChannelShuffle { groups: shuffle.groups },
             Op::Pad2d(pad) => Self::Pad2d(*pad),
+            Op::Softmax(_) => Self::Softmax,
+            Op::Quantize(quantize) => Self::Quantize { range: quantize.range(), slots: levels()? },
+            Op::Dequantize(_) => Self::Dequantize { slots: levels()? },
             Op::Reshape(reshape) => Self::Reshape { shape: reshape.shape.clone() },
         })
     }
@@ -119,7 +133,10 @@ impl BoundOp {
             | Self::ChannelShuffle { .. }
             | Self::Pad2d(_)
             | Self::Reshape { .. }
-            | Self::StochasticDepth { .. } => [None, None],
+            | Self::StochasticDepth { .. }
+            | Self::Softmax
+            | Self::Quantize { .. }
+            | Self::Dequantize { .. } => [None, None],
         };
         slots.into_iter().flatten()
     }

@@ -125,4 +125,12 @@ pub(super) enum Record {
     },
     Pad2d(Pad2d),
     Reshape,
+    Softmax {
+        y: Tensor,
+    },
+    /// Nothing goes back through it: no pass that keeps anything has one.
+    Quantize,
+    Dequantize {
+        scale: ParamId,
+    },
 }

@@ -5,6 +5,7 @@
 //! given back. `T` is what images are stored as.
 
 mod channels;
+mod levels;
 mod moves;
 
 use attar_kernels as kernels;
@@ -20,6 +21,7 @@ pub(super) use channels::{
     add, add_channels, layer_norm, layer_norm_backward, mul, mul_channels, mul_channels_backward, prelu,
     prelu_backward, scale_backward,
 };
+pub(super) use levels::{dequantize, quantize, softmax_channels, softmax_channels_backward};
 pub(super) use moves::{channel_shuffle, concat, pad2d, pad2d_backward, slice_channels, slice_channels_backward};
 
 /// A type that images are stored as.

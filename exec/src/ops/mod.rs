@@ -67,10 +67,12 @@ macro_rules! dispatch {
     };
 }
 
+mod levels;
 mod moves;
 mod pool;
 
 use dispatch;
+pub use levels::{Levels, dequantize, dequantize_backward, quantize, softmax_channels, softmax_channels_backward};
 pub use moves::{
     channel_shuffle, channel_shuffle_backward, concat, concat_backward, pad2d, pad2d_backward, slice_channels,
     slice_channels_backward,

@@ -22,9 +22,11 @@ mod pad_channels;
 mod param;
 mod pool2d;
 mod prelu;
+mod quantize;
 mod reshape;
 mod scale;
 mod slice_channels;
+mod softmax;
 mod stochastic_depth;
 mod subsample;
 #[cfg(test)]
@@ -51,9 +53,11 @@ pub use pad2d::Pad2d;
 pub use param::{Init, Param, ParamSpec, Role};
 pub use pool2d::Pool2d;
 pub use prelu::PRelu;
+pub use quantize::{Dequantize, Quantize};
 pub use reshape::Reshape;
 pub use scale::Scale;
 pub use slice_channels::SliceChannels;
+pub use softmax::Softmax;
 pub use stochastic_depth::StochasticDepth;
 pub use subsample::Subsample;
 
@@ -179,6 +183,12 @@ operations! {
     "pad2d" Pad2d(Pad2d),
     /// The same elements in another shape, `[C, H, W]` or `[F]`.
     "reshape" Reshape(Reshape),
+    /// Shares of a whole, over channels or features.
+    "softmax" Softmax(Softmax),
+    /// Values as whole numbers of 8 bits; buffers `scale`, `zero_point`.
+    "quantize" Quantize(Quantize),
+    /// The values that such numbers stand for; buffers `scale`, `zero_point`.
+    "dequantize" Dequantize(Dequantize),
 }
 
 impl Op {

@@ -13,12 +13,12 @@ pub enum Role {
     NormShift,
     /// Slope below zero of a parametric ReLU.
     Slope,
-    /// A number of the network that never changes.
-    Constant,
     /// Running mean of a batch norm: a buffer, never trained.
     RunningMean,
     /// Running variance of a batch norm: a buffer, never trained.
     RunningVar,
+    /// A number that an operation computes with and nothing changes, e.g. the scale of a quantiser: a buffer.
+    Constant,
 }
 
 impl Role {

@@ -140,6 +140,14 @@ fn parameters_begin_as_their_papers_say() {
     assert_eq!(params(Op::BatchNorm2d(BatchNorm2d::new(4))), norm.map(|(name, value)| (name, Init::Constant(value))));
 }
 
+#[test]
+fn quantisers_own_two_numbers_that_nothing_trains() {
+    let params = Op::Quantize(Quantize { signed: true }).params();
+    assert_eq!(params, Op::Dequantize(Dequantize {}).params());
+    let told: Vec<_> = params.iter().map(|p| (p.suffix, p.shape.as_slice(), p.role.is_trained())).collect();
+    assert_eq!(told, [("scale", &[1usize][..], false), ("zero_point", &[1], false)]);
+}
+
 /// What concat joins must fit; features are joined too.
 #[test]
 fn channels_are_joined_and_cut_of_images_and_of_features() {

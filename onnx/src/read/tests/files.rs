@@ -36,9 +36,9 @@ impl File {
         let attribute = settings.iter().map(|(name, setting)| {
             let mut attribute = AttributeProto { name: Some((*name).to_owned()), ..AttributeProto::default() };
             match setting {
-                Int(value) => attribute.i = Some(*value),
-                Ints(values) => attribute.ints = values.to_vec(),
-                Float(value) => attribute.f = Some(*value),
+                Setting::Int(value) => attribute.i = Some(*value),
+                Setting::Ints(values) => attribute.ints = values.to_vec(),
+                Setting::Float(value) => attribute.f = Some(*value),
             }
             attribute
         });

@@ -1,5 +1,5 @@
-// Values moved and nothing computed, of images [N, H, W, C]; a row is one pixel. Each kernel writes with neighbouring
-// threads what lies beside each other.
+// Values moved and nothing computed, of images [N, H, W, C], where a row is one pixel; values as whole numbers and back.
+// Each kernel writes with neighbouring threads what lies beside each other.
 
 // y[row, start + i] = x[row, i]: rows of `width` values among rows of `whole`. `n` values are moved.
 extern "C" __global__ void put_channels(const T *x, T *y, u64 n, int width, int whole, int start) {
@@ -37,4 +37,20 @@ extern "C" __global__ void move_image(const T *x, T *y, u64 n, int c, int h, int
         const bool inside = row >= 0 && row < h && column >= 0 && column < w;
         put(y, i, inside ? get(x, ((pixel / ow / oh * h + row) * w + column) * c + i % c) : 0.0f);
     }
+}
+
+// y = clamp(round(x / scale) + zero, low, high), ties to even; scale and zero are one number each. NaN stays NaN.
+extern "C" __global__ void quantize(const T *x, T *y, u64 n, const float *scale, const float *zero, float low, float high) {
+    const float step = scale[0], middle = zero[0];
+    for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (u64)gridDim.x * blockDim.x) {
+        const float number = rintf(get(x, i) / step) + middle;
+        put(y, i, number < low ? low : number > high ? high : number);
+    }
+}
+
+// y = (x - zero) * scale
+extern "C" __global__ void dequantize(const T *x, T *y, u64 n, const float *scale, const float *zero) {
+    const float step = scale[0], middle = zero[0];
+    for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (u64)gridDim.x * blockDim.x)
+        put(y, i, (get(x, i) - middle) * step);
 }

@@ -95,3 +95,25 @@ extern "C" __global__ void cross_entropy(const float *labels, const float *z, fl
     }
     if (threadIdx.x == 0) rows[blockIdx.x] = -sum;
 }
+
+// y = exp(x) / sum exp(x) over the channels of a row.
+extern "C" __global__ void softmax_channels(const T *x, T *y, int channels) {
+    const u64 start = (u64)blockIdx.x * channels;
+    float most = __uint_as_float(0xff800000u); // minus infinity
+    for (int k = threadIdx.x; k < channels; k += THREADS) most = fmaxf(most, get(x, start + k));
+    most = joined(most, Larger());
+    float sum = 0.0f;
+    for (int k = threadIdx.x; k < channels; k += THREADS) sum += expf(get(x, start + k) - most);
+    sum = joined(sum, Sum());
+    for (int k = threadIdx.x; k < channels; k += THREADS) put(y, start + k, expf(get(x, start + k) - most) / sum);
+}
+
+// dx = y * (dy - sum(y * dy))
+extern "C" __global__ void softmax_channels_backward(const T *y, const T *dy, T *dx, int channels) {
+    const u64 start = (u64)blockIdx.x * channels;
+    float sum = 0.0f;
+    for (int k = threadIdx.x; k < channels; k += THREADS) sum += get(y, start + k) * get(dy, start + k);
+    sum = joined(sum, Sum());
+    for (int k = threadIdx.x; k < channels; k += THREADS)
+        put(dx, start + k, get(y, start + k) * (get(dy, start + k) - sum));
+}
