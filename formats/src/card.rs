@@ -4,6 +4,9 @@
 //! whoever runs an exported file needs neither graph nor zoo.
 
 pub mod hf;
+pub mod processors;
+pub mod stated;
+pub mod timm;
 
 use std::collections::BTreeMap;
 use std::path::Path;
