@@ -89,7 +89,7 @@ impl Side {
         let said = model.said()?;
         let input = input(&model, stated, said.size)?;
         let labels = match &stated.labels {
-            Some(file) => Some(labels::read(file)?),
+            Some(file) => Some(stated_labels(file, &model, &stated.option("labels"))?),
             None => said.labels,
         };
         let preprocessing = match &stated.preprocessing {
@@ -202,6 +202,24 @@ impl Side {
     }
 }
 
+/// Names out of a file; a model of ours names its classes itself, and they do not change by being stated.
+fn stated_labels(file: &Path, model: &OnnxModel, option: &str) -> Result<Vec<String>> {
+    let stated = labels::read(file)?;
+    match model.own_labels().filter(|own| *own != stated) {
+        None => Ok(stated),
+        Some(own) => {
+            let problem = match attar_formats::classes::align(&stated, &own) {
+                Ok(_) => "has the classes in another order than the file itself".to_owned(),
+                Err(problem) => format!("names other classes than the file itself: {problem}"),
+            };
+            Err(Error::format(
+                model.origin(),
+                format!("{option} {problem}\n  hint: leave it out; the file says it itself"),
+            ))
+        }
+    }
+}
+
 /// `[C, H, W]`: what the file fixes, then what is stated, then what its metadata says.
 fn input(model: &OnnxModel, stated: &Stated, said: Option<[usize; 2]>) -> Result<[usize; 3]> {
     let fixed = model.sizes()?;
@@ -225,5 +243,9 @@ fn input(model: &OnnxModel, stated: &Stated, said: Option<[usize; 2]>) -> Result
         };
         *size = found;
     }
-    Ok(input)
+    let values = input.iter().try_fold(1u64, |product, size| product.checked_mul(*size as u64));
+    match values.filter(|values| *values <= 4 * attar_pixels::MAX_PIXELS) {
+        Some(_) => Ok(input),
+        None => Err(Error::format(model.origin(), format!("an image of {input:?} is too large"))),
+    }
 }

@@ -40,7 +40,7 @@ pub struct Args {
 pub fn examples(program: &str) -> String {
     format!(
         "Examples:\n  {program} bench bundles/distilled\n  {program} bench bundles/distilled --batch 8 --engine-threads 2 --json\n  \
-         {program} bench resnet50.onnx --input-shape 3,224,224"
+         {program} bench model.onnx"
     )
 }
 

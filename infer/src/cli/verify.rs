@@ -69,8 +69,8 @@ pub fn examples(program: &str) -> String {
     format!(
         "Examples:\n  {program} verify bundles/distilled\n  {program} verify bundles/distilled --data image-folder:photos --margin 1 --html parity.html\n  \
          {program} verify bundles/distilled --data image-folder:photos --model int8.onnx --engine ort --junit parity.xml\n  \
-         {program} verify student.onnx --against teacher.onnx --data image-folder:photos --labels names.txt --preprocessing imagenet \
-         --against-labels names.txt --against-preprocessing imagenet\n  \
+         {program} verify student.onnx --against teacher.onnx --data image-folder:photos --labels labels.txt --preprocessing imagenet \
+         --against-labels labels.txt --against-preprocessing imagenet\n  \
          {program} verify quantised.onnx --against float.onnx\n  \
          {program} verify yolo11n-cls.onnx --data image-folder:photos"
     )

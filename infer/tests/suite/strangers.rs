@@ -167,6 +167,15 @@ fn what_nobody_said_is_asked_for() {
     let nhwc = place.put("nhwc.onnx", &taking(&tiny(), &[0, 8, 8, 3]));
     assert!(Side::open(&nhwc, &place.stated()).unwrap_err().to_string().contains("--inputs-as-nchw"));
 
+    // A file of ours names its classes, and nobody else does.
+    let ours =
+        place.put("ours.onnx", &saying(&tiny(), &[("attar.labels", r#"["rose", "iris", "lily", "sage", "mint"]"#)]));
+    let problem = Side::open(&ours, &place.stated()).unwrap_err().to_string();
+    assert!(problem.contains("--labels has the classes in another order"), "{problem}");
+    place.put("ours.txt", b"rose\niris\nlily\nsage\nmint\n");
+    let stated = Stated { labels: Some(place.text("ours.txt").into()), ..place.stated() };
+    assert_eq!(Side::open(&ours, &stated).unwrap().labels().unwrap()[3], "sage");
+
     // Ultralytics' classifiers say all of it.
     let names = r"{0: 'rose', 1: 'iris', 2: 'lily', 3: 'mint', 4: 'sage'}";
     let said =
