@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use attar_export::{Goldens, Source};
 use attar_infer::cli::NotSo;
 use attar_infer::parity;
-use attar_infer::{Bundle, Certificate};
+use attar_infer::{Bundle, Certificate, Subject};
 
 use crate::Engines;
 
@@ -51,6 +51,18 @@ pub fn export_verified(run: &Path, out: &Path, options: &Options, engines: &Engi
     Ok(Exported { summary, certificate, note: source.note })
 }
 
+/// The bundle of a run in a folder of its own, which goes with what is returned: to ask a run something, not to keep it.
+/// Nothing is verified.
+///
+/// # Errors
+/// When the run is not a finished one, or there is no place for the bundle.
+pub fn temporary(run: &Path) -> Result<tempfile::TempDir> {
+    let source = Source::open(run, None)?;
+    let place = tempfile::tempdir().context("no place for a temporary bundle")?;
+    attar_export::write_bundle(&source, &Options::default(), place.path())?;
+    Ok(place)
+}
+
 /// A bundle that is to travel without goldens is checked by a twin that has synthetic ones; the model is the same to the
 /// byte.
 fn check_without_goldens(source: &Source, options: &Options, place: &Path, engines: &Engines) -> Result<Certificate> {
@@ -73,7 +85,8 @@ fn check(bundle: &Path, engines: &Engines) -> Result<Certificate> {
     let bundle = Bundle::open(bundle)?;
     let (mut candidates, skipped) = engines.candidates(&bundle, &[])?;
     let options = parity::Options::default();
-    let certificate = parity::verify(&bundle, &mut candidates, skipped, None, &options, &mut |_, _| {})?;
+    let certificate =
+        parity::verify(&Subject::from(&bundle), &mut candidates, skipped, None, &options, &mut |_, _| {})?;
     for runtime in &certificate.runtimes {
         let Some(goldens) = &runtime.goldens else { continue };
         if !goldens.within_rounding || goldens.flips > 0 {

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use attar_data::Dataset;
 use attar_infer::parity::{self, Options};
-use attar_infer::{Bundle, Certificate};
+use attar_infer::{Bundle, Certificate, Subject};
 
 use crate::{Engines, report};
 
@@ -22,7 +22,7 @@ pub fn certify(
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Certificate> {
     let (mut candidates, skipped) = engines.candidates(bundle, &[])?;
-    Ok(parity::verify(bundle, &mut candidates, skipped, data, options, progress)?)
+    Ok(parity::verify(&Subject::from(bundle), &mut candidates, skipped, data, options, progress)?)
 }
 
 /// A certificate belongs into the report of the run whose weights the bundle holds, and into no other.

@@ -5,6 +5,9 @@
 
 pub mod hf;
 pub(crate) mod origin;
+pub mod processors;
+pub mod stated;
+pub mod timm;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -41,8 +41,8 @@ pub enum Error {
         /// Why, where it was looked for, and what is available instead.
         problem: String,
     },
-    /// The data and the bundle do not belong together.
-    #[error("the data does not fit the bundle: {problem}")]
+    /// The data and the model do not belong together.
+    #[error("the data does not fit: {problem}")]
     Data {
         /// What differs, on both sides.
         problem: String,

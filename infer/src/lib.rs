@@ -1,8 +1,9 @@
 //! How a network works away from home: engines, parity, bench, report.
 //!
-//! A [`Bundle`] is opened, its model given to an [`Engine`], and then asked: what is this image ([`classify`]), does it
-//! still decide like the network that was trained ([`parity`]), how fast is it ([`mod@bench`]). Nothing here knows how the
-//! network was trained; all it knows of the training is `reference/`, the answers of the very weights that were exported.
+//! A [`Bundle`], or an ONNX file of others with what was stated about it ([`Side`]), is opened, its model given to an
+//! [`Engine`], and then asked: what is this image ([`classify`]), does it still decide like the network that was trained, or
+//! like another file ([`parity`]), how fast is it ([`mod@bench`]). Nothing here knows how a network was trained; all it knows
+//! of the training is `reference/`, the answers of the very weights that were exported.
 
 pub mod bench;
 pub mod bundle;
@@ -13,9 +14,13 @@ pub mod engine;
 mod error;
 pub mod parity;
 pub mod report;
+pub mod side;
+pub mod subject;
 
 pub use bundle::Bundle;
 pub use classify::{Classifier, Guess};
 pub use engine::{Engine, EngineKind, EngineSpec};
 pub use error::{Error, Result};
 pub use parity::{Certificate, Verdict};
+pub use side::{Side, Stated};
+pub use subject::Subject;

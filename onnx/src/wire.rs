@@ -138,9 +138,40 @@ pub fn metadata(model: &[u8]) -> BTreeMap<&str, &str> {
 
 /// Names of the arrays that lie in the graph of a model.
 pub fn initialisers(model: &[u8]) -> Vec<&str> {
-    let inside = |message, number| fields(message).filter(move |field| field.number == number);
-    let graphs = inside(model, 7).filter_map(|field| field.bytes());
-    graphs.flat_map(|graph| inside(graph, 5)).filter_map(|field| field.bytes()).map(|tensor| text(tensor, 8)).collect()
+    parts(model, 5).map(|tensor| text(tensor, 8)).collect()
+}
+
+/// Names of the values that the nodes of a model's graph make, in their order.
+pub fn values(model: &[u8]) -> Vec<&str> {
+    let made = |node| fields(node).filter(|field| field.number == 2).map(|field| utf8(&field));
+    parts(model, 1).flat_map(made).filter(|name| !name.is_empty()).collect()
+}
+
+/// Names of the outputs of a model's graph.
+pub fn outputs(model: &[u8]) -> Vec<&str> {
+    parts(model, 12).map(|output| text(output, 1)).collect()
+}
+
+/// The model with these values among the outputs of its graph, behind its own: runtimes find out their shapes.
+pub fn with_outputs<'n>(model: &[u8], names: impl IntoIterator<Item = &'n str>) -> Vec<u8> {
+    let mut more = Vec::new();
+    for name in names {
+        let mut info = Vec::new();
+        put_bytes(&mut info, 1, name.as_bytes());
+        put_bytes(&mut more, 12, &info);
+    }
+    // A message that stands twice is merged, its lists one after the other.
+    let mut whole = model.to_vec();
+    if !more.is_empty() {
+        put_bytes(&mut whole, 7, &more);
+    }
+    whole
+}
+
+/// The messages with this number in the graph of a model.
+fn parts(model: &[u8], number: u64) -> impl Iterator<Item = &[u8]> {
+    let graphs = fields(model).filter(|field| field.number == 7).filter_map(|field| field.bytes());
+    graphs.flat_map(fields).filter(move |field| field.number == number).filter_map(|field| field.bytes())
 }
 
 /// Appends a field of bytes.
@@ -175,6 +206,23 @@ mod tests {
         assert_eq!((found[0].bytes(), found[1].varint()), (Some(&b"abc"[..]), Some(150)));
         assert_eq!((found[2].value, varints(&found[3])), (Value::Fixed, vec![1, 300]));
         assert_eq!(found.iter().flat_map(|field| field.whole).copied().collect::<Vec<u8>>(), message);
+    }
+
+    #[test]
+    fn outputs_are_added_behind_a_graphs_own() {
+        let (mut node, mut output, mut graph, mut model) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        put_bytes(&mut node, 2, b"inner");
+        put_bytes(&mut node, 2, b"");
+        put_bytes(&mut node, 2, b"y");
+        put_bytes(&mut output, 1, b"y");
+        put_bytes(&mut graph, 1, &node);
+        put_bytes(&mut graph, 12, &output);
+        put_bytes(&mut model, 7, &graph);
+        assert_eq!((values(&model), outputs(&model)), (vec!["inner", "y"], vec!["y"]));
+        let tapped = with_outputs(&model, ["inner"]);
+        assert_eq!((values(&tapped), outputs(&tapped)), (vec!["inner", "y"], vec!["y", "inner"]));
+        assert_eq!(with_outputs(&model, []), model);
+        assert!(values(b"no model").is_empty());
     }
 
     #[test]

@@ -44,6 +44,40 @@ fn broken_onnx() {
     }
 }
 
+/// An ONNX file that stands by itself: spoiled, and with what was stated of it spoiled.
+#[test]
+fn broken_strangers() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = scene().copy_of_bundle(folder.path());
+    let model = folder.path().join("stranger.onnx");
+    let whole = std::fs::read(bundle.join("model.onnx")).unwrap();
+    for (_, bytes) in spoiled(&whole) {
+        std::fs::write(&model, bytes).unwrap();
+        for arguments in [&["verify"][..], &["bench"], &["verify", text(&bundle), "--against"]] {
+            scene().attar(&[arguments, &[text(&model)]].concat()).fails(&["stranger.onnx"]);
+        }
+    }
+    std::fs::write(&model, &whole).unwrap();
+    let stated = folder.path().join("stated.json");
+    let predict = ["predict", text(&model), "photo.png"];
+    for (option, whole) in [
+        ("--labels", r#"{"id2label": {"0": "a", "1": "b"}}"#.as_bytes()),
+        ("--preprocessing", br#"{"pretrained_cfg": {"input_size": [3, 4, 4]}}"#),
+    ] {
+        for (how, bytes) in spoiled(whole) {
+            std::fs::write(&stated, bytes).unwrap();
+            let said = scene().attar(&[&predict[..], &[option, text(&stated)]].concat()).exits(2);
+            assert!(said.err.contains("stated.json") || said.err.contains("labels"), "{option} {how}: {}", said.err);
+        }
+        std::fs::remove_file(&stated).unwrap();
+        scene().attar(&[&predict[..], &[option, text(&stated)]].concat()).fails(&["stated.json"]);
+    }
+    scene().attar(&["bench", text(&model), "--input-shape", "3,8"]).fails(&["--input-shape", "3,224,224"]);
+    scene().attar(&["bench", text(&model), "--input-shape", "3,7,7"]).fails(&["says"]);
+    scene().attar(&["bench", text(&bundle), "--input-shape", "3,7,7"]).fails(&["a bundle says it itself"]);
+    scene().attar(&["verify", text(&bundle), "--against-labels", "x"]).fails(&["--against"]);
+}
+
 /// The message of planning the plain recipe with weights to start from.
 fn start_from(weights: &Path) -> Said {
     let init = format!("student.init={}", text(weights));

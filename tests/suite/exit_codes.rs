@@ -79,6 +79,28 @@ fn a_bundle_that_holds_and_one_that_does_not() {
 }
 
 #[test]
+fn a_run_is_held_against_a_run_and_a_file_against_a_bundle() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = scene().copy_of_bundle(folder.path());
+    let model = folder.path().join("stranger.onnx");
+    std::fs::copy(bundle.join("model.onnx"), &model).unwrap();
+    let (bundle, model) = (bundle.to_str().unwrap(), model.to_str().unwrap());
+    let engines = ["--engine", "tract", "--against-engine", "tract", "--json"];
+    // A file of ours says its classes and its preprocessing.
+    for sides in [["runs/student", "runs/student"], [model, bundle], [bundle, model], ["runs/student", model]] {
+        let ask = |more: &[&str]| {
+            let [own, other] = sides;
+            scene().attar(&[&["verify", own, "--against", other], &engines[..], more].concat())
+        };
+        let numbers = ask(&[]).exits(3).json();
+        assert_eq!(numbers["runtimes"][0]["goldens"]["within_rounding"], true, "{sides:?}: {numbers}");
+        let decided = ask(&["--data", "idx:data", "--margin", "50"]).exits(0).json();
+        assert_eq!(decided["runtimes"][0]["paired"]["flips"], 0, "{sides:?}: {decided}");
+        assert_eq!(decided["reference"]["engine"], "tract");
+    }
+}
+
+#[test]
 fn some_of_several_is_2_and_the_others_are_done() {
     let scene = scene();
     let folder = tempfile::tempdir().unwrap();

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::bundle::{Bundle, ModelFile};
-use crate::engine::{self, Answers, EngineSpec};
+use crate::bundle::Bundle;
+use crate::engine::{Answers, EngineSpec, OnnxModel};
 use crate::error::{Error, Result};
+use crate::parity::Skipped;
+use crate::side::Side;
 
 /// How to measure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,73 +87,131 @@ pub struct Latency {
 /// Measures every model of the bundle in each runtime, in order.
 ///
 /// # Errors
-/// As [`engine::open`], and [`Error::Setting`] for a batch of 0, no measured call or no runtime.
+/// As [`engine::open`](crate::engine::open), and [`Error::Setting`] for a batch of 0, no measured call or no runtime.
 pub fn bench(bundle: &Bundle, specs: &[EngineSpec], options: &Options) -> Result<Vec<Measurement>> {
-    if options.batch == 0 || options.least_calls == 0 {
-        let problem = "a batch and a number of calls of at least 1 are needed".to_owned();
-        return Err(Error::Setting { setting: "bench", problem });
+    let asked = Asked { models: &bundle.onnx_models()?, input: None, images: real_images(Some(bundle)) };
+    Ok(asked.measured(specs, &[], options)?.0)
+}
+
+/// Measures every model of a bundle, or an ONNX file, in each of the `wanted` runtimes, and of the `optional` ones in those
+/// that take it; the others are returned with the reason. Nobody need know its classes.
+///
+/// # Errors
+/// As [`bench`], and when no runtime takes it.
+pub fn bench_side(
+    side: &Side,
+    wanted: &[EngineSpec],
+    optional: &[EngineSpec],
+    options: &Options,
+) -> Result<(Vec<Measurement>, Vec<Skipped>)> {
+    let asked = Asked { models: side.models(), input: Some(side.input()), images: real_images(side.bundle()) };
+    match side.bundle() {
+        // A bundle's models are made for every runtime: one that does not take them is no runtime to leave out.
+        Some(_) => asked.measured(&[wanted, optional].concat(), &[], options),
+        None => asked.measured(wanted, optional, options),
     }
-    if specs.is_empty() {
-        let problem = "no runtime at hand\n  hint: `doctor` says which there are and what the others lack".to_owned();
-        return Err(Error::Setting { setting: "bench", problem });
-    }
-    let mut all: Vec<Measurement> = Vec::new();
-    for model in bundle.models() {
-        for spec in specs {
-            let mut measured = measure(bundle, model, spec, options)?;
-            let first = all.first().map_or(measured.latency_ms.p50, |first| first.latency_ms.p50);
-            measured.relative = measured.latency_ms.p50 / first;
-            all.push(measured);
+}
+
+/// What is measured.
+struct Asked<'a> {
+    models: &'a [OnnxModel],
+    /// Sizes that a file leaves free.
+    input: Option<[usize; 3]>,
+    /// Preprocessed images, if there are some.
+    images: &'a [f32],
+}
+
+/// A bundle's goldens; nothing without them.
+fn real_images(bundle: Option<&Bundle>) -> &[f32] {
+    bundle.and_then(Bundle::goldens).map_or(&[], |goldens| &goldens.input)
+}
+
+impl Asked<'_> {
+    fn measured(
+        &self,
+        wanted: &[EngineSpec],
+        optional: &[EngineSpec],
+        options: &Options,
+    ) -> Result<(Vec<Measurement>, Vec<Skipped>)> {
+        if options.batch == 0 || options.least_calls == 0 {
+            let problem = "a batch and a number of calls of at least 1 are needed".to_owned();
+            return Err(Error::Setting { setting: "bench", problem });
+        }
+        if wanted.is_empty() && optional.is_empty() {
+            let problem =
+                "no runtime at hand\n  hint: `doctor` says which there are and what the others lack".to_owned();
+            return Err(Error::Setting { setting: "bench", problem });
+        }
+        let (mut all, mut skipped, mut refused): (Vec<Measurement>, Vec<Skipped>, _) = (Vec::new(), Vec::new(), None);
+        for model in self.models {
+            for (spec, needed) in wanted.iter().map(|s| (s, true)).chain(optional.iter().map(|s| (s, false))) {
+                let mut measured = match self.measure(model, spec, options) {
+                    Ok(measured) => measured,
+                    Err(Error::Engine { engine, problem }) if !needed => {
+                        let reason = problem.lines().next().unwrap_or_default().to_owned();
+                        skipped.push(Skipped { engine: engine.to_owned(), reason });
+                        refused = Some(Error::Engine { engine, problem });
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                };
+                let first = all.first().map_or(measured.latency_ms.p50, |first| first.latency_ms.p50);
+                measured.relative = measured.latency_ms.p50 / first;
+                all.push(measured);
+            }
+        }
+        match refused {
+            Some(refused) if all.is_empty() => Err(refused),
+            _ => Ok((all, skipped)),
         }
     }
-    Ok(all)
-}
 
-fn measure(bundle: &Bundle, model: &ModelFile, spec: &EngineSpec, options: &Options) -> Result<Measurement> {
-    let path = bundle.root().join(&model.file);
-    let bytes = bundle.model_bytes(model)?;
-    let before = memory::start();
-    let loading = Instant::now();
-    let mut engine = engine::open(spec, &bytes, &path)?;
-    let signature = engine.signature();
-    let batch = images(bundle, signature.input_len(), options.batch);
-    engine.run(&batch, options.batch)?;
-    let load_ms = milliseconds(loading.elapsed());
-    for _ in 0..options.warm_up {
+    fn measure(&self, model: &OnnxModel, spec: &EngineSpec, options: &Options) -> Result<Measurement> {
+        let before = memory::start();
+        let loading = Instant::now();
+        let mut engine = model.open(spec, self.input)?;
+        let signature = engine.signature();
+        let batch = self.batch(signature.input_len(), options.batch);
         engine.run(&batch, options.batch)?;
+        let load_ms = milliseconds(loading.elapsed());
+        for _ in 0..options.warm_up {
+            engine.run(&batch, options.batch)?;
+        }
+        let mut calls = Vec::new();
+        let started = Instant::now();
+        while (calls.len() < options.least_calls || started.elapsed() < options.least_time) && calls.len() < MOST_CALLS
+        {
+            let call = Instant::now();
+            engine.run(&batch, options.batch)?;
+            calls.push(milliseconds(call.elapsed()));
+        }
+        let latency_ms = latency(&mut calls);
+        Ok(Measurement {
+            engine: engine.name().to_owned(),
+            version: engine.version().to_owned(),
+            file: model.name().to_owned(),
+            precision: model.precision().to_owned(),
+            file_bytes: model.bytes().len() as u64,
+            threads: engine.threads(options.batch),
+            answers: engine.answers(),
+            batch: options.batch,
+            calls: calls.len(),
+            load_ms,
+            latency_ms,
+            images_per_second: 1000.0 * options.batch as f64 / latency_ms.p50,
+            peak_memory_bytes: before.and_then(memory::peak_since),
+            relative: 1.0,
+        })
     }
-    let mut calls = Vec::new();
-    let started = Instant::now();
-    while (calls.len() < options.least_calls || started.elapsed() < options.least_time) && calls.len() < MOST_CALLS {
-        let call = Instant::now();
-        engine.run(&batch, options.batch)?;
-        calls.push(milliseconds(call.elapsed()));
-    }
-    let latency_ms = latency(&mut calls);
-    Ok(Measurement {
-        engine: engine.name().to_owned(),
-        version: engine.version().to_owned(),
-        file: model.file.clone(),
-        precision: model.precision.clone(),
-        file_bytes: bytes.len() as u64,
-        threads: engine.threads(options.batch),
-        answers: engine.answers(),
-        batch: options.batch,
-        calls: calls.len(),
-        load_ms,
-        latency_ms,
-        images_per_second: 1000.0 * options.batch as f64 / latency_ms.p50,
-        peak_memory_bytes: before.and_then(memory::peak_since),
-        relative: 1.0,
-    })
-}
 
-/// Real images where the bundle has goldens of the right shape, a ramp elsewhere (all zeros would be faster than life on
-/// machines that are slow with tiny numbers, and kinder than life to branches).
-fn images(bundle: &Bundle, len: usize, n: usize) -> Vec<f32> {
-    let goldens = bundle.goldens().map(|goldens| &goldens.input[..]).filter(|input| input.len() % len == 0);
-    let ramp: Vec<f32> = (0..len).map(|i| (i % 255) as f32 / 127.0 - 1.0).collect();
-    goldens.filter(|input| !input.is_empty()).unwrap_or(&ramp).iter().copied().cycle().take(len * n).collect()
+    /// Real images where there are some of the right shape, a ramp elsewhere (all zeros would be faster than life on machines
+    /// that are slow with tiny numbers, and kinder than life to branches).
+    fn batch(&self, len: usize, n: usize) -> Vec<f32> {
+        let ramp: Vec<f32> = (0..len).map(|i| (i % 255) as f32 / 127.0 - 1.0).collect();
+        let real = !self.images.is_empty() && self.images.len().is_multiple_of(len);
+        let images = if real { self.images } else { &ramp };
+        images.iter().copied().cycle().take(len * n).collect()
+    }
 }
 
 fn milliseconds(duration: Duration) -> f64 {

@@ -7,6 +7,7 @@ use attar_formats::{Card, json};
 use attar_pixels::Preprocessing;
 use serde_json::Value;
 
+use crate::engine::OnnxModel;
 use crate::error::{Error, Result};
 pub use attar_formats::bundle::{BUNDLE_VERSION, Manifest, ModelFile, file};
 pub use attar_formats::reference::{Goldens, Predictions, Split};
@@ -91,6 +92,19 @@ impl Bundle {
     /// [`Error::Io`], or [`Error::Format`] when the file has changed.
     pub fn model_bytes(&self, model: &ModelFile) -> Result<Vec<u8>> {
         Ok(self.manifest.read(&self.root, &model.file)?)
+    }
+
+    /// The models, read, with what the manifest says of them.
+    ///
+    /// # Errors
+    /// As [`Bundle::model_bytes`].
+    pub fn onnx_models(&self) -> Result<Vec<OnnxModel>> {
+        let read = |model: &ModelFile| {
+            let listed = self.manifest.files.get(&model.file).map(|sha256| sha256.to_lowercase()).unwrap_or_default();
+            let (bytes, origin) = (self.model_bytes(model)?, self.root.join(&model.file));
+            OnnxModel::listed(&model.file, origin, &model.precision, listed, bytes)
+        };
+        self.manifest.models.iter().map(read).collect()
     }
 
     fn check_agreement(&self) -> Result<()> {

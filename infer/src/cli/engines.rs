@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::bundle::Bundle;
-use crate::engine::{self, EngineKind, EngineSpec, OrtSearch};
+use crate::engine::{self, EngineKind, EngineSpec, OnnxModel, OrtSearch};
 use crate::parity::{self, Candidate, Skipped};
+use crate::subject::Subject;
 
 /// Where ONNX Runtime is.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -56,17 +57,36 @@ impl EngineArgs {
     /// names, those at hand are used and the certificate says which were not.
     ///
     /// # Errors
-    /// As [`parity::candidates`].
+    /// As [`parity::candidates`] and [`parity::foreign_candidates`].
     pub fn candidates(&self, bundle: &Bundle, models: &[PathBuf]) -> Result<(Vec<Candidate>, Vec<Skipped>)> {
-        let wanted = self.named();
-        let optional: Vec<EngineSpec> = match wanted.is_empty() {
-            true => EngineKind::ALL.map(|kind| self.spec(kind)).into(),
-            false => Vec::new(),
+        if models.is_empty() {
+            return Ok(parity::candidates(bundle, &self.named(), &self.optional())?);
+        }
+        let models: Vec<OnnxModel> = models.iter().map(|path| OnnxModel::read(path)).collect::<Result<_, _>>()?;
+        self.foreign_candidates(&Subject::from(bundle), &models, None)
+    }
+
+    /// The same of ONNX files that are no bundle's own, in all runtimes but one.
+    ///
+    /// # Errors
+    /// As [`parity::foreign_candidates`].
+    pub fn foreign_candidates(
+        &self,
+        subject: &Subject,
+        models: &[OnnxModel],
+        but: Option<&str>,
+    ) -> Result<(Vec<Candidate>, Vec<Skipped>)> {
+        let others = |specs: Vec<EngineSpec>| -> Vec<EngineSpec> {
+            specs.into_iter().filter(|spec| Some(spec.kind.name()) != but).collect()
         };
-        Ok(match models {
-            [] => parity::candidates(bundle, &wanted, &optional)?,
-            models => parity::foreign_candidates(bundle, models, &wanted, &optional)?,
-        })
+        Ok(parity::foreign_candidates(subject, models, &others(self.named()), &others(self.optional()))?)
+    }
+
+    /// Where a reference is asked live: in the runtime that was named, else in ONNX Runtime, which most people call right, else
+    /// in tract.
+    pub fn reference(&self, named: Option<EngineKind>) -> Vec<EngineSpec> {
+        let kinds = named.map_or(vec![EngineKind::Ort, EngineKind::Tract], |kind| vec![kind]);
+        kinds.into_iter().map(|kind| self.spec(kind)).collect()
     }
 
     /// The runtimes that were named, or every one at hand.
@@ -89,7 +109,13 @@ impl EngineArgs {
         EngineSpec { kind, threads: self.engine_threads, ort: self.ort.search() }
     }
 
-    fn named(&self) -> Vec<EngineSpec> {
+    /// Those that are used where they are there, because none was named.
+    pub fn optional(&self) -> Vec<EngineSpec> {
+        if self.engine.is_empty() { EngineKind::ALL.map(|kind| self.spec(kind)).into() } else { Vec::new() }
+    }
+
+    /// Those that were named.
+    pub fn named(&self) -> Vec<EngineSpec> {
         self.engine.iter().map(|kind| self.spec(*kind)).collect()
     }
 }

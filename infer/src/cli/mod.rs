@@ -1,4 +1,4 @@
-//! The verbs that ask a bundle something, with their options: `attar` and `attar-infer` are one dialect because they share
+//! The verbs that ask a bundle or an ONNX file something, with their options: `attar` and `attar-infer` are one dialect because they share
 //! this code. Results go to stdout, messages to stderr.
 
 pub mod bench;
@@ -10,6 +10,7 @@ pub mod interrupt;
 mod output;
 pub mod predict;
 pub mod selftest;
+pub mod stated;
 pub mod verify;
 
 pub use exit::{Exit, NotSo};

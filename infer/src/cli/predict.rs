@@ -7,18 +7,20 @@ use attar_formats::files;
 use serde::Serialize;
 
 use super::engines::EngineArgs;
+use super::stated::StatedArgs;
 use super::{Exit, Versioned, complain, print};
-use crate::bundle::Bundle;
 use crate::classify::{Classifier, Guess};
+use crate::side::Side;
 
-/// Classifies images with a bundle.
+/// Classifies images with a bundle or an ONNX file.
 ///
 /// Images that cannot be read are named on stderr (and in the JSON), the others are answered all the same; then the exit code
 /// is 2.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The bundle directory.
-    pub bundle: PathBuf,
+    /// The bundle directory, or an ONNX file.
+    #[arg(value_name = "BUNDLE|FILE")]
+    pub subject: PathBuf,
     /// Image files (PNG, JPEG, WebP), folders of such files, or `-` for one on standard input.
     #[arg(required = true)]
     pub images: Vec<PathBuf>,
@@ -28,6 +30,9 @@ pub struct Args {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+    /// What an ONNX file does not say.
+    #[command(flatten)]
+    pub stated: StatedArgs,
     /// In which runtime.
     #[command(flatten)]
     pub engines: EngineArgs,
@@ -37,7 +42,8 @@ pub struct Args {
 pub fn examples(program: &str) -> String {
     format!(
         "Examples:\n  {program} predict bundles/distilled demo/boot.png\n  {program} predict bundles/distilled photos --top 3 --json\n  \
-         {program} predict bundles/distilled - < demo/boot.png"
+         {program} predict bundles/distilled - < demo/boot.png\n  \
+         {program} predict vit.onnx --labels config.json --preprocessing preprocessor_config.json photos"
     )
 }
 
@@ -59,10 +65,10 @@ struct Answers<'a> {
 /// Answers every image that can be answered.
 ///
 /// # Errors
-/// When the bundle or the runtime cannot be opened, or the result cannot be printed.
+/// When the model or the runtime cannot be opened, an ONNX file leaves open what its classes or preprocessing are, or the result cannot be printed.
 pub fn run(args: &Args) -> Result<Exit> {
-    let bundle = Bundle::open(&args.bundle)?;
-    let mut classifier = Classifier::open(&bundle, &args.engines.first())?;
+    let side = Side::open(&args.subject, &args.stated.stated())?;
+    let mut classifier = Classifier::of(&side, &args.engines.first())?;
     let found: Vec<(PathBuf, Result<(), String>)> = args.images.iter().flat_map(|path| images_of(path)).collect();
     let mut answers = Vec::new();
     for (image, listed) in &found {
@@ -86,7 +92,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     Ok(if failed { Exit::Error } else { Exit::Held })
 }
 
-fn classify(classifier: &mut Classifier<'_>, image: &Path, top: usize) -> Result<Vec<Guess>, String> {
+fn classify(classifier: &mut Classifier, image: &Path, top: usize) -> Result<Vec<Guess>, String> {
     let bytes = match is_stdin(image) {
         true => files::read_from(std::io::stdin(), files::MOST_IMAGE),
         false => files::read(image, files::MOST_IMAGE),

@@ -9,6 +9,7 @@ use super::engines::EngineArgs;
 use super::{Exit, Versioned, print};
 use crate::bundle::Bundle;
 use crate::parity::{GoldenNumbers, Skipped, golden_numbers};
+use crate::subject::Subject;
 
 /// Compares a bundle's goldens, number by number, in every runtime at hand.
 ///
@@ -67,9 +68,9 @@ pub fn run(args: &Args) -> Result<Exit> {
         );
     }
     let (mut candidates, skipped) = args.engines.candidates(&bundle, &[])?;
-    let mut runtimes = Vec::new();
+    let (subject, mut runtimes) = (Subject::from(&bundle), Vec::new());
     for candidate in &mut candidates {
-        let Some(goldens) = golden_numbers(&bundle, candidate)? else { continue };
+        let Some(goldens) = golden_numbers(&subject, candidate)? else { continue };
         runtimes.push(Tested {
             engine: candidate.engine().to_owned(),
             version: candidate.version().to_owned(),

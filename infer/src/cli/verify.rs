@@ -1,25 +1,33 @@
-//! `verify`: does a model decide like the network that was trained?
+//! `verify`: does a model decide like the network that was trained, or like another file?
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail};
 use attar_data::Dataset;
 
 use super::data::DataArgs;
 use super::engines::EngineArgs;
+use super::stated::{AgainstArgs, StatedArgs};
 use super::{Exit, Versioned, print};
 use crate::bundle::Bundle;
-use crate::parity::{self, Certificate, Options};
+use crate::error::Error;
+use crate::parity::{self, Candidate, Certificate, Options, Reference, Skipped};
 use crate::report::{certificate_section, html, junit};
+use crate::side::Side;
+use crate::subject::Subject;
 
 /// Compares a bundle in every runtime with the answers of the network that was trained, and gives a verdict.
+///
+/// With --against, a bundle or an ONNX file is compared with another, which is asked live. An ONNX file alone is compared
+/// between runtimes. Without --data both sides answer 16 seeded images, number by number.
 ///
 /// Exit codes: 0 equivalent, 1 worse, or goldens beyond what their precision allows, 3 inconclusive or numbers only (no
 /// labelled images), 2 any error.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The bundle directory.
-    pub bundle: PathBuf,
+    /// The bundle directory, or an ONNX file.
+    #[arg(value_name = "BUNDLE|FILE")]
+    pub subject: PathBuf,
     /// Labelled images.
     #[command(flatten)]
     pub data: DataArgs,
@@ -27,6 +35,12 @@ pub struct Args {
     /// once.
     #[arg(long = "model", value_name = "FILE")]
     pub models: Vec<PathBuf>,
+    /// What an ONNX file does not say.
+    #[command(flatten)]
+    pub stated: StatedArgs,
+    /// What it is compared with.
+    #[command(flatten)]
+    pub against: AgainstArgs,
     /// Points of accuracy that may be lost.
     #[arg(long, default_value_t = 0.5, value_name = "POINTS", allow_negative_numbers = true)]
     pub margin: f64,
@@ -54,7 +68,11 @@ pub struct Args {
 pub fn examples(program: &str) -> String {
     format!(
         "Examples:\n  {program} verify bundles/distilled\n  {program} verify bundles/distilled --data image-folder:photos --margin 1 --html parity.html\n  \
-         {program} verify bundles/distilled --data image-folder:photos --model int8.onnx --engine ort --junit parity.xml"
+         {program} verify bundles/distilled --data image-folder:photos --model int8.onnx --engine ort --junit parity.xml\n  \
+         {program} verify student.onnx --against teacher.onnx --data image-folder:photos --labels labels.txt --preprocessing imagenet \
+         --against-labels labels.txt --against-preprocessing imagenet\n  \
+         {program} verify quantised.onnx --against float.onnx\n  \
+         {program} verify yolo11n-cls.onnx --data image-folder:photos"
     )
 }
 
@@ -75,19 +93,90 @@ impl Args {
 /// # Errors
 /// As [`certify`] and [`hand_out`].
 pub fn run(args: &Args, progress: &mut dyn FnMut(usize, usize)) -> Result<Exit> {
-    let bundle = Bundle::open(&args.bundle)?;
-    hand_out(args, &certify(args, &bundle, progress)?)
+    hand_out(args, &certify(args, &args.subject, args.against.against.as_deref(), progress)?)
 }
 
-/// The certificate that was asked for.
+/// The certificate that was asked for, of what lies at `subject` against what lies at `against`, or against the answers that
+/// a bundle brings, or against the other runtimes.
 ///
 /// # Errors
-/// As [`parity::verify`], and when the data or a model cannot be opened.
-pub fn certify(args: &Args, bundle: &Bundle, progress: &mut dyn FnMut(usize, usize)) -> Result<Certificate> {
+/// As [`parity::verify`] and [`parity::verify_against`], when data or a model cannot be opened, when it is not said how images
+/// reach an ONNX file, and when there is nothing to compare with.
+pub fn certify(
+    args: &Args,
+    subject: &Path,
+    against: Option<&Path>,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Certificate> {
+    let side = Side::open(subject, &args.stated.stated())?;
+    let other = against.map(|path| Side::open(path, &args.against.stated())).transpose()?;
+    match (side.bundle(), other) {
+        (Some(bundle), None) => recorded(args, bundle, progress),
+        (None, _) if !args.models.is_empty() => {
+            bail!("--model stands in the place of a bundle's own, and {} is no bundle", subject.display())
+        }
+        (_, Some(other)) => live(args, &side, Some(&other), progress),
+        (None, None) => live(args, &side, None, progress),
+    }
+}
+
+/// Against the answers that the bundle brings.
+fn recorded(args: &Args, bundle: &Bundle, progress: &mut dyn FnMut(usize, usize)) -> Result<Certificate> {
+    if let Some(engine) = args.against.against_engine {
+        bail!(
+            "--against-engine {engine} asks nobody: the bundle brings the answers\n  hint: --against names a file to ask"
+        );
+    }
     let data = args.data.open_for(bundle.labels())?;
     let (mut candidates, skipped) = args.engines.candidates(bundle, &args.models)?;
+    let (subject, data): (_, Option<&dyn Dataset>) = (Subject::from(bundle), data.as_deref());
+    Ok(parity::verify(&subject, &mut candidates, skipped, data, &args.options(), progress)?)
+}
+
+/// Against another side that is asked now, or against the same file in another runtime.
+fn live(args: &Args, side: &Side, other: Option<&Side>, progress: &mut dyn FnMut(usize, usize)) -> Result<Certificate> {
+    let theirs = other.unwrap_or(side);
+    let specs = args.engines.reference(args.against.against_engine);
+    let (subject, reference, data) = match args.data.data {
+        Some(_) => {
+            let (subject, of) = (side.subject()?, theirs.subject()?);
+            let data = args.data.open_for(subject.labels())?;
+            (subject, Reference::load(theirs, &specs)?.of(of, Vec::new())?, data)
+        }
+        None => {
+            let reference = Reference::load(theirs, &specs)?;
+            let (subject, of, notes) = side.subjects_of_numbers(theirs, reference.classes())?;
+            (subject, reference.of(of, notes)?, None)
+        }
+    };
+    let (mut candidates, skipped) = match (other, side.bundle()) {
+        (None, _) => other_runtimes(args, &subject, side, reference.engine())?,
+        (Some(_), Some(bundle)) => args.engines.candidates(bundle, &args.models)?,
+        (Some(_), None) => args.engines.foreign_candidates(&subject, side.models(), None)?,
+    };
     let data: Option<&dyn Dataset> = data.as_deref();
-    Ok(parity::verify(bundle, &mut candidates, skipped, data, &args.options(), progress)?)
+    Ok(parity::verify_against(subject, &mut candidates, reference, skipped, data, &args.options(), progress)?)
+}
+
+/// The runtimes that are held against the one that is the reference.
+fn other_runtimes(
+    args: &Args,
+    subject: &Subject,
+    side: &Side,
+    reference: &str,
+) -> Result<(Vec<Candidate>, Vec<Skipped>)> {
+    args.engines.foreign_candidates(subject, side.models(), Some(reference)).map_err(|error| {
+        let why = match error.downcast_ref::<Error>() {
+            Some(Error::Unavailable { problem, .. }) => problem.clone(),
+            Some(error @ Error::Engine { .. }) => format!("\n  {}", error.to_string().lines().next().unwrap_or_default()),
+            _ => return error,
+        };
+        anyhow!(
+            "{}: only {reference} can be used, so there is nothing to compare with{why}\n  hint: `--against FILE` compares with \
+             another file; `doctor` says which runtimes there are",
+            side.path().display()
+        )
+    })
 }
 
 /// Writes the files that were asked for and prints the certificate.

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::onnx::Head;
-use super::{Engine, Signature};
+use super::{Engine, Output, Signature};
 use crate::error::{Error, Result};
 
 /// What an ONNX file gives.
@@ -65,6 +65,10 @@ impl Engine for AsLogits {
         self.engine.signature()
     }
 
+    fn outputs(&self) -> &[Output] {
+        self.engine.outputs()
+    }
+
     fn answers(&self) -> Answers {
         self.answers
     }
@@ -73,12 +77,12 @@ impl Engine for AsLogits {
         self.engine.threads(n)
     }
 
-    fn run(&mut self, batch: &[f32], n: usize) -> Result<Vec<f32>> {
-        let mut logits = self.engine.run(batch, n)?;
+    fn run_all(&mut self, batch: &[f32], n: usize) -> Result<Vec<Vec<f32>>> {
+        let mut all = self.engine.run_all(batch, n)?;
         if self.answers == Answers::Probabilities {
-            logits.iter_mut().for_each(|value| *value = logarithm(*value));
+            all.iter_mut().take(1).flatten().for_each(|value| *value = logarithm(*value));
         }
-        Ok(logits)
+        Ok(all)
     }
 }
 
@@ -158,7 +162,7 @@ mod tests {
     use super::*;
 
     /// Gives rows made of the sum of an image.
-    struct Fake(fn(f32) -> [f32; 3]);
+    struct Fake(fn(f32) -> [f32; 3], [Output; 1]);
 
     impl Engine for Fake {
         fn name(&self) -> &'static str {
@@ -173,8 +177,12 @@ mod tests {
             Signature { input: [1, 2, 2], classes: 3, fixed_batch: None }
         }
 
-        fn run(&mut self, batch: &[f32], _: usize) -> Result<Vec<f32>> {
-            Ok(batch.chunks(4).flat_map(|image| self.0(image.iter().sum())).collect())
+        fn outputs(&self) -> &[Output] {
+            &self.1
+        }
+
+        fn run_all(&mut self, batch: &[f32], _: usize) -> Result<Vec<Vec<f32>>> {
+            Ok(vec![batch.chunks(4).flat_map(|image| self.0(image.iter().sum())).collect()])
         }
     }
 
@@ -188,7 +196,8 @@ mod tests {
     }
 
     fn made(answer: fn(f32) -> [f32; 3], head: Head) -> Result<Box<dyn Engine>> {
-        as_logits(Box::new(Fake(answer)), head, "x.onnx")
+        let output = Output { name: "y".to_owned(), shape: vec![3] };
+        as_logits(Box::new(Fake(answer, [output])), head, "x.onnx")
     }
 
     #[test]

@@ -15,11 +15,13 @@ mod open;
 mod ort_library;
 #[cfg(feature = "ort")]
 mod ort_session;
+mod outputs;
 #[cfg(feature = "tract")]
 mod tract;
 
 pub use answers::Answers;
-pub use open::{Opened, open, open_file};
+pub use open::{OnnxModel, Opened, open, open_file, open_with_taps, values};
+pub use outputs::Output;
 
 /// A loaded image classifier: float images in, logits out.
 pub trait Engine: Send {
@@ -31,6 +33,10 @@ pub trait Engine: Send {
 
     /// What it takes and gives.
     fn signature(&self) -> Signature;
+
+    /// What [`run_all`](Engine::run_all) gives, by the names in the file: the logits, then the values that were asked for
+    /// when it was opened.
+    fn outputs(&self) -> &[Output];
 
     /// What the file gives; [`run`](Engine::run) makes logits of it.
     fn answers(&self) -> Answers {
@@ -48,7 +54,15 @@ pub trait Engine: Send {
     ///
     /// # Errors
     /// [`Error::Engine`] when the batch has the wrong length or the runtime fails.
-    fn run(&mut self, batch: &[f32], n: usize) -> Result<Vec<f32>>;
+    fn run(&mut self, batch: &[f32], n: usize) -> Result<Vec<f32>> {
+        Ok(self.run_all(batch, n)?.into_iter().next().unwrap_or_default())
+    }
+
+    /// The same, and the values that were asked for: for each of [`outputs`](Engine::outputs) its numbers `[n, ...]`.
+    ///
+    /// # Errors
+    /// As [`run`](Engine::run).
+    fn run_all(&mut self, batch: &[f32], n: usize) -> Result<Vec<Vec<f32>>>;
 }
 
 /// Shapes of one sample.
@@ -66,41 +80,6 @@ impl Signature {
     /// Floats in one input image.
     pub fn input_len(&self) -> usize {
         self.input.iter().product()
-    }
-
-    /// Runs `one` on the whole batch, or on pieces of the fixed batch size when the file insists on one; the last
-    /// piece is filled up with black images.
-    #[cfg(any(feature = "tract", feature = "ort"))]
-    fn split(
-        &self,
-        engine: &'static str,
-        batch: &[f32],
-        n: usize,
-        mut one: impl FnMut(&[f32], usize) -> Result<Vec<f32>>,
-    ) -> Result<Vec<f32>> {
-        let fail = |problem: String| Err(Error::Engine { engine, problem });
-        if n == 0 {
-            return Ok(Vec::new());
-        }
-        if Some(batch.len()) != self.input_len().checked_mul(n) {
-            return fail(format!("{} floats for {n} images of {:?}", batch.len(), self.input));
-        }
-        let step = self.fixed_batch.unwrap_or(n).max(1);
-        let mut logits = Vec::with_capacity(n * self.classes);
-        let (whole, rest) = batch.split_at(n / step * step * self.input_len());
-        for part in whole.chunks(step * self.input_len()) {
-            logits.extend(one(part, step)?);
-        }
-        if !rest.is_empty() {
-            let mut filled = rest.to_vec();
-            filled.resize(step * self.input_len(), 0.0);
-            let answers = one(&filled, step)?;
-            logits.extend_from_slice(&answers[..answers.len().min(n % step * self.classes)]);
-        }
-        if logits.len() != n * self.classes {
-            return fail(format!("{} outputs for {n} images of {} classes", logits.len(), self.classes));
-        }
-        Ok(logits)
     }
 }
 

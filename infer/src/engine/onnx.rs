@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use attar_onnx::external;
+use attar_formats::onnx_metadata::LABELS;
 use attar_onnx::wire::{fields, metadata, text, utf8};
 
 /// An ONNX file's graph, as far as it is asked for here.
@@ -16,8 +16,6 @@ pub(crate) struct OnnxFile<'b> {
     outputs: Vec<ValueInfo<'b>>,
     /// Whether an array of half precision is among its weights.
     half: bool,
-    /// Whether arrays lie in files beside it.
-    external: bool,
     /// Names of classes as our exporter writes them, in JSON.
     labels: Option<&'b str>,
 }
@@ -75,17 +73,13 @@ const LINEAR: [&str; 13] = [
 /// Parts of the names of operations on whole numbers of 8 bits.
 const QUANTISED: [&str; 5] = ["uantizeLinear", "QLinear", "QGemm", "ConvInteger", "MatMulInteger"];
 
-/// The property under which our exporter writes the names of the classes.
-const LABELS: &str = "attar.labels";
-
 /// FLOAT16 and BFLOAT16 in `TensorProto.DataType`.
 const HALVES: [u64; 2] = [10, 16];
 
 impl<'b> OnnxFile<'b> {
     /// Reads what is there.
     pub(crate) fn read(model: &'b [u8]) -> Self {
-        let mut file = Self { external: external::any(model), ..Self::default() };
-        file.labels = metadata(model).get(LABELS).copied();
+        let mut file = Self { labels: metadata(model).get(LABELS).copied(), ..Self::default() };
         let graphs = fields(model).filter(|field| field.number == 7);
         let mut arrays = BTreeSet::new();
         for field in graphs.filter_map(|field| field.bytes()).flat_map(fields) {
@@ -146,6 +140,15 @@ impl<'b> OnnxFile<'b> {
         }
     }
 
+    /// `[C, H, W]` of the one image that it takes; free sizes are `None`.
+    pub(crate) fn sizes(&self) -> Option<[Option<usize>; 3]> {
+        let size = |dim: &Option<u64>| dim.and_then(|size| usize::try_from(size).ok());
+        match &self.inputs[..] {
+            [ValueInfo { dims, .. }] if dims.len() == 4 => Some([size(&dims[1]), size(&dims[2]), size(&dims[3])]),
+            _ => None,
+        }
+    }
+
     /// The name of its first input.
     pub(crate) fn input_name(&self) -> &str {
         self.inputs.first().map_or("", |input| input.name)
@@ -161,14 +164,9 @@ impl<'b> OnnxFile<'b> {
         }
     }
 
-    /// Names of its classes, if it carries them.
+    /// Names of its classes, if it carries ours.
     pub(crate) fn labels(&self) -> Option<Vec<String>> {
         serde_json::from_str(self.labels?).ok()
-    }
-
-    /// Whether arrays of it lie in files beside it.
-    pub(crate) fn external(&self) -> bool {
-        self.external
     }
 }
 
@@ -201,7 +199,6 @@ impl<'b> ValueInfo<'b> {
     }
 }
 
-/// The text in a field of a message, or nothing.
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;

@@ -1,12 +1,12 @@
 //! Opens an ONNX file in a runtime: what it says of itself is read first, what it gives comes out as logits.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use attar_formats::files;
 use attar_formats::hash::sha256;
-
-use attar_onnx::external;
+use attar_formats::onnx_metadata::{self, Said};
+use attar_onnx::{external, wire};
 
 use super::onnx::OnnxFile;
 #[cfg(feature = "ort")]
@@ -21,6 +21,125 @@ use crate::error::{Error, Result};
 pub(super) const FREE_SIZES: &str = "\n  hint: export it with a fixed height and width; `dynamic_axes` (or `dynamic_shapes`) of \
                                      torch.onnx.export is for the batch alone";
 
+/// An ONNX file in memory, whole, to be opened in one runtime after the other.
+#[derive(Clone)]
+pub struct OnnxModel {
+    name: String,
+    origin: PathBuf,
+    sha256: String,
+    data_files: BTreeMap<String, String>,
+    precision: String,
+    bytes: Vec<u8>,
+}
+
+impl OnnxModel {
+    /// Reads the file at `path`, made by whomever: arrays in files beside it are read, inside of its folder only.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Format`] when a file is missing or not what it should be.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = files::read(path, files::MOST_BINARY).map_err(Error::io(path))?;
+        let (sha256, precision) = (sha256(&bytes), OnnxFile::read(&bytes).precision().to_owned());
+        let (bytes, data_files) = match external::any(&bytes) {
+            false => (bytes, BTreeMap::new()),
+            true => {
+                let whole = external::inline(&bytes, path).map_err(|problem| Error::format(path, problem))?;
+                (whole.model, whole.files)
+            }
+        };
+        Ok(Self { name: path.display().to_string(), origin: path.to_owned(), sha256, data_files, precision, bytes })
+    }
+
+    /// A model of a bundle, which lists its name, precision and sha256.
+    pub(crate) fn listed(name: &str, origin: PathBuf, precision: &str, sha256: String, bytes: Vec<u8>) -> Result<Self> {
+        check_one_file(&bytes, &origin)?;
+        let (name, precision) = (name.to_owned(), precision.to_owned());
+        Ok(Self { name, origin, sha256, data_files: BTreeMap::new(), precision, bytes })
+    }
+
+    /// What it is called: its path, or its name in a bundle.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it lies.
+    pub fn origin(&self) -> &Path {
+        &self.origin
+    }
+
+    /// sha256 of the file, 64 hexadecimal digits.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// The same of each file beside it that holds arrays of it, by its name.
+    pub fn data_files(&self) -> &BTreeMap<String, String> {
+        &self.data_files
+    }
+
+    /// Precision of its arithmetic: `f32`, `f16` or `int8`.
+    pub fn precision(&self) -> &str {
+        &self.precision
+    }
+
+    /// Its bytes, with all arrays.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// `[C, H, W]` of its input; sizes that it leaves free are `None`.
+    ///
+    /// # Errors
+    /// [`Error::Format`] when it does not take one image `[N, C, H, W]`.
+    pub fn sizes(&self) -> Result<[Option<usize>; 3]> {
+        let file = OnnxFile::read(&self.bytes);
+        check_layout(&file, &self.origin)?;
+        let problem = "not an ONNX file that takes one image [N, C, H, W]";
+        file.sizes().ok_or_else(|| Error::format(&self.origin, problem))
+    }
+
+    /// What its metadata says of classes and preprocessing.
+    ///
+    /// # Errors
+    /// [`Error::Format`] where a property that is known has another form than its writer gives it.
+    pub fn said(&self) -> Result<Said> {
+        let said = onnx_metadata::said(&wire::metadata(&self.bytes));
+        said.map_err(|error| Error::format(&self.origin, error.to_string()))
+    }
+
+    /// Names of its classes, if it is a file of ours, which carries them.
+    pub(crate) fn own_labels(&self) -> Option<Vec<String>> {
+        OnnxFile::read(&self.bytes).labels()
+    }
+
+    /// Opens it in a runtime. Where it leaves sizes of its input free, they are those of `input`, `[C, H, W]`.
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub fn open(&self, spec: &EngineSpec, input: Option<[usize; 3]>) -> Result<Box<dyn Engine>> {
+        load(spec, &self.bytes, &self.origin, input, &[])
+    }
+
+    /// [`OnnxModel::open`]; the engine's [`run_all`](Engine::run_all) gives the values called `taps` behind the logits.
+    ///
+    /// # Errors
+    /// As [`open_with_taps`].
+    pub fn open_with_taps(
+        &self,
+        spec: &EngineSpec,
+        input: Option<[usize; 3]>,
+        taps: &[String],
+    ) -> Result<Box<dyn Engine>> {
+        load(spec, &self.bytes, &self.origin, input, taps)
+    }
+}
+
+impl std::fmt::Debug for OnnxModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OnnxModel").field("name", &self.name).field("sha256", &self.sha256).finish_non_exhaustive()
+    }
+}
+
 /// Loads `model` (the bytes of an ONNX file) into a runtime; `origin` names it in errors. All of it is in these bytes: files
 /// beside it are not read ([`open_file`] does).
 ///
@@ -29,12 +148,29 @@ pub(super) const FREE_SIZES: &str = "\n  hint: export it with a fixed height and
 /// unsupported operators, not one float image `[N, C, H, W]` in and one `[N, K]` out, or answers of which no logits can be
 /// made.
 pub fn open(spec: &EngineSpec, model: &[u8], origin: &Path) -> Result<Box<dyn Engine>> {
-    let file = OnnxFile::read(model);
-    if file.external() {
+    check_one_file(model, origin)?;
+    load(spec, model, origin, None, &[])
+}
+
+fn check_one_file(model: &[u8], origin: &Path) -> Result<()> {
+    if external::any(model) {
         let problem = "arrays of it lie in other files, which no manifest lists\n  hint: save it as one file";
         return Err(Error::format(origin, problem));
     }
-    load(spec, model, origin, &file, None)
+    Ok(())
+}
+
+/// Refuses images with their channels last.
+fn check_layout(file: &OnnxFile<'_>, origin: &Path) -> Result<()> {
+    if file.channels_last() {
+        let problem = format!(
+            "its input `{name}` has the channels last, [N, H, W, C], as TensorFlow writes them; expected [N, C, H, W]\n  \
+             hint: convert it with `tf2onnx --inputs-as-nchw {name}`",
+            name = file.input_name()
+        );
+        return Err(Error::format(origin, problem));
+    }
+    Ok(())
 }
 
 /// A file that was opened where it lies.
@@ -46,7 +182,7 @@ pub struct Opened {
     /// The same of each file beside it that holds arrays of it, by its name.
     pub data_files: BTreeMap<String, String>,
     /// Precision of its arithmetic: `f32`, `f16` or `int8`.
-    pub precision: &'static str,
+    pub precision: String,
     /// Names of its classes, if it is a file of ours, which carries them.
     pub labels: Option<Vec<String>>,
 }
@@ -66,46 +202,83 @@ impl std::fmt::Debug for Opened {
 /// # Errors
 /// As [`open`]; [`Error::Io`] and [`Error::Format`] when a file is missing or not what it should be.
 pub fn open_file(spec: &EngineSpec, path: &Path, input: Option<[usize; 3]>) -> Result<Opened> {
-    let bytes = files::read(path, files::MOST_BINARY).map_err(Error::io(path))?;
-    let file = OnnxFile::read(&bytes);
-    let (sha256, precision, labels) = (sha256(&bytes), file.precision(), file.labels());
-    if !file.external() {
-        let engine = load(spec, &bytes, path, &file, input)?;
-        return Ok(Opened { engine, sha256, data_files: BTreeMap::new(), precision, labels });
+    open_with_taps(spec, path, input, &[])
+}
+
+/// [`open_file`]; the engine's [`run_all`](Engine::run_all) gives the values called `taps` behind the logits, as rows
+/// `[n, ...]`. Their shapes are found by a run on a black image ([`outputs`](Engine::outputs)).
+///
+/// # Errors
+/// As [`open_file`]; [`Error::Format`] for a tap that no node makes ([`values`] lists them), that is the answer itself or
+/// stands twice; [`Error::Engine`] for one that holds other numbers than 32-bit floats, or not a row for each image.
+pub fn open_with_taps(spec: &EngineSpec, path: &Path, input: Option<[usize; 3]>, taps: &[String]) -> Result<Opened> {
+    let model = OnnxModel::read(path)?;
+    let engine = model.open_with_taps(spec, input, taps)?;
+    let OnnxModel { sha256, data_files, precision, bytes, .. } = model;
+    Ok(Opened { engine, sha256, data_files, precision, labels: OnnxFile::read(&bytes).labels() })
+}
+
+/// Names of all values that the nodes of an ONNX file make, in the order of the file: what can be tapped, and the answer.
+pub fn values(model: &[u8]) -> Vec<String> {
+    wire::values(model).into_iter().map(str::to_owned).collect()
+}
+
+/// The model with its taps behind its own outputs.
+fn tapped(model: &[u8], origin: &Path, taps: &[String]) -> Result<Vec<u8>> {
+    let (made, own) = (wire::values(model), wire::outputs(model));
+    for (at, tap) in taps.iter().enumerate() {
+        let problem = match (made.contains(&tap.as_str()), own.contains(&tap.as_str()), taps[..at].contains(tap)) {
+            (false, ..) => {
+                let near = attar_models::nearest(tap, made.iter().copied());
+                let near = near.map(|near| format!("\n  hint: did you mean `{near}`?")).unwrap_or_default();
+                format!("none of its {} values is called `{tap}`{near}", made.len())
+            }
+            (true, true, _) => format!("`{tap}` is its answer, which is given without a tap"),
+            (true, false, true) => format!("`{tap}` is tapped twice"),
+            (true, false, false) => continue,
+        };
+        return Err(Error::format(origin, problem));
     }
-    let whole = external::inline(&bytes, path).map_err(|problem| Error::format(path, problem))?;
-    let engine = load(spec, &whole.model, path, &file, input)?;
-    Ok(Opened { engine, sha256, data_files: whole.files, precision, labels })
+    Ok(wire::with_outputs(model, taps.iter().map(String::as_str)))
 }
 
 fn load(
     spec: &EngineSpec,
     model: &[u8],
     origin: &Path,
-    file: &OnnxFile<'_>,
     input: Option<[usize; 3]>,
+    taps: &[String],
 ) -> Result<Box<dyn Engine>> {
     if spec.threads == 0 {
         return Err(Error::Setting { setting: "threads", problem: "0, expected at least 1".to_owned() });
     }
-    if file.channels_last() {
-        let problem = format!(
-            "its input `{name}` has the channels last, [N, H, W, C], as TensorFlow writes them; expected [N, C, H, W]\n  \
-             hint: convert it with `tf2onnx --inputs-as-nchw {name}`",
-            name = file.input_name()
-        );
-        return Err(Error::format(origin, problem));
-    }
-    let engine: Box<dyn Engine> = match spec.kind {
+    let file = OnnxFile::read(model);
+    check_layout(&file, origin)?;
+    let (head, origin_text) = (file.head(), origin.display().to_string());
+    let engine = match taps {
+        [] => in_runtime(spec, model, origin, input, 0)?,
+        taps => in_runtime(spec, &tapped(model, origin, taps)?, origin, input, taps.len())?,
+    };
+    answers::as_logits(engine, head, &origin_text)
+}
+
+/// Hands the file to its runtime; `taps` counts the outputs behind its own.
+fn in_runtime(
+    spec: &EngineSpec,
+    model: &[u8],
+    origin: &Path,
+    input: Option<[usize; 3]>,
+    taps: usize,
+) -> Result<Box<dyn Engine>> {
+    match spec.kind {
         #[cfg(feature = "tract")]
-        EngineKind::Tract => Box::new(tract::Tract::open(model, origin, spec.threads, input)?),
+        EngineKind::Tract => Ok(Box::new(tract::Tract::open(model, origin, spec.threads, input, taps)?)),
         #[cfg(feature = "ort")]
-        EngineKind::Ort => Box::new(ort_session::Ort::open(model, origin, spec.threads, &spec.ort, input)?),
+        EngineKind::Ort => Ok(Box::new(ort_session::Ort::open(model, origin, spec.threads, &spec.ort, input, taps)?)),
         #[cfg(not(all(feature = "tract", feature = "ort")))]
         missing => {
-            let _ = (model, origin, input);
-            return Err(super::not_compiled(missing));
+            let _ = (model, origin, input, taps);
+            Err(super::not_compiled(missing))
         }
-    };
-    answers::as_logits(engine, file.head(), &origin.display().to_string())
+    }
 }

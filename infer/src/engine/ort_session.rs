@@ -7,7 +7,8 @@ use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{Outlet, TensorElementType, TensorRef};
 
 use super::open::FREE_SIZES;
-use super::{Engine, OrtSearch, Signature, ort_library};
+use super::outputs::{Given, per_sample};
+use super::{Engine, OrtSearch, Output, Signature, ort_library};
 use crate::error::{Error, Result};
 
 const NAME: &str = "ort";
@@ -15,6 +16,7 @@ const NAME: &str = "ort";
 pub(super) struct Ort {
     session: Session,
     signature: Signature,
+    outputs: Vec<Output>,
     version: String,
     threads: usize,
 }
@@ -26,13 +28,15 @@ impl Ort {
         threads: usize,
         search: &OrtSearch,
         size: Option<[usize; 3]>,
+        taps: usize,
     ) -> Result<Self> {
         let library = ort_library::load(search)?;
         let failed =
             |problem: String| Error::Engine { engine: NAME, problem: format!("{}: {problem}", origin.display()) };
         let mut session = session(&library.environment, model, threads).map_err(failed)?;
-        let signature = signature(&mut session, size).map_err(failed)?;
-        Ok(Self { session, signature, version: library.version, threads })
+        let signature = signature(&mut session, size, taps).map_err(failed)?;
+        let outputs = outputs(&mut session, signature, taps).map_err(failed)?;
+        Ok(Self { session, signature, outputs, version: library.version, threads })
     }
 }
 
@@ -49,21 +53,51 @@ impl Engine for Ort {
         self.signature
     }
 
+    fn outputs(&self) -> &[Output] {
+        &self.outputs
+    }
+
     fn threads(&self, _: usize) -> usize {
         self.threads
     }
 
-    fn run(&mut self, batch: &[f32], n: usize) -> Result<Vec<f32>> {
-        let failed = |e: ort::Error| Error::Engine { engine: NAME, problem: said(e) };
+    fn run_all(&mut self, batch: &[f32], n: usize) -> Result<Vec<Vec<f32>>> {
+        let failed = |problem: String| Error::Engine { engine: NAME, problem };
         let signature = self.signature;
-        signature.split(NAME, batch, n, |part, n| {
-            let [c, h, w] = signature.input;
-            let input = TensorRef::from_array_view(([n, c, h, w], part)).map_err(failed)?;
-            let outputs = self.session.run(ort::inputs![input]).map_err(failed)?;
-            let (_, logits) = outputs[0].try_extract_tensor::<f32>().map_err(failed)?;
-            Ok(logits.to_vec())
+        signature.split(NAME, &self.outputs, batch, n, |part, n| {
+            let given = answer(&mut self.session, signature.input, part, n).map_err(failed)?;
+            Ok(given.into_iter().map(|(_, values)| values).collect())
         })
     }
+}
+
+/// All outputs for `n` images.
+fn answer(
+    session: &mut Session,
+    [c, h, w]: [usize; 3],
+    images: &[f32],
+    n: usize,
+) -> std::result::Result<Vec<Given>, String> {
+    let input = TensorRef::from_array_view(([n, c, h, w], images)).map_err(said)?;
+    let outputs = session.run(ort::inputs![input]).map_err(said)?;
+    let one = |at: usize| {
+        let (shape, values) = outputs[at].try_extract_tensor::<f32>().map_err(said)?;
+        Ok((shape.iter().map(|size| usize::try_from(*size).unwrap_or(0)).collect(), values.to_vec()))
+    };
+    (0..outputs.len()).map(one).collect()
+}
+
+/// The logits, and what the `taps` behind them are, by a run on black images.
+fn outputs(session: &mut Session, signature: Signature, taps: usize) -> std::result::Result<Vec<Output>, String> {
+    let names: Vec<String> = session.outputs().iter().map(|outlet| outlet.name().to_owned()).collect();
+    if taps == 0 {
+        let shape = vec![signature.classes];
+        return Ok(names.into_iter().map(|name| Output { name, shape: shape.clone() }).collect());
+    }
+    let n = signature.fixed_batch.unwrap_or(1);
+    let black = vec![0.0; n * signature.input_len()];
+    let given = answer(session, signature.input, &black, n)?;
+    per_sample(&names, &given, n)
 }
 
 fn session(
@@ -78,7 +112,7 @@ fn session(
 }
 
 /// Shapes; sizes that the file leaves free are those of `size`.
-fn signature(session: &mut Session, size: Option<[usize; 3]>) -> std::result::Result<Signature, String> {
+fn signature(session: &mut Session, size: Option<[usize; 3]>, taps: usize) -> std::result::Result<Signature, String> {
     let input = only("input", session.inputs())?;
     let shape = float_shape("input", input)?;
     let wrong =
@@ -90,7 +124,8 @@ fn signature(session: &mut Session, size: Option<[usize; 3]>) -> std::result::Re
         return Err(wrong());
     }
     let fixed_batch = usize::try_from(n).ok();
-    let output = float_shape("output", only("output", session.outputs())?)?;
+    let own = session.outputs().len().saturating_sub(taps);
+    let output = float_shape("output", only("output", &session.outputs()[..own])?)?;
     let classes = match output[..] {
         [rows, classes] if classes > 0 && (rows == n || rows < 0 || n < 0) => classes as usize,
         // Sizes that the file leaves free may leave its output open, too: one image tells.
@@ -104,14 +139,11 @@ fn signature(session: &mut Session, size: Option<[usize; 3]>) -> std::result::Re
     Ok(Signature { input: [c, h, w], classes, fixed_batch })
 }
 
-fn classes_of_an_answer(session: &mut Session, shape: [usize; 4]) -> std::result::Result<usize, String> {
-    let image = vec![0f32; shape.iter().product()];
-    let input = TensorRef::from_array_view((shape, &image[..])).map_err(said)?;
-    let outputs = session.run(ort::inputs![input]).map_err(said)?;
-    let (found, _) = outputs[0].try_extract_tensor::<f32>().map_err(said)?;
-    match found[..] {
-        [rows, classes] if rows == shape[0] as i64 && classes > 0 => Ok(classes as usize),
-        ref found => Err(format!("the output is {found:?}, expected logits [N, K]")),
+fn classes_of_an_answer(session: &mut Session, [n, c, h, w]: [usize; 4]) -> std::result::Result<usize, String> {
+    let given = answer(session, [c, h, w], &vec![0f32; n * c * h * w], n)?;
+    match given.first().map(|(shape, _)| &shape[..]) {
+        Some(&[rows, classes]) if rows == n && classes > 0 => Ok(classes),
+        found => Err(format!("the output is {found:?}, expected logits [N, K]")),
     }
 }
 

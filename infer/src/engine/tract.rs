@@ -11,7 +11,8 @@ use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::internal::DimLike;
 
 use super::open::FREE_SIZES;
-use super::{Engine, Signature};
+use super::outputs::{Given, per_sample};
+use super::{Engine, Output, Signature};
 use crate::error::{Error, Result};
 
 /// tract's version; the root manifest pins exactly this one.
@@ -26,24 +27,33 @@ const MOST_PLANS: usize = 4;
 pub(super) struct Tract {
     model: InferenceModel,
     signature: Signature,
+    outputs: Vec<Output>,
     threads: usize,
     plans: BTreeMap<usize, Arc<TypedSimplePlan>>,
 }
 
 impl Tract {
-    pub(super) fn open(model: &[u8], origin: &Path, threads: usize, size: Option<[usize; 3]>) -> Result<Self> {
+    pub(super) fn open(
+        model: &[u8],
+        origin: &Path,
+        threads: usize,
+        size: Option<[usize; 3]>,
+        taps: usize,
+    ) -> Result<Self> {
         let failed =
             |problem: String| Error::Engine { engine: NAME, problem: format!("{}: {problem}", origin.display()) };
         guarded(|| {
             let onnx = tract_onnx::onnx().with_ignore_value_info(true);
             let proto = onnx.proto_model_for_read(&mut &model[..]).map_err(|e| format!("not an ONNX file: {e:#}"))?;
-            check_proto(&proto)?;
+            let names = check_proto(&proto)?;
             let model = onnx.model_for_proto_model(&proto).map_err(|e| format!("{e:#}"))?;
             let (input, fixed_batch) = input_shape(&model, size)?;
-            let plan = plan(&model, input, fixed_batch.unwrap_or(1))?;
-            let classes = classes(&plan, fixed_batch.unwrap_or(1))?;
-            let plans = BTreeMap::from([(fixed_batch.unwrap_or(1), plan)]);
-            Ok(Self { model, signature: Signature { input, classes, fixed_batch }, threads, plans })
+            let n = fixed_batch.unwrap_or(1);
+            let plan = plan(&model, input, n)?;
+            let signature = Signature { input, classes: classes(&plan, n, taps)?, fixed_batch };
+            let outputs = outputs(&plan, signature, names, taps)?;
+            let plans = BTreeMap::from([(n, plan)]);
+            Ok(Self { model, signature, outputs, threads, plans })
         })
         .map_err(failed)
     }
@@ -74,6 +84,10 @@ impl Engine for Tract {
         self.signature
     }
 
+    fn outputs(&self) -> &[Output] {
+        &self.outputs
+    }
+
     fn threads(&self, n: usize) -> usize {
         match self.signature.fixed_batch {
             Some(_) => 1,
@@ -81,9 +95,9 @@ impl Engine for Tract {
         }
     }
 
-    fn run(&mut self, batch: &[f32], n: usize) -> Result<Vec<f32>> {
-        let signature = self.signature;
-        signature.split(NAME, batch, n, |part, n| {
+    fn run_all(&mut self, batch: &[f32], n: usize) -> Result<Vec<Vec<f32>>> {
+        let (signature, outputs) = (self.signature, self.outputs.clone());
+        signature.split(NAME, &outputs, batch, n, |part, n| {
             let share = if signature.fixed_batch.is_some() { n } else { n.div_ceil(self.threads) };
             let shares: Vec<(Arc<TypedSimplePlan>, &[f32], usize)> = part
                 .chunks(share * signature.input_len())
@@ -102,7 +116,11 @@ impl Engine for Tract {
                 Some(answers)
             });
             let answers: std::result::Result<Vec<_>, String> = answers.into_iter().flatten().collect();
-            Ok(answers.map_err(failed)?.concat())
+            let mut all = vec![Vec::new(); outputs.len()];
+            for given in answers.map_err(failed)? {
+                all.iter_mut().zip(given).for_each(|(all, (_, values))| all.extend(values));
+            }
+            Ok(all)
         })
     }
 }
@@ -126,8 +144,8 @@ fn guarded<T>(work: impl FnOnce() -> std::result::Result<T, String>) -> std::res
 const OPERATOR_SETS: std::ops::RangeInclusive<i64> = 9..=21;
 
 /// Refuses what tract would otherwise answer with a panic or a guess: a file without a graph, an operator set it does not
-/// know, an output that nothing makes.
-fn check_proto(proto: &pb::ModelProto) -> std::result::Result<(), String> {
+/// know, an output that nothing makes. Gives the names of the outputs.
+fn check_proto(proto: &pb::ModelProto) -> std::result::Result<Vec<String>, String> {
     let graph = proto.graph.as_ref().ok_or("an ONNX file without a graph")?;
     let own = proto.opset_import.iter().find(|opset| opset.domain.is_empty() || opset.domain == "ai.onnx");
     let version = own.ok_or("an ONNX file that does not say its operator set")?.version;
@@ -151,7 +169,7 @@ fn check_proto(proto: &pb::ModelProto) -> std::result::Result<(), String> {
     let known: std::collections::BTreeSet<&String> = made.chain(given).collect();
     match graph.output.iter().find(|output| !known.contains(&output.name)) {
         Some(output) => Err(format!("no node makes the output `{}`", output.name)),
-        None => Ok(()),
+        None => Ok(graph.output.iter().map(|output| output.name.clone()).collect()),
     }
 }
 
@@ -189,10 +207,11 @@ fn plan(model: &InferenceModel, input: [usize; 3], n: usize) -> std::result::Res
     planned.map_err(|e| format!("{e:#}"))
 }
 
-fn classes(plan: &TypedSimplePlan, n: usize) -> std::result::Result<usize, String> {
+fn classes(plan: &TypedSimplePlan, n: usize, taps: usize) -> std::result::Result<usize, String> {
     let model = plan.model();
-    if model.outputs.len() != 1 {
-        return Err(format!("{} outputs, expected one", model.outputs.len()));
+    let own = model.outputs.len().saturating_sub(taps);
+    if own != 1 {
+        return Err(format!("{own} outputs, expected one"));
     }
     let fact = model.output_fact(0).map_err(|e| format!("{e:#}"))?;
     match (fact.datum_type == f32::datum_type(), fact.shape.as_concrete()) {
@@ -201,16 +220,35 @@ fn classes(plan: &TypedSimplePlan, n: usize) -> std::result::Result<usize, Strin
     }
 }
 
+/// The logits, and what the `taps` behind them are, by a run on black images.
+fn outputs(
+    plan: &Arc<TypedSimplePlan>,
+    signature: Signature,
+    names: Vec<String>,
+    taps: usize,
+) -> std::result::Result<Vec<Output>, String> {
+    if taps == 0 {
+        let shape = vec![signature.classes];
+        return Ok(names.into_iter().map(|name| Output { name, shape: shape.clone() }).collect());
+    }
+    let n = signature.fixed_batch.unwrap_or(1);
+    let black = vec![0.0; n * signature.input_len()];
+    per_sample(&names, &run_plan(signature, &(Arc::clone(plan), &black, n))?, n)
+}
+
+/// All outputs for `n` images.
 fn run_plan(
     signature: Signature,
     (plan, images, n): &(Arc<TypedSimplePlan>, &[f32], usize),
-) -> std::result::Result<Vec<f32>, String> {
+) -> std::result::Result<Vec<Given>, String> {
     let [c, h, w] = signature.input;
     guarded(|| {
         let input = Tensor::from_shape(&[*n, c, h, w], images).map_err(|e| format!("{e:#}"))?;
         let outputs = plan.run(tvec!(input.into())).map_err(|e| format!("{e:#}"))?;
-        let output = outputs.first().ok_or("no output")?;
-        let view = output.try_as_plain_ram().and_then(|view| view.as_slice::<f32>().map(<[f32]>::to_vec));
-        view.map_err(|e| format!("{e:#}"))
+        let one = |output: &TValue| {
+            let view = output.try_as_plain_ram().and_then(|view| view.as_slice::<f32>().map(<[f32]>::to_vec));
+            view.map(|values| (output.shape().to_vec(), values)).map_err(|e| format!("{e:#}"))
+        };
+        outputs.iter().map(one).collect()
     })
 }

@@ -1,5 +1,6 @@
 //! Every runtime's answers to a whole data set, joined with the reference by the hash of the pixels.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use attar_data::Dataset;
@@ -9,12 +10,13 @@ use rayon::prelude::*;
 use super::Candidate;
 use super::answer::Answer;
 use super::certificate::LeftOut;
-use crate::bundle::{Bundle, Predictions};
-use crate::classify::network_input;
+use crate::bundle::Predictions;
+use crate::engine::Signature;
 use crate::error::{Error, Result};
+use crate::subject::Subject;
 
 /// Images decoded, preprocessed and answered at a time.
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 
 /// All answers to a data set.
 pub(super) struct Answered {
@@ -25,19 +27,19 @@ pub(super) struct Answered {
     pub(super) by_candidate: Vec<Vec<Answer>>,
     /// Time each runtime took.
     pub(super) seconds: Vec<f64>,
-    /// What was put right or chosen when the data was opened, and how its classes were found among the bundle's.
+    /// What was put right or chosen when the data was opened, and how its classes were found among the subject's.
     pub(super) notes: Vec<String>,
     /// Images that could not be read.
     pub(super) left_out: Vec<LeftOut>,
 }
 
 /// An image that can be asked about.
-struct Prepared {
-    index: usize,
-    /// Its class in the bundle.
-    label: u32,
-    sha256: [u8; 32],
-    input: Vec<f32>,
+pub(super) struct Prepared {
+    pub(super) index: usize,
+    /// Its class in the subject.
+    pub(super) label: u32,
+    pub(super) sha256: [u8; 32],
+    pub(super) input: Vec<f32>,
 }
 
 /// Lets every candidate answer every image of the data.
@@ -45,14 +47,14 @@ struct Prepared {
 /// Images that cannot be read are left out where that is wanted; otherwise the others are looked at as well, and all bad ones
 /// are named in one error.
 pub(super) fn answer_all(
-    bundle: &Bundle,
+    subject: &Subject,
     candidates: &mut [Candidate],
     data: &dyn Dataset,
     leave_out_bad: bool,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Answered> {
-    let alignment = align_classes(bundle, data)?;
-    let reference = bundle.predictions();
+    let alignment = align_classes(subject, data)?;
+    let reference = subject.predictions();
     let mut taken = vec![false; reference.map_or(0, Predictions::len)];
     let mut all = Answered {
         rows: Vec::new(),
@@ -68,21 +70,7 @@ pub(super) fn answer_all(
     while start < data.len() {
         let indices = start..(start + BATCH).min(data.len());
         start = indices.end;
-        let prepare = |index| {
-            let label = bundle_label(data, index, &alignment)?;
-            let image = data.image(index)?;
-            let input = network_input(&image, bundle, signature, &data.name(index))?;
-            Ok(Prepared { index, label, sha256: image.sha256(), input })
-        };
-        let looked_at: Vec<Result<Prepared>> = indices.clone().into_par_iter().map(prepare).collect();
-        let mut prepared = Vec::with_capacity(looked_at.len());
-        for (index, one) in indices.zip(looked_at) {
-            match one {
-                Ok(one) => prepared.push(one),
-                Err(Error::Setting { setting, problem }) => return Err(Error::Setting { setting, problem }),
-                Err(error) => all.left_out.push(left_out(data.name(index), &error)),
-            }
-        }
+        let prepared = prepare(subject, signature, data, indices, &alignment, &mut all.left_out)?;
         if prepared.is_empty() || !(all.left_out.is_empty() || leave_out_bad) {
             progress(start, data.len());
             continue;
@@ -97,12 +85,12 @@ pub(super) fn answer_all(
             contradicted.extend((found == Found::Contradicted).then_some((one.index, one.label)));
         }
         all.rows.extend_from_slice(&rows);
-        check_labels(&contradicted, all.rows.iter().flatten().count(), bundle, data)?;
+        check_labels(&contradicted, all.rows.iter().flatten().count(), subject, data)?;
         for (at, candidate) in candidates.iter_mut().enumerate() {
             let started = Instant::now();
             let logits = candidate.engine.run(&batch, prepared.len())?;
             all.seconds[at] += started.elapsed().as_secs_f64();
-            let normalised = candidate.engine.answers().normalised();
+            let normalised = candidate.engine.answers().normalised() || subject.normalised;
             for ((one, row), logits) in prepared.iter().zip(&rows).zip(logits.chunks(signature.classes)) {
                 check_finite(candidate.engine.name(), logits, &data.name(one.index))?;
                 all.by_candidate[at].push(Answer::new(logits, normalised, (one.index, one.label, *row), reference));
@@ -117,6 +105,33 @@ pub(super) fn answer_all(
     Ok(all)
 }
 
+/// Decodes and preprocesses images; those that cannot be read are told in `bad`.
+pub(super) fn prepare(
+    subject: &Subject,
+    signature: Signature,
+    data: &dyn Dataset,
+    indices: Range<usize>,
+    alignment: &Alignment,
+    bad: &mut Vec<LeftOut>,
+) -> Result<Vec<Prepared>> {
+    let one = |index| {
+        let label = class_of(data, index, alignment)?;
+        let image = data.image(index)?;
+        let input = subject.network_input(&image, signature, &data.name(index))?;
+        Ok(Prepared { index, label, sha256: image.sha256(), input })
+    };
+    let looked_at: Vec<Result<Prepared>> = indices.clone().into_par_iter().map(one).collect();
+    let mut prepared = Vec::with_capacity(looked_at.len());
+    for (index, one) in indices.zip(looked_at) {
+        match one {
+            Ok(one) => prepared.push(one),
+            Err(Error::Setting { setting, problem }) => return Err(Error::Setting { setting, problem }),
+            Err(error) => bad.push(left_out(data.name(index), &error)),
+        }
+    }
+    Ok(prepared)
+}
+
 fn left_out(name: String, error: &Error) -> LeftOut {
     let problem = error.to_string();
     LeftOut { name, problem: problem.lines().next().unwrap_or_default().to_owned() }
@@ -125,7 +140,7 @@ fn left_out(name: String, error: &Error) -> LeftOut {
 /// Bad images that are named in an error.
 const NAMED: usize = 20;
 
-fn bad_images(bad: &[LeftOut], all: usize) -> Error {
+pub(super) fn bad_images(bad: &[LeftOut], all: usize) -> Error {
     let line = |one: &LeftOut| match one.problem.contains(&one.name) {
         true => format!("\n  {}", one.problem),
         false => format!("\n  {}: {}", one.name, one.problem),
@@ -164,25 +179,25 @@ fn find(reference: &Predictions, taken: &mut [bool], pixels_sha256: &[u8; 32], l
     }
 }
 
-/// The data's classes among the bundle's, by name.
-fn align_classes(bundle: &Bundle, data: &dyn Dataset) -> Result<Alignment> {
-    classes::align(data.classes(), bundle.labels()).map_err(|problem| Error::Data {
+/// The data's classes among the subject's, by name.
+pub(super) fn align_classes(subject: &Subject, data: &dyn Dataset) -> Result<Alignment> {
+    classes::align(data.classes(), subject.labels()).map_err(|problem| Error::Data {
         problem: format!(
-            "its classes are not the bundle's; {problem}\n  hint: classes go by name; images of classes that the bundle knows \
-             are enough"
+            "its classes are not those of {}; {problem}\n  hint: classes go by name; images of classes that it knows are enough",
+            subject.name()
         ),
     })
 }
 
-/// The class of an image in the bundle.
-fn bundle_label(data: &dyn Dataset, index: usize, alignment: &Alignment) -> Result<u32> {
+/// The class of an image in the subject.
+fn class_of(data: &dyn Dataset, index: usize, alignment: &Alignment) -> Result<u32> {
     let label = data.label(index);
     let problem = || format!("{} has label {label} of {} classes", data.name(index), alignment.columns.len());
     let column = alignment.columns.get(label as usize);
     column.map(|column| *column as u32).ok_or_else(|| Error::Setting { setting: "data", problem: problem() })
 }
 
-fn check_finite(engine: &'static str, logits: &[f32], name: &str) -> Result<()> {
+pub(super) fn check_finite(engine: &'static str, logits: &[f32], name: &str) -> Result<()> {
     match logits.iter().position(|logit| !logit.is_finite()) {
         None => Ok(()),
         Some(class) => Err(Error::Engine { engine, problem: format!("logit {class} of {name} is {}", logits[class]) }),
@@ -191,7 +206,7 @@ fn check_finite(engine: &'static str, logits: &[f32], name: &str) -> Result<()> 
 
 /// The reference knows the label of each of its images. A few contradictions are images that the data holds twice under two
 /// labels (they are left unpaired); many are another order of classes.
-fn check_labels(contradicted: &[(usize, u32)], paired: usize, bundle: &Bundle, data: &dyn Dataset) -> Result<()> {
+fn check_labels(contradicted: &[(usize, u32)], paired: usize, subject: &Subject, data: &dyn Dataset) -> Result<()> {
     let &[.., (last, label)] = contradicted else { return Ok(()) };
     if contradicted.len() < 3 || contradicted.len() * 10 < paired {
         return Ok(());
@@ -202,7 +217,7 @@ fn check_labels(contradicted: &[(usize, u32)], paired: usize, bundle: &Bundle, d
         contradicted.len(),
         paired + contradicted.len(),
         data.name(last),
-        bundle.labels().get(label as usize).map_or("?", String::as_str),
+        subject.labels().get(label as usize).map_or("?", String::as_str),
     );
     Err(Error::Data { problem })
 }

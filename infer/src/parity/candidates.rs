@@ -1,13 +1,12 @@
 //! What is verified: a model file in a runtime, the bundle's own or another of the same classes.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use super::certificate::Skipped;
 use crate::bundle::Bundle;
-use crate::classify::check_classes;
-use crate::engine::{self, Engine, EngineSpec};
+use crate::engine::{Engine, EngineSpec, OnnxModel};
 use crate::error::{Error, Result};
+use crate::subject::Subject;
 
 /// One model file in one runtime, loaded.
 pub struct Candidate {
@@ -59,23 +58,15 @@ pub fn candidates(
     wanted: &[EngineSpec],
     optional: &[EngineSpec],
 ) -> Result<(Vec<Candidate>, Vec<Skipped>)> {
+    let subject = Subject::from(bundle).with_reference(None, None);
     let mut loaded = Vec::new();
     let mut skipped: Vec<Skipped> = Vec::new();
-    for model in bundle.models() {
-        let path = bundle.root().join(&model.file);
-        let bytes = bundle.model_bytes(model)?;
-        let file_sha256 = bundle.manifest().files.get(&model.file).map(|sha256| sha256.to_lowercase());
+    for model in &bundle.onnx_models()? {
         for (spec, needed) in wanted.iter().map(|s| (s, true)).chain(optional.iter().map(|s| (s, false))) {
-            match engine::open(spec, &bytes, &path) {
+            match model.open(spec, None) {
                 Ok(engine) => {
-                    check_classes(&path, engine.signature(), bundle)?;
-                    loaded.push(Candidate {
-                        file: model.file.clone(),
-                        file_sha256: file_sha256.clone().unwrap_or_default(),
-                        data_files: BTreeMap::new(),
-                        precision: model.precision.clone(),
-                        engine,
-                    });
+                    subject.check_classes(model.origin(), engine.signature())?;
+                    loaded.push(Candidate::new(model, engine));
                 }
                 Err(Error::Unavailable { engine, problem }) if !needed => skip(&mut skipped, engine, problem),
                 Err(error) => return Err(error),
@@ -88,27 +79,27 @@ pub fn candidates(
     Ok((loaded, skipped))
 }
 
-/// The same of ONNX files that are not the bundle's, but of its classes in its order, and for its preprocessing. One of the
-/// `optional` runtimes that cannot load a file is returned with the reason, as long as another can.
+/// The same of ONNX files that are not a bundle's own, but of the subject's classes in its order, and for its preprocessing.
+/// One of the `optional` runtimes that cannot load a file is returned with the reason, as long as another can.
 ///
 /// # Errors
-/// As [`candidates`], and when a file is not of the bundle's classes or input.
+/// As [`candidates`], and when a file is not of the subject's classes or input.
 pub fn foreign_candidates(
-    bundle: &Bundle,
-    models: &[PathBuf],
+    subject: &Subject,
+    models: &[OnnxModel],
     wanted: &[EngineSpec],
     optional: &[EngineSpec],
 ) -> Result<(Vec<Candidate>, Vec<Skipped>)> {
     let mut loaded = Vec::new();
     let mut skipped: Vec<Skipped> = Vec::new();
-    for path in models {
+    for model in models {
         let (before, mut refused) = (loaded.len(), None);
         for (spec, needed) in wanted.iter().map(|s| (s, true)).chain(optional.iter().map(|s| (s, false))) {
-            match open_foreign(bundle, path, spec) {
+            match Candidate::open(subject, model, spec) {
                 Ok(candidate) => loaded.push(candidate),
                 Err(Error::Unavailable { engine, problem }) if !needed => skip(&mut skipped, engine, problem),
                 Err(Error::Engine { engine, problem }) if !needed => {
-                    skip(&mut skipped, format!("{engine} on {}", path.display()), problem.clone());
+                    skip(&mut skipped, format!("{engine} on {}", model.name()), problem.clone());
                     refused = refused.or(Some(Error::Engine { engine, problem }));
                 }
                 Err(error) => return Err(error),
@@ -121,37 +112,49 @@ pub fn foreign_candidates(
     Ok((loaded, skipped))
 }
 
-fn open_foreign(bundle: &Bundle, path: &Path, spec: &EngineSpec) -> Result<Candidate> {
-    let input = bundle.card().network.input;
-    let opened = engine::open_file(spec, path, Some(input))?;
-    let signature = opened.engine.signature();
-    check_classes(path, signature, bundle)?;
-    if signature.input != input {
-        let problem = format!("it takes images of {:?}, the bundle's preprocessing makes {input:?}", signature.input);
-        return Err(Error::format(path, problem));
+impl Candidate {
+    pub(super) fn new(model: &OnnxModel, engine: Box<dyn Engine>) -> Self {
+        Self {
+            file: model.name().to_owned(),
+            file_sha256: model.sha256().to_owned(),
+            data_files: model.data_files().clone(),
+            precision: model.precision().to_owned(),
+            engine,
+        }
     }
-    if let Some(labels) = opened.labels.filter(|labels| labels != bundle.labels()) {
-        let problem = match attar_formats::classes::align(bundle.labels(), &labels) {
-            Ok(_) => "its classes are the bundle's in another order".to_owned(),
-            Err(problem) => format!("it is of other classes than the bundle: {problem}"),
-        };
-        return Err(Error::format(path, problem));
+
+    /// Loads a file that is to be of the subject's classes and to take its images.
+    pub(super) fn open(subject: &Subject, model: &OnnxModel, spec: &EngineSpec) -> Result<Self> {
+        let input = subject.input();
+        let engine = model.open(spec, Some(input))?;
+        let signature = engine.signature();
+        subject.check_classes(model.origin(), signature)?;
+        if signature.input != input {
+            let problem = format!(
+                "it takes images of {:?}, the preprocessing of {} makes {input:?}",
+                signature.input,
+                subject.name()
+            );
+            return Err(Error::format(model.origin(), problem));
+        }
+        // What was stated of the file's classes stands against what it says itself, and a bundle's classes against another's.
+        if let Some(labels) = model.own_labels().filter(|labels| labels != subject.labels()) {
+            let problem = match attar_formats::classes::align(subject.labels(), &labels) {
+                Ok(_) => format!("its classes are those of {} in another order", subject.name()),
+                Err(problem) => format!("it is of other classes than {}: {problem}", subject.name()),
+            };
+            return Err(Error::format(model.origin(), problem));
+        }
+        Ok(Self::new(model, engine))
     }
-    Ok(Candidate {
-        file: path.display().to_string(),
-        file_sha256: opened.sha256,
-        data_files: opened.data_files,
-        precision: opened.precision.to_owned(),
-        engine: opened.engine,
-    })
 }
 
-fn skip(skipped: &mut Vec<Skipped>, engine: String, reason: String) {
+pub(super) fn skip(skipped: &mut Vec<Skipped>, engine: String, reason: String) {
     let known = skipped.iter().any(|one| one.engine == engine);
     skipped.extend((!known).then_some(Skipped { engine, reason }));
 }
 
-fn no_runtime(skipped: &[Skipped]) -> Error {
+pub(super) fn no_runtime(skipped: &[Skipped]) -> Error {
     let reasons: Vec<String> = skipped.iter().map(|one| format!("\n  {}: {}", one.engine, one.reason)).collect();
     Error::Unavailable { engine: "any".to_owned(), problem: reasons.concat() }
 }

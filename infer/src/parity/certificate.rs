@@ -19,8 +19,11 @@ pub struct Certificate {
     pub certificate_version: u32,
     /// Program and version that made it.
     pub program: String,
-    /// What was verified.
+    /// What was verified, a bundle or an ONNX file.
     pub bundle: BundleFacts,
+    /// The file that gave the answers which are compared with, where they are not those of the network that was trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<ReferenceFacts>,
     /// The margin: how many points of accuracy may be lost and still be called equivalent.
     pub margin_points: f64,
     /// Confidence of all intervals, 0.95.
@@ -47,6 +50,30 @@ pub struct BundleFacts {
     /// sha256 of the weights whose answers are the reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference_weights_sha256: Option<String>,
+}
+
+/// A file that was asked live.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReferenceFacts {
+    /// The file.
+    pub file: String,
+    /// Its sha256, 64 hexadecimal digits.
+    pub file_sha256: String,
+    /// The same of each file beside it that holds arrays of it, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub data_files: BTreeMap<String, String>,
+    /// Precision of its arithmetic.
+    pub precision: String,
+    /// Name of the runtime.
+    pub engine: String,
+    /// Its version.
+    pub version: String,
+    /// What it gives; anything but logits was turned into them, and is compared after a log-softmax of both sides.
+    #[serde(default, skip_serializing_if = "Answers::are_logits")]
+    pub answers: Answers,
+    /// How its classes were found, and what nobody stated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// Which labelled images, and how far the reference covers them.

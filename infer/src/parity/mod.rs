@@ -1,4 +1,4 @@
-//! Does the file on the small computer decide like the network that was trained?
+//! Does the file on the small computer decide like the network that was trained, or like another file?
 //!
 //! Every labelled image goes through decoding, preprocessing and every runtime. Where the reference holds an answer to the
 //! same pixels the two are a pair; over all pairs the certificate gives agreement, the paired difference of accuracy with
@@ -10,19 +10,23 @@ mod candidates;
 mod certificate;
 mod goldens;
 mod paired;
+mod reference;
+mod seeded;
 mod text;
 mod verdict;
 
 use answers::{Answered, answer_all};
 use attar_data::Dataset;
 
-use crate::bundle::{Bundle, Predictions, Split};
+use crate::bundle::{Predictions, Split};
 use crate::error::{Error, Result};
+use crate::subject::Subject;
 pub use candidates::{Candidate, candidates, foreign_candidates};
 pub use certificate::{
     Both, BundleFacts, CERTIFICATE_VERSION, Certificate, ClassChange, DataFacts, Flip, GoldenNumbers, LeftOut,
-    LogitNumbers, Paired, Runtime, Skipped,
+    LogitNumbers, Paired, ReferenceFacts, Runtime, Skipped,
 };
+pub use reference::{Reference, verify_against};
 pub use verdict::Verdict;
 
 /// How to verify.
@@ -45,14 +49,14 @@ impl Default for Options {
     }
 }
 
-/// Makes the certificate of a bundle over loaded runtimes, with labelled images or without. `progress` hears how many of how
+/// Makes the certificate of a subject over loaded runtimes, with labelled images or without. `progress` hears how many of how
 /// many images are done.
 ///
 /// # Errors
-/// When data and bundle do not belong together (classes, labels, image shapes), when an image cannot be read, or when a
+/// When data and subject do not belong together (classes, labels, image shapes), when an image cannot be read, or when a
 /// runtime fails or answers with something that is not a number.
 pub fn verify(
-    bundle: &Bundle,
+    subject: &Subject,
     candidates: &mut [Candidate],
     skipped: Vec<Skipped>,
     data: Option<&dyn Dataset>,
@@ -63,9 +67,9 @@ pub fn verify(
         let problem = format!("{}, expected points of accuracy above 0 and below 100", options.margin_points);
         return Err(Error::Setting { setting: "margin", problem });
     }
-    let goldens: Vec<_> = candidates.iter_mut().map(|c| golden_numbers(bundle, c)).collect::<Result<_>>()?;
+    let goldens: Vec<_> = candidates.iter_mut().map(|c| golden_numbers(subject, c)).collect::<Result<_>>()?;
     let leave_out_bad = options.leave_out_bad;
-    let answered = data.map(|data| answer_all(bundle, candidates, data, leave_out_bad, progress)).transpose()?;
+    let answered = data.map(|data| answer_all(subject, candidates, data, leave_out_bad, progress)).transpose()?;
     let mut runtimes = Vec::new();
     for (at, (candidate, goldens)) in candidates.iter().zip(goldens).enumerate() {
         let (mut paired, mut accuracy_all, mut seconds, mut verdict) = (None, None, 0.0, Verdict::NumbersOnly);
@@ -74,9 +78,9 @@ pub fn verify(
             let right = answers.iter().filter(|answer| answer.right()).count();
             accuracy_all = (!answers.is_empty()).then(|| 100.0 * right as f64 / answers.len() as f64);
             seconds = answered.seconds[at];
-            if let Some(reference) = bundle.predictions() {
+            if let Some(reference) = subject.predictions() {
                 paired =
-                    paired::compare(answers, reference, bundle.labels(), data, options.most_flips, options.images)?;
+                    paired::compare(answers, reference, subject.labels(), data, options.most_flips, options.images)?;
                 verdict = Verdict::of(&paired::counts(answers, reference), options.margin_points);
             }
         }
@@ -105,25 +109,26 @@ pub fn verify(
         certificate_version: CERTIFICATE_VERSION,
         program: format!("attar {}", env!("CARGO_PKG_VERSION")),
         bundle: BundleFacts {
-            network: bundle.card().network.name.clone(),
-            classes: bundle.labels().len(),
-            reference_weights_sha256: bundle.predictions().map(|p| p.weights_sha256.clone()),
+            network: subject.name().to_owned(),
+            classes: subject.labels().len(),
+            reference_weights_sha256: subject.predictions().map(|p| p.weights_sha256.clone()),
         },
+        reference: None,
         margin_points: options.margin_points,
         confidence: attar_measures::CONFIDENCE,
-        data: answered.as_ref().map(|answered| data_facts(answered, bundle.predictions())),
+        data: answered.as_ref().map(|answered| data_facts(answered, subject.predictions())),
         runtimes,
         skipped,
         verdict,
     })
 }
 
-/// The bundle's goldens, number by number, in a loaded runtime; `None` when it has none.
+/// The subject's goldens, number by number, in a loaded runtime; `None` when it has none.
 ///
 /// # Errors
 /// When a golden cannot be decoded, has another shape than the model takes, or the runtime fails.
-pub fn golden_numbers(bundle: &Bundle, candidate: &mut Candidate) -> Result<Option<GoldenNumbers>> {
-    goldens::compare(bundle, candidate.engine.as_mut(), &candidate.precision)
+pub fn golden_numbers(subject: &Subject, candidate: &mut Candidate) -> Result<Option<GoldenNumbers>> {
+    goldens::compare(subject, candidate.engine.as_mut(), &candidate.precision)
 }
 
 fn data_facts(answered: &Answered, reference: Option<&Predictions>) -> DataFacts {

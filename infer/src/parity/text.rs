@@ -2,23 +2,29 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::certificate::{Certificate, GoldenNumbers, LeftOut, Paired, Runtime};
+use super::certificate::{Certificate, GoldenNumbers, LeftOut, Paired, ReferenceFacts, Runtime};
 use super::verdict::Verdict;
 
 impl Display for Certificate {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "parity of {} ({} classes)", self.bundle.network, self.bundle.classes)?;
+        if let Some(reference) = &self.reference {
+            write_reference(f, reference)?;
+        }
         match &self.data {
             Some(data) => {
-                writeln!(
-                    f,
-                    "images: {}, of which {} ({:.1} %) are known to the reference ({} test, {} validation)",
-                    data.images,
-                    data.paired,
-                    100.0 * data.paired as f64 / data.images.max(1) as f64,
-                    data.paired_test,
-                    data.paired_validation
-                )?;
+                let (images, paired) = (data.images, data.paired);
+                let share = 100.0 * paired as f64 / images.max(1) as f64;
+                match &self.reference {
+                    Some(_) => {
+                        writeln!(f, "images: {images}, of which the reference answered {paired} ({share:.1} %)")?
+                    }
+                    None => writeln!(
+                        f,
+                        "images: {images}, of which {paired} ({share:.1} %) are known to the reference ({} test, {} validation)",
+                        data.paired_test, data.paired_validation
+                    )?,
+                }
                 for note in &data.notes {
                     writeln!(f, "note: {note}")?;
                 }
@@ -35,6 +41,15 @@ impl Display for Certificate {
         }
         write!(f, "\nverdict at a margin of {} points: {}", self.margin_points, self.verdict)
     }
+}
+
+fn write_reference(f: &mut Formatter<'_>, reference: &ReferenceFacts) -> fmt::Result {
+    let ReferenceFacts { file, file_sha256, precision, engine, version, answers, notes, .. } = reference;
+    writeln!(f, "reference: {file} ({precision}, sha256 {file_sha256:.12}...) in {engine} {version}")?;
+    if !answers.are_logits() {
+        writeln!(f, "  gives {answers}")?;
+    }
+    notes.iter().try_for_each(|note| writeln!(f, "note: {note}"))
 }
 
 fn write_runtime(f: &mut Formatter<'_>, runtime: &Runtime, certificate: &Certificate) -> fmt::Result {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use maud::{Markup, html};
 
 use super::html::{png, soft, table};
-use crate::parity::{Certificate, LeftOut, Paired, Runtime, Verdict};
+use crate::parity::{Certificate, LeftOut, Paired, ReferenceFacts, Runtime, Verdict};
 
 /// The certificate as a section of a page: verdict, numbers a runtime, flipped images (`images`: with their pixels, where
 /// the certificate has them; otherwise by name).
@@ -16,12 +16,19 @@ pub fn certificate_section(certificate: &Certificate, images: bool) -> Markup {
         section {
             h2 { "Parity" }
             p { (badge(certificate.verdict)) " at a margin of " (certificate.margin_points) " points of accuracy." }
+            @if let Some(reference) = &certificate.reference {
+                (soft(&format!("Reference: {}.", reference_text(reference))))
+                @for note in &reference.notes { (soft(&format!("Note: {note}."))) }
+            }
             @match &certificate.data {
                 Some(data) => {
-                    (soft(&format!(
-                        "{} labelled images; the reference knows {} of them ({} test, {} validation).",
-                        data.images, data.paired, data.paired_test, data.paired_validation
-                    )))
+                    (soft(&match &certificate.reference {
+                        Some(_) => format!("{} labelled images; the reference answered {} of them.", data.images, data.paired),
+                        None => format!(
+                            "{} labelled images; the reference knows {} of them ({} test, {} validation).",
+                            data.images, data.paired, data.paired_test, data.paired_validation
+                        ),
+                    }))
                     @for note in &data.notes { (soft(&format!("Note: {note}."))) }
                     (left_out(&data.left_out))
                 }
@@ -44,6 +51,13 @@ pub fn certificate_section(certificate: &Certificate, images: bool) -> Markup {
             }
         }
     }
+}
+
+/// Which file answered, in which runtime.
+pub(super) fn reference_text(reference: &ReferenceFacts) -> String {
+    let ReferenceFacts { file, file_sha256, precision, engine, version, answers, .. } = reference;
+    let gives = if answers.are_logits() { String::new() } else { format!("; it gives {answers}") };
+    format!("{file} ({precision}, sha256 {file_sha256}) in {engine} {version}{gives}")
 }
 
 fn left_out(left_out: &[LeftOut]) -> Markup {

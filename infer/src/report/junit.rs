@@ -1,5 +1,6 @@
 //! A certificate as JUnit's XML, which continuous integration reads: a test case for each runtime and model.
 
+use super::certificate::reference_text;
 use crate::parity::{Certificate, Runtime, Verdict};
 
 /// One test suite. Worse is a failure; what is not decided, and a runtime that was not used, is skipped.
@@ -16,10 +17,15 @@ pub fn suite(certificate: &Certificate) -> String {
         .collect();
     let count = |wanted: fn(Verdict) -> bool| certificate.runtimes.iter().filter(|r| wanted(r.verdict)).count();
     let failures = count(|verdict| verdict == Verdict::Worse);
+    let properties = certificate.reference.as_ref().map(|reference| {
+        let text = attribute(&reference_text(reference));
+        format!("  <properties><property name=\"reference\" value=\"{text}\"/></properties>\n")
+    });
+    let properties = properties.unwrap_or_default();
     let open = count(|verdict| !matches!(verdict, Verdict::Worse | Verdict::Equivalent));
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"{class}\" tests=\"{}\" failures=\"{failures}\" errors=\"0\" \
-         skipped=\"{}\">\n{}{}</testsuite>\n",
+         skipped=\"{}\">\n{properties}{}{}</testsuite>\n",
         cases.len() + unused.len(),
         open + unused.len(),
         cases.concat(),

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use attar_infer::classify::Answer;
 use attar_infer::parity::{Options, candidates, verify};
-use attar_infer::{Bundle, Classifier, EngineKind, EngineSpec};
+use attar_infer::{Bundle, Classifier, EngineKind, EngineSpec, Subject};
 
 use crate::support::bundle::{Reference, files, names, perfect, sha256, write};
 
@@ -32,7 +33,8 @@ fn a_bundle_of_version_1_opens_verifies_and_classifies() {
     assert_eq!((bundle.manifest().bundle_version, model.engine.as_str(), &model.made_from), (1, "onnx", &None));
     let spec = EngineSpec::new(EngineKind::Tract);
     let (mut loaded, skipped) = candidates(&bundle, std::slice::from_ref(&spec), &[]).unwrap();
-    let certificate = verify(&bundle, &mut loaded, skipped, None, &Options::default(), &mut |_, _| ()).unwrap();
+    let certificate =
+        verify(&Subject::from(&bundle), &mut loaded, skipped, None, &Options::default(), &mut |_, _| ()).unwrap();
     let numbers = certificate.runtimes[0].goldens.as_ref().unwrap();
     assert!(numbers.within_rounding && numbers.flips == 0, "{numbers:?}");
     let goldens = bundle.goldens().unwrap();
@@ -167,6 +169,20 @@ fn classifies_an_image_file_and_refuses_the_wrong_size() {
         let guesses = classifier.classify(png, "golden.png".as_ref(), 3).unwrap();
         assert_eq!((guesses.len(), guesses[0].class), (3, reference.labels[i] as usize));
         assert_eq!(guesses[0].label, names()[guesses[0].class]);
+    }
+    // A frame of a camera, without a file around it, into an answer that is used again.
+    let goldens = bundle.goldens().unwrap();
+    let mut answer = Answer::default();
+    for (png, logits) in goldens.encoded.iter().zip(goldens.logits.chunks(goldens.classes())) {
+        let frame = attar_pixels::decode(png, "golden.png".as_ref()).unwrap();
+        let view = attar_pixels::ImageView::rgb8(frame.pixels(), frame.width(), frame.height()).unwrap();
+        classifier.classify_into(view, &mut answer).unwrap();
+        assert!(answer.logits().iter().zip(logits).all(|(a, b)| (a - b).abs() < 1e-4));
+        let guesses = classifier.classify(png, "golden.png".as_ref(), 1).unwrap();
+        assert_eq!(
+            (Some(guesses[0].class), guesses[0].probability),
+            (answer.best(), answer.probability(guesses[0].class))
+        );
     }
     let small = attar_pixels::Image::new(5, 4, 3, vec![9; 60]).unwrap().to_png().unwrap();
     let error = classifier.classify(&small, "small.png".as_ref(), 3).unwrap_err().to_string();

@@ -1,8 +1,8 @@
 //! ONNX files that others made: softmaxes in them, arrays beside them, channels last, free sizes, whole numbers.
 
-use attar_infer::engine::{self, Answers, EngineKind, EngineSpec, Opened};
+use attar_infer::engine::{self, Answers, EngineKind, EngineSpec, OnnxModel, Opened};
 use attar_infer::parity::{Options, candidates, foreign_candidates, verify};
-use attar_infer::{Bundle, Certificate, Error, Verdict, report};
+use attar_infer::{Bundle, Certificate, Error, Subject, Verdict, report};
 
 use crate::support::bundle::{CLASSES, data, files, names, perfect, write};
 use crate::support::onnx::{apart, behind, giving, quantised, taking};
@@ -113,11 +113,12 @@ fn certify(model: &[u8], with_data: bool) -> Result<Certificate, String> {
     let path = folder.path().join("other.onnx");
     std::fs::write(&path, model).unwrap();
     let spec = [EngineSpec::new(EngineKind::Tract)];
-    let (mut loaded, skipped) = foreign_candidates(&bundle, &[path], &spec, &[]).map_err(|e| e.to_string())?;
+    let (subject, model) = (Subject::from(&bundle), OnnxModel::read(&path).unwrap());
+    let (mut loaded, skipped) = foreign_candidates(&subject, &[model], &spec, &[]).map_err(|e| e.to_string())?;
     let images = data(&reference.labels, names());
     let images = with_data.then_some(&images as &dyn attar_data::Dataset);
     let options = Options { margin_points: 2.0, ..Options::default() };
-    verify(&bundle, &mut loaded, skipped, images, &options, &mut |_, _| {}).map_err(|e| e.to_string())
+    verify(&subject, &mut loaded, skipped, images, &options, &mut |_, _| {}).map_err(|e| e.to_string())
 }
 
 #[test]
@@ -162,7 +163,7 @@ fn goldens_beyond_rounding_are_worse_and_say_why() {
 #[test]
 fn a_file_that_does_not_fit_is_refused() {
     let small = certify(&taking(&tiny(), &[0, 3, 6, 6]), true);
-    assert!(small.unwrap_err().contains("the bundle's preprocessing makes [3, 8, 8]"));
+    assert!(small.unwrap_err().contains("the preprocessing of resnet8 makes [3, 8, 8]"));
     // What no runtime at hand can load is an error, not a certificate over nothing.
     let garbage = certify(b"garbage", true).unwrap_err();
     assert!(garbage.contains("other.onnx"), "{garbage}");
@@ -170,7 +171,7 @@ fn a_file_that_does_not_fit_is_refused() {
     write(bundle.path(), &files(&perfect(4)));
     let bundle = Bundle::open(bundle.path()).unwrap();
     let optional = [EngineSpec::new(EngineKind::Tract)];
-    let absent = foreign_candidates(&bundle, &["absent.onnx".into()], &[], &optional).unwrap_err();
+    let absent = OnnxModel::read("absent.onnx".as_ref()).unwrap_err();
     assert!(absent.to_string().contains("absent.onnx"), "{absent}");
     assert!(candidates(&bundle, &[], &optional).is_ok());
 }

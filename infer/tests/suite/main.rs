@@ -8,4 +8,6 @@ mod engines;
 mod foreign;
 mod parity;
 mod program;
+mod strangers;
 mod support;
+mod taps;

@@ -3,7 +3,7 @@
 use attar_data::{Dataset, InMemory};
 use attar_infer::engine::{EngineKind, EngineSpec};
 use attar_infer::parity::{Options, candidates, verify};
-use attar_infer::{Bundle, Certificate, Verdict, report};
+use attar_infer::{Bundle, Certificate, Subject, Verdict, report};
 
 use crate::support::bundle::{CLASSES, Reference, data, files, names, order, perfect, sha256, write};
 use crate::support::require_ort;
@@ -26,7 +26,8 @@ fn certify(reference: &Reference, data: Option<&InMemory>, margin_points: f64) -
     let options = Options { margin_points, ..Options::default() };
     let mut heard = Vec::new();
     let data = data.map(|data| data as &dyn Dataset);
-    let certificate = verify(&bundle, &mut loaded, skipped, data, &options, &mut |done, all| heard.push((done, all)));
+    let certificate =
+        verify(&Subject::from(&bundle), &mut loaded, skipped, data, &options, &mut |done, all| heard.push((done, all)));
     if let (Ok(_), Some(data)) = (&certificate, data) {
         assert_eq!(heard.last(), Some(&(data.len(), data.len())));
     }
@@ -256,7 +257,7 @@ fn images_that_cannot_be_read_are_all_named_or_left_out() {
         let (mut loaded, skipped) = candidates(&bundle, &specs(), &[]).unwrap();
         let images = Spoiled(data(&reference.labels, names()), bad);
         let options = Options { margin_points: 10.0, leave_out_bad, ..Options::default() };
-        verify(&bundle, &mut loaded, skipped, Some(&images), &options, &mut |_, _| {})
+        verify(&Subject::from(&bundle), &mut loaded, skipped, Some(&images), &options, &mut |_, _| {})
     };
     let error = spoiled(vec![3, 70, 99], false).unwrap_err().to_string();
     for part in ["3 of 100 images cannot be used", "test[3]", "test[70]", "test[99]", "--leave-out-bad"] {

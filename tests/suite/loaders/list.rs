@@ -15,7 +15,7 @@ pub(crate) struct Loader {
 }
 
 /// All of them.
-pub(crate) static LOADERS: [Loader; 12] = [
+pub(crate) static LOADERS: [Loader; 13] = [
     Loader { name: "pth", load: |bytes| in_file("x.pth", bytes, |path| attar_formats::read::pth(path).is_ok()) },
     Loader {
         name: "safetensors",
@@ -31,8 +31,11 @@ pub(crate) static LOADERS: [Loader; 12] = [
     Loader { name: "card", load: |bytes| attar_formats::Card::from_json(&text(bytes), Path::new("card.json")).is_ok() },
     Loader {
         name: "preprocessor",
-        load: |bytes| serde_json::from_slice(bytes).is_ok_and(|value| attar_formats::card::hf::from_hf(&value).is_ok()),
+        load: |bytes| {
+            serde_json::from_slice(bytes).is_ok_and(|value| attar_formats::card::stated::of_value(&value).is_ok())
+        },
     },
+    Loader { name: "labels", load: |bytes| attar_formats::labels::of_python(&text(bytes)).is_ok() },
     Loader { name: "graph", load: |bytes| attar_models::Graph::from_json(&text(bytes)).is_ok() },
     Loader {
         name: "manifest",

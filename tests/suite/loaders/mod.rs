@@ -38,7 +38,12 @@ fn seeds(loader: &str) -> Vec<Vec<u8>> {
         "cifar" => vec![python_batch()],
         "image" => fixtures("pixels", &[".png", ".jpg", ".webp"]),
         "card" => vec![read(teacher.join("config.json"))],
-        "preprocessor" => vec![read(teacher.join("preprocessor_config.json"))],
+        "preprocessor" => vec![
+            read(teacher.join("preprocessor_config.json")),
+            br#"{"pretrained_cfg": {"input_size": [1, 8, 8], "interpolation": "bicubic", "crop_pct": 0.9, "mean": [0], "std": [1]}}"#.to_vec(),
+            br#"{"image_processor_type": "ViTImageProcessor", "do_resize": true, "size": 8, "resample": 2, "do_normalize": true, "image_mean": [0.5], "image_std": [0.5]}"#.to_vec(),
+        ],
+        "labels" => vec![br#"{0: 'tench', 1: "jack-o'-lantern", 2: 'caf\xe9'}"#.to_vec()],
         "graph" => {
             let spec = attar_models::zoo::NetworkSpec::new("resnet8", 3, [1, 8, 8]);
             vec![attar_models::zoo::build(&spec).unwrap().to_json().unwrap().into_bytes()]

@@ -22,6 +22,28 @@ pub(crate) fn quantised(model: &[u8]) -> Vec<u8> {
     append(model, nodes, &[tensor("step", 1, &(1f32 / 32.0).to_le_bytes()), tensor("zero", 3, &[0])])
 }
 
+/// The model with its answers at other places: `columns` says for each of the new ones which of the old ones it is, if any.
+pub(crate) fn rearranged(model: &[u8], old: usize, columns: &[Option<usize>]) -> Vec<u8> {
+    let ones = (0..old).flat_map(|row| columns.iter().map(move |column| f32::from(u8::from(*column == Some(row)))));
+    let raw: Vec<u8> = ones.flat_map(f32::to_le_bytes).collect();
+    let mut order = vec![0x08, old as u8, 0x08, columns.len() as u8];
+    order.extend(tensor("order", 1, &raw));
+    let nodes = |output: &str| vec![node("MatMul", &["raw.0", "order"], output)];
+    giving(&append(model, nodes, &[order]), &[0, columns.len() as u8])
+}
+
+/// The model with properties in its metadata.
+pub(crate) fn saying(model: &[u8], properties: &[(&str, &str)]) -> Vec<u8> {
+    let mut whole = model.to_vec();
+    for (key, value) in properties {
+        let mut entry = Vec::new();
+        put_bytes(&mut entry, 1, key.as_bytes());
+        put_bytes(&mut entry, 2, value.as_bytes());
+        put_bytes(&mut whole, 14, &entry);
+    }
+    whole
+}
+
 /// The model without the bytes of its arrays, and those bytes, which are to lie in `location` beside it.
 pub(crate) fn apart(model: &[u8], location: &str) -> (Vec<u8>, Vec<u8>) {
     let mut data = Vec::new();
