@@ -104,12 +104,18 @@ fn ir_version(opset: i64) -> i64 {
 fn check_names(graph: &Graph) -> Result<()> {
     let fail = |node: &Node, problem: String| Err(Error::Node { node: node.name.clone(), problem });
     let params: BTreeSet<String> = graph.params().map(|param| param.name).collect();
+    let nodes: BTreeSet<&str> = graph.nodes().iter().map(|node| node.name.as_str()).collect();
     for (id, node) in graph.iter() {
         if params.contains(&node.name) {
             return fail(node, "a parameter has the same name".to_owned());
         }
-        if node.name.is_empty() || node.name.contains(CONSTANT_MARK) {
-            return fail(node, format!("a name must not be empty or contain `{CONSTANT_MARK}`"));
+        if node.name.is_empty() {
+            return fail(node, "a name must not be empty".to_owned());
+        }
+        if let Some((other, _)) = node.name.rsplit_once(CONSTANT_MARK)
+            && nodes.contains(other)
+        {
+            return fail(node, format!("its name is that of a constant of `{other}`"));
         }
         if node.name == OUTPUT && id != graph.output() {
             return fail(node, format!("`{OUTPUT}` is the name of the network's output"));

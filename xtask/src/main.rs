@@ -38,7 +38,11 @@ enum Chore {
         rest: Vec<String>,
     },
     /// Read, run, write again and train every network of `tests/fixtures/onnx` and print the table of `docs/onnx.md`; takes an hour.
-    OnnxZoo,
+    OnnxZoo {
+        /// Take the whole files `NETWORK.EXPORTER.onnx` of this folder instead.
+        #[arg(long, value_name = "FOLDER")]
+        files: Option<PathBuf>,
+    },
     /// Write the pages of `docs/` that are made of the program: the reference of the recipe, its schema, a page for each loss.
     Docs {
         /// Write nothing; fail where a page is out of date.
@@ -78,7 +82,7 @@ enum Chore {
 fn main() -> anyhow::Result<()> {
     match Args::parse().chore {
         Chore::Test { full, rest } => test::run(full, &rest),
-        Chore::OnnxZoo => test::onnx_zoo(),
+        Chore::OnnxZoo { files } => test::onnx_zoo(files.as_deref()),
         Chore::Docs { check } => docs::run(check),
         Chore::FetchOrt => onnxruntime::fetch().map(|path| println!("{}", path.display())),
         Chore::Sanitize => sanitize::run(),

@@ -4,6 +4,7 @@
 //! is counted and is nobody's fault.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -86,10 +87,11 @@ pub(crate) fn run(full: bool, rest: &[String]) -> Result<()> {
 }
 
 /// Every network of `tests/fixtures/onnx`, not only the small ones that the suite runs; their table goes to stdout.
-pub(crate) fn onnx_zoo() -> Result<()> {
+pub(crate) fn onnx_zoo(files: Option<&Path>) -> Result<()> {
     let mut cargo = cargo::command();
     cargo.args(["test", "--release", "--workspace", "--test", "suite", "networks_of_others", "--", "--nocapture"]);
-    cargo.env("ATTAR_ONNX_ZOO", "all").env("ORT_DYLIB_PATH", onnxruntime::fetch()?);
+    let files = files.map(std::path::absolute).transpose()?;
+    cargo.env("ATTAR_ONNX_ZOO", files.unwrap_or_else(|| "all".into())).env("ORT_DYLIB_PATH", onnxruntime::fetch()?);
     if !cargo.status().context("cargo could not be started")?.success() {
         bail!("a network failed");
     }

@@ -147,14 +147,14 @@ fn executed(graph: &Graph, weights: &Weights, x: &[f32]) -> Vec<f32> {
     network.eval(&x, &[]).unwrap().logits.flatten_all().unwrap().to_vec1().unwrap()
 }
 
-/// Losses of a few steps on the same eight noisy images of as many classes.
+/// Losses before and after each of a few steps on the same eight noisy images of as many classes.
 fn trained(graph: &Graph, weights: &Weights, steps: usize) -> Result<Vec<f64>, String> {
     const IMAGES: usize = 8;
     let params = Params::from_weights(graph, weights, &Device::Cpu).map_err(|error| error.to_string())?;
     let mut network = Network::new(graph.clone(), params, &Device::Cpu).map_err(|error| error.to_string())?;
     let [c, h, w] = <[usize; 3]>::try_from(graph.input_shape()).unwrap();
     let x = Tensor::from_vec(generated::input([IMAGES, c, h, w], 5), (IMAGES, c, h, w), &Device::Cpu).unwrap();
-    let mut sgd = Sgd::new(0.9, false, Decay::new(0.0, false).unwrap());
+    let mut sgd = Sgd::new(0.0, false, Decay::new(0.0, false).unwrap());
     let mut losses = Vec::new();
     for step in 0..=steps {
         let (outputs, tape) =
@@ -172,6 +172,9 @@ fn trained(graph: &Graph, weights: &Weights, steps: usize) -> Result<Vec<f64>, S
             );
         }
         losses.push(loss);
+        if step == steps {
+            break;
+        }
         let slope = Tensor::from_vec(slope, outputs.logits.dims(), &Device::Cpu).unwrap();
         let gradients =
             network.backward(tape, vec![(graph.output(), slope)], false).map_err(|error| error.to_string())?;

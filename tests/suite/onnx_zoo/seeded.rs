@@ -13,15 +13,18 @@ pub(super) struct Graph {
     path: PathBuf,
 }
 
-/// All of them, by name.
+/// All of them, by name; in their place whole files, `NETWORK.EXPORTER.onnx`, of the folder that `ATTAR_ONNX_ZOO` names.
 pub(super) fn graphs() -> Vec<Graph> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/onnx");
-    let mut all: Vec<Graph> = std::fs::read_dir(folder)
+    let own = || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/onnx");
+    let folder =
+        std::env::var_os("ATTAR_ONNX_ZOO").map(PathBuf::from).filter(|named| named.is_dir()).unwrap_or_else(own);
+    let mut all: Vec<Graph> = std::fs::read_dir(&folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter_map(|path| {
-            let name = path.file_name()?.to_str()?.strip_suffix(".onnx.z")?.to_owned();
-            Some(Graph { name, path })
+            let name = path.file_name()?.to_str()?;
+            let name = name.strip_suffix(".z").unwrap_or(name).strip_suffix(".onnx")?.to_owned();
+            (folder != own() || name.contains('.')).then_some(Graph { name, path })
         })
         .collect();
     all.sort_by(|a, b| a.name.cmp(&b.name));
@@ -31,11 +34,15 @@ pub(super) fn graphs() -> Vec<Graph> {
 impl Graph {
     /// The name of the network, and of what wrote it.
     pub(super) fn parts(&self) -> (&str, &str) {
-        self.name.split_once('.').unwrap()
+        self.name.split_once('.').unwrap_or((&self.name, "a file"))
     }
 
     /// The file with weights: each array even between the bounds that stand in its place, by its name.
     pub(super) fn filled(&self) -> Vec<u8> {
+        if self.path.extension().is_some_and(|ending| ending == "onnx") {
+            let bytes = std::fs::read(&self.path).unwrap();
+            return if external::any(&bytes) { external::inline(&bytes, &self.path).unwrap().model } else { bytes };
+        }
         let mut model = Vec::new();
         flate2::read::ZlibDecoder::new(std::fs::File::open(&self.path).unwrap()).read_to_end(&mut model).unwrap();
         let mut numbers = |name: &str, dims: &[u64], entries: &std::collections::BTreeMap<&str, &str>| {
