@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use attar_exec::optim::{Ema, OptimiserSpec};
 use attar_exec::{Context, Network, Params, Precision, check};
 use attar_measures::random::Stream;
 use attar_models::zoo::{NetworkSpec, build};
@@ -139,6 +140,30 @@ fn assert_same_numbers(name: &str, graph: &Graph, x: &Tensor) {
     }
 }
 
+/// Neither a step, nor weight decay, nor an average over time moves what is a constant of the
+/// network.
+#[test]
+fn constants_stay_as_they_are() {
+    let (_, graph) = check::examples().unwrap().into_iter().find(|(name, _)| name == "scale that stays").unwrap();
+    let context = Context::new(&Device::Cpu);
+    let mut network = network(&graph, &context);
+    let before = network.params().to_weights().unwrap();
+    assert_eq!((before.0.len(), network.params().trained().count()), (2, 0));
+    let mut average = Ema::new(network.params());
+    let spec = r#"{"kind": "sgd", "momentum": 0.9, "weight_decay": 0.5}"#;
+    let mut optimiser = serde_json::from_str::<OptimiserSpec>(spec).unwrap().build().unwrap();
+    let ([x, y], _) = shapes(&graph);
+    let single = |x: &Tensor| x.to_dtype(DType::F32).unwrap();
+    let (outputs, tape) = network.train(&single(&numbers(&x, 1)), &[], &mut rng()).unwrap();
+    assert_eq!(outputs.logits.dims(), y);
+    let found = network.backward(tape, vec![(graph.output(), single(&numbers(&y, 2)))], true).unwrap();
+    assert!(found.params.is_empty() && found.input.is_some());
+    optimiser.step(context.backend(), network.params_mut(), &found.params, 0.1).unwrap();
+    average.update(context.backend(), network.params(), 0.3).unwrap();
+    assert_eq!(network.params().to_weights().unwrap(), before);
+    assert_eq!(average.params().to_weights().unwrap(), before);
+}
+
 #[derive(serde::Deserialize)]
 struct Manifest {
     cases: Vec<Case>,
@@ -201,7 +226,7 @@ fn pytorch_made_a_fixture_of_every_operation() {
         .filter(|name| !has_cases("graphs", name))
         .filter(|name| name != "flatten") // changes no number
         .filter(|name| !CASES.iter().any(|(op, file, case)| name.starts_with(op) && has_cases(file, case)))
-        .filter(|name| !name.starts_with("stochastic-depth")) // its draws are ours; a test of `ops` has their shares
+        .filter(|name| !name.starts_with("stochastic-depth")) // its draws are ours; `tests/broadcast.rs` counts them
         .collect();
     assert!(
         missing.is_empty(),
