@@ -18,12 +18,14 @@ impl Writer<'_> {
         let beyond = |i: usize| reach(pool, &node.shape, i) > before[i] + image[i + 1] + behind[i];
         let (mut pool, mut image, mut inputs) = (pool.clone(), image.to_vec(), inputs);
         if pool.count_include_pad && (beyond(0) || beyond(1)) {
-            let pads = indices([0, 0, before[0], before[1], 0, 0, behind[0], behind[1]]);
-            inputs.push(constant(&mut self.constants, node, "pads", pads));
-            let padded = format!("{}{CONSTANT_MARK}padded", node.name);
-            self.nodes.push(proto(&padded, "Pad", inputs, &padded, vec![string("mode", "constant")]));
-            (0..2).for_each(|i| image[i + 1] += before[i] + behind[i]);
-            inputs = vec![padded];
+            if [before, behind] != [[0; 2]; 2] {
+                let pads = indices([0, 0, before[0], before[1], 0, 0, behind[0], behind[1]]);
+                inputs.push(constant(&mut self.constants, node, "pads", pads));
+                let padded = format!("{}{CONSTANT_MARK}padded", node.name);
+                self.nodes.push(proto(&padded, "Pad", inputs, &padded, vec![string("mode", "constant")]));
+                (0..2).for_each(|i| image[i + 1] += before[i] + behind[i]);
+                inputs = vec![padded];
+            }
             (pool.padding, pool.padding_end, pool.count_include_pad) = ([0; 2], None, false);
         }
         let mut attributes = vec![int("count_include_pad", usize::from(pool.count_include_pad))];
