@@ -13,6 +13,8 @@ pub mod engine;
 mod error;
 pub mod parity;
 pub mod report;
+#[cfg(all(feature = "schema", feature = "cli"))]
+pub mod schema;
 
 pub use bundle::Bundle;
 pub use classify::{Classifier, Guess};

@@ -35,6 +35,7 @@ const MOST_CALLS: usize = 1_000_000;
 
 /// What one runtime took for one model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Measurement {
     /// Name of the runtime.
     pub engine: String,
@@ -71,6 +72,7 @@ pub struct Measurement {
 
 /// Quantiles of a call's duration, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Latency {
     /// Fastest call.
     pub min: f64,

@@ -43,7 +43,8 @@ pub fn examples(program: &str) -> String {
 
 /// What came of one image.
 #[derive(Debug, Serialize)]
-struct Answer<'a> {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Answer<'a> {
     image: &'a Path,
     #[serde(skip_serializing_if = "Option::is_none")]
     guesses: Option<Vec<Guess>>,
@@ -52,7 +53,8 @@ struct Answer<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct Answers<'a> {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Answers<'a> {
     answers: Vec<Answer<'a>>,
 }
 

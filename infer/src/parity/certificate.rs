@@ -14,6 +14,7 @@ pub const CERTIFICATE_VERSION: u32 = 1;
 /// A parity certificate. Accuracies, differences and limits are in percent or percentage points; differences are runtime
 /// minus reference.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Certificate {
     /// [`CERTIFICATE_VERSION`].
     pub certificate_version: u32,
@@ -39,6 +40,7 @@ pub struct Certificate {
 
 /// Which bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BundleFacts {
     /// Name of the network.
     pub network: String,
@@ -51,6 +53,7 @@ pub struct BundleFacts {
 
 /// Which labelled images, and how far the reference covers them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DataFacts {
     /// Images in the data set.
     pub images: usize,
@@ -74,6 +77,7 @@ pub struct DataFacts {
 
 /// An image that could not be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LeftOut {
     /// How the data set calls it.
     pub name: String,
@@ -83,6 +87,7 @@ pub struct LeftOut {
 
 /// A runtime that was not used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Skipped {
     /// Its name.
     pub engine: String,
@@ -92,6 +97,7 @@ pub struct Skipped {
 
 /// What one runtime did with one model file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Runtime {
     /// Name of the runtime.
     pub engine: String,
@@ -129,6 +135,7 @@ pub struct Runtime {
 
 /// Logits of the goldens: a few images, compared number by number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GoldenNumbers {
     /// Number of images.
     pub count: usize,
@@ -194,6 +201,7 @@ impl GoldenNumbers {
 
 /// Decisions over the paired images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Paired {
     /// Number of paired images.
     pub images: usize,
@@ -229,6 +237,7 @@ pub struct Paired {
 
 /// One image whose decision changed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Flip {
     /// Position in the data set.
     pub index: usize,
@@ -251,6 +260,7 @@ pub struct Flip {
 
 /// How one class fared.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ClassChange {
     /// Its name.
     pub class: String,
@@ -264,6 +274,7 @@ pub struct ClassChange {
 
 /// The largest error of a logit against the margins by which decisions are made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LogitNumbers {
     /// Whether all logits were compared, or only the largest ones that the reference stored.
     pub all_compared: bool,
@@ -279,6 +290,7 @@ pub struct LogitNumbers {
 
 /// One number for both sides.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Both {
     /// Of the reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
