@@ -15,6 +15,7 @@ const LEARNED: &str = "train";
 
 /// What [`check`] found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Report {
     /// Class names, in the order of the labels.
     pub classes: Vec<String>,
@@ -36,6 +37,7 @@ pub struct Report {
 
 /// One split.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SplitReport {
     /// Number of images.
     pub images: usize,
@@ -55,6 +57,7 @@ pub struct SplitReport {
 
 /// Images with equal pixels.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Duplicate {
     /// Those of each split, by its name.
     #[serde(flatten)]

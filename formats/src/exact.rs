@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 /// An `f64` that survives JSON bit for bit, as a decimal string (a JSON reader may round a number in its last bit).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(into = "String", try_from = "String")]
+#[cfg_attr(feature = "schema", schemars(with = "String"))]
 pub struct Exact(pub f64);
 
 impl From<Exact> for String {

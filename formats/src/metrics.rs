@@ -11,6 +11,7 @@ use crate::{files, write};
 
 /// The numbers of one epoch; accuracies in percent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Row {
     /// Epoch, from 1.
     pub epoch: usize,

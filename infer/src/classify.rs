@@ -20,6 +20,7 @@ pub struct Classifier {
 
 /// One of the likeliest labels.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Guess {
     /// Position in the labels and logits.
     pub class: usize,

@@ -14,6 +14,8 @@ pub mod engine;
 mod error;
 pub mod parity;
 pub mod report;
+#[cfg(all(feature = "schema", feature = "cli"))]
+pub mod schema;
 pub mod side;
 pub mod subject;
 

@@ -54,6 +54,7 @@ impl Counts {
 
 /// A closed interval, of differences in -1..1 or of a share in 0..1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Interval {
     /// Lower limit.
     pub low: f64,

@@ -9,6 +9,7 @@ pub fn percent(part: usize, whole: usize) -> f64 {
 
 /// Mean and, of two or more values, their standard deviation (divided by n - 1).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MeanSd {
     /// The mean.
     pub mean: f64,

@@ -18,6 +18,7 @@ const TOP: usize = 5;
 
 /// What answers to labelled images are worth. Accuracies in percent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Measures {
     /// Images answered.
     pub images: usize,
@@ -39,6 +40,7 @@ pub struct Measures {
 
 /// How alike a student's answers and a teacher's are, whatever the labels say.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Likeness {
     /// Images that both put into the same class, in percent.
     pub agreement: f64,

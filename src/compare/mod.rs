@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use attar_distill::Recipe;
 use attar_infer::cli::Versioned;
 use attar_models::Error;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use outcome::{COST, Cost, Outcome, Run};
@@ -29,7 +30,7 @@ pub struct Contender {
 }
 
 /// `compare.json`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Comparison {
     /// Program and version.
     pub attar: &'static str,
@@ -46,7 +47,7 @@ pub struct Comparison {
 }
 
 /// A recipe and what came of it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Method {
     /// Its name.
     pub name: String,

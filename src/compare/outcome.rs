@@ -7,10 +7,11 @@ use attar_distill::run::{Receipt, TestMeasures};
 use attar_formats::metrics::Metrics;
 use attar_formats::run::file;
 use attar_infer::bundle::{Predictions, Split};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A run and what came of it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Run {
     /// Its seed.
     pub seed: u64,
@@ -25,7 +26,7 @@ pub struct Run {
 }
 
 /// What came of a run. Accuracies in percent.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Outcome {
     /// Test accuracy after the last epoch.
     pub test_top1_last: f64,
@@ -49,7 +50,7 @@ pub struct Outcome {
 }
 
 /// `cost.json`, which is left in a run directory: what only who watched the training can tell.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Cost {
     /// The comparison that had it trained, by the milliseconds since 1970 at which it began to.
     pub call: u64,

@@ -1,12 +1,13 @@
 //! What many runs of a recipe come to: means and deviations over seeds, and paired differences to another recipe.
 
 use attar_measures::{Counts, Interval, MeanSd, Measures, score_interval};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::outcome::{Outcome, Run};
 
 /// What the runs of a recipe come to. Accuracies in percent.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Summary {
     /// Runs that are done, one a seed.
     pub runs: usize,
@@ -29,7 +30,7 @@ pub struct Summary {
 }
 
 /// Differences to another recipe, seed by seed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Against {
     /// Points of test accuracy after the last epoch.
     pub last: Option<MeanSd>,
@@ -44,7 +45,7 @@ pub struct Against {
 }
 
 /// Two runs of the same seed.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 pub struct Pair {
     /// The seed.
     pub seed: u64,
@@ -57,7 +58,7 @@ pub struct Pair {
 }
 
 /// The exported weights of two runs on the same test images; points of accuracy.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 pub struct Images {
     /// Images that only this recipe gets right.
     pub gained: usize,

@@ -1,5 +1,6 @@
 //! `attar bench-train`: speed and memory of a training step, part by part.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -12,8 +13,10 @@ use attar_infer::bench::memory;
 use attar_infer::cli::say;
 use attar_measures::median;
 use attar_models::zoo::{self, NetworkSpec, Stem};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use super::print;
 
@@ -87,9 +90,12 @@ fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
 }
 
 /// What was measured.
-#[derive(Debug, Serialize)]
-struct Report {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// Name and options in the zoo.
+    #[schemars(with = "BTreeMap<String, Value>")]
     model: NetworkSpec,
+    #[schemars(with = "Option<BTreeMap<String, Value>>")]
     teacher: Option<NetworkSpec>,
     batch: usize,
     device: &'static str,
@@ -102,6 +108,7 @@ struct Report {
     step_ms: Rate,
     /// Milliseconds a step, by part; of the best round, on CUDA of one more.
     #[serde(serialize_with = "as_object")]
+    #[schemars(with = "BTreeMap<String, f64>")]
     split_ms: Vec<(&'static str, f64)>,
     /// What each kind of operation took, the longest first, where it was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -113,7 +120,7 @@ struct Report {
 }
 
 /// The operations of one kind in one pass, a step.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Operation {
     /// `eval` (a teacher), `forward` or `backward`.
     pass: &'static str,
@@ -146,7 +153,7 @@ fn as_object<S: Serializer>(pairs: &[(&str, f64)], serializer: S) -> Result<S::O
 }
 
 /// Over the rounds.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Rate {
     best: f64,
     median: f64,

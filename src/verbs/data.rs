@@ -1,5 +1,6 @@
 //! `attar data`: what is in a data set, is it sound, and where does it come from?
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,8 +8,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use attar::table;
 use attar_data::fetch::{self, Known, RemoteFile};
-use attar_data::{Dataset, Finding, Report, Source, SplitReport};
+use attar_data::{Dataset, Finding, LeftOut, Report, Source, SplitReport};
 use clap::Subcommand;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::print;
 use crate::progress;
@@ -84,26 +87,57 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
 }
 
+/// What is in a data set, as it is printed.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Info<'a> {
+    /// Images of each split, by its name.
+    #[serde(flatten)]
+    images: BTreeMap<String, usize>,
+    classes: Vec<Class>,
+    notes: &'a [String],
+    /// Files and folders that were not taken for images, how many of each kind.
+    left_out: &'a LeftOut,
+    findings: &'a [Finding],
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct Class {
+    /// Its name.
+    class: String,
+    /// Its images in each split, by the split's name.
+    #[serde(flatten)]
+    images: BTreeMap<String, usize>,
+}
+
+/// What was fetched, as it is printed.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Fetched {
+    files: Vec<PathBuf>,
+    /// As a recipe names it.
+    source: Source,
+}
+
 fn info(source: &Source, split: Option<&str>, json: bool) -> Result<()> {
     let survey = source.survey(split)?;
     let per_class: Vec<Vec<usize>> = survey.splits.iter().map(|(_, images)| count(images.as_ref())).collect();
     let of = |split: &Vec<usize>, class: usize| split.get(class).copied().unwrap_or(0);
     if json {
-        let mut info = serde_json::Map::new();
-        for (name, images) in &survey.splits {
-            info.insert(name.clone(), images.len().into());
-        }
-        let class = |(at, class): (usize, &String)| {
-            let counts =
-                survey.splits.iter().zip(&per_class).map(|((name, _), split)| (name.clone(), of(split, at).into()));
-            let class = ("class".to_owned(), class.clone().into());
-            serde_json::Value::Object(std::iter::once(class).chain(counts).collect())
+        let class = |(at, class): (usize, &String)| Class {
+            class: class.clone(),
+            images: survey
+                .splits
+                .iter()
+                .zip(&per_class)
+                .map(|((name, _), split)| (name.clone(), of(split, at)))
+                .collect(),
         };
-        info.insert("classes".to_owned(), survey.classes.iter().enumerate().map(class).collect());
-        info.insert("notes".to_owned(), serde_json::to_value(&survey.notes)?);
-        info.insert("left_out".to_owned(), serde_json::to_value(&survey.left_out)?);
-        info.insert("findings".to_owned(), serde_json::to_value(&survey.findings)?);
-        return print(&super::versioned(&info)?);
+        return print(&super::versioned(&Info {
+            images: survey.splits.iter().map(|(name, images)| (name.clone(), images.len())).collect(),
+            classes: survey.classes.iter().enumerate().map(class).collect(),
+            notes: &survey.notes,
+            left_out: &survey.left_out,
+            findings: &survey.findings,
+        })?);
     }
     let row = |(at, class): (usize, &String)| -> Vec<String> {
         std::iter::once(class.clone()).chain(per_class.iter().map(|split| of(split, at).to_string())).collect()
@@ -206,7 +240,7 @@ fn fetch(known: Known, from: Option<&Path>, into: &Path, json: bool) -> Result<(
     };
     let source = known.source(into);
     if json {
-        return print(&super::versioned(&serde_json::json!({"files": installed, "source": source}))?);
+        return print(&super::versioned(&Fetched { files: installed, source })?);
     }
     let paths: Vec<String> = installed.iter().map(|path| path.display().to_string()).collect();
     print(&format!("{}\nin a recipe:\n[data]\nsource = {}", paths.join("\n"), toml::Value::try_from(&source)?))

@@ -8,6 +8,7 @@ use attar_distill::DeviceChoice;
 use attar_distill::check::{self, OpCheck};
 use attar_infer::cli::say;
 use attar_infer::engine::{self, Availability};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::print;
@@ -37,8 +38,8 @@ pub(crate) struct Args {
 }
 
 /// What was found.
-#[derive(Debug, Serialize)]
-struct Findings {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Findings {
     /// Version of the program.
     attar: &'static str,
     target: String,
@@ -48,7 +49,7 @@ struct Findings {
     engines: Vec<Availability>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Device {
     name: &'static str,
     usable: bool,
@@ -77,7 +78,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// One check of an operation, as it is printed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Row {
     op: String,
     case: String,
@@ -86,6 +87,12 @@ struct Row {
     tolerance: f64,
     ok: bool,
     error: Option<String>,
+}
+
+/// All of them.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Checks<'a> {
+    checks: &'a [Row],
 }
 
 impl From<OpCheck> for Row {
@@ -111,7 +118,7 @@ fn ops(args: &Args) -> Result<ExitCode> {
     }
     let rows: Vec<Row> = check::ops(&opened.device)?.into_iter().map(Row::from).collect();
     if args.json {
-        print(&super::listed("checks", &rows)?)?;
+        print(&super::versioned(&Checks { checks: &rows })?)?;
     } else {
         let cells: Vec<Vec<String>> = rows.iter().map(Row::cells).collect();
         print(table::render(&["operation", "difference", "tolerance", "", "case"], &cells).trim_end())?;

@@ -6,7 +6,10 @@ use anyhow::{Context, Result};
 use attar::export::{Exported, Options, Summary};
 use attar::table;
 use attar_export::Goldens;
+use attar_infer::Certificate;
 use attar_infer::cli::{Versioned, print, say};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::unfinished;
 use crate::engines::EngineArgs;
@@ -68,8 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let Exported { summary, certificate, note } = attar::export::export_verified(run, &out, &options, &args.engines)?;
     note.iter().for_each(say);
     if args.json {
-        let result = serde_json::json!({"bundle": out, "summary": summary, "goldens": certificate});
-        return Versioned::new(result).print();
+        return Versioned::new(Written { bundle: out, summary, goldens: certificate }).print();
     }
     let mut lines = vec![
         out.display().to_string(),
@@ -89,6 +91,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         lines.push(format!("  loads and runs in {} {}{difference}", runtime.engine, runtime.version));
     }
     print(&lines.join("\n"))
+}
+
+/// What was written, as it is printed.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Written {
+    /// The bundle's directory.
+    bundle: PathBuf,
+    summary: Summary,
+    /// The bundle's goldens in every runtime.
+    goldens: Certificate,
 }
 
 fn goldens_statement(options: &Options, summary: &Summary) -> String {

@@ -6,6 +6,8 @@ use anyhow::{Result, bail};
 use attar_distill::labelling::{self, Progress};
 use attar_distill::{Plan, PlanOptions, Recipe};
 use attar_infer::cli::say;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::train::options;
 use crate::source::CacheArgs;
@@ -71,13 +73,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     })
 }
 
+/// What was stamped, as it is printed.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Stamp {
+    /// Fingerprint of the training images.
+    images_sha256: String,
+    /// Images that the teacher answered once more.
+    asked_again: usize,
+}
+
 fn stamp(plan: Plan, args: &Args) -> Result<()> {
     let stamped = labelling::stamp(plan, &args.out)?;
     super::print(&match (args.json, stamped.asked) {
-        (true, asked) => serde_json::to_string_pretty(&serde_json::json!({
-            "images_sha256": stamped.images_sha256,
-            "asked_again": asked,
-        }))?,
+        (true, asked) => super::versioned(&Stamp { images_sha256: stamped.images_sha256, asked_again: asked })?,
         (false, 0) => format!("{} names its images already: {}", args.out.display(), stamped.images_sha256),
         (false, asked) => format!(
             "{}: the teacher gave its answers to {asked} images again; the store now names its images: {}",

@@ -1,7 +1,9 @@
 //! `attar losses`: the losses there are, with paper, basis and settings; what one of them is, `--explain` says.
 
 use anyhow::Result;
-use attar_distill::losses::described;
+use attar_distill::losses::{Described, described};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::{explain, print};
 
@@ -16,9 +18,15 @@ pub(crate) struct Args {
     json: bool,
 }
 
+/// All of them.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Losses {
+    losses: Vec<Described>,
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.json {
-        return print(&super::listed("losses", &described())?);
+        return print(&super::versioned(&Losses { losses: described() })?);
     }
     let rest = "one of them, a method or a topic: attar distill --explain NAME";
     let all: Vec<String> = described().iter().map(explain::text).collect();

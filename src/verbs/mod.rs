@@ -1,7 +1,5 @@
 //! One file a verb; those that `attar-infer` has, too, are in `attar_infer::cli`.
 
-use std::collections::BTreeMap;
-
 use attar_infer::cli::{Versioned, print};
 use serde::Serialize;
 
@@ -20,6 +18,7 @@ pub(crate) mod man;
 pub(crate) mod models;
 pub(crate) mod new;
 pub(crate) mod reference;
+mod schemas;
 pub(crate) mod train;
 mod unfinished;
 pub(crate) mod verify;
@@ -27,9 +26,4 @@ pub(crate) mod verify;
 /// A result as JSON for programs: an object whose first key is the version of its layout.
 fn versioned(value: &impl Serialize) -> anyhow::Result<String> {
     Ok(serde_json::to_string_pretty(&Versioned::new(value))?)
-}
-
-/// [`versioned`] of a list, under a name.
-fn listed(name: &str, items: &impl Serialize) -> anyhow::Result<String> {
-    versioned(&BTreeMap::from([(name, items)]))
 }

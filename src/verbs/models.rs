@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use attar::table;
-use attar_models::{Graph, zoo};
+use attar_models::{Graph, Op, zoo};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::print;
@@ -27,7 +28,7 @@ pub(crate) struct Args {
 }
 
 /// One network as printed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Row {
     name: String,
     input: [usize; 3],
@@ -35,6 +36,31 @@ struct Row {
     parameters: usize,
     macs: u64,
     options: String,
+}
+
+/// All of them.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Networks {
+    networks: Vec<Row>,
+}
+
+/// One of them, node by node.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Network<'a> {
+    summary: Row,
+    /// Names of the ends of its stages.
+    stages: Vec<&'a str>,
+    nodes: Vec<Node<'a>>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct Node<'a> {
+    name: &'a str,
+    /// Kind and settings, as in `graph.json`.
+    #[schemars(with = "std::collections::BTreeMap<String, serde_json::Value>")]
+    op: &'a Op,
+    /// Of one output sample.
+    shape: &'a [usize],
 }
 
 fn input_shape(text: &str) -> Result<[usize; 3], String> {
@@ -82,7 +108,7 @@ fn all(json: bool) -> Result<()> {
     };
     let rows: Vec<Row> = zoo::catalog().into_iter().map(row).collect::<Result<_>>()?;
     if json {
-        return print(&super::listed("networks", &rows)?);
+        return print(&super::versioned(&Networks { networks: rows })?);
     }
     let cells: Vec<Vec<String>> = rows.iter().map(Row::cells).collect();
     print(&table::render(&["network", "input", "classes", "parameters", "MACs", "options"], &cells))
@@ -97,11 +123,9 @@ fn one(name: &str, args: &Args) -> Result<()> {
     let graph = zoo::build(&spec)?;
     let summary = Row::new(&graph, &spec, entry);
     if args.json {
-        let nodes: Vec<_> =
-            graph.nodes().iter().map(|n| serde_json::json!({"name": n.name, "op": n.op, "shape": n.shape})).collect();
-        let stages: Vec<&str> = graph.stages().iter().map(|(stage, _)| stage.as_str()).collect();
-        let network = serde_json::json!({"summary": summary, "stages": stages, "nodes": nodes});
-        return print(&super::versioned(&network)?);
+        let nodes = graph.nodes().iter().map(|n| Node { name: &n.name, op: &n.op, shape: &n.shape }).collect();
+        let stages = graph.stages().iter().map(|(stage, _)| stage.as_str()).collect();
+        return print(&super::versioned(&Network { summary, stages, nodes })?);
     }
     print(&table::render(&["node", "shape", "MACs", "tap"], &nodes(&graph)))?;
     print(&format!(

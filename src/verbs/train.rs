@@ -115,7 +115,7 @@ pub(crate) fn run(args: &Args, kind: Kind) -> Result<()> {
         receipt = Some(carry_out(Plan::new(recipe, args.options())?, &directory, resume)?);
     }
     super::print(&match args.json {
-        true => super::versioned(&receipt)?,
+        true => serde_json::to_string_pretty(&receipt)?, // it has a version of its own
         false => directory.display().to_string(),
     })
 }

@@ -1,6 +1,7 @@
 //! Pages of `docs/` that are made of the program are as it would make them now (`cargo xtask docs` writes them), and the schema
 //! of the recipe accepts and refuses what the program does.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use attar_distill::Recipe;
@@ -10,16 +11,20 @@ use serde_json::{Value, json};
 use xtask::pages::{self, Said};
 
 use crate::recipes::shipped;
+use crate::support::program::attar;
 use crate::support::schema::problem;
+
+/// All that the program has, by name.
+pub(crate) fn schemas() -> BTreeMap<String, Value> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_value(attar(root, &["reference", "--schemas"]).ok().json()).unwrap()
+}
 
 #[test]
 fn pages_are_as_the_program_would_make_them() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let said = Said {
-        reference: recipe_reference(),
-        schema: serde_json::to_string_pretty(&recipe_schema()).unwrap(),
-        losses: serde_json::to_value(described()).unwrap(),
-    };
+    let said =
+        Said { reference: recipe_reference(), schemas: schemas(), losses: serde_json::to_value(described()).unwrap() };
     let pages = pages::all(root, &said).unwrap();
     assert!(pages.len() > 20, "{} pages", pages.len());
     let stale = pages::stale(root, &pages).unwrap();

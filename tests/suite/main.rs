@@ -19,5 +19,6 @@ mod parity;
 mod pipeline;
 mod recipes;
 mod runs;
+mod schemas;
 mod support;
 mod tidy;

@@ -17,7 +17,7 @@ pub(crate) fn run(check: bool) -> Result<()> {
     let losses: Value = serde_json::from_str(&ask(&program, &["losses", "--json"])?)?;
     let said = Said {
         reference: ask(&program, &["reference"])?,
-        schema: ask(&program, &["reference", "--schema"])?,
+        schemas: serde_json::from_str(&ask(&program, &["reference", "--schemas"])?)?,
         losses: losses["losses"].clone(),
     };
     let pages = pages::all(root, &said)?;
@@ -34,7 +34,7 @@ pub(crate) fn run(check: bool) -> Result<()> {
         std::fs::create_dir_all(path.parent().context("a page lies in a folder")?)?;
         std::fs::write(&path, &page.text).with_context(|| path.display().to_string())?;
     }
-    // What is left over is of a loss that there is no more.
+    // What is left over is of a loss or a schema that there is no more.
     for path in pages::stale(root, &pages)? {
         std::fs::remove_file(root.join(path))?;
     }

@@ -1,6 +1,7 @@
-//! The pages of `docs/` that are made, so that they cannot rot: the reference of the recipe, its schema, and a page for each
+//! The pages of `docs/` that are made, so that they cannot rot: the reference of the recipe, the schemas, and a page for each
 //! loss, of its source and its catalogue entry. `cargo xtask docs` writes them, a test compares them.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -12,8 +13,8 @@ use serde_json::Value;
 pub struct Said {
     /// `attar reference`.
     pub reference: String,
-    /// `attar reference --schema`.
-    pub schema: String,
+    /// `attar reference --schemas`: schemas by name.
+    pub schemas: BTreeMap<String, Value>,
     /// The list in `attar losses --json`.
     pub losses: Value,
 }
@@ -33,34 +34,50 @@ pub struct Page {
 /// A file that cannot be read, a loss without a source, or one that no shipped recipe uses.
 pub fn all(root: &Path, said: &Said) -> Result<Vec<Page>> {
     let page = |path: &str, text: &str| Page { path: path.into(), text: format!("{}\n", text.trim_end()) };
-    let mut pages =
-        vec![page("docs/recipe-reference.md", &said.reference), page("docs/schemas/recipe.schema.json", &said.schema)];
-    for (name, schema) in attar_formats::schema::all() {
-        pages.push(page(&format!("docs/schemas/{name}.schema.json"), &serde_json::to_string_pretty(&schema)?));
+    let mut pages = vec![page("docs/recipe-reference.md", &said.reference)];
+    for (name, schema) in &said.schemas {
+        pages.push(page(&format!("{SCHEMAS}/{name}.schema.json"), &serde_json::to_string_pretty(schema)?));
     }
+    pages.push(Page { path: Path::new(SCHEMAS).join("README.md"), text: index_of_schemas(&said.schemas)? });
     pages.extend(methods(root, said.losses.as_array().context("no list of losses")?)?);
     Ok(pages)
 }
 
-/// Pages that are not as they should be, and those of losses that there are not.
+/// Pages that are not as they should be, and those of losses and schemas that there are not.
 ///
 /// # Errors
 /// A folder that cannot be read.
 pub fn stale(root: &Path, pages: &[Page]) -> Result<Vec<PathBuf>> {
     let differs = |page: &&Page| std::fs::read_to_string(root.join(&page.path)).ok().as_deref() != Some(&page.text);
     let mut found: Vec<PathBuf> = pages.iter().filter(differs).map(|page| page.path.clone()).collect();
-    let folder = root.join(METHODS);
-    for entry in std::fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
-        let path = Path::new(METHODS).join(entry?.file_name());
-        if pages.iter().all(|page| page.path != path) {
-            found.push(path);
+    for made in [METHODS, SCHEMAS] {
+        let folder = root.join(made);
+        for entry in std::fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+            let path = Path::new(made).join(entry?.file_name());
+            if pages.iter().all(|page| page.path != path) {
+                found.push(path);
+            }
         }
     }
     Ok(found)
 }
 
+const SCHEMAS: &str = "docs/schemas";
 const METHODS: &str = "docs/methods";
 const LOSSES: &str = "distill/src/losses";
+
+/// The list of schemas.
+fn index_of_schemas(schemas: &BTreeMap<String, Value>) -> Result<String> {
+    let mut index =
+        "<!-- Made by `cargo xtask docs`. -->\n\n# Schemas\n\nJSON schemas (draft 7) of the files that the program writes and of \
+         what its verbs print, made of its types. A file or result names the version of its layout; keys may be added to \
+         one.\n\n| schema | of |\n|---|---|\n"
+            .to_owned();
+    for (name, schema) in schemas {
+        writeln!(index, "| [`{name}`]({name}.schema.json) | {} |", cell(text(schema, "title")))?;
+    }
+    Ok(index)
+}
 
 /// A page for each loss, and the list of them.
 fn methods(root: &Path, losses: &[Value]) -> Result<Vec<Page>> {

@@ -22,6 +22,7 @@ const SHOWN: usize = 20;
 
 /// Something that is wrong with a data set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Finding {
     /// The image, file or folder.
     pub name: String,

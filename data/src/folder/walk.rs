@@ -22,6 +22,7 @@ const LONGEST_EXTENSION: usize = 8;
 
 /// What lies in a data set's folders and was not taken for an image: how many of each kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct LeftOut(BTreeMap<String, usize>);
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use attar_data::Augment;
 use attar_pixels::Preprocessing;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -15,7 +16,7 @@ pub(crate) const VERSION: u32 = 1;
 pub(crate) const MANIFEST: &str = "store.json";
 
 /// `store.json`: what the answers of a store are to.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Version of the format.
@@ -49,7 +50,7 @@ pub struct Manifest {
 }
 
 /// What determines every pixel that the teacher saw, but for the images themselves: those [`Manifest::images_sha256`] names.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AnswersKey {
     /// Seed of the augmentation.

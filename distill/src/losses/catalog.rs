@@ -1,5 +1,6 @@
 //! How a loss is described for people: what it does, where it comes from, its settings.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -7,7 +8,7 @@ use super::{LossSpec, catalog};
 use crate::schema::{self, Key};
 
 /// What the definition of a loss follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Basis {
     /// The behaviour of the authors' published code, or of the benchmark that reproduced it.
@@ -19,7 +20,7 @@ pub enum Basis {
 }
 
 /// How many teachers a loss reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Teachers {
     /// None: labels, or the student itself.
@@ -31,7 +32,7 @@ pub enum Teachers {
 }
 
 /// One kind of loss.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Entry {
     /// As written in a recipe: `kind = "..."`.
     pub kind: &'static str,
@@ -46,7 +47,7 @@ pub struct Entry {
 }
 
 /// One setting of a loss, as its type says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Setting {
     /// As written in a recipe.
     pub name: String,
@@ -59,7 +60,7 @@ pub struct Setting {
 }
 
 /// A kind of loss with its settings.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Described {
     /// What it is.
     #[serde(flatten)]

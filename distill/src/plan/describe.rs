@@ -5,13 +5,14 @@ use std::fmt;
 use attar_exec::device;
 use attar_formats::card::Origin;
 use attar_models::NodeId;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Plan, PlannedLoss, Residence, Source, TeacherInput};
 use crate::recipe::{CLEAN, STUDENT};
 
 /// A plan in words and numbers.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Description {
     /// Name of the run.
     pub name: String,
@@ -70,7 +71,7 @@ fn is_one(count: &usize) -> bool {
 }
 
 /// A network in numbers.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct NetworkDescription {
     /// `student`, or the teacher's name.
     pub role: String,
@@ -92,7 +93,7 @@ pub struct NetworkDescription {
 }
 
 /// A loss and what it reads.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct LossDescription {
     /// Its name.
     pub name: String,
@@ -111,7 +112,7 @@ pub struct LossDescription {
 }
 
 /// A node that a loss reads.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct TapDescription {
     /// Name of the node.
     pub node: String,
@@ -123,7 +124,7 @@ pub struct TapDescription {
 }
 
 /// Learning rate and weights at the first step of an epoch.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ScheduleRow {
     /// Epoch, from 1.
     pub epoch: usize,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use attar_formats::metrics::Row;
 use attar_formats::run::file;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::checkpoint::TeacherCheck;
@@ -13,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::files::io;
 
 /// Something that happened in a run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Event {

@@ -13,6 +13,7 @@ mod feed;
 mod leave;
 mod owner;
 mod patience;
+mod schemas;
 mod shield;
 mod state_file;
 mod step;
@@ -39,6 +40,7 @@ pub use directory::{free, has_checkpoint};
 pub use events::{Event, LOG_EVERY, Observer, Silent};
 pub(crate) use feed::prefetch::{How, Prefetch, batches};
 pub(crate) use owner::Owner;
+pub use schemas::schemas;
 pub use state_file::{RunState, STATUS_VERSION};
 pub use step::split::{Part, Split};
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use attar_formats::run::file;
 use attar_formats::{files, write};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::begin::PROGRAM;
@@ -15,7 +16,7 @@ use crate::error::{Error, Result};
 pub const STATUS_VERSION: u32 = 1;
 
 /// How a run stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum RunState {
     /// The directory is made, the plan holds, no step was taken.
@@ -63,8 +64,8 @@ impl RunState {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct File {
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(super) struct File {
     version: u32,
     program: String,
     #[serde(flatten)]

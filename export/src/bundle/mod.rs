@@ -39,6 +39,7 @@ impl Default for Options {
 
 /// What was written, for the terminal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Summary {
     /// sha256 of each file by its path in the bundle; `manifest.json` itself is not in it.
     pub files: BTreeMap<String, String>,

@@ -9,6 +9,7 @@ use crate::run::Which;
 
 /// `measures` of `receipt.json`: what the exported weights are worth on the test images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TestMeasures {
     /// Which weights: those that leave the run.
     pub weights: Which,
@@ -26,6 +27,7 @@ pub struct TestMeasures {
 /// A teacher on the test images, as it answered the student: with its own preprocessing and the statistics that the recipe gives
 /// its norms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TeacherMeasures {
     /// Its accuracy, in percent.
     pub top1: f64,

@@ -23,6 +23,7 @@ use crate::{files, json};
 
 /// `receipt.json`: the numbers of a run and everything they depend on. Accuracies in percent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Receipt {
     /// [`RECEIPT_VERSION`].
     pub version: u32,
@@ -178,6 +179,7 @@ fn upgrade(keys: &mut serde_json::Map<String, Value>) {
 
 /// What a run was made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DataReceipt {
     /// Fingerprint of the training images, validation included.
     pub train: String,
@@ -195,6 +197,7 @@ pub struct DataReceipt {
 
 /// Numbers of images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Sizes {
     /// Learned from.
     pub train: usize,
@@ -208,6 +211,7 @@ pub struct Sizes {
 
 /// A teacher as the receipt states it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TeacherReceipt {
     /// Its name.
     pub name: String,
@@ -229,6 +233,7 @@ pub struct TeacherReceipt {
 
 /// Where the hashes of a run's images came from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Hashes {
     /// Known from a scan before, of files that have not changed since.
     pub read_from_cache: usize,
@@ -250,6 +255,7 @@ pub enum TeacherNorm {
 
 /// A run was given more epochs: what came before was trained under the schedule of fewer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Extended {
     /// Epochs of the recipe before.
@@ -264,6 +270,7 @@ pub struct Extended {
 
 /// Training left the finite numbers and went back to a checkpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Rollback {
     /// Epoch in which it diverged, from 1.

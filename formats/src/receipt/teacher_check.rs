@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a teacher was worth before the first step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TeacherCheck {
     /// What it was measured on.
@@ -22,6 +23,7 @@ pub struct TeacherCheck {
 
 /// What a teacher was measured on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum CheckedOn {
     /// The images held out.

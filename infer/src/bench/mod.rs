@@ -37,6 +37,7 @@ const MOST_CALLS: usize = 1_000_000;
 
 /// What one runtime took for one model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Measurement {
     /// Name of the runtime.
     pub engine: String,
@@ -73,6 +74,7 @@ pub struct Measurement {
 
 /// Quantiles of a call's duration, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Latency {
     /// Fastest call.
     pub min: f64,

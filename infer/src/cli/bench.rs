@@ -45,7 +45,8 @@ pub fn examples(program: &str) -> String {
 }
 
 #[derive(Debug, Serialize)]
-struct Measured {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Measured {
     runtimes: Vec<Measurement>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     skipped: Vec<Skipped>,

@@ -24,7 +24,8 @@ pub fn examples(program: &str) -> String {
 }
 
 #[derive(Debug, Serialize)]
-struct Found {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Found {
     engines: Vec<Availability>,
 }
 

@@ -46,6 +46,7 @@ pub fn progress(what: &str) -> impl FnMut(usize, usize) + use<> {
 
 /// JSON as it leaves the program: the fields of `value` after the version of their layout.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Versioned<T> {
     version: u32,
     #[serde(flatten)]

@@ -49,7 +49,8 @@ pub fn examples(program: &str) -> String {
 
 /// What came of one image.
 #[derive(Debug, Serialize)]
-struct Answer<'a> {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Answer<'a> {
     image: &'a Path,
     #[serde(skip_serializing_if = "Option::is_none")]
     guesses: Option<Vec<Guess>>,
@@ -58,7 +59,8 @@ struct Answer<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct Answers<'a> {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Answers<'a> {
     answers: Vec<Answer<'a>>,
 }
 

@@ -36,7 +36,8 @@ pub fn examples(program: &str) -> String {
 
 /// What was found.
 #[derive(Debug, Serialize)]
-struct Found {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Found {
     passed: bool,
     runtimes: Vec<Tested>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -45,7 +46,8 @@ struct Found {
 
 /// One model in one runtime.
 #[derive(Debug, Serialize)]
-struct Tested {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Tested {
     engine: String,
     version: String,
     file: String,

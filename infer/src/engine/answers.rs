@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 
 /// What an ONNX file gives.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Answers {
     /// Logits: any numbers, whose softmax are probabilities.

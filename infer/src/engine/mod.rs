@@ -85,6 +85,7 @@ impl Signature {
 
 /// The runtimes this crate knows, compiled in or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum EngineKind {
     /// tract, linked in: pure Rust, nothing to install.
@@ -171,6 +172,7 @@ fn not_compiled(kind: EngineKind) -> Error {
 
 /// What [`available`] found out about one runtime.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Availability {
     /// Which runtime.
     pub engine: EngineKind,

@@ -14,6 +14,7 @@ pub const CERTIFICATE_VERSION: u32 = 1;
 /// A parity certificate. Accuracies, differences and limits are in percent or percentage points; differences are runtime
 /// minus reference.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Certificate {
     /// [`CERTIFICATE_VERSION`].
     pub certificate_version: u32,
@@ -42,6 +43,7 @@ pub struct Certificate {
 
 /// Which bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BundleFacts {
     /// Name of the network.
     pub network: String,
@@ -54,6 +56,7 @@ pub struct BundleFacts {
 
 /// A file that was asked live.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ReferenceFacts {
     /// The file.
     pub file: String,
@@ -78,6 +81,7 @@ pub struct ReferenceFacts {
 
 /// Which labelled images, and how far the reference covers them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DataFacts {
     /// Images in the data set.
     pub images: usize,
@@ -101,6 +105,7 @@ pub struct DataFacts {
 
 /// An image that could not be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LeftOut {
     /// How the data set calls it.
     pub name: String,
@@ -110,6 +115,7 @@ pub struct LeftOut {
 
 /// A runtime that was not used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Skipped {
     /// Its name.
     pub engine: String,
@@ -119,6 +125,7 @@ pub struct Skipped {
 
 /// What one runtime did with one model file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Runtime {
     /// Name of the runtime.
     pub engine: String,
@@ -156,6 +163,7 @@ pub struct Runtime {
 
 /// Logits of the goldens: a few images, compared number by number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GoldenNumbers {
     /// Number of images.
     pub count: usize,
@@ -221,6 +229,7 @@ impl GoldenNumbers {
 
 /// Decisions over the paired images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Paired {
     /// Number of paired images.
     pub images: usize,
@@ -256,6 +265,7 @@ pub struct Paired {
 
 /// One image whose decision changed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Flip {
     /// Position in the data set.
     pub index: usize,
@@ -278,6 +288,7 @@ pub struct Flip {
 
 /// How one class fared.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ClassChange {
     /// Its name.
     pub class: String,
@@ -291,6 +302,7 @@ pub struct ClassChange {
 
 /// The largest error of a logit against the margins by which decisions are made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LogitNumbers {
     /// Whether all logits were compared, or only the largest ones that the reference stored.
     pub all_compared: bool,
@@ -306,6 +318,7 @@ pub struct LogitNumbers {
 
 /// One number for both sides.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Both {
     /// Of the reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]

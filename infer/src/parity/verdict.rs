@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Does the runtime decide like the network that was trained?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Verdict {
     /// The whole interval of the accuracy difference lies above minus the margin.

@@ -5,6 +5,8 @@ mod topics;
 use anyhow::Result;
 use attar_distill::losses::{Basis, Described, Setting, Teachers, catalog, described};
 use attar_models::Error;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::{new, print};
 use topics::{METHODS, TOPICS};
@@ -12,17 +14,27 @@ use topics::{METHODS, TOPICS};
 /// Characters that fit most terminals.
 const WIDTH: usize = 100;
 
+/// What a word means, as it is printed.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Explained {
+    /// A kind of loss.
+    Loss(Described),
+    /// A method or a topic.
+    Word { name: String, text: String },
+}
+
 /// Prints what `name` is. Kinds of loss come first, then methods, then topics; a name that is none gets the nearest of all.
 pub(crate) fn explain(name: &str, json: bool) -> Result<()> {
     let name = name.to_lowercase();
     if let Some(loss) = described().into_iter().find(|loss| loss.entry.kind == name) {
-        return print(&if json { super::versioned(&loss)? } else { text(&loss) });
+        return print(&if json { super::versioned(&Explained::Loss(loss))? } else { text(&loss) });
     }
     let Some((called, said)) = said(&name) else {
         return Err(Error::unknown("loss, method or topic", &name, &known()).into());
     };
     if json {
-        return print(&super::versioned(&serde_json::json!({"name": called, "text": said}))?);
+        return print(&super::versioned(&Explained::Word { name: called.to_owned(), text: said })?);
     }
     print(&said)
 }

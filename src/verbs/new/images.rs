@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use attar_data::measure::{self, Levels, Shape};
 use attar_data::{Dataset, Source};
 use attar_pixels::Preprocessing;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Images that are looked at, at most: enough for three digits of mean and deviation.
@@ -28,7 +29,7 @@ pub(super) struct Images {
 }
 
 /// What was found out, as it is printed.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(super) struct Found {
     /// Images to learn from, a validation share among them.
     pub(super) train: usize,

@@ -22,6 +22,8 @@ use attar_pixels::Preprocessing;
 use choice::{Pace, Size};
 use images::Images;
 use method::Method;
+use schemars::JsonSchema;
+use serde::Serialize;
 use teacher::Teacher;
 use write::Chosen;
 
@@ -107,6 +109,15 @@ pub(super) struct Made {
     found: images::Found,
 }
 
+/// A recipe as it is printed for programs.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Said {
+    /// TOML with comments.
+    recipe: String,
+    measured: images::Found,
+    notes: Vec<String>,
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     let made = make(&args.data, &args.wishes)?;
     let plan = Plan::new(read(&made, &[])?, super::train::options())
@@ -114,8 +125,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let notes: Vec<String> = made.notes.iter().cloned().chain(plan.notes()).collect();
     notes.iter().for_each(attar_infer::cli::say);
     if args.json {
-        let json = serde_json::json!({"recipe": made.text, "measured": made.found, "notes": notes});
-        return print(&super::versioned(&json)?);
+        return print(&super::versioned(&Said { recipe: made.text, measured: made.found, notes })?);
     }
     print(&made.text)
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Keys that say nothing of what fits.
-const SILENT: [&str; 6] = ["$schema", "title", "description", "default", "definitions", "x-unit"];
+const SILENT: [&str; 7] = ["$schema", "title", "description", "default", "definitions", "format", "x-unit"];
 
 /// Where and why a value does not fit; none if it does.
 pub(crate) fn problem(value: &Value, schema: &Value) -> Option<String> {
@@ -26,7 +26,13 @@ fn one(value: &Value, rule: &str, says: &Value, rules: &serde_json::Map<String, 
     let bound = says.as_f64();
     match rule {
         rule if SILENT.contains(&rule) => None,
-        "type" => (!is_of(value, says.as_str()?)).then(|| (String::new(), format!("{value} is no {says}"))),
+        "type" => {
+            let fits = match says {
+                Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).any(|kind| is_of(value, kind)),
+                kind => is_of(value, kind.as_str()?),
+            };
+            (!fits).then(|| (String::new(), format!("{value} is no {says}")))
+        }
         "const" => (value != says).then(|| (String::new(), format!("{value}, expected {says}"))),
         "enum" => (!says.as_array()?.contains(value)).then(|| (String::new(), format!("{value}, expected {says}"))),
         "$ref" => {
@@ -86,6 +92,7 @@ fn is_of(value: &Value, kind: &str) -> bool {
         "boolean" => value.is_boolean(),
         "integer" => value.is_i64() || value.is_u64(),
         "number" => value.is_number(),
+        "null" => value.is_null(),
         other => panic!("the schema has a type that this check does not know: {other}"),
     }
 }

@@ -1,0 +1,47 @@
+//! The JSON schemas of files and of what verbs print, by name: `docs/schemas/` is made of them.
+
+use std::collections::BTreeMap;
+
+use attar::compare::Comparison;
+use attar_data::Report;
+use attar_distill::labels::Manifest;
+use attar_distill::recipe::recipe_schema;
+use attar_formats::schema::titled;
+use attar_infer::cli::Versioned;
+use schemars::JsonSchema;
+use serde_json::Value;
+
+use super::{bench_train, data, doctor, explain, export, labels, losses, models, new};
+
+/// Those of files by the files' names, those of results by their verbs'.
+pub(super) fn all() -> BTreeMap<&'static str, Value> {
+    let mut all = BTreeMap::from([("recipe", recipe_schema())]);
+    all.extend(attar_formats::schema::all());
+    all.extend(attar_distill::run::schemas());
+    all.extend(attar_infer::schema::all());
+    all.extend([("labels", titled::<Manifest>("labels --json, and store.json"))]);
+    let printed = [
+        printed::<bench_train::Report>("bench-train", "bench-train --json"),
+        printed::<Comparison>("compare", "compare --json"),
+        printed::<Report>("data-check", "data check --json"),
+        printed::<data::Fetched>("data-fetch", "data fetch --json"),
+        printed::<data::Info<'_>>("data-info", "data info --json"),
+        printed::<doctor::Findings>("doctor", "doctor --json"),
+        printed::<doctor::Checks<'_>>("doctor-ops", "doctor --ops --json"),
+        printed::<explain::Explained>("explain", "train --explain WORD --json"),
+        printed::<export::Written>("export", "export --json"),
+        printed::<labels::Stamp>("labels-stamp", "labels --stamp --json"),
+        printed::<losses::Losses>("losses", "losses --json"),
+        printed::<models::Networks>("models", "models --json"),
+        printed::<models::Network<'_>>("models-one", "models NAME --json"),
+        printed::<new::Said>("new", "new --json"),
+        printed::<attar_distill::plan::Description>("plan", "train --dry-run --json"),
+    ];
+    all.extend(printed);
+    all
+}
+
+/// Of a result, which stands behind the version of its layout.
+fn printed<T: JsonSchema>(name: &'static str, title: &str) -> (&'static str, Value) {
+    (name, titled::<Versioned<T>>(title))
+}
