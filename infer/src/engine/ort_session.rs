@@ -94,6 +94,9 @@ fn outputs(session: &mut Session, signature: Signature, taps: usize) -> std::res
         let shape = vec![signature.classes];
         return Ok(names.into_iter().map(|name| Output { name, shape: shape.clone() }).collect());
     }
+    for (outlet, name) in session.outputs().iter().zip(&names) {
+        float_shape(&format!("value `{name}`"), outlet)?;
+    }
     let n = signature.fixed_batch.unwrap_or(1);
     let black = vec![0.0; n * signature.input_len()];
     let given = answer(session, signature.input, &black, n)?;

@@ -231,6 +231,12 @@ fn outputs(
         let shape = vec![signature.classes];
         return Ok(names.into_iter().map(|name| Output { name, shape: shape.clone() }).collect());
     }
+    for (at, name) in names.iter().enumerate() {
+        let fact = plan.model().output_fact(at).map_err(|e| format!("{e:#}"))?;
+        if fact.datum_type != f32::datum_type() {
+            return Err(format!("the value `{name}` is {fact:?}, expected a tensor of 32-bit floats"));
+        }
+    }
     let n = signature.fixed_batch.unwrap_or(1);
     let black = vec![0.0; n * signature.input_len()];
     per_sample(&names, &run_plan(signature, &(Arc::clone(plan), &black, n))?, n)

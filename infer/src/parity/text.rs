@@ -17,7 +17,7 @@ impl Display for Certificate {
                 let share = 100.0 * paired as f64 / images.max(1) as f64;
                 match &self.reference {
                     Some(_) => {
-                        writeln!(f, "images: {images}, of which the reference answered {paired} ({share:.1} %)")?
+                        writeln!(f, "images: {images}, of which the reference answered {paired} ({share:.1} %)")?;
                     }
                     None => writeln!(
                         f,

@@ -2,7 +2,7 @@
 
 use attar_infer::engine::{self, EngineKind, EngineSpec};
 
-use crate::support::onnx::{giving, taking};
+use crate::support::onnx::{counting, giving, taking};
 use crate::support::{fixture, require_ort};
 
 fn specs(test: &str) -> Vec<EngineSpec> {
@@ -85,7 +85,12 @@ fn taps_that_are_none_are_refused_by_name() {
         (vec![answer.clone()], format!("`{answer}` is its answer")),
         (vec![first.clone(), first.clone()], format!("`{first}` is tapped twice")),
     ];
+    let folder = tempfile::tempdir().unwrap();
+    let counted = folder.path().join("counted.onnx");
+    std::fs::write(&counted, counting(&std::fs::read(&path).unwrap(), &first)).unwrap();
     for spec in specs("infer taps that are none") {
+        let problem = engine::open_with_taps(&spec, &counted, None, &["sizes".to_owned()]).err().unwrap().to_string();
+        assert!(problem.contains("the value `sizes`") && problem.contains("32-bit floats"), "{problem}");
         for (taps, why) in &cases {
             let problem = engine::open_with_taps(&spec, &path, None, taps).err().unwrap().to_string();
             assert!(problem.contains(why) && problem.contains("tiny.onnx"), "{problem}");

@@ -21,7 +21,7 @@ enum Verb {
     #[command(after_help = predict::examples(PROGRAM))]
     Predict(predict::Args),
     #[command(after_help = verify::examples(PROGRAM))]
-    Verify(verify::Args),
+    Verify(Box<verify::Args>),
     #[command(after_help = selftest::examples(PROGRAM))]
     Selftest(selftest::Args),
     #[command(after_help = bench::examples(PROGRAM))]

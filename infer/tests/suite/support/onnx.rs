@@ -32,6 +32,14 @@ pub(crate) fn rearranged(model: &[u8], old: usize, columns: &[Option<usize>]) ->
     giving(&append(model, nodes, &[order]), &[0, columns.len() as u8])
 }
 
+/// The model with a node beside the others that counts the sizes of the value `of`, in whole numbers.
+pub(crate) fn counting(model: &[u8], of: &str) -> Vec<u8> {
+    let (mut more, mut whole) = (Vec::new(), model.to_vec());
+    put_bytes(&mut more, 1, &node("Shape", &[of], "sizes"));
+    put_bytes(&mut whole, 7, &more);
+    whole
+}
+
 /// The model with properties in its metadata.
 pub(crate) fn saying(model: &[u8], properties: &[(&str, &str)]) -> Vec<u8> {
     let mut whole = model.to_vec();
