@@ -14,6 +14,7 @@ use attar_formats::{Card, files, read};
 use attar_infer::engine::{self, EngineKind};
 use attar_models::{Graph, Op};
 use attar_onnx::{Import, ReadOptions};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::Engines;
@@ -21,7 +22,7 @@ use crate::Engines;
 pub use page::page;
 
 /// What was found.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Inspection {
     /// The file or directory.
     pub path: String,
@@ -56,7 +57,7 @@ pub struct Inspection {
 }
 
 /// Kinds of files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// An ONNX file.
@@ -82,7 +83,7 @@ impl Kind {
 }
 
 /// One value.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct InspectedNode {
     /// Its name: what a recipe calls it as a tap.
     pub name: String,
@@ -102,7 +103,7 @@ pub struct InspectedNode {
 }
 
 /// Whether a runtime takes the file.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RuntimeAnswer {
     /// Its name.
     pub engine: String,

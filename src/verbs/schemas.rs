@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use attar::compare::Comparison;
+use attar::inspect::Inspection;
 use attar_data::Report;
 use attar_distill::labels::Manifest;
 use attar_distill::recipe::recipe_schema;
@@ -30,6 +31,7 @@ pub(super) fn all() -> BTreeMap<&'static str, Value> {
         printed::<doctor::Checks<'_>>("doctor-ops", "doctor --ops --json"),
         printed::<explain::Explained>("explain", "train --explain WORD --json"),
         printed::<export::Written>("export", "export --json"),
+        printed::<Inspection>("inspect", "inspect --json"),
         printed::<labels::Stamp>("labels-stamp", "labels --stamp --json"),
         printed::<losses::Losses>("losses", "losses --json"),
         printed::<models::Networks>("models", "models --json"),

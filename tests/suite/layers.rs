@@ -13,7 +13,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
         "distill/src",
         &[
             "error", "schema", "arrays", "files", "batch", "knots", "losses", "recipe", "labels", "teacher", "checkpoint",
-            "plan", "run", "labelling",
+            "plan", "run", "labelling", "trainer",
         ],
     ),
     (

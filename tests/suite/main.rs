@@ -11,6 +11,7 @@ mod docs;
 mod exit_codes;
 mod help;
 mod hints;
+mod layers;
 mod loaders;
 mod new;
 mod onnx_zoo;
