@@ -99,7 +99,7 @@ pub fn bench(bundle: &Bundle, specs: &[EngineSpec], options: &Options) -> Result
 /// that take it; the others are returned with the reason. Nobody need know its classes.
 ///
 /// # Errors
-/// As [`bench`], and when no runtime takes it.
+/// As [`bench()`], and when no runtime takes it.
 pub fn bench_side(
     side: &Side,
     wanted: &[EngineSpec],
