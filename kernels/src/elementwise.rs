@@ -1,6 +1,6 @@
 //! Activations that are no clamps: their gradient is told from the input, a sigmoid's from the output.
 
-use std::f32::consts::FRAC_1_SQRT_2;
+use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, SQRT_2};
 
 use rayon::prelude::*;
 
@@ -29,7 +29,7 @@ pub enum Pointwise {
 }
 
 /// `2 sqrt(2 / pi)`: `(1 + tanh(u)) / 2` is `sigmoid(2 u)`.
-const TANH_SCALE: f32 = 1.595_769_1;
+const TANH_SCALE: f32 = FRAC_2_SQRT_PI * SQRT_2;
 /// Of the cube in the approximation of GELU.
 const CUBE: f32 = 0.044_715;
 /// `1 / sqrt(2 pi)`.
