@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use attar_models::op::{
-    Activation, BatchNorm2d, ChannelShuffle, Pad2d, PadChannels, Pool2d, Reshape, SliceChannels, Subsample,
+    Activation, BatchNorm2d, ChannelShuffle, Pad2d, PadChannels, Reshape, SliceChannels, Subsample,
 };
 use attar_models::{Array, Graph, Node, NodeId, Op, Weights};
 use prost::Message;
@@ -184,7 +184,7 @@ impl Writer<'_> {
                 emit("Pad", inputs, vec![string("mode", "constant")]);
             }
             Op::MaxPool2d(pool) => {
-                emit("MaxPool", inputs, window(pool, &self.graph.node(node.inputs[0]).shape, &node.shape))
+                emit("MaxPool", inputs, window(pool, &self.graph.node(node.inputs[0]).shape, &node.shape));
             }
             Op::AvgPool2d(pool) => {
                 let image = &self.graph.node(node.inputs[0]).shape;
