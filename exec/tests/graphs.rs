@@ -1,6 +1,6 @@
 //! Small networks as PyTorch computed them: values and gradients of the cases in `tests/fixtures/ops/graphs.safetensors`,
 //! by the kernels, by Candle's operations in `f64`, and in training as in evaluation.
-#![allow(clippy::unwrap_used)] // in what the tests share, too
+#![allow(clippy::unwrap_used, clippy::panic)] // in what the tests share, too
 
 use std::path::Path;
 

@@ -209,7 +209,7 @@ impl Writer<'_> {
                 emit("Pad", inputs, vec![string("mode", "constant")]);
             }
             Op::MaxPool2d(pool) => {
-                emit("MaxPool", inputs, window(pool, &self.graph.node(node.inputs[0]).shape, &node.shape))
+                emit("MaxPool", inputs, window(pool, &self.graph.node(node.inputs[0]).shape, &node.shape));
             }
             Op::AvgPool2d(pool) => {
                 let image = &self.graph.node(node.inputs[0]).shape;
