@@ -5,22 +5,44 @@ use std::path::{Path, PathBuf};
 
 /// The folders whose modules stand in layers, from the lowest up. A folder of modules is one module here.
 const LAYERS: [(&str, &[&str]); 3] = [
-    (
-        "exec/src",
-        &["error", "ops", "device", "precision", "profile", "context", "params", "network", "optim", "check"],
-    ),
+    ("exec/src", &["error", "ops", "device", "precision", "profile", "context", "params", "network", "optim", "check"]),
     (
         "distill/src",
         &[
-            "error", "schema", "arrays", "files", "batch", "knots", "losses", "recipe", "labels", "teacher", "checkpoint",
-            "plan", "run", "labelling", "trainer",
+            "error",
+            "schema",
+            "arrays",
+            "files",
+            "batch",
+            "knots",
+            "losses",
+            "recipe",
+            "labels",
+            "teacher",
+            "checkpoint",
+            "plan",
+            "run",
+            "labelling",
+            "trainer",
         ],
     ),
     (
         "src",
         &[
-            "allocator", "table", "progress", "engines", "source", "report", "inspect", "verify", "onnx_teacher", "export", "train",
-            "compare", "demo", "verbs",
+            "allocator",
+            "table",
+            "progress",
+            "engines",
+            "source",
+            "report",
+            "inspect",
+            "verify",
+            "onnx_teacher",
+            "export",
+            "train",
+            "compare",
+            "demo",
+            "verbs",
         ],
     ),
 ];
@@ -105,5 +127,8 @@ fn modules_use_what_stands_below_them_only() {
 fn the_reader_of_imports_finds_them() {
     let text = "use crate::{error::Error, ops::{self, Tail}};\nuse crate::params::Params; // crate::check\n";
     assert_eq!(used(&code(text)), ["error", "ops", "params"]);
-    assert_eq!(used(&code("fn f() -> crate::Result<()> {}\n#[cfg(test)]\nmod tests { use crate::check; }")), ["Result"]);
+    assert_eq!(
+        used(&code("fn f() -> crate::Result<()> {}\n#[cfg(test)]\nmod tests { use crate::check; }")),
+        ["Result"]
+    );
 }
