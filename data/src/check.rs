@@ -28,6 +28,7 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Classes that may be without an image.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub allow_empty: Vec<String>,
     /// What people should know.
     pub notes: Vec<String>,

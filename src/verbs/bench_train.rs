@@ -112,6 +112,7 @@ pub(super) struct Report {
     split_ms: Vec<(&'static str, f64)>,
     /// What each kind of operation took, the longest first, where it was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     profile: Vec<Operation>,
     /// Most resident memory above what there was before the networks were built.
     peak_memory_bytes: Option<u64>,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use attar::inspect::{self, Inspection};
 use attar::{Engines, table};
+use attar_infer::cli::stated::shape;
 
 use super::print;
 
@@ -18,8 +19,8 @@ pub(crate) struct Args {
     /// The file or directory.
     path: PathBuf,
     /// Sizes of the input, C,H,W, for an ONNX file that leaves them open.
-    #[arg(long, value_name = "C,H,W", value_delimiter = ',', num_args = 3)]
-    input_shape: Option<Vec<usize>>,
+    #[arg(long, value_name = "C,H,W", value_parser = shape)]
+    input_shape: Option<[usize; 3]>,
     /// Write a page with the graph drawn.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -32,8 +33,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let input = args.input_shape.as_deref().and_then(|sizes| <[usize; 3]>::try_from(sizes).ok());
-    let found = inspect::inspect(&args.path, &args.engines, input)?;
+    let found = inspect::inspect(&args.path, &args.engines, args.input_shape)?;
     if let Some(path) = &args.html {
         std::fs::write(path, inspect::page(&found)).with_context(|| path.display().to_string())?;
     }

@@ -55,7 +55,7 @@ fn json_is_all_of_stdout_and_progress_is_on_stderr() {
 
     let short = ["--set", "train.epochs=1", "--set", "data.test_subset=100", "--out", &at("run")];
     let trained = scene.attar(&[&["train", "alone.toml", "--json"], &short[..]].concat()).ok();
-    assert_eq!((&trained.json()["epochs"], &trained.json()["version"]), (&1.into(), &1.into()));
+    assert_eq!((&trained.json()["epochs"], &trained.json()["version"]), (&1.into(), &2.into()));
     assert!(trained.err.contains("epoch 1/1") && trained.err.contains("done in"), "{}", trained.err);
     // Not a terminal: plain lines, no control characters.
     assert!(!trained.err.contains('\u{1b}') && !trained.err.contains('\r'), "{:?}", trained.err);

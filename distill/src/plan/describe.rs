@@ -35,6 +35,7 @@ pub struct Description {
     pub resident_note: Option<String>,
     /// What people should know of the images: what was left out, which folders judge.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     pub image_notes: Vec<String>,
     /// Images to choose by.
     pub validation_images: usize,
@@ -48,11 +49,13 @@ pub struct Description {
     pub batch: usize,
     /// Batches a step.
     #[serde(skip_serializing_if = "is_one")]
+    #[schemars(default)]
     pub accumulate: usize,
     /// Steps in an epoch.
     pub steps_per_epoch: usize,
     /// What people should know of the start and of unusual settings.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     pub notes: Vec<String>,
     /// The student.
     pub student: NetworkDescription,

@@ -163,7 +163,7 @@ fn changed_test_images_do_not_lock_a_trained_run_out() {
     assert_eq!(after.data.test_before, std::slice::from_ref(&before.data.test));
     assert_ne!(after.data.test, before.data.test);
     assert_eq!(after.weights_sha256, before.weights_sha256);
-    assert!(after.version == 1 && before.data.test_before.is_empty());
+    assert!(after.version == 2 && before.data.test_before.is_empty());
 }
 
 /// Panics at everything that it is told.

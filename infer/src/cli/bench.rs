@@ -49,6 +49,7 @@ pub fn examples(program: &str) -> String {
 pub(crate) struct Measured {
     runtimes: Vec<Measurement>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(default))]
     skipped: Vec<Skipped>,
 }
 

@@ -41,6 +41,7 @@ pub(crate) struct Found {
     passed: bool,
     runtimes: Vec<Tested>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(default))]
     skipped: Vec<Skipped>,
 }
 

@@ -192,7 +192,7 @@ mod tests {
             (|v| v["nodes"][1]["inputs"] = serde_json::json!(["sum"]), "node `relu`: reads `sum`, which is no earlier"),
             (|v| v["nodes"][2]["name"] = "relu".into(), "node `relu`: this name is taken"),
             (|v| v["nodes"][1]["op"]["function"] = "tanh".into(), "unknown function `tanh`, expected one of relu"),
-            (|v| v["nodes"][1]["op"]["kind"] = "softmax".into(), "unknown variant `softmax`"),
+            (|v| v["nodes"][1]["op"]["kind"] = "sparkle".into(), "unknown variant `sparkle`"),
             (|v| v["nodes"][0]["op"] = serde_json::json!({"kind": "add"}), "the first node"),
             (|v| v["nodes"][3]["op"] = v["nodes"][0]["op"].clone(), "node `pool`: the first node, and only the first"),
             (|v| v["output"] = "fc".into(), "output: there is no node `fc`"),

@@ -8,8 +8,7 @@ mod seeded;
 use std::path::Path;
 
 use attar_distill::Network;
-use attar_exec::optim::{Decay, Optimiser, Sgd};
-use attar_exec::{Params, ops::Backend};
+use attar_exec::Params;
 use attar_infer::engine::{self, EngineKind, EngineSpec};
 use attar_measures::random::Stream;
 use attar_models::{Graph, Weights, generated};
@@ -154,7 +153,6 @@ fn trained(graph: &Graph, weights: &Weights, steps: usize) -> Result<Vec<f64>, S
     let mut network = Network::new(graph.clone(), params, &Device::Cpu).map_err(|error| error.to_string())?;
     let [c, h, w] = <[usize; 3]>::try_from(graph.input_shape()).unwrap();
     let x = Tensor::from_vec(generated::input([IMAGES, c, h, w], 5), (IMAGES, c, h, w), &Device::Cpu).unwrap();
-    let mut sgd = Sgd::new(0.0, false, Decay::new(0.0, false).unwrap());
     let mut losses = Vec::new();
     for step in 0..=steps {
         let (outputs, tape) =
@@ -178,9 +176,21 @@ fn trained(graph: &Graph, weights: &Weights, steps: usize) -> Result<Vec<f64>, S
         let slope = Tensor::from_vec(slope, outputs.logits.dims(), &Device::Cpu).unwrap();
         let gradients =
             network.backward(tape, vec![(graph.output(), slope)], false).map_err(|error| error.to_string())?;
-        sgd.step(Backend::Cpu, network.params_mut(), &gradients.params, 1e-3).map_err(|error| error.to_string())?;
+        step_down(&mut network, &gradients.params).map_err(|error| error.to_string())?;
     }
     Ok(losses)
+}
+
+/// A step against the gradient, of each parameter by a thousandth of its size, whatever the scale of the gradients.
+fn step_down(network: &mut Network, gradients: &attar_exec::Slots) -> attar_exec::Result<()> {
+    let size =
+        |x: &Tensor| -> attar_exec::Result<f64> { Ok(f64::from(x.sqr()?.sum_all()?.to_scalar::<f32>()?).sqrt()) };
+    for (slot, gradient) in gradients.iter() {
+        let value = network.params().value(slot).clone();
+        let rate = 1e-3 * size(&value)? / size(gradient)?.max(1e-12);
+        network.params_mut().replace(slot, (value - (gradient * rate)?)?)?;
+    }
+    Ok(())
 }
 
 fn largest_difference(a: &[f32], b: &[f32]) -> f64 {
