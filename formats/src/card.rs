@@ -168,7 +168,7 @@ fn upgrade(keys: &mut serde_json::Map<String, serde_json::Value>) {
     let Some(spec) = keys.get("network").cloned() else { return };
     keys.insert("network".to_owned(), origin::facts_of(&spec));
     if let Some(provenance) = keys.get_mut("provenance").and_then(serde_json::Value::as_object_mut) {
-        provenance.insert("network".to_owned(), origin::of_zoo(spec));
+        provenance.insert("network".to_owned(), origin::of_zoo(&spec));
     }
     keys.insert("card_version".to_owned(), CARD_VERSION.into());
 }

@@ -161,7 +161,7 @@ impl Inspection {
 
     fn of_card(&mut self, card: &Card) {
         self.labels.clone_from(&card.labels);
-        self.preprocessing = attar_formats::card::hf::to_hf(&card.preprocessing).ok()
+        self.preprocessing = attar_formats::card::hf::to_hf(&card.preprocessing).ok();
     }
 }
 

@@ -13,7 +13,7 @@ use super::print;
 /// runtimes run it, whether it can be trained here and what stands in the way.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  attar inspect model.onnx\n  attar inspect model.onnx --html model.html\n  attar inspect bundles/distilled --json\n  attar inspect open.onnx --input-shape 3,224,224"
+    after_help = "Examples:\n  attar inspect model.onnx\n  attar inspect model.onnx --html model.html\n  attar inspect bundles/distilled --json\n  attar inspect model.onnx --input-shape 3,224,224"
 )]
 pub(crate) struct Args {
     /// The file or directory.

@@ -47,7 +47,7 @@ fn what_leaves_the_program_fits_its_schema() {
     std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/demo/boot.png"), &image).unwrap();
     let out = tempfile::tempdir().unwrap();
     let place = out.path().join("out").to_string_lossy().into_owned();
-    let printed: [(&str, &[&str]); 17] = [
+    let printed: [(&str, &[&str]); 18] = [
         ("plan", &["distill", "student.toml", "--dry-run"]),
         ("verify", &["verify", "bundles/student", "--data", "idx:data", "--engine", "tract", "--margin", "5"]),
         ("predict", &["predict", "bundles/student", "one.png", "--engine", "tract"]),
@@ -80,6 +80,7 @@ fn what_leaves_the_program_fits_its_schema() {
                 "1",
             ],
         ),
+        ("inspect", &["inspect", "bundles/student"]),
         ("receipt", &["distill", "student.toml", "--resume"]),
     ];
     for (name, args) in printed {

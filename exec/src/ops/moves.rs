@@ -30,7 +30,7 @@ pub fn concat(on: Backend, parts: &[Tensor]) -> Result<Tensor> {
     dispatch!(on, first concat(&dims, parts))
 }
 
-/// Gradients of the parts of [`concat`], of which `widths` tells the channels.
+/// Gradients of the parts of [`concat()`], of which `widths` tells the channels.
 pub fn concat_backward(on: Backend, dy: &Tensor, widths: &[usize]) -> Result<Vec<Tensor>> {
     let ends = widths.iter().scan(0, |end, width| {
         *end += width;

@@ -86,7 +86,7 @@ impl fmt::Display for Origin {
 }
 
 /// What older files held as a network, name and options in the zoo, as an [`Origin`] in JSON.
-pub(crate) fn of_zoo(spec: Value) -> Value {
+pub(crate) fn of_zoo(spec: &Value) -> Value {
     serde_json::json!({ "zoo": spec })
 }
 

@@ -173,7 +173,7 @@ fn other_version(version: u64) -> String {
 fn upgrade(keys: &mut serde_json::Map<String, Value>) {
     let Some(spec) = keys.get("network").cloned() else { return };
     keys.insert("network".to_owned(), facts_of(&spec));
-    keys.insert("origin".to_owned(), of_zoo(spec));
+    keys.insert("origin".to_owned(), of_zoo(&spec));
     keys.insert("version".to_owned(), RECEIPT_VERSION.into());
 }
 

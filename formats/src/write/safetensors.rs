@@ -34,7 +34,7 @@ fn fill(file: &mut impl Write, header: &[u8], arrays: &[(&str, &Array)]) -> std:
     arrays.iter().try_for_each(|(_, array)| array.elements.le_bytes(|block| file.write_all(block)))
 }
 
-/// sha256 of the file that [`safetensors`] would write of these arrays without metadata, in hex: what weights are called by that
+/// sha256 of the file that [`safetensors()`] would write of these arrays without metadata, in hex: what weights are called by that
 /// lie in no file.
 pub fn safetensors_sha256(weights: &Weights) -> String {
     let arrays = in_order(weights);

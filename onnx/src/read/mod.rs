@@ -143,8 +143,9 @@ fn decoded(model: &ModelProto, name: &str, options: ReadOptions) -> Result<Impor
     }
     let mut notes = Vec::new();
     let constants: BTreeSet<&str> = graph.initializer.iter().map(|array| array.name()).collect();
-    let (input, [c, h, w], view, fixed_batch) = image_input(graph, &constants, options)?;
-    if view == View::ChannelsLast {
+    let images = image_input(graph, &constants, options)?;
+    let [c, h, w] = images.shape;
+    if images.view == View::ChannelsLast {
         notes.push(format!("its images are [N, {h}, {w}, {c}], channels last; the network's are [N, {c}, {h}, {w}]"));
     }
     let (answer, cut) = answer(graph)?;
@@ -153,8 +154,8 @@ fn decoded(model: &ModelProto, name: &str, options: ReadOptions) -> Result<Impor
     let nodes = graph.node.iter().map(|proto| Node { proto, opset }).collect();
     let (builder, id) = GraphBuilder::new(name, [c, h, w]).map_err(|error| error.to_string())?;
     let mut reader = Reader::new(builder, nodes, &[answer]);
-    reader.fixed_batch = fixed_batch;
-    reader.input(input, id, view);
+    reader.fixed_batch = images.batch;
+    reader.input(images.name, id, images.view);
     for array in &graph.initializer {
         reader.constant(array.name(), Tensor::read(array)?);
     }
@@ -189,12 +190,22 @@ fn decoded(model: &ModelProto, name: &str, options: ReadOptions) -> Result<Impor
     })
 }
 
-/// The images: name, `[C, H, W]`, how they lie, and the batch where the file fixes it.
+/// The images that a file takes.
+struct Images<'f> {
+    name: &'f str,
+    /// `[C, H, W]`.
+    shape: [usize; 3],
+    view: View,
+    /// The batch size where the file fixes it.
+    batch: Option<i64>,
+}
+
+/// The one input that is no constant.
 fn image_input<'f>(
     graph: &'f GraphProto,
     constants: &BTreeSet<&str>,
     options: ReadOptions,
-) -> Result<(&'f str, [usize; 3], View, Option<i64>), String> {
+) -> Result<Images<'f>, String> {
     let inputs: Vec<&ValueInfoProto> = graph.input.iter().filter(|input| !constants.contains(input.name())).collect();
     let [input] = inputs[..] else { return Err(format!("{} inputs, expected one image", inputs.len())) };
     let name = input.name();
@@ -216,7 +227,8 @@ fn image_input<'f>(
     let all: Vec<usize> = all.iter().flatten().filter_map(|&size| usize::try_from(size).ok()).collect();
     let shape = <[usize; 3]>::try_from(all)
         .map_err(|_| format!("its input `{name}` leaves sizes open\n  hint: say them, `--input-shape 3,224,224`"))?;
-    Ok((name, shape, if last { View::ChannelsLast } else { View::Plain }, size(0)))
+    let view = if last { View::ChannelsLast } else { View::Plain };
+    Ok(Images { name, shape, view, batch: size(0) })
 }
 
 /// The name of the logits, and which functions of them were cut off behind.
