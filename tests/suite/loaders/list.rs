@@ -83,5 +83,7 @@ fn idx(bytes: &[u8]) -> bool {
 
 fn onnx(bytes: &[u8]) -> bool {
     let spec = EngineSpec { kind: EngineKind::Tract, threads: 1, ort: OrtSearch::default() };
+    // As a network and in a runtime: both readers see the same bytes.
+    drop(attar_onnx::read(bytes, Path::new("x.onnx"), attar_onnx::ReadOptions::default()));
     engine::open(&spec, bytes, Path::new("x.onnx")).is_ok()
 }

@@ -7,7 +7,7 @@ use crate::read::tensor::{Numbers, Tensor, kind};
 use crate::read::value::Value;
 
 /// Most numbers of a constant that is computed.
-const MOST: usize = 1 << 28;
+const MOST: usize = 1 << 24;
 
 pub(super) fn fold<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Vec<Value>, String> {
     let constant = |tensor: Tensor| Ok(vec![Value::Constant(tensor.into())]);
