@@ -15,6 +15,8 @@ pub(super) enum Value {
     Live(Live),
     /// Positions in what all images make together, `[N, ...]`: how PyTorch's dynamo writes views that are none.
     Positions(Rc<Positions>),
+    /// A station on the way to a layer norm that is written out.
+    Moment(Rc<Moment>),
     /// Several values that an operation takes apart.
     Several(Vec<Value>),
     /// What an operation that is not understood made, here or further up.
@@ -46,6 +48,30 @@ pub(super) enum View {
     NoChannel,
     /// All images behind each other, `[N * elements]`.
     Together,
+}
+
+/// What is computed of a value's channels at each position.
+#[derive(Debug)]
+pub(super) struct Moment {
+    pub(super) of: Live,
+    pub(super) kind: MomentKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum MomentKind {
+    Mean,
+    /// The value less its mean.
+    Centred,
+    /// The square of that.
+    Square,
+    /// The mean of that, and what was added.
+    Variance {
+        eps: f32,
+    },
+    /// The root of that.
+    Deviation {
+        eps: f32,
+    },
 }
 
 /// Positions `image * step + within`, of shape `[N, within.dims]`.

@@ -45,8 +45,8 @@ pub(super) fn matmul<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Liv
     layer(reader, node.output(), &input, &weight, None)
 }
 
-/// A layer whose weight is `[O, F]`: of features a linear one, of images with their channels last a 1x1 convolution.
-fn layer(
+/// A layer called `name` whose weight is `[O, F]`: of features a linear one, of images with their channels last a 1x1 convolution.
+pub(super) fn layer(
     reader: &mut Reader<'_>,
     name: &str,
     input: &Live,
@@ -76,7 +76,7 @@ fn layer(
     Ok(Live { view: input.view, ..made })
 }
 
-fn rows(weight: &Tensor) -> Result<Tensor, String> {
+pub(super) fn rows(weight: &Tensor) -> Result<Tensor, String> {
     match weight.dims[..] {
         [_, _] => Ok(weight.clone()),
         ref dims => Err(format!("a weight of shape {dims:?}, expected a matrix")),
@@ -84,7 +84,7 @@ fn rows(weight: &Tensor) -> Result<Tensor, String> {
 }
 
 /// A matrix with rows and columns exchanged.
-fn transposed(weight: &Tensor) -> Result<Tensor, String> {
+pub(super) fn transposed(weight: &Tensor) -> Result<Tensor, String> {
     let &[rows, columns] = &weight.dims[..] else {
         return Err(format!("a weight of shape {:?}, expected a matrix", weight.dims));
     };

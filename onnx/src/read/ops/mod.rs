@@ -5,6 +5,7 @@ mod fold;
 mod functions;
 mod joins;
 mod linear;
+mod moments;
 mod norms;
 mod pools;
 mod positions;
@@ -33,6 +34,9 @@ pub(super) fn read<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Vec<V
     }
     if inputs.clone().any(|name| matches!(reader.value(name), Some(Value::Positions(_)))) {
         return positions::read(reader, node);
+    }
+    if inputs.clone().any(|name| matches!(reader.value(name), Some(Value::Moment(_)))) {
+        return moments::read(reader, node);
     }
     let one = |value: Result<super::value::Live, String>| value.map(|live| vec![Value::Live(live)]);
     match node.op() {

@@ -70,14 +70,28 @@ pub(super) fn layer_norm<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result
             join(&input.seen())
         ));
     }
-    let channels = input.shape[0];
-    let weight = reader.tensor(node, 1)?.array(vec![channels])?;
+    let floats = |tensor: &Tensor| tensor.to_floats().ok_or("numbers that depend on the batch");
+    let weight = floats(&*reader.tensor(node, 1)?)?;
     let bias = match reader.maybe_tensor(node, 2)? {
-        Some(bias) => bias,
-        None => Tensor::floats(vec![channels], vec![0.0; channels]).into(),
+        Some(bias) => floats(&bias)?,
+        None => vec![0.0; weight.len()],
     };
     let eps = f64::from(node.float("epsilon").unwrap_or(1e-5));
-    let params = vec![("weight", weight), ("bias", bias.array(vec![channels])?)];
-    let made = reader.add(node.output(), Op::LayerNorm2d(LayerNorm2d { channels, eps }), &[&input], params)?;
+    layer_norm_node(reader, node.output(), &input, eps, weight, bias)
+}
+
+/// A layer norm of `input` over its channels as a node called `name`.
+pub(super) fn layer_norm_node(
+    reader: &mut Reader<'_>,
+    name: &str,
+    input: &Live,
+    eps: f64,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+) -> Result<Live, String> {
+    let channels = input.shape[0];
+    let array = |values: Vec<f32>| Tensor::floats(vec![values.len()], values).array(vec![channels]);
+    let params = vec![("weight", array(weight)?), ("bias", array(bias)?)];
+    let made = reader.add(name, Op::LayerNorm2d(LayerNorm2d { channels, eps }), &[input], params)?;
     Ok(Live { view: input.view, ..made })
 }

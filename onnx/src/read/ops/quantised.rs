@@ -2,13 +2,13 @@
 //! Dequantise, the operation on floats, Quantise.
 
 use attar_models::Op;
-use attar_models::op::{Add, Concat, Conv2d, Dequantize, Linear, Mul, Pad2d, Pool2d, Quantize};
+use attar_models::op::{Add, Concat, Dequantize, Mul, Quantize};
 
-use super::windows::pads;
+use super::{linear, pools, windows};
 use crate::read::node::Node;
 use crate::read::reader::Reader;
 use crate::read::tensor::{Tensor, kind};
-use crate::read::value::{Live, View, join};
+use crate::read::value::Live;
 
 /// Scale and zero point of values.
 struct Affine {
@@ -59,60 +59,55 @@ pub(super) fn dequantize<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result
     affine(reader, node, 1, 2)?.dequantize(reader, node.output(), &input)
 }
 
-/// An operation on quantised values.
+/// An operation on quantised values: dequantised, computed on floats as its float sister is, quantised.
 pub(super) fn qlinear<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Live, String> {
-    let name = node.output();
-    let inner = |what: &str| format!("{name}.{what}");
-    let (op, operands, answer, params) = match node.op() {
-        "QLinearConv" => conv(reader, node)?,
-        "QLinearMatMul" => matmul(reader, node, 3, 6, None)?,
-        "QGemm" => gemm(reader, node)?,
+    let inner = |what: &str| format!("{}.{what}", node.output());
+    let (dequantised, float) = (inner("dequantised"), inner("float"));
+    let (made, answer) = match node.op() {
+        "QLinearConv" => {
+            let x = operand(reader, node, 0, &dequantised)?;
+            let (weight, scales) = weight(reader, node, 3, 0)?;
+            let bias = float_bias(reader, node, 8, &scales)?;
+            (windows::convolution(reader, node, &float, &x, &weight, bias.as_ref())?, affine(reader, node, 6, 7)?)
+        }
+        "QLinearMatMul" => {
+            let x = operand(reader, node, 0, &dequantised)?;
+            let (weight, _) = weight(reader, node, 3, 1)?;
+            (linear::layer(reader, &float, &x, &linear::transposed(&weight)?, None)?, affine(reader, node, 6, 7)?)
+        }
+        "QGemm" => (gemm(reader, node, &dequantised, &float)?, affine(reader, node, 7, 8)?),
         "QLinearAdd" | "QLinearMul" => {
             let op = if node.op() == "QLinearAdd" { Op::Add(Add {}) } else { Op::Mul(Mul {}) };
             let a = operand(reader, node, 0, &inner("a"))?;
             let b = operand(reader, node, 3, &inner("b"))?;
-            let (a, b) = if a.shape.iter().product::<usize>() < b.shape.iter().product() { (b, a) } else { (a, b) };
-            (op, vec![a, b], affine(reader, node, 6, 7)?, Vec::new())
+            let size = |live: &Live| live.shape.iter().product::<usize>();
+            let (wide, narrow) = if size(&a) < size(&b) { (b, a) } else { (a, b) };
+            (reader.add(&float, op, &[&wide, &narrow], Vec::new())?, affine(reader, node, 6, 7)?)
+        }
+        "QLinearGlobalAveragePool" | "QLinearAveragePool" if node.int("channels_last").unwrap_or(0) != 0 => {
+            return Err("pools with the channels last".to_owned());
         }
         "QLinearGlobalAveragePool" => {
-            let x = operand(reader, node, 0, &inner("dequantised"))?;
-            if node.int("channels_last").unwrap_or(0) != 0 {
-                return Err("pools with the channels last".to_owned());
-            }
-            let [_, h, w] = x.image()?;
-            let pool = Pool2d { kernel: [h, w], ..Pool2d::square(1, 1, 0) };
-            (Op::AvgPool2d(pool), vec![x], affine(reader, node, 3, 4)?, Vec::new())
+            let x = operand(reader, node, 0, &dequantised)?;
+            let whole = Op::AvgPool2d(pools::whole(&x)?);
+            (reader.add(&float, whole, &[&x], Vec::new())?, affine(reader, node, 3, 4)?)
         }
         "QLinearAveragePool" => {
-            let x = operand(reader, node, 0, &inner("dequantised"))?;
-            let [_, h, w] = x.image()?;
-            let (kernel, stride) = (node.pair("kernel_shape", 1)?, node.pair("strides", 1)?);
-            let [top, left, bottom, right] = pads(node, [h, w], kernel, stride, [1, 1])?;
-            let padding_end = ([top, left] != [bottom, right]).then_some([bottom, right]);
-            let count_include_pad = node.int("count_include_pad").unwrap_or(0) != 0;
-            let ceil_mode = node.int("ceil_mode").unwrap_or(0) != 0;
-            let pool = Pool2d { kernel, stride, padding: [top, left], padding_end, ceil_mode, count_include_pad };
-            (Op::AvgPool2d(pool), vec![x], affine(reader, node, 3, 4)?, Vec::new())
+            let x = operand(reader, node, 0, &dequantised)?;
+            (pools::mean(reader, node, &float, &x)?, affine(reader, node, 3, 4)?)
         }
         "QLinearConcat" => {
             // Its scale and zero point come first, then value, scale and zero point of each part.
-            let parts = (2..node.proto.input.len()).step_by(3);
+            let places = (2..node.proto.input.len()).step_by(3);
             let parts: Vec<Live> =
-                parts.map(|at| operand(reader, node, at, &inner(&format!("part{at}")))).collect::<Result<_, _>>()?;
-            (Op::Concat(Concat { inputs: parts.len() }), parts, affine(reader, node, 0, 1)?, Vec::new())
-        }
-        "QLinearSigmoid" | "QLinearLeakyRelu" => {
-            return Err("is a function on bytes that is not known here; QDQ files spell it out".to_owned());
+                places.map(|at| operand(reader, node, at, &inner(&format!("part{at}")))).collect::<Result<_, _>>()?;
+            let op = Op::Concat(Concat { inputs: parts.len() });
+            (reader.add(&float, op, &parts.iter().collect::<Vec<_>>(), Vec::new())?, affine(reader, node, 0, 1)?)
         }
         op => return Err(format!("`{op}` is no operation that is known here")),
     };
-    let parts: Vec<&Live> = operands.iter().collect();
-    let made = reader.add(&inner("float"), op, &parts, params)?;
-    answer.quantize(reader, name, &made)
+    answer.quantize(reader, node.output(), &made)
 }
-
-/// What an operation on quantised values is on floats: itself, what it is given, what its answer is quantised by, its weights.
-type OnFloats = (Op, Vec<Live>, Affine, Vec<(&'static str, attar_models::Array)>);
 
 /// The value at `at`, whose scale and zero point follow it, as floats.
 fn operand<'f>(reader: &mut Reader<'f>, node: &Node<'f>, at: usize, name: &str) -> Result<Live, String> {
@@ -120,7 +115,7 @@ fn operand<'f>(reader: &mut Reader<'f>, node: &Node<'f>, at: usize, name: &str) 
     affine(reader, node, at + 1, at + 2)?.dequantize(reader, name, &live)
 }
 
-/// A quantised constant at `at` as floats. Its scales are one, or one for each index of `axis`.
+/// A quantised constant at `at` as floats, and its scales: one, or one for each index of `axis`.
 fn weight<'f>(reader: &Reader<'f>, node: &Node<'f>, at: usize, axis: usize) -> Result<(Tensor, Vec<f32>), String> {
     let (values, scale) = (reader.tensor(node, at)?, reader.tensor(node, at + 1)?);
     let zero = reader.maybe_tensor(node, at + 2)?;
@@ -128,96 +123,25 @@ fn weight<'f>(reader: &Reader<'f>, node: &Node<'f>, at: usize, axis: usize) -> R
     Ok((made, scale.to_floats().unwrap_or_default()))
 }
 
-fn conv<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<OnFloats, String> {
+/// The bias at `at`, if there is one: quantised by the product of the scales of the input, which stands at 1, and the weight.
+fn float_bias<'f>(reader: &Reader<'f>, node: &Node<'f>, at: usize, scales: &[f32]) -> Result<Option<Tensor>, String> {
+    let Some(bias) = reader.maybe_tensor(node, at)? else { return Ok(None) };
     let x_scale = affine(reader, node, 1, 2)?.scale;
-    let mut x = operand(reader, node, 0, &format!("{}.dequantised", node.output()))?;
-    let [channels, h, w] = x.image()?;
-    let (weight, scales) = weight(reader, node, 3, 0)?;
-    let &[out_channels, per_group, kh, kw] = &weight.dims[..] else {
-        return Err(format!("a weight of shape {:?}, expected [out, in / groups, height, width]", weight.dims));
-    };
-    let groups = usize::try_from(node.int("group").unwrap_or(1)).map_err(|_| "a negative number of groups")?;
-    if groups.checked_mul(per_group) != Some(channels) {
-        return Err(format!("its weight takes {per_group} channels in {groups} groups, but it is given {channels}"));
-    }
-    let (stride, dilation, kernel) = (node.pair("strides", 1)?, node.pair("dilations", 1)?, [kh, kw]);
-    let [top, left, bottom, right] = pads(node, [h, w], kernel, stride, dilation)?;
-    let mut padding = [top, left];
-    if [top, left] != [bottom, right] {
-        x = reader.add(
-            &format!("{}.padded", node.output()),
-            Op::Pad2d(Pad2d { top, left, bottom, right }),
-            &[&x],
-            Vec::new(),
-        )?;
-        padding = [0, 0];
-    }
-    let bias = reader.maybe_tensor(node, 8)?;
-    let conv =
-        Conv2d { in_channels: channels, out_channels, kernel, stride, padding, dilation, groups, bias: bias.is_some() };
-    let mut params = vec![("weight", weight.array(conv.weight_shape())?)];
-    if let Some(bias) = bias {
-        params.push(("bias", float_bias(&bias, x_scale, &scales, out_channels)?));
-    }
-    Ok((Op::Conv2d(conv), vec![x], affine(reader, node, 6, 7)?, params))
-}
-
-/// A bias is quantised by the product of the scales of input and weight.
-fn float_bias(bias: &Tensor, x_scale: f32, scales: &[f32], out: usize) -> Result<attar_models::Array, String> {
-    let whole = bias.to_floats().filter(|values| values.len() == out);
-    let whole = whole.ok_or_else(|| format!("a bias of shape {:?}, expected {out} numbers", bias.dims))?;
+    let whole = bias.to_floats().ok_or("a bias that depends on the batch")?;
     let scale = |at: usize| scales.get(at).or(scales.first()).copied().unwrap_or(1.0);
     let values = whole.iter().enumerate().map(|(at, value)| value * x_scale * scale(at)).collect();
-    Tensor::floats(vec![out], values).array(vec![out])
-}
-
-fn matmul<'f>(
-    reader: &mut Reader<'f>,
-    node: &Node<'f>,
-    weight_at: usize,
-    answer_at: usize,
-    bias: Option<Vec<f32>>,
-) -> Result<OnFloats, String> {
-    let x = operand(reader, node, 0, &format!("{}.dequantised", node.output()))?;
-    let (weight, _) = weight(reader, node, weight_at, 1)?;
-    let (&[features, out], Some(values)) = (&weight.dims[..], weight.to_floats()) else {
-        return Err(format!("a weight of shape {:?}, expected a matrix", weight.dims));
-    };
-    if x.shape != [features] || x.view != View::Plain {
-        return Err(format!("its weight takes {features} features, but it is given [N, {}]", join(&x.seen())));
-    }
-    let rows: Vec<f32> =
-        (0..out).flat_map(|o| (0..features).map(move |f| (f, o))).map(|(f, o)| values[f * out + o]).collect();
-    let linear = Linear { in_features: features, out_features: out, bias: bias.is_some() };
-    let mut params = vec![("weight", Tensor::floats(vec![out, features], rows).array(vec![out, features])?)];
-    if let Some(bias) = bias {
-        params.push(("bias", Tensor::floats(vec![out], bias).array(vec![out])?));
-    }
-    Ok((Op::Linear(linear), vec![x], affine(reader, node, answer_at, answer_at + 1)?, params))
+    Ok(Some(Tensor::floats(bias.dims.clone(), values)))
 }
 
 /// ONNX Runtime's `QGemm`: a, scale, zero, b, scale, zero, c, y scale, y zero.
-fn gemm<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<OnFloats, String> {
-    let x_scale = affine(reader, node, 1, 2)?.scale;
-    let x = operand(reader, node, 0, &format!("{}.dequantised", node.output()))?;
+fn gemm<'f>(reader: &mut Reader<'f>, node: &Node<'f>, dequantised: &str, name: &str) -> Result<Live, String> {
+    if node.int("transA").unwrap_or(0) != 0 || node.float("alpha").unwrap_or(1.0) != 1.0 {
+        return Err("takes its input transposed or scaled, which is not known here".to_owned());
+    }
+    let x = operand(reader, node, 0, dequantised)?;
     let turned = node.int("transB").unwrap_or(0) != 0;
     let (weight, scales) = weight(reader, node, 3, usize::from(!turned))?;
-    let (&[first, second], Some(values)) = (&weight.dims[..], weight.to_floats()) else {
-        return Err(format!("a weight of shape {:?}, expected a matrix", weight.dims));
-    };
-    let (features, out) = if turned { (second, first) } else { (first, second) };
-    if x.shape != [features] || node.int("transA").unwrap_or(0) != 0 || node.float("alpha").unwrap_or(1.0) != 1.0 {
-        return Err(format!("its weight takes {features} features, but it is given [N, {}]", join(&x.seen())));
-    }
-    let rows: Vec<f32> = match turned {
-        true => values,
-        false => (0..out).flat_map(|o| (0..features).map(move |f| f * out + o)).map(|at| values[at]).collect(),
-    };
-    let bias = reader.maybe_tensor(node, 6)?;
-    let linear = Linear { in_features: features, out_features: out, bias: bias.is_some() };
-    let mut params = vec![("weight", Tensor::floats(vec![out, features], rows).array(vec![out, features])?)];
-    if let Some(bias) = bias {
-        params.push(("bias", float_bias(&bias, x_scale, &scales, out)?));
-    }
-    Ok((Op::Linear(linear), vec![x], affine(reader, node, 7, 8)?, params))
+    let weight = if turned { linear::rows(&weight)? } else { linear::transposed(&weight)? };
+    let bias = float_bias(reader, node, 6, &scales)?;
+    linear::layer(reader, name, &x, &weight, bias.as_ref())
 }

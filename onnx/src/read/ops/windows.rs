@@ -42,9 +42,37 @@ pub(super) fn pads(
 
 /// A convolution, and the bias that is added right behind it.
 pub(super) fn conv<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Live, String> {
-    let mut input = reader.live(node, 0)?;
-    let [channels, h, w] = input.image()?;
+    let input = reader.live(node, 0)?;
     let weight = reader.tensor(node, 1)?;
+    // A bias of zeros that nobody trained is how an exporter writes none.
+    let is_none =
+        |bias: &Tensor| !bias.stored && bias.to_floats().is_some_and(|values| values.iter().all(|v| *v == 0.0));
+    let bias = reader.maybe_tensor(node, 2)?.filter(|bias| !is_none(bias));
+    let out_channels = weight.dims.first().copied().unwrap_or(0);
+    let like = Live { shape: vec![out_channels, 1, 1], ..input.clone() };
+    if bias.is_none()
+        && let Some((at, next)) = reader.only_reader(node, "Add")
+        && let Some(shift) = reader.other_operand(&next, node.output())
+        && let Ok(values) = per_channel(&like, &shift)
+    {
+        let bias = Tensor::floats(vec![out_channels], values);
+        let made = convolution(reader, node, next.output(), &input, &weight, Some(&bias))?;
+        reader.take(at, &made);
+        return Ok(made);
+    }
+    convolution(reader, node, node.output(), &input, &weight, bias.as_deref())
+}
+
+/// `input` convolved with `weight` `[out, in / groups, height, width]` by the settings of `node`, as a node called `name`.
+pub(super) fn convolution<'f>(
+    reader: &mut Reader<'f>,
+    node: &Node<'f>,
+    name: &str,
+    input: &Live,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+) -> Result<Live, String> {
+    let [channels, h, w] = input.image()?;
     let &[out_channels, per_group, kh, kw] = &weight.dims[..] else {
         return Err(format!("a weight of shape {:?}, expected [out, in / groups, height, width]", weight.dims));
     };
@@ -54,37 +82,20 @@ pub(super) fn conv<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Live,
     }
     let (stride, dilation, kernel) = (node.pair("strides", 1)?, node.pair("dilations", 1)?, [kh, kw]);
     let [top, left, bottom, right] = pads(node, [h, w], kernel, stride, dilation)?;
-    let mut padding = [top, left];
+    let (mut input, mut padding) = (input.clone(), [top, left]);
     if [top, left] != [bottom, right] {
         let pad = Op::Pad2d(Pad2d { top, left, bottom, right });
         input = reader.add(&format!("{}.padded", node.output()), pad, &[&input], Vec::new())?;
         padding = [0, 0];
     }
-    // A bias of zeros that nobody trained is how an exporter writes none.
-    let is_none =
-        |bias: &Tensor| !bias.stored && bias.to_floats().is_some_and(|values| values.iter().all(|v| *v == 0.0));
-    let mut bias = reader.maybe_tensor(node, 2)?.map(|bias| (*bias).clone()).filter(|bias| !is_none(bias));
-    let (mut name, mut after) = (node.output(), None);
-    let like = Live { shape: vec![out_channels, 1, 1], ..input.clone() };
-    if bias.is_none()
-        && let Some((at, next)) = reader.only_reader(node, "Add")
-        && let Some(shift) = reader.other_operand(&next, node.output())
-        && let Ok(values) = per_channel(&like, &shift)
-    {
-        (name, after) = (next.output(), Some(at));
-        bias = Some(Tensor::floats(vec![out_channels], values));
-    }
+    let bias_is_there = bias.is_some();
     let conv =
-        Conv2d { in_channels: channels, out_channels, kernel, stride, padding, dilation, groups, bias: bias.is_some() };
+        Conv2d { in_channels: channels, out_channels, kernel, stride, padding, dilation, groups, bias: bias_is_there };
     let mut params = vec![("weight", weight.array(conv.weight_shape())?)];
     if let Some(bias) = bias {
         params.push(("bias", bias.array(vec![out_channels])?));
     }
-    let made = reader.add(name, Op::Conv2d(conv), &[&input], params)?;
-    if let Some(at) = after {
-        reader.take(at, &made);
-    }
-    Ok(made)
+    reader.add(name, Op::Conv2d(conv), &[&input], params)
 }
 
 /// Zeros around images, or before and after channels.

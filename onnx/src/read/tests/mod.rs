@@ -4,7 +4,7 @@ mod files;
 
 use std::path::Path;
 
-use attar_models::op::{Activation, BatchNorm2d, ChannelShuffle, Conv2d, Linear, Pool2d};
+use attar_models::op::{Activation, BatchNorm2d, ChannelShuffle, Conv2d, LayerNorm2d, Linear, Pool2d};
 use attar_models::{Graph, Op, Weights};
 use prost::Message;
 
@@ -222,6 +222,36 @@ fn a_batch_norm_keeps_its_numbers_and_the_momentum_is_the_other_share() {
     };
     assert!((eps - 1e-3).abs() < 1e-9 && (momentum - 0.1).abs() < 1e-12, "{eps} {momentum}");
     assert_eq!(weights.get("a.running_var").unwrap().f32().unwrap(), [1.5, 0.5]);
+}
+
+#[test]
+fn a_layer_norm_that_is_written_out_is_one_node() {
+    let written = |f: File| {
+        f.floats("eps", &[], &[1e-3])
+            .floats("g", &[2, 1, 1], &[2.0, 3.0])
+            .floats("b", &[2, 1, 1], &[4.0, 5.0])
+            .node("ReduceMean", &["c"], "mean", &[("axes", Ints(&[1]))])
+            .node("Sub", &["c", "mean"], "d", &[])
+            .node("Mul", &["d", "d"], "square", &[])
+            .node("ReduceMean", &["square"], "variance", &[("axes", Ints(&[-3]))])
+            .node("Add", &["variance", "eps"], "raised", &[])
+            .node("Sqrt", &["raised"], "root", &[])
+            .node("Div", &["d", "root"], "n", &[])
+            .node("Mul", &["n", "g"], "scaled", &[])
+            .node("Add", &["scaled", "b"], "a", &[])
+    };
+    let (graph, weights) = behind_a_convolution(13, written);
+    assert_eq!(kinds(&graph), ["conv2d", "layer-norm2d", "avg-pool2d", "flatten"]);
+    assert!(
+        matches!(graph.nodes()[2].op, Op::LayerNorm2d(LayerNorm2d { channels: 2, eps }) if (eps - 1e-3).abs() < 1e-9)
+    );
+    assert_eq!(weights.get("a.weight").unwrap().f32().unwrap(), [2.0, 3.0]);
+    assert_eq!(weights.get("a.bias").unwrap().f32().unwrap(), [4.0, 5.0]);
+    // A mean over channels that is something else is said to be that.
+    let file = File::new(13, &[0, 3, 8, 8]).node("ReduceMean", &["x"], "mean", &[("axes", Ints(&[1]))]);
+    let import = file.node("Sigmoid", &["mean"], "y", &[]).read("y");
+    assert_eq!(import.obstacles.len(), 1);
+    assert!(import.obstacles[0].problem.contains("part of a layer norm"), "{}", import.obstacles[0]);
 }
 
 #[test]
