@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use attar_distill::teacher::{AnswerAll, Answers, OnnxRequest, OnnxTeacher, OpenOnnx, OpenTapped};
+use attar_distill::teacher::{Answer, AnswerAll, Answers, OnnxRequest, OnnxTeacher, OpenOnnx, OpenTapped};
 use attar_distill::{Error, Outline};
 use attar_formats::files;
 use attar_infer::engine::{self, Engine, EngineKind, EngineSpec};
@@ -33,13 +33,10 @@ fn open(request: &OnnxRequest<'_>) -> Result<OnnxTeacher, Error> {
         engine::Answers::Probabilities => Answers::Probabilities,
         engine::Answers::LogProbabilities => Answers::LogProbabilities,
     };
-    Ok(OnnxTeacher {
-        outline: outline(&spec, request, engine.as_ref()),
-        answer: Box::new(move |images, n| engine.run(images, n).map_err(|error| error.to_string())),
-        answers,
-        tapped: Some(opener_of_taps(spec, path, request.input)),
-        opened: None,
-    })
+    let outline = outline(&spec, request, engine.as_ref());
+    let answer: Answer = Box::new(move |images, n| engine.run(images, n).map_err(|error| error.to_string()));
+    let tapped = opener_of_taps(spec, path, request.input);
+    Ok(OnnxTeacher::new(outline, answer).gives(answers).tapped(tapped))
 }
 
 /// Opens the file once more, for the values that are tapped.

@@ -6,7 +6,7 @@ use attar_distill::{Network, check};
 use attar_infer::engine::{self, EngineKind, EngineSpec};
 use attar_models::op::Linear;
 use attar_models::{Graph, GraphBuilder, NodeId, Op, generated};
-use attar_onnx::{Options, SUPPORTED_OPSETS, write};
+use attar_onnx::{Options, ReadOptions, SUPPORTED_OPSETS, read, write};
 use candle_core::{Device, Tensor};
 
 use crate::support::require_ort;
@@ -29,8 +29,17 @@ fn with_head(graph: &Graph) -> Graph {
     builder.finish(end)
 }
 
+/// What the executor answers with the network that the file is read as.
+fn read_back(onnx: &[u8], batch: &Tensor) -> Result<Vec<f32>, String> {
+    let import = read(onnx, Path::new("model.onnx"), ReadOptions::default()).map_err(|error| error.to_string())?;
+    let (graph, weights) = import.network.ok_or_else(|| format!("{:?}", import.obstacles))?;
+    let network = Network::from_weights(graph, &weights, &Device::Cpu).map_err(|error| error.to_string())?;
+    let logits = network.eval(batch, &[]).map_err(|error| error.to_string())?.logits;
+    Ok(logits.flatten_all().unwrap().to_vec1().unwrap())
+}
+
 #[test]
-fn every_operation_is_exported_and_answers_alike_in_every_runtime() {
+fn every_operation_is_exported_read_back_and_answers_alike_everywhere() {
     let ort = EngineKind::Ort.compiled() && require_ort("operations");
     let kinds = EngineKind::ALL.into_iter().filter(|kind| kind.compiled() && (ort || *kind != EngineKind::Ort));
     let engines: Vec<EngineSpec> = kinds.map(EngineSpec::new).collect();
@@ -54,19 +63,23 @@ fn every_operation_is_exported_and_answers_alike_in_every_runtime() {
                     continue;
                 }
             };
-            for spec in &engines {
-                match engine::open(spec, &onnx, Path::new("model.onnx")).and_then(|mut engine| engine.run(&x, 2)) {
-                    Ok(got) => {
-                        assert_eq!(got.len(), expected.len(), "{case} in {}", spec.kind);
-                        let differences = got.iter().zip(&expected).map(|(a, b)| (a - b).abs());
-                        let apart = differences.fold(0.0f32, |max, d| if d > max || d.is_nan() { d } else { max });
-                        if apart.is_nan() || apart > TOLERANCE * largest || largest == 0.0 {
-                            failures.push(format!("{case} in {}: {apart:e} apart of up to {largest:e}", spec.kind));
-                        }
+            let mut judge = |by: &str, answer: Result<Vec<f32>, String>| match answer {
+                Ok(got) => {
+                    assert_eq!(got.len(), expected.len(), "{case} {by}");
+                    let differences = got.iter().zip(&expected).map(|(a, b)| (a - b).abs());
+                    let apart = differences.fold(0.0f32, |max, d| if d > max || d.is_nan() { d } else { max });
+                    if apart.is_nan() || apart > TOLERANCE * largest || largest == 0.0 {
+                        failures.push(format!("{case} {by}: {apart:e} apart of up to {largest:e}"));
                     }
-                    Err(error) => failures.push(format!("{case} in {}: {error}", spec.kind)),
                 }
+                Err(error) => failures.push(format!("{case} {by}: {error}")),
+            };
+            for spec in &engines {
+                let answer =
+                    engine::open(spec, &onnx, Path::new("model.onnx")).and_then(|mut engine| engine.run(&x, 2));
+                judge(&format!("in {}", spec.kind), answer.map_err(|error| error.to_string()));
             }
+            judge("read back", read_back(&onnx, &batch));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));

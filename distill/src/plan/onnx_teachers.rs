@@ -37,7 +37,7 @@ pub(super) fn find(
         _ => {
             let request = OnnxRequest { path, engine: engine.as_deref(), input: Some(input) };
             let opened = by_runtime(&request, section, (data.train.len(), batch), open, fail)?;
-            (opened.outline.clone(), opened.answers, Kind::Ready(Box::new(opened)), None)
+            (opened.outline().clone(), opened.answers(), Kind::Ready(Box::new(opened)), None)
         }
     };
     Ok(LocatedWeights {
@@ -88,12 +88,12 @@ fn by_runtime(
 
 /// Asks for batches as an epoch has them, so that what fails at the first one fails in the plan.
 fn rehearse(teacher: &mut OnnxTeacher, images: usize, batch: usize) -> std::result::Result<(), String> {
-    let per_image: usize = teacher.outline.input_shape().iter().product();
+    let per_image: usize = teacher.outline().input_shape().iter().product();
     for size in batch_sizes(images, batch) {
         let input = vec![0.0; size * per_image];
-        let found = (teacher.answer)(&input, size);
+        let found = teacher.logits(&input, size);
         let found = found.map_err(|problem| format!("asked for a batch of {size}: {problem}"))?;
-        let expected = size * teacher.outline.classes();
+        let expected = size * teacher.outline().classes();
         if found.len() != expected {
             return Err(format!("answers a batch of {size} with {} numbers, expected {expected}", found.len()));
         }

@@ -78,6 +78,6 @@ impl From<Candle> for Given {
 
 impl From<OnnxTeacher> for Given {
     fn from(teacher: OnnxTeacher) -> Self {
-        Self::new(teacher.outline.clone(), teacher)
+        Self::new(teacher.outline().clone(), teacher)
     }
 }

@@ -60,27 +60,44 @@ impl Answers {
 
 /// An ONNX file as a teacher.
 pub struct OnnxTeacher {
-    /// Runs it.
-    pub answer: Answer,
-    /// What goes in, what comes out, and which values it can hand over.
-    pub outline: Outline,
-    /// What the file gives. `answer` hands over logits, or log-probabilities, which are logits as good as any to a softmax.
-    pub answers: Answers,
-    /// Opens it for values; nothing where it hands over its answer only.
-    pub tapped: Option<OpenTapped>,
-    /// It, opened for values.
-    pub opened: Option<Opened>,
+    answer: Answer,
+    outline: Outline,
+    answers: Answers,
+    /// Opens it for values, once.
+    open: Option<OpenTapped>,
+    /// It opened for these values.
+    tapped: Option<(AnswerAll, Vec<NodeId>)>,
 }
 
-/// A file opened for some of its values.
-pub struct Opened {
-    answer: AnswerAll,
-    taps: Vec<NodeId>,
-}
+impl OnnxTeacher {
+    /// A file that `answer` runs, and what goes in and comes out. Without more it hands over its answer alone, which are logits.
+    pub fn new(outline: Outline, answer: Answer) -> Self {
+        Self { answer, outline, answers: Answers::Logits, open: None, tapped: None }
+    }
 
-impl fmt::Debug for Opened {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Opened({:?})", self.taps)
+    /// What the file gives. Its answer hands over logits, or log-probabilities, which are logits as good as any to a softmax.
+    #[must_use]
+    pub fn gives(self, answers: Answers) -> Self {
+        Self { answers, ..self }
+    }
+
+    /// It hands over the values of its outline, too: `open` is called once, with the names of those that a run asks for.
+    #[must_use]
+    pub fn tapped(self, open: OpenTapped) -> Self {
+        Self { open: Some(open), ..self }
+    }
+
+    pub(crate) fn outline(&self) -> &Outline {
+        &self.outline
+    }
+
+    pub(crate) fn answers(&self) -> Answers {
+        self.answers
+    }
+
+    /// Asks for logits `[n, K]` alone.
+    pub(crate) fn logits(&mut self, images: &[f32], n: usize) -> std::result::Result<Vec<f32>, String> {
+        (self.answer)(images, n)
     }
 }
 
@@ -92,10 +109,11 @@ impl fmt::Debug for OnnxTeacher {
 
 impl Teacher for OnnxTeacher {
     fn prepare(&mut self, taps: &[NodeId]) -> Result<()> {
-        let (false, Some(open)) = (taps.is_empty(), self.tapped.take()) else { return Ok(()) };
-        let names: Vec<String> = taps.iter().map(|tap| self.outline.value(*tap).name.clone()).collect();
+        let inner: Vec<NodeId> = taps.iter().copied().filter(|tap| *tap != self.outline.output()).collect();
+        let (false, Some(open)) = (inner.is_empty(), self.open.take()) else { return Ok(()) };
+        let names: Vec<String> = inner.iter().map(|tap| self.outline.value(*tap).name.clone()).collect();
         let answer = open(&names).map_err(|problem| Error::Teacher { problem })?;
-        self.opened = Some(Opened { answer, taps: taps.to_vec() });
+        self.tapped = Some((answer, inner));
         Ok(())
     }
 
@@ -104,23 +122,25 @@ impl Teacher for OnnxTeacher {
         let n = input.dim(0)?;
         let images = input.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
         let fail = |problem: String| Error::Teacher { problem };
-        let mut values = match (&mut self.opened, taps.is_empty()) {
-            (Some(opened), false) => (opened.answer)(&images, n).map_err(fail)?.into_iter(),
-            _ => vec![(self.answer)(&images, n).map_err(fail)?].into_iter(),
+        let tensor = |values: &[f32], shape: &[usize]| -> Result<Tensor> {
+            Ok(Tensor::from_slice(values, [&[n], shape].concat(), input.device())?)
         };
-        let tensor = |values: Option<Vec<f32>>, shape: &[usize]| -> Result<Tensor> {
-            let values = values.ok_or_else(|| fail("answers with fewer values than were asked for".to_owned()))?;
-            Ok(Tensor::from_vec(values, [&[n], shape].concat(), input.device())?)
+        let classes = [self.outline.classes()];
+        let (values, places) = match &mut self.tapped {
+            Some((answer, places)) if !taps.is_empty() => (answer(&images, n).map_err(fail)?, &places[..]),
+            _ => (vec![self.logits(&images, n).map_err(fail)?], &[][..]),
         };
-        let logits = tensor(values.next(), &[self.outline.classes()])?;
-        let handed: Vec<Vec<f32>> = values.collect();
-        let place =
-            |tap: &NodeId| self.opened.as_ref().and_then(|opened| opened.taps.iter().position(|own| own == tap));
-        let one = |tap: &NodeId| {
-            let values = place(tap).and_then(|at| handed.get(at)).cloned();
-            tensor(values, &self.outline.value(*tap).shape)
+        let (logits, inner) = values.split_first().ok_or_else(|| fail("gave no answer".to_owned()))?;
+        let logits = tensor(logits, &classes)?;
+        let tap = |tap: &NodeId| {
+            let value = self.outline.value(*tap);
+            if *tap == self.outline.output() {
+                return Ok(logits.clone());
+            }
+            let values = places.iter().position(|place| place == tap).and_then(|at| inner.get(at));
+            tensor(values.ok_or_else(|| fail(format!("does not hand over `{}`", value.name)))?, &value.shape)
         };
-        Ok(Outputs { logits, taps: taps.iter().map(one).collect::<Result<_>>()? })
+        Ok(Outputs { taps: taps.iter().map(tap).collect::<Result<_>>()?, logits: logits.clone() })
     }
 }
 
@@ -134,13 +154,7 @@ mod tests {
             2 => Ok(images.iter().flat_map(|v| [*v, -*v]).collect()),
             _ => Err("only two".to_owned()),
         };
-        let mut teacher = OnnxTeacher {
-            answer: Box::new(answer),
-            outline: Outline::logits_only("two", [1, 1, 1], 2),
-            answers: Answers::Logits,
-            tapped: None,
-            opened: None,
-        };
+        let mut teacher = OnnxTeacher::new(Outline::logits_only("two", [1, 1, 1], 2), Box::new(answer));
         let two = Tensor::from_vec(vec![1f32, 3.0], (2, 1, 1, 1), &Device::Cpu)?;
         assert_eq!(
             teacher.outputs(&Question { pixels: &two, samples: None }, &[])?.logits.to_vec2::<f32>()?,
@@ -150,6 +164,46 @@ mod tests {
         let message =
             teacher.outputs(&Question { pixels: &one, samples: None }, &[]).map(|_| ()).unwrap_err().to_string();
         assert!(message.contains("only two"), "{message}");
+        Ok(())
+    }
+
+    #[test]
+    fn values_are_asked_by_their_names_and_come_in_the_order_of_the_question() -> Result<()> {
+        let outline =
+            Outline::logits_only("answer", [1, 1, 1], 1).with_value("block", &[2])?.with_value("stem", &[1])?;
+        let [block, stem, answer] = ["block", "stem", "answer"].map(|name| outline.tap(name).unwrap());
+        let open: OpenTapped = Box::new(|names| {
+            assert_eq!(names, ["stem", "block"]);
+            let all: AnswerAll = Box::new(|images, _| {
+                let each = |factor: f32| images.iter().map(move |v| factor * v);
+                Ok(vec![each(1.0).collect(), each(2.0).collect(), each(3.0).flat_map(|v| [v, -v]).collect()])
+            });
+            Ok(all)
+        });
+        let logits: Answer = Box::new(|images, _| Ok(images.to_vec()));
+        let mut teacher = OnnxTeacher::new(outline, logits).tapped(open);
+        teacher.prepare(&[stem, answer, block])?;
+        let pixels = Tensor::from_vec(vec![1f32, 5.0], (2, 1, 1, 1), &Device::Cpu)?;
+        let question = Question { pixels: &pixels, samples: None };
+        let found = teacher.outputs(&question, &[block, stem, answer])?;
+        let rows = found.taps.iter().map(|tap| tap.to_vec2::<f32>()).collect::<std::result::Result<Vec<_>, _>>()?;
+        assert_eq!(
+            rows,
+            [vec![vec![3.0, -3.0], vec![15.0, -15.0]], vec![vec![2.0], vec![10.0]], vec![vec![1.0], vec![5.0]]]
+        );
+        assert!(teacher.outputs(&question, &[])?.taps.is_empty());
+        let mut closed = OnnxTeacher::new(
+            Outline::logits_only("answer", [1, 1, 1], 1).with_value("block", &[2])?,
+            Box::new(|images, _| Ok(images.to_vec())),
+        );
+        assert!(
+            closed
+                .outputs(&question, &[block])
+                .map(drop)
+                .unwrap_err()
+                .to_string()
+                .contains("does not hand over `block`")
+        );
         Ok(())
     }
 }

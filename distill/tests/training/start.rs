@@ -68,6 +68,47 @@ fn the_network_of_a_run_is_taken_where_none_is_named() {
     assert_equal("bare", &before, &contents(&scene.run("bare")));
 }
 
+/// Writes the teacher's graph as ONNX, with generated weights, as `net.onnx` of the scene.
+fn write_onnx(scene: &Scene) -> Graph {
+    let graph = graph::read(&scene.run("teacher").join("graph.json")).unwrap();
+    let weights = attar_models::generated::weights(&graph, 3);
+    let metadata = [("attar.labels".to_owned(), r#"["two", "zero", "one"]"#.to_owned())].into();
+    let options = attar_onnx::Options { metadata, ..attar_onnx::Options::default() };
+    std::fs::write(scene.root().join("net.onnx"), attar_onnx::write(&graph, &weights, &options).unwrap()).unwrap();
+    graph
+}
+
+#[test]
+fn an_onnx_file_is_a_student() {
+    let scene = scene();
+    let graph = write_onnx(&scene);
+    let given = "student.from={ kind = \"onnx\", path = \"net.onnx\", head = \"new\" }";
+    scene.start("bare", "foreign", &["train.epochs=1", given]).unwrap();
+    let receipt = receipt(&scene.run("foreign"));
+    let bytes = std::fs::read(scene.root().join("net.onnx")).unwrap();
+    let Origin::Graph(file) = &receipt.origin else { panic!("{:?}", receipt.origin) };
+    assert_eq!(
+        (file.path.as_path(), &file.sha256),
+        (Path::new("../../net.onnx"), &attar_formats::hash::sha256(&bytes))
+    );
+    let trained = graph::read(&scene.run("foreign").join("graph.json")).unwrap();
+    assert_eq!((trained.macs(), trained.parameter_count()), (graph.macs(), graph.parameter_count()));
+    // It starts from the weights of the file: without a step the stem is the file's.
+    let still = ["train.epochs=1", given, "train.learning_rate=0.0"];
+    scene.start("bare", "still", &still).unwrap();
+    let model = read::any(&scene.run("still").join("checkpoints/last/model.safetensors")).unwrap().weights;
+    let expected = attar_models::generated::weights(&graph, 3);
+    assert_eq!(model.get("conv1.weight"), expected.get("conv1.weight"));
+    // Its classes are others than the data's, which a head that is kept says.
+    let kept = "student.from={ kind = \"onnx\", path = \"net.onnx\" }";
+    let message = message(&scene, &[kept]);
+    assert!(message.contains("the weights are of other classes, by") && message.contains("net.onnx"), "{message}");
+    // What cannot be trained is said with its reason.
+    std::fs::write(scene.root().join("no.onnx"), "nothing").unwrap();
+    let message = self::message(&scene, &["student.from={ kind = \"onnx\", path = \"no.onnx\" }"]);
+    assert!(message.contains("no.onnx: is no ONNX file"), "{message}");
+}
+
 #[test]
 fn its_last_layer_is_of_the_datas_classes() {
     let scene = scene();

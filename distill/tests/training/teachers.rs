@@ -204,7 +204,7 @@ fn opener(answers: Answers, most: usize) -> PlanOptions {
         };
         let input = request.input.unwrap_or_default();
         let outline = Outline::logits_only("fake", input, 3);
-        Ok(OnnxTeacher { answer: Box::new(answer), outline, answers, tapped: None, opened: None })
+        Ok(OnnxTeacher::new(outline, Box::new(answer)).gives(answers))
     };
     PlanOptions { onnx: Some(Box::new(open)), ..PlanOptions::default() }
 }
