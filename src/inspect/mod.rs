@@ -222,9 +222,9 @@ fn of_onnx(path: &Path, engines: &Engines, input: Option<[usize; 3]>) -> Result<
     found.obstacles = import.obstacles.iter().map(ToString::to_string).collect();
     found.notes.clone_from(&import.notes);
     found.notes.extend(import.network.as_ref().and_then(|(graph, _)| attar_onnx::without_norms(graph)));
-    found.labels = import.labels().unwrap_or_default();
-    let stated = import.metadata.get("attar.preprocessing");
-    found.preprocessing = stated.and_then(|text| serde_json::from_str(text).ok());
+    let said = import.said()?;
+    found.labels = said.labels.unwrap_or_default();
+    found.preprocessing = said.preprocessing.and_then(|how| attar_formats::card::hf::to_hf(&how).ok());
     found.runtimes = runtimes(path, engines, Some(import.input));
     Ok(found)
 }

@@ -27,7 +27,7 @@ pub(super) fn find(
     let input = made_by(preprocessing, data)?;
     // What cannot be read at all, a runtime has words for, too.
     let import = if engine.is_none() { onnx::read(path, input).ok() } else { None };
-    let labels = import.as_ref().and_then(attar_onnx::Import::labels);
+    let labels = import.as_ref().map(attar_onnx::Import::said).transpose()?.and_then(|said| said.labels);
     let (outline, answers, kind, note) = match import.map(|import| (import.network, import.notes)) {
         Some((Some((graph, weights)), notes)) => {
             check_network(&graph, section.bn).map_err(fail)?;
@@ -59,8 +59,8 @@ fn check_network(graph: &Graph, norms: TeacherNorm) -> std::result::Result<(), S
         return Err("`bn = \"batch\"` needs the norms; those of this ONNX file are folded".to_owned());
     }
     match graph.node(graph.output()).op {
-        Op::Activation(Activation::Sigmoid) => Err(
-            "its answers come from a Sigmoid: a probability for each class by itself, which do not exclude each other\n  \
+        Op::Activation(Activation::Sigmoid | Activation::HardSigmoid) => Err(
+            "its answers come from a sigmoid: a probability for each class by itself, which do not exclude each other\n  \
              hint: export the network without its last activation, so that it gives logits"
                 .to_owned(),
         ),

@@ -116,7 +116,7 @@ impl Source {
 
     fn onnx(path: &Path, input: [usize; 3]) -> Result<Self> {
         let import = onnx::read(path, input)?;
-        let labels = import.labels().map(|labels| (path.to_owned(), labels));
+        let labels = import.said()?.labels.map(|labels| (path.to_owned(), labels));
         let (graph, weights) = import.network.ok_or_else(|| {
             let obstacles: Vec<String> = import.obstacles.iter().map(|obstacle| format!("\n  {obstacle}")).collect();
             let problem = format!("{} is no network that can be trained here:{}", path.display(), obstacles.concat());

@@ -5,7 +5,7 @@ use half::bf16;
 
 #[cfg(feature = "cuda")]
 use super::cuda;
-use super::{Backend, cpu, fits, floats, norm_shape, portable};
+use super::{Backend, cpu, dispatch, fits, floats, norm_shape, portable};
 use crate::error::Result;
 
 /// How numbers stand for values, `(number - zero_point) * scale`: both `[1]`.

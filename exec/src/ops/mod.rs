@@ -12,6 +12,9 @@ mod cpu;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
 pub(crate) mod fused;
+mod levels;
+mod moves;
+mod pool;
 mod portable;
 pub mod softmax;
 
@@ -27,6 +30,14 @@ use crate::error::{Error, Result};
 pub use backend::Backend;
 pub use broadcast::{add, add_backward, mul, mul_backward};
 pub use channels::{layer_norm, layer_norm_backward, prelu, prelu_backward, scale, scale_backward};
+pub use levels::{Levels, dequantize, dequantize_backward, quantize, softmax_channels, softmax_channels_backward};
+pub use moves::{
+    channel_shuffle, channel_shuffle_backward, concat, concat_backward, pad2d, pad2d_backward, slice_channels,
+    slice_channels_backward,
+};
+pub use pool::{
+    avg_pool2d, avg_pool2d_backward, global_avg_pool, global_avg_pool_backward, max_pool2d, max_pool2d_backward,
+};
 
 /// Calls the operation of a backend; on the CPU, the one for what images are stored as unless it is
 /// for `f32`. A `product` on CUDA is told whether it may round to TF32.
@@ -67,19 +78,7 @@ macro_rules! dispatch {
     };
 }
 
-mod levels;
-mod moves;
-mod pool;
-
 use dispatch;
-pub use levels::{Levels, dequantize, dequantize_backward, quantize, softmax_channels, softmax_channels_backward};
-pub use moves::{
-    channel_shuffle, channel_shuffle_backward, concat, concat_backward, pad2d, pad2d_backward, slice_channels,
-    slice_channels_backward,
-};
-pub use pool::{
-    avg_pool2d, avg_pool2d_backward, global_avg_pool, global_avg_pool_backward, max_pool2d, max_pool2d_backward,
-};
 
 /// Scale and shift of a norm, each `[C]`.
 #[derive(Debug, Clone, Copy)]

@@ -8,7 +8,7 @@ use half::bf16;
 
 #[cfg(feature = "cuda")]
 use super::cuda;
-use super::{Backend, cpu, fits, floats, image, norm_shape, portable, refused};
+use super::{Backend, cpu, dispatch, fits, floats, image, norm_shape, portable, refused};
 use crate::error::{Error, Result};
 
 /// The channels of `parts` behind each other. All of them have the type of the first.

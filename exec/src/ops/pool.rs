@@ -7,7 +7,7 @@ use half::bf16;
 
 #[cfg(feature = "cuda")]
 use super::cuda;
-use super::{Backend, cpu, floats, image, norm_shape, portable, refused};
+use super::{Backend, cpu, dispatch, floats, image, norm_shape, portable, refused};
 use crate::error::Result;
 
 /// Maxima of windows, and where they were (whatever [`max_pool2d_backward`] on this device

@@ -11,6 +11,7 @@ use attar_formats::bundle::{BUNDLE_VERSION, Manifest, ModelFile, file, labels_te
 use attar_formats::card::hf;
 use attar_formats::graph::GRAPH_FILE;
 use attar_formats::hash::sha256;
+use attar_formats::onnx_metadata;
 use attar_formats::run::file::REFERENCE;
 use attar_formats::{Card, write};
 use attar_models::{Graph, Rewritten, fold};
@@ -130,8 +131,8 @@ fn onnx_model(graph: &Graph, source: &Source, options: &Options) -> Result<Vec<u
     let metadata = BTreeMap::from([
         ("attar.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         ("attar.network".to_owned(), text(serde_json::to_string(&card.network))?),
-        ("attar.labels".to_owned(), text(serde_json::to_string(&card.labels))?),
-        ("attar.preprocessing".to_owned(), hf::to_hf(&card.preprocessing)?.to_string()),
+        (onnx_metadata::LABELS.to_owned(), text(serde_json::to_string(&card.labels))?),
+        (onnx_metadata::PREPROCESSING.to_owned(), hf::to_hf(&card.preprocessing)?.to_string()),
         ("attar.weights_sha256".to_owned(), source.weights_sha256()),
     ]);
     let bytes = onnx::write(&folded, &weights, &onnx::Options { opset: options.opset, metadata })?;

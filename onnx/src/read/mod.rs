@@ -19,6 +19,7 @@ mod value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use attar_formats::onnx_metadata::{self, Said};
 use attar_models::{Graph, GraphBuilder, NodeId, Op, Outline, Weights};
 use prost::Message;
 
@@ -95,9 +96,12 @@ impl std::fmt::Display for Obstacle {
 }
 
 impl Import {
-    /// Names of its classes in the order of its logits, as our exporter writes them into the metadata.
-    pub fn labels(&self) -> Option<Vec<String>> {
-        self.metadata.get("attar.labels").and_then(|text| serde_json::from_str(text).ok())
+    /// What its metadata says of classes, preprocessing and the size of an image.
+    ///
+    /// # Errors
+    /// As [`onnx_metadata::said`].
+    pub fn said(&self) -> attar_formats::Result<Said> {
+        onnx_metadata::said(&self.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect())
     }
 
     /// Values by name and shape: all of the network's where it is one, else those of the file that are known.
