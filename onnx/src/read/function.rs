@@ -136,7 +136,10 @@ impl Expr {
     /// What it computes, as far as a network has a word for it.
     pub(super) fn meaning(&self) -> Meaning {
         let values: Vec<(f64, f64)> = grid().map(|x| (x, self.at(x))).collect();
-        let agrees = |f: &dyn Fn(f64) -> f64| values.iter().all(|(x, y)| (f(*x) - y).abs() <= CLOSE * (1.0 + y.abs()));
+        // What is small everywhere is compared at its own scale.
+        let scale = values.iter().map(|(_, y)| y.abs()).fold(0.0, f64::max).min(1.0);
+        let agrees =
+            |f: &dyn Fn(f64) -> f64| values.iter().all(|(x, y)| (f(*x) - y).abs() <= CLOSE * (scale + y.abs()));
         let slope = Function::LeakyRelu(-self.at(-1.0));
         let known = [
             (Activation::Relu, Function::Relu),
@@ -180,7 +183,7 @@ const CLOSE: f64 = 2e-6;
 /// Numbers at which functions are compared: dense where activations bend, and far out.
 fn grid() -> impl Iterator<Item = f64> {
     let near = (-240..=240).map(|i| f64::from(i) * 0.0317);
-    near.chain([-40.0, -17.3, -11.0, 9.1, 12.5, 33.0])
+    near.chain([-1e6, -1e3, -40.0, -17.3, -11.0, 9.1, 12.5, 33.0, 1e3, 1e6])
 }
 
 #[cfg(test)]
@@ -217,10 +220,13 @@ mod tests {
         assert_eq!(unary(Function::GeluTanh, &x).meaning(), Meaning::Activation(Activation::GeluTanh));
         let clipped = unary(Function::Clip(0.0, f64::from(f32::MAX)), &x);
         assert_eq!(clipped.meaning(), Meaning::Activation(Activation::Relu));
+        assert_eq!(unary(Function::Clip(0.0, 100.0), &x).meaning(), Meaning::Unknown, "it ends far out");
         let doubled = binary(Arithmetic::Mul, &shifted, &Expr::number(2.0));
         assert_eq!(doubled.meaning(), Meaning::Affine { factor: 2.0, offset: 6.0 });
         assert_eq!(binary(Arithmetic::Mul, &x, &one).meaning(), Meaning::Identity);
         assert_eq!(unary(Function::Tanh, &x).meaning(), Meaning::Unknown);
+        let tiny = binary(Arithmetic::Mul, &unary(Function::Gelu, &x), &Expr::number(1e-8));
+        assert_eq!(tiny.meaning(), Meaning::Unknown, "however small it is, it is not a straight line");
         assert_eq!(binary(Arithmetic::Add, &x, &unary(Function::Relu, &x)).meaning(), Meaning::Unknown);
         let Meaning::Activation(Activation::LeakyRelu(slope)) = unary(Function::LeakyRelu(0.1), &x).meaning() else {
             panic!("leaky");

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use attar_models::op::Scale;
+use attar_models::op::{Add, Mul, Scale};
 use attar_models::{Activation, Array, GraphBuilder, NodeId, Op, Weights};
 
 use super::function::{Expr, Kind, Meaning};
@@ -194,45 +194,41 @@ impl<'f> Reader<'f> {
     /// An expression that is no function with a name, computed by what it is made of.
     fn in_parts(&mut self, expr: &Rc<Expr>) -> Result<usize, String> {
         let whole = || format!("computes a function of each number that no operation here is ({})", expr.name);
+        let alone = |kind| Rc::new(Expr { name: expr.name.clone(), kind });
+        let is_node = |expr: &Expr| matches!(expr.kind, Kind::Node(_));
         match &expr.kind {
-            Kind::Unary(function, inner) if !matches!(inner.kind, Kind::Node(_)) => {
-                let inner = self.node(inner)?;
-                let alone = Kind::Unary(*function, Expr::node("", inner));
-                self.node(&Rc::new(Expr { name: expr.name.clone(), kind: alone }))
+            Kind::Unary(function, inner) if !is_node(inner) => {
+                let inner = Expr::node("", self.node(inner)?);
+                self.node(&alone(Kind::Unary(*function, inner)))
             }
-            Kind::Binary(op @ (Arithmetic::Add | Arithmetic::Mul), a, b)
-                if a.base().is_some() && b.base().is_some() =>
-            {
+            // From here on the two are values of their own, and no longer functions of one.
+            Kind::Binary(op, a, b) if a.base().is_some() && b.base().is_some() => {
                 let (a, b) = (self.node(a)?, self.node(b)?);
-                let op = if *op == Arithmetic::Add {
-                    Op::Add(attar_models::op::Add {})
-                } else {
-                    Op::Mul(attar_models::op::Mul {})
-                };
-                self.add_node(&expr.name, op, &[a, b], Vec::new())?;
-                Ok(self.made.len() - 1)
-            }
-            Kind::Binary(op, a, b)
-                if !matches!(
-                    (&a.kind, &b.kind),
-                    (Kind::Node(_) | Kind::Number(_), Kind::Node(_) | Kind::Number(_))
-                ) =>
-            {
-                let mut side = |side: &Rc<Expr>| -> Result<Rc<Expr>, String> {
-                    match side.base() {
-                        Some(_) => Ok(Expr::node("", self.node(side)?)),
-                        None => Ok(Rc::clone(side)),
+                match op {
+                    Arithmetic::Add => self.pair(&expr.name, Op::Add(Add {}), a, b),
+                    Arithmetic::Mul => self.pair(&expr.name, Op::Mul(Mul {}), a, b),
+                    Arithmetic::Sub => {
+                        let negative = self.affine(&format!("{}.negative", expr.name), -1.0, 0.0, b)?;
+                        self.pair(&expr.name, Op::Add(Add {}), a, negative)
                     }
+                    Arithmetic::Div => Err(whole()),
+                }
+            }
+            Kind::Binary(op, a, b) if !is_node(a) && !is_node(b) => {
+                let mut side = |side: &Rc<Expr>| match side.base() {
+                    Some(_) => Ok::<_, String>(Expr::node("", self.node(side)?)),
+                    None => Ok(Rc::clone(side)),
                 };
                 let (a, b) = (side(a)?, side(b)?);
-                let alone = Rc::new(Expr { name: expr.name.clone(), kind: Kind::Binary(*op, a, b) });
-                match alone.meaning() {
-                    Meaning::Unknown => Err(whole()),
-                    _ => self.node(&alone),
-                }
+                self.node(&alone(Kind::Binary(*op, a, b)))
             }
             _ => Err(whole()),
         }
+    }
+
+    fn pair(&mut self, name: &str, op: Op, a: usize, b: usize) -> Result<usize, String> {
+        self.add_node(name, op, &[a, b], Vec::new())?;
+        Ok(self.made.len() - 1)
     }
 
     /// The only operation that reads what `node` makes, if it is an `op` that was not taken in yet, and its position.

@@ -68,12 +68,12 @@ pub(super) fn reduce_mean<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Resul
     if keeps_axes && input.channel_axis().is_some_and(|axis| axes == [axis]) {
         return Ok(moments::mean(&input));
     }
-    let positions: &[usize] = match input.view {
-        View::Plain => &[2, 3],
-        View::ChannelsLast => &[1, 2],
-        _ => &[],
+    let over_positions = match input.view {
+        View::Plain => axes == [2, 3],
+        View::ChannelsLast => axes == [1, 2],
+        _ => false,
     };
-    let (&[_, h, w], true) = (&input.shape[..], axes == positions) else {
+    let (&[_, h, w], true) = (&input.shape[..], over_positions) else {
         let seen = join(&input.seen());
         return Err(format!("a mean of [N, {seen}] over axes {axes:?}; height and width are known here, or channels"));
     };

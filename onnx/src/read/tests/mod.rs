@@ -187,6 +187,15 @@ fn a_value_and_a_function_of_it_that_has_no_name_are_added_as_nodes() {
 }
 
 #[test]
+fn the_difference_of_a_value_and_a_function_of_it_is_no_function_of_both() {
+    let (graph, weights) =
+        behind_a_convolution(17, |f| f.node("Relu", &["c"], "r", &[]).node("Sub", &["c", "r"], "a", &[]));
+    assert_eq!(kinds(&graph), ["conv2d", "activation", "scale", "add", "avg-pool2d", "flatten"]);
+    assert_eq!(weights.get("a.negative.weight").unwrap().f32().unwrap(), [-1.0, -1.0]);
+    assert_eq!(graph.nodes()[4].inputs, [graph.tap("c").unwrap(), graph.tap("a.negative").unwrap()]);
+}
+
+#[test]
 fn constants_beside_values_become_biases_and_scales() {
     let (graph, weights) =
         behind_a_convolution(17, |f| f.floats("b", &[1, 2, 1, 1], &[0.25, -1.5]).node("Add", &["c", "b"], "a", &[]));
