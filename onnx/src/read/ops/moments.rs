@@ -42,7 +42,7 @@ pub(super) fn read<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Vec<V
         }
         ("ReduceMean", Some(Value::Moment(m)), _) if m.kind == MomentKind::Square => {
             let axes = super::pools::reduced_axes(reader, node, &m.of)?;
-            if !m.of.channel_axis().is_some_and(|axis| axes == [axis]) || node.int("keepdims") == Some(0) {
+            if m.of.channel_axis().is_none_or(|axis| axes != [axis]) || node.int("keepdims") == Some(0) {
                 return Err(unknown());
             }
             Ok(made(&m.of, MomentKind::Variance { eps: 0.0 }))
