@@ -1,0 +1,86 @@
+//! Instruction sets: for each a table of entry points, and which of them this CPU has.
+
+mod scalar;
+
+use crate::layer::{ByteKernel, FloatKernel};
+use crate::simple::Simple;
+
+/// An instruction set with kernels of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Plain Rust.
+    Scalar,
+    /// x86-64 with AVX2 and FMA.
+    Avx2,
+    /// The same with AVX-VNNI: byte products of 256 bits.
+    AvxVnni,
+    /// AVX-512 with VNNI: byte products of 512 bits.
+    Avx512Vnni,
+    /// AArch64's base instructions.
+    Neon,
+    /// AArch64 with byte products.
+    NeonDotprod,
+}
+
+impl Level {
+    /// All of them, the slowest first.
+    pub const ALL: [Self; 6] =
+        [Self::Scalar, Self::Avx2, Self::AvxVnni, Self::Avx512Vnni, Self::Neon, Self::NeonDotprod];
+
+    /// The name as it is typed and printed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Avx2 => "avx2",
+            Self::AvxVnni => "avx-vnni",
+            Self::Avx512Vnni => "avx512-vnni",
+            Self::Neon => "neon",
+            Self::NeonDotprod => "neon-dotprod",
+        }
+    }
+
+    /// The level called `name`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.name() == name)
+    }
+
+    /// Whether this program was built for it and this CPU has it.
+    pub fn available(self) -> bool {
+        self.kernels().is_some()
+    }
+
+    /// The quickest that this CPU has.
+    pub fn best() -> Self {
+        Self::ALL.into_iter().rev().find(|level| level.available()).unwrap_or(Self::Scalar)
+    }
+
+    /// The entry points, where the CPU has what they use.
+    pub(crate) fn kernels(self) -> Option<&'static Kernels> {
+        match self {
+            Self::Scalar => Some(&scalar::KERNELS),
+            Self::Avx2 | Self::AvxVnni | Self::Avx512Vnni | Self::Neon | Self::NeonDotprod => None,
+        }
+    }
+}
+
+impl core::fmt::Display for Level {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A level's entry points.
+#[derive(Debug)]
+pub(crate) struct Kernels {
+    pub(crate) level: Level,
+    /// Convolutions of bytes, dense and grouped, and linear layers.
+    pub(crate) dense_u8: ByteKernel,
+    /// Convolutions of bytes, a channel each.
+    pub(crate) depthwise_u8: ByteKernel,
+    /// Convolutions of floats, dense and grouped, and linear layers.
+    pub(crate) dense_f32: FloatKernel,
+    /// Convolutions of floats, a channel each.
+    pub(crate) depthwise_f32: FloatKernel,
+    /// Element by element, and windows.
+    pub(crate) simple: Simple,
+}
