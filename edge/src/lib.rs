@@ -11,6 +11,8 @@ pub mod arithmetic;
 pub mod layer;
 #[allow(unsafe_code)]
 mod level;
+#[cfg(feature = "alloc")]
+pub mod reference;
 #[allow(unsafe_code)]
 pub mod simple;
 

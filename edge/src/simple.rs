@@ -133,7 +133,13 @@ pub fn function(function: FloatFunction, x: f32) -> f32 {
         FloatFunction::HardSigmoid => clamp(x + 3.0, 0.0, 6.0) / 6.0,
         FloatFunction::Sigmoid => 1.0 / (1.0 + exp(-x)),
         FloatFunction::Silu => x / (1.0 + exp(-x)),
-        FloatFunction::LeakyRelu { slope } => if x > 0.0 { x } else { slope * x },
+        FloatFunction::LeakyRelu { slope } => {
+            if x > 0.0 {
+                x
+            } else {
+                slope * x
+            }
+        }
     }
 }
 
@@ -162,7 +168,7 @@ fn exp(x: f32) -> f32 {
 }
 
 #[inline(always)]
-unsafe fn add_u8(a: *const u8, b: *const u8, out: *mut u8, length: usize, how: &Addition) {
+pub(crate) unsafe fn add_u8(a: *const u8, b: *const u8, out: *mut u8, length: usize, how: &Addition) {
     for i in 0..length {
         // SAFETY: the caller gives `length` elements of each.
         unsafe { *out.add(i) = how.sum.of(*a.add(i), *b.add(i)).max(how.low).min(how.high) };
@@ -170,18 +176,19 @@ unsafe fn add_u8(a: *const u8, b: *const u8, out: *mut u8, length: usize, how: &
 }
 
 #[inline(always)]
-unsafe fn multiply_u8(a: *const u8, b: *const u8, out: *mut u8, length: usize, how: &Multiplication) {
+pub(crate) unsafe fn multiply_u8(a: *const u8, b: *const u8, out: *mut u8, length: usize, how: &Multiplication) {
     for i in 0..length {
         // SAFETY: the caller gives `length` elements of each.
         unsafe {
-            let product = arithmetic::product((*a.add(i), how.first), (*b.add(i), how.second), how.multiplier, how.zero);
+            let product =
+                arithmetic::product((*a.add(i), how.first), (*b.add(i), how.second), how.multiplier, how.zero);
             *out.add(i) = product.max(how.low).min(how.high);
         }
     }
 }
 
 #[inline(always)]
-unsafe fn multiply_channels_u8(
+pub(crate) unsafe fn multiply_channels_u8(
     a: *const u8,
     b: *const u8,
     out: *mut u8,
@@ -196,7 +203,7 @@ unsafe fn multiply_channels_u8(
 }
 
 #[inline(always)]
-unsafe fn table(a: *const u8, out: *mut u8, length: usize, table: &[u8; 256]) {
+pub(crate) unsafe fn table(a: *const u8, out: *mut u8, length: usize, table: &[u8; 256]) {
     for i in 0..length {
         // SAFETY: the caller gives `length` elements of each.
         unsafe { *out.add(i) = table[usize::from(*a.add(i))] };
@@ -251,13 +258,20 @@ unsafe fn windows<T: Copy, A: Copy>(
 }
 
 #[inline(always)]
-unsafe fn max_u8(w: &Window, source: Source<u8>, target: Target<u8>, row: usize, width: usize, channels: usize) {
+pub(crate) unsafe fn max_u8(
+    w: &Window,
+    source: Source<u8>,
+    target: Target<u8>,
+    row: usize,
+    width: usize,
+    channels: usize,
+) {
     // SAFETY: the caller's word.
     unsafe { windows(w, (source, target), (row, width, channels), 0, u8::max, |kept, _, _| kept) };
 }
 
 #[inline(always)]
-unsafe fn mean_u8(
+pub(crate) unsafe fn mean_u8(
     w: &Window,
     how: &Mean,
     source: Source<u8>,
@@ -277,21 +291,35 @@ unsafe fn mean_u8(
 }
 
 #[inline(always)]
-unsafe fn max_f32(w: &Window, source: Source<f32>, target: Target<f32>, row: usize, width: usize, channels: usize) {
+pub(crate) unsafe fn max_f32(
+    w: &Window,
+    source: Source<f32>,
+    target: Target<f32>,
+    row: usize,
+    width: usize,
+    channels: usize,
+) {
     let take = |kept: f32, x: f32| if x > kept { x } else { kept };
     // SAFETY: the caller's word.
     unsafe { windows(w, (source, target), (row, width, channels), f32::NEG_INFINITY, take, |kept, _, _| kept) };
 }
 
 #[inline(always)]
-unsafe fn mean_f32(w: &Window, source: Source<f32>, target: Target<f32>, row: usize, width: usize, channels: usize) {
+pub(crate) unsafe fn mean_f32(
+    w: &Window,
+    source: Source<f32>,
+    target: Target<f32>,
+    row: usize,
+    width: usize,
+    channels: usize,
+) {
     let end = |sum: f32, _: usize, counted: usize| sum / counted as f32;
     // SAFETY: the caller's word.
     unsafe { windows(w, (source, target), (row, width, channels), 0.0, |sum, x| sum + x, end) };
 }
 
 #[inline(always)]
-unsafe fn quantize(a: *const f32, out: *mut u8, length: usize, scale: f32, zero: u8) {
+pub(crate) unsafe fn quantize(a: *const f32, out: *mut u8, length: usize, scale: f32, zero: u8) {
     for i in 0..length {
         // SAFETY: the caller gives `length` elements of each.
         unsafe { *out.add(i) = arithmetic::quantize(*a.add(i), scale, zero) };
@@ -299,7 +327,7 @@ unsafe fn quantize(a: *const f32, out: *mut u8, length: usize, scale: f32, zero:
 }
 
 #[inline(always)]
-unsafe fn dequantize(a: *const u8, out: *mut f32, length: usize, scale: f32, zero: u8) {
+pub(crate) unsafe fn dequantize(a: *const u8, out: *mut f32, length: usize, scale: f32, zero: u8) {
     for i in 0..length {
         // SAFETY: the caller gives `length` elements of each.
         unsafe { *out.add(i) = arithmetic::dequantize(*a.add(i), scale, zero) };
@@ -307,7 +335,7 @@ unsafe fn dequantize(a: *const u8, out: *mut f32, length: usize, scale: f32, zer
 }
 
 #[inline(always)]
-unsafe fn add_f32(a: *const f32, b: *const f32, out: *mut f32, length: usize, f: FloatFunction) {
+pub(crate) unsafe fn add_f32(a: *const f32, b: *const f32, out: *mut f32, length: usize, f: FloatFunction) {
     for i in 0..length {
         // SAFETY: the caller gives `length` elements of each.
         unsafe { *out.add(i) = function(f, *a.add(i) + *b.add(i)) };
@@ -315,7 +343,7 @@ unsafe fn add_f32(a: *const f32, b: *const f32, out: *mut f32, length: usize, f:
 }
 
 #[inline(always)]
-unsafe fn multiply_f32(a: *const f32, b: *const f32, out: *mut f32, length: usize, f: FloatFunction) {
+pub(crate) unsafe fn multiply_f32(a: *const f32, b: *const f32, out: *mut f32, length: usize, f: FloatFunction) {
     for i in 0..length {
         // SAFETY: the caller gives `length` elements of each.
         unsafe { *out.add(i) = function(f, *a.add(i) * *b.add(i)) };
@@ -323,7 +351,13 @@ unsafe fn multiply_f32(a: *const f32, b: *const f32, out: *mut f32, length: usiz
 }
 
 #[inline(always)]
-unsafe fn multiply_channels_f32(a: *const f32, b: *const f32, out: *mut f32, pixels: usize, channels: usize) {
+pub(crate) unsafe fn multiply_channels_f32(
+    a: *const f32,
+    b: *const f32,
+    out: *mut f32,
+    pixels: usize,
+    channels: usize,
+) {
     for pixel in 0..pixels {
         // SAFETY: the caller gives `pixels * channels` elements of `a` and `out`, `channels` of `b`.
         unsafe {
@@ -333,7 +367,7 @@ unsafe fn multiply_channels_f32(a: *const f32, b: *const f32, out: *mut f32, pix
 }
 
 #[inline(always)]
-unsafe fn function_f32(a: *const f32, out: *mut f32, length: usize, f: FloatFunction) {
+pub(crate) unsafe fn function_f32(a: *const f32, out: *mut f32, length: usize, f: FloatFunction) {
     for i in 0..length {
         // SAFETY: the caller gives `length` elements of each.
         unsafe { *out.add(i) = function(f, *a.add(i)) };
@@ -352,7 +386,7 @@ macro_rules! simple_level {
             multiply_channels_f32, function_f32, max_f32, mean_f32,
         };
 
-        simple_level!(@each [$(#[$features])*]
+        crate::simple::simple_level!(@each [$(#[$features])*]
             add_u8(a: *const u8, b: *const u8, out: *mut u8, length: usize, how: &Addition);
             multiply_u8(a: *const u8, b: *const u8, out: *mut u8, length: usize, how: &Multiplication);
             multiply_channels_u8(a: *const u8, b: *const u8, out: *mut u8, pixels: usize, channels: usize,
@@ -372,7 +406,7 @@ macro_rules! simple_level {
         );
     };
     (@each $features:tt $($name:ident($($arg:ident: $type:ty),*);)*) => {
-        $(simple_level!(@one $features $name($($arg: $type),*));)*
+        $(crate::simple::simple_level!(@one $features $name($($arg: $type),*));)*
     };
     (@one [$(#[$features:meta])*] $name:ident($($arg:ident: $type:ty),*)) => {
         $(#[$features])*

@@ -1,6 +1,14 @@
 //! Instruction sets: for each a table of entry points, and which of them this CPU has.
 
 mod scalar;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod speed;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use crate::layer::{ByteKernel, FloatKernel};
 use crate::simple::Simple;
@@ -58,7 +66,15 @@ impl Level {
     pub(crate) fn kernels(self) -> Option<&'static Kernels> {
         match self {
             Self::Scalar => Some(&scalar::KERNELS),
-            Self::Avx2 | Self::AvxVnni | Self::Avx512Vnni | Self::Neon | Self::NeonDotprod => None,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => x86::has_avx2().then_some(&x86::AVX2),
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => x86::has_avx_vnni().then_some(&x86::AVX_VNNI),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => x86::has_avx512_vnni().then_some(&x86::AVX512_VNNI),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx2 | Self::AvxVnni | Self::Avx512Vnni => None,
+            Self::Neon | Self::NeonDotprod => None,
         }
     }
 }

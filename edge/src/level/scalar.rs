@@ -5,7 +5,8 @@ use core::ops::Range;
 use super::{Kernels, Level};
 use crate::arithmetic::requantize;
 use crate::layer::{
-    ByteConstants, ByteKernel, ByteLayer, ByteTail, FloatConstants, FloatKernel, FloatLayer, Runs, Shape, f32_at, i32_at,
+    ByteConstants, ByteKernel, ByteLayer, ByteTail, FloatConstants, FloatKernel, FloatLayer, Runs, Shape, f32_at,
+    i32_at,
 };
 use crate::simple;
 
@@ -58,9 +59,9 @@ fn floats_pack(shape: &Shape, constants: FloatConstants<'_>, out: &mut [u8]) {
 fn taps(shape: &Shape, row: usize, pixel: usize) -> impl Iterator<Item = usize> {
     let Runs { rows, columns, length } = shape.runs();
     let [dy, dx] = shape.dilation;
-    (0..rows).flat_map(move |y| (0..columns).map(move |x| y * dy * row + x * dx * pixel)).flat_map(move |start| {
-        (0..length).map(move |at| start + at)
-    })
+    (0..rows)
+        .flat_map(move |y| (0..columns).map(move |x| y * dy * row + x * dx * pixel))
+        .flat_map(move |start| (0..length).map(move |at| start + at))
 }
 
 unsafe fn bytes(layer: &ByteLayer<'_>, rows: Range<usize>) {
@@ -77,9 +78,10 @@ unsafe fn bytes(layer: &ByteLayer<'_>, rows: Range<usize>) {
                     let group = channel / shape.outputs * shape.inputs;
                     let weights = &layer.weights[channel * depth..][..depth];
                     let taps = taps(shape, layer.source.row, layer.source.pixel);
-                    let products = weights.iter().zip(taps).map(|(&weight, tap)| {
-                        i32::from(weight as i8) * i32::from(*input.add(group + tap))
-                    });
+                    let products = weights
+                        .iter()
+                        .zip(taps)
+                        .map(|(&weight, tap)| i32::from(weight as i8) * i32::from(*input.add(group + tap)));
                     let sum = products.fold(i32_at(packed, 2 * channel), i32::wrapping_add);
                     let value = requantize(sum, f32_at(packed, 2 * channel + 1), layer.tail.zero);
                     *output.add(channel) = ended(&layer.tail, value, y, x, channel);

@@ -1,0 +1,148 @@
+//! The arithmetic of layers in plain, slow Rust over checked slices: the oracle of every test. It shares with the levels only
+//! the formulas of [`crate::arithmetic`] and the geometry of [`Shape`].
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::arithmetic::{Sum, requantize};
+use crate::layer::{ByteConstants, FloatConstants, FloatFunction, Shape};
+use crate::simple::function;
+
+/// An image `[height, width, channels]` with a border around it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Image<T> {
+    /// `[height, width, channels]` without the border.
+    pub size: [usize; 3],
+    /// Rows and columns of the border, on each side.
+    pub border: usize,
+    /// Elements with the border.
+    pub elements: Vec<T>,
+}
+
+impl<T: Copy> Image<T> {
+    /// An image and its border, all `value`.
+    pub fn new(size: [usize; 3], border: usize, value: T) -> Self {
+        let [height, width, channels] = size;
+        let elements = vec![value; (height + 2 * border) * (width + 2 * border) * channels];
+        Self { size, border, elements }
+    }
+
+    /// Elements from a row to the next.
+    pub fn row(&self) -> usize {
+        (self.size[1] + 2 * self.border) * self.size[2]
+    }
+
+    /// Where an element lies; `y` and `x` count from the border's first row and column.
+    fn place(&self, y: usize, x: usize, channel: usize) -> usize {
+        y * self.row() + x * self.size[2] + channel
+    }
+
+    /// An element; `y` and `x` count from the image's first row and column.
+    pub fn at(&self, y: usize, x: usize, channel: usize) -> T {
+        self.elements[self.place(y + self.border, x + self.border, channel)]
+    }
+
+    /// Sets an element.
+    pub fn set(&mut self, y: usize, x: usize, channel: usize, value: T) {
+        let place = self.place(y + self.border, x + self.border, channel);
+        self.elements[place] = value;
+    }
+
+    /// An image made element by element, the border filled with `value`.
+    pub fn of(size: [usize; 3], border: usize, value: T, mut element: impl FnMut(usize, usize, usize) -> T) -> Self {
+        let mut image = Self::new(size, border, value);
+        for y in 0..size[0] {
+            for x in 0..size[1] {
+                for channel in 0..size[2] {
+                    image.set(y, x, channel, element(y, x, channel));
+                }
+            }
+        }
+        image
+    }
+}
+
+/// What becomes of the sums of a byte layer; see [`crate::layer::ByteTail`].
+#[derive(Debug, Clone, Copy)]
+pub struct Tail<'a> {
+    /// Zero point.
+    pub zero: u8,
+    /// Least and largest byte.
+    pub range: [u8; 2],
+    /// A function of a byte.
+    pub table: Option<&'a [u8; 256]>,
+    /// Another value, the constants of the sum, whether that value comes first, and the sum's least and largest byte.
+    pub residual: Option<(&'a Image<u8>, Sum, bool, [u8; 2])>,
+}
+
+impl Tail<'_> {
+    /// The byte of one sum.
+    fn end(&self, sum: i32, multiplier: f32, y: usize, x: usize, channel: usize) -> u8 {
+        let value = requantize(sum, multiplier, self.zero).clamp(self.range[0], self.range[1]);
+        let value = self.table.map_or(value, |table| table[usize::from(value)]);
+        let Some((other, sum, swapped, range)) = self.residual else { return value };
+        let other = other.at(y, x, channel);
+        let added = if swapped { sum.of(other, value) } else { sum.of(value, other) };
+        added.clamp(range[0], range[1])
+    }
+}
+
+/// Every product of one output: `(where its weight lies, where its input lies)`.
+fn products<T: Copy>(
+    shape: &Shape,
+    image: &Image<T>,
+    padding: [usize; 2],
+    [y, x, channel]: [usize; 3],
+) -> impl Iterator<Item = (usize, T)> {
+    let first = channel / shape.outputs * shape.inputs;
+    let (y, x) = (y * shape.stride[0] + image.border - padding[0], x * shape.stride[1] + image.border - padding[1]);
+    let [rows, columns] = shape.kernel;
+    let taps = (0..rows).flat_map(move |ky| (0..columns).map(move |kx| (ky, kx)));
+    taps.flat_map(move |(ky, kx)| {
+        (0..shape.inputs).map(move |input| {
+            let at = (ky * columns + kx) * shape.inputs + input;
+            let place = image.place(y + ky * shape.dilation[0], x + kx * shape.dilation[1], first + input);
+            (channel * shape.depth() + at, image.elements[place])
+        })
+    })
+}
+
+/// A convolution of bytes; the border of `image` holds its zero point and is at least as wide as `padding`, rows above and
+/// columns left of it where the first window begins. The answer has a border of `border`, filled with the zero point
+/// `outside`.
+pub fn convolution_u8(
+    shape: &Shape,
+    image: &Image<u8>,
+    padding: [usize; 2],
+    constants: ByteConstants<'_>,
+    tail: &Tail<'_>,
+    (border, outside): (usize, u8),
+) -> Image<u8> {
+    let zero = i32::from(constants.zero);
+    let [height, width] = shape.size;
+    Image::of([height, width, shape.channels()], border, outside, |y, x, channel| {
+        let steps = products(shape, image, padding, [y, x, channel])
+            .map(|(at, byte)| (i32::from(byte) - zero) * i32::from(constants.weights[at] as i8));
+        let sum = steps.fold(crate::layer::i32_at(constants.bias, channel), |sum, step| sum + step);
+        tail.end(sum, constants.multiplier(channel), y, x, channel)
+    })
+}
+
+/// A convolution of floats, summed in `f64`; images as in [`convolution_u8`].
+pub fn convolution_f32(
+    shape: &Shape,
+    image: &Image<f32>,
+    padding: [usize; 2],
+    constants: FloatConstants<'_>,
+    (residual, end): (Option<&Image<f32>>, FloatFunction),
+    border: usize,
+) -> Image<f32> {
+    let [height, width] = shape.size;
+    Image::of([height, width, shape.channels()], border, 0.0, |y, x, channel| {
+        let steps = products(shape, image, padding, [y, x, channel])
+            .map(|(at, value)| f64::from(value) * f64::from(crate::layer::f32_at(constants.weights, at)));
+        let sum = steps.fold(f64::from(constants.bias(channel)), |sum, step| sum + step);
+        let other = residual.map_or(0.0, |other| f64::from(other.at(y, x, channel)));
+        function(end, (sum + other) as f32)
+    })
+}
