@@ -131,7 +131,7 @@ impl From<Rewritten> for Student {
 /// let conv = graph.add("conv", Op::Conv2d(Conv2d::square(1, 4, 3, 1, 1)), &[image])?;
 /// let relu = graph.add("relu", Op::Activation(Activation::Relu), &[conv])?;
 /// let pool = graph.add("pool", Op::GlobalAvgPool(GlobalAvgPool {}), &[relu])?;
-/// let fc = graph.add("fc", Op::Linear(Linear { in_features: 4, out_features: 2, bias: true }), &[pool])?;
+/// let fc = graph.add("fc", Op::Linear(Linear { in_features: 4, out_features: 2, bias: true, quantized: false }), &[pool])?;
 /// let tiny = graph.finish(fc);
 /// # let classes = vec!["dark".to_owned(), "bright".to_owned()];
 /// # let images = |name| {

@@ -7,13 +7,22 @@
 extern crate alloc;
 
 pub mod arithmetic;
+pub mod error;
 #[allow(unsafe_code)]
 pub mod layer;
 #[allow(unsafe_code)]
 mod level;
+pub mod plan;
 #[cfg(feature = "alloc")]
 pub mod reference;
 #[allow(unsafe_code)]
+mod run;
+#[allow(unsafe_code)]
 pub mod simple;
 
+pub use error::{Error, Result};
 pub use level::Level;
+pub use plan::Model;
+#[cfg(feature = "std")]
+pub use run::Threads;
+pub use run::{Alone, Done, Engine, Input, Memory, Team};

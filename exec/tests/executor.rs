@@ -58,7 +58,7 @@ fn graph(smooth: bool, dropout: f64) -> Graph {
     at = chain(at, "pool5", Op::AvgPool2d(Pool2d::square(2, 1, 0)));
     at = chain(at, "dropout", Op::Dropout(Dropout { p: dropout }));
     at = chain(at, "flatten", Op::Flatten(Flatten {}));
-    at = chain(at, "fc", Op::Linear(Linear { in_features: 6 * 2 * 2, out_features: 5, bias: true }));
+    at = chain(at, "fc", Op::Linear(Linear { in_features: 6 * 2 * 2, out_features: 5, bias: true, quantized: false }));
     b.finish(at)
 }
 

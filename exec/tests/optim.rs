@@ -58,7 +58,9 @@ fn graph() -> Graph {
     let norm =
         builder.add("bn1", Op::BatchNorm2d(BatchNorm2d { channels: 4, eps: 1e-5, momentum: 0.1 }), &[conv]).unwrap();
     let pool = builder.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[norm]).unwrap();
-    let fc = builder.add("fc", Op::Linear(Linear { in_features: 4, out_features: 5, bias: true }), &[pool]).unwrap();
+    let fc = builder
+        .add("fc", Op::Linear(Linear { in_features: 4, out_features: 5, bias: true, quantized: false }), &[pool])
+        .unwrap();
     builder.finish(fc)
 }
 

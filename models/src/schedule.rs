@@ -179,7 +179,9 @@ mod tests {
         at = b.add("add", Op::Add(Add {}), &[bn2, at]).unwrap();
         at = b.add("relu2", Op::Activation(Activation::Relu), &[at]).unwrap();
         at = b.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[at]).unwrap();
-        at = b.add("fc", Op::Linear(Linear { in_features: 4, out_features: 3, bias: true }), &[at]).unwrap();
+        at = b
+            .add("fc", Op::Linear(Linear { in_features: 4, out_features: 3, bias: true, quantized: false }), &[at])
+            .unwrap();
         b.finish(at)
     }
 

@@ -53,9 +53,14 @@ impl Weights {
         self.check_levels(graph)
     }
 
-    /// Checks the numbers of quantisers: a scale that can be divided by, a zero point that is one of the numbers.
+    /// Checks the numbers of quantisers: scales that can be divided by, a zero point that is one of the numbers.
     fn check_levels(&self, graph: &Graph) -> Result<()> {
         for node in graph.nodes() {
+            let scales = self.get(&format!("{}.weight_scale", node.name)).and_then(|array| array.f32().ok());
+            if let Some(scale) = scales.and_then(|scales| scales.iter().find(|scale| **scale <= 0.0)) {
+                let problem = format!("{}.weight_scale holds {scale}, expected more than 0", node.name);
+                return Err(Error::Mismatch { network: graph.name().to_owned(), problem });
+            }
             let [low, high] = match &node.op {
                 Op::Quantize(quantize) => quantize.range(),
                 Op::Dequantize(_) => [-128.0, 255.0],

@@ -24,7 +24,7 @@ fn with_head(graph: &Graph) -> Graph {
         moved.push(builder.add(node.name.as_str(), node.op.clone(), &inputs).unwrap());
     }
     let features = graph.output_shape()[0];
-    let head = Op::Linear(Linear { in_features: features, out_features: 5, bias: true });
+    let head = Op::Linear(Linear { in_features: features, out_features: 5, bias: true, quantized: false });
     let end = builder.add("head", head, &[moved[graph.output().index()]]).unwrap();
     builder.finish(end)
 }

@@ -16,7 +16,7 @@ fn network(name: &str, channels: &[usize], classes: usize) -> Outline {
         from = to;
     }
     let pool = builder.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[at]).unwrap();
-    let linear = Op::Linear(Linear { in_features: from, out_features: classes, bias: true });
+    let linear = Op::Linear(Linear { in_features: from, out_features: classes, bias: true, quantized: false });
     let fc = builder.add("fc", linear, &[pool]).unwrap();
     Outline::from(&builder.finish(fc))
 }

@@ -53,7 +53,9 @@ fn equal_weights_are_none_and_a_batch_without_weight_gives_nothing() {
 fn weights_that_do_not_fit_are_refused_by_name() {
     let (mut builder, x) = GraphBuilder::new("small", [2, 4, 4]).unwrap();
     let pool = builder.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[x]).unwrap();
-    let fc = builder.add("fc", Op::Linear(Linear { in_features: 2, out_features: 3, bias: true }), &[pool]).unwrap();
+    let fc = builder
+        .add("fc", Op::Linear(Linear { in_features: 2, out_features: 3, bias: true, quantized: false }), &[pool])
+        .unwrap();
     let student = Outline::from(&builder.finish(fc));
     for (weights, expected) in [
         ("[1.0, 2.0]", "2 numbers for 3 classes"),

@@ -20,7 +20,7 @@ fn one_stage(channels: usize, size: usize, classes: usize) -> Outline {
     let (mut builder, x) = GraphBuilder::new("one-stage", [channels, size, size]).unwrap();
     builder.stage("layer1", x);
     let pool = builder.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[x]).unwrap();
-    let linear = Op::Linear(Linear { in_features: channels, out_features: classes, bias: true });
+    let linear = Op::Linear(Linear { in_features: channels, out_features: classes, bias: true, quantized: false });
     let fc = builder.add("fc", linear, &[pool]).unwrap();
     Outline::from(&builder.finish(fc))
 }

@@ -28,7 +28,7 @@ fn network(name: &str, shapes: &[[usize; 3]]) -> Outline {
     }
     at = builder.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[at]).unwrap();
     at = builder.add("dropout", Op::Dropout(Dropout { p: 0.5 }), &[at]).unwrap();
-    let linear = Op::Linear(Linear { in_features: from[0], out_features: 5, bias: true });
+    let linear = Op::Linear(Linear { in_features: from[0], out_features: 5, bias: true, quantized: false });
     let fc = builder.add("fc", linear, &[at]).unwrap();
     Outline::from(&builder.finish(fc))
 }

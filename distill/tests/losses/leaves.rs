@@ -48,7 +48,9 @@ pub fn network(name: &str, channels: &[usize], size: usize) -> Outline {
     }
     let pool = builder.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[at]).unwrap();
     let drop = builder.add("dropout", Op::Dropout(Dropout { p: 0.2 }), &[pool]).unwrap();
-    let fc = builder.add("fc", Op::Linear(Linear { in_features: from, out_features: 4, bias: true }), &[drop]).unwrap();
+    let fc = builder
+        .add("fc", Op::Linear(Linear { in_features: from, out_features: 4, bias: true, quantized: false }), &[drop])
+        .unwrap();
     Outline::from(&builder.finish(fc))
 }
 

@@ -47,7 +47,7 @@ const ALL: [&str; 24] = [
 fn network(classes: usize) -> Outline {
     let (mut builder, x) = GraphBuilder::new("tiny", [1, 1, 1]).unwrap();
     let pool = builder.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[x]).unwrap();
-    let linear = Op::Linear(Linear { in_features: 1, out_features: classes, bias: true });
+    let linear = Op::Linear(Linear { in_features: 1, out_features: classes, bias: true, quantized: false });
     let fc = builder.add("fc", linear, &[pool]).unwrap();
     Outline::from(&builder.finish(fc))
 }

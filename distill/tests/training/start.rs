@@ -179,7 +179,7 @@ fn own(classes: usize) -> Graph {
         let relu = b.add("relu", Op::Activation(Activation::Relu), &[norm])?;
         let deep = b.add("deep", Op::Conv2d(Conv2d::square(8, 12, 3, 2, 1).with_bias()), &[relu])?;
         let pool = b.add("pool", Op::GlobalAvgPool(GlobalAvgPool {}), &[deep])?;
-        let head = Linear { in_features: 12, out_features: classes, bias: true };
+        let head = Linear { in_features: 12, out_features: classes, bias: true, quantized: false };
         let decide = b.add("decide", Op::Linear(head), &[pool])?;
         Ok(b.finish(decide))
     };

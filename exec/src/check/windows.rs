@@ -17,7 +17,7 @@ fn conv(
     dilation: [usize; 2],
 ) -> Conv2d {
     let [in_channels, out_channels] = channels;
-    Conv2d { in_channels, out_channels, kernel, stride, padding, dilation, groups: 1, bias: true }
+    Conv2d { in_channels, out_channels, kernel, stride, padding, dilation, groups: 1, bias: true, quantized: false }
 }
 
 /// `conv` of an input `[N, C, H, W]`.

@@ -29,7 +29,17 @@ fn assert_close(a: &Tensor, b: &Tensor, what: &str) {
 
 fn conv(channels: [usize; 2], kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2], groups: usize) -> Conv2d {
     let [in_channels, out_channels] = channels;
-    Conv2d { in_channels, out_channels, kernel, stride, padding, dilation: [1, 1], groups, bias: true }
+    Conv2d {
+        in_channels,
+        out_channels,
+        kernel,
+        stride,
+        padding,
+        dilation: [1, 1],
+        groups,
+        bias: true,
+        quantized: false,
+    }
 }
 
 fn convolutions() -> Vec<(Conv2d, [usize; 4])> {

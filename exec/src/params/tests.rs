@@ -13,7 +13,9 @@ fn graph(extra: bool) -> Graph {
         at = b.add("conv0", Op::Conv2d(Conv2d::square(64, 64, 3, 1, 1)), &[at]).unwrap();
     }
     at = b.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[at]).unwrap();
-    at = b.add("fc", Op::Linear(Linear { in_features: 64, out_features: 100, bias: true }), &[at]).unwrap();
+    at = b
+        .add("fc", Op::Linear(Linear { in_features: 64, out_features: 100, bias: true, quantized: false }), &[at])
+        .unwrap();
     b.finish(at)
 }
 

@@ -228,7 +228,11 @@ mod tests {
         let relu = b.add("relu1", Op::Activation(Activation::Relu), &[conv])?;
         b.stage("layer1", relu);
         let pool = b.add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[relu])?;
-        let fc = b.add("fc", Op::Linear(Linear { in_features: 4, out_features: 10, bias: true }), &[pool])?;
+        let fc = b.add(
+            "fc",
+            Op::Linear(Linear { in_features: 4, out_features: 10, bias: true, quantized: false }),
+            &[pool],
+        )?;
         Ok(b.finish(fc))
     }
 

@@ -6,7 +6,7 @@ use super::window::Window;
 use super::{Init, Operation, ParamSpec, Role, bounded, image, same_channels};
 
 /// Settings of a 2-D convolution (cross-correlation, as everywhere in this field): `[C, H, W] -> [C', H', W']`.
-/// Parameters `weight [C', C / groups, kernel_h, kernel_w]` and, if set, `bias [C']`. Pairs are `[height, width]`.
+/// Parameters `weight [C', C / groups, kernel_h, kernel_w]` and, if set, `bias [C']`, buffer `weight_scale [C']`. Pairs are `[height, width]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Conv2d {
@@ -26,6 +26,10 @@ pub struct Conv2d {
     pub groups: usize,
     /// Whether a bias `[out_channels]` is added.
     pub bias: bool,
+    /// Whether the weight is quantised: whole numbers from -128 to 127, carried as floats, times the buffer
+    /// `weight_scale [out_channels]`.
+    #[serde(default, skip_serializing_if = "super::is_false")]
+    pub quantized: bool,
 }
 
 impl Conv2d {
@@ -40,6 +44,7 @@ impl Conv2d {
             dilation: [1; 2],
             groups: 1,
             bias: false,
+            quantized: false,
         }
     }
 
@@ -99,6 +104,9 @@ impl Operation for Conv2d {
         let mut params = vec![ParamSpec { suffix: "weight", shape, role: Role::Weight, init }];
         if self.bias {
             params.push(ParamSpec::constant("bias", self.out_channels, Role::Bias, 0.0));
+        }
+        if self.quantized {
+            params.push(ParamSpec::constant("weight_scale", self.out_channels, Role::Constant, 1.0));
         }
         params
     }

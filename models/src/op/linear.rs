@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Init, Operation, ParamSpec, Role, bounded};
 
-/// `[F] -> [F']`; parameters `weight [F', F]` and, if set, `bias [F']`.
+/// `[F] -> [F']`; parameters `weight [F', F]` and, if set, `bias [F']`, buffer `weight_scale [F']`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Linear {
@@ -14,6 +14,9 @@ pub struct Linear {
     pub out_features: usize,
     /// Whether a bias is added.
     pub bias: bool,
+    /// Whether the weight is quantised: whole numbers from -128 to 127, carried as floats, times the buffer `weight_scale [F']`.
+    #[serde(default, skip_serializing_if = "super::is_false")]
+    pub quantized: bool,
 }
 
 impl Operation for Linear {
@@ -37,6 +40,9 @@ impl Operation for Linear {
         if self.bias {
             params.push(ParamSpec { suffix: "bias", shape: vec![self.out_features], role: Role::Bias, init });
         }
+        if self.quantized {
+            params.push(ParamSpec::constant("weight_scale", self.out_features, Role::Constant, 1.0));
+        }
         params
     }
 
@@ -45,6 +51,6 @@ impl Operation for Linear {
     }
 
     fn example() -> (Self, Vec<Vec<usize>>) {
-        (Self { in_features: 12, out_features: 5, bias: true }, vec![vec![12]])
+        (Self { in_features: 12, out_features: 5, bias: true, quantized: false }, vec![vec![12]])
     }
 }

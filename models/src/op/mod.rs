@@ -207,6 +207,11 @@ impl Op {
     }
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
 /// Largest single size: channels, features, edges, kernels, strides.
 const MOST_SIZE: usize = 1 << 24;
 

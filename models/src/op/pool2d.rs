@@ -21,7 +21,7 @@ pub struct Pool2d {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub padding_end: Option<[usize; 2]>,
     /// Whether output sizes round up: a last window may reach beyond the padding, but does not begin there.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "super::is_false")]
     pub ceil_mode: bool,
     /// Of a mean: whether what it divides by counts the padding that its window covers (never what `ceil_mode` adds
     /// beyond that). Nothing to a maximum.
@@ -36,11 +36,6 @@ fn yes() -> bool {
 #[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
 fn is_true(flag: &bool) -> bool {
     *flag
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
-fn is_false(flag: &bool) -> bool {
-    !*flag
 }
 
 impl Pool2d {

@@ -119,7 +119,7 @@ fn settings_of_no_network_are_refused_and_nothing_overflows() {
         assert!(shape(&op, &[vec![4, 5, 6]]).is_err(), "{op:?}");
     }
     assert!(shape(&Op::Input(Input { shape: vec![huge, huge, 2] }), &[]).is_err());
-    let linear = Linear { in_features: 12, out_features: huge, bias: true };
+    let linear = Linear { in_features: 12, out_features: huge, bias: true, quantized: false };
     assert!(shape(&Op::Linear(linear), &[vec![12]]).is_err());
 }
 
@@ -129,7 +129,7 @@ fn parameters_begin_as_their_papers_say() {
     let params = |op: Op| -> Vec<(&'static str, Init)> { op.params().iter().map(|p| (p.suffix, p.init)).collect() };
     let conv = Op::Conv2d(Conv2d::square(4, 8, 3, 1, 1).with_bias());
     assert_eq!(params(conv), [("weight", Init::Normal((2.0f64 / 72.0).sqrt())), ("bias", Init::Constant(0.0))]);
-    let linear = Op::Linear(Linear { in_features: 16, out_features: 5, bias: true });
+    let linear = Op::Linear(Linear { in_features: 16, out_features: 5, bias: true, quantized: false });
     assert_eq!(params(linear), [("weight", Init::Uniform(0.25)), ("bias", Init::Uniform(0.25))]);
     let norm = [("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)];
     let scale = |trained| Op::Scale(Scale { channels: 2, bias: true, trained });

@@ -54,7 +54,9 @@ fn add_head_layer(b: &mut GraphBuilder, name: &str, layer: &HeadLayer, x: NodeId
         HeadLayer::Pool => Op::GlobalAvgPool(GlobalAvgPool {}),
         HeadLayer::Dropout(p) => Op::Dropout(Dropout { p }),
         HeadLayer::Activation(activation) => Op::Activation(activation),
-        HeadLayer::Linear(out_features) => Op::Linear(Linear { in_features: b.shape(x)[0], out_features, bias: true }),
+        HeadLayer::Linear(out_features) => {
+            Op::Linear(Linear { in_features: b.shape(x)[0], out_features, bias: true, quantized: false })
+        }
     };
     b.add(name, op, &[x])
 }

@@ -32,6 +32,17 @@ pub(super) struct Tensor {
     pub(super) kind: i32,
     /// Whether it is one of the file's arrays as they are, so what somebody trained, and not what was computed.
     pub(super) stored: bool,
+    /// Of what was dequantised: the step between its numbers.
+    pub(super) steps: Option<Steps>,
+}
+
+/// A quantised array's steps: its numbers are whole ones from -128 to 127 times these.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Steps {
+    /// The axis that they lie along.
+    pub(super) axis: usize,
+    /// A step for each index of the axis, or one for all.
+    pub(super) scales: Vec<f32>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -42,11 +53,11 @@ pub(super) enum Numbers {
 
 impl Tensor {
     pub(super) fn floats(dims: Vec<usize>, values: Vec<f32>) -> Self {
-        Self { dims, numbers: Numbers::Floats(values), kind: kind::FLOAT, stored: false }
+        Self { dims, numbers: Numbers::Floats(values), kind: kind::FLOAT, stored: false, steps: None }
     }
 
     pub(super) fn whole(dims: Vec<usize>, values: Vec<Size>) -> Self {
-        Self { dims, numbers: Numbers::Whole(values), kind: kind::INT64, stored: false }
+        Self { dims, numbers: Numbers::Whole(values), kind: kind::INT64, stored: false, steps: None }
     }
 
     pub(super) fn scalar_of(value: f32) -> Self {
@@ -87,6 +98,16 @@ impl Tensor {
         floats.first().copied()
     }
 
+    /// The step of each of `count` rows, where it was dequantised along its first axis.
+    pub(super) fn row_steps(&self, count: usize) -> Option<Array> {
+        let Steps { axis, scales } = self.steps.as_ref()?;
+        match scales[..] {
+            [one] => Array::new(vec![count], vec![one; count]).ok(),
+            _ if *axis == 0 && scales.len() == count => Array::new(vec![count], scales.clone()).ok(),
+            _ => None,
+        }
+    }
+
     /// As an array for a network, in its shape or another of as many numbers.
     pub(super) fn array(&self, shape: Vec<usize>) -> Result<Array, String> {
         let floats = self.to_floats().ok_or("numbers that depend on the batch cannot be weights")?;
@@ -106,7 +127,7 @@ impl Tensor {
         let numbers = numbers(proto, kind).ok_or_else(|| {
             format!("the array `{name}` is of type {kind} (TensorProto.DataType), whose numbers are not read here")
         })?;
-        let tensor = Self { dims, numbers, kind, stored: true };
+        let tensor = Self { dims, numbers, kind, stored: true, steps: None };
         if count != Some(tensor.len()) {
             let (dims, len) = (&tensor.dims, tensor.len());
             return Err(format!("the array `{name}` is said to be {dims:?}, but has {len} numbers"));

@@ -30,9 +30,13 @@ fn every_op() -> Graph {
     let global = add("avgpool", Op::GlobalAvgPool(GlobalAvgPool {}), &[mean]);
     let flat = add("flat", Op::Flatten(Flatten {}), &[mean]);
     let drop = add("drop", Op::Dropout(Dropout { p: 0.5 }), &[flat]);
-    let features = add("features", Op::Linear(Linear { in_features: 28, out_features: 7, bias: false }), &[drop]);
+    let features = add(
+        "features",
+        Op::Linear(Linear { in_features: 28, out_features: 7, bias: false, quantized: false }),
+        &[drop],
+    );
     let both = add("both", Op::Add(Add {}), &[features, global]);
-    let fc = add("fc", Op::Linear(Linear { in_features: 7, out_features: 5, bias: true }), &[both]);
+    let fc = add("fc", Op::Linear(Linear { in_features: 7, out_features: 5, bias: true, quantized: false }), &[both]);
     b.finish(fc)
 }
 

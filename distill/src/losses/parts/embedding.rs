@@ -98,7 +98,7 @@ fn projector(context: &BuildContext<'_>, own: NodeId, dim: usize) -> Result<Tap>
     let (node, map) = map_behind(context, context.student, own)?;
     let (mut builder, input) = GraphBuilder::new("embedding", map)?;
     let mean = builder.add("mean", Op::GlobalAvgPool(GlobalAvgPool {}), &[input])?;
-    let linear = Op::Linear(Linear { in_features: map[0], out_features: dim, bias: true });
+    let linear = Op::Linear(Linear { in_features: map[0], out_features: dim, bias: true, quantized: false });
     let linear = builder.add("linear", linear, &[mean])?;
     Ok(Tap { node, connector: Some(Connector { name: "student".to_owned(), graph: builder.finish(linear) }) })
 }

@@ -3,7 +3,7 @@
 use crate::read::node::Node;
 use crate::read::reader::Reader;
 use crate::read::size::{Arithmetic, Size};
-use crate::read::tensor::{Numbers, Tensor, kind};
+use crate::read::tensor::{Numbers, Steps, Tensor, kind};
 use crate::read::value::Value;
 
 /// Most numbers of a constant that is computed.
@@ -122,7 +122,7 @@ fn cast(tensor: &Tensor, to: i32) -> Result<Tensor, String> {
         ),
         (numbers, _) => numbers.clone(),
     };
-    Ok(Tensor { numbers, kind: to, ..tensor.clone() })
+    Ok(Tensor { numbers, kind: to, steps: None, ..tensor.clone() })
 }
 
 fn zero(like: &Tensor) -> Tensor {
@@ -179,7 +179,7 @@ fn picked(tensor: &Tensor, dims: Vec<usize>, positions: &[usize]) -> Result<Tens
         Numbers::Floats(values) => Numbers::Floats(pick(values, positions)?),
         Numbers::Whole(values) => Numbers::Whole(pick(values, positions)?),
     };
-    Ok(Tensor { dims, numbers, kind: tensor.kind, stored: false })
+    Ok(Tensor { dims, numbers, kind: tensor.kind, stored: false, steps: None })
 }
 
 pub(super) fn arithmetic(op: Arithmetic, a: &Tensor, b: &Tensor) -> Result<Tensor, String> {
@@ -228,7 +228,11 @@ fn with_axes<'f>(reader: &Reader<'f>, node: &Node<'f>, insert: bool) -> Result<T
             }
         }
     }
-    Ok(Tensor { dims, ..(*tensor).clone() })
+    let steps = tensor
+        .steps
+        .clone()
+        .filter(|steps| steps.scales.len() == 1 || (steps.axis == 0 && dims.first() == tensor.dims.first()));
+    Ok(Tensor { dims, steps, ..(*tensor).clone() })
 }
 
 fn reshape<'f>(reader: &Reader<'f>, node: &Node<'f>) -> Result<Tensor, String> {
@@ -277,7 +281,11 @@ fn transpose(node: &Node<'_>, tensor: &Tensor) -> Result<Tensor, String> {
     let dims: Vec<usize> = order.iter().map(|&axis| tensor.dims[axis]).collect();
     let turned: Vec<usize> = order.iter().map(|&axis| strides[axis]).collect();
     let places = positions(&dims, &turned);
-    Ok(Tensor { stored: tensor.stored, ..picked(tensor, dims, &places)? })
+    let steps = tensor
+        .steps
+        .as_ref()
+        .and_then(|steps| Some(Steps { axis: order.iter().position(|axis| *axis == steps.axis)?, ..steps.clone() }));
+    Ok(Tensor { stored: tensor.stored, steps, ..picked(tensor, dims, &places)? })
 }
 
 fn concat<'f>(reader: &Reader<'f>, node: &Node<'f>) -> Result<Tensor, String> {
@@ -425,6 +433,9 @@ pub(super) fn dequantized(
     }
     let inner: usize = values.dims.iter().skip(axis + 1).product();
     let of = |at: usize| if scales.len() == 1 { 0 } else { (at / inner.max(1)) % size };
-    let float = |(at, q): (usize, &i64)| (q - zeros[of(at)]) as f32 * scales[of(at)];
-    Ok(Tensor::floats(values.dims.clone(), whole.iter().enumerate().map(float).collect()))
+    let steps: Vec<i64> = whole.iter().enumerate().map(|(at, q)| q - zeros[of(at)]).collect();
+    let floats = steps.iter().enumerate().map(|(at, step)| *step as f32 * scales[of(at)]).collect();
+    let of_bytes = steps.iter().all(|step| (-128..=127).contains(step));
+    let steps = of_bytes.then_some(Steps { axis, scales });
+    Ok(Tensor { steps, ..Tensor::floats(values.dims.clone(), floats) })
 }

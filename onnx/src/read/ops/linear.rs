@@ -6,7 +6,7 @@ use attar_models::op::{Conv2d, Linear};
 use super::arithmetic::per_channel;
 use crate::read::node::Node;
 use crate::read::reader::Reader;
-use crate::read::tensor::Tensor;
+use crate::read::tensor::{Steps, Tensor};
 use crate::read::value::{Live, View, join};
 
 /// `alpha x W + beta c`, `W` transposed or not.
@@ -57,13 +57,15 @@ pub(super) fn layer(
     if input.shape.first() != Some(&features) {
         return Err(format!("its weight takes {features} features, but it is given [N, {}]", join(&input.seen())));
     }
+    let scale = weight.row_steps(out);
+    let quantized = scale.is_some();
     let (op, shape) = match (&input.shape[..], input.view) {
         ([_], _) => {
-            let linear = Linear { in_features: features, out_features: out, bias: bias.is_some() };
+            let linear = Linear { in_features: features, out_features: out, bias: bias.is_some(), quantized };
             (Op::Linear(linear), vec![out, features])
         }
         ([_, _, _], View::ChannelsLast) => {
-            let conv = Conv2d { bias: bias.is_some(), ..Conv2d::square(features, out, 1, 1, 0) };
+            let conv = Conv2d { bias: bias.is_some(), quantized, ..Conv2d::square(features, out, 1, 1, 0) };
             (Op::Conv2d(conv), vec![out, features, 1, 1])
         }
         _ => return Err(format!("a product of [N, {}] with a matrix is not known here", join(&input.seen()))),
@@ -72,6 +74,7 @@ pub(super) fn layer(
     if let Some(bias) = bias {
         params.push(("bias", bias.array(vec![out])?));
     }
+    params.extend(scale.map(|scale| ("weight_scale", scale)));
     let made = reader.add(name, op, &[input], params)?;
     Ok(Live { view: input.view, ..made })
 }
@@ -90,7 +93,8 @@ pub(super) fn transposed(weight: &Tensor) -> Result<Tensor, String> {
     };
     let values = weight.to_floats().ok_or("a weight that depends on the batch")?;
     let turned = (0..columns).flat_map(|c| (0..rows).map(move |r| (r, c))).map(|(r, c)| values[r * columns + c]);
-    Ok(Tensor::floats(vec![columns, rows], turned.collect()))
+    let steps = weight.steps.as_ref().map(|steps| Steps { axis: 1 - steps.axis.min(1), ..steps.clone() });
+    Ok(Tensor { steps, ..Tensor::floats(vec![columns, rows], turned.collect()) })
 }
 
 fn scaled(tensor: Tensor, factor: f32) -> Tensor {

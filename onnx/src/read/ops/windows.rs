@@ -89,12 +89,23 @@ pub(super) fn convolution<'f>(
         padding = [0, 0];
     }
     let bias_is_there = bias.is_some();
-    let conv =
-        Conv2d { in_channels: channels, out_channels, kernel, stride, padding, dilation, groups, bias: bias_is_there };
+    let scale = weight.row_steps(out_channels);
+    let conv = Conv2d {
+        in_channels: channels,
+        out_channels,
+        kernel,
+        stride,
+        padding,
+        dilation,
+        groups,
+        bias: bias_is_there,
+        quantized: scale.is_some(),
+    };
     let mut params = vec![("weight", weight.array(conv.weight_shape())?)];
     if let Some(bias) = bias {
         params.push(("bias", bias.array(vec![out_channels])?));
     }
+    params.extend(scale.map(|scale| ("weight_scale", scale)));
     reader.add(name, Op::Conv2d(conv), &[&input], params)
 }
 

@@ -58,7 +58,10 @@ fn a_linear_layer_has_many_spellings() {
     for (at, file) in files.into_iter().enumerate() {
         let (graph, weights) = network(file.read("y"));
         assert_eq!(kinds(&graph), ["flatten", "linear"], "{at}");
-        assert_eq!(graph.nodes()[2].op, Op::Linear(Linear { in_features: 3, out_features: 2, bias: true }));
+        assert_eq!(
+            graph.nodes()[2].op,
+            Op::Linear(Linear { in_features: 3, out_features: 2, bias: true, quantized: false })
+        );
         assert_eq!(weights.get("y.weight").unwrap().f32().unwrap(), values, "{at}");
         assert_eq!(weights.get("y.bias").unwrap().f32().unwrap(), bias, "{at}");
     }

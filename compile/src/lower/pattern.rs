@@ -1,0 +1,102 @@
+//! What stands before a quantiser and can be computed in integers.
+
+use attar_edge::arithmetic::quantize;
+use attar_models::{Activation, NodeId, Op};
+
+use super::Lowering;
+use crate::error::Result;
+use crate::numbers::{Integers, Levels, integers};
+
+/// Operations between dequantised values and a quantiser.
+#[derive(Debug, Clone)]
+pub(super) enum Pattern {
+    /// A function of one byte.
+    Table { source: NodeId, table: Box<[u8; 256]> },
+    /// A convolution or linear layer.
+    Layer { node: NodeId, source: NodeId, integers: Box<Integers>, range: [u8; 2] },
+    /// A sum of two values.
+    Add { sources: [NodeId; 2], range: [u8; 2] },
+    /// A product of two values.
+    Multiply { sources: [NodeId; 2], range: [u8; 2] },
+    /// Means of windows.
+    Mean { node: NodeId, source: NodeId, range: [u8; 2] },
+    /// Maxima of windows.
+    Max { node: NodeId, source: NodeId },
+    /// Numbers that are moved about; each source's bytes may become others on the way.
+    Move { node: NodeId, sources: Vec<NodeId> },
+}
+
+impl Pattern {
+    /// The nodes whose bytes it reads.
+    pub(super) fn sources(&self) -> Vec<NodeId> {
+        match self {
+            Self::Table { source, .. } | Self::Layer { source, .. } => vec![*source],
+            Self::Mean { source, .. } | Self::Max { source, .. } => vec![*source],
+            Self::Add { sources, .. } | Self::Multiply { sources, .. } => sources.to_vec(),
+            Self::Move { sources, .. } => sources.clone(),
+        }
+    }
+}
+
+impl Lowering<'_> {
+    /// What a quantiser's bytes can be computed from in integers, if they can.
+    pub(super) fn pattern(&self, id: NodeId) -> Result<Option<Pattern>> {
+        let Some(levels) = self.levels[id.index()] else { return Ok(None) };
+        if let Some(of) = self.byte_table(id) {
+            return Ok(Some(Pattern::Table { source: of.source, table: Box::new(of.table) }));
+        }
+        let (core, range) = self.clamped(self.first(id), levels);
+        let node = self.node_of(core);
+        let sources: Option<Vec<(NodeId, Levels)>> = self.float_inputs(core).into_iter().map(|input| self.byte_source(input)).collect();
+        let Some(sources) = sources.filter(|sources| !sources.is_empty()) else { return Ok(None) };
+        let ids: Vec<NodeId> = sources.iter().map(|(id, _)| *id).collect();
+        let source = ids[0];
+        Ok(match &node.op {
+            Op::Conv2d(_) | Op::Linear(_) => {
+                let integers = integers(self.graph, self.weights, core, sources[0].1.scale)?;
+                integers.map(|integers| Pattern::Layer { node: core, source, integers: Box::new(integers), range })
+            }
+            Op::Add(_) if self.same_shapes(core) => Some(Pattern::Add { sources: [ids[0], ids[1]], range }),
+            Op::Mul(_) if self.a_channel_each(core) => Some(Pattern::Multiply { sources: [ids[0], ids[1]], range }),
+            Op::GlobalAvgPool(_) | Op::AvgPool2d(_) => Some(Pattern::Mean { node: core, source, range }),
+            Op::MaxPool2d(_) if sources[0].1 == levels && range == [0, 255] => {
+                Some(Pattern::Max { node: core, source })
+            }
+            Op::Concat(_) | Op::SliceChannels(_) | Op::ChannelShuffle(_) | Op::Subsample(_) if range == [0, 255] => {
+                Some(Pattern::Move { node: core, sources: ids })
+            }
+            Op::PadChannels(_) | Op::Pad2d(_) if range == [0, 255] => Some(Pattern::Move { node: core, sources: ids }),
+            _ => None,
+        })
+    }
+
+    /// The node below clamps to 0 and above, and the bytes that these leave.
+    fn clamped(&self, mut id: NodeId, levels: Levels) -> (NodeId, [u8; 2]) {
+        let mut range = [0u8, 255];
+        loop {
+            let highest = match &self.node_of(id).op {
+                Op::Activation(activation @ (Activation::Relu | Activation::Relu6)) => Activation::clamp(*activation),
+                Op::Dropout(_) | Op::StochasticDepth(_) | Op::Flatten(_) => {
+                    id = self.first(id);
+                    continue;
+                }
+                _ => return (id, range),
+            };
+            let byte = |x: f32| quantize(x, levels.scale, levels.zero);
+            range[0] = range[0].max(byte(0.0));
+            range[1] = range[1].min(highest.map_or(255, byte));
+            id = self.first(id);
+        }
+    }
+
+    fn same_shapes(&self, id: NodeId) -> bool {
+        let [a, b] = [0, 1].map(|at| &self.node_of(self.node_of(id).inputs[at]).shape);
+        a == b
+    }
+
+    /// A product of values of one shape, or of an image and a factor a channel.
+    pub(super) fn a_channel_each(&self, id: NodeId) -> bool {
+        let [a, b] = [0, 1].map(|at| &self.node_of(self.node_of(id).inputs[at]).shape);
+        a == b || matches!((&a[..], &b[..]), ([c, _, _], [d, 1, 1]) if c == d)
+    }
+}

@@ -1,0 +1,1 @@
+//! Compiled networks against the executor of plans.
