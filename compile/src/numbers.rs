@@ -14,12 +14,6 @@ pub(crate) struct Levels {
     pub(crate) shift: u8,
 }
 
-impl Levels {
-    pub(crate) fn pair(self) -> (f32, u8) {
-        (self.scale, self.zero)
-    }
-}
-
 /// The numbers of one parameter of a node.
 pub(crate) fn param<'w>(weights: &'w Weights, node: &Node, suffix: &str) -> Result<&'w [f32]> {
     let array = weights.get(&format!("{}.{suffix}", node.name));
@@ -105,4 +99,26 @@ fn steps(float: f32, step: f64) -> Option<i32> {
 /// Multipliers of a layer's sums, in the engine's order.
 pub(crate) fn multipliers(input: f32, weights: &[f32], output: f32) -> Vec<f32> {
     weights.iter().map(|weight| multiplier(input, *weight, output)).collect()
+}
+
+/// Keeps sums of a layer within 32 bits: where a bias is so large that some image could lead beyond, it becomes the largest
+/// that none does. ONNX Runtime's quantiser writes such biases for channels whose weights are next to nothing.
+///
+/// # Errors
+/// The output channel where that would move the answer by more than a sixteenth of a step, or where the weights alone are
+/// too many.
+pub(crate) fn bounded(integers: &mut Integers, multipliers: &[f32]) -> std::result::Result<(), usize> {
+    let depth = integers.weights.len() / integers.bias.len().max(1);
+    for (channel, weights) in integers.weights.chunks_exact(depth.max(1)).enumerate() {
+        let products: i64 = weights.iter().map(|weight| i64::from(weight.unsigned_abs()) * 255).sum();
+        let bias = i64::from(integers.bias[channel]);
+        let most = i64::from(i32::MAX) - products;
+        let kept = bias.clamp(-most.max(0), most.max(0));
+        let moved = (bias - kept).abs() as f64 * f64::from(multipliers[channel]).abs();
+        if most < 0 || moved > 1.0 / 16.0 {
+            return Err(channel);
+        }
+        integers.bias[channel] = kept as i32;
+    }
+    Ok(())
 }

@@ -8,7 +8,7 @@ use super::Lowering;
 use super::pattern::Pattern;
 use crate::draft::NO_CONSTANT;
 use crate::error::Result;
-use crate::numbers::{float_bytes, multipliers};
+use crate::numbers::{bounded, float_bytes, multipliers};
 
 impl Lowering<'_> {
     /// The step of a quantiser's pattern, and the value that it makes.
@@ -23,11 +23,17 @@ impl Lowering<'_> {
                     return self.refuse(id, "a layer of bytes between floats; this is a fault of Attar's");
                 };
                 let layer = self.layer(*node, input, output)?;
+                let multipliers = multipliers(scale, &integers.scales, to);
+                let mut integers = integers.clone();
+                if let Err(channel) = bounded(&mut integers, &multipliers) {
+                    let problem = format!("sums of its output channel {channel} can be beyond 2^31");
+                    return self.refuse(*node, problem);
+                }
                 let weights = self.layer_weights(*node, &integers.weights, input);
                 let layer = Convolution {
                     weights: self.draft.constant(weights.iter().map(|weight| *weight as u8).collect()),
                     bias: self.draft.constant(integers.bias.iter().flat_map(|bias| bias.to_le_bytes()).collect()),
-                    multipliers: self.draft.constant(float_bytes(&multipliers(scale, &integers.scales, to))),
+                    multipliers: self.draft.constant(float_bytes(&multipliers)),
                     tail: byte_tail(zero, *range),
                     ..layer
                 };

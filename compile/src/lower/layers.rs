@@ -62,9 +62,21 @@ impl Lowering<'_> {
 
     /// The node that a layer really reads, where the one before it puts zeros around an image, and rows above and columns
     /// left of it.
+    /// Quantising zeros and dequantising them again changes nothing.
     pub(super) fn padded(&self, id: NodeId) -> Option<(NodeId, [usize; 2])> {
         match &self.node_of(id).op {
             Op::Pad2d(pad) => Some((self.first(id), [pad.top, pad.left])),
+            Op::Dequantize(_) => {
+                let (quantiser, levels) = self.dequantised(id).ok()?;
+                let pad = match self.node_of(quantiser).op {
+                    Op::Quantize(_) => self.first(quantiser),
+                    _ => quantiser, // zeros among whole numbers
+                };
+                let Op::Pad2d(zeros) = &self.node_of(pad).op else { return None };
+                let inner = self.first(pad);
+                let same = matches!(self.byte_source(inner), Some((_, before)) if before == levels);
+                same.then_some((inner, [zeros.top, zeros.left]))
+            }
             _ => None,
         }
     }

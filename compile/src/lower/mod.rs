@@ -80,7 +80,10 @@ fn levels(graph: &Graph, weights: &Weights) -> Result<Vec<Option<Levels>>> {
         let levels = match &node.op {
             Op::Quantize(quantize) => Some(levels_of(weights, node, quantize.signed)?),
             op if moves_numbers(op) => {
-                let first = node.inputs.first().and_then(of);
+                let first = node.inputs.first().and_then(of).filter(|first| {
+                    // Zeros among whole numbers are the number 0, not the zero point.
+                    first.zero == first.shift || !matches!(op, Op::Pad2d(_) | Op::PadChannels(_))
+                });
                 first.filter(|first| node.inputs.iter().all(|input| of(input) == Some(*first)))
             }
             _ => None,
@@ -103,6 +106,8 @@ fn moves_numbers(op: &Op) -> bool {
             | Op::SliceChannels(_)
             | Op::ChannelShuffle(_)
             | Op::Subsample(_)
+            | Op::Pad2d(_)
+            | Op::PadChannels(_)
     )
 }
 
@@ -187,8 +192,11 @@ impl<'n> Lowering<'n> {
         Ok((source, levels))
     }
 
-    /// The bytes behind a value of floats, where they are dequantised ones.
+    /// The bytes behind a value of floats, where they are dequantised ones, or those of a node of bytes itself.
     fn byte_source(&self, id: NodeId) -> Option<(NodeId, Levels)> {
+        if let Some(levels) = self.levels[id.index()] {
+            return Some((id, levels));
+        }
         match self.node_of(id).op {
             Op::Dequantize(_) => self.dequantised(id).ok(),
             Op::Dropout(_) | Op::StochasticDepth(_) | Op::Flatten(_) => self.byte_source(self.first(id)),

@@ -47,7 +47,8 @@ impl Lowering<'_> {
         }
         let (core, range) = self.clamped(self.first(id), levels);
         let node = self.node_of(core);
-        let sources: Option<Vec<(NodeId, Levels)>> = self.float_inputs(core).into_iter().map(|input| self.byte_source(input)).collect();
+        let sources: Option<Vec<(NodeId, Levels)>> =
+            self.float_inputs(core).into_iter().map(|input| self.byte_source(input)).collect();
         let Some(sources) = sources.filter(|sources| !sources.is_empty()) else { return Ok(None) };
         let ids: Vec<NodeId> = sources.iter().map(|(id, _)| *id).collect();
         let source = ids[0];

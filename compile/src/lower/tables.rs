@@ -77,6 +77,7 @@ impl Lowering<'_> {
                 let inner = self.float_tables(self.first(id), depth);
                 inner.into_iter().map(|of| Of { table: of.table.map(|x| apply(*activation, x)), ..of }).collect()
             }
+            Op::Flatten(_) | Op::Dropout(_) | Op::StochasticDepth(_) => self.float_tables(self.first(id), depth),
             _ => Vec::new(),
         }
     }

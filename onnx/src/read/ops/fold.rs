@@ -46,12 +46,17 @@ pub(super) fn fold<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Vec<V
         "Expand" => constant(expand(&*input(0)?, &*input(1)?)?),
         "Range" if input(1)?.sizes() == Some(&[Size::BATCH]) => super::positions::images(&*input(0)?, &*input(2)?),
         "Range" => constant(range(&*input(0)?, &*input(1)?, &*input(2)?)?),
+        "QuantizeLinear" => {
+            let zero = reader.maybe_tensor(node, 2)?;
+            constant(super::quantised::quantized(&*input(0)?, &*input(1)?, zero.as_deref())?)
+        }
         "DequantizeLinear" => {
             let zero = reader.maybe_tensor(node, 2)?;
             let axis = node.int("axis").unwrap_or(1);
             let values = input(0)?;
             let axis = if axis < 0 { axis + values.dims.len() as i64 } else { axis };
-            let made = dequantized(&values, &*input(1)?, zero.as_deref(), usize::try_from(axis).unwrap_or(0))?;
+            let axis = usize::try_from(axis).unwrap_or(0);
+            let made = super::quantised::dequantized(&values, &*input(1)?, zero.as_deref(), axis)?;
             // What was trained is the weight, whatever it is stored as.
             constant(Tensor { stored: values.stored, ..made })
         }
@@ -412,30 +417,4 @@ fn range(start: &Tensor, limit: &Tensor, step: &Tensor) -> Result<Tensor, String
     counted(&[count])?;
     let values: Vec<Size> = (0..count as i64).map(|at| Size::of(start + at * step)).collect();
     Ok(Tensor::whole(vec![count], values))
-}
-
-/// `(q - zero) * scale`, with one scale or one for each index of `axis`.
-pub(super) fn dequantized(
-    values: &Tensor,
-    scale: &Tensor,
-    zero: Option<&Tensor>,
-    axis: usize,
-) -> Result<Tensor, String> {
-    let whole = values.indices().ok_or("dequantises what is no whole number")?;
-    let scales = scale.to_floats().ok_or("scales that depend on the batch")?;
-    let zeros = match zero {
-        Some(zero) => zero.indices().ok_or("zero points that are no whole numbers")?,
-        None => vec![0; scales.len()],
-    };
-    let size = values.dims.get(axis).copied().unwrap_or(1);
-    if (scales.len() != 1 && scales.len() != size) || zeros.len() != scales.len() {
-        return Err(format!("{} scales and {} zero points for {size} channels", scales.len(), zeros.len()));
-    }
-    let inner: usize = values.dims.iter().skip(axis + 1).product();
-    let of = |at: usize| if scales.len() == 1 { 0 } else { (at / inner.max(1)) % size };
-    let steps: Vec<i64> = whole.iter().enumerate().map(|(at, q)| q - zeros[of(at)]).collect();
-    let floats = steps.iter().enumerate().map(|(at, step)| *step as f32 * scales[of(at)]).collect();
-    let of_bytes = steps.iter().all(|step| (-128..=127).contains(step));
-    let steps = of_bytes.then_some(Steps { axis, scales });
-    Ok(Tensor { steps, ..Tensor::floats(values.dims.clone(), floats) })
 }

@@ -7,7 +7,8 @@ use attar_models::op::{Add, Concat, Dequantize, Mul, Quantize};
 use super::{linear, pools, windows};
 use crate::read::node::Node;
 use crate::read::reader::Reader;
-use crate::read::tensor::{Tensor, kind};
+use crate::read::size::Size;
+use crate::read::tensor::{Steps, Tensor, kind};
 use crate::read::value::Live;
 
 /// Scale and zero point of values.
@@ -119,7 +120,7 @@ fn operand<'f>(reader: &mut Reader<'f>, node: &Node<'f>, at: usize, name: &str) 
 fn weight<'f>(reader: &Reader<'f>, node: &Node<'f>, at: usize, axis: usize) -> Result<(Tensor, Vec<f32>), String> {
     let (values, scale) = (reader.tensor(node, at)?, reader.tensor(node, at + 1)?);
     let zero = reader.maybe_tensor(node, at + 2)?;
-    let made = super::fold::dequantized(&values, &scale, zero.as_deref(), axis)?;
+    let made = dequantized(&values, &scale, zero.as_deref(), axis)?;
     Ok((made, scale.to_floats().unwrap_or_default()))
 }
 
@@ -144,4 +145,46 @@ fn gemm<'f>(reader: &mut Reader<'f>, node: &Node<'f>, dequantised: &str, name: &
     let weight = if turned { linear::rows(&weight)? } else { linear::transposed(&weight)? };
     let bias = float_bias(reader, node, 6, &scales)?;
     linear::layer(reader, name, &x, &weight, bias.as_ref())
+}
+
+/// `round(x / scale) + zero` of constants, with one scale for all.
+pub(super) fn quantized(values: &Tensor, scale: &Tensor, zero: Option<&Tensor>) -> Result<Tensor, String> {
+    let floats = values.to_floats().ok_or("quantises numbers that depend on the batch")?;
+    let scale = scale.scalar().ok_or("a scale for each channel of constants is not known here")?;
+    let kind = zero.map_or(kind::UINT8, |zero| zero.kind);
+    let zero = zero.map_or(Some(0.0), Tensor::scalar).ok_or("a zero point for each channel of constants")?;
+    let [low, high] = match kind {
+        kind::UINT8 => [0.0, 255.0],
+        kind::INT8 => [-128.0, 127.0],
+        other => return Err(format!("quantises to type {other} (TensorProto.DataType); 8 bits are known here")),
+    };
+    let whole = |x: f32| Size::of(((x / scale).round_ties_even() + zero).clamp(low, high) as i64);
+    let numbers = floats.into_iter().map(whole).collect();
+    Ok(Tensor { kind, ..Tensor::whole(values.dims.clone(), numbers) })
+}
+
+/// `(q - zero) * scale`, with one scale or one for each index of `axis`.
+pub(super) fn dequantized(
+    values: &Tensor,
+    scale: &Tensor,
+    zero: Option<&Tensor>,
+    axis: usize,
+) -> Result<Tensor, String> {
+    let whole = values.indices().ok_or("dequantises what is no whole number")?;
+    let scales = scale.to_floats().ok_or("scales that depend on the batch")?;
+    let zeros = match zero {
+        Some(zero) => zero.indices().ok_or("zero points that are no whole numbers")?,
+        None => vec![0; scales.len()],
+    };
+    let size = values.dims.get(axis).copied().unwrap_or(1);
+    if (scales.len() != 1 && scales.len() != size) || zeros.len() != scales.len() {
+        return Err(format!("{} scales and {} zero points for {size} channels", scales.len(), zeros.len()));
+    }
+    let inner: usize = values.dims.iter().skip(axis + 1).product();
+    let of = |at: usize| if scales.len() == 1 { 0 } else { (at / inner.max(1)) % size };
+    let steps: Vec<i64> = whole.iter().enumerate().map(|(at, q)| q - zeros[of(at)]).collect();
+    let floats = steps.iter().enumerate().map(|(at, step)| *step as f32 * scales[of(at)]).collect();
+    let of_bytes = steps.iter().all(|step| (-128..=127).contains(step));
+    let steps = of_bytes.then_some(Steps { axis, scales });
+    Ok(Tensor { steps, ..Tensor::floats(values.dims.clone(), floats) })
 }
