@@ -23,6 +23,8 @@ pub mod simple;
 pub use error::{Error, Result};
 pub use level::Level;
 pub use plan::Model;
+#[cfg(feature = "alloc")]
+pub use run::Session;
 #[cfg(feature = "std")]
 pub use run::Threads;
 pub use run::{Alone, Done, Engine, Input, Memory, Team};

@@ -55,18 +55,21 @@ fn floats_pack(shape: &Shape, constants: FloatConstants<'_>, out: &mut [u8]) {
     }
 }
 
-/// Offset in the input, in elements, of each element of a kernel, in the order of its weights.
-fn taps(shape: &Shape, row: usize, pixel: usize) -> impl Iterator<Item = usize> {
+/// Calls `take` with the first weight, the first element and the length of each run of a group's kernel, both in elements.
+#[inline(always)]
+fn runs(shape: &Shape, row: usize, pixel: usize, mut take: impl FnMut(usize, usize, usize)) {
     let Runs { rows, columns, length } = shape.runs();
     let [dy, dx] = shape.dilation;
-    (0..rows)
-        .flat_map(move |y| (0..columns).map(move |x| y * dy * row + x * dx * pixel))
-        .flat_map(move |start| (0..length).map(move |at| start + at))
+    for y in 0..rows {
+        for x in 0..columns {
+            take((y * columns + x) * length, y * dy * row + x * dx * pixel, length);
+        }
+    }
 }
 
 unsafe fn bytes(layer: &ByteLayer<'_>, rows: Range<usize>) {
     let shape = layer.shape;
-    let depth = shape.depth();
+    let (depth, pixel) = (shape.depth(), layer.source.pixel);
     // SAFETY: `pack` wrote a pair of four bytes a channel; sources, targets and residuals are good for the shape.
     unsafe {
         let packed = core::slice::from_raw_parts(layer.packed, 8 * shape.channels());
@@ -75,14 +78,15 @@ unsafe fn bytes(layer: &ByteLayer<'_>, rows: Range<usize>) {
                 let input = layer.source.pixel(y * shape.stride[0], x * shape.stride[1]);
                 let output = layer.target.pixel(y, x);
                 for channel in 0..shape.channels() {
-                    let group = channel / shape.outputs * shape.inputs;
+                    let input = input.add(channel / shape.outputs * shape.inputs);
                     let weights = &layer.weights[channel * depth..][..depth];
-                    let taps = taps(shape, layer.source.row, layer.source.pixel);
-                    let products = weights
-                        .iter()
-                        .zip(taps)
-                        .map(|(&weight, tap)| i32::from(weight as i8) * i32::from(*input.add(group + tap)));
-                    let sum = products.fold(i32_at(packed, 2 * channel), i32::wrapping_add);
+                    let mut sum = i32_at(packed, 2 * channel);
+                    runs(shape, layer.source.row, pixel, |weight, element, length| {
+                        let elements = core::slice::from_raw_parts(input.add(element), length);
+                        let products = weights[weight..][..length].iter().zip(elements);
+                        let products = products.map(|(&weight, &byte)| i32::from(weight as i8) * i32::from(byte));
+                        sum = products.fold(sum, i32::wrapping_add);
+                    });
                     let value = requantize(sum, f32_at(packed, 2 * channel + 1), layer.tail.zero);
                     *output.add(channel) = ended(&layer.tail, value, y, x, channel);
                 }
@@ -108,7 +112,7 @@ pub(super) unsafe fn ended(tail: &ByteTail<'_>, value: u8, y: usize, x: usize, c
 
 unsafe fn floats(layer: &FloatLayer<'_>, rows: Range<usize>) {
     let shape = layer.shape;
-    let depth = shape.depth();
+    let (depth, pixel) = (shape.depth(), layer.source.pixel);
     // SAFETY: as in `bytes`.
     unsafe {
         let bias = core::slice::from_raw_parts(layer.packed, 4 * shape.channels());
@@ -117,12 +121,15 @@ unsafe fn floats(layer: &FloatLayer<'_>, rows: Range<usize>) {
                 let input = layer.source.pixel(y * shape.stride[0], x * shape.stride[1]);
                 let output = layer.target.pixel(y, x);
                 for channel in 0..shape.channels() {
-                    let group = channel / shape.outputs * shape.inputs;
-                    let taps = taps(shape, layer.source.row, layer.source.pixel).enumerate();
+                    let input = input.add(channel / shape.outputs * shape.inputs);
+                    let weights = layer.weights[4 * channel * depth..][..4 * depth].as_chunks::<4>().0;
                     let mut sum = f32_at(bias, channel);
-                    for (at, tap) in taps {
-                        sum += f32_at(layer.weights, channel * depth + at) * *input.add(group + tap);
-                    }
+                    runs(shape, layer.source.row, pixel, |weight, element, length| {
+                        let elements = core::slice::from_raw_parts(input.add(element), length);
+                        for (weight, element) in weights[weight..][..length].iter().zip(elements) {
+                            sum += f32::from_le_bytes(*weight) * element;
+                        }
+                    });
                     if let Some(other) = layer.tail.residual {
                         sum += *other.pixel(y, x).add(channel);
                     }

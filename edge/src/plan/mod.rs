@@ -57,6 +57,12 @@ impl<'a> Model<'a> {
         Ok(model)
     }
 
+    /// Of bytes that [`Model::load`] has accepted before.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn accepted(bytes: &'a [u8], header: Header) -> Self {
+        Self { bytes, header }
+    }
+
     /// Whether the bytes are those that were written: a checksum, for files that travel.
     pub fn intact(&self) -> bool {
         i32_at(&self.bytes[header::CHECKSUM..], 0) as u32 == header::checksum(self.bytes)

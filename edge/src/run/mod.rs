@@ -3,6 +3,8 @@
 mod image;
 mod layer;
 mod memory;
+#[cfg(feature = "alloc")]
+mod session;
 mod steps;
 mod team;
 #[cfg(feature = "std")]
@@ -13,6 +15,8 @@ use crate::level::{Kernels, Level};
 use crate::plan::{Model, Step};
 
 pub use image::Input;
+#[cfg(feature = "alloc")]
+pub use session::Session;
 pub use team::{Alone, Team};
 #[cfg(feature = "std")]
 pub use threads::Threads;
