@@ -21,6 +21,7 @@
 //! ```
 
 pub mod compare;
+pub mod compile;
 pub mod demo;
 pub mod export;
 pub mod inspect;

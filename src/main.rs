@@ -42,6 +42,7 @@ enum Verb {
     Labels(verbs::labels::Args),
     Compare(verbs::compare::Args),
     Export(verbs::export::Args),
+    Compile(verbs::compile::Args),
     #[command(after_help = verbs::verify::examples())]
     Verify(verbs::verify::Args),
     #[command(after_help = selftest::examples(PROGRAM))]
@@ -109,6 +110,7 @@ fn run(verb: &Verb) -> Result<ExitCode> {
         Verb::Distill(args) => verbs::train::run(args, Kind::Taught)?,
         Verb::Labels(args) => verbs::labels::run(args)?,
         Verb::Export(args) => verbs::export::run(args)?,
+        Verb::Compile(args) => verbs::compile::run(args)?,
         Verb::BenchTrain(args) => verbs::bench_train::run(args)?,
         Verb::Inspect(args) => verbs::inspect::run(args)?,
         Verb::Models(args) => verbs::models::run(args)?,

@@ -121,6 +121,11 @@ impl Side {
         self.bundle.as_ref()
     }
 
+    /// How pixels become its input, where that is known.
+    pub fn preprocessing(&self) -> Option<&Preprocessing> {
+        self.preprocessing.as_ref()
+    }
+
     /// Class names, where they are known.
     pub fn labels(&self) -> Option<&[String]> {
         self.labels.as_deref()

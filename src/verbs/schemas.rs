@@ -12,7 +12,7 @@ use attar_infer::cli::Versioned;
 use schemars::JsonSchema;
 use serde_json::Value;
 
-use super::{bench_train, data, doctor, explain, export, labels, losses, models, new};
+use super::{bench_train, compile, data, doctor, explain, export, labels, losses, models, new};
 
 /// Those of files by the files' names, those of results by their verbs'.
 pub(super) fn all() -> BTreeMap<&'static str, Value> {
@@ -24,6 +24,7 @@ pub(super) fn all() -> BTreeMap<&'static str, Value> {
     let printed = [
         printed::<bench_train::Report>("bench-train", "bench-train --json"),
         printed::<Comparison>("compare", "compare --json"),
+        printed::<compile::Written>("compile", "compile --json"),
         printed::<Report>("data-check", "data check --json"),
         printed::<data::Fetched>("data-fetch", "data fetch --json"),
         printed::<data::Info<'_>>("data-info", "data info --json"),

@@ -5,11 +5,11 @@ use crate::arithmetic::ARITHMETIC;
 use crate::error::{Error, Result};
 use crate::layer::{f32_at, i32_at};
 
-/// How bytes of an image become the network's input: `(byte * scale - mean[c]) / std[c]`, each step rounded to `f32`.
+/// How bytes of an image become the network's input: `(byte / divisor - mean[c]) / std[c]`, each step rounded to `f32`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Preprocessing {
-    /// Factor of a byte, `1 / 255` mostly.
-    pub scale: f32,
+    /// What a byte is divided by, 255 mostly.
+    pub divisor: f32,
     /// Means of red, green, blue.
     pub mean: [f32; 3],
     /// Standard deviations of red, green, blue.
@@ -19,7 +19,7 @@ pub struct Preprocessing {
 impl Preprocessing {
     /// A byte of a channel as the network's input.
     pub fn value(&self, channel: usize, byte: u8) -> f32 {
-        (f32::from(byte) * self.scale - self.mean[channel]) / self.std[channel]
+        (f32::from(byte) / self.divisor - self.mean[channel]) / self.std[channel]
     }
 }
 
@@ -89,7 +89,7 @@ impl Header {
         if tensors > MOST || steps > MOST {
             return Err(Error::Plan("it has more than 4096 tensors or steps"));
         }
-        let preprocessing = Preprocessing { scale: f32_at(&head[76..], 0), mean: floats(80), std: floats(92) };
+        let preprocessing = Preprocessing { divisor: f32_at(&head[76..], 0), mean: floats(80), std: floats(92) };
         let mut source = [0; 32];
         source.copy_from_slice(&head[104..136]);
         let header = Self {
@@ -121,9 +121,9 @@ impl Header {
         let wide = [(16, length), (24, self.arena), (40, self.constants as u64), (48, self.names as u64)];
         wide.iter().for_each(|(at, word)| put(*at, &word.to_le_bytes()));
         (0..3).for_each(|i| put(56 + 4 * i, &self.input[i].to_le_bytes()));
-        if let Some(Preprocessing { scale, mean, std }) = self.preprocessing {
+        if let Some(Preprocessing { divisor, mean, std }) = self.preprocessing {
             put(72, &1u32.to_le_bytes());
-            put(76, &scale.to_le_bytes());
+            put(76, &divisor.to_le_bytes());
             (0..3).for_each(|i| put(80 + 4 * i, &mean[i].to_le_bytes()));
             (0..3).for_each(|i| put(92 + 4 * i, &std[i].to_le_bytes()));
         }

@@ -224,7 +224,7 @@ impl Step {
     }
 
     /// Multiply-accumulates of a convolution or linear layer.
-    pub(crate) fn macs(&self, model: &Model<'_>) -> u64 {
+    pub fn macs(&self, model: &Model<'_>) -> u64 {
         let Self::Convolution(convolution) = self else { return 0 };
         let output = model.tensor(convolution.output);
         output.elements() as u64 * convolution.shape(model).depth() as u64

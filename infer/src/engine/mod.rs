@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 
 mod answers;
+#[cfg(feature = "edge")]
+mod attar;
 pub(crate) mod onnx;
 mod open;
 #[cfg(feature = "ort")]
@@ -92,17 +94,30 @@ pub enum EngineKind {
     Tract,
     /// ONNX Runtime, loaded at run time from a shared library.
     Ort,
+    /// Attar's own, linked in: plans, and ONNX files whose operations it knows; the same int8 answers on every CPU.
+    Attar,
 }
 
 impl EngineKind {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Tract, Self::Ort];
+    pub const ALL: [Self; 3] = [Self::Tract, Self::Ort, Self::Attar];
 
     /// Name as it is typed and printed.
     pub fn name(self) -> &'static str {
         match self {
             Self::Tract => "tract",
             Self::Ort => "ort",
+            Self::Attar => "attar",
+        }
+    }
+
+    /// The feature that links it in.
+    #[cfg(not(all(feature = "tract", feature = "ort", feature = "edge")))]
+    fn feature(self) -> &'static str {
+        match self {
+            Self::Tract => "tract",
+            Self::Ort => "ort",
+            Self::Attar => "edge",
         }
     }
 
@@ -111,6 +126,7 @@ impl EngineKind {
         match self {
             Self::Tract => cfg!(feature = "tract"),
             Self::Ort => cfg!(feature = "ort"),
+            Self::Attar => cfg!(feature = "edge"),
         }
     }
 }
@@ -160,13 +176,16 @@ pub struct OrtSearch {
     pub folders: Vec<PathBuf>,
 }
 
-#[cfg(not(all(feature = "tract", feature = "ort")))]
+#[cfg(not(all(feature = "tract", feature = "ort", feature = "edge")))]
 fn not_compiled(kind: EngineKind) -> Error {
     let there: Vec<&str> = EngineKind::ALL.into_iter().filter(|k| k.compiled()).map(EngineKind::name).collect();
     let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
     Error::Unavailable {
         engine: kind.name().to_owned(),
-        problem: format!("this build leaves it out\n  available: {there}\n  hint: build with `--features {kind}`"),
+        problem: format!(
+            "this build leaves it out\n  available: {there}\n  hint: build with `--features {}`",
+            kind.feature()
+        ),
     }
 }
 
@@ -196,7 +215,27 @@ impl Availability {
 
 /// Every runtime with its version, or why it cannot be used.
 pub fn available(search: &OrtSearch) -> Vec<Availability> {
-    vec![tract_available(), ort_available(search)]
+    vec![tract_available(), ort_available(search), attar_available()]
+}
+
+#[cfg(feature = "edge")]
+fn attar_available() -> Availability {
+    match attar::level() {
+        Ok(level) => Availability {
+            engine: EngineKind::Attar,
+            version: Some(attar::version(level)),
+            library: None,
+            problem: None,
+        },
+        Err(problem) => {
+            Availability { engine: EngineKind::Attar, version: None, library: None, problem: Some(problem) }
+        }
+    }
+}
+
+#[cfg(not(feature = "edge"))]
+fn attar_available() -> Availability {
+    unusable(EngineKind::Attar, &not_compiled(EngineKind::Attar))
 }
 
 #[cfg(feature = "tract")]

@@ -39,7 +39,7 @@ impl OnnxModel {
     /// [`Error::Io`] and [`Error::Format`] when a file is missing or not what it should be.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = files::read(path, files::MOST_BINARY).map_err(Error::io(path))?;
-        let (sha256, precision) = (sha256(&bytes), OnnxFile::read(&bytes).precision().to_owned());
+        let (sha256, precision) = (sha256(&bytes), precision(&bytes).to_owned());
         let (bytes, data_files) = match external::any(&bytes) {
             false => (bytes, BTreeMap::new()),
             true => {
@@ -92,6 +92,10 @@ impl OnnxModel {
     /// # Errors
     /// [`Error::Format`] when it does not take one image `[N, C, H, W]`.
     pub fn sizes(&self) -> Result<[Option<usize>; 3]> {
+        #[cfg(feature = "edge")]
+        if let Some(sizes) = super::attar::sizes(&self.bytes) {
+            return Ok(sizes.map(Some));
+        }
         let file = OnnxFile::read(&self.bytes);
         check_layout(&file, &self.origin)?;
         let problem = "not an ONNX file that takes one image [N, C, H, W]";
@@ -103,6 +107,9 @@ impl OnnxModel {
     /// # Errors
     /// [`Error::Format`] where a property that is known has another form than its writer gives it.
     pub fn said(&self) -> Result<Said> {
+        if is_plan(&self.bytes) {
+            return Ok(Said::default());
+        }
         let said = onnx_metadata::said(&wire::metadata(&self.bytes));
         said.map_err(|error| Error::format(&self.origin, error.to_string()))
     }
@@ -158,6 +165,23 @@ fn check_one_file(model: &[u8], origin: &Path) -> Result<()> {
         return Err(Error::format(origin, problem));
     }
     Ok(())
+}
+
+/// Whether bytes are a plan for Attar's own engine; all else is taken for an ONNX file.
+fn is_plan(model: &[u8]) -> bool {
+    #[cfg(feature = "edge")]
+    return super::attar::is_plan(model);
+    #[cfg(not(feature = "edge"))]
+    return model.starts_with(b"ATTARPLN");
+}
+
+/// Precision of a model's arithmetic, as far as its file says it.
+fn precision(model: &[u8]) -> &'static str {
+    #[cfg(feature = "edge")]
+    if let Some(precision) = super::attar::precision(model) {
+        return precision;
+    }
+    OnnxFile::read(model).precision()
 }
 
 /// Refuses images with their channels last.
@@ -252,6 +276,9 @@ fn load(
     if spec.threads == 0 {
         return Err(Error::Setting { setting: "threads", problem: "0, expected at least 1".to_owned() });
     }
+    if is_plan(model) {
+        return plan(spec, model, origin, taps);
+    }
     let file = OnnxFile::read(model);
     check_layout(&file, origin)?;
     let (head, origin_text) = (file.head(), origin.display().to_string());
@@ -260,6 +287,18 @@ fn load(
         taps => in_runtime(spec, &tapped(model, origin, taps)?, origin, input, taps.len())?,
     };
     answers::as_logits(engine, head, &origin_text)
+}
+
+/// Opens a plan, which one engine runs, and which gives logits alone.
+fn plan(spec: &EngineSpec, model: &[u8], origin: &Path, taps: &[String]) -> Result<Box<dyn Engine>> {
+    if spec.kind != EngineKind::Attar {
+        let problem = format!("{}: a plan, which only the engine `attar` runs", origin.display());
+        return Err(Error::Engine { engine: spec.kind.name(), problem });
+    }
+    if let [tap, ..] = taps {
+        return Err(Error::format(origin, format!("a plan gives its logits, not `{tap}`")));
+    }
+    in_runtime(spec, model, origin, None, 0)
 }
 
 /// Hands the file to its runtime; `taps` counts the outputs behind its own.
@@ -275,7 +314,14 @@ fn in_runtime(
         EngineKind::Tract => Ok(Box::new(tract::Tract::open(model, origin, spec.threads, input, taps)?)),
         #[cfg(feature = "ort")]
         EngineKind::Ort => Ok(Box::new(ort_session::Ort::open(model, origin, spec.threads, &spec.ort, input, taps)?)),
-        #[cfg(not(all(feature = "tract", feature = "ort")))]
+        #[cfg(feature = "edge")]
+        EngineKind::Attar if taps > 0 => {
+            let problem = format!("{}: it gives logits only, no values on the way", origin.display());
+            Err(Error::Engine { engine: spec.kind.name(), problem })
+        }
+        #[cfg(feature = "edge")]
+        EngineKind::Attar => Ok(Box::new(super::attar::Attar::open(model, origin, spec.threads, input)?)),
+        #[cfg(not(all(feature = "tract", feature = "ort", feature = "edge")))]
         missing => {
             let _ = (model, origin, input, taps);
             Err(super::not_compiled(missing))
