@@ -190,9 +190,8 @@ fn same_bytes(kernel: &ByteKernel, level: Level, random: &mut Random, depthwise:
     assert_eq!(found.elements, expected.elements, "{level}: {drawn:?}, {tail:?}");
 }
 
-fn close_floats(kernel: &FloatKernel, level: Level, random: &mut Random, depthwise: bool, large: bool) {
-    let drawn = drawn(random, depthwise, large);
-    let Drawn { shape, input, border, padding } = &drawn;
+fn close_floats(kernel: &FloatKernel, level: Level, random: &mut Random, drawn: &Drawn) {
+    let Drawn { shape, input, border, padding } = drawn;
     let (channels, depth) = (shape.channels(), shape.depth());
     let image = with_slack(Image::of(*input, *border, 0.0, |_, _, _| random.float()), f32::NAN);
     let weights: Vec<f32> = (0..channels * depth).map(|_| random.float()).collect();
@@ -208,6 +207,7 @@ fn close_floats(kernel: &FloatKernel, level: Level, random: &mut Random, depthwi
         FloatFunction::Clamp { low: 0.0, high: 6.0 },
         FloatFunction::HardSwish,
         FloatFunction::HardSigmoid,
+        FloatFunction::Sigmoid,
         FloatFunction::Silu,
         FloatFunction::LeakyRelu { slope: 0.1 },
     ]);
@@ -216,6 +216,8 @@ fn close_floats(kernel: &FloatKernel, level: Level, random: &mut Random, depthwi
     let mut packed = Aligned::new((kernel.packed)(shape));
     (kernel.pack)(shape, constants, packed.slice((kernel.packed)(shape)));
     let mut scratch = Aligned::new((kernel.scratch)(shape));
+    // Not numbers.
+    scratch.slice((kernel.scratch)(shape)).fill(0xff);
     let mut found = Image::new([shape.size[0], shape.size[1], channels], 1, 0.0);
     let layer = FloatLayer {
         shape,
@@ -233,6 +235,10 @@ fn close_floats(kernel: &FloatKernel, level: Level, random: &mut Random, depthwi
         (kernel.run)(&layer, 0..cut);
         (kernel.run)(&layer, cut..shape.size[0]);
     }
+    let mut whole = Image::new(found.size, 1, 0.0);
+    // SAFETY: as above.
+    unsafe { (kernel.run)(&FloatLayer { target: target(&mut whole), ..layer }, 0..shape.size[0]) };
+    assert!(found == whole, "{level}: rows in two parts are others than in one, {drawn:?} {function:?}");
     for (at, (found, expected)) in found.elements.iter().zip(&expected.elements).enumerate() {
         // Rounding of a sum of `depth` products of at most 1, and of Winograd's transforms (some 10 bits more than direct).
         let most = 1e-5 * (depth as f32 + 4.0).sqrt() * 4.0;
@@ -258,8 +264,33 @@ fn every_level_computes_the_floats_of_the_reference() {
         let kernels = level.kernels().unwrap();
         for seed in 0..400 {
             let mut random = Random(seed);
-            close_floats(&kernels.dense_f32, level, &mut random, false, seed % 20 == 0);
-            close_floats(&kernels.depthwise_f32, level, &mut random, true, seed % 20 == 0);
+            let layer = drawn(&mut random, false, seed % 20 == 0);
+            close_floats(&kernels.dense_f32, level, &mut random, &layer);
+            let layer = drawn(&mut random, true, seed % 20 == 0);
+            close_floats(&kernels.depthwise_f32, level, &mut random, &layer);
+        }
+    }
+}
+
+/// Layers that have kernels of their own: 3 x 3 with many channels on large images, and a single pixel with many channels.
+/// Behind the last row of these images there is nothing but what must not be used.
+#[test]
+fn every_level_computes_the_floats_of_large_and_of_linear_layers() {
+    for level in levels() {
+        let kernels = level.kernels().unwrap();
+        for seed in 0..60 {
+            let mut random = Random(1000 + seed);
+            let [inputs, outputs] = [0; 2].map(|_| random.pick(&[16, 17, 24, 33, 64]) + random.below(4));
+            let (kernel, border) = ([3, 3], random.below(2));
+            let size = [8 + random.below(9), 8 + random.below(if seed % 10 == 0 { 60 } else { 9 })];
+            let shape = Shape { groups: 1, inputs, outputs, kernel, stride: [1; 2], dilation: [1; 2], size };
+            let input = [size[0] + 2 - 2 * border, size[1] + 2 - 2 * border, inputs];
+            close_floats(&kernels.dense_f32, level, &mut random, &Drawn { shape, input, border, padding: [border; 2] });
+
+            let (inputs, outputs, edge) = (1 + random.below(400), 1 + random.below(400), random.pick(&[1, 1, 2]));
+            let shape = Shape { inputs, outputs, kernel: [edge; 2], size: [1; 2], ..shape };
+            let drawn = Drawn { shape, input: [edge, edge, inputs], border: 0, padding: [0; 2] };
+            close_floats(&kernels.dense_f32, level, &mut random, &drawn);
         }
     }
 }

@@ -1,7 +1,10 @@
 //! x86-64: AVX2 with FMA, AVX-VNNI, AVX-512 with VNNI.
 
 mod cpu;
+mod dense_f32;
+mod depthwise_f32;
 mod simple;
+mod winograd;
 
 use super::{Kernels, Level, scalar};
 
@@ -11,8 +14,8 @@ pub(super) static AVX2: Kernels = Kernels {
     level: Level::Avx2,
     dense_u8: scalar::BYTES,
     depthwise_u8: scalar::BYTES,
-    dense_f32: scalar::FLOATS,
-    depthwise_f32: scalar::FLOATS,
+    dense_f32: dense_f32::AVX2,
+    depthwise_f32: depthwise_f32::AVX2,
     simple: simple::avx2::TABLE,
 };
 
@@ -20,8 +23,8 @@ pub(super) static AVX_VNNI: Kernels = Kernels {
     level: Level::AvxVnni,
     dense_u8: scalar::BYTES,
     depthwise_u8: scalar::BYTES,
-    dense_f32: scalar::FLOATS,
-    depthwise_f32: scalar::FLOATS,
+    dense_f32: dense_f32::AVX2,
+    depthwise_f32: depthwise_f32::AVX2,
     simple: simple::avx2::TABLE,
 };
 
@@ -29,7 +32,7 @@ pub(super) static AVX512_VNNI: Kernels = Kernels {
     level: Level::Avx512Vnni,
     dense_u8: scalar::BYTES,
     depthwise_u8: scalar::BYTES,
-    dense_f32: scalar::FLOATS,
-    depthwise_f32: scalar::FLOATS,
+    dense_f32: dense_f32::AVX512,
+    depthwise_f32: depthwise_f32::AVX512,
     simple: simple::avx512::TABLE,
 };

@@ -1,0 +1,179 @@
+//! The transforms between pixels and points, `Bᵀ d B` and `Aᵀ m A` of Lavin and Gray, *Fast Algorithms for Convolutional Neural
+//! Networks* (2016), §4.3, with points 0, ±1, ±2 and infinity.
+
+use crate::layer::{Source, Target};
+
+/// Points of a tile: 6 along each axis, as many as the pixels that it reads.
+pub(in crate::level::x86) const POINTS: usize = 36;
+
+/// What a transform to pixels writes.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::level::x86) struct Pixels {
+    /// The first of the pixels.
+    pub(in crate::level::x86) target: Target<f32>,
+    /// The values that are added.
+    pub(in crate::level::x86) residual: Option<Source<f32>>,
+    /// Rows and columns, up to 4, that are within the image.
+    pub(in crate::level::x86) size: [usize; 2],
+    /// Bias, whole vectors.
+    pub(in crate::level::x86) bias: *const f32,
+    /// Vectors, and lanes of the last that are stored.
+    pub(in crate::level::x86) vectors: [usize; 2],
+    /// Least and largest value.
+    pub(in crate::level::x86) range: [f32; 2],
+}
+
+/// Both transforms.
+#[derive(Debug)]
+pub(in crate::level::x86) struct Transforms {
+    /// Reads so many vectors from each pixel and writes point `p` to `p * point` elements behind a place.
+    pub(in crate::level::x86) input: unsafe fn(&[*const f32; POINTS], usize, *mut f32, usize),
+    /// Reads point `p` from `p * point` elements behind a place.
+    pub(in crate::level::x86) output: unsafe fn(*const f32, usize, &Pixels),
+}
+
+macro_rules! transforms {
+    ($vectors:ident $features:literal) => {
+        use super::super::super::dense_f32::vectors::$vectors::*;
+        use super::{POINTS, Pixels, Transforms};
+
+        pub(in crate::level::x86) static TRANSFORMS: Transforms = Transforms { input, output };
+
+        /// `Bᵀ d`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn evaluated(d: [V; 6]) -> [V; 6] {
+            let (even, odd) = (fma(all(-4.0), d[2], d[4]), fma(all(-4.0), d[1], d[3]));
+            let (even2, odd2) = (sub(d[4], d[2]), sub(d[3], d[1]));
+            let twice = add(odd2, odd2);
+            [
+                fma(all(4.0), d[0], fma(all(-5.0), d[2], d[4])),
+                add(even, odd),
+                sub(even, odd),
+                add(even2, twice),
+                sub(even2, twice),
+                fma(all(4.0), d[1], fma(all(-5.0), d[3], d[5])),
+            ]
+        }
+
+        /// `Aᵀ m`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn interpolated(m: [V; 6]) -> [V; 4] {
+            let (sum, sum2) = (add(m[1], m[2]), add(m[3], m[4]));
+            let (difference, difference2) = (sub(m[1], m[2]), sub(m[3], m[4]));
+            [
+                add(add(m[0], sum), sum2),
+                fma(all(2.0), difference2, difference),
+                fma(all(4.0), sum2, sum),
+                add(fma(all(8.0), difference2, difference), m[5]),
+            ]
+        }
+
+        #[target_feature(enable = $features)]
+        unsafe fn input(pixels: &[*const f32; POINTS], vectors: usize, points: *mut f32, point: usize) {
+            macro_rules! column {
+                ($at:ident $j:literal) => {
+                    evaluated([
+                        load(pixels[$j].add($at)),
+                        load(pixels[6 + $j].add($at)),
+                        load(pixels[12 + $j].add($at)),
+                        load(pixels[18 + $j].add($at)),
+                        load(pixels[24 + $j].add($at)),
+                        load(pixels[30 + $j].add($at)),
+                    ])
+                };
+            }
+            for at in (0..vectors * LANES).step_by(LANES) {
+                // SAFETY: the caller gives the vectors and room for them.
+                unsafe {
+                    let half = [column!(at 0), column!(at 1), column!(at 2), column!(at 3), column!(at 4), column!(at 5)];
+                    macro_rules! row {
+                        ($i:literal) => {
+                            let row = [half[0][$i], half[1][$i], half[2][$i], half[3][$i], half[4][$i], half[5][$i]];
+                            let row = evaluated(row);
+                            let place = points.add($i * 6 * point + at);
+                            store(place, row[0]);
+                            store(place.add(point), row[1]);
+                            store(place.add(2 * point), row[2]);
+                            store(place.add(3 * point), row[3]);
+                            store(place.add(4 * point), row[4]);
+                            store(place.add(5 * point), row[5]);
+                        };
+                    }
+                    row!(0);
+                    row!(1);
+                    row!(2);
+                    row!(3);
+                    row!(4);
+                    row!(5);
+                }
+            }
+        }
+
+        #[target_feature(enable = $features)]
+        unsafe fn output(points: *const f32, point: usize, pixels: &Pixels) {
+            let [vectors, last] = pixels.vectors;
+            for vector in 0..vectors {
+                let at = vector * LANES;
+                let lanes = mask(if vector + 1 < vectors { LANES } else { last });
+                macro_rules! column {
+                    ($j:literal) => {
+                        interpolated([
+                            load(points.add($j * point + at)),
+                            load(points.add((6 + $j) * point + at)),
+                            load(points.add((12 + $j) * point + at)),
+                            load(points.add((18 + $j) * point + at)),
+                            load(points.add((24 + $j) * point + at)),
+                            load(points.add((30 + $j) * point + at)),
+                        ])
+                    };
+                }
+                // SAFETY: the caller gives the vectors and room for what is within the image.
+                unsafe {
+                    let bias = load(pixels.bias.add(at));
+                    let (low, high) = (all(pixels.range[0]), all(pixels.range[1]));
+                    let half = [column!(0), column!(1), column!(2), column!(3), column!(4), column!(5)];
+                    macro_rules! pixel {
+                        ($i:literal $j:literal $row:ident) => {
+                            if $j < pixels.size[1] {
+                                let mut x = add($row[$j], bias);
+                                if let Some(other) = &pixels.residual {
+                                    x = add(x, load_some(other.pixel($i, $j).add(at), lanes));
+                                }
+                                let x = min(high, max(low, x));
+                                store_some(pixels.target.pixel($i, $j).add(at), lanes, x);
+                            }
+                        };
+                    }
+                    macro_rules! row {
+                        ($i:literal) => {
+                            if $i < pixels.size[0] {
+                                let row = [half[0][$i], half[1][$i], half[2][$i], half[3][$i], half[4][$i], half[5][$i]];
+                                let row = interpolated(row);
+                                pixel!($i 0 row);
+                                pixel!($i 1 row);
+                                pixel!($i 2 row);
+                                pixel!($i 3 row);
+                            }
+                        };
+                    }
+                    row!(0);
+                    row!(1);
+                    row!(2);
+                    row!(3);
+                }
+            }
+        }
+    };
+}
+
+/// With AVX-512.
+pub(in crate::level::x86) mod wide {
+    transforms!(wide "avx512f,avx512bw,avx512vl,avx512dq,fma");
+}
+
+/// With AVX2.
+pub(in crate::level::x86) mod narrow {
+    transforms!(narrow "avx2,fma");
+}
