@@ -22,7 +22,7 @@ pub(super) const TABLES: usize = 3 * 256 * 4;
 const CHUNK: usize = 64;
 
 /// Whether the slices have the lengths that the plan says.
-pub(super) fn check(model: &Model<'_>, input: Input<'_>, logits: &[f32]) -> Result<()> {
+pub(crate) fn check(model: &Model<'_>, input: Input<'_>, logits: &[f32]) -> Result<()> {
     let header = model.header();
     let needed = header.input.iter().map(|size| *size as usize).product();
     let found = match input {

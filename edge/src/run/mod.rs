@@ -16,6 +16,8 @@ use crate::plan::{Model, Step};
 
 pub use image::Input;
 #[cfg(feature = "alloc")]
+pub(crate) use image::check as check_input;
+#[cfg(feature = "alloc")]
 pub use session::Session;
 pub use team::{Alone, Team};
 #[cfg(feature = "std")]

@@ -1,6 +1,10 @@
 //! The arithmetic of layers in plain, slow Rust over checked slices: the oracle of every test. It shares with the levels only
 //! the formulas of [`crate::arithmetic`] and the geometry of [`Shape`].
 
+mod plan;
+
+pub use plan::run;
+
 use alloc::vec;
 use alloc::vec::Vec;
 
