@@ -1,6 +1,7 @@
 //! x86-64: AVX2 with FMA, AVX-VNNI, AVX-512 with VNNI.
 
 mod cpu;
+mod dense_u8;
 mod simple;
 
 use super::{Kernels, Level, scalar};
@@ -27,7 +28,7 @@ pub(super) static AVX_VNNI: Kernels = Kernels {
 
 pub(super) static AVX512_VNNI: Kernels = Kernels {
     level: Level::Avx512Vnni,
-    dense_u8: scalar::BYTES,
+    dense_u8: dense_u8::avx512::KERNEL,
     depthwise_u8: scalar::BYTES,
     dense_f32: scalar::FLOATS,
     depthwise_f32: scalar::FLOATS,

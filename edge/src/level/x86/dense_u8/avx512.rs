@@ -1,0 +1,314 @@
+//! Tiles of AVX-512 with VNNI: up to 14 pixels by two vectors of 16 channels, or by one.
+
+use core::arch::x86_64::*;
+use core::ops::Range;
+
+use super::{Ends, HEAD, Layout, Tile, Tiles};
+use crate::layer::{ByteConstants, ByteKernel, ByteLayer, ByteTail, Shape};
+
+pub(in crate::level::x86) const KERNEL: ByteKernel = ByteKernel { packed, pack, scratch: super::scratch, run };
+
+static TILES: Tiles = Tiles {
+    layout: Layout { lanes: 16, word: 4, narrow: true },
+    wide: &[
+        wide_1, wide_2, wide_3, wide_4, wide_5, wide_6, wide_7, wide_8, wide_9, wide_10, wide_11, wide_12, wide_13,
+        wide_14,
+    ],
+    narrow: &[
+        narrow_1, narrow_2, narrow_3, narrow_4, narrow_5, narrow_6, narrow_7, narrow_8, narrow_9, narrow_10, narrow_11,
+        narrow_12, narrow_13, narrow_14,
+    ],
+    finish,
+};
+
+fn packed(shape: &Shape) -> usize {
+    TILES.layout.bytes(shape)
+}
+
+fn pack(shape: &Shape, constants: ByteConstants<'_>, out: &mut [u8]) {
+    TILES.layout.pack(shape, constants, out);
+}
+
+unsafe fn run(layer: &ByteLayer<'_>, rows: Range<usize>) {
+    // SAFETY: the caller's word.
+    unsafe { TILES.run(layer, rows) };
+}
+
+/// `f32(sum) * multiplier` as whole numbers.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn steps(sums: __m512i, multipliers: __m512) -> __m512i {
+    _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sums), multipliers))
+}
+
+/// Numbers of 16 bits as bytes from `low` to `high`, the zero point added.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn bytes(first: __m512i, second: __m512i, ends: &Ends) -> __m512i {
+    // SAFETY: `Ends` is made of vectors.
+    unsafe {
+        let zero = _mm512_load_si512(ends.zero.as_ptr().cast());
+        let low = _mm512_load_si512(ends.low.as_ptr().cast());
+        let high = _mm512_load_si512(ends.high.as_ptr().cast());
+        let bytes = _mm512_packus_epi16(_mm512_adds_epi16(first, zero), _mm512_adds_epi16(second, zero));
+        _mm512_min_epu8(_mm512_max_epu8(bytes, low), high)
+    }
+}
+
+/// Keeps sums within plus and minus `bound`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn bounded(sums: __m512i, bound: __m512i) -> __m512i {
+    _mm512_max_epi32(_mm512_min_epi32(sums, bound), _mm512_sub_epi32(_mm512_setzero_si512(), bound))
+}
+
+/// A word of four bytes in every lane.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn word(at: *const u8) -> __m512i {
+    // SAFETY: the caller's word.
+    _mm512_set1_epi32(unsafe { at.cast::<i32>().read_unaligned() })
+}
+
+/// Stores as many channels of 32 as a panel has.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn store_32(at: *mut u8, bytes: __m256i, channels: usize) {
+    // SAFETY: the target has the channels.
+    unsafe {
+        if channels == 32 {
+            _mm256_storeu_si256(at.cast(), bytes);
+        } else {
+            _mm256_mask_storeu_epi8(at.cast(), (1 << channels) - 1, bytes);
+        }
+    }
+}
+
+/// Stores as many channels of 16 as a panel has.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn store_16(at: *mut u8, bytes: __m128i, channels: usize) {
+    // SAFETY: the target has the channels.
+    unsafe {
+        if channels == 16 {
+            _mm_storeu_si128(at.cast(), bytes);
+        } else {
+            _mm_mask_storeu_epi8(at.cast(), ((1u32 << channels) - 1) as u16, bytes);
+        }
+    }
+}
+
+/// The tail of pixels of two vectors, two pixels at a time.
+macro_rules! wide_tail {
+    ($tile:ident $m:ident $n:ident $order:ident;) => {};
+    ($tile:ident $m:ident $n:ident $order:ident; $i:literal $a:ident $b:ident) => {
+        let first = _mm512_packs_epi32(steps($a, $m), steps($b, $n));
+        let bytes = _mm512_permutexvar_epi64($order, bytes(first, first, $tile.ends));
+        store_32((*$tile.places.add($i)).target.add($tile.channel), _mm512_castsi512_si256(bytes), $tile.channels);
+    };
+    ($tile:ident $m:ident $n:ident $order:ident; $i:literal $a:ident $b:ident $j:literal $c:ident $d:ident $($rest:tt)*) => {
+        let first = _mm512_packs_epi32(steps($a, $m), steps($b, $n));
+        let second = _mm512_packs_epi32(steps($c, $m), steps($d, $n));
+        let bytes = _mm512_permutexvar_epi64($order, bytes(first, second, $tile.ends));
+        store_32((*$tile.places.add($i)).target.add($tile.channel), _mm512_castsi512_si256(bytes), $tile.channels);
+        store_32((*$tile.places.add($j)).target.add($tile.channel), _mm512_extracti64x4_epi64::<1>(bytes), $tile.channels);
+        wide_tail!($tile $m $n $order; $($rest)*);
+    };
+}
+
+/// Tiles of two vectors: one for each number of pixels up to all that are listed.
+macro_rules! wide {
+    ([$($done:tt)*]) => {};
+    ([$($done:tt)*] ($name:ident $i:literal $p:ident $a:ident $b:ident) $($rest:tt)*) => {
+        wide!(@tile $name $($done)* $i $p $a $b);
+        wide!([$($done)* $i $p $a $b] $($rest)*);
+    };
+    (@tile $name:ident $($i:literal $p:ident $a:ident $b:ident)*) => {
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+        unsafe fn $name(tile: &Tile<'_>) {
+            // SAFETY: the panel is as `pack` wrote it; every pixel has all runs, and a word behind them may be read.
+            unsafe {
+                let panel = tile.panel.cast::<__m512i>();
+                let (first, second) = (_mm512_load_si512(panel), _mm512_load_si512(panel.add(1)));
+                $(let $p = (*tile.places.add($i)).source.add(tile.input);)*
+                $(let (mut $a, mut $b) = (first, second);)*
+                let mut weights = panel.add(2 * HEAD);
+                for &run in tile.runs {
+                    let mut at = run;
+                    let end = run + 4 * tile.words;
+                    while at != end {
+                        let (first, second) = (_mm512_load_si512(weights), _mm512_load_si512(weights.add(1)));
+                        $(
+                            let values = word($p.add(at));
+                            $a = _mm512_dpbusd_epi32($a, values, first);
+                            $b = _mm512_dpbusd_epi32($b, values, second);
+                        )*
+                        weights = weights.add(2);
+                        at += 4;
+                    }
+                }
+                if tile.careful {
+                    let (first, second) = (_mm512_load_si512(panel.add(4)), _mm512_load_si512(panel.add(5)));
+                    $($a = bounded($a, first);)*
+                    $($b = bounded($b, second);)*
+                }
+                let m = _mm512_castsi512_ps(_mm512_load_si512(panel.add(2)));
+                let n = _mm512_castsi512_ps(_mm512_load_si512(panel.add(3)));
+                let order = _mm512_set_epi64(7, 5, 3, 1, 6, 4, 2, 0);
+                wide_tail!(tile m n order; $($i $a $b)*);
+            }
+        }
+    };
+}
+
+wide! { []
+    (wide_1 0 p0 a0 b0) (wide_2 1 p1 a1 b1) (wide_3 2 p2 a2 b2) (wide_4 3 p3 a3 b3) (wide_5 4 p4 a4 b4)
+    (wide_6 5 p5 a5 b5) (wide_7 6 p6 a6 b6) (wide_8 7 p7 a7 b7) (wide_9 8 p8 a8 b8) (wide_10 9 p9 a9 b9)
+    (wide_11 10 p10 a10 b10) (wide_12 11 p11 a11 b11) (wide_13 12 p12 a12 b12) (wide_14 13 p13 a13 b13)
+}
+
+/// Where a pixel's 16 channels go.
+macro_rules! place {
+    ($tile:ident $i:literal) => {
+        (*$tile.places.add($i)).target.add($tile.channel)
+    };
+}
+
+/// The tail of pixels of one vector, up to four pixels at a time.
+macro_rules! narrow_tail {
+    ($tile:ident $m:ident $order:ident;) => {};
+    ($tile:ident $m:ident $order:ident; $i:literal $a:ident) => {
+        narrow_tail!(@some $tile $m $order $a $a $a $a; $i => 0);
+    };
+    ($tile:ident $m:ident $order:ident; $i:literal $a:ident $j:literal $b:ident) => {
+        narrow_tail!(@some $tile $m $order $a $b $a $b; $i => 0, $j => 1);
+    };
+    ($tile:ident $m:ident $order:ident; $i:literal $a:ident $j:literal $b:ident $k:literal $c:ident) => {
+        narrow_tail!(@some $tile $m $order $a $b $c $c; $i => 0, $j => 1, $k => 2);
+    };
+    ($tile:ident $m:ident $order:ident; $i:literal $a:ident $j:literal $b:ident $k:literal $c:ident $l:literal $d:ident
+        $($rest:tt)*) => {
+        narrow_tail!(@some $tile $m $order $a $b $c $d; $i => 0, $j => 1, $k => 2, $l => 3);
+        narrow_tail!($tile $m $order; $($rest)*);
+    };
+    (@some $tile:ident $m:ident $order:ident $a:ident $b:ident $c:ident $d:ident; $($i:literal => $part:literal),*) => {
+        let first = _mm512_packs_epi32(steps($a, $m), steps($b, $m));
+        let second = _mm512_packs_epi32(steps($c, $m), steps($d, $m));
+        let bytes = _mm512_permutexvar_epi32($order, bytes(first, second, $tile.ends));
+        $(store_16(place!($tile $i), _mm512_extracti32x4_epi32::<$part>(bytes), $tile.channels);)*
+    };
+}
+
+/// The order of the double words of four packed vectors, vector by vector.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn vector_by_vector() -> __m512i {
+    _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0)
+}
+
+/// Tiles of one vector.
+macro_rules! narrow {
+    ([$($done:tt)*]) => {};
+    ([$($done:tt)*] ($name:ident $i:literal $p:ident $a:ident) $($rest:tt)*) => {
+        narrow!(@tile $name $($done)* $i $p $a);
+        narrow!([$($done)* $i $p $a] $($rest)*);
+    };
+    (@tile $name:ident $($i:literal $p:ident $a:ident)*) => {
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+        unsafe fn $name(tile: &Tile<'_>) {
+            // SAFETY: the panel is as `pack` wrote it; every pixel has all runs, and a word behind them may be read.
+            unsafe {
+                let panel = tile.panel.cast::<__m512i>();
+                let first = _mm512_load_si512(panel);
+                $(let $p = (*tile.places.add($i)).source.add(tile.input);)*
+                $(let mut $a = first;)*
+                let mut weights = panel.add(HEAD);
+                for &run in tile.runs {
+                    let mut at = run;
+                    let end = run + 4 * tile.words;
+                    while at != end {
+                        let first = _mm512_load_si512(weights);
+                        $($a = _mm512_dpbusd_epi32($a, word($p.add(at)), first);)*
+                        weights = weights.add(1);
+                        at += 4;
+                    }
+                }
+                if tile.careful {
+                    let first = _mm512_load_si512(panel.add(2));
+                    $($a = bounded($a, first);)*
+                }
+                let m = _mm512_castsi512_ps(_mm512_load_si512(panel.add(1)));
+                let order = vector_by_vector();
+                narrow_tail!(tile m order; $($i $a)*);
+            }
+        }
+    };
+}
+
+narrow! { []
+    (narrow_1 0 p0 a0) (narrow_2 1 p1 a1) (narrow_3 2 p2 a2) (narrow_4 3 p3 a3) (narrow_5 4 p4 a4) (narrow_6 5 p5 a5)
+    (narrow_7 6 p6 a6) (narrow_8 7 p7 a7) (narrow_9 8 p8 a8) (narrow_10 9 p9 a9) (narrow_11 10 p10 a10)
+    (narrow_12 11 p11 a11) (narrow_13 12 p12 a12) (narrow_14 13 p13 a13)
+}
+
+/// The table and the residual, done to what a tile has stored.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn finish(tile: &Tile<'_>, pixels: usize, tail: &ByteTail<'_>) {
+    // SAFETY: the tile's pixels are there in the target and in the residual's other value, which may be read 64 bytes beyond.
+    unsafe {
+        if let Some(table) = tail.table {
+            for pixel in 0..pixels {
+                let at = (*tile.places.add(pixel)).target.add(tile.channel);
+                for channel in 0..tile.channels {
+                    *at.add(channel) = table[usize::from(*at.add(channel))];
+                }
+            }
+        }
+        let Some(residual) = tail.residual else { return };
+        let (own, other) = if residual.swapped {
+            (residual.sum.second, residual.sum.first)
+        } else {
+            (residual.sum.first, residual.sum.second)
+        };
+        let (own, other) = (_mm512_set1_ps(own), _mm512_set1_ps(other));
+        let offset = _mm512_set1_ps(residual.sum.offset);
+        let (low, high) = (_mm512_set1_epi8(residual.low as i8), _mm512_set1_epi8(residual.high as i8));
+        let order = vector_by_vector();
+        let mask = ((1u64 << tile.channels) - 1) as u32;
+        let floats = |bytes: __m256i| {
+            let (low, high) = (_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes));
+            [_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(low)), _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(high))]
+        };
+        let sums = |at: *const u8, from: *const u8| {
+            let mine = if tile.channels == 32 {
+                _mm256_loadu_si256(at.cast())
+            } else {
+                _mm256_maskz_loadu_epi8(mask, at.cast())
+            };
+            let [a, b] = floats(mine);
+            let [c, d] = floats(_mm256_loadu_si256(from.cast()));
+            let sum = |a, c| {
+                let sum = if residual.swapped {
+                    _mm512_fmadd_ps(c, other, _mm512_fmadd_ps(a, own, offset))
+                } else {
+                    _mm512_fmadd_ps(a, own, _mm512_fmadd_ps(c, other, offset))
+                };
+                _mm512_cvtps_epi32(sum)
+            };
+            _mm512_packs_epi32(sum(a, c), sum(b, d))
+        };
+        let mut pixel = 0;
+        while pixel < pixels {
+            let one = *tile.places.add(pixel);
+            let two = *tile.places.add((pixel + 1).min(pixels - 1));
+            let (one_at, two_at) = (one.target.add(tile.channel), two.target.add(tile.channel));
+            let first = sums(one_at, one.other.add(tile.channel));
+            let second = sums(two_at, two.other.add(tile.channel));
+            let bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(first, second));
+            let bytes = _mm512_min_epu8(_mm512_max_epu8(bytes, low), high);
+            store_32(one_at, _mm512_castsi512_si256(bytes), tile.channels);
+            store_32(two_at, _mm512_extracti64x4_epi64::<1>(bytes), tile.channels);
+            pixel += 2;
+        }
+    }
+}

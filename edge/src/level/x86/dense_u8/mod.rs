@@ -1,0 +1,300 @@
+//! Dense and grouped convolutions of bytes, and linear layers: how constants are laid out and in what order a layer is
+//! computed. What a level has of its own are its tiles.
+//!
+//! A tile computes some pixels by a panel of channels. Its pixels follow each other in the order of rows, so that a narrow
+//! image has rows of several lengths in one tile; each has pointers of its own. Per word of a kernel's run (four bytes, or
+//! two of 16 bits), a tile reads the panel's weights once and every pixel's word once.
+
+pub(super) mod avx512;
+
+use core::ops::Range;
+
+use crate::layer::{ByteConstants, ByteLayer, ByteTail, Runs, Shape};
+
+/// Where a pixel's numbers lie, at channel 0 of all groups.
+#[derive(Clone, Copy)]
+struct Place {
+    source: *const u8,
+    target: *mut u8,
+    /// The other value of a residual addition; `target` where there is none.
+    other: *const u8,
+}
+
+/// Constants of the tail as whole vectors.
+#[repr(C, align(64))]
+struct Ends {
+    zero: [i16; 32],
+    low: [u8; 64],
+    high: [u8; 64],
+}
+
+/// What a tile is asked to compute.
+struct Tile<'a> {
+    /// Its pixels.
+    places: *const Place,
+    /// Offsets of a kernel's runs from `source`, for group 0.
+    runs: &'a [usize],
+    /// Channels before the group's in a pixel of the source.
+    input: usize,
+    /// Words of a run.
+    words: usize,
+    /// The panel.
+    panel: *const u8,
+    /// First of its channels in a pixel of the target.
+    channel: usize,
+    /// How many it has.
+    channels: usize,
+    /// Whether sums have to be bounded, see [`pack`].
+    careful: bool,
+    ends: &'a Ends,
+}
+
+/// What a level has.
+struct Tiles {
+    layout: Layout,
+    /// Panels of two vectors; the `n`-th for `n + 1` pixels.
+    wide: &'static [unsafe fn(&Tile<'_>)],
+    /// Panels of one vector.
+    narrow: &'static [unsafe fn(&Tile<'_>)],
+    /// The table and the residual, done to what a tile of so many pixels has stored.
+    finish: unsafe fn(&Tile<'_>, usize, &ByteTail<'_>),
+}
+
+/// How constants are laid out: a header of [`HEADER`] bytes, then group by group panel by panel. A panel is of two vectors,
+/// the last of a group of one where that is enough and the level has such tiles. It has, a vector at a time, the sums'
+/// starts, multipliers and bounds; then, word by word, each vector's weights.
+#[derive(Clone, Copy)]
+struct Layout {
+    /// Channels of a vector.
+    lanes: usize,
+    /// Weights of a word: 4 bytes or 2 numbers of 16 bits.
+    word: usize,
+    /// Whether there are panels of one vector.
+    narrow: bool,
+}
+
+/// Its first byte says whether sums have to be bounded.
+const HEADER: usize = 64;
+
+/// Vectors that a panel begins with, per vector of channels.
+const HEAD: usize = 3;
+
+/// Sums are kept within plus and minus this where a multiplier is not below 1. See [`pack`].
+const BOUND: i32 = 512;
+
+impl Layout {
+    /// Words of a run, and of all runs.
+    fn words(self, shape: &Shape) -> (usize, usize) {
+        let Runs { rows, columns, length } = shape.runs();
+        let words = length.div_ceil(self.word);
+        (words, rows * columns * words)
+    }
+
+    /// `(vectors, first channel, channels)` of a group's panels.
+    fn panels(self, outputs: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+        (0..outputs).step_by(2 * self.lanes).map(move |first| {
+            let channels = (outputs - first).min(2 * self.lanes);
+            (if self.narrow && channels <= self.lanes { 1 } else { 2 }, first, channels)
+        })
+    }
+
+    fn panel_bytes(self, words: usize, vectors: usize) -> usize {
+        4 * self.lanes * vectors * (HEAD + words)
+    }
+
+    fn bytes(self, shape: &Shape) -> usize {
+        let (_, words) = self.words(shape);
+        let group: usize = self.panels(shape.outputs).map(|(vectors, ..)| self.panel_bytes(words, vectors)).sum();
+        (HEADER + shape.groups * group).next_multiple_of(64)
+    }
+
+    /// The channel of a panel that a lane of a vector computes. Two vectors are packed to 16 bits by an instruction that takes
+    /// four of each in turn; so they have four channels in turn.
+    fn channel(vectors: usize, vector: usize, lane: usize) -> usize {
+        if vectors == 1 { lane } else { lane / 4 * 8 + 4 * vector + lane % 4 }
+    }
+
+    /// Lays out what `run` wants.
+    ///
+    /// A tile converts `f32(sum) * multiplier` to 32-bit numbers and lets saturation to a byte do the clamping. That is right
+    /// where the product is within 32 bits: where multipliers are below 1. A channel with a larger one has its sums kept
+    /// within [`BOUND`] (beyond it they are 0 or 255 whatever the zero point), and its multiplier within `2^20`.
+    fn pack(self, shape: &Shape, constants: ByteConstants<'_>, out: &mut [u8]) {
+        const LARGEST: f32 = 1_048_576.0;
+        out.fill(0);
+        let depth = shape.depth();
+        let (_, words) = self.words(shape);
+        let mut careful = false;
+        let mut start = HEADER;
+        for group in 0..shape.groups {
+            for (vectors, first, channels) in self.panels(shape.outputs) {
+                let size = self.panel_bytes(words, vectors);
+                let panel = &mut out[start..][..size];
+                start += size;
+                for (vector, lane) in (0..vectors).flat_map(|v| (0..self.lanes).map(move |lane| (v, lane))) {
+                    let channel = Self::channel(vectors, vector, lane);
+                    if channel >= channels {
+                        continue;
+                    }
+                    let channel = group * shape.outputs + first + channel;
+                    let multiplier = constants.multiplier(channel);
+                    let large = !(multiplier.abs() < 1.0);
+                    careful |= large;
+                    let head = [
+                        constants.folded_bias(channel, depth).to_le_bytes(),
+                        multiplier.clamp(-LARGEST, LARGEST).to_le_bytes(),
+                        (if large { BOUND } else { i32::MAX }).to_le_bytes(),
+                    ];
+                    for (row, bytes) in head.iter().enumerate() {
+                        let at = 4 * (self.lanes * (row * vectors + vector) + lane);
+                        panel[at..][..4].copy_from_slice(bytes);
+                    }
+                    for word in 0..words {
+                        let at = 4 * (self.lanes * ((HEAD + word) * vectors + vector) + lane);
+                        self.pack_word(shape, constants, channel, word, &mut panel[at..][..4]);
+                    }
+                }
+            }
+        }
+        out[0] = u8::from(careful);
+    }
+
+    /// A word of a channel's weights; behind a run's end they are zeros.
+    fn pack_word(self, shape: &Shape, constants: ByteConstants<'_>, channel: usize, word: usize, out: &mut [u8]) {
+        let length = shape.runs().length;
+        let (words, _) = self.words(shape);
+        let (run, first) = (word / words, word % words * self.word);
+        let weights = first..(first + self.word).min(length);
+        for (bytes, at) in out.chunks_exact_mut(4 / self.word).zip(weights) {
+            let weight = constants.weight(channel, shape.depth(), run * length + at);
+            match bytes {
+                [byte] => *byte = weight as u8,
+                _ => bytes.copy_from_slice(&i16::from(weight).to_le_bytes()),
+            }
+        }
+    }
+}
+
+/// Pixels of a slab at most.
+const PIXELS: usize = 1024;
+
+/// Bytes of packed constants that a second-level cache holds beside a slab.
+const NEAR: usize = 1 << 20;
+
+/// Offsets of runs, then places.
+fn scratch(shape: &Shape) -> usize {
+    let Runs { rows, columns, .. } = shape.runs();
+    (size_of::<usize>() * rows * columns).next_multiple_of(64) + (size_of::<Place>() * PIXELS).next_multiple_of(64)
+}
+
+/// Tiles of a slab: its input and output stay in a near cache while all panels work on it, in the first where panels are few
+/// enough to come from the second, else in the second so that panels come from afar only once for many tiles.
+fn slab(shape: &Shape, packed: usize, pixels: usize) -> usize {
+    let fresh = shape.stride[0].min(shape.kernel[0]) * shape.stride[1].min(shape.kernel[1]);
+    let pixel = shape.groups * (shape.inputs * fresh + shape.outputs);
+    let cache = if packed <= NEAR { 24 << 10 } else { 256 << 10 };
+    (cache / pixel).min(PIXELS) / pixels
+}
+
+impl Tiles {
+    /// Computes rows of a layer.
+    ///
+    /// # Safety
+    /// The level's instructions are there; the layer is as `layer.rs` says.
+    #[inline(never)]
+    unsafe fn run(&self, layer: &ByteLayer<'_>, rows: Range<usize>) {
+        let shape = layer.shape;
+        let [_, width] = shape.size;
+        let total = rows.len() * width;
+        if total == 0 {
+            return;
+        }
+        let runs = offsets(layer);
+        let Runs { rows: kernel_rows, columns, .. } = shape.runs();
+        let room = (size_of::<usize>() * kernel_rows * columns).next_multiple_of(64);
+        // SAFETY: `scratch` has room for the offsets and the places.
+        let places = unsafe { layer.scratch.add(room) }.cast::<Place>();
+        let tail = &layer.tail;
+        let ends = Ends { zero: [i16::from(tail.zero); 32], low: [tail.low; 64], high: [tail.high; 64] };
+        let finished = tail.table.is_none() && tail.residual.is_none();
+        // SAFETY: `pack` wrote a header.
+        let careful = unsafe { *layer.packed } != 0;
+        let (words, all_words) = self.layout.words(shape);
+
+        // As many tiles as it takes, of equal sizes but for 1.
+        let tiles = total.div_ceil(self.wide.len());
+        let (size, larger) = (total / tiles, total % tiles);
+        let slab = slab(shape, self.layout.bytes(shape), self.wide.len()).max(1);
+        let (mut y, mut x) = (rows.start, 0);
+        for first in (0..tiles).step_by(slab) {
+            let slab = first..(first + slab).min(tiles);
+            let pixels = slab.len() * size + larger.clamp(slab.start, slab.end) - slab.start;
+            for at in 0..pixels {
+                // SAFETY: the pixel is within the images; a slab has `PIXELS` places or a single tile.
+                unsafe { places.add(at).write(place(layer, y, x)) };
+                (y, x) = if x + 1 == width { (y + 1, 0) } else { (y, x + 1) };
+            }
+            // SAFETY: `pack` wrote the panels; the places are good for all groups.
+            let mut panel = unsafe { layer.packed.add(HEADER) };
+            for group in 0..shape.groups {
+                for (vectors, channel, channels) in self.layout.panels(shape.outputs) {
+                    let mut at = 0;
+                    let functions = if vectors == 1 { self.narrow } else { self.wide };
+                    for tile in slab.clone() {
+                        let pixels = size + usize::from(tile < larger);
+                        // SAFETY: as above.
+                        let tile = Tile {
+                            places: unsafe { places.add(at) },
+                            runs,
+                            input: group * shape.inputs,
+                            words,
+                            panel,
+                            channel: group * shape.outputs + channel,
+                            channels,
+                            careful,
+                            ends: &ends,
+                        };
+                        // SAFETY: as above; the level's instructions are there.
+                        unsafe { functions[pixels - 1](&tile) };
+                        if !finished {
+                            // SAFETY: as above.
+                            unsafe { (self.finish)(&tile, pixels, tail) };
+                        }
+                        at += pixels;
+                    }
+                    // SAFETY: `pack` wrote as much.
+                    panel = unsafe { panel.add(self.layout.panel_bytes(all_words, vectors)) };
+                }
+            }
+        }
+    }
+}
+
+/// Writes the offsets of a kernel's runs to the scratch.
+fn offsets<'a>(layer: &ByteLayer<'a>) -> &'a [usize] {
+    let Runs { rows, columns, .. } = layer.shape.runs();
+    let [dy, dx] = layer.shape.dilation;
+    let at = layer.scratch.cast::<usize>();
+    for run in 0..rows * columns {
+        let offset = run / columns * dy * layer.source.row + run % columns * dx * layer.source.pixel;
+        // SAFETY: `scratch` has room for them.
+        unsafe { at.add(run).write(offset) };
+    }
+    // SAFETY: they were just written.
+    unsafe { core::slice::from_raw_parts(at, rows * columns) }
+}
+
+/// Where an output pixel's numbers lie.
+///
+/// # Safety
+/// The pixel is within the output.
+#[inline(always)]
+unsafe fn place(layer: &ByteLayer<'_>, y: usize, x: usize) -> Place {
+    let [down, right] = layer.shape.stride;
+    // SAFETY: the caller's word.
+    unsafe {
+        let target = layer.target.pixel(y, x);
+        let other = layer.tail.residual.map_or(target.cast_const(), |residual| residual.other.pixel(y, x));
+        Place { source: layer.source.pixel(y * down, x * right), target, other }
+    }
+}
