@@ -6,7 +6,7 @@ use core::ops::Range;
 use super::{Ends, HEAD, Layout, Tile, Tiles};
 use crate::layer::{ByteConstants, ByteKernel, ByteLayer, ByteTail, Shape};
 
-pub(in crate::level::x86) const KERNEL: ByteKernel = ByteKernel { packed, pack, scratch: super::scratch, run };
+pub(in crate::level::x86) const KERNEL: ByteKernel = ByteKernel { packed, pack, scratch, run };
 
 static TILES: Tiles = Tiles {
     layout: Layout { lanes: 16, word: 4, narrow: true },
@@ -23,6 +23,10 @@ static TILES: Tiles = Tiles {
 
 fn packed(shape: &Shape) -> usize {
     TILES.layout.bytes(shape)
+}
+
+fn scratch(shape: &Shape) -> usize {
+    super::scratch(shape, TILES.layout)
 }
 
 fn pack(shape: &Shape, constants: ByteConstants<'_>, out: &mut [u8]) {
@@ -133,19 +137,17 @@ macro_rules! wide {
                 $(let $p = (*tile.places.add($i)).source.add(tile.input);)*
                 $(let (mut $a, mut $b) = (first, second);)*
                 let mut weights = panel.add(2 * HEAD);
-                for &run in tile.runs {
-                    let mut at = run;
-                    let end = run + 4 * tile.words;
-                    while at != end {
-                        let (first, second) = (_mm512_load_si512(weights), _mm512_load_si512(weights.add(1)));
-                        $(
-                            let values = word($p.add(at));
-                            $a = _mm512_dpbusd_epi32($a, values, first);
-                            $b = _mm512_dpbusd_epi32($b, values, second);
-                        )*
-                        weights = weights.add(2);
-                        at += 4;
-                    }
+                let mut at = *tile.words;
+                for next in 1..=tile.depth {
+                    let (first, second) = (_mm512_load_si512(weights), _mm512_load_si512(weights.add(1)));
+                    $(
+                        let values = word($p.add(at));
+                        $a = _mm512_dpbusd_epi32($a, values, first);
+                        $b = _mm512_dpbusd_epi32($b, values, second);
+                        core::arch::asm!("/* {0} {1} */", inout(zmm_reg) $a, inout(zmm_reg) $b, options(nostack, preserves_flags));
+                    )*
+                    weights = weights.add(2);
+                    at = *tile.words.add(next);
                 }
                 if tile.careful {
                     let (first, second) = (_mm512_load_si512(panel.add(4)), _mm512_load_si512(panel.add(5)));
@@ -154,7 +156,7 @@ macro_rules! wide {
                 }
                 let m = _mm512_castsi512_ps(_mm512_load_si512(panel.add(2)));
                 let n = _mm512_castsi512_ps(_mm512_load_si512(panel.add(3)));
-                let order = _mm512_set_epi64(7, 5, 3, 1, 6, 4, 2, 0);
+                let order = _mm512_load_si512(tile.ends.wide.as_ptr().cast());
                 wide_tail!(tile m n order; $($i $a $b)*);
             }
         }
@@ -223,22 +225,19 @@ macro_rules! narrow {
                 $(let $p = (*tile.places.add($i)).source.add(tile.input);)*
                 $(let mut $a = first;)*
                 let mut weights = panel.add(HEAD);
-                for &run in tile.runs {
-                    let mut at = run;
-                    let end = run + 4 * tile.words;
-                    while at != end {
-                        let first = _mm512_load_si512(weights);
-                        $($a = _mm512_dpbusd_epi32($a, word($p.add(at)), first);)*
-                        weights = weights.add(1);
-                        at += 4;
-                    }
+                let mut at = *tile.words;
+                for next in 1..=tile.depth {
+                    let first = _mm512_load_si512(weights);
+                    $($a = _mm512_dpbusd_epi32($a, word($p.add(at)), first);)*
+                    weights = weights.add(1);
+                    at = *tile.words.add(next);
                 }
                 if tile.careful {
                     let first = _mm512_load_si512(panel.add(2));
                     $($a = bounded($a, first);)*
                 }
                 let m = _mm512_castsi512_ps(_mm512_load_si512(panel.add(1)));
-                let order = vector_by_vector();
+                let order = _mm512_load_si512(tile.ends.narrow.as_ptr().cast());
                 narrow_tail!(tile m order; $($i $a)*);
             }
         }

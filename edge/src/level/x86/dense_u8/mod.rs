@@ -26,18 +26,34 @@ struct Ends {
     zero: [i16; 32],
     low: [u8; 64],
     high: [u8; 64],
+    /// The order of quadruple words in which packed vectors are pixel by pixel, for two vectors a pixel.
+    wide: [u64; 8],
+    /// The same of double words, for one vector a pixel.
+    narrow: [u32; 16],
+}
+
+impl Ends {
+    fn new(tail: &ByteTail<'_>) -> Self {
+        Self {
+            zero: [i16::from(tail.zero); 32],
+            low: [tail.low; 64],
+            high: [tail.high; 64],
+            wide: [0, 2, 4, 6, 1, 3, 5, 7],
+            narrow: [0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15],
+        }
+    }
 }
 
 /// What a tile is asked to compute.
 struct Tile<'a> {
     /// Its pixels.
     places: *const Place,
-    /// Offsets of a kernel's runs from `source`, for group 0.
-    runs: &'a [usize],
+    /// Words of the kernel.
+    depth: usize,
+    /// Their offsets from `source`, for group 0, and one more, so that the next is at hand before it is known to be wanted.
+    words: *const usize,
     /// Channels before the group's in a pixel of the source.
     input: usize,
-    /// Words of a run.
-    words: usize,
     /// The panel.
     panel: *const u8,
     /// First of its channels in a pixel of the target.
@@ -178,13 +194,16 @@ impl Layout {
 /// Pixels of a slab at most.
 const PIXELS: usize = 1024;
 
+/// Their bytes.
+const PLACES: usize = (size_of::<Place>() * PIXELS).next_multiple_of(64);
+
 /// Bytes of packed constants that a second-level cache holds beside a slab.
 const NEAR: usize = 1 << 20;
 
-/// Offsets of runs, then places.
-fn scratch(shape: &Shape) -> usize {
-    let Runs { rows, columns, .. } = shape.runs();
-    (size_of::<usize>() * rows * columns).next_multiple_of(64) + (size_of::<Place>() * PIXELS).next_multiple_of(64)
+/// Places, then offsets of words.
+fn scratch(shape: &Shape, layout: Layout) -> usize {
+    let (_, words) = layout.words(shape);
+    PLACES + (size_of::<usize>() * (words + 1)).next_multiple_of(64)
 }
 
 /// Tiles of a slab: its input and output stay in a near cache while all panels work on it, in the first where panels are few
@@ -209,17 +228,14 @@ impl Tiles {
         if total == 0 {
             return;
         }
-        let runs = offsets(layer);
-        let Runs { rows: kernel_rows, columns, .. } = shape.runs();
-        let room = (size_of::<usize>() * kernel_rows * columns).next_multiple_of(64);
-        // SAFETY: `scratch` has room for the offsets and the places.
-        let places = unsafe { layer.scratch.add(room) }.cast::<Place>();
+        let words = self.offsets(layer);
+        let (_, depth) = self.layout.words(shape);
+        let places = layer.scratch.cast::<Place>();
         let tail = &layer.tail;
-        let ends = Ends { zero: [i16::from(tail.zero); 32], low: [tail.low; 64], high: [tail.high; 64] };
+        let ends = Ends::new(tail);
         let finished = tail.table.is_none() && tail.residual.is_none();
         // SAFETY: `pack` wrote a header.
         let careful = unsafe { *layer.packed } != 0;
-        let (words, all_words) = self.layout.words(shape);
 
         // As many tiles as it takes, of equal sizes but for 1.
         let tiles = total.div_ceil(self.wide.len());
@@ -245,8 +261,8 @@ impl Tiles {
                         // SAFETY: as above.
                         let tile = Tile {
                             places: unsafe { places.add(at) },
-                            runs,
                             input: group * shape.inputs,
+                            depth,
                             words,
                             panel,
                             channel: group * shape.outputs + channel,
@@ -263,25 +279,30 @@ impl Tiles {
                         at += pixels;
                     }
                     // SAFETY: `pack` wrote as much.
-                    panel = unsafe { panel.add(self.layout.panel_bytes(all_words, vectors)) };
+                    panel = unsafe { panel.add(self.layout.panel_bytes(depth, vectors)) };
                 }
             }
         }
     }
-}
 
-/// Writes the offsets of a kernel's runs to the scratch.
-fn offsets<'a>(layer: &ByteLayer<'a>) -> &'a [usize] {
-    let Runs { rows, columns, .. } = layer.shape.runs();
-    let [dy, dx] = layer.shape.dilation;
-    let at = layer.scratch.cast::<usize>();
-    for run in 0..rows * columns {
-        let offset = run / columns * dy * layer.source.row + run % columns * dx * layer.source.pixel;
-        // SAFETY: `scratch` has room for them.
-        unsafe { at.add(run).write(offset) };
+    /// Writes the offsets of a kernel's words to the scratch.
+    fn offsets(&self, layer: &ByteLayer<'_>) -> *const usize {
+        let Runs { rows, columns, .. } = layer.shape.runs();
+        let [dy, dx] = layer.shape.dilation;
+        let (run_words, words) = self.layout.words(layer.shape);
+        // SAFETY: `scratch` has room for the places and the offsets.
+        unsafe {
+            let at = layer.scratch.add(PLACES).cast::<usize>();
+            for run in 0..rows * columns {
+                let offset = run / columns * dy * layer.source.row + run % columns * dx * layer.source.pixel;
+                for word in 0..run_words {
+                    at.add(run * run_words + word).write(offset + word * self.layout.word);
+                }
+            }
+            at.add(words).write(0);
+            at
+        }
     }
-    // SAFETY: they were just written.
-    unsafe { core::slice::from_raw_parts(at, rows * columns) }
 }
 
 /// Where an output pixel's numbers lie.
