@@ -134,7 +134,7 @@ macro_rules! wide {
             unsafe {
                 let panel = tile.panel.cast::<__m512i>();
                 let (first, second) = (_mm512_load_si512(panel), _mm512_load_si512(panel.add(1)));
-                $(let $p = (*tile.places.add($i)).source.add(tile.input);)*
+                $(let $p = (*tile.places.add($i)).source;)*
                 $(let (mut $a, mut $b) = (first, second);)*
                 let mut weights = panel.add(2 * HEAD);
                 let mut at = *tile.words;
@@ -222,7 +222,7 @@ macro_rules! narrow {
             unsafe {
                 let panel = tile.panel.cast::<__m512i>();
                 let first = _mm512_load_si512(panel);
-                $(let $p = (*tile.places.add($i)).source.add(tile.input);)*
+                $(let $p = (*tile.places.add($i)).source;)*
                 $(let mut $a = first;)*
                 let mut weights = panel.add(HEAD);
                 let mut at = *tile.words;

@@ -11,7 +11,7 @@ use core::ops::Range;
 
 use crate::layer::{ByteConstants, ByteLayer, ByteTail, Runs, Shape};
 
-/// Where a pixel's numbers lie, at channel 0 of all groups.
+/// Where a pixel's numbers lie, at a group's first channel.
 #[derive(Clone, Copy)]
 struct Place {
     source: *const u8,
@@ -50,13 +50,11 @@ struct Tile<'a> {
     places: *const Place,
     /// Words of the kernel.
     depth: usize,
-    /// Their offsets from `source`, for group 0, and one more, so that the next is at hand before it is known to be wanted.
+    /// Their offsets from `source`, and one more, so that the next is at hand before it is known to be wanted.
     words: *const usize,
-    /// Channels before the group's in a pixel of the source.
-    input: usize,
     /// The panel.
     panel: *const u8,
-    /// First of its channels in a pixel of the target.
+    /// First of its channels in the group.
     channel: usize,
     /// How many it has.
     channels: usize,
@@ -241,45 +239,35 @@ impl Tiles {
         let tiles = total.div_ceil(self.wide.len());
         let (size, larger) = (total / tiles, total % tiles);
         let slab = slab(shape, self.layout.bytes(shape), self.wide.len()).max(1);
-        let (mut y, mut x) = (rows.start, 0);
-        for first in (0..tiles).step_by(slab) {
-            let slab = first..(first + slab).min(tiles);
-            let pixels = slab.len() * size + larger.clamp(slab.start, slab.end) - slab.start;
-            for at in 0..pixels {
-                // SAFETY: the pixel is within the images; a slab has `PIXELS` places or a single tile.
-                unsafe { places.add(at).write(place(layer, y, x)) };
-                (y, x) = if x + 1 == width { (y + 1, 0) } else { (y, x + 1) };
-            }
-            // SAFETY: `pack` wrote the panels; the places are good for all groups.
-            let mut panel = unsafe { layer.packed.add(HEADER) };
-            for group in 0..shape.groups {
+        // SAFETY: `pack` wrote the panels.
+        let mut panels = unsafe { layer.packed.add(HEADER) };
+        for group in 0..shape.groups {
+            let mut next = (rows.start, 0);
+            for first in (0..tiles).step_by(slab) {
+                let slab = first..(first + slab).min(tiles);
+                let pixels = slab.len() * size + larger.clamp(slab.start, slab.end) - slab.start;
+                // SAFETY: the pixels are within the images; a slab has `PIXELS` places or a single tile.
+                next = unsafe { write_places(layer, group, next, places, pixels) };
+                let mut panel = panels;
                 for (vectors, channel, channels) in self.layout.panels(shape.outputs) {
-                    let mut at = 0;
                     let functions = if vectors == 1 { self.narrow } else { self.wide };
-                    for tile in slab.clone() {
-                        let pixels = size + usize::from(tile < larger);
-                        // SAFETY: as above.
-                        let tile = Tile {
-                            places: unsafe { places.add(at) },
-                            input: group * shape.inputs,
-                            depth,
-                            words,
-                            panel,
-                            channel: group * shape.outputs + channel,
-                            channels,
-                            careful,
-                            ends: &ends,
-                        };
-                        // SAFETY: as above; the level's instructions are there.
-                        unsafe { functions[pixels - 1](&tile) };
-                        if !finished {
-                            // SAFETY: as above.
-                            unsafe { (self.finish)(&tile, pixels, tail) };
+                    let mut tile = Tile { places, depth, words, panel, channel, channels, careful, ends: &ends };
+                    for at in slab.clone() {
+                        let pixels = size + usize::from(at < larger);
+                        // SAFETY: the panel and the places are there, and the level's instructions.
+                        unsafe {
+                            functions[pixels - 1](&tile);
+                            if !finished {
+                                (self.finish)(&tile, pixels, tail);
+                            }
+                            tile.places = tile.places.add(pixels);
                         }
-                        at += pixels;
                     }
                     // SAFETY: `pack` wrote as much.
                     panel = unsafe { panel.add(self.layout.panel_bytes(depth, vectors)) };
+                }
+                if slab.end == tiles {
+                    panels = panel;
                 }
             }
         }
@@ -305,17 +293,38 @@ impl Tiles {
     }
 }
 
-/// Where an output pixel's numbers lie.
+/// Writes where a group's output pixels from `(y, x)` on lie; the answer is the pixel behind them.
 ///
 /// # Safety
-/// The pixel is within the output.
-#[inline(always)]
-unsafe fn place(layer: &ByteLayer<'_>, y: usize, x: usize) -> Place {
-    let [down, right] = layer.shape.stride;
-    // SAFETY: the caller's word.
-    unsafe {
-        let target = layer.target.pixel(y, x);
-        let other = layer.tail.residual.map_or(target.cast_const(), |residual| residual.other.pixel(y, x));
-        Place { source: layer.source.pixel(y * down, x * right), target, other }
+/// The pixels are within the output, and there is room for their places.
+unsafe fn write_places(
+    layer: &ByteLayer<'_>,
+    group: usize,
+    (mut y, mut x): (usize, usize),
+    mut out: *mut Place,
+    mut pixels: usize,
+) -> (usize, usize) {
+    let shape = layer.shape;
+    let [down, right] = shape.stride;
+    let other = layer.tail.residual.map(|residual| residual.other);
+    while pixels > 0 {
+        let here = pixels.min(shape.size[1] - x);
+        // SAFETY: the caller's word. The pointer behind a row's last pixel is not used, so it may lie anywhere.
+        unsafe {
+            let mut source = layer.source.pixel(y * down, x * right).add(group * shape.inputs);
+            let mut target = layer.target.pixel(y, x).add(group * shape.outputs);
+            let (mut from, step) = other
+                .map_or((target.cast_const(), 0), |other| (other.pixel(y, x).add(group * shape.outputs), other.pixel));
+            for _ in 0..here {
+                out.write(Place { source, target, other: from });
+                out = out.add(1);
+                source = source.wrapping_add(right * layer.source.pixel);
+                target = target.wrapping_add(layer.target.pixel);
+                from = from.wrapping_add(step);
+            }
+        }
+        pixels -= here;
+        (y, x) = if x + here == shape.size[1] { (y + 1, 0) } else { (y, x + here) };
     }
+    (y, x)
 }
