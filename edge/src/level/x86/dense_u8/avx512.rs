@@ -51,11 +51,14 @@ fn steps(sums: __m512i, multipliers: __m512) -> __m512i {
 unsafe fn bytes(first: __m512i, second: __m512i, ends: &Ends) -> __m512i {
     // SAFETY: `Ends` is made of vectors.
     unsafe {
-        let zero = _mm512_load_si512(ends.zero.as_ptr().cast());
         let low = _mm512_load_si512(ends.low.as_ptr().cast());
+        if ends.plain {
+            return _mm512_adds_epu8(_mm512_packus_epi16(first, second), low);
+        }
+        let shift = _mm512_load_si512(ends.shift.as_ptr().cast());
         let high = _mm512_load_si512(ends.high.as_ptr().cast());
-        let bytes = _mm512_packus_epi16(_mm512_adds_epi16(first, zero), _mm512_adds_epi16(second, zero));
-        _mm512_min_epu8(_mm512_max_epu8(bytes, low), high)
+        let bytes = _mm512_packus_epi16(_mm512_adds_epi16(first, shift), _mm512_adds_epi16(second, shift));
+        _mm512_min_epu8(_mm512_adds_epu8(bytes, low), high)
     }
 }
 
@@ -201,13 +204,6 @@ macro_rules! narrow_tail {
     };
 }
 
-/// The order of the double words of four packed vectors, vector by vector.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn vector_by_vector() -> __m512i {
-    _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0)
-}
-
 /// Tiles of one vector.
 macro_rules! narrow {
     ([$($done:tt)*]) => {};
@@ -252,11 +248,11 @@ narrow! { []
 
 /// The table and the residual, done to what a tile has stored.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn finish(tile: &Tile<'_>, pixels: usize, tail: &ByteTail<'_>) {
+unsafe fn finish(tile: &Tile<'_>, tail: &ByteTail<'_>, others: &[*const u8]) {
     // SAFETY: the tile's pixels are there in the target and in the residual's other value, which may be read 64 bytes beyond.
     unsafe {
         if let Some(table) = tail.table {
-            for pixel in 0..pixels {
+            for pixel in 0..others.len() {
                 let at = (*tile.places.add(pixel)).target.add(tile.channel);
                 for channel in 0..tile.channels {
                     *at.add(channel) = table[usize::from(*at.add(channel))];
@@ -272,7 +268,7 @@ unsafe fn finish(tile: &Tile<'_>, pixels: usize, tail: &ByteTail<'_>) {
         let (own, other) = (_mm512_set1_ps(own), _mm512_set1_ps(other));
         let offset = _mm512_set1_ps(residual.sum.offset);
         let (low, high) = (_mm512_set1_epi8(residual.low as i8), _mm512_set1_epi8(residual.high as i8));
-        let order = vector_by_vector();
+        let order = _mm512_load_si512(tile.ends.narrow.as_ptr().cast());
         let mask = ((1u64 << tile.channels) - 1) as u32;
         let floats = |bytes: __m256i| {
             let (low, high) = (_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes));
@@ -296,18 +292,16 @@ unsafe fn finish(tile: &Tile<'_>, pixels: usize, tail: &ByteTail<'_>) {
             };
             _mm512_packs_epi32(sum(a, c), sum(b, d))
         };
-        let mut pixel = 0;
-        while pixel < pixels {
-            let one = *tile.places.add(pixel);
-            let two = *tile.places.add((pixel + 1).min(pixels - 1));
-            let (one_at, two_at) = (one.target.add(tile.channel), two.target.add(tile.channel));
-            let first = sums(one_at, one.other.add(tile.channel));
-            let second = sums(two_at, two.other.add(tile.channel));
+        for (pair, others) in others.chunks(2).enumerate() {
+            let last = others.len() - 1;
+            let one = (*tile.places.add(2 * pair)).target.add(tile.channel);
+            let two = (*tile.places.add(2 * pair + last)).target.add(tile.channel);
+            let first = sums(one, others[0]);
+            let second = sums(two, others[last]);
             let bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(first, second));
             let bytes = _mm512_min_epu8(_mm512_max_epu8(bytes, low), high);
-            store_32(one_at, _mm512_castsi512_si256(bytes), tile.channels);
-            store_32(two_at, _mm512_extracti64x4_epi64::<1>(bytes), tile.channels);
-            pixel += 2;
+            store_32(one, _mm512_castsi512_si256(bytes), tile.channels);
+            store_32(two, _mm512_extracti64x4_epi64::<1>(bytes), tile.channels);
         }
     }
 }

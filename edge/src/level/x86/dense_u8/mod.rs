@@ -16,30 +16,32 @@ use crate::layer::{ByteConstants, ByteLayer, ByteTail, Runs, Shape};
 struct Place {
     source: *const u8,
     target: *mut u8,
-    /// The other value of a residual addition; `target` where there is none.
-    other: *const u8,
 }
 
 /// Constants of the tail as whole vectors.
 #[repr(C, align(64))]
 struct Ends {
-    zero: [i16; 32],
+    /// `zero - low`, so that packing to bytes keeps `low`, too.
+    shift: [i16; 32],
     low: [u8; 64],
     high: [u8; 64],
     /// The order of quadruple words in which packed vectors are pixel by pixel, for two vectors a pixel.
     wide: [u64; 8],
     /// The same of double words, for one vector a pixel.
     narrow: [u32; 16],
+    /// Whether `shift` is 0 and `high` is 255.
+    plain: bool,
 }
 
 impl Ends {
     fn new(tail: &ByteTail<'_>) -> Self {
         Self {
-            zero: [i16::from(tail.zero); 32],
+            shift: [i16::from(tail.zero) - i16::from(tail.low); 32],
             low: [tail.low; 64],
             high: [tail.high; 64],
             wide: [0, 2, 4, 6, 1, 3, 5, 7],
             narrow: [0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15],
+            plain: tail.zero == tail.low && tail.high == 255,
         }
     }
 }
@@ -70,8 +72,9 @@ struct Tiles {
     wide: &'static [unsafe fn(&Tile<'_>)],
     /// Panels of one vector.
     narrow: &'static [unsafe fn(&Tile<'_>)],
-    /// The table and the residual, done to what a tile of so many pixels has stored.
-    finish: unsafe fn(&Tile<'_>, usize, &ByteTail<'_>),
+    /// The table and the residual, done to what a tile has stored. Of the residual's other value: the panel's first channel
+    /// of the pixels, one after the other.
+    finish: unsafe fn(&Tile<'_>, &ByteTail<'_>, &[*const u8]),
 }
 
 /// How constants are laid out: a header of [`HEADER`] bytes, then group by group panel by panel. A panel is of two vectors,
@@ -258,7 +261,9 @@ impl Tiles {
                         unsafe {
                             functions[pixels - 1](&tile);
                             if !finished {
-                                (self.finish)(&tile, pixels, tail);
+                                let first = at * size + at.min(larger);
+                                let others = others(layer, rows.start * width + first, group * shape.outputs + channel);
+                                (self.finish)(&tile, tail, &others[..pixels]);
                             }
                             tile.places = tile.places.add(pixels);
                         }
@@ -306,25 +311,39 @@ unsafe fn write_places(
 ) -> (usize, usize) {
     let shape = layer.shape;
     let [down, right] = shape.stride;
-    let other = layer.tail.residual.map(|residual| residual.other);
     while pixels > 0 {
         let here = pixels.min(shape.size[1] - x);
         // SAFETY: the caller's word. The pointer behind a row's last pixel is not used, so it may lie anywhere.
         unsafe {
             let mut source = layer.source.pixel(y * down, x * right).add(group * shape.inputs);
             let mut target = layer.target.pixel(y, x).add(group * shape.outputs);
-            let (mut from, step) = other
-                .map_or((target.cast_const(), 0), |other| (other.pixel(y, x).add(group * shape.outputs), other.pixel));
             for _ in 0..here {
-                out.write(Place { source, target, other: from });
+                out.write(Place { source, target });
                 out = out.add(1);
                 source = source.wrapping_add(right * layer.source.pixel);
                 target = target.wrapping_add(layer.target.pixel);
-                from = from.wrapping_add(step);
             }
         }
         pixels -= here;
         (y, x) = if x + here == shape.size[1] { (y + 1, 0) } else { (y, x + here) };
     }
     (y, x)
+}
+
+/// Pixels of a tile at most, of all levels.
+const MOST: usize = 14;
+
+/// Where the residual's other value has a channel of some pixels, of which the first is the `pixel`-th of the output; null
+/// without a residual.
+fn others(layer: &ByteLayer<'_>, pixel: usize, channel: usize) -> [*const u8; MOST] {
+    let mut others = [core::ptr::null(); MOST];
+    if let Some(residual) = layer.tail.residual {
+        let (width, other) = (layer.shape.size[1], residual.other);
+        let (mut y, mut x) = (pixel / width, pixel % width);
+        for out in &mut others {
+            *out = other.at.wrapping_add(y * other.row + x * other.pixel + channel);
+            (y, x) = if x + 1 == width { (y + 1, 0) } else { (y, x + 1) };
+        }
+    }
+    others
 }
