@@ -140,8 +140,7 @@ macro_rules! wide {
                 $(let $p = (*tile.places.add($i)).source;)*
                 $(let (mut $a, mut $b) = (first, second);)*
                 let mut weights = panel.add(2 * HEAD);
-                let mut at = *tile.words;
-                for next in 1..=tile.depth {
+                for &at in tile.words {
                     let (first, second) = (_mm512_load_si512(weights), _mm512_load_si512(weights.add(1)));
                     $(
                         let values = word($p.add(at));
@@ -150,7 +149,6 @@ macro_rules! wide {
                         core::arch::asm!("/* {0} {1} */", inout(zmm_reg) $a, inout(zmm_reg) $b, options(nostack, preserves_flags));
                     )*
                     weights = weights.add(2);
-                    at = *tile.words.add(next);
                 }
                 if tile.careful {
                     let (first, second) = (_mm512_load_si512(panel.add(4)), _mm512_load_si512(panel.add(5)));
@@ -221,12 +219,10 @@ macro_rules! narrow {
                 $(let $p = (*tile.places.add($i)).source;)*
                 $(let mut $a = first;)*
                 let mut weights = panel.add(HEAD);
-                let mut at = *tile.words;
-                for next in 1..=tile.depth {
+                for &at in tile.words {
                     let first = _mm512_load_si512(weights);
                     $($a = _mm512_dpbusd_epi32($a, word($p.add(at)), first);)*
                     weights = weights.add(1);
-                    at = *tile.words.add(next);
                 }
                 if tile.careful {
                     let first = _mm512_load_si512(panel.add(2));

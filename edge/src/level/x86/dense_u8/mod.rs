@@ -50,10 +50,8 @@ impl Ends {
 struct Tile<'a> {
     /// Its pixels.
     places: *const Place,
-    /// Words of the kernel.
-    depth: usize,
-    /// Their offsets from `source`, and one more, so that the next is at hand before it is known to be wanted.
-    words: *const usize,
+    /// Offsets of the kernel's words from `source`.
+    words: &'a [usize],
     /// The panel.
     panel: *const u8,
     /// First of its channels in the group.
@@ -204,7 +202,7 @@ const NEAR: usize = 1 << 20;
 /// Places, then offsets of words.
 fn scratch(shape: &Shape, layout: Layout) -> usize {
     let (_, words) = layout.words(shape);
-    PLACES + (size_of::<usize>() * (words + 1)).next_multiple_of(64)
+    PLACES + (size_of::<usize>() * words).next_multiple_of(64)
 }
 
 /// Tiles of a slab: its input and output stay in a near cache while all panels work on it, in the first where panels are few
@@ -230,7 +228,6 @@ impl Tiles {
             return;
         }
         let words = self.offsets(layer);
-        let (_, depth) = self.layout.words(shape);
         let places = layer.scratch.cast::<Place>();
         let tail = &layer.tail;
         let ends = Ends::new(tail);
@@ -254,7 +251,7 @@ impl Tiles {
                 let mut panel = panels;
                 for (vectors, channel, channels) in self.layout.panels(shape.outputs) {
                     let functions = if vectors == 1 { self.narrow } else { self.wide };
-                    let mut tile = Tile { places, depth, words, panel, channel, channels, careful, ends: &ends };
+                    let mut tile = Tile { places, words, panel, channel, channels, careful, ends: &ends };
                     for at in slab.clone() {
                         let pixels = size + usize::from(at < larger);
                         // SAFETY: the panel and the places are there, and the level's instructions.
@@ -269,7 +266,7 @@ impl Tiles {
                         }
                     }
                     // SAFETY: `pack` wrote as much.
-                    panel = unsafe { panel.add(self.layout.panel_bytes(depth, vectors)) };
+                    panel = unsafe { panel.add(self.layout.panel_bytes(words.len(), vectors)) };
                 }
                 if slab.end == tiles {
                     panels = panel;
@@ -279,7 +276,7 @@ impl Tiles {
     }
 
     /// Writes the offsets of a kernel's words to the scratch.
-    fn offsets(&self, layer: &ByteLayer<'_>) -> *const usize {
+    fn offsets<'a>(&self, layer: &ByteLayer<'a>) -> &'a [usize] {
         let Runs { rows, columns, .. } = layer.shape.runs();
         let [dy, dx] = layer.shape.dilation;
         let (run_words, words) = self.layout.words(layer.shape);
@@ -292,8 +289,7 @@ impl Tiles {
                     at.add(run * run_words + word).write(offset + word * self.layout.word);
                 }
             }
-            at.add(words).write(0);
-            at
+            core::slice::from_raw_parts(at, words)
         }
     }
 }
