@@ -10,7 +10,7 @@ pub(super) use cpu::{has_avx_vnni, has_avx2, has_avx512_vnni};
 
 pub(super) static AVX2: Kernels = Kernels {
     level: Level::Avx2,
-    dense_u8: scalar::BYTES,
+    dense_u8: dense_u8::avx2::KERNEL,
     depthwise_u8: scalar::BYTES,
     dense_f32: scalar::FLOATS,
     depthwise_f32: scalar::FLOATS,
@@ -19,7 +19,7 @@ pub(super) static AVX2: Kernels = Kernels {
 
 pub(super) static AVX_VNNI: Kernels = Kernels {
     level: Level::AvxVnni,
-    dense_u8: scalar::BYTES,
+    dense_u8: dense_u8::avx_vnni::KERNEL,
     depthwise_u8: scalar::BYTES,
     dense_f32: scalar::FLOATS,
     depthwise_f32: scalar::FLOATS,

@@ -3,10 +3,9 @@
 use core::arch::x86_64::*;
 use core::ops::Range;
 
+use super::tile::{entries, wide};
 use super::{Ends, HEAD, Layout, Tile, Tiles};
 use crate::layer::{ByteConstants, ByteKernel, ByteLayer, ByteTail, Shape};
-
-pub(in crate::level::x86) const KERNEL: ByteKernel = ByteKernel { packed, pack, scratch, run };
 
 static TILES: Tiles = Tiles {
     layout: Layout { lanes: 16, word: 4, narrow: true },
@@ -19,23 +18,57 @@ static TILES: Tiles = Tiles {
         narrow_12, narrow_13, narrow_14,
     ],
     finish,
+    widen: None,
 };
 
-fn packed(shape: &Shape) -> usize {
-    TILES.layout.bytes(shape)
-}
+entries!();
 
-fn scratch(shape: &Shape) -> usize {
-    super::scratch(shape, TILES.layout)
-}
+type Vector = __m512i;
 
-fn pack(shape: &Shape, constants: ByteConstants<'_>, out: &mut [u8]) {
-    TILES.layout.pack(shape, constants, out);
-}
-
-unsafe fn run(layer: &ByteLayer<'_>, rows: Range<usize>) {
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn load(at: *const Vector) -> Vector {
     // SAFETY: the caller's word.
-    unsafe { TILES.run(layer, rows) };
+    unsafe { _mm512_load_si512(at) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn load_floats(at: *const Vector) -> __m512 {
+    // SAFETY: the caller's word.
+    unsafe { _mm512_load_ps(at.cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn dot(sums: Vector, values: Vector, weights: Vector) -> Vector {
+    _mm512_dpbusd_epi32(sums, values, weights)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn pair(first: Vector, second: Vector) -> Vector {
+    _mm512_packs_epi32(first, second)
+}
+
+/// Two pairs packed to bytes, pixel by pixel.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn pixels(bytes: Vector, ends: &Ends) -> Vector {
+    // SAFETY: `Ends` is made of vectors. The order is loaded, as the compiler would split up one that it knows.
+    _mm512_permutexvar_epi64(unsafe { _mm512_load_si512(ends.wide.as_ptr().cast()) }, bytes)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn first(bytes: Vector) -> __m256i {
+    _mm512_castsi512_si256(bytes)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn second(bytes: Vector) -> __m256i {
+    _mm512_extracti64x4_epi64::<1>(bytes)
 }
 
 /// `f32(sum) * multiplier` as whole numbers.
@@ -80,7 +113,7 @@ unsafe fn word(at: *const u8) -> __m512i {
 /// Stores as many channels of 32 as a panel has.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn store_32(at: *mut u8, bytes: __m256i, channels: usize) {
+unsafe fn store(at: *mut u8, bytes: __m256i, channels: usize) {
     // SAFETY: the target has the channels.
     unsafe {
         if channels == 32 {
@@ -105,66 +138,7 @@ unsafe fn store_16(at: *mut u8, bytes: __m128i, channels: usize) {
     }
 }
 
-/// The tail of pixels of two vectors, two pixels at a time.
-macro_rules! wide_tail {
-    ($tile:ident $m:ident $n:ident $order:ident;) => {};
-    ($tile:ident $m:ident $n:ident $order:ident; $i:literal $a:ident $b:ident) => {
-        let first = _mm512_packs_epi32(steps($a, $m), steps($b, $n));
-        let bytes = _mm512_permutexvar_epi64($order, bytes(first, first, $tile.ends));
-        store_32((*$tile.places.add($i)).target.add($tile.channel), _mm512_castsi512_si256(bytes), $tile.channels);
-    };
-    ($tile:ident $m:ident $n:ident $order:ident; $i:literal $a:ident $b:ident $j:literal $c:ident $d:ident $($rest:tt)*) => {
-        let first = _mm512_packs_epi32(steps($a, $m), steps($b, $n));
-        let second = _mm512_packs_epi32(steps($c, $m), steps($d, $n));
-        let bytes = _mm512_permutexvar_epi64($order, bytes(first, second, $tile.ends));
-        store_32((*$tile.places.add($i)).target.add($tile.channel), _mm512_castsi512_si256(bytes), $tile.channels);
-        store_32((*$tile.places.add($j)).target.add($tile.channel), _mm512_extracti64x4_epi64::<1>(bytes), $tile.channels);
-        wide_tail!($tile $m $n $order; $($rest)*);
-    };
-}
-
-/// Tiles of two vectors: one for each number of pixels up to all that are listed.
-macro_rules! wide {
-    ([$($done:tt)*]) => {};
-    ([$($done:tt)*] ($name:ident $i:literal $p:ident $a:ident $b:ident) $($rest:tt)*) => {
-        wide!(@tile $name $($done)* $i $p $a $b);
-        wide!([$($done)* $i $p $a $b] $($rest)*);
-    };
-    (@tile $name:ident $($i:literal $p:ident $a:ident $b:ident)*) => {
-        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-        unsafe fn $name(tile: &Tile<'_>) {
-            // SAFETY: the panel is as `pack` wrote it; every pixel has all runs, and a word behind them may be read.
-            unsafe {
-                let panel = tile.panel.cast::<__m512i>();
-                let (first, second) = (_mm512_load_si512(panel), _mm512_load_si512(panel.add(1)));
-                $(let $p = (*tile.places.add($i)).source;)*
-                $(let (mut $a, mut $b) = (first, second);)*
-                let mut weights = panel.add(2 * HEAD);
-                for &at in tile.words {
-                    let (first, second) = (_mm512_load_si512(weights), _mm512_load_si512(weights.add(1)));
-                    $(
-                        let values = word($p.add(at));
-                        $a = _mm512_dpbusd_epi32($a, values, first);
-                        $b = _mm512_dpbusd_epi32($b, values, second);
-                        core::arch::asm!("/* {0} {1} */", inout(zmm_reg) $a, inout(zmm_reg) $b, options(nostack, preserves_flags));
-                    )*
-                    weights = weights.add(2);
-                }
-                if tile.careful {
-                    let (first, second) = (_mm512_load_si512(panel.add(4)), _mm512_load_si512(panel.add(5)));
-                    $($a = bounded($a, first);)*
-                    $($b = bounded($b, second);)*
-                }
-                let m = _mm512_castsi512_ps(_mm512_load_si512(panel.add(2)));
-                let n = _mm512_castsi512_ps(_mm512_load_si512(panel.add(3)));
-                let order = _mm512_load_si512(tile.ends.wide.as_ptr().cast());
-                wide_tail!(tile m n order; $($i $a $b)*);
-            }
-        }
-    };
-}
-
-wide! { []
+wide! { "avx512f,avx512bw,avx512vl,avx512vnni" zmm_reg []
     (wide_1 0 p0 a0 b0) (wide_2 1 p1 a1 b1) (wide_3 2 p2 a2 b2) (wide_4 3 p3 a3 b3) (wide_5 4 p4 a4 b4)
     (wide_6 5 p5 a5 b5) (wide_7 6 p6 a6 b6) (wide_8 7 p7 a7 b7) (wide_9 8 p8 a8 b8) (wide_10 9 p9 a9 b9)
     (wide_11 10 p10 a10 b10) (wide_12 11 p11 a11 b11) (wide_13 12 p12 a12 b12) (wide_14 13 p13 a13 b13)
@@ -296,8 +270,8 @@ unsafe fn finish(tile: &Tile<'_>, tail: &ByteTail<'_>, others: &[*const u8]) {
             let second = sums(two, others[last]);
             let bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(first, second));
             let bytes = _mm512_min_epu8(_mm512_max_epu8(bytes, low), high);
-            store_32(one, _mm512_castsi512_si256(bytes), tile.channels);
-            store_32(two, _mm512_extracti64x4_epi64::<1>(bytes), tile.channels);
+            store(one, _mm512_castsi512_si256(bytes), tile.channels);
+            store(two, _mm512_extracti64x4_epi64::<1>(bytes), tile.channels);
         }
     }
 }

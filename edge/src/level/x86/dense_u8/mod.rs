@@ -5,11 +5,15 @@
 //! image has rows of several lengths in one tile; each has pointers of its own. Per word of a kernel's run (four bytes, or
 //! two of 16 bits), a tile reads the panel's weights once and every pixel's word once.
 
+pub(super) mod avx2;
 pub(super) mod avx512;
+pub(super) mod avx_vnni;
+mod tile;
+mod ymm;
 
 use core::ops::Range;
 
-use crate::layer::{ByteConstants, ByteLayer, ByteTail, Runs, Shape};
+use crate::layer::{ByteConstants, ByteLayer, ByteTail, Runs, Shape, Source};
 
 /// Where a pixel's numbers lie, at a group's first channel.
 #[derive(Clone, Copy)]
@@ -73,6 +77,8 @@ struct Tiles {
     /// The table and the residual, done to what a tile has stored. Of the residual's other value: the panel's first channel
     /// of the pixels, one after the other.
     finish: unsafe fn(&Tile<'_>, &ByteTail<'_>, &[*const u8]),
+    /// Bytes as numbers of 16 bits, `(from, to, count)`, where tiles read such.
+    widen: Option<unsafe fn(*const u8, *mut u16, usize)>,
 }
 
 /// How constants are laid out: a header of [`HEADER`] bytes, then group by group panel by panel. A panel is of two vectors,
@@ -199,12 +205,6 @@ const PLACES: usize = (size_of::<Place>() * PIXELS).next_multiple_of(64);
 /// Bytes of packed constants that a second-level cache holds beside a slab.
 const NEAR: usize = 1 << 20;
 
-/// Places, then offsets of words.
-fn scratch(shape: &Shape, layout: Layout) -> usize {
-    let (_, words) = layout.words(shape);
-    PLACES + (size_of::<usize>() * words).next_multiple_of(64)
-}
-
 /// Tiles of a slab: its input and output stay in a near cache while all panels work on it, in the first where panels are few
 /// enough to come from the second, else in the second so that panels come from afar only once for many tiles.
 fn slab(shape: &Shape, packed: usize, pixels: usize) -> usize {
@@ -214,20 +214,88 @@ fn slab(shape: &Shape, packed: usize, pixels: usize) -> usize {
     (cache / pixel).min(PIXELS) / pixels
 }
 
+/// Bytes of an input widened to 16 bits that are made at a time, unless a single output row wants more.
+const WIDENED: usize = 64 << 10;
+
+/// Rows of the input that some rows of the output want, and columns that a row wants.
+fn extent(shape: &Shape, rows: usize) -> [usize; 2] {
+    let reach = |axis: usize, size: usize| {
+        (size - 1) * shape.stride[axis] + (shape.kernel[axis] - 1) * shape.dilation[axis] + 1
+    };
+    [reach(0, rows), reach(1, shape.size[1])]
+}
+
+/// Bytes of the widened input of some rows of the output.
+fn widened(shape: &Shape, rows: usize) -> usize {
+    let [height, width] = extent(shape, rows);
+    2 * height * width * shape.groups * shape.inputs
+}
+
+/// Rows of the output whose widened input is made at a time.
+fn widened_rows(shape: &Shape) -> usize {
+    (1..shape.size[0]).take_while(|rows| widened(shape, rows + 1) <= WIDENED).last().map_or(1, |rows| rows + 1)
+}
+
 impl Tiles {
+    /// Places, then offsets of words, then the widened input and what a last word reads behind it.
+    fn scratch(&self, shape: &Shape) -> usize {
+        let widened = if self.widen.is_some() { widened(shape, widened_rows(shape)) + 64 } else { 0 };
+        self.offsets_end(shape) + widened.next_multiple_of(64)
+    }
+
+    fn offsets_end(&self, shape: &Shape) -> usize {
+        let (_, words) = self.layout.words(shape);
+        PLACES + (size_of::<usize>() * words).next_multiple_of(64)
+    }
+
     /// Computes rows of a layer.
     ///
     /// # Safety
     /// The level's instructions are there; the layer is as `layer.rs` says.
-    #[inline(never)]
     unsafe fn run(&self, layer: &ByteLayer<'_>, rows: Range<usize>) {
+        let Some(widen) = self.widen else {
+            // SAFETY: the caller's word.
+            return unsafe { self.run_from(layer, layer.source, 0, rows) };
+        };
+        let shape = layer.shape;
+        let together = widened_rows(shape);
+        for first in rows.clone().step_by(together) {
+            let rows = first..(first + together).min(rows.end);
+            let [height, width] = extent(shape, rows.len());
+            let channels = shape.groups * shape.inputs;
+            // SAFETY: `scratch` has room for the widened rows, and the source has what the output's rows want.
+            unsafe {
+                let at = layer.scratch.add(self.offsets_end(shape));
+                for y in 0..height {
+                    let from = layer.source.pixel(first * shape.stride[0] + y, 0);
+                    let to = at.cast::<u16>().add(y * width * channels);
+                    if layer.source.pixel == channels {
+                        widen(from, to, width * channels);
+                    } else {
+                        for x in 0..width {
+                            widen(from.add(x * layer.source.pixel), to.add(x * channels), channels);
+                        }
+                    }
+                }
+                let source = Source { at: at.cast_const(), row: 2 * width * channels, pixel: 2 * channels };
+                self.run_from(layer, source, first, rows);
+            }
+        }
+    }
+
+    /// Computes rows of a layer from a source that begins with what output row `origin` reads first.
+    ///
+    /// # Safety
+    /// The level's instructions are there; the layer is as `layer.rs` says.
+    #[inline(never)]
+    unsafe fn run_from(&self, layer: &ByteLayer<'_>, source: Source<u8>, origin: usize, rows: Range<usize>) {
         let shape = layer.shape;
         let [_, width] = shape.size;
         let total = rows.len() * width;
         if total == 0 {
             return;
         }
-        let words = self.offsets(layer);
+        let words = self.offsets(layer, source);
         let places = layer.scratch.cast::<Place>();
         let tail = &layer.tail;
         let ends = Ends::new(tail);
@@ -247,7 +315,7 @@ impl Tiles {
                 let slab = first..(first + slab).min(tiles);
                 let pixels = slab.len() * size + larger.clamp(slab.start, slab.end) - slab.start;
                 // SAFETY: the pixels are within the images; a slab has `PIXELS` places or a single tile.
-                next = unsafe { write_places(layer, group, next, places, pixels) };
+                next = unsafe { self.write_places(layer, (source, origin), group, next, places, pixels) };
                 let mut panel = panels;
                 for (vectors, channel, channels) in self.layout.panels(shape.outputs) {
                     let functions = if vectors == 1 { self.narrow } else { self.wide };
@@ -276,7 +344,7 @@ impl Tiles {
     }
 
     /// Writes the offsets of a kernel's words to the scratch.
-    fn offsets<'a>(&self, layer: &ByteLayer<'a>) -> &'a [usize] {
+    fn offsets<'a>(&self, layer: &ByteLayer<'a>, source: Source<u8>) -> &'a [usize] {
         let Runs { rows, columns, .. } = layer.shape.runs();
         let [dy, dx] = layer.shape.dilation;
         let (run_words, words) = self.layout.words(layer.shape);
@@ -284,46 +352,49 @@ impl Tiles {
         unsafe {
             let at = layer.scratch.add(PLACES).cast::<usize>();
             for run in 0..rows * columns {
-                let offset = run / columns * dy * layer.source.row + run % columns * dx * layer.source.pixel;
+                let offset = run / columns * dy * source.row + run % columns * dx * source.pixel;
                 for word in 0..run_words {
-                    at.add(run * run_words + word).write(offset + word * self.layout.word);
+                    at.add(run * run_words + word).write(offset + 4 * word);
                 }
             }
             core::slice::from_raw_parts(at, words)
         }
     }
-}
 
-/// Writes where a group's output pixels from `(y, x)` on lie; the answer is the pixel behind them.
-///
-/// # Safety
-/// The pixels are within the output, and there is room for their places.
-unsafe fn write_places(
-    layer: &ByteLayer<'_>,
-    group: usize,
-    (mut y, mut x): (usize, usize),
-    mut out: *mut Place,
-    mut pixels: usize,
-) -> (usize, usize) {
-    let shape = layer.shape;
-    let [down, right] = shape.stride;
-    while pixels > 0 {
-        let here = pixels.min(shape.size[1] - x);
-        // SAFETY: the caller's word. The pointer behind a row's last pixel is not used, so it may lie anywhere.
-        unsafe {
-            let mut source = layer.source.pixel(y * down, x * right).add(group * shape.inputs);
-            let mut target = layer.target.pixel(y, x).add(group * shape.outputs);
-            for _ in 0..here {
-                out.write(Place { source, target });
-                out = out.add(1);
-                source = source.wrapping_add(right * layer.source.pixel);
-                target = target.wrapping_add(layer.target.pixel);
+    /// Writes where a group's output pixels from `(y, x)` on lie; the answer is the pixel behind them.
+    ///
+    /// # Safety
+    /// The pixels are within the output, and there is room for their places.
+    unsafe fn write_places(
+        &self,
+        layer: &ByteLayer<'_>,
+        (source, origin): (Source<u8>, usize),
+        group: usize,
+        (mut y, mut x): (usize, usize),
+        mut out: *mut Place,
+        mut pixels: usize,
+    ) -> (usize, usize) {
+        let shape = layer.shape;
+        let [down, right] = shape.stride;
+        let first = group * shape.inputs * (4 / self.layout.word);
+        while pixels > 0 {
+            let here = pixels.min(shape.size[1] - x);
+            // SAFETY: the caller's word. The pointer behind a row's last pixel is not used, so it may lie anywhere.
+            unsafe {
+                let mut from = source.pixel((y - origin) * down, x * right).add(first);
+                let mut target = layer.target.pixel(y, x).add(group * shape.outputs);
+                for _ in 0..here {
+                    out.write(Place { source: from, target });
+                    out = out.add(1);
+                    from = from.wrapping_add(right * source.pixel);
+                    target = target.wrapping_add(layer.target.pixel);
+                }
             }
+            pixels -= here;
+            (y, x) = if x + here == shape.size[1] { (y + 1, 0) } else { (y, x + here) };
         }
-        pixels -= here;
-        (y, x) = if x + here == shape.size[1] { (y + 1, 0) } else { (y, x + here) };
+        (y, x)
     }
-    (y, x)
 }
 
 /// Pixels of a tile at most, of all levels.

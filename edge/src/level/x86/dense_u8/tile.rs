@@ -1,0 +1,88 @@
+//! The tiles of all levels, written out by macros: a sum a name, since sums in arrays end up on the stack.
+//!
+//! A level's module has what these macros name: `Vector`, `load`, `load_floats`, `word`, `dot`, `bounded`, `steps`, `pair`,
+//! `bytes`, `pixels`, `first`, `second` and `store`.
+
+/// The level's entry points.
+macro_rules! entries {
+    () => {
+        pub(in crate::level::x86) const KERNEL: ByteKernel = ByteKernel { packed, pack, scratch, run };
+
+        fn packed(shape: &Shape) -> usize {
+            TILES.layout.bytes(shape)
+        }
+
+        fn scratch(shape: &Shape) -> usize {
+            TILES.scratch(shape)
+        }
+
+        fn pack(shape: &Shape, constants: ByteConstants<'_>, out: &mut [u8]) {
+            TILES.layout.pack(shape, constants, out);
+        }
+
+        unsafe fn run(layer: &ByteLayer<'_>, rows: Range<usize>) {
+            // SAFETY: the caller's word.
+            unsafe { TILES.run(layer, rows) };
+        }
+    };
+}
+pub(super) use entries;
+
+/// Tiles of two vectors: one for each number of pixels up to all that are listed.
+///
+/// The empty instruction that takes two sums and is said to touch memory keeps the words that follow from being loaded
+/// before: else the compiler loads all of them first, and the sums have no room in registers.
+macro_rules! wide {
+    ($features:literal $class:ident [$($done:tt)*]) => {};
+    ($features:literal $class:ident [$($done:tt)*] ($name:ident $i:literal $p:ident $a:ident $b:ident) $($rest:tt)*) => {
+        super::tile::wide!(@tile $features $class $name $($done)* $i $p $a $b);
+        super::tile::wide!($features $class [$($done)* $i $p $a $b] $($rest)*);
+    };
+    (@tile $features:literal $class:ident $name:ident $($i:literal $p:ident $a:ident $b:ident)*) => {
+        #[target_feature(enable = $features)]
+        unsafe fn $name(tile: &Tile<'_>) {
+            // SAFETY: the panel is as `pack` wrote it; every pixel has all runs, and a word behind them may be read.
+            unsafe {
+                let panel = tile.panel.cast::<Vector>();
+                let (first, second) = (load(panel), load(panel.add(1)));
+                $(let $p = (*tile.places.add($i)).source;)*
+                $(let (mut $a, mut $b) = (first, second);)*
+                let mut weights = panel.add(2 * HEAD);
+                for &at in tile.words {
+                    let (first, second) = (load(weights), load(weights.add(1)));
+                    $(
+                        let values = word($p.add(at));
+                        $a = dot($a, values, first);
+                        $b = dot($b, values, second);
+                        core::arch::asm!(
+                            "/* {0} {1} */", inout($class) $a, inout($class) $b, options(nostack, preserves_flags)
+                        );
+                    )*
+                    weights = weights.add(2);
+                }
+                if tile.careful {
+                    let (first, second) = (load(panel.add(4)), load(panel.add(5)));
+                    $($a = bounded($a, first);)*
+                    $($b = bounded($b, second);)*
+                }
+                let multipliers = (load_floats(panel.add(2)), load_floats(panel.add(3)));
+                super::tile::wide!(@tail tile multipliers; $($i $a $b)*);
+            }
+        }
+    };
+    (@tail $tile:ident $m:ident;) => {};
+    (@tail $tile:ident $m:ident; $i:literal $a:ident $b:ident) => {
+        let one = pair(steps($a, $m.0), steps($b, $m.1));
+        let bytes = pixels(bytes(one, one, $tile.ends), $tile.ends);
+        store((*$tile.places.add($i)).target.add($tile.channel), first(bytes), $tile.channels);
+    };
+    (@tail $tile:ident $m:ident; $i:literal $a:ident $b:ident $j:literal $c:ident $d:ident $($rest:tt)*) => {
+        let one = pair(steps($a, $m.0), steps($b, $m.1));
+        let two = pair(steps($c, $m.0), steps($d, $m.1));
+        let bytes = pixels(bytes(one, two, $tile.ends), $tile.ends);
+        store((*$tile.places.add($i)).target.add($tile.channel), first(bytes), $tile.channels);
+        store((*$tile.places.add($j)).target.add($tile.channel), second(bytes), $tile.channels);
+        super::tile::wide!(@tail $tile $m; $($rest)*);
+    };
+}
+pub(super) use wide;
