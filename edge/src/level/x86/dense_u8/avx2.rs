@@ -4,7 +4,9 @@ use core::arch::x86_64::*;
 use core::ops::Range;
 
 use super::tile::{entries, wide};
-use super::ymm::{Vector, bounded, bytes, finish, first, load, load_floats, pair, pixels, second, steps, store, word};
+use super::ymm::{
+    Vector, bounded, bytes, finish, first, keep, load, load_floats, pair, pixels, second, steps, store, word,
+};
 use super::{HEAD, Layout, Tile, Tiles};
 use crate::layer::{ByteConstants, ByteKernel, ByteLayer, Shape};
 

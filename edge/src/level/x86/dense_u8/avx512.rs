@@ -3,9 +3,10 @@
 use core::arch::x86_64::*;
 use core::ops::Range;
 
+use super::super::cpu::has_avx512_vbmi;
 use super::tile::{entries, wide};
 use super::{Ends, HEAD, Layout, Tile, Tiles};
-use crate::layer::{ByteConstants, ByteKernel, ByteLayer, ByteTail, Shape};
+use crate::layer::{ByteConstants, ByteKernel, ByteLayer, ByteResidual, ByteTail, Shape};
 
 static TILES: Tiles = Tiles {
     layout: Layout { lanes: 16, word: 4, narrow: true },
@@ -37,6 +38,13 @@ unsafe fn load(at: *const Vector) -> Vector {
 unsafe fn load_floats(at: *const Vector) -> __m512 {
     // SAFETY: the caller's word.
     unsafe { _mm512_load_ps(at.cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn keep(at: *mut Vector, bytes: Vector) {
+    // SAFETY: the caller's word.
+    unsafe { _mm512_store_si512(at, bytes) };
 }
 
 #[inline]
@@ -168,11 +176,18 @@ macro_rules! narrow_tail {
         narrow_tail!(@some $tile $m $order $a $b $c $d; $i => 0, $j => 1, $k => 2, $l => 3);
         narrow_tail!($tile $m $order; $($rest)*);
     };
+    (@keep $tile:ident $bytes:ident $i:literal $($more:literal)*) => {
+        keep($tile.stage.cast::<Vector>().add($i / 4), $bytes);
+    };
     (@some $tile:ident $m:ident $order:ident $a:ident $b:ident $c:ident $d:ident; $($i:literal => $part:literal),*) => {
         let first = _mm512_packs_epi32(steps($a, $m), steps($b, $m));
         let second = _mm512_packs_epi32(steps($c, $m), steps($d, $m));
         let bytes = _mm512_permutexvar_epi32($order, bytes(first, second, $tile.ends));
-        $(store_16(place!($tile $i), _mm512_extracti32x4_epi32::<$part>(bytes), $tile.channels);)*
+        if $tile.stage.is_null() {
+            $(store_16(place!($tile $i), _mm512_extracti32x4_epi32::<$part>(bytes), $tile.channels);)*
+        } else {
+            narrow_tail!(@keep $tile bytes $($i)*);
+        }
     };
 }
 
@@ -216,62 +231,81 @@ narrow! { []
     (narrow_12 11 p11 a11) (narrow_13 12 p12 a12) (narrow_14 13 p13 a13)
 }
 
-/// The table and the residual, done to what a tile has stored.
+/// The table and the residual, done to staged bytes.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn finish(tile: &Tile<'_>, tail: &ByteTail<'_>, others: &[*const u8]) {
-    // SAFETY: the tile's pixels are there in the target and in the residual's other value, which may be read 64 bytes beyond.
+unsafe fn finish(tile: &Tile<'_>, tail: &ByteTail<'_>, pixels: usize) {
+    // Vectors of two pixels by 32 channels, or of four by 16.
+    let wide = tile.channels > 16;
+    let together = if wide { 2 } else { 4 };
+    let vectors = pixels.div_ceil(together);
+    // SAFETY: the stage has the vectors; the tile's pixels are there in the target and in the residual's other value, which
+    // may be read 64 bytes beyond.
     unsafe {
+        let stage = tile.stage.cast::<Vector>();
         if let Some(table) = tail.table {
-            for pixel in 0..others.len() {
-                let at = (*tile.places.add(pixel)).target.add(tile.channel);
-                for channel in 0..tile.channels {
-                    *at.add(channel) = table[usize::from(*at.add(channel))];
+            if has_avx512_vbmi() {
+                look_up(stage, vectors, table);
+            } else {
+                for byte in core::slice::from_raw_parts_mut(tile.stage, 64 * vectors) {
+                    *byte = table[usize::from(*byte)];
                 }
             }
         }
-        let Some(residual) = tail.residual else { return };
-        let (own, other) = if residual.swapped {
-            (residual.sum.second, residual.sum.first)
-        } else {
-            (residual.sum.first, residual.sum.second)
-        };
-        let (own, other) = (_mm512_set1_ps(own), _mm512_set1_ps(other));
-        let offset = _mm512_set1_ps(residual.sum.offset);
-        let (low, high) = (_mm512_set1_epi8(residual.low as i8), _mm512_set1_epi8(residual.high as i8));
-        let order = _mm512_load_si512(tile.ends.narrow.as_ptr().cast());
-        let mask = ((1u64 << tile.channels) - 1) as u32;
-        let floats = |bytes: __m256i| {
-            let (low, high) = (_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes));
-            [_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(low)), _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(high))]
-        };
-        let sums = |at: *const u8, from: *const u8| {
-            let mine = if tile.channels == 32 {
-                _mm256_loadu_si256(at.cast())
+        if let Some(residual) = &tail.residual {
+            add(tile, residual, (vectors, together, pixels));
+        }
+        for pixel in 0..pixels {
+            let at = (*tile.places.add(pixel)).target.add(tile.channel);
+            if wide {
+                store(at, _mm256_load_si256(tile.stage.cast::<__m256i>().add(pixel)), tile.channels);
             } else {
-                _mm256_maskz_loadu_epi8(mask, at.cast())
+                store_16(at, _mm_load_si128(tile.stage.cast::<__m128i>().add(pixel)), tile.channels);
+            }
+        }
+    }
+}
+
+/// Looks up bytes in halves of a table, by the lower 7 bits.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+unsafe fn look_up(stage: *mut Vector, vectors: usize, table: &[u8; 256]) {
+    let part = |at: usize| {
+        // SAFETY: the table has four parts.
+        unsafe { _mm512_loadu_si512(table.as_ptr().add(64 * at).cast()) }
+    };
+    let [a, b, c, d] = [part(0), part(1), part(2), part(3)];
+    for vector in 0..vectors {
+        // SAFETY: the caller's word.
+        unsafe {
+            let bytes = _mm512_load_si512(stage.add(vector));
+            let (lower, upper) = (_mm512_permutex2var_epi8(a, bytes, b), _mm512_permutex2var_epi8(c, bytes, d));
+            _mm512_store_si512(stage.add(vector), _mm512_mask_blend_epi8(_mm512_movepi8_mask(bytes), lower, upper));
+        }
+    }
+}
+
+/// Adds the residual's other value to staged bytes.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn add(tile: &Tile<'_>, residual: &ByteResidual, (vectors, together, pixels): (usize, usize, usize)) {
+    let swapped = residual.swapped;
+    let (first, second) = (_mm512_set1_ps(residual.sum.first), _mm512_set1_ps(residual.sum.second));
+    let offset = _mm512_set1_ps(residual.sum.offset);
+    let (low, high) = (_mm512_set1_epi8(residual.low as i8), _mm512_set1_epi8(residual.high as i8));
+    // SAFETY: as for `finish`.
+    unsafe {
+        let order = _mm512_load_si512(tile.ends.narrow.as_ptr().cast());
+        let floats = |at: *const u8| _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(at.cast())));
+        for vector in 0..vectors {
+            let stage = tile.stage.add(64 * vector);
+            let sum = |part: usize| {
+                let (pixel, channel) = (together * vector + part * together / 4, 16 * part % (64 / together));
+                let other = (*tile.others.add(pixel.min(pixels - 1))).add(tile.channel + channel);
+                let (own, other) = (floats(stage.add(16 * part)), floats(other));
+                let (a, b) = if swapped { (other, own) } else { (own, other) };
+                _mm512_cvtps_epi32(_mm512_fmadd_ps(a, first, _mm512_fmadd_ps(b, second, offset)))
             };
-            let [a, b] = floats(mine);
-            let [c, d] = floats(_mm256_loadu_si256(from.cast()));
-            let sum = |a, c| {
-                let sum = if residual.swapped {
-                    _mm512_fmadd_ps(c, other, _mm512_fmadd_ps(a, own, offset))
-                } else {
-                    _mm512_fmadd_ps(a, own, _mm512_fmadd_ps(c, other, offset))
-                };
-                _mm512_cvtps_epi32(sum)
-            };
-            _mm512_packs_epi32(sum(a, c), sum(b, d))
-        };
-        for (pair, others) in others.chunks(2).enumerate() {
-            let last = others.len() - 1;
-            let one = (*tile.places.add(2 * pair)).target.add(tile.channel);
-            let two = (*tile.places.add(2 * pair + last)).target.add(tile.channel);
-            let first = sums(one, others[0]);
-            let second = sums(two, others[last]);
-            let bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(first, second));
-            let bytes = _mm512_min_epu8(_mm512_max_epu8(bytes, low), high);
-            store(one, _mm512_castsi512_si256(bytes), tile.channels);
-            store(two, _mm512_extracti64x4_epi64::<1>(bytes), tile.channels);
+            let (one, two) = (_mm512_packs_epi32(sum(0), sum(1)), _mm512_packs_epi32(sum(2), sum(3)));
+            let bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(one, two));
+            keep(stage.cast(), _mm512_min_epu8(_mm512_max_epu8(bytes, low), high));
         }
     }
 }

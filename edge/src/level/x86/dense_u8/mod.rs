@@ -65,6 +65,10 @@ struct Tile<'a> {
     /// Whether sums have to be bounded, see [`pack`].
     careful: bool,
     ends: &'a Ends,
+    /// Where its bytes go instead of the target when there is more to do, all of a panel's for pixel after pixel; or null.
+    stage: *mut u8,
+    /// Where the residual's other value lies for its pixels, at the group's first channel.
+    others: *const *const u8,
 }
 
 /// What a level has.
@@ -74,9 +78,8 @@ struct Tiles {
     wide: &'static [unsafe fn(&Tile<'_>)],
     /// Panels of one vector.
     narrow: &'static [unsafe fn(&Tile<'_>)],
-    /// The table and the residual, done to what a tile has stored. Of the residual's other value: the panel's first channel
-    /// of the pixels, one after the other.
-    finish: unsafe fn(&Tile<'_>, &ByteTail<'_>, &[*const u8]),
+    /// The table and the residual, done to the staged bytes of so many pixels.
+    finish: unsafe fn(&Tile<'_>, &ByteTail<'_>, usize),
     /// Bytes as numbers of 16 bits, `(from, to, count)`, where tiles read such.
     widen: Option<unsafe fn(*const u8, *mut u16, usize)>,
 }
@@ -199,8 +202,11 @@ impl Layout {
 /// Pixels of a slab at most.
 const PIXELS: usize = 1024;
 
-/// Their bytes.
-const PLACES: usize = (size_of::<Place>() * PIXELS).next_multiple_of(64);
+/// Beginnings of the parts of the scratch: places; the residual's places; staged bytes; then offsets of words, the widened
+/// input and what a last word reads behind it.
+const OTHERS: usize = size_of::<Place>() * PIXELS;
+const STAGE: usize = OTHERS + size_of::<*const u8>() * PIXELS;
+const OFFSETS: usize = STAGE + 512;
 
 /// Bytes of packed constants that a second-level cache holds beside a slab.
 const NEAR: usize = 1 << 20;
@@ -237,7 +243,6 @@ fn widened_rows(shape: &Shape) -> usize {
 }
 
 impl Tiles {
-    /// Places, then offsets of words, then the widened input and what a last word reads behind it.
     fn scratch(&self, shape: &Shape) -> usize {
         let widened = if self.widen.is_some() { widened(shape, widened_rows(shape)) + 64 } else { 0 };
         self.offsets_end(shape) + widened.next_multiple_of(64)
@@ -245,7 +250,7 @@ impl Tiles {
 
     fn offsets_end(&self, shape: &Shape) -> usize {
         let (_, words) = self.layout.words(shape);
-        PLACES + (size_of::<usize>() * words).next_multiple_of(64)
+        OFFSETS + (size_of::<usize>() * words).next_multiple_of(64)
     }
 
     /// Computes rows of a layer.
@@ -297,6 +302,8 @@ impl Tiles {
         }
         let words = self.offsets(layer, source);
         let places = layer.scratch.cast::<Place>();
+        // SAFETY: `scratch` has room for them.
+        let (others, stage) = unsafe { (layer.scratch.add(OTHERS).cast::<*const u8>(), layer.scratch.add(STAGE)) };
         let tail = &layer.tail;
         let ends = Ends::new(tail);
         let finished = tail.table.is_none() && tail.residual.is_none();
@@ -315,22 +322,23 @@ impl Tiles {
                 let slab = first..(first + slab).min(tiles);
                 let pixels = slab.len() * size + larger.clamp(slab.start, slab.end) - slab.start;
                 // SAFETY: the pixels are within the images; a slab has `PIXELS` places or a single tile.
-                next = unsafe { self.write_places(layer, (source, origin), group, next, places, pixels) };
+                next = unsafe { self.write_places(layer, (source, origin), group, next, (places, others), pixels) };
                 let mut panel = panels;
                 for (vectors, channel, channels) in self.layout.panels(shape.outputs) {
                     let functions = if vectors == 1 { self.narrow } else { self.wide };
-                    let mut tile = Tile { places, words, panel, channel, channels, careful, ends: &ends };
+                    let stage = if finished { core::ptr::null_mut() } else { stage };
+                    let ends = &ends;
+                    let mut tile = Tile { places, words, panel, channel, channels, careful, ends, stage, others };
                     for at in slab.clone() {
                         let pixels = size + usize::from(at < larger);
                         // SAFETY: the panel and the places are there, and the level's instructions.
                         unsafe {
                             functions[pixels - 1](&tile);
                             if !finished {
-                                let first = at * size + at.min(larger);
-                                let others = others(layer, rows.start * width + first, group * shape.outputs + channel);
-                                (self.finish)(&tile, tail, &others[..pixels]);
+                                (self.finish)(&tile, tail, pixels);
                             }
                             tile.places = tile.places.add(pixels);
+                            tile.others = tile.others.add(pixels);
                         }
                     }
                     // SAFETY: `pack` wrote as much.
@@ -350,7 +358,7 @@ impl Tiles {
         let (run_words, words) = self.layout.words(layer.shape);
         // SAFETY: `scratch` has room for the places and the offsets.
         unsafe {
-            let at = layer.scratch.add(PLACES).cast::<usize>();
+            let at = layer.scratch.add(OFFSETS).cast::<usize>();
             for run in 0..rows * columns {
                 let offset = run / columns * dy * source.row + run % columns * dx * source.pixel;
                 for word in 0..run_words {
@@ -371,7 +379,7 @@ impl Tiles {
         (source, origin): (Source<u8>, usize),
         group: usize,
         (mut y, mut x): (usize, usize),
-        mut out: *mut Place,
+        (mut out, mut others): (*mut Place, *mut *const u8),
         mut pixels: usize,
     ) -> (usize, usize) {
         let shape = layer.shape;
@@ -390,27 +398,20 @@ impl Tiles {
                     target = target.wrapping_add(layer.target.pixel);
                 }
             }
+            if let Some(residual) = layer.tail.residual {
+                // SAFETY: as above.
+                unsafe {
+                    let mut from = residual.other.pixel(y, x).add(group * shape.outputs);
+                    for _ in 0..here {
+                        others.write(from);
+                        others = others.add(1);
+                        from = from.wrapping_add(residual.other.pixel);
+                    }
+                }
+            }
             pixels -= here;
             (y, x) = if x + here == shape.size[1] { (y + 1, 0) } else { (y, x + here) };
         }
         (y, x)
     }
-}
-
-/// Pixels of a tile at most, of all levels.
-const MOST: usize = 14;
-
-/// Where the residual's other value has a channel of some pixels, of which the first is the `pixel`-th of the output; null
-/// without a residual.
-fn others(layer: &ByteLayer<'_>, pixel: usize, channel: usize) -> [*const u8; MOST] {
-    let mut others = [core::ptr::null(); MOST];
-    if let Some(residual) = layer.tail.residual {
-        let (width, other) = (layer.shape.size[1], residual.other);
-        let (mut y, mut x) = (pixel / width, pixel % width);
-        for out in &mut others {
-            *out = other.at.wrapping_add(y * other.row + x * other.pixel + channel);
-            (y, x) = if x + 1 == width { (y + 1, 0) } else { (y, x + 1) };
-        }
-    }
-    others
 }

@@ -1,7 +1,7 @@
 //! The tiles of all levels, written out by macros: a sum a name, since sums in arrays end up on the stack.
 //!
 //! A level's module has what these macros name: `Vector`, `load`, `load_floats`, `word`, `dot`, `bounded`, `steps`, `pair`,
-//! `bytes`, `pixels`, `first`, `second` and `store`.
+//! `bytes`, `pixels`, `first`, `second`, `store` and `keep`.
 
 /// The level's entry points.
 macro_rules! entries {
@@ -74,14 +74,22 @@ macro_rules! wide {
     (@tail $tile:ident $m:ident; $i:literal $a:ident $b:ident) => {
         let one = pair(steps($a, $m.0), steps($b, $m.1));
         let bytes = pixels(bytes(one, one, $tile.ends), $tile.ends);
-        store((*$tile.places.add($i)).target.add($tile.channel), first(bytes), $tile.channels);
+        if $tile.stage.is_null() {
+            store((*$tile.places.add($i)).target.add($tile.channel), first(bytes), $tile.channels);
+        } else {
+            keep($tile.stage.cast::<Vector>().add($i / 2), bytes);
+        }
     };
     (@tail $tile:ident $m:ident; $i:literal $a:ident $b:ident $j:literal $c:ident $d:ident $($rest:tt)*) => {
         let one = pair(steps($a, $m.0), steps($b, $m.1));
         let two = pair(steps($c, $m.0), steps($d, $m.1));
         let bytes = pixels(bytes(one, two, $tile.ends), $tile.ends);
-        store((*$tile.places.add($i)).target.add($tile.channel), first(bytes), $tile.channels);
-        store((*$tile.places.add($j)).target.add($tile.channel), second(bytes), $tile.channels);
+        if $tile.stage.is_null() {
+            store((*$tile.places.add($i)).target.add($tile.channel), first(bytes), $tile.channels);
+            store((*$tile.places.add($j)).target.add($tile.channel), second(bytes), $tile.channels);
+        } else {
+            keep($tile.stage.cast::<Vector>().add($i / 2), bytes);
+        }
         super::tile::wide!(@tail $tile $m; $($rest)*);
     };
 }

@@ -3,7 +3,7 @@
 use core::arch::x86_64::*;
 
 use super::{Ends, Tile};
-use crate::layer::ByteTail;
+use crate::layer::{ByteResidual, ByteTail};
 
 pub(super) type Vector = __m256i;
 
@@ -19,6 +19,13 @@ pub(super) unsafe fn load(at: *const Vector) -> Vector {
 pub(super) unsafe fn load_floats(at: *const Vector) -> __m256 {
     // SAFETY: the caller's word.
     unsafe { _mm256_load_ps(at.cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn keep(at: *mut Vector, bytes: Vector) {
+    // SAFETY: the caller's word.
+    unsafe { _mm256_store_si256(at, bytes) };
 }
 
 /// A word of four bytes in every lane.
@@ -120,56 +127,51 @@ unsafe fn store_some(mut at: *mut u8, mut bytes: __m128i, count: usize) {
     }
 }
 
-/// The table and the residual, done to what a tile has stored.
+/// The table and the residual, done to staged bytes.
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn finish(tile: &Tile<'_>, tail: &ByteTail<'_>, others: &[*const u8]) {
-    // SAFETY: the tile's pixels are there in the target and in the residual's other value, which may be read 64 bytes beyond.
+pub(super) unsafe fn finish(tile: &Tile<'_>, tail: &ByteTail<'_>, pixels: usize) {
+    // SAFETY: the stage has 16 bytes a pixel; the tile's pixels are there in the target and in the residual's other value,
+    // which may be read 64 bytes beyond.
     unsafe {
         if let Some(table) = tail.table {
-            for pixel in 0..others.len() {
-                let at = (*tile.places.add(pixel)).target.add(tile.channel);
-                for channel in 0..tile.channels {
-                    *at.add(channel) = table[usize::from(*at.add(channel))];
-                }
+            for byte in core::slice::from_raw_parts_mut(tile.stage, 16 * pixels) {
+                *byte = table[usize::from(*byte)];
             }
         }
-        let Some(residual) = tail.residual else { return };
-        let (own, other) = if residual.swapped {
-            (residual.sum.second, residual.sum.first)
-        } else {
-            (residual.sum.first, residual.sum.second)
-        };
-        let (own, other) = (_mm256_set1_ps(own), _mm256_set1_ps(other));
-        let offset = _mm256_set1_ps(residual.sum.offset);
-        let (low, high) = (_mm256_set1_epi8(residual.low as i8), _mm256_set1_epi8(residual.high as i8));
-        let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-        let floats = |bytes: __m128i| {
-            let rest = _mm_srli_si128::<8>(bytes);
-            [_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)), _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(rest))]
-        };
-        for (pixel, &from) in others.iter().enumerate() {
+        if let Some(residual) = &tail.residual {
+            add(tile, residual, pixels);
+        }
+        for pixel in 0..pixels {
             let at = (*tile.places.add(pixel)).target.add(tile.channel);
-            let mine = if tile.channels == 16 {
-                _mm_loadu_si128(at.cast())
-            } else {
-                let mut some = [0u8; 16];
-                core::ptr::copy_nonoverlapping(at, some.as_mut_ptr(), tile.channels);
-                _mm_loadu_si128(some.as_ptr().cast())
+            store(at, _mm_load_si128(tile.stage.cast::<__m128i>().add(pixel)), tile.channels);
+        }
+    }
+}
+
+/// Adds the residual's other value to staged bytes.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn add(tile: &Tile<'_>, residual: &ByteResidual, pixels: usize) {
+    let swapped = residual.swapped;
+    let (first, second) = (_mm256_set1_ps(residual.sum.first), _mm256_set1_ps(residual.sum.second));
+    let offset = _mm256_set1_ps(residual.sum.offset);
+    let (low, high) = (_mm256_set1_epi8(residual.low as i8), _mm256_set1_epi8(residual.high as i8));
+    let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    // SAFETY: as for `finish`.
+    unsafe {
+        let floats = |at: *const u8| _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(at.cast())));
+        // Two pixels, or the last one twice.
+        for vector in 0..pixels.div_ceil(2) {
+            let stage = tile.stage.add(32 * vector);
+            let sum = |part: usize| {
+                let pixel = (2 * vector + part / 2).min(pixels - 1);
+                let other = (*tile.others.add(pixel)).add(tile.channel + part % 2 * 8);
+                let (own, other) = (floats(stage.add(8 * part)), floats(other));
+                let (a, b) = if swapped { (other, own) } else { (own, other) };
+                _mm256_cvtps_epi32(_mm256_fmadd_ps(a, first, _mm256_fmadd_ps(b, second, offset)))
             };
-            let [a, b] = floats(mine);
-            let [c, d] = floats(_mm_loadu_si128(from.cast()));
-            let sum = |a, c| {
-                let sum = if residual.swapped {
-                    _mm256_fmadd_ps(c, other, _mm256_fmadd_ps(a, own, offset))
-                } else {
-                    _mm256_fmadd_ps(a, own, _mm256_fmadd_ps(c, other, offset))
-                };
-                _mm256_cvtps_epi32(sum)
-            };
-            let words = _mm256_packs_epi32(sum(a, c), sum(b, d));
-            let bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(words, words), order);
-            let bytes = _mm256_min_epu8(_mm256_max_epu8(bytes, low), high);
-            store(at, _mm256_castsi256_si128(bytes), tile.channels);
+            let (one, two) = (pair(sum(0), sum(1)), pair(sum(2), sum(3)));
+            let bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(one, two), order);
+            keep(stage.cast(), _mm256_min_epu8(_mm256_max_epu8(bytes, low), high));
         }
     }
 }
