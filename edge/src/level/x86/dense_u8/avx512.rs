@@ -3,10 +3,12 @@
 use core::arch::x86_64::*;
 use core::ops::Range;
 
-use super::super::cpu::has_avx512_vbmi;
+use super::avx512_narrow::{self, store_16};
+use super::layout::{HEAD, Layout};
 use super::tile::{entries, wide};
-use super::{Ends, HEAD, Layout, Tile, Tiles};
+use super::{Ends, Tile, Tiles};
 use crate::layer::{ByteConstants, ByteKernel, ByteLayer, ByteResidual, ByteTail, Shape};
+use crate::level::x86::cpu::has_avx512_vbmi;
 
 static TILES: Tiles = Tiles {
     layout: Layout { lanes: 16, word: 4, narrow: true },
@@ -14,42 +16,40 @@ static TILES: Tiles = Tiles {
         wide_1, wide_2, wide_3, wide_4, wide_5, wide_6, wide_7, wide_8, wide_9, wide_10, wide_11, wide_12, wide_13,
         wide_14,
     ],
-    narrow: &[
-        narrow_1, narrow_2, narrow_3, narrow_4, narrow_5, narrow_6, narrow_7, narrow_8, narrow_9, narrow_10, narrow_11,
-        narrow_12, narrow_13, narrow_14,
-    ],
+    narrow: &avx512_narrow::NARROW,
+    quad: &avx512_narrow::QUAD,
     finish,
     widen: None,
 };
 
 entries!();
 
-type Vector = __m512i;
+pub(super) type Vector = __m512i;
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn load(at: *const Vector) -> Vector {
+pub(super) unsafe fn load(at: *const Vector) -> Vector {
     // SAFETY: the caller's word.
     unsafe { _mm512_load_si512(at) }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn load_floats(at: *const Vector) -> __m512 {
+pub(super) unsafe fn load_floats(at: *const Vector) -> __m512 {
     // SAFETY: the caller's word.
     unsafe { _mm512_load_ps(at.cast()) }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn keep(at: *mut Vector, bytes: Vector) {
+pub(super) unsafe fn keep(at: *mut Vector, bytes: Vector) {
     // SAFETY: the caller's word.
     unsafe { _mm512_store_si512(at, bytes) };
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn dot(sums: Vector, values: Vector, weights: Vector) -> Vector {
+pub(super) fn dot(sums: Vector, values: Vector, weights: Vector) -> Vector {
     _mm512_dpbusd_epi32(sums, values, weights)
 }
 
@@ -82,14 +82,14 @@ fn second(bytes: Vector) -> __m256i {
 /// `f32(sum) * multiplier` as whole numbers.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn steps(sums: __m512i, multipliers: __m512) -> __m512i {
+pub(super) fn steps(sums: __m512i, multipliers: __m512) -> __m512i {
     _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sums), multipliers))
 }
 
 /// Numbers of 16 bits as bytes from `low` to `high`, the zero point added.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn bytes(first: __m512i, second: __m512i, ends: &Ends) -> __m512i {
+pub(super) unsafe fn bytes(first: __m512i, second: __m512i, ends: &Ends) -> __m512i {
     // SAFETY: `Ends` is made of vectors.
     unsafe {
         let low = _mm512_load_si512(ends.low.as_ptr().cast());
@@ -106,14 +106,14 @@ unsafe fn bytes(first: __m512i, second: __m512i, ends: &Ends) -> __m512i {
 /// Keeps sums within plus and minus `bound`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn bounded(sums: __m512i, bound: __m512i) -> __m512i {
+pub(super) fn bounded(sums: __m512i, bound: __m512i) -> __m512i {
     _mm512_max_epi32(_mm512_min_epi32(sums, bound), _mm512_sub_epi32(_mm512_setzero_si512(), bound))
 }
 
 /// A word of four bytes in every lane.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn word(at: *const u8) -> __m512i {
+pub(super) unsafe fn word(at: *const u8) -> __m512i {
     // SAFETY: the caller's word.
     _mm512_set1_epi32(unsafe { at.cast::<i32>().read_unaligned() })
 }
@@ -132,103 +132,10 @@ unsafe fn store(at: *mut u8, bytes: __m256i, channels: usize) {
     }
 }
 
-/// Stores as many channels of 16 as a panel has.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn store_16(at: *mut u8, bytes: __m128i, channels: usize) {
-    // SAFETY: the target has the channels.
-    unsafe {
-        if channels == 16 {
-            _mm_storeu_si128(at.cast(), bytes);
-        } else {
-            _mm_mask_storeu_epi8(at.cast(), ((1u32 << channels) - 1) as u16, bytes);
-        }
-    }
-}
-
 wide! { "avx512f,avx512bw,avx512vl,avx512vnni" zmm_reg []
     (wide_1 0 p0 a0 b0) (wide_2 1 p1 a1 b1) (wide_3 2 p2 a2 b2) (wide_4 3 p3 a3 b3) (wide_5 4 p4 a4 b4)
     (wide_6 5 p5 a5 b5) (wide_7 6 p6 a6 b6) (wide_8 7 p7 a7 b7) (wide_9 8 p8 a8 b8) (wide_10 9 p9 a9 b9)
     (wide_11 10 p10 a10 b10) (wide_12 11 p11 a11 b11) (wide_13 12 p12 a12 b12) (wide_14 13 p13 a13 b13)
-}
-
-/// Where a pixel's 16 channels go.
-macro_rules! place {
-    ($tile:ident $i:literal) => {
-        (*$tile.places.add($i)).target.add($tile.channel)
-    };
-}
-
-/// The tail of pixels of one vector, up to four pixels at a time.
-macro_rules! narrow_tail {
-    ($tile:ident $m:ident $order:ident;) => {};
-    ($tile:ident $m:ident $order:ident; $i:literal $a:ident) => {
-        narrow_tail!(@some $tile $m $order $a $a $a $a; $i => 0);
-    };
-    ($tile:ident $m:ident $order:ident; $i:literal $a:ident $j:literal $b:ident) => {
-        narrow_tail!(@some $tile $m $order $a $b $a $b; $i => 0, $j => 1);
-    };
-    ($tile:ident $m:ident $order:ident; $i:literal $a:ident $j:literal $b:ident $k:literal $c:ident) => {
-        narrow_tail!(@some $tile $m $order $a $b $c $c; $i => 0, $j => 1, $k => 2);
-    };
-    ($tile:ident $m:ident $order:ident; $i:literal $a:ident $j:literal $b:ident $k:literal $c:ident $l:literal $d:ident
-        $($rest:tt)*) => {
-        narrow_tail!(@some $tile $m $order $a $b $c $d; $i => 0, $j => 1, $k => 2, $l => 3);
-        narrow_tail!($tile $m $order; $($rest)*);
-    };
-    (@keep $tile:ident $bytes:ident $i:literal $($more:literal)*) => {
-        keep($tile.stage.cast::<Vector>().add($i / 4), $bytes);
-    };
-    (@some $tile:ident $m:ident $order:ident $a:ident $b:ident $c:ident $d:ident; $($i:literal => $part:literal),*) => {
-        let first = _mm512_packs_epi32(steps($a, $m), steps($b, $m));
-        let second = _mm512_packs_epi32(steps($c, $m), steps($d, $m));
-        let bytes = _mm512_permutexvar_epi32($order, bytes(first, second, $tile.ends));
-        if $tile.stage.is_null() {
-            $(store_16(place!($tile $i), _mm512_extracti32x4_epi32::<$part>(bytes), $tile.channels);)*
-        } else {
-            narrow_tail!(@keep $tile bytes $($i)*);
-        }
-    };
-}
-
-/// Tiles of one vector.
-macro_rules! narrow {
-    ([$($done:tt)*]) => {};
-    ([$($done:tt)*] ($name:ident $i:literal $p:ident $a:ident) $($rest:tt)*) => {
-        narrow!(@tile $name $($done)* $i $p $a);
-        narrow!([$($done)* $i $p $a] $($rest)*);
-    };
-    (@tile $name:ident $($i:literal $p:ident $a:ident)*) => {
-        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-        unsafe fn $name(tile: &Tile<'_>) {
-            // SAFETY: the panel is as `pack` wrote it; every pixel has all runs, and a word behind them may be read.
-            unsafe {
-                let panel = tile.panel.cast::<__m512i>();
-                let first = _mm512_load_si512(panel);
-                $(let $p = (*tile.places.add($i)).source;)*
-                $(let mut $a = first;)*
-                let mut weights = panel.add(HEAD);
-                for &at in tile.words {
-                    let first = _mm512_load_si512(weights);
-                    $($a = _mm512_dpbusd_epi32($a, word($p.add(at)), first);)*
-                    weights = weights.add(1);
-                }
-                if tile.careful {
-                    let first = _mm512_load_si512(panel.add(2));
-                    $($a = bounded($a, first);)*
-                }
-                let m = _mm512_castsi512_ps(_mm512_load_si512(panel.add(1)));
-                let order = _mm512_load_si512(tile.ends.narrow.as_ptr().cast());
-                narrow_tail!(tile m order; $($i $a)*);
-            }
-        }
-    };
-}
-
-narrow! { []
-    (narrow_1 0 p0 a0) (narrow_2 1 p1 a1) (narrow_3 2 p2 a2) (narrow_4 3 p3 a3) (narrow_5 4 p4 a4) (narrow_6 5 p5 a5)
-    (narrow_7 6 p6 a6) (narrow_8 7 p7 a7) (narrow_9 8 p8 a8) (narrow_10 9 p9 a9) (narrow_11 10 p10 a10)
-    (narrow_12 11 p11 a11) (narrow_13 12 p12 a12) (narrow_14 13 p13 a13)
 }
 
 /// The table and the residual, done to staged bytes.

@@ -3,17 +3,19 @@
 use core::arch::x86_64::*;
 use core::ops::Range;
 
+use super::layout::{HEAD, Layout};
 use super::tile::{entries, wide};
 use super::ymm::{
     Vector, bounded, bytes, finish, first, keep, load, load_floats, pair, pixels, second, steps, store, word,
 };
-use super::{HEAD, Layout, Tile, Tiles};
+use super::{Tile, Tiles};
 use crate::layer::{ByteConstants, ByteKernel, ByteLayer, Shape};
 
 static TILES: Tiles = Tiles {
     layout: Layout { lanes: 8, word: 4, narrow: false },
     wide: &[wide_1, wide_2, wide_3, wide_4, wide_5, wide_6],
     narrow: &[],
+    quad: &[],
     finish,
     widen: None,
 };

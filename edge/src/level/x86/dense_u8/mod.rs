@@ -1,5 +1,5 @@
-//! Dense and grouped convolutions of bytes, and linear layers: how constants are laid out and in what order a layer is
-//! computed. What a level has of its own are its tiles.
+//! Dense and grouped convolutions of bytes, and linear layers: in what order a layer is computed. What a level has of its
+//! own are its tiles.
 //!
 //! A tile computes some pixels by a panel of channels. Its pixels follow each other in the order of rows, so that a narrow
 //! image has rows of several lengths in one tile; each has pointers of its own. Per word of a kernel's run (four bytes, or
@@ -7,13 +7,16 @@
 
 pub(super) mod avx2;
 pub(super) mod avx512;
+mod avx512_narrow;
 pub(super) mod avx_vnni;
+mod layout;
 mod tile;
 mod ymm;
 
 use core::ops::Range;
 
-use crate::layer::{ByteConstants, ByteLayer, ByteTail, Runs, Shape, Source};
+use self::layout::{HEADER, Kind, Layout, Panel};
+use crate::layer::{ByteLayer, ByteTail, Runs, Shape, Source};
 
 /// Where a pixel's numbers lie, at a group's first channel.
 #[derive(Clone, Copy)]
@@ -54,7 +57,7 @@ impl Ends {
 struct Tile<'a> {
     /// Its pixels.
     places: *const Place,
-    /// Offsets of the kernel's words from `source`.
+    /// Offsets of the kernel's words, or pairs of words, from `source`.
     words: &'a [usize],
     /// The panel.
     panel: *const u8,
@@ -62,7 +65,7 @@ struct Tile<'a> {
     channel: usize,
     /// How many it has.
     channels: usize,
-    /// Whether sums have to be bounded, see [`pack`].
+    /// Whether sums have to be bounded, see [`Layout::pack`].
     careful: bool,
     ends: &'a Ends,
     /// Where its bytes go instead of the target when there is more to do, all of a panel's for pixel after pixel; or null.
@@ -74,129 +77,14 @@ struct Tile<'a> {
 /// What a level has.
 struct Tiles {
     layout: Layout,
-    /// Panels of two vectors; the `n`-th for `n + 1` pixels.
+    /// Tiles of each kind; the `n`-th for `n + 1` pixels. Those of narrow kinds may be missing, where the layout has none.
     wide: &'static [unsafe fn(&Tile<'_>)],
-    /// Panels of one vector.
     narrow: &'static [unsafe fn(&Tile<'_>)],
+    quad: &'static [unsafe fn(&Tile<'_>)],
     /// The table and the residual, done to the staged bytes of so many pixels.
     finish: unsafe fn(&Tile<'_>, &ByteTail<'_>, usize),
     /// Bytes as numbers of 16 bits, `(from, to, count)`, where tiles read such.
     widen: Option<unsafe fn(*const u8, *mut u16, usize)>,
-}
-
-/// How constants are laid out: a header of [`HEADER`] bytes, then group by group panel by panel. A panel is of two vectors,
-/// the last of a group of one where that is enough and the level has such tiles. It has, a vector at a time, the sums'
-/// starts, multipliers and bounds; then, word by word, each vector's weights.
-#[derive(Clone, Copy)]
-struct Layout {
-    /// Channels of a vector.
-    lanes: usize,
-    /// Weights of a word: 4 bytes or 2 numbers of 16 bits.
-    word: usize,
-    /// Whether there are panels of one vector.
-    narrow: bool,
-}
-
-/// Its first byte says whether sums have to be bounded.
-const HEADER: usize = 64;
-
-/// Vectors that a panel begins with, per vector of channels.
-const HEAD: usize = 3;
-
-/// Sums are kept within plus and minus this where a multiplier is not below 1. See [`pack`].
-const BOUND: i32 = 512;
-
-impl Layout {
-    /// Words of a run, and of all runs.
-    fn words(self, shape: &Shape) -> (usize, usize) {
-        let Runs { rows, columns, length } = shape.runs();
-        let words = length.div_ceil(self.word);
-        (words, rows * columns * words)
-    }
-
-    /// `(vectors, first channel, channels)` of a group's panels.
-    fn panels(self, outputs: usize) -> impl Iterator<Item = (usize, usize, usize)> {
-        (0..outputs).step_by(2 * self.lanes).map(move |first| {
-            let channels = (outputs - first).min(2 * self.lanes);
-            (if self.narrow && channels <= self.lanes { 1 } else { 2 }, first, channels)
-        })
-    }
-
-    fn panel_bytes(self, words: usize, vectors: usize) -> usize {
-        4 * self.lanes * vectors * (HEAD + words)
-    }
-
-    fn bytes(self, shape: &Shape) -> usize {
-        let (_, words) = self.words(shape);
-        let group: usize = self.panels(shape.outputs).map(|(vectors, ..)| self.panel_bytes(words, vectors)).sum();
-        (HEADER + shape.groups * group).next_multiple_of(64)
-    }
-
-    /// The channel of a panel that a lane of a vector computes. Two vectors are packed to 16 bits by an instruction that takes
-    /// four of each in turn; so they have four channels in turn.
-    fn channel(vectors: usize, vector: usize, lane: usize) -> usize {
-        if vectors == 1 { lane } else { lane / 4 * 8 + 4 * vector + lane % 4 }
-    }
-
-    /// Lays out what `run` wants.
-    ///
-    /// A tile converts `f32(sum) * multiplier` to 32-bit numbers and lets saturation to a byte do the clamping. That is right
-    /// where the product is within 32 bits: where multipliers are below 1. A channel with a larger one has its sums kept
-    /// within [`BOUND`] (beyond it they are 0 or 255 whatever the zero point), and its multiplier within `2^20`.
-    fn pack(self, shape: &Shape, constants: ByteConstants<'_>, out: &mut [u8]) {
-        const LARGEST: f32 = 1_048_576.0;
-        out.fill(0);
-        let depth = shape.depth();
-        let (_, words) = self.words(shape);
-        let mut careful = false;
-        let mut start = HEADER;
-        for group in 0..shape.groups {
-            for (vectors, first, channels) in self.panels(shape.outputs) {
-                let size = self.panel_bytes(words, vectors);
-                let panel = &mut out[start..][..size];
-                start += size;
-                for (vector, lane) in (0..vectors).flat_map(|v| (0..self.lanes).map(move |lane| (v, lane))) {
-                    let channel = Self::channel(vectors, vector, lane);
-                    if channel >= channels {
-                        continue;
-                    }
-                    let channel = group * shape.outputs + first + channel;
-                    let multiplier = constants.multiplier(channel);
-                    let large = !(multiplier.abs() < 1.0);
-                    careful |= large;
-                    let head = [
-                        constants.folded_bias(channel, depth).to_le_bytes(),
-                        multiplier.clamp(-LARGEST, LARGEST).to_le_bytes(),
-                        (if large { BOUND } else { i32::MAX }).to_le_bytes(),
-                    ];
-                    for (row, bytes) in head.iter().enumerate() {
-                        let at = 4 * (self.lanes * (row * vectors + vector) + lane);
-                        panel[at..][..4].copy_from_slice(bytes);
-                    }
-                    for word in 0..words {
-                        let at = 4 * (self.lanes * ((HEAD + word) * vectors + vector) + lane);
-                        self.pack_word(shape, constants, channel, word, &mut panel[at..][..4]);
-                    }
-                }
-            }
-        }
-        out[0] = u8::from(careful);
-    }
-
-    /// A word of a channel's weights; behind a run's end they are zeros.
-    fn pack_word(self, shape: &Shape, constants: ByteConstants<'_>, channel: usize, word: usize, out: &mut [u8]) {
-        let length = shape.runs().length;
-        let (words, _) = self.words(shape);
-        let (run, first) = (word / words, word % words * self.word);
-        let weights = first..(first + self.word).min(length);
-        for (bytes, at) in out.chunks_exact_mut(4 / self.word).zip(weights) {
-            let weight = constants.weight(channel, shape.depth(), run * length + at);
-            match bytes {
-                [byte] => *byte = weight as u8,
-                _ => bytes.copy_from_slice(&i16::from(weight).to_le_bytes()),
-            }
-        }
-    }
 }
 
 /// Pixels of a slab at most.
@@ -249,8 +137,8 @@ impl Tiles {
     }
 
     fn offsets_end(&self, shape: &Shape) -> usize {
-        let (_, words) = self.layout.words(shape);
-        OFFSETS + (size_of::<usize>() * words).next_multiple_of(64)
+        let words = self.layout.words(shape);
+        OFFSETS + (size_of::<usize>() * words.runs * (words.run + words.quads)).next_multiple_of(64)
     }
 
     /// Computes rows of a layer.
@@ -300,7 +188,7 @@ impl Tiles {
         if total == 0 {
             return;
         }
-        let words = self.offsets(layer, source);
+        let (words, quads) = self.offsets(layer, source);
         let places = layer.scratch.cast::<Place>();
         // SAFETY: `scratch` has room for them.
         let (others, stage) = unsafe { (layer.scratch.add(OTHERS).cast::<*const u8>(), layer.scratch.add(STAGE)) };
@@ -324,8 +212,12 @@ impl Tiles {
                 // SAFETY: the pixels are within the images; a slab has `PIXELS` places or a single tile.
                 next = unsafe { self.write_places(layer, (source, origin), group, next, (places, others), pixels) };
                 let mut panel = panels;
-                for (vectors, channel, channels) in self.layout.panels(shape.outputs) {
-                    let functions = if vectors == 1 { self.narrow } else { self.wide };
+                for Panel { kind, channel, channels, bytes } in self.layout.panels(shape) {
+                    let (functions, words) = match kind {
+                        Kind::Wide => (self.wide, words),
+                        Kind::Narrow => (self.narrow, words),
+                        Kind::Quad => (self.quad, quads),
+                    };
                     let stage = if finished { core::ptr::null_mut() } else { stage };
                     let ends = &ends;
                     let mut tile = Tile { places, words, panel, channel, channels, careful, ends, stage, others };
@@ -342,7 +234,7 @@ impl Tiles {
                         }
                     }
                     // SAFETY: `pack` wrote as much.
-                    panel = unsafe { panel.add(self.layout.panel_bytes(words.len(), vectors)) };
+                    panel = unsafe { panel.add(bytes) };
                 }
                 if slab.end == tiles {
                     panels = panel;
@@ -351,21 +243,26 @@ impl Tiles {
         }
     }
 
-    /// Writes the offsets of a kernel's words to the scratch.
-    fn offsets<'a>(&self, layer: &ByteLayer<'a>, source: Source<u8>) -> &'a [usize] {
-        let Runs { rows, columns, .. } = layer.shape.runs();
+    /// Writes the offsets of a kernel's words, and of its pairs of words, to the scratch.
+    fn offsets<'a>(&self, layer: &ByteLayer<'a>, source: Source<u8>) -> (&'a [usize], &'a [usize]) {
+        let Runs { columns, .. } = layer.shape.runs();
         let [dy, dx] = layer.shape.dilation;
-        let (run_words, words) = self.layout.words(layer.shape);
-        // SAFETY: `scratch` has room for the places and the offsets.
+        let words = self.layout.words(layer.shape);
+        // SAFETY: `scratch` has room for the offsets.
         unsafe {
             let at = layer.scratch.add(OFFSETS).cast::<usize>();
-            for run in 0..rows * columns {
+            let pairs = at.add(words.runs * words.run);
+            for run in 0..words.runs {
                 let offset = run / columns * dy * source.row + run % columns * dx * source.pixel;
-                for word in 0..run_words {
-                    at.add(run * run_words + word).write(offset + 4 * word);
+                for word in 0..words.run {
+                    at.add(run * words.run + word).write(offset + 4 * word);
+                }
+                for pair in 0..words.quads {
+                    pairs.add(run * words.quads + pair).write(offset + 8 * pair);
                 }
             }
-            core::slice::from_raw_parts(at, words)
+            let slice = |at: *mut usize, count| core::slice::from_raw_parts(at, count);
+            (slice(at, words.runs * words.run), slice(pairs, words.runs * words.quads))
         }
     }
 
