@@ -128,8 +128,11 @@ fn same_bytes(kernel: &ByteKernel, level: Level, random: &mut Random, depthwise:
     let image =
         Image::of(*input, *border, zero, |_, _, _| if extreme { random.pick(&[0, 255]) } else { random.byte() });
     let image = with_slack(image, 0xa5);
-    let weight = |random: &mut Random| if extreme { random.pick(&[-128i8, -127, 127]) } else { random.byte() as i8 };
-    let weights: Vec<u8> = (0..channels * depth).map(|_| weight(random) as u8).collect();
+    // Of 8 bits or of 7, which some levels multiply in another way.
+    let [least, most] = random.pick(&[[-128i8, 127], [-64, 64]]);
+    let weight =
+        |random: &mut Random| if extreme { random.pick(&[least, least + 1, most]) } else { random.byte() as i8 };
+    let weights: Vec<u8> = (0..channels * depth).map(|_| weight(random).clamp(least, most) as u8).collect();
     let bias: Vec<i32> = (0..channels).map(|_| random.below(20_000) as i32 - 10_000).collect();
     // Some of them make halves often, some make more than 32 bits hold.
     let spread = 1.0 / (40.0 * (depth as f32).sqrt());

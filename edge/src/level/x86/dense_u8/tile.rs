@@ -35,8 +35,8 @@ pub(super) use entries;
 macro_rules! wide {
     ($features:literal $class:ident [$($done:tt)*]) => {};
     ($features:literal $class:ident [$($done:tt)*] ($name:ident $i:literal $p:ident $a:ident $b:ident) $($rest:tt)*) => {
-        super::tile::wide!(@tile $features $class $name $($done)* $i $p $a $b);
-        super::tile::wide!($features $class [$($done)* $i $p $a $b] $($rest)*);
+        crate::level::x86::dense_u8::tile::wide!(@tile $features $class $name $($done)* $i $p $a $b);
+        crate::level::x86::dense_u8::tile::wide!($features $class [$($done)* $i $p $a $b] $($rest)*);
     };
     (@tile $features:literal $class:ident $name:ident $($i:literal $p:ident $a:ident $b:ident)*) => {
         #[target_feature(enable = $features)]
@@ -66,7 +66,7 @@ macro_rules! wide {
                     $($b = bounded($b, second);)*
                 }
                 let multipliers = (load_floats(panel.add(2)), load_floats(panel.add(3)));
-                super::tile::wide!(@tail tile multipliers; $($i $a $b)*);
+                crate::level::x86::dense_u8::tile::wide!(@tail tile multipliers; $($i $a $b)*);
             }
         }
     };
@@ -90,7 +90,7 @@ macro_rules! wide {
         } else {
             keep($tile.stage.cast::<Vector>().add($i / 2), bytes);
         }
-        super::tile::wide!(@tail $tile $m; $($rest)*);
+        crate::level::x86::dense_u8::tile::wide!(@tail $tile $m; $($rest)*);
     };
 }
 pub(super) use wide;
