@@ -20,6 +20,7 @@ static WORDS: Tiles = Tiles {
     narrow: &[],
     quad: &[],
     finish,
+    whole: true,
     widen: Some(widen),
 };
 
@@ -29,6 +30,7 @@ static BYTES: Tiles = Tiles {
     narrow: &[],
     quad: &[],
     finish,
+    whole: true,
     widen: None,
 };
 

@@ -19,6 +19,7 @@ static TILES: Tiles = Tiles {
     narrow: &avx512_narrow::NARROW,
     quad: &avx512_narrow::QUAD,
     finish,
+    whole: false,
     widen: None,
 };
 

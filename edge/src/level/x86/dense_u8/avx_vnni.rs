@@ -17,6 +17,7 @@ static TILES: Tiles = Tiles {
     narrow: &[],
     quad: &[],
     finish,
+    whole: true,
     widen: None,
 };
 

@@ -81,7 +81,9 @@ struct Tiles {
     wide: &'static [unsafe fn(&Tile<'_>)],
     narrow: &'static [unsafe fn(&Tile<'_>)],
     quad: &'static [unsafe fn(&Tile<'_>)],
-    /// The table and the residual, done to the staged bytes of so many pixels.
+    /// Whether tiles store whole panels only; bytes of others are staged.
+    whole: bool,
+    /// The table and the residual, done to the staged bytes of so many pixels, which are then stored.
     finish: unsafe fn(&Tile<'_>, &ByteTail<'_>, usize),
     /// Bytes as numbers of 16 bits, `(from, to, count)`, where tiles read such.
     widen: Option<unsafe fn(*const u8, *mut u16, usize)>,
@@ -218,7 +220,8 @@ impl Tiles {
                         Kind::Narrow => (self.narrow, words),
                         Kind::Quad => (self.quad, quads),
                     };
-                    let stage = if finished { core::ptr::null_mut() } else { stage };
+                    let staged = !finished || self.whole && channels < 2 * self.layout.lanes;
+                    let stage = if staged { stage } else { core::ptr::null_mut() };
                     let ends = &ends;
                     let mut tile = Tile { places, words, panel, channel, channels, careful, ends, stage, others };
                     for at in slab.clone() {
@@ -226,7 +229,7 @@ impl Tiles {
                         // SAFETY: the panel and the places are there, and the level's instructions.
                         unsafe {
                             functions[pixels - 1](&tile);
-                            if !finished {
+                            if staged {
                                 (self.finish)(&tile, tail, pixels);
                             }
                             tile.places = tile.places.add(pixels);

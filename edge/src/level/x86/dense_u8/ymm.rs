@@ -92,18 +92,11 @@ pub(super) fn second(bytes: Vector) -> __m128i {
     _mm256_extracti128_si256::<1>(bytes)
 }
 
-/// Stores as many channels of 16 as a panel has.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn store(at: *mut u8, bytes: __m128i, channels: usize) {
-    // SAFETY: the target has the channels.
-    unsafe {
-        if channels == 16 {
-            _mm_storeu_si128(at.cast(), bytes);
-        } else {
-            store_some(at, bytes, channels);
-        }
-    }
+pub(super) unsafe fn store(at: *mut u8, bytes: __m128i, _: usize) {
+    // SAFETY: the target has 16 channels.
+    unsafe { _mm_storeu_si128(at.cast(), bytes) };
 }
 
 /// Stores fewer than 16 bytes.
@@ -120,9 +113,10 @@ unsafe fn store_some(mut at: *mut u8, mut bytes: __m128i, count: usize) {
             at.cast::<i32>().write_unaligned(_mm_cvtsi128_si32(bytes));
             (at, bytes) = (at.add(4), _mm_srli_si128::<4>(bytes));
         }
-        let rest = _mm_cvtsi128_si32(bytes).to_le_bytes();
-        for (i, &byte) in rest[..count & 3].iter().enumerate() {
-            at.add(i).write(byte);
+        let mut rest = _mm_cvtsi128_si32(bytes);
+        for i in 0..count & 3 {
+            at.add(i).write(rest as u8);
+            rest >>= 8;
         }
     }
 }
@@ -143,7 +137,12 @@ pub(super) unsafe fn finish(tile: &Tile<'_>, tail: &ByteTail<'_>, pixels: usize)
         }
         for pixel in 0..pixels {
             let at = (*tile.places.add(pixel)).target.add(tile.channel);
-            store(at, _mm_load_si128(tile.stage.cast::<__m128i>().add(pixel)), tile.channels);
+            let bytes = _mm_load_si128(tile.stage.cast::<__m128i>().add(pixel));
+            if tile.channels == 16 {
+                _mm_storeu_si128(at.cast(), bytes);
+            } else {
+                store_some(at, bytes, tile.channels);
+            }
         }
     }
 }
