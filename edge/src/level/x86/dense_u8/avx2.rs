@@ -78,8 +78,8 @@ unsafe fn widen(from: *const u8, to: *mut u16, count: usize) {
 
 /// Tiles of a way to multiply.
 macro_rules! tiles {
-    ($name:ident $dot:path) => {
-        mod $name {
+    ($module:ident $dot:path, $(($name:ident $($tile:tt)*))*) => {
+        mod $module {
             use $dot as dot;
 
             use super::super::Tile;
@@ -87,18 +87,22 @@ macro_rules! tiles {
             use super::super::tile::wide;
             use super::super::ymm::*;
 
-            pub(super) static TILES: &[unsafe fn(&Tile<'_>)] = &[wide_1, wide_2, wide_3, wide_4, wide_5, wide_6];
+            pub(super) static TILES: &[unsafe fn(&Tile<'_>)] = &[$($name),*];
 
-            wide! { "avx2,fma" ymm_reg []
-                (wide_1 0 p0 a0 b0) (wide_2 1 p1 a1 b1) (wide_3 2 p2 a2 b2) (wide_4 3 p3 a3 b3) (wide_5 4 p4 a4 b4)
-                (wide_6 5 p5 a5 b5)
-            }
+            wide! { "avx2,fma" ymm_reg [] $(($name $($tile)*))* }
         }
     };
 }
 
-tiles!(words super::dot_words);
-tiles!(bytes super::dot_bytes);
+tiles! { words super::dot_words,
+    (wide_1 0 p0 a0 b0) (wide_2 1 p1 a1 b1) (wide_3 2 p2 a2 b2) (wide_4 3 p3 a3 b3) (wide_5 4 p4 a4 b4)
+    (wide_6 5 p5 a5 b5)
+}
+
+// A register holds ones, so there are sums for a pixel less.
+tiles! { bytes super::dot_bytes,
+    (wide_1 0 p0 a0 b0) (wide_2 1 p1 a1 b1) (wide_3 2 p2 a2 b2) (wide_4 3 p3 a3 b3) (wide_5 4 p4 a4 b4)
+}
 
 #[inline]
 #[target_feature(enable = "avx2,fma")]

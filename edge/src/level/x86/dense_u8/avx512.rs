@@ -144,23 +144,23 @@ wide! { "avx512f,avx512bw,avx512vl,avx512vnni" zmm_reg []
 unsafe fn finish(tile: &Tile<'_>, tail: &ByteTail<'_>, pixels: usize) {
     // Vectors of two pixels by 32 channels, or of four by 16.
     let wide = tile.channels > 16;
-    let together = if wide { 2 } else { 4 };
-    let vectors = pixels.div_ceil(together);
+    let vectors = pixels.div_ceil(if wide { 2 } else { 4 });
     // SAFETY: the stage has the vectors; the tile's pixels are there in the target and in the residual's other value, which
     // may be read 64 bytes beyond.
     unsafe {
-        let stage = tile.stage.cast::<Vector>();
         if let Some(table) = tail.table {
             if has_avx512_vbmi() {
-                look_up(stage, vectors, table);
+                look_up(tile.stage.cast(), vectors, table);
             } else {
                 for byte in core::slice::from_raw_parts_mut(tile.stage, 64 * vectors) {
                     *byte = table[usize::from(*byte)];
                 }
             }
         }
-        if let Some(residual) = &tail.residual {
-            add(tile, residual, (vectors, together, pixels));
+        match &tail.residual {
+            Some(residual) if wide => add::<2>(tile, residual, pixels),
+            Some(residual) => add::<4>(tile, residual, pixels),
+            None => {}
         }
         for pixel in 0..pixels {
             let at = (*tile.places.add(pixel)).target.add(tile.channel);
@@ -191,25 +191,32 @@ unsafe fn look_up(stage: *mut Vector, vectors: usize, table: &[u8; 256]) {
     }
 }
 
-/// Adds the residual's other value to staged bytes.
+/// Adds the residual's other value to staged bytes, of which a vector has `TOGETHER` pixels.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn add(tile: &Tile<'_>, residual: &ByteResidual, (vectors, together, pixels): (usize, usize, usize)) {
+unsafe fn add<const TOGETHER: usize>(tile: &Tile<'_>, residual: &ByteResidual, pixels: usize) {
     let swapped = residual.swapped;
-    let (first, second) = (_mm512_set1_ps(residual.sum.first), _mm512_set1_ps(residual.sum.second));
+    let scales = [_mm512_set1_ps(residual.sum.first), _mm512_set1_ps(residual.sum.second)];
+    let [own, other] = if swapped { [scales[1], scales[0]] } else { scales };
     let offset = _mm512_set1_ps(residual.sum.offset);
     let (low, high) = (_mm512_set1_epi8(residual.low as i8), _mm512_set1_epi8(residual.high as i8));
     // SAFETY: as for `finish`.
     unsafe {
         let order = _mm512_load_si512(tile.ends.narrow.as_ptr().cast());
         let floats = |at: *const u8| _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(at.cast())));
-        for vector in 0..vectors {
+        for vector in 0..pixels.div_ceil(TOGETHER) {
             let stage = tile.stage.add(64 * vector);
+            let first = TOGETHER * vector;
             let sum = |part: usize| {
-                let (pixel, channel) = (together * vector + part * together / 4, 16 * part % (64 / together));
-                let other = (*tile.others.add(pixel.min(pixels - 1))).add(tile.channel + channel);
-                let (own, other) = (floats(stage.add(16 * part)), floats(other));
-                let (a, b) = if swapped { (other, own) } else { (own, other) };
-                _mm512_cvtps_epi32(_mm512_fmadd_ps(a, first, _mm512_fmadd_ps(b, second, offset)))
+                let (pixel, channel) = (first + part * TOGETHER / 4, 16 * part % (64 / TOGETHER));
+                let from = (*tile.others.add(pixel.min(pixels - 1))).add(tile.channel + channel);
+                let (a, b) = (floats(stage.add(16 * part)), floats(from));
+                // The second operand's product is rounded first.
+                let sum = if swapped {
+                    _mm512_fmadd_ps(b, other, _mm512_fmadd_ps(a, own, offset))
+                } else {
+                    _mm512_fmadd_ps(a, own, _mm512_fmadd_ps(b, other, offset))
+                };
+                _mm512_cvtps_epi32(sum)
             };
             let (one, two) = (_mm512_packs_epi32(sum(0), sum(1)), _mm512_packs_epi32(sum(2), sum(3)));
             let bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(one, two));

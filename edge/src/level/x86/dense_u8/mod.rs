@@ -90,7 +90,7 @@ struct Tiles {
 }
 
 /// Pixels of a slab at most.
-const PIXELS: usize = 1024;
+const PIXELS: usize = 512;
 
 /// Beginnings of the parts of the scratch: places; the residual's places; staged bytes; then offsets of words, the widened
 /// input and what a last word reads behind it.
