@@ -80,6 +80,8 @@ unsafe fn widen(from: *const u8, to: *mut u16, count: usize) {
 macro_rules! tiles {
     ($module:ident $dot:path, $(($name:ident $($tile:tt)*))*) => {
         mod $module {
+            use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+
             use $dot as dot;
 
             use super::super::Tile;

@@ -61,6 +61,8 @@ struct Tile<'a> {
     words: &'a [usize],
     /// The panel.
     panel: *const u8,
+    /// What is fetched to the second-level cache meanwhile, 64 bytes a word: a part of the next panel.
+    ahead: *const u8,
     /// First of its channels in the group.
     channel: usize,
     /// How many it has.
@@ -223,7 +225,9 @@ impl Tiles {
                     let staged = !finished || self.whole && channels < 2 * self.layout.lanes;
                     let stage = if staged { stage } else { core::ptr::null_mut() };
                     let ends = &ends;
-                    let mut tile = Tile { places, words, panel, channel, channels, careful, ends, stage, others };
+                    let ahead = panel.wrapping_add(bytes);
+                    let mut tile =
+                        Tile { places, words, panel, ahead, channel, channels, careful, ends, stage, others };
                     for at in slab.clone() {
                         let pixels = size + usize::from(at < larger);
                         // SAFETY: the panel and the places are there, and the level's instructions.
@@ -233,6 +237,7 @@ impl Tiles {
                                 (self.finish)(&tile, tail, pixels);
                             }
                             tile.places = tile.places.add(pixels);
+                            tile.ahead = tile.ahead.wrapping_add(64 * words.len());
                             tile.others = tile.others.add(pixels);
                         }
                     }

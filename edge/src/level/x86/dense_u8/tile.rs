@@ -48,7 +48,10 @@ macro_rules! wide {
                 $(let $p = (*tile.places.add($i)).source;)*
                 $(let (mut $a, mut $b) = (first, second);)*
                 let mut weights = panel.add(2 * HEAD);
+                let mut ahead = tile.ahead;
                 for &at in tile.words {
+                    _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+                    ahead = ahead.wrapping_add(64);
                     let (first, second) = (load(weights), load(weights.add(1)));
                     $(
                         let values = word($p.add(at));
