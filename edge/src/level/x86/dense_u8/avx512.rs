@@ -139,12 +139,23 @@ wide! { "avx512f,avx512bw,avx512vl,avx512vnni" zmm_reg []
     (wide_11 10 p10 a10 b10) (wide_12 11 p11 a11 b11) (wide_13 12 p12 a12 b12) (wide_14 13 p13 a13 b13)
 }
 
-/// The table and the residual, done to staged bytes.
+/// The table and the residual, done to staged bytes, which are then stored.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn finish(tile: &Tile<'_>, tail: &ByteTail<'_>, pixels: usize) {
-    // Vectors of two pixels by 32 channels, or of four by 16.
-    let wide = tile.channels > 16;
-    let vectors = pixels.div_ceil(if wide { 2 } else { 4 });
+    // SAFETY: as for `finish_all`.
+    unsafe {
+        if tile.channels > 16 {
+            finish_all::<2>(tile, tail, pixels);
+        } else {
+            finish_all::<4>(tile, tail, pixels);
+        }
+    }
+}
+
+/// The same, where a vector has `TOGETHER` pixels.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn finish_all<const TOGETHER: usize>(tile: &Tile<'_>, tail: &ByteTail<'_>, pixels: usize) {
+    let vectors = pixels.div_ceil(TOGETHER);
     // SAFETY: the stage has the vectors; the tile's pixels are there in the target and in the residual's other value, which
     // may be read 64 bytes beyond.
     unsafe {
@@ -157,17 +168,39 @@ unsafe fn finish(tile: &Tile<'_>, tail: &ByteTail<'_>, pixels: usize) {
                 }
             }
         }
-        match &tail.residual {
-            Some(residual) if wide => add::<2>(tile, residual, pixels),
-            Some(residual) => add::<4>(tile, residual, pixels),
-            None => {}
+        if let Some(residual) = &tail.residual {
+            add::<TOGETHER>(tile, residual, pixels);
+        } else {
+            for vector in 0..vectors {
+                scatter::<TOGETHER>(tile, load(tile.stage.cast::<Vector>().add(vector)), TOGETHER * vector, pixels);
+            }
         }
-        for pixel in 0..pixels {
-            let at = (*tile.places.add(pixel)).target.add(tile.channel);
-            if wide {
-                store(at, _mm256_load_si256(tile.stage.cast::<__m256i>().add(pixel)), tile.channels);
-            } else {
-                store_16(at, _mm_load_si128(tile.stage.cast::<__m128i>().add(pixel)), tile.channels);
+    }
+}
+
+/// Stores a vector of `TOGETHER` pixels, or fewer where there are no more.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn scatter<const TOGETHER: usize>(tile: &Tile<'_>, bytes: Vector, first_pixel: usize, pixels: usize) {
+    // SAFETY: the caller's word.
+    unsafe {
+        let at = |part: usize| (*tile.places.add(first_pixel + part)).target.add(tile.channel);
+        let some = pixels - first_pixel;
+        if TOGETHER == 2 {
+            store(at(0), first(bytes), tile.channels);
+            if some > 1 {
+                store(at(1), second(bytes), tile.channels);
+            }
+        } else {
+            store_16(at(0), _mm512_castsi512_si128(bytes), tile.channels);
+            if some > 1 {
+                store_16(at(1), _mm512_extracti32x4_epi32::<1>(bytes), tile.channels);
+            }
+            if some > 2 {
+                store_16(at(2), _mm512_extracti32x4_epi32::<2>(bytes), tile.channels);
+            }
+            if some > 3 {
+                store_16(at(3), _mm512_extracti32x4_epi32::<3>(bytes), tile.channels);
             }
         }
     }
@@ -191,7 +224,7 @@ unsafe fn look_up(stage: *mut Vector, vectors: usize, table: &[u8; 256]) {
     }
 }
 
-/// Adds the residual's other value to staged bytes, of which a vector has `TOGETHER` pixels.
+/// Adds the residual's other value to staged bytes, of which a vector has `TOGETHER` pixels, and stores them.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn add<const TOGETHER: usize>(tile: &Tile<'_>, residual: &ByteResidual, pixels: usize) {
     let swapped = residual.swapped;
@@ -220,7 +253,7 @@ unsafe fn add<const TOGETHER: usize>(tile: &Tile<'_>, residual: &ByteResidual, p
             };
             let (one, two) = (_mm512_packs_epi32(sum(0), sum(1)), _mm512_packs_epi32(sum(2), sum(3)));
             let bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(one, two));
-            keep(stage.cast(), _mm512_min_epu8(_mm512_max_epu8(bytes, low), high));
+            scatter::<TOGETHER>(tile, _mm512_min_epu8(_mm512_max_epu8(bytes, low), high), first, pixels);
         }
     }
 }
