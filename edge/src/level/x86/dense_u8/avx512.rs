@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use super::avx512_narrow::{self, store_16};
 use super::layout::{HEAD, Layout};
-use super::tile::{entries, wide};
+use super::tile::{entries, single, wide};
 use super::{Ends, Tile, Tiles};
 use crate::layer::{ByteConstants, ByteKernel, ByteLayer, ByteResidual, ByteTail, Shape};
 use crate::level::x86::cpu::has_avx512_vbmi;
@@ -13,7 +13,7 @@ use crate::level::x86::cpu::has_avx512_vbmi;
 static TILES: Tiles = Tiles {
     layout: Layout { lanes: 16, word: 4, narrow: true },
     wide: &[
-        wide_1, wide_2, wide_3, wide_4, wide_5, wide_6, wide_7, wide_8, wide_9, wide_10, wide_11, wide_12, wide_13,
+        single, wide_2, wide_3, wide_4, wide_5, wide_6, wide_7, wide_8, wide_9, wide_10, wide_11, wide_12, wide_13,
         wide_14,
     ],
     narrow: &avx512_narrow::NARROW,
@@ -58,6 +58,18 @@ pub(super) fn dot(sums: Vector, values: Vector, weights: Vector) -> Vector {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn pair(first: Vector, second: Vector) -> Vector {
     _mm512_packs_epi32(first, second)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn zero() -> Vector {
+    _mm512_setzero_si512()
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn sum(first: Vector, second: Vector) -> Vector {
+    _mm512_add_epi32(first, second)
 }
 
 /// Two pairs packed to bytes, pixel by pixel.
@@ -133,8 +145,10 @@ unsafe fn store(at: *mut u8, bytes: __m256i, channels: usize) {
     }
 }
 
-wide! { "avx512f,avx512bw,avx512vl,avx512vnni" zmm_reg []
-    (wide_1 0 p0 a0 b0) (wide_2 1 p1 a1 b1) (wide_3 2 p2 a2 b2) (wide_4 3 p3 a3 b3) (wide_5 4 p4 a4 b4)
+single! { "avx512f,avx512bw,avx512vl,avx512vnni" single }
+
+wide! { "avx512f,avx512bw,avx512vl,avx512vnni" zmm_reg [0 p0 a0 b0]
+    (wide_2 1 p1 a1 b1) (wide_3 2 p2 a2 b2) (wide_4 3 p3 a3 b3) (wide_5 4 p4 a4 b4)
     (wide_6 5 p5 a5 b5) (wide_7 6 p6 a6 b6) (wide_8 7 p7 a7 b7) (wide_9 8 p8 a8 b8) (wide_10 9 p9 a9 b9)
     (wide_11 10 p10 a10 b10) (wide_12 11 p11 a11 b11) (wide_13 12 p12 a12 b12) (wide_14 13 p13 a13 b13)
 }

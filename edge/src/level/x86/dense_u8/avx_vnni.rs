@@ -4,16 +4,14 @@ use core::arch::x86_64::*;
 use core::ops::Range;
 
 use super::layout::{HEAD, Layout};
-use super::tile::{entries, wide};
-use super::ymm::{
-    Vector, bounded, bytes, finish, first, keep, load, load_floats, pair, pixels, second, steps, store, word,
-};
+use super::tile::{entries, single, wide};
+use super::ymm::*;
 use super::{Tile, Tiles};
 use crate::layer::{ByteConstants, ByteKernel, ByteLayer, Shape};
 
 static TILES: Tiles = Tiles {
     layout: Layout { lanes: 8, word: 4, narrow: false },
-    wide: &[wide_1, wide_2, wide_3, wide_4, wide_5, wide_6],
+    wide: &[single, wide_2, wide_3, wide_4, wide_5, wide_6],
     narrow: &[],
     quad: &[],
     finish,
@@ -29,7 +27,9 @@ fn dot(sums: Vector, values: Vector, weights: Vector) -> Vector {
     _mm256_dpbusd_avx_epi32(sums, values, weights)
 }
 
-wide! { "avx2,fma,avxvnni" ymm_reg []
-    (wide_1 0 p0 a0 b0) (wide_2 1 p1 a1 b1) (wide_3 2 p2 a2 b2) (wide_4 3 p3 a3 b3) (wide_5 4 p4 a4 b4)
+single! { "avx2,fma,avxvnni" single }
+
+wide! { "avx2,fma,avxvnni" ymm_reg [0 p0 a0 b0]
+    (wide_2 1 p1 a1 b1) (wide_3 2 p2 a2 b2) (wide_4 3 p3 a3 b3) (wide_5 4 p4 a4 b4)
     (wide_6 5 p5 a5 b5)
 }

@@ -1,7 +1,8 @@
 //! The tiles of all levels, written out by macros: a sum a name, since sums in arrays end up on the stack.
 //!
 //! A level's module has what these macros name: `Vector`, `load`, `load_floats`, `word`, `dot`, `bounded`, `steps`, `pair`,
-//! `bytes`, `pixels`, `first`, `second`, `store` and `keep`.
+//! `bytes`, `pixels`, `first`, `second`, `store` and `keep`; for single pixels
+//! `zero` and `sum`.
 
 /// The level's entry points.
 macro_rules! entries {
@@ -97,3 +98,44 @@ macro_rules! wide {
     };
 }
 pub(super) use wide;
+
+/// The tile of a single pixel: with four sums a vector, since each waits for the one before.
+macro_rules! single {
+    ($features:literal $name:ident) => {
+        #[target_feature(enable = $features)]
+        unsafe fn $name(tile: &Tile<'_>) {
+            // SAFETY: as for the other tiles.
+            unsafe {
+                let panel = tile.panel.cast::<Vector>();
+                let (mut a, mut b) = (load(panel), load(panel.add(1)));
+                let (mut c, mut d, mut e, mut f, mut g, mut h) = (zero(), zero(), zero(), zero(), zero(), zero());
+                let pixel = (*tile.places).source;
+                let mut weights = panel.add(2 * HEAD);
+                let (fours, rest) = tile.words.as_chunks();
+                for &[at_0, at_1, at_2, at_3] in fours {
+                    let values = word(pixel.add(at_0));
+                    (a, b) = (dot(a, values, load(weights)), dot(b, values, load(weights.add(1))));
+                    let values = word(pixel.add(at_1));
+                    (c, d) = (dot(c, values, load(weights.add(2))), dot(d, values, load(weights.add(3))));
+                    let values = word(pixel.add(at_2));
+                    (e, f) = (dot(e, values, load(weights.add(4))), dot(f, values, load(weights.add(5))));
+                    let values = word(pixel.add(at_3));
+                    (g, h) = (dot(g, values, load(weights.add(6))), dot(h, values, load(weights.add(7))));
+                    weights = weights.add(8);
+                }
+                for &at in rest {
+                    let values = word(pixel.add(at));
+                    (a, b) = (dot(a, values, load(weights)), dot(b, values, load(weights.add(1))));
+                    weights = weights.add(2);
+                }
+                (a, b) = (sum(sum(a, c), sum(e, g)), sum(sum(b, d), sum(f, h)));
+                if tile.careful {
+                    (a, b) = (bounded(a, load(panel.add(4))), bounded(b, load(panel.add(5))));
+                }
+                let multipliers = (load_floats(panel.add(2)), load_floats(panel.add(3)));
+                crate::level::x86::dense_u8::tile::wide!(@tail tile multipliers; 0 a b);
+            }
+        }
+    };
+}
+pub(super) use single;

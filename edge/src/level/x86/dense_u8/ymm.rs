@@ -73,6 +73,18 @@ pub(super) unsafe fn bytes(first: Vector, second: Vector, ends: &Ends) -> Vector
     }
 }
 
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn zero() -> Vector {
+    _mm256_setzero_si256()
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn sum(first: Vector, second: Vector) -> Vector {
+    _mm256_add_epi32(first, second)
+}
+
 /// Two pairs packed to bytes, pixel by pixel.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
