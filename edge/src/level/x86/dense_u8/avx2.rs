@@ -16,9 +16,9 @@ pub(in crate::level::x86) const KERNEL: ByteKernel = ByteKernel { packed, pack, 
 
 static WORDS: Tiles = Tiles {
     layout: Layout { lanes: 8, word: 2, narrow: false },
-    wide: words::TILES,
+    wide: words::WIDE,
     narrow: &[],
-    quad: &[],
+    quad: words::QUAD,
     finish,
     whole: true,
     widen: Some(widen),
@@ -26,9 +26,9 @@ static WORDS: Tiles = Tiles {
 
 static BYTES: Tiles = Tiles {
     layout: Layout { lanes: 8, word: 4, narrow: false },
-    wide: bytes::TILES,
+    wide: bytes::WIDE,
     narrow: &[],
-    quad: &[],
+    quad: bytes::QUAD,
     finish,
     whole: true,
     widen: None,
@@ -78,32 +78,35 @@ unsafe fn widen(from: *const u8, to: *mut u16, count: usize) {
 
 /// Tiles of a way to multiply.
 macro_rules! tiles {
-    ($module:ident $dot:path, $(($name:ident $($tile:tt)*))*) => {
+    ($module:ident $dot:path, $(($wide:ident $quad:ident $($tile:tt)*))*) => {
         mod $module {
             use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 
             use $dot as dot;
 
             use super::super::Tile;
-            use super::super::layout::HEAD;
-            use super::super::tile::wide;
+            use super::super::layout::{HEAD, QUAD_HEAD};
+            use super::super::tile::{quad, wide};
             use super::super::ymm::*;
 
-            pub(super) static TILES: &[unsafe fn(&Tile<'_>)] = &[$($name),*];
+            pub(super) static WIDE: &[unsafe fn(&Tile<'_>)] = &[$($wide),*];
+            pub(super) static QUAD: &[unsafe fn(&Tile<'_>)] = &[$($quad),*];
 
-            wide! { "avx2,fma" ymm_reg [] $(($name $($tile)*))* }
+            wide! { "avx2,fma" ymm_reg [] $(($wide $($tile)*))* }
+            quad! { "avx2,fma" ymm_reg [] $(($quad $($tile)*))* }
         }
     };
 }
 
 tiles! { words super::dot_words,
-    (wide_1 0 p0 a0 b0) (wide_2 1 p1 a1 b1) (wide_3 2 p2 a2 b2) (wide_4 3 p3 a3 b3) (wide_5 4 p4 a4 b4)
-    (wide_6 5 p5 a5 b5)
+    (wide_1 quad_1 0 p0 a0 b0) (wide_2 quad_2 1 p1 a1 b1) (wide_3 quad_3 2 p2 a2 b2) (wide_4 quad_4 3 p3 a3 b3)
+    (wide_5 quad_5 4 p4 a4 b4) (wide_6 quad_6 5 p5 a5 b5)
 }
 
 // A register holds ones, so there are sums for a pixel less.
 tiles! { bytes super::dot_bytes,
-    (wide_1 0 p0 a0 b0) (wide_2 1 p1 a1 b1) (wide_3 2 p2 a2 b2) (wide_4 3 p3 a3 b3) (wide_5 4 p4 a4 b4)
+    (wide_1 quad_1 0 p0 a0 b0) (wide_2 quad_2 1 p1 a1 b1) (wide_3 quad_3 2 p2 a2 b2) (wide_4 quad_4 3 p3 a3 b3)
+    (wide_5 quad_5 4 p4 a4 b4)
 }
 
 #[inline]

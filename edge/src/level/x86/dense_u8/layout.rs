@@ -36,7 +36,7 @@ pub(super) struct Layout {
     pub(super) lanes: usize,
     /// Weights of a word: 4 bytes or 2 numbers of 16 bits.
     pub(super) word: usize,
-    /// Whether the last panel of a group may be of one vector.
+    /// Whether the last panel of a group may be [`Kind::Narrow`]; it may be [`Kind::Quad`] with all levels.
     pub(super) narrow: bool,
 }
 
@@ -72,10 +72,10 @@ impl Layout {
     pub(super) fn panels(self, shape: &Shape) -> impl Iterator<Item = Panel> {
         let (outputs, Words { runs, run, quads }) = (shape.outputs, self.words(shape));
         // Pairs of words are the quicker by about an eighth.
-        let one = if 2 * quads <= run + run / 8 { Kind::Quad } else { Kind::Narrow };
+        let one = if self.narrow && 2 * quads > run + run / 8 { Kind::Narrow } else { Kind::Quad };
         (0..outputs).step_by(2 * self.lanes).map(move |channel| {
             let channels = (outputs - channel).min(2 * self.lanes);
-            let kind = if self.narrow && channels <= self.lanes { one } else { Kind::Wide };
+            let kind = if channels <= self.lanes { one } else { Kind::Wide };
             let vectors = match kind {
                 Kind::Wide => 2 * (HEAD + runs * run),
                 Kind::Narrow => HEAD + runs * run,

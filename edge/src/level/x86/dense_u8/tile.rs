@@ -2,7 +2,7 @@
 //!
 //! A level's module has what these macros name: `Vector`, `load`, `load_floats`, `word`, `dot`, `bounded`, `steps`, `pair`,
 //! `bytes`, `pixels`, `first`, `second`, `store` and `keep`; for single pixels
-//! `zero` and `sum`.
+//! `zero` and `sum`; for pairs of words `pair_of_words`, `added` and `narrow_tail`.
 
 /// The level's entry points.
 macro_rules! entries {
@@ -139,3 +139,45 @@ macro_rules! single {
     };
 }
 pub(super) use single;
+
+/// Tiles of one vector that read pairs of words. For the empty instruction see `wide`.
+macro_rules! quad {
+    ($features:literal $class:ident [$($done:tt)*]) => {};
+    ($features:literal $class:ident [$($done:tt)*] ($name:ident $i:literal $p:ident $a:ident $b:ident) $($rest:tt)*) => {
+        crate::level::x86::dense_u8::tile::quad!(@tile $features $class $name $($done)* $i $p $a $b);
+        crate::level::x86::dense_u8::tile::quad!($features $class [$($done)* $i $p $a $b] $($rest)*);
+    };
+    (@tile $features:literal $class:ident $name:ident $($i:literal $p:ident $a:ident $b:ident)*) => {
+        #[target_feature(enable = $features)]
+        unsafe fn $name(tile: &Tile<'_>) {
+            // SAFETY: the panel is as `pack` wrote it; every pixel has all runs, and two words behind them may be read.
+            unsafe {
+                let panel = tile.panel.cast::<Vector>();
+                let (first, second) = (load(panel), load(panel.add(1)));
+                $(let $p = (*tile.places.add($i)).source;)*
+                $(let (mut $a, mut $b) = (first, second);)*
+                let mut weights = panel.add(QUAD_HEAD);
+                for &at in tile.words {
+                    let (first, second) = (load(weights), load(weights.add(1)));
+                    $(
+                        let values = pair_of_words($p.add(at));
+                        $a = dot($a, values, first);
+                        $b = dot($b, values, second);
+                        core::arch::asm!(
+                            "/* {0} {1} */", inout($class) $a, inout($class) $b, options(nostack, preserves_flags)
+                        );
+                    )*
+                    weights = weights.add(2);
+                }
+                $(let mut $a = added($a, $b);)*
+                if tile.careful {
+                    let first = load(panel.add(3));
+                    $($a = bounded($a, first);)*
+                }
+                let m = load_floats(panel.add(2));
+                narrow_tail!(tile m; $($i $a)*);
+            }
+        }
+    };
+}
+pub(super) use quad;

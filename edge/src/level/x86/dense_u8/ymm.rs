@@ -133,55 +133,122 @@ unsafe fn store_some(mut at: *mut u8, mut bytes: __m128i, count: usize) {
     }
 }
 
-/// The table and the residual, done to staged bytes.
+/// Two words in every pair of lanes.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn pair_of_words(at: *const u8) -> Vector {
+    // SAFETY: the caller's word.
+    _mm256_set1_epi64x(unsafe { at.cast::<i64>().read_unaligned() })
+}
+
+/// Adds the two sums of every channel.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn added(first: Vector, second: Vector) -> Vector {
+    let (first, second) = (_mm256_castsi256_ps(first), _mm256_castsi256_ps(second));
+    let even = _mm256_shuffle_ps::<0b10_00_10_00>(first, second);
+    let odd = _mm256_shuffle_ps::<0b11_01_11_01>(first, second);
+    _mm256_add_epi32(_mm256_castps_si256(even), _mm256_castps_si256(odd))
+}
+
+/// Four vectors packed to bytes, pixel by pixel.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn quarters(bytes: Vector) -> Vector {
+    _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
+}
+
+/// The tail of pixels of one vector, up to four pixels at a time. They are staged, as no panel of one vector is whole.
+macro_rules! narrow_tail {
+    ($tile:ident $m:ident;) => {};
+    ($tile:ident $m:ident; $i:literal $a:ident) => {
+        narrow_tail!(@some $tile $m $a $a $a $a; $i);
+    };
+    ($tile:ident $m:ident; $i:literal $a:ident $j:literal $b:ident) => {
+        narrow_tail!(@some $tile $m $a $b $a $b; $i);
+    };
+    ($tile:ident $m:ident; $i:literal $a:ident $j:literal $b:ident $k:literal $c:ident) => {
+        narrow_tail!(@some $tile $m $a $b $c $c; $i);
+    };
+    ($tile:ident $m:ident; $i:literal $a:ident $j:literal $b:ident $k:literal $c:ident $l:literal $d:ident
+        $($rest:tt)*) => {
+        narrow_tail!(@some $tile $m $a $b $c $d; $i);
+        narrow_tail!($tile $m; $($rest)*);
+    };
+    (@some $tile:ident $m:ident $a:ident $b:ident $c:ident $d:ident; $i:literal) => {
+        let first = pair(steps($a, $m), steps($b, $m));
+        let second = pair(steps($c, $m), steps($d, $m));
+        keep($tile.stage.cast::<Vector>().add($i / 4), quarters(bytes(first, second, $tile.ends)));
+    };
+}
+pub(super) use narrow_tail;
+
+/// The table and the residual, done to staged bytes, which are then stored.
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn finish(tile: &Tile<'_>, tail: &ByteTail<'_>, pixels: usize) {
-    // SAFETY: the stage has 16 bytes a pixel; the tile's pixels are there in the target and in the residual's other value,
-    // which may be read 64 bytes beyond.
+    // SAFETY: as for `finish_all`.
+    unsafe {
+        if tile.channels > 8 {
+            finish_all::<2>(tile, tail, pixels);
+        } else {
+            finish_all::<4>(tile, tail, pixels);
+        }
+    }
+}
+
+/// The same, where a vector has `TOGETHER` pixels.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn finish_all<const TOGETHER: usize>(tile: &Tile<'_>, tail: &ByteTail<'_>, pixels: usize) {
+    // SAFETY: the stage has the bytes of a panel for every pixel; the pixels are there in the target and in the residual's
+    // other value, which may be read 64 bytes beyond.
     unsafe {
         if let Some(table) = tail.table {
-            for byte in core::slice::from_raw_parts_mut(tile.stage, 16 * pixels) {
+            for byte in core::slice::from_raw_parts_mut(tile.stage, 32 / TOGETHER * pixels) {
                 *byte = table[usize::from(*byte)];
             }
         }
         if let Some(residual) = &tail.residual {
-            add(tile, residual, pixels);
+            add::<TOGETHER>(tile, residual, pixels);
         }
         for pixel in 0..pixels {
             let at = (*tile.places.add(pixel)).target.add(tile.channel);
-            let bytes = _mm_load_si128(tile.stage.cast::<__m128i>().add(pixel));
-            if tile.channels == 16 {
-                _mm_storeu_si128(at.cast(), bytes);
-            } else {
-                store_some(at, bytes, tile.channels);
+            let from = tile.stage.add(32 / TOGETHER * pixel);
+            match tile.channels {
+                16 => _mm_storeu_si128(at.cast(), _mm_load_si128(from.cast())),
+                8 => _mm_storel_epi64(at.cast(), _mm_loadl_epi64(from.cast())),
+                channels => store_some(at, _mm_loadu_si128(from.cast()), channels),
             }
         }
     }
 }
 
-/// Adds the residual's other value to staged bytes.
+/// Adds the residual's other value to staged bytes, of which a vector has `TOGETHER` pixels.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn add(tile: &Tile<'_>, residual: &ByteResidual, pixels: usize) {
+unsafe fn add<const TOGETHER: usize>(tile: &Tile<'_>, residual: &ByteResidual, pixels: usize) {
     let swapped = residual.swapped;
-    let (first, second) = (_mm256_set1_ps(residual.sum.first), _mm256_set1_ps(residual.sum.second));
+    let scales = [_mm256_set1_ps(residual.sum.first), _mm256_set1_ps(residual.sum.second)];
+    let [own, other] = if swapped { [scales[1], scales[0]] } else { scales };
     let offset = _mm256_set1_ps(residual.sum.offset);
     let (low, high) = (_mm256_set1_epi8(residual.low as i8), _mm256_set1_epi8(residual.high as i8));
-    let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    // SAFETY: as for `finish`.
+    // SAFETY: as for `finish_all`.
     unsafe {
         let floats = |at: *const u8| _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(at.cast())));
-        // Two pixels, or the last one twice.
-        for vector in 0..pixels.div_ceil(2) {
+        for vector in 0..pixels.div_ceil(TOGETHER) {
             let stage = tile.stage.add(32 * vector);
             let sum = |part: usize| {
-                let pixel = (2 * vector + part / 2).min(pixels - 1);
-                let other = (*tile.others.add(pixel)).add(tile.channel + part % 2 * 8);
-                let (own, other) = (floats(stage.add(8 * part)), floats(other));
-                let (a, b) = if swapped { (other, own) } else { (own, other) };
-                _mm256_cvtps_epi32(_mm256_fmadd_ps(a, first, _mm256_fmadd_ps(b, second, offset)))
+                let (pixel, channel) = (TOGETHER * vector + part * TOGETHER / 4, 8 * part % (32 / TOGETHER));
+                let from = (*tile.others.add(pixel.min(pixels - 1))).add(tile.channel + channel);
+                let (a, b) = (floats(stage.add(8 * part)), floats(from));
+                // The second operand's product is rounded first.
+                let sum = if swapped {
+                    _mm256_fmadd_ps(b, other, _mm256_fmadd_ps(a, own, offset))
+                } else {
+                    _mm256_fmadd_ps(a, own, _mm256_fmadd_ps(b, other, offset))
+                };
+                _mm256_cvtps_epi32(sum)
             };
             let (one, two) = (pair(sum(0), sum(1)), pair(sum(2), sum(3)));
-            let bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(one, two), order);
+            let bytes = quarters(_mm256_packus_epi16(one, two));
             keep(stage.cast(), _mm256_min_epu8(_mm256_max_epu8(bytes, low), high));
         }
     }
