@@ -128,13 +128,21 @@ fn same_bytes(kernel: &ByteKernel, level: Level, random: &mut Random, depthwise:
     let image =
         Image::of(*input, *border, zero, |_, _, _| if extreme { random.pick(&[0, 255]) } else { random.byte() });
     let image = with_slack(image, 0xa5);
-    let weight = |random: &mut Random| if extreme { random.pick(&[-128i8, -127, 127]) } else { random.byte() as i8 };
-    let weights: Vec<u8> = (0..channels * depth).map(|_| weight(random) as u8).collect();
+    // Of 8 bits or of 7, which some levels multiply in another way.
+    let [least, most] = random.pick(&[[-128i8, 127], [-64, 64]]);
+    let weight =
+        |random: &mut Random| if extreme { random.pick(&[least, least + 1, most]) } else { random.byte() as i8 };
+    let weights: Vec<u8> = (0..channels * depth).map(|_| weight(random).clamp(least, most) as u8).collect();
     let bias: Vec<i32> = (0..channels).map(|_| random.below(20_000) as i32 - 10_000).collect();
-    // Some of them make halves often.
+    // Some of them make halves often, some make more than 32 bits hold.
     let spread = 1.0 / (40.0 * (depth as f32).sqrt());
-    let multipliers: Vec<f32> =
-        (0..channels).map(|_| random.pick(&[0.5, 0.25, 2f32.powi(-9), spread, spread * 0.3])).collect();
+    let large = if random.below(3) == 0 { [1.0, -2.5, 3e4, 1e30] } else { [spread; 4] };
+    let multipliers: Vec<f32> = (0..channels)
+        .map(|_| {
+            let large = random.pick(&large);
+            random.pick(&[0.5, 0.25, 2f32.powi(-9), spread, spread * 0.3, -spread, large])
+        })
+        .collect();
     let (bias, multipliers) = (le(&bias, i32::to_le_bytes), le(&multipliers, f32::to_le_bytes));
     let constants = ByteConstants { weights: &weights, bias: &bias, multipliers: &multipliers, zero };
 

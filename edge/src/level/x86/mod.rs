@@ -2,6 +2,7 @@
 
 mod cpu;
 mod dense_f32;
+mod dense_u8;
 mod depthwise_f32;
 mod simple;
 mod winograd;
@@ -12,7 +13,7 @@ pub(super) use cpu::{has_avx_vnni, has_avx2, has_avx512_vnni};
 
 pub(super) static AVX2: Kernels = Kernels {
     level: Level::Avx2,
-    dense_u8: scalar::BYTES,
+    dense_u8: dense_u8::avx2::KERNEL,
     depthwise_u8: scalar::BYTES,
     dense_f32: dense_f32::AVX2,
     depthwise_f32: depthwise_f32::AVX2,
@@ -21,7 +22,7 @@ pub(super) static AVX2: Kernels = Kernels {
 
 pub(super) static AVX_VNNI: Kernels = Kernels {
     level: Level::AvxVnni,
-    dense_u8: scalar::BYTES,
+    dense_u8: dense_u8::avx_vnni::KERNEL,
     depthwise_u8: scalar::BYTES,
     dense_f32: dense_f32::AVX2,
     depthwise_f32: depthwise_f32::AVX2,
@@ -30,7 +31,7 @@ pub(super) static AVX_VNNI: Kernels = Kernels {
 
 pub(super) static AVX512_VNNI: Kernels = Kernels {
     level: Level::Avx512Vnni,
-    dense_u8: scalar::BYTES,
+    dense_u8: dense_u8::avx512::KERNEL,
     depthwise_u8: scalar::BYTES,
     dense_f32: dense_f32::AVX512,
     depthwise_f32: depthwise_f32::AVX512,
