@@ -2,6 +2,11 @@
 
 mod scalar;
 #[cfg(test)]
+mod simple_speed;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod simple_tests;
+#[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod speed;
 #[cfg(test)]

@@ -55,4 +55,4 @@ fn pairs(sums: V, words: V, weights: V) -> V {
     _mm256_add_epi32(sums, _mm256_madd_epi16(words, weights))
 }
 
-tiles!("avx2,fma", [1, 2], false);
+tiles!("avx2,fma", [1, 2], false, false, false);

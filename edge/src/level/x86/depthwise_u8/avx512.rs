@@ -63,15 +63,31 @@ unsafe fn pairs<const G: usize>(at: [*const u8; 4], a: usize, b: usize) -> (V, V
 /// The odd bytes.
 const ODD: u64 = 0xaaaa_aaaa_aaaa_aaaa;
 
-/// Loads rows of a column and interleaves them: words for the channels 0, 2, 4, 6 of each 16; 8, 10, 12, 14; 1, 3, 5, 7;
+/// Loads rows of a column and interleaves them: words of the channels 0 to 3 of each 16, 4 to 7, and so on. Rows behind the
+/// last are one that is there. In the order of parity, which takes fewer shuffles for fewer than four rows, words for the channels 0, 2, 4, 6 of each 16; 8, 10, 12, 14; 1, 3, 5, 7;
 /// 9, 11, 13, 15. In these words lie, of four rows, the channel's bytes; of three, those of two rows, then both the channel's
 /// and its neighbour's of the third; of two and of one, both channels' of each row.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn column<const G: usize, const ROWS: usize>(at: [*const u8; 4], offsets: &[usize; 4]) -> Words {
+unsafe fn column<const G: usize, const ROWS: usize, const PARITY: bool>(
+    at: [*const u8; 4],
+    offsets: &[usize; 4],
+) -> Words {
     let [a, b, c, d] = *offsets;
     // SAFETY: the caller's word.
     unsafe {
+        if !PARITY {
+            let (a, b) = (load::<G>(at, a), load::<G>(at, b));
+            let (c, d) = (load::<G>(at, c), load::<G>(at, d));
+            let (ab_low, ab_high) = (_mm512_unpacklo_epi8(a, b), _mm512_unpackhi_epi8(a, b));
+            let (cd_low, cd_high) = (_mm512_unpacklo_epi8(c, d), _mm512_unpackhi_epi8(c, d));
+            return Quad(
+                _mm512_unpacklo_epi16(ab_low, cd_low),
+                _mm512_unpackhi_epi16(ab_low, cd_low),
+                _mm512_unpacklo_epi16(ab_high, cd_high),
+                _mm512_unpackhi_epi16(ab_high, cd_high),
+            );
+        }
         if ROWS <= 2 {
             let (first, second) = (load::<G>(at, a), load::<G>(at, b));
             let (low, high) = (_mm512_unpacklo_epi16(first, second), _mm512_unpackhi_epi16(first, second));
@@ -151,7 +167,11 @@ fn rounded<const CAREFUL: bool>(sums: V, multipliers: V) -> V {
 /// Sums as bytes, in the order of channels.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn ended<const PLAIN: bool, const CAREFUL: bool>(sums: Quad, block: *const u8, end: &End) -> V {
+unsafe fn ended<const PLAIN: bool, const CAREFUL: bool, const PARITY: bool>(
+    sums: Quad,
+    block: *const u8,
+    end: &End,
+) -> V {
     // SAFETY: the caller's word.
     let multipliers = unsafe { quad(block.add(QUAD)) };
     let a = rounded::<CAREFUL>(sums.0, multipliers.0);
@@ -159,12 +179,13 @@ unsafe fn ended<const PLAIN: bool, const CAREFUL: bool>(sums: Quad, block: *cons
     let c = rounded::<CAREFUL>(sums.2, multipliers.2);
     let d = rounded::<CAREFUL>(sums.3, multipliers.3);
     let (ab, cd) = (_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
-    // Even channels and odd ones.
+    let (ab, cd) = if PLAIN { (ab, cd) } else { (_mm512_adds_epi16(ab, end.zero), _mm512_adds_epi16(cd, end.zero)) };
+    let bytes = _mm512_packus_epi16(ab, cd);
+    // In the order of parity these are even channels, then odd ones.
+    let bytes = if PARITY { _mm512_shuffle_epi8(bytes, end.order) } else { bytes };
     if PLAIN {
-        return _mm512_shuffle_epi8(_mm512_packus_epi16(ab, cd), end.order);
+        return bytes;
     }
-    let bytes = _mm512_packus_epi16(_mm512_adds_epi16(ab, end.zero), _mm512_adds_epi16(cd, end.zero));
-    let bytes = _mm512_shuffle_epi8(bytes, end.order);
     _mm512_min_epu8(_mm512_max_epu8(bytes, end.low), end.high)
 }
 
@@ -192,4 +213,4 @@ unsafe fn store<const G: usize>(bytes: V, out: [*mut u8; 4], channels: usize) {
     }
 }
 
-tiles!("avx512f,avx512bw,avx512vl,avx512vnni", [1, 2, 4], true);
+tiles!("avx512f,avx512bw,avx512vl,avx512vnni", [1, 2, 4], true, true, true);

@@ -42,7 +42,10 @@ macro_rules! half {
         /// Loads and interleaves rows of a column; those behind the last are one that is there.
         #[inline]
         #[target_feature(enable = $features)]
-        unsafe fn column<const G: usize, const ROWS: usize>(at: [*const u8; 4], offsets: &[usize; 4]) -> Words {
+        unsafe fn column<const G: usize, const ROWS: usize, const PARITY: bool>(
+            at: [*const u8; 4],
+            offsets: &[usize; 4],
+        ) -> Words {
             // SAFETY: the caller's word.
             unsafe {
                 words(bytes(
@@ -95,7 +98,11 @@ macro_rules! half {
         /// Sums as bytes, in the order of channels.
         #[inline]
         #[target_feature(enable = $features)]
-        unsafe fn ended<const PLAIN: bool, const CAREFUL: bool>(sums: Quad, block: *const u8, end: &End) -> V {
+        unsafe fn ended<const PLAIN: bool, const CAREFUL: bool, const PARITY: bool>(
+            sums: Quad,
+            block: *const u8,
+            end: &End,
+        ) -> V {
             // SAFETY: the caller's word.
             let multipliers = unsafe { quad(block.add(QUAD)) };
             let a = rounded::<CAREFUL>(sums.0, multipliers.0);

@@ -22,8 +22,8 @@ use pack::{Block, Order, blocks};
 struct Level {
     /// 16-byte lanes of a vector.
     lanes: usize,
-    /// Which channels lie where.
-    order: Order,
+    /// Whether kernels of 3 x 3 and 5 x 5 have words in the order of parity.
+    parity: bool,
     /// Whether weights are pairs of 16 bits instead of four bytes.
     pairs: bool,
     /// Whether there are strips of two output rows.
@@ -42,35 +42,51 @@ struct Strips {
     three_two: [Strip; 2],
     /// Kernels of 5 x 5: `[stride - 1]`.
     five: [Strip; 2],
-    /// Any.
-    any: Strip,
+    /// Any: `[whether words are in the order of parity]`.
+    any: [Strip; 2],
 }
 
 type Strip = unsafe fn(&Walk<'_>);
 
-/// A strip's work: one or two output rows for each group of lanes, in one block of channels.
+/// The work in one block of channels: strips of one or two output rows for each group of lanes.
 struct Walk<'a> {
     shape: &'a Shape,
     /// Whether weights are also there shifted by one row.
     shifted: bool,
     /// The block's constants.
     block: *const u8,
-    /// For each group of lanes, the first tap of its first output.
-    at: [*const u8; 4],
-    /// Distances from there to the rows of the kernel, which are repeated to make fours.
-    offsets: &'a [[usize; 4]],
+    /// The first tap of the first output.
+    at: *const u8,
+    /// Bytes from there to that of the next row of the output.
+    row: usize,
     /// Bytes from a pixel of the input to the next.
     pixel: usize,
-    /// For each group of lanes, its first output.
-    out: [*mut u8; 4],
+    /// Distances from a first tap to the rows of the kernel; the last is repeated to make fours.
+    offsets: &'a [[usize; 4]],
+    /// The first output.
+    out: *mut u8,
     /// Bytes from a row of the output to the next, and from a pixel.
     out_row: usize,
     out_pixel: usize,
+    strips: usize,
+    /// The last row where a group may begin.
+    last: usize,
     /// Channels of the block that there are.
     channels: usize,
     zero: u8,
     low: u8,
     high: u8,
+}
+
+impl Walk<'_> {
+    /// Where the `G` groups of `ROWS` rows of a strip begin, in the input and the output. Where there are too few rows, some
+    /// are computed twice.
+    #[inline(always)]
+    fn strip<const G: usize, const ROWS: usize>(&self, strip: usize) -> ([*const u8; 4], [*mut u8; 4]) {
+        let row = |group: usize| ((strip * G + group.min(G - 1)) * ROWS).min(self.last);
+        let rows = [row(0), row(1), row(2), row(3)];
+        (rows.map(|y| self.at.wrapping_add(y * self.row)), rows.map(|y| self.out.wrapping_add(y * self.out_row)))
+    }
 }
 
 /// Most fours of rows of a kernel that a walk knows at once; higher ones are computed by the plain level.
@@ -97,13 +113,13 @@ macro_rules! kernels {
 
 kernels! {
     AVX2: Level {
-        lanes: 2, order: Order::Halves, pairs: true, two_rows: false, strips: &avx2::STRIPS, simple: super::simple::avx2::TABLE,
+        lanes: 2, parity: false, pairs: true, two_rows: false, strips: &avx2::STRIPS, simple: super::simple::avx2::TABLE,
     };
     AVX_VNNI: Level {
-        lanes: 2, order: Order::Halves, pairs: false, two_rows: false, strips: &vnni::STRIPS, simple: super::simple::avx2::TABLE,
+        lanes: 2, parity: false, pairs: false, two_rows: false, strips: &vnni::STRIPS, simple: super::simple::avx2::TABLE,
     };
     AVX512_VNNI: Level {
-        lanes: 4, order: Order::Parity, pairs: false, two_rows: true, strips: &avx512::STRIPS, simple: super::simple::avx512::TABLE,
+        lanes: 4, parity: true, pairs: false, two_rows: true, strips: &avx512::STRIPS, simple: super::simple::avx512::TABLE,
     };
 }
 
@@ -113,10 +129,13 @@ const TOGETHER: usize = 8;
 impl Level {
     /// Whether weights are also there shifted by one row.
     fn shifted(&self, shape: &Shape) -> bool {
-        self.two_rows
-            && shape.kernel == [3; 2]
-            && shape.stride == [1; 2]
-            && shape.dilation == [1; 2]
+        self.two_rows && shape.kernel == [3; 2] && shape.stride == [1; 2] && shape.dilation == [1; 2]
+    }
+
+    /// Which channels lie where.
+    fn order(&self, shape: &Shape) -> Order {
+        let few = matches!(shape.kernel, [3, 3] | [5, 5]);
+        if self.parity && few && !self.shifted(shape) { Order::Parity } else { Order::Halves }
     }
 
     /// # Safety
@@ -155,38 +174,34 @@ impl Level {
             _ if two => strips.three_two[plain],
             [3, 3] if close && !self.shifted(shape) => strips.three[step - 1][plain],
             [5, 5] if close => strips.five[step - 1],
-            _ => strips.any,
+            _ => strips.any[usize::from(self.order(shape) == Order::Parity)],
         };
         let one = if two { 2 } else { 1 };
         // Rows behind the kernel's last have weights of 0, and one that is there is read for them.
         let mut offsets = [[0; 4]; FOURS];
-        for (at, offset) in offsets.as_flattened_mut().iter_mut().enumerate() {
+        for (at, offset) in offsets[..high.div_ceil(4)].as_flattened_mut().iter_mut().enumerate() {
             *offset = at.min(high + one - 2) * shape.dilation[0] * layer.source.row;
         }
-        let mut y = rows.start;
-        while y < rows.end {
-            // Where rows are too few, some are computed twice.
-            let group = |at: usize| (y + at.min(block.groups - 1) * one).min(rows.end - one);
-            let groups = [group(0), group(1), group(2), group(3)];
-            // SAFETY: rows are the output's; the block's channels are the image's.
-            unsafe {
-                strip(&Walk {
-                    shape,
-                    shifted: self.shifted(shape),
-                    block: layer.packed.add(self.place(shape, block.number)),
-                    at: groups.map(|y| layer.source.pixel(y * shape.stride[0], 0).add(block.first)),
-                    offsets: &offsets[..high.div_ceil(4)],
-                    pixel: layer.source.pixel,
-                    out: groups.map(|y| layer.target.pixel(y, 0).add(block.first)),
-                    out_row: layer.target.row,
-                    out_pixel: layer.target.pixel,
-                    channels: block.channels,
-                    zero: tail.zero,
-                    low: tail.low,
-                    high: tail.high,
-                });
-            }
-            y += block.groups * one;
+        // SAFETY: rows are the output's; the block's channels are the image's.
+        unsafe {
+            strip(&Walk {
+                shape,
+                shifted: self.shifted(shape),
+                block: layer.packed.add(self.place(shape, block.number)),
+                at: layer.source.pixel(rows.start * shape.stride[0], 0).add(block.first),
+                row: layer.source.row * shape.stride[0],
+                pixel: layer.source.pixel,
+                offsets: &offsets[..high.div_ceil(4)],
+                out: layer.target.pixel(rows.start, 0).add(block.first),
+                out_row: layer.target.row,
+                out_pixel: layer.target.pixel,
+                strips: rows.len().div_ceil(block.groups * one),
+                last: rows.len() - one,
+                channels: block.channels,
+                zero: tail.zero,
+                low: tail.low,
+                high: tail.high,
+            });
         }
     }
 

@@ -28,7 +28,7 @@ pub(super) fn blocks(shape: &Shape, lanes: usize) -> impl Iterator<Item = Block>
 }
 
 /// Which of 16 channels the words of a lane hold, in each of four vectors.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
     /// What unpacking bytes and words makes: 0 to 3, 4 to 7, and so on.
     Halves,
@@ -78,7 +78,7 @@ impl Level {
             for word in 0..self.vector() {
                 // Word `element` of the lanes of vector `quarter`, of four: what unpacking makes of the bytes of 16 channels.
                 let (quarter, lane, element) = (word / (4 * self.lanes), word / 4 % self.lanes, word % 4);
-                let channel = match self.order {
+                let channel = match self.order(shape) {
                     Order::Halves => 4 * quarter + element,
                     Order::Parity => quarter % 2 * 8 + element * 2 + quarter / 2,
                 };
@@ -99,6 +99,7 @@ impl Level {
         let multiplier = if multiplier.is_finite() { multiplier.clamp(-MOST, MOST) } else { multiplier };
         out[4 * word..][..4].copy_from_slice(&constants.folded_bias(channel, depth).to_le_bytes());
         out[4 * self.vector() + 4 * word..][..4].copy_from_slice(&multiplier.to_le_bytes());
+        let order = self.order(shape);
         let sets = if self.shifted(shape) { 2 } else { 1 };
         for column in 0..high.div_ceil(4) * wide * sets {
             let (set, x, four) = (column % sets, column / sets % wide, column / sets / wide);
@@ -112,9 +113,9 @@ impl Level {
                     let at = at + (word / words * 2 + tap % 2) * self.vector() + word % words * 4 + tap / 2 * 2;
                     out[at..][..2].copy_from_slice(&i16::from(weight).to_le_bytes());
                 } else {
-                    let rows = (high - 4 * four + sets - 1).min(4);
+                    let rows = (high - 4 * four).min(4);
                     let odd = word / (8 * self.lanes);
-                    let byte = match (self.order, rows) {
+                    let byte = match (order, rows) {
                         (Order::Halves, _) | (Order::Parity, 4) => tap,
                         (Order::Parity, 3) => tap + tap / 2 * odd,
                         (Order::Parity, _) => 2 * tap + odd,

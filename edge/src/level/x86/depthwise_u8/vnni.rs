@@ -33,4 +33,4 @@ unsafe fn products(sums: Quad, words: Words, weights: *const u8) -> Quad {
     )
 }
 
-tiles!("avx2,fma,avxvnni", [1, 2], false);
+tiles!("avx2,fma,avxvnni", [1, 2], false, true, false);
