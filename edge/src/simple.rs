@@ -50,19 +50,19 @@ pub struct Window {
 }
 
 /// Rows or columns that a window covers.
-struct Cover {
+pub(crate) struct Cover {
     /// First of the image.
-    start: usize,
+    pub(crate) start: usize,
     /// One behind the last of the image.
-    end: usize,
+    pub(crate) end: usize,
     /// How many a mean counts.
-    counted: usize,
+    pub(crate) counted: usize,
 }
 
 impl Window {
     /// What output row (`axis` 0) or column (1) `at` covers.
     #[inline(always)]
-    fn cover(&self, axis: usize, at: usize) -> Cover {
+    pub(crate) fn cover(&self, axis: usize, at: usize) -> Cover {
         let (padding, size) = (self.padding[axis], self.input[axis]);
         let begin = at * self.stride[axis];
         let close = begin + self.kernel[axis];

@@ -1,6 +1,7 @@
 //! What this CPU and its operating system have, asked with `cpuid` and `xgetbv`, as there is no `std`.
 
 use core::arch::x86_64::{__cpuid_count, _xgetbv};
+use core::sync::atomic::{AtomicU8, Ordering};
 
 /// Bits of `cpuid`, and of the register that says which vectors the operating system saves.
 struct Cpu {
@@ -60,4 +61,18 @@ pub(crate) fn has_avx_vnni() -> bool {
 pub(crate) fn has_avx512_vnni() -> bool {
     let cpu = cpu();
     cpu.avx2() && all(cpu.leaf7_ebx, &[16, 17, 30, 31]) && all(cpu.leaf7_ecx, &[11]) && cpu.saved & 0xe6 == 0xe6
+}
+
+/// AVX-512 VBMI, of a CPU that has the above. Asked once: `cpuid` is slow, most of all in a virtual machine.
+pub(crate) fn has_vbmi() -> bool {
+    /// 0 before anyone asked, then 1 for no and 2 for yes.
+    static ANSWER: AtomicU8 = AtomicU8::new(0);
+    match ANSWER.load(Ordering::Relaxed) {
+        0 => {
+            let has = all(cpu().leaf7_ecx, &[1]);
+            ANSWER.store(1 + u8::from(has), Ordering::Relaxed);
+            has
+        }
+        answer => answer == 2,
+    }
 }

@@ -3,6 +3,8 @@
 mod cpu;
 mod depthwise_u8;
 mod simple;
+mod simple_bytes;
+mod simple_floats;
 
 use super::{Kernels, Level, scalar};
 
