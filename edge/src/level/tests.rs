@@ -41,16 +41,16 @@ impl Random {
 }
 
 /// Memory that starts at a multiple of 64 and ends where it says, so that a read or write beyond is seen by tools.
-struct Aligned(Vec<u8>, usize);
+pub(super) struct Aligned(Vec<u8>, usize);
 
 impl Aligned {
-    fn new(bytes: usize) -> Self {
+    pub(super) fn new(bytes: usize) -> Self {
         let memory = vec![0; bytes + 64];
         let start = memory.as_ptr().align_offset(64);
         Self(memory, start)
     }
 
-    fn slice(&mut self, bytes: usize) -> &mut [u8] {
+    pub(super) fn slice(&mut self, bytes: usize) -> &mut [u8] {
         &mut self.0[self.1..][..bytes]
     }
 }
