@@ -146,6 +146,8 @@ macro_rules! half {
         #[target_feature(enable = $features)]
         unsafe fn store_some(bytes: __m128i, out: *mut u8, count: usize) {
             let (mut rest, mut out) = (bytes, out);
+            // Not known, or the compiler would make a loop over pixels for each count.
+            let count = core::hint::black_box(count);
             // SAFETY: the caller's word.
             unsafe {
                 if count & 8 != 0 {

@@ -22,12 +22,14 @@ use pack::{Block, Order, blocks};
 struct Level {
     /// 16-byte lanes of a vector.
     lanes: usize,
-    /// Whether kernels of 3 x 3 and 5 x 5 have words in the order of parity.
+    /// Whether `three` and `five` have words in the order of parity.
     parity: bool,
     /// Whether weights are pairs of 16 bits instead of four bytes.
     pairs: bool,
-    /// Whether there are strips of two output rows.
+    /// Whether there are strips of two output rows, and for 3 x 3 with stride 1 no others.
     two_rows: bool,
+    /// Whether there are strips for 5 x 5.
+    five: bool,
     /// Strips, for `1 << index` lanes' worth of row groups.
     strips: &'static [Strips],
     /// For what follows the tile's tail.
@@ -42,11 +44,20 @@ struct Strips {
     three_two: [Strip; 2],
     /// Kernels of 5 x 5: `[stride - 1]`.
     five: [Strip; 2],
-    /// Any: `[whether words are in the order of parity]`.
-    any: [Strip; 2],
+    /// Any.
+    any: Strip,
 }
 
 type Strip = unsafe fn(&Walk<'_>);
+
+/// Which of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Three,
+    ThreeTwo,
+    Five,
+    Any,
+}
 
 /// The work in one block of channels: strips of one or two output rows for each group of lanes.
 struct Walk<'a> {
@@ -113,13 +124,13 @@ macro_rules! kernels {
 
 kernels! {
     AVX2: Level {
-        lanes: 2, parity: false, pairs: true, two_rows: false, strips: &avx2::STRIPS, simple: super::simple::avx2::TABLE,
+        lanes: 2, parity: false, pairs: true, two_rows: false, five: false, strips: &avx2::STRIPS, simple: super::simple::avx2::TABLE,
     };
     AVX_VNNI: Level {
-        lanes: 2, parity: false, pairs: false, two_rows: false, strips: &vnni::STRIPS, simple: super::simple::avx2::TABLE,
+        lanes: 2, parity: false, pairs: false, two_rows: false, five: true, strips: &vnni::STRIPS, simple: super::simple::avx2::TABLE,
     };
     AVX512_VNNI: Level {
-        lanes: 4, parity: true, pairs: false, two_rows: true, strips: &avx512::STRIPS, simple: super::simple::avx512::TABLE,
+        lanes: 4, parity: true, pairs: false, two_rows: true, five: true, strips: &avx512::STRIPS, simple: super::simple::avx512::TABLE,
     };
 }
 
@@ -132,10 +143,21 @@ impl Level {
         self.two_rows && shape.kernel == [3; 2] && shape.stride == [1; 2] && shape.dilation == [1; 2]
     }
 
+    /// The strips of a block, where there are enough rows; `careful` as a block's header says.
+    fn kind(&self, shape: &Shape, groups: usize, careful: bool) -> Kind {
+        let step = shape.stride[1];
+        match shape.kernel {
+            _ if careful || shape.dilation[1] != 1 || step > 2 => Kind::Any,
+            [3, 3] if self.shifted(shape) => Kind::ThreeTwo,
+            [3, 3] if step == 2 || !self.two_rows => Kind::Three,
+            [5, 5] if self.five && groups < 4 => Kind::Five,
+            _ => Kind::Any,
+        }
+    }
+
     /// Which channels lie where.
-    fn order(&self, shape: &Shape) -> Order {
-        let few = matches!(shape.kernel, [3, 3] | [5, 5]);
-        if self.parity && few && !self.shifted(shape) { Order::Parity } else { Order::Halves }
+    fn order(&self, kind: Kind) -> Order {
+        if self.parity && matches!(kind, Kind::Three | Kind::Five) { Order::Parity } else { Order::Halves }
     }
 
     /// # Safety
@@ -166,15 +188,14 @@ impl Level {
         let plain = usize::from(tail.zero == 0 && tail.low == 0 && tail.high == 255);
         // SAFETY: `pack` wrote a header.
         let careful = unsafe { *layer.packed } != 0;
-        let [high, wide] = shape.kernel;
-        let step = shape.stride[1];
-        let close = shape.dilation[1] == 1 && (1..=2).contains(&step) && !careful;
-        let two = !careful && self.shifted(shape) && rows.len() >= 2;
-        let strip = match [high, wide] {
-            _ if two => strips.three_two[plain],
-            [3, 3] if close && !self.shifted(shape) => strips.three[step - 1][plain],
-            [5, 5] if close => strips.five[step - 1],
-            _ => strips.any[usize::from(self.order(shape) == Order::Parity)],
+        let (high, step) = (shape.kernel[0], shape.stride[1]);
+        let kind = self.kind(shape, block.groups, careful);
+        let two = kind == Kind::ThreeTwo && rows.len() >= 2;
+        let strip = match kind {
+            Kind::ThreeTwo if two => strips.three_two[plain],
+            Kind::Three => strips.three[step - 1][plain],
+            Kind::Five => strips.five[step - 1],
+            Kind::ThreeTwo | Kind::Any => strips.any,
         };
         let one = if two { 2 } else { 1 };
         // Rows behind the kernel's last have weights of 0, and one that is there is read for them.

@@ -72,26 +72,35 @@ impl Level {
             return (scalar::BYTES.pack)(shape, constants, out);
         }
         out.fill(0);
-        out[0] = u8::from((0..shape.channels()).any(|channel| is_large(shape, constants, channel)));
+        let careful = (0..shape.channels()).any(|channel| is_large(shape, constants, channel));
+        out[0] = u8::from(careful);
         for block in blocks(shape, self.lanes) {
             let out = &mut out[self.place(shape, block.number)..];
+            let order = self.order(self.kind(shape, block.groups, careful));
             for word in 0..self.vector() {
                 // Word `element` of the lanes of vector `quarter`, of four: what unpacking makes of the bytes of 16 channels.
                 let (quarter, lane, element) = (word / (4 * self.lanes), word / 4 % self.lanes, word % 4);
-                let channel = match self.order(shape) {
+                let channel = match order {
                     Order::Halves => 4 * quarter + element,
                     Order::Parity => quarter % 2 * 8 + element * 2 + quarter / 2,
                 };
                 let local = 16 * (lane % (self.lanes / block.groups)) + channel;
                 if local < block.channels {
-                    self.pack_channel(shape, constants, block.first + local, word, out);
+                    self.pack_channel(shape, constants, block.first + local, (word, order), out);
                 }
             }
         }
     }
 
     /// The constants of a channel, at a word of the four vectors that hold one number a channel.
-    fn pack_channel(&self, shape: &Shape, constants: ByteConstants<'_>, channel: usize, word: usize, out: &mut [u8]) {
+    fn pack_channel(
+        &self,
+        shape: &Shape,
+        constants: ByteConstants<'_>,
+        channel: usize,
+        (word, order): (usize, Order),
+        out: &mut [u8],
+    ) {
         let [high, wide] = shape.kernel;
         let depth = shape.depth();
         let multiplier = constants.multiplier(channel);
@@ -99,7 +108,6 @@ impl Level {
         let multiplier = if multiplier.is_finite() { multiplier.clamp(-MOST, MOST) } else { multiplier };
         out[4 * word..][..4].copy_from_slice(&constants.folded_bias(channel, depth).to_le_bytes());
         out[4 * self.vector() + 4 * word..][..4].copy_from_slice(&multiplier.to_le_bytes());
-        let order = self.order(shape);
         let sets = if self.shifted(shape) { 2 } else { 1 };
         for column in 0..high.div_ceil(4) * wide * sets {
             let (set, x, four) = (column % sets, column / sets % wide, column / sets / wide);

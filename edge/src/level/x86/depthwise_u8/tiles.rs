@@ -6,7 +6,7 @@
 
 macro_rules! tiles {
     ($features:literal, $groups:tt, $two:tt, $five:tt, $parity:literal) => {
-        /// Whether kernels without strips of two rows have words in the order of parity.
+        /// Whether `three` and `five` have words in the order of parity.
         const PARITY: bool = $parity;
 
         #[inline(always)]
@@ -67,7 +67,7 @@ macro_rules! tiles {
 
         /// Any kernel, one output row a group, each output's columns interleaved anew.
         #[target_feature(enable = $features)]
-        unsafe fn any<const G: usize, const PARITY: bool>(walk: &Walk<'_>) {
+        unsafe fn any<const G: usize>(walk: &Walk<'_>) {
             let shape = walk.shape;
             let end = End::new(walk);
             // Weights shifted by a row lie between the others.
@@ -81,36 +81,26 @@ macro_rules! tiles {
                     let from = advance(at, x * shape.stride[1] * walk.pixel);
                     let mut weights = walk.block.add(2 * QUAD);
                     let mut sums = quad(walk.block);
-                    let mut rows = if walk.shifted { 4 } else { shape.kernel[0] };
                     for offsets in walk.offsets {
                         let mut at = from;
                         for _ in 0..shape.kernel[1] {
-                            let words = match rows {
-                                1 | 2 => column::<G, 2, PARITY>(at, offsets),
-                                3 => column::<G, 3, PARITY>(at, offsets),
-                                _ => column::<G, 4, PARITY>(at, offsets),
-                            };
-                            sums = products(sums, words, weights);
+                            sums = products(sums, column::<G, 4, false>(at, offsets), weights);
                             weights = weights.wrapping_add(between);
                             at = advance(at, shape.dilation[1] * walk.pixel);
                         }
-                        rows = rows.saturating_sub(4);
                     }
                     let out = advance_mut(out, x * walk.out_pixel);
-                    store::<G>(ended::<false, true, PARITY>(sums, walk.block, &end), out, walk.channels);
+                    store::<G>(ended::<false, true, false>(sums, walk.block, &end), out, walk.channels);
                 }
             }
         }
 
         const fn strips<const G: usize>() -> Strips {
             Strips {
-                three: [
-                    [three::<G, 1, false>, three::<G, 1, true>],
-                    [three::<G, 2, false>, three::<G, 2, true>],
-                ],
+                three: [tiles!(@one $two), [three::<G, 2, false>, three::<G, 2, true>]],
                 three_two: tiles!(@two $two),
                 five: tiles!(@five $five),
-                any: [any::<G, false>, any::<G, PARITY>],
+                any: any::<G>,
             }
         }
 
@@ -125,7 +115,13 @@ macro_rules! tiles {
         [three_two::<G, false>, three_two::<G, true>]
     };
     (@two false) => {
-        [any::<G, false>; 2]
+        [any::<G>; 2]
+    };
+    (@one true) => {
+        [any::<G>; 2]
+    };
+    (@one false) => {
+        [three::<G, 1, false>, three::<G, 1, true>]
     };
     (@two_rows $features:literal, false) => {};
     (@two_rows $features:literal, true) => {
@@ -169,10 +165,10 @@ macro_rules! tiles {
         }
     };
     (@five false) => {
-        [any::<G, PARITY>; 2]
+        [any::<G>; 2]
     };
     (@five true) => {
-        [five::<G, 1>, five::<G, 2>]
+        if G < 4 { [five::<G, 1>, five::<G, 2>] } else { [any::<G>; 2] }
     };
     (@five_wide $features:literal, false) => {};
     (@five_wide $features:literal, true) => {
