@@ -33,35 +33,35 @@ macro_rules! tiles {
                 let (mut at, mut out) = walk.strip::<G, 1>(strip);
                 // SAFETY: the walk's constants and pixels are there.
                 unsafe {
-                let v = column::<G, 3, PARITY>(at, &offsets);
-                let mut b = products(quad(bias), v, w0);
-                if STEP == 1 {
-                    at = advance(at, walk.pixel);
                     let v = column::<G, 3, PARITY>(at, &offsets);
-                    let mut a = products(b, v, w1);
-                    b = products(quad(bias), v, w0);
-                    for _ in 0..walk.shape.size[1] {
+                    let mut b = products(quad(bias), v, w0);
+                    if STEP == 1 {
                         at = advance(at, walk.pixel);
                         let v = column::<G, 3, PARITY>(at, &offsets);
-                        let done = products(a, v, w2);
-                        a = products(b, v, w1);
+                        let mut a = products(b, v, w1);
                         b = products(quad(bias), v, w0);
-                        store::<G>(ended::<PLAIN, false, PARITY>(done, walk.block, &end), out, walk.channels);
-                        out = advance_mut(out, walk.out_pixel);
-                    }
-                } else {
-                    for _ in 0..walk.shape.size[1] {
-                        let v = column::<G, 3, PARITY>(advance(at, walk.pixel), &offsets);
-                        let a = products(b, v, w1);
-                        at = advance(at, 2 * walk.pixel);
-                        let v = column::<G, 3, PARITY>(at, &offsets);
-                        let done = products(a, v, w2);
-                        b = products(quad(bias), v, w0);
-                        store::<G>(ended::<PLAIN, false, PARITY>(done, walk.block, &end), out, walk.channels);
-                        out = advance_mut(out, walk.out_pixel);
+                        for _ in 0..walk.shape.size[1] {
+                            at = advance(at, walk.pixel);
+                            let v = column::<G, 3, PARITY>(at, &offsets);
+                            let done = products(a, v, w2);
+                            a = products(b, v, w1);
+                            b = products(quad(bias), v, w0);
+                            store::<G>(ended::<PLAIN, false, PARITY>(done, walk.block, &end), out, walk.channels);
+                            out = advance_mut(out, walk.out_pixel);
+                        }
+                    } else {
+                        for _ in 0..walk.shape.size[1] {
+                            let v = column::<G, 3, PARITY>(advance(at, walk.pixel), &offsets);
+                            let a = products(b, v, w1);
+                            at = advance(at, 2 * walk.pixel);
+                            let v = column::<G, 3, PARITY>(at, &offsets);
+                            let done = products(a, v, w2);
+                            b = products(quad(bias), v, w0);
+                            store::<G>(ended::<PLAIN, false, PARITY>(done, walk.block, &end), out, walk.channels);
+                            out = advance_mut(out, walk.out_pixel);
+                        }
                     }
                 }
-            }
             }
         }
 
@@ -73,8 +73,8 @@ macro_rules! tiles {
             // Weights shifted by a row lie between the others.
             let between = if walk.shifted { 2 * COLUMN } else { COLUMN };
             for (at, out, x) in (0..walk.strips).flat_map(|strip| {
-                let (at, out) = walk.strip::<G, 1>(strip);
-                (0..shape.size[1]).map(move |x| (at, out, x))
+                    let (at, out) = walk.strip::<G, 1>(strip);
+                    (0..shape.size[1]).map(move |x| (at, out, x))
             }) {
                 // SAFETY: the walk's constants and pixels are there.
                 unsafe {
@@ -137,30 +137,30 @@ macro_rules! tiles {
                 let (mut at, mut out) = walk.strip::<G, 2>(strip);
                 // SAFETY: the walk's constants and pixels are there.
                 unsafe {
-                let v = column::<G, 4, false>(at, &offsets);
-                let mut b0 = products(quad(bias), v, w(0, 0));
-                let mut b1 = products(quad(bias), v, w(0, 1));
-                at = advance(at, walk.pixel);
-                let v = column::<G, 4, false>(at, &offsets);
-                let mut a0 = products(b0, v, w(1, 0));
-                let mut a1 = products(b1, v, w(1, 1));
-                b0 = products(quad(bias), v, w(0, 0));
-                b1 = products(quad(bias), v, w(0, 1));
-                for _ in 0..walk.shape.size[1] {
+                    let v = column::<G, 4, false>(at, &offsets);
+                    let mut b0 = products(quad(bias), v, w(0, 0));
+                    let mut b1 = products(quad(bias), v, w(0, 1));
                     at = advance(at, walk.pixel);
                     let v = column::<G, 4, false>(at, &offsets);
-                    let done0 = products(a0, v, w(2, 0));
-                    let done1 = products(a1, v, w(2, 1));
-                    a0 = products(b0, v, w(1, 0));
-                    a1 = products(b1, v, w(1, 1));
+                    let mut a0 = products(b0, v, w(1, 0));
+                    let mut a1 = products(b1, v, w(1, 1));
                     b0 = products(quad(bias), v, w(0, 0));
                     b1 = products(quad(bias), v, w(0, 1));
-                    store::<G>(ended::<PLAIN, false, false>(done0, walk.block, &end), out, walk.channels);
-                    let below = advance_mut(out, walk.out_row);
-                    store::<G>(ended::<PLAIN, false, false>(done1, walk.block, &end), below, walk.channels);
-                    out = advance_mut(out, walk.out_pixel);
+                    for _ in 0..walk.shape.size[1] {
+                        at = advance(at, walk.pixel);
+                        let v = column::<G, 4, false>(at, &offsets);
+                        let done0 = products(a0, v, w(2, 0));
+                        let done1 = products(a1, v, w(2, 1));
+                        a0 = products(b0, v, w(1, 0));
+                        a1 = products(b1, v, w(1, 1));
+                        b0 = products(quad(bias), v, w(0, 0));
+                        b1 = products(quad(bias), v, w(0, 1));
+                        store::<G>(ended::<PLAIN, false, false>(done0, walk.block, &end), out, walk.channels);
+                        let below = advance_mut(out, walk.out_row);
+                        store::<G>(ended::<PLAIN, false, false>(done1, walk.block, &end), below, walk.channels);
+                        out = advance_mut(out, walk.out_pixel);
+                    }
                 }
-            }
             }
         }
     };
@@ -184,75 +184,75 @@ macro_rules! tiles {
                 let (mut at, mut out) = walk.strip::<G, 1>(strip);
                 // SAFETY: the walk's constants and pixels are there.
                 unsafe {
-                // The sums of outputs whose columns up to the last one's are in.
-                let v = column::<G, 4, PARITY>(at, &first);
-                let u = column::<G, 1, PARITY>(at, &second);
-                let mut d = products(products(quad(bias), v, w(0, 0)), u, w(1, 0));
-                at = advance(at, walk.pixel);
-                let v = column::<G, 4, PARITY>(at, &first);
-                let u = column::<G, 1, PARITY>(at, &second);
-                let mut c = products(products(d, v, w(0, 1)), u, w(1, 1));
-                if STEP == 1 {
-                    d = products(products(quad(bias), v, w(0, 0)), u, w(1, 0));
+                    // The sums of outputs whose columns up to the last one's are in.
+                    let v = column::<G, 4, PARITY>(at, &first);
+                    let u = column::<G, 1, PARITY>(at, &second);
+                    let mut d = products(products(quad(bias), v, w(0, 0)), u, w(1, 0));
                     at = advance(at, walk.pixel);
                     let v = column::<G, 4, PARITY>(at, &first);
                     let u = column::<G, 1, PARITY>(at, &second);
-                    let mut b = products(products(c, v, w(0, 2)), u, w(1, 2));
-                    c = products(products(d, v, w(0, 1)), u, w(1, 1));
-                    d = products(products(quad(bias), v, w(0, 0)), u, w(1, 0));
-                    at = advance(at, walk.pixel);
-                    let v = column::<G, 4, PARITY>(at, &first);
-                    let u = column::<G, 1, PARITY>(at, &second);
-                    let mut a = products(products(b, v, w(0, 3)), u, w(1, 3));
-                    b = products(products(c, v, w(0, 2)), u, w(1, 2));
-                    c = products(products(d, v, w(0, 1)), u, w(1, 1));
-                    d = products(products(quad(bias), v, w(0, 0)), u, w(1, 0));
-                    for _ in 0..walk.shape.size[1] {
+                    let mut c = products(products(d, v, w(0, 1)), u, w(1, 1));
+                    if STEP == 1 {
+                        d = products(products(quad(bias), v, w(0, 0)), u, w(1, 0));
                         at = advance(at, walk.pixel);
                         let v = column::<G, 4, PARITY>(at, &first);
-                        let done = products(a, v, w(0, 4));
-                        a = products(b, v, w(0, 3));
-                        b = products(c, v, w(0, 2));
-                        c = products(d, v, w(0, 1));
-                        d = products(quad(bias), v, w(0, 0));
                         let u = column::<G, 1, PARITY>(at, &second);
-                        let done = products(done, u, w(1, 4));
-                        a = products(a, u, w(1, 3));
-                        b = products(b, u, w(1, 2));
-                        c = products(c, u, w(1, 1));
-                        d = products(d, u, w(1, 0));
-                        store::<G>(ended::<false, false, PARITY>(done, walk.block, &end), out, walk.channels);
-                        out = advance_mut(out, walk.out_pixel);
-                    }
-                } else {
-                    // `c` has two columns, the next even one begins `d`.
-                    at = advance(at, walk.pixel);
-                    let v = column::<G, 4, PARITY>(at, &first);
-                    let u = column::<G, 1, PARITY>(at, &second);
-                    c = products(products(c, v, w(0, 2)), u, w(1, 2));
-                    d = products(products(quad(bias), v, w(0, 0)), u, w(1, 0));
-                    for _ in 0..walk.shape.size[1] {
-                        let odd = advance(at, walk.pixel);
-                        let v = column::<G, 4, PARITY>(odd, &first);
-                        let a = products(c, v, w(0, 3));
-                        let b = products(d, v, w(0, 1));
-                        let u = column::<G, 1, PARITY>(odd, &second);
-                        let a = products(a, u, w(1, 3));
-                        let b = products(b, u, w(1, 1));
-                        at = advance(at, 2 * walk.pixel);
+                        let mut b = products(products(c, v, w(0, 2)), u, w(1, 2));
+                        c = products(products(d, v, w(0, 1)), u, w(1, 1));
+                        d = products(products(quad(bias), v, w(0, 0)), u, w(1, 0));
+                        at = advance(at, walk.pixel);
                         let v = column::<G, 4, PARITY>(at, &first);
-                        let done = products(a, v, w(0, 4));
-                        c = products(b, v, w(0, 2));
-                        d = products(quad(bias), v, w(0, 0));
                         let u = column::<G, 1, PARITY>(at, &second);
-                        let done = products(done, u, w(1, 4));
-                        c = products(c, u, w(1, 2));
-                        d = products(d, u, w(1, 0));
-                        store::<G>(ended::<false, false, PARITY>(done, walk.block, &end), out, walk.channels);
-                        out = advance_mut(out, walk.out_pixel);
+                        let mut a = products(products(b, v, w(0, 3)), u, w(1, 3));
+                        b = products(products(c, v, w(0, 2)), u, w(1, 2));
+                        c = products(products(d, v, w(0, 1)), u, w(1, 1));
+                        d = products(products(quad(bias), v, w(0, 0)), u, w(1, 0));
+                        for _ in 0..walk.shape.size[1] {
+                            at = advance(at, walk.pixel);
+                            let v = column::<G, 4, PARITY>(at, &first);
+                            let done = products(a, v, w(0, 4));
+                            a = products(b, v, w(0, 3));
+                            b = products(c, v, w(0, 2));
+                            c = products(d, v, w(0, 1));
+                            d = products(quad(bias), v, w(0, 0));
+                            let u = column::<G, 1, PARITY>(at, &second);
+                            let done = products(done, u, w(1, 4));
+                            a = products(a, u, w(1, 3));
+                            b = products(b, u, w(1, 2));
+                            c = products(c, u, w(1, 1));
+                            d = products(d, u, w(1, 0));
+                            store::<G>(ended::<false, false, PARITY>(done, walk.block, &end), out, walk.channels);
+                            out = advance_mut(out, walk.out_pixel);
+                        }
+                    } else {
+                        // `c` has two columns, the next even one begins `d`.
+                        at = advance(at, walk.pixel);
+                        let v = column::<G, 4, PARITY>(at, &first);
+                        let u = column::<G, 1, PARITY>(at, &second);
+                        c = products(products(c, v, w(0, 2)), u, w(1, 2));
+                        d = products(products(quad(bias), v, w(0, 0)), u, w(1, 0));
+                        for _ in 0..walk.shape.size[1] {
+                            let odd = advance(at, walk.pixel);
+                            let v = column::<G, 4, PARITY>(odd, &first);
+                            let a = products(c, v, w(0, 3));
+                            let b = products(d, v, w(0, 1));
+                            let u = column::<G, 1, PARITY>(odd, &second);
+                            let a = products(a, u, w(1, 3));
+                            let b = products(b, u, w(1, 1));
+                            at = advance(at, 2 * walk.pixel);
+                            let v = column::<G, 4, PARITY>(at, &first);
+                            let done = products(a, v, w(0, 4));
+                            c = products(b, v, w(0, 2));
+                            d = products(quad(bias), v, w(0, 0));
+                            let u = column::<G, 1, PARITY>(at, &second);
+                            let done = products(done, u, w(1, 4));
+                            c = products(c, u, w(1, 2));
+                            d = products(d, u, w(1, 0));
+                            store::<G>(ended::<false, false, PARITY>(done, walk.block, &end), out, walk.channels);
+                            out = advance_mut(out, walk.out_pixel);
+                        }
                     }
                 }
-            }
             }
         }
     };
