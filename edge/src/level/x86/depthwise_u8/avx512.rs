@@ -45,19 +45,10 @@ unsafe fn load<const G: usize>(at: [*const u8; 4], offset: usize) -> V {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn pairs<const G: usize>(at: [*const u8; 4], a: usize, b: usize) -> (V, V) {
-    // SAFETY: the caller's word. What is masked is not read; one byte is read behind a vector.
-    unsafe {
-        if G == 1 {
-            // The two shuffles' port is the busiest, so that loads do it.
-            let even = _mm512_mask_loadu_epi8(load::<G>(at, a), ODD, at[0].add(b).wrapping_sub(1).cast());
-            let odd = _mm512_mask_loadu_epi8(_mm512_loadu_si512(at[0].add(a + 1).cast()), ODD, at[0].add(b).cast());
-            (even, odd)
-        } else {
-            let (a, b) = (load::<G>(at, a), load::<G>(at, b));
-            let even = _mm512_mask_blend_epi8(ODD, a, _mm512_slli_epi16::<8>(b));
-            (even, _mm512_mask_blend_epi8(ODD, _mm512_srli_epi16::<8>(a), b))
-        }
-    }
+    // SAFETY: the caller's word.
+    let (a, b) = unsafe { (load::<G>(at, a), load::<G>(at, b)) };
+    let even = _mm512_mask_blend_epi8(ODD, a, _mm512_slli_epi16::<8>(b));
+    (even, _mm512_mask_blend_epi8(ODD, _mm512_srli_epi16::<8>(a), b))
 }
 
 /// The odd bytes.
