@@ -50,15 +50,22 @@ macro_rules! tiles {
                             out = advance_mut(out, walk.out_pixel);
                         }
                     } else {
-                        for _ in 0..walk.shape.size[1] {
-                            let v = column::<G, 3, PARITY>(advance(at, walk.pixel), &offsets);
-                            let a = products(b, v, w1);
-                            at = advance(at, 2 * walk.pixel);
-                            let v = column::<G, 3, PARITY>(at, &offsets);
-                            let done = products(a, v, w2);
-                            b = products(quad(bias), v, w0);
-                            store::<G>(ended::<PLAIN, false, PARITY>(done, walk.block, &end), out, walk.channels);
-                            out = advance_mut(out, walk.out_pixel);
+                        let mut done = b;
+                        for x in 0..=walk.shape.size[1] {
+                            let before = done;
+                            if x < walk.shape.size[1] {
+                                let v = column::<G, 3, PARITY>(advance(at, walk.pixel), &offsets);
+                                let a = products(b, v, w1);
+                                at = advance(at, 2 * walk.pixel);
+                                let v = column::<G, 3, PARITY>(at, &offsets);
+                                done = products(a, v, w2);
+                                b = products(quad(bias), v, w0);
+                            }
+                            // One pixel later, so that the sums are there.
+                            if x > 0 {
+                                store::<G>(ended::<PLAIN, false, PARITY>(before, walk.block, &end), out, walk.channels);
+                                out = advance_mut(out, walk.out_pixel);
+                            }
                         }
                     }
                 }
