@@ -153,19 +153,28 @@ macro_rules! tiles {
                     let mut a1 = products(b1, v, w(1, 1));
                     b0 = products(quad(bias), v, w(0, 0));
                     b1 = products(quad(bias), v, w(0, 1));
-                    for _ in 0..walk.shape.size[1] {
-                        at = advance(at, walk.pixel);
-                        let v = column::<G, 4, false>(at, &offsets);
-                        let done0 = products(a0, v, w(2, 0));
-                        let done1 = products(a1, v, w(2, 1));
-                        a0 = products(b0, v, w(1, 0));
-                        a1 = products(b1, v, w(1, 1));
-                        b0 = products(quad(bias), v, w(0, 0));
-                        b1 = products(quad(bias), v, w(0, 1));
-                        store::<G>(ended::<PLAIN, false, false>(done0, walk.block, &end), out, walk.channels);
-                        let below = advance_mut(out, walk.out_row);
-                        store::<G>(ended::<PLAIN, false, false>(done1, walk.block, &end), below, walk.channels);
-                        out = advance_mut(out, walk.out_pixel);
+                    let (mut done0, mut done1) = (a0, a1);
+                    for x in 0..=walk.shape.size[1] {
+                        let v = if x < walk.shape.size[1] {
+                            at = advance(at, walk.pixel);
+                            column::<G, 4, false>(at, &offsets)
+                        } else {
+                            done0
+                        };
+                        if x > 0 {
+                            store::<G>(ended::<PLAIN, false, false>(done0, walk.block, &end), out, walk.channels);
+                            let below = advance_mut(out, walk.out_row);
+                            store::<G>(ended::<PLAIN, false, false>(done1, walk.block, &end), below, walk.channels);
+                            out = advance_mut(out, walk.out_pixel);
+                        }
+                        if x < walk.shape.size[1] {
+                            done0 = products(a0, v, w(2, 0));
+                            done1 = products(a1, v, w(2, 1));
+                            a0 = products(b0, v, w(1, 0));
+                            a1 = products(b1, v, w(1, 1));
+                            b0 = products(quad(bias), v, w(0, 0));
+                            b1 = products(quad(bias), v, w(0, 1));
+                        }
                     }
                 }
             }
