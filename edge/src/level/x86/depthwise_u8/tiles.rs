@@ -223,22 +223,31 @@ macro_rules! tiles {
                         b = products(products(c, v, w(0, 2)), u, w(1, 2));
                         c = products(products(d, v, w(0, 1)), u, w(1, 1));
                         d = products(products(quad(bias), v, w(0, 0)), u, w(1, 0));
-                        for _ in 0..walk.shape.size[1] {
-                            at = advance(at, walk.pixel);
-                            let v = column::<G, 4, PARITY>(at, &first);
-                            let done = products(a, v, w(0, 4));
-                            a = products(b, v, w(0, 3));
-                            b = products(c, v, w(0, 2));
-                            c = products(d, v, w(0, 1));
-                            d = products(quad(bias), v, w(0, 0));
-                            let u = column::<G, 1, PARITY>(at, &second);
-                            let done = products(done, u, w(1, 4));
-                            a = products(a, u, w(1, 3));
-                            b = products(b, u, w(1, 2));
-                            c = products(c, u, w(1, 1));
-                            d = products(d, u, w(1, 0));
-                            store::<G>(ended::<false, false, PARITY>(done, walk.block, &end), out, walk.channels);
-                            out = advance_mut(out, walk.out_pixel);
+                        let mut done = a;
+                        for x in 0..=walk.shape.size[1] {
+                            let before = done;
+                            if x < walk.shape.size[1] {
+                                at = advance(at, walk.pixel);
+                                let v = column::<G, 4, PARITY>(at, &first);
+                                done = products(a, v, w(0, 4));
+                                a = products(b, v, w(0, 3));
+                                b = products(c, v, w(0, 2));
+                                c = products(d, v, w(0, 1));
+                                d = products(quad(bias), v, w(0, 0));
+                            }
+                            // One pixel later, so that the sums are there.
+                            if x > 0 {
+                                store::<G>(ended::<false, false, PARITY>(before, walk.block, &end), out, walk.channels);
+                                out = advance_mut(out, walk.out_pixel);
+                            }
+                            if x < walk.shape.size[1] {
+                                let u = column::<G, 1, PARITY>(at, &second);
+                                done = products(done, u, w(1, 4));
+                                a = products(a, u, w(1, 3));
+                                b = products(b, u, w(1, 2));
+                                c = products(c, u, w(1, 1));
+                                d = products(d, u, w(1, 0));
+                            }
                         }
                     } else {
                         // `c` has two columns, the next even one begins `d`.
@@ -247,25 +256,33 @@ macro_rules! tiles {
                         let u = column::<G, 1, PARITY>(at, &second);
                         c = products(products(c, v, w(0, 2)), u, w(1, 2));
                         d = products(products(quad(bias), v, w(0, 0)), u, w(1, 0));
-                        for _ in 0..walk.shape.size[1] {
-                            let odd = advance(at, walk.pixel);
-                            let v = column::<G, 4, PARITY>(odd, &first);
-                            let a = products(c, v, w(0, 3));
-                            let b = products(d, v, w(0, 1));
-                            let u = column::<G, 1, PARITY>(odd, &second);
-                            let a = products(a, u, w(1, 3));
-                            let b = products(b, u, w(1, 1));
-                            at = advance(at, 2 * walk.pixel);
-                            let v = column::<G, 4, PARITY>(at, &first);
-                            let done = products(a, v, w(0, 4));
-                            c = products(b, v, w(0, 2));
-                            d = products(quad(bias), v, w(0, 0));
-                            let u = column::<G, 1, PARITY>(at, &second);
-                            let done = products(done, u, w(1, 4));
-                            c = products(c, u, w(1, 2));
-                            d = products(d, u, w(1, 0));
-                            store::<G>(ended::<false, false, PARITY>(done, walk.block, &end), out, walk.channels);
-                            out = advance_mut(out, walk.out_pixel);
+                        let mut done = c;
+                        for x in 0..=walk.shape.size[1] {
+                            let before = done;
+                            if x < walk.shape.size[1] {
+                                let odd = advance(at, walk.pixel);
+                                let v = column::<G, 4, PARITY>(odd, &first);
+                                let a = products(c, v, w(0, 3));
+                                let b = products(d, v, w(0, 1));
+                                let u = column::<G, 1, PARITY>(odd, &second);
+                                done = products(a, u, w(1, 3));
+                                c = products(b, u, w(1, 1));
+                            }
+                            if x > 0 {
+                                store::<G>(ended::<false, false, PARITY>(before, walk.block, &end), out, walk.channels);
+                                out = advance_mut(out, walk.out_pixel);
+                            }
+                            if x < walk.shape.size[1] {
+                                at = advance(at, 2 * walk.pixel);
+                                let v = column::<G, 4, PARITY>(at, &first);
+                                done = products(done, v, w(0, 4));
+                                c = products(c, v, w(0, 2));
+                                d = products(quad(bias), v, w(0, 0));
+                                let u = column::<G, 1, PARITY>(at, &second);
+                                done = products(done, u, w(1, 4));
+                                c = products(c, u, w(1, 2));
+                                d = products(d, u, w(1, 0));
+                            }
                         }
                     }
                 }
