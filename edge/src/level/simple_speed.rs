@@ -69,6 +69,9 @@ fn measure(simple: &Simple, report: impl Fn(&str, usize, &mut dyn FnMut())) {
         report("multiply_channels_u8 64", N, &mut || {
             (simple.multiply_channels_u8)(a, b, out, N / 64, 64, &multiply);
         });
+        report("multiply_channels_u8 16", N, &mut || {
+            (simple.multiply_channels_u8)(a, b, out, N / 16, 16, &multiply);
+        });
         report("multiply_channels_u8 72", 600 * 72, &mut || {
             (simple.multiply_channels_u8)(a, b, out, 600, 72, &multiply);
         });

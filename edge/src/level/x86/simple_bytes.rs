@@ -97,7 +97,7 @@ macro_rules! bytes {
         }
 
         #[target_feature(enable = $features)]
-        unsafe fn multiply_channels_u8(
+        unsafe fn multiply_pixels(
             a: *const u8,
             b: *const u8,
             out: *mut u8,
@@ -136,10 +136,37 @@ macro_rules! bytes {
             }
         }
 
+        /// Some pixels at once where there are few channels, so that few vectors are not full.
+        #[target_feature(enable = $features)]
+        unsafe fn multiply_channels_u8(
+            a: *const u8,
+            b: *const u8,
+            out: *mut u8,
+            pixels: usize,
+            channels: usize,
+            how: &Multiplication,
+        ) {
+            let mut repeated = [0u8; 512];
+            let together = repeated.len() / channels.max(1);
+            // SAFETY: the caller gives `pixels * channels` elements of `a` and `out`, `channels` of `b`.
+            unsafe {
+                if together < 2 || pixels < 2 {
+                    return multiply_pixels(a, b, out, pixels, channels, how);
+                }
+                for pixel in repeated.chunks_exact_mut(channels.max(1)) {
+                    core::ptr::copy_nonoverlapping(b, pixel.as_mut_ptr(), channels);
+                }
+                let b = repeated.as_ptr();
+                multiply_pixels(a, b, out, pixels / together, together * channels, how);
+                let done = pixels / together * together * channels;
+                multiply_pixels(a.add(done), b, out.add(done), 1, pixels % together * channels, how);
+            }
+        }
+
         #[target_feature(enable = $features)]
         unsafe fn multiply_u8(a: *const u8, b: *const u8, out: *mut u8, length: usize, how: &Multiplication) {
             // SAFETY: one pixel of so many channels.
-            unsafe { multiply_channels_u8(a, b, out, 1, length, how) };
+            unsafe { multiply_pixels(a, b, out, 1, length, how) };
         }
 
         #[target_feature(enable = $features)]
