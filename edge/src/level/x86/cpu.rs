@@ -63,16 +63,14 @@ pub(crate) fn has_avx512_vnni() -> bool {
     cpu.avx2() && all(cpu.leaf7_ebx, &[16, 17, 30, 31]) && all(cpu.leaf7_ecx, &[11]) && cpu.saved & 0xe6 == 0xe6
 }
 
-/// AVX-512 VBMI, of a CPU that has the above. Asked once: `cpuid` is slow, most of all in a virtual machine.
-pub(crate) fn has_vbmi() -> bool {
-    /// 0 before anyone asked, then 1 for no and 2 for yes.
+/// AVX-512 VBMI, for tables of bytes; asked once, as virtual machines answer `cpuid` slowly.
+pub(crate) fn has_avx512_vbmi() -> bool {
     static ANSWER: AtomicU8 = AtomicU8::new(0);
-    match ANSWER.load(Ordering::Relaxed) {
-        0 => {
-            let has = all(cpu().leaf7_ecx, &[1]);
-            ANSWER.store(1 + u8::from(has), Ordering::Relaxed);
-            has
-        }
-        answer => answer == 2,
+    let known = ANSWER.load(Ordering::Relaxed);
+    if known != 0 {
+        return known == 2;
     }
+    let has = all(cpu().leaf7_ecx, &[1]);
+    ANSWER.store(1 + u8::from(has), Ordering::Relaxed);
+    has
 }

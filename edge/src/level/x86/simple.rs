@@ -195,7 +195,7 @@ pub(super) mod avx512 {
     unsafe fn table(a: *const u8, out: *mut u8, length: usize, table: &[u8; 256]) {
         // SAFETY: the caller's word; the CPU has it.
         unsafe {
-            if cpu::has_vbmi() {
+            if cpu::has_avx512_vbmi() {
                 permuted(a, out, length, table);
             } else {
                 (portable::TABLE.table)(a, out, length, table);
