@@ -93,6 +93,14 @@ pub(super) mod avx2 {
         _mm256_blendv_ps(y, x, _mm256_cmp_ps::<_CMP_GT_OQ>(x, all(0.0)))
     }
 
+    /// 8 bytes as words.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn words(at: *const u8) -> I {
+        // SAFETY: the caller's word.
+        unsafe { _mm256_cvtepu8_epi32(_mm_loadl_epi64(at.cast())) }
+    }
+
     /// What was packed of four vectors in turn, in their order.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
@@ -177,6 +185,14 @@ pub(super) mod avx512 {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma")]
     fn positive_or(x: F, y: F) -> F {
         _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, all(0.0)), y, x)
+    }
+
+    /// 16 bytes as words.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma")]
+    unsafe fn words(at: *const u8) -> I {
+        // SAFETY: the caller's word.
+        unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(at.cast())) }
     }
 
     /// What was packed of four vectors in turn, in their order.

@@ -213,8 +213,19 @@ macro_rules! floats {
 
         #[target_feature(enable = $features)]
         unsafe fn dequantize(a: *const u8, out: *mut f32, length: usize, scale: f32, zero: u8) {
-            // SAFETY: the same function with the same arguments.
-            unsafe { crate::simple::dequantize(a, out, length, scale, zero) };
+            let (steps, zeros) = (all(scale), all32(-i32::from(zero)));
+            let mut at = 0;
+            // SAFETY: the caller gives `length` elements of each.
+            unsafe {
+                while at + LANES <= length {
+                    store_floats(out.add(at), mulf(to_floats(add32(words(a.add(at)), zeros)), steps));
+                    at += LANES;
+                }
+                while at < length {
+                    *out.add(at) = crate::arithmetic::dequantize(*a.add(at), scale, zero);
+                    at += 1;
+                }
+            }
         }
 
         /// The entries with these vectors; bytes are looked up one by one.
