@@ -1,8 +1,12 @@
 //! What is computed element by element or window by window. The bodies are plain Rust, written so that they become vectors;
 //! `simple_level!` compiles them once for each level, and a level may have one of its own instead.
 
+mod windows;
+
 use crate::arithmetic::{self, Sum};
 use crate::layer::{FloatFunction, Source, Target};
+pub use windows::Window;
+pub(crate) use windows::{max_f32, max_u8, mean_f32, mean_u8};
 
 /// `Sum::of`, kept within `low` and `high`.
 #[derive(Debug, Clone, Copy)]
@@ -32,48 +36,6 @@ pub struct Multiplication {
     pub high: u8,
 }
 
-/// A window that is moved over an image; what it covers outside of the image does not count, or counts as zeros.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    /// Height and width of the window.
-    pub kernel: [usize; 2],
-    /// Its steps.
-    pub stride: [usize; 2],
-    /// Rows above and columns left of the image where the first window begins.
-    pub padding: [usize; 2],
-    /// Of a mean that counts padding: rows below and columns right of the image that count.
-    pub padding_end: [usize; 2],
-    /// Height and width of the image.
-    pub input: [usize; 2],
-    /// Whether a mean divides by what its window covers of the padding, too.
-    pub count_padding: bool,
-}
-
-/// Rows or columns that a window covers.
-pub(crate) struct Cover {
-    /// First of the image.
-    pub(crate) start: usize,
-    /// One behind the last of the image.
-    pub(crate) end: usize,
-    /// How many a mean counts.
-    pub(crate) counted: usize,
-}
-
-impl Window {
-    /// What output row (`axis` 0) or column (1) `at` covers.
-    #[inline(always)]
-    pub(crate) fn cover(&self, axis: usize, at: usize) -> Cover {
-        let (padding, size) = (self.padding[axis], self.input[axis]);
-        let begin = at * self.stride[axis];
-        let close = begin + self.kernel[axis];
-        let start = begin.max(padding) - padding;
-        let end = (close.max(padding) - padding).min(size);
-        let padded = close.min(padding + size + self.padding_end[axis]) - begin;
-        let counted = if self.count_padding { padded } else { end - start };
-        Cover { start, end, counted }
-    }
-}
-
 /// A mean of bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Mean {
@@ -91,6 +53,9 @@ pub struct Mean {
     pub high: u8,
 }
 
+/// A row of windows' means.
+pub type ByteMeans = unsafe fn(&Window, &Mean, Source<u8>, Target<u8>, usize, usize, usize);
+
 /// Entry points. Lengths are in elements, images as in `layer.rs`; one call works on one row of the output.
 #[derive(Debug, Clone, Copy)]
 pub struct Simple {
@@ -105,7 +70,7 @@ pub struct Simple {
     /// Row of windows' maxima: `(window, image, row of the output, its number, its width, channels)`.
     pub max_u8: unsafe fn(&Window, Source<u8>, Target<u8>, usize, usize, usize),
     /// Row of windows' means: `(window, constants, image, row of the output, its number, its width, channels)`.
-    pub mean_u8: unsafe fn(&Window, &Mean, Source<u8>, Target<u8>, usize, usize, usize),
+    pub mean_u8: ByteMeans,
     /// `quantize` of floats: `(a, out, length, scale, zero)`.
     pub quantize: unsafe fn(*const f32, *mut u8, usize, f32, u8),
     /// `dequantize` of bytes: `(a, out, length, scale, zero)`.
@@ -134,11 +99,8 @@ pub fn function(function: FloatFunction, x: f32) -> f32 {
         FloatFunction::Sigmoid => 1.0 / (1.0 + exp(-x)),
         FloatFunction::Silu => x / (1.0 + exp(-x)),
         FloatFunction::LeakyRelu { slope } => {
-            if x > 0.0 {
-                x
-            } else {
-                slope * x
-            }
+            let below = slope * x;
+            if x > 0.0 { x } else { below }
         }
     }
 }
@@ -150,12 +112,17 @@ fn clamp(x: f32, low: f32, high: f32) -> f32 {
     if high < x { high } else { x }
 }
 
+/// From here on to twice as much, floats are whole numbers, and those within `2^22` of it differ in their low bits.
+const WHOLE: f32 = 12_582_912.0;
+
 /// `e^x` within 2 units in the last place, for `x` from -87 to 88 and kept to that (so it is never infinite): `x` is a whole
 /// number of `ln 2` and a rest, whose power is a polynomial (Cephes' `expf`; coefficients of Moshier 1989).
 #[inline(always)]
 fn exp(x: f32) -> f32 {
     let x = clamp(x, -87.0, 88.0);
-    let whole = arithmetic::round_ties_even(x * core::f32::consts::LOG2_E);
+    // Its low bits are the whole number's; a conversion to one has cases for what is no number and does not become a vector.
+    let bits = x * core::f32::consts::LOG2_E + WHOLE;
+    let whole = bits - WHOLE;
     let r = x - whole * 0.693_359_4 - whole * -2.121_944_4e-4;
     let p = 1.987_569_1e-4;
     let p = p * r + 1.398_2e-3;
@@ -164,27 +131,74 @@ fn exp(x: f32) -> f32 {
     let p = p * r + 0.166_666_65;
     let p = p * r + 0.5;
     let e = p * r * r + r + 1.0;
-    e * f32::from_bits(((whole as i32 + 127) << 23) as u32)
+    e * f32::from_bits(bits.to_bits().wrapping_add(127) << 23)
+}
+
+/// `arithmetic::requantize`, whose conversion of a float does not become a vector, while its low bits do.
+#[inline(always)]
+fn byte(x: f32, zero: u8) -> u8 {
+    let (low, high) = (-f32::from(zero), f32::from(255 - zero));
+    let x = if x > low { x } else { low };
+    let x = if x < high { x } else { high };
+    ((x + WHOLE).to_bits() as u8).wrapping_add(zero)
+}
+
+/// Elements that are read before any of them is written, so that an output may be an input and loops become vectors.
+const CHUNK: usize = 32;
+
+/// `out[i] = f(a[i], b[i])`; `out` may be `a` or `b`.
+#[inline(always)]
+unsafe fn both<A: Copy, B: Copy, C: Copy + Default>(
+    (a, b): (*const A, *const B),
+    out: *mut C,
+    length: usize,
+    f: impl Fn(A, B) -> C,
+) {
+    let mut at = 0;
+    // SAFETY: the caller gives `length` elements of each.
+    unsafe {
+        while at + CHUNK <= length {
+            let x = a.add(at).cast::<[A; CHUNK]>().read_unaligned();
+            let y = b.add(at).cast::<[B; CHUNK]>().read_unaligned();
+            let mut z = [C::default(); CHUNK];
+            for (z, (x, y)) in z.iter_mut().zip(x.iter().zip(&y)) {
+                *z = f(*x, *y);
+            }
+            out.add(at).cast::<[C; CHUNK]>().write_unaligned(z);
+            at += CHUNK;
+        }
+        while at < length {
+            *out.add(at) = f(*a.add(at), *b.add(at));
+            at += 1;
+        }
+    }
+}
+
+/// `out[i] = f(a[i])`; `out` may be `a`.
+#[inline(always)]
+unsafe fn each<A: Copy, C: Copy + Default>(a: *const A, out: *mut C, length: usize, f: impl Fn(A) -> C) {
+    // SAFETY: the caller gives `length` elements of each.
+    unsafe { both((a, a), out, length, |x, _| f(x)) };
 }
 
 #[inline(always)]
 pub(crate) unsafe fn add_u8(a: *const u8, b: *const u8, out: *mut u8, length: usize, how: &Addition) {
-    for i in 0..length {
-        // SAFETY: the caller gives `length` elements of each.
-        unsafe { *out.add(i) = how.sum.of(*a.add(i), *b.add(i)).max(how.low).min(how.high) };
-    }
+    let Addition { sum: Sum { first, second, offset }, low, high } = *how;
+    let fused = |a: u8, b: f32, c: f32| (f64::from(a) * f64::from(b) + f64::from(c)) as f32;
+    let sum = |x, y| byte(fused(x, first, fused(y, second, offset)), 0).max(low).min(high);
+    // SAFETY: the caller gives `length` elements of each.
+    unsafe { both((a, b), out, length, sum) };
 }
 
 #[inline(always)]
 pub(crate) unsafe fn multiply_u8(a: *const u8, b: *const u8, out: *mut u8, length: usize, how: &Multiplication) {
-    for i in 0..length {
-        // SAFETY: the caller gives `length` elements of each.
-        unsafe {
-            let product =
-                arithmetic::product((*a.add(i), how.first), (*b.add(i), how.second), how.multiplier, how.zero);
-            *out.add(i) = product.max(how.low).min(how.high);
-        }
-    }
+    let Multiplication { first, second, multiplier, zero, low, high } = *how;
+    let product = |x: u8, y: u8| {
+        let steps = (i32::from(x) - i32::from(first)) * (i32::from(y) - i32::from(second));
+        byte(steps as f32 * multiplier, zero).max(low).min(high)
+    };
+    // SAFETY: the caller gives `length` elements of each.
+    unsafe { both((a, b), out, length, product) };
 }
 
 #[inline(always)]
@@ -210,144 +224,55 @@ pub(crate) unsafe fn table(a: *const u8, out: *mut u8, length: usize, table: &[u
     }
 }
 
-/// Channels that a window keeps at hand while it walks over its pixels.
-const LANE: usize = 32;
-
-/// Goes over the windows of an output row, `LANE` channels at a time: `begin`, `take` each pixel's, `end` with the count.
 #[inline(always)]
-unsafe fn windows<T: Copy, A: Copy>(
-    window: &Window,
-    (source, target): (Source<T>, Target<T>),
-    (row, width, channels): (usize, usize, usize),
-    begin: A,
-    take: impl Fn(A, T) -> A,
-    end: impl Fn(A, usize, usize) -> T,
+pub(crate) unsafe fn quantize(a: *const f32, out: *mut u8, length: usize, scale: f32, zero: u8) {
+    // SAFETY: the caller gives `length` elements of each.
+    unsafe { each(a, out, length, |x: f32| byte(x / scale, zero)) };
+}
+
+#[inline(always)]
+pub(crate) unsafe fn dequantize(a: *const u8, out: *mut f32, length: usize, scale: f32, zero: u8) {
+    // SAFETY: the caller gives `length` elements of each.
+    unsafe { each(a, out, length, |q| arithmetic::dequantize(q, scale, zero)) };
+}
+
+/// `out[i] = f(value(a[i], b[i]))`, in a loop for each function.
+#[inline(always)]
+unsafe fn values(
+    (a, b): (*const f32, *const f32),
+    out: *mut f32,
+    length: usize,
+    f: FloatFunction,
+    value: impl Fn(f32, f32) -> f32,
 ) {
-    let rows = window.cover(0, row);
-    for x in 0..width {
-        let columns = window.cover(1, x);
-        let mut channel = 0;
-        while channel < channels {
-            let lane = LANE.min(channels - channel);
-            let mut kept = [begin; LANE];
-            for y in rows.start..rows.end {
-                for x in columns.start..columns.end {
-                    // SAFETY: the window's pixels are within the image, `channel + lane` within its channels.
-                    unsafe {
-                        let pixel = source.pixel(y, x).add(channel);
-                        if lane == LANE {
-                            for (i, kept) in kept.iter_mut().enumerate() {
-                                *kept = take(*kept, *pixel.add(i));
-                            }
-                        } else {
-                            for (i, kept) in kept[..lane].iter_mut().enumerate() {
-                                *kept = take(*kept, *pixel.add(i));
-                            }
-                        }
-                    }
-                }
-            }
-            let pixels = (rows.end - rows.start) * (columns.end - columns.start);
-            for (i, kept) in kept[..lane].iter().enumerate() {
-                // SAFETY: as above, for the output's row.
-                unsafe { *target.pixel(0, x).add(channel + i) = end(*kept, pixels, rows.counted * columns.counted) };
-            }
-            channel += lane;
+    macro_rules! with {
+        ($f:expr) => {
+            both((a, b), out, length, |x, y| function($f, value(x, y)))
+        };
+    }
+    // SAFETY: the caller's word.
+    unsafe {
+        match f {
+            FloatFunction::Clamp { low, high } => with!(FloatFunction::Clamp { low, high }),
+            FloatFunction::HardSwish => with!(FloatFunction::HardSwish),
+            FloatFunction::HardSigmoid => with!(FloatFunction::HardSigmoid),
+            FloatFunction::Sigmoid => with!(FloatFunction::Sigmoid),
+            FloatFunction::Silu => with!(FloatFunction::Silu),
+            FloatFunction::LeakyRelu { slope } => with!(FloatFunction::LeakyRelu { slope }),
         }
     }
 }
 
 #[inline(always)]
-pub(crate) unsafe fn max_u8(
-    w: &Window,
-    source: Source<u8>,
-    target: Target<u8>,
-    row: usize,
-    width: usize,
-    channels: usize,
-) {
-    // SAFETY: the caller's word.
-    unsafe { windows(w, (source, target), (row, width, channels), 0, u8::max, |kept, _, _| kept) };
-}
-
-#[inline(always)]
-pub(crate) unsafe fn mean_u8(
-    w: &Window,
-    how: &Mean,
-    source: Source<u8>,
-    target: Target<u8>,
-    row: usize,
-    width: usize,
-    channels: usize,
-) {
-    let end = |sum: i32, pixels: usize, counted: usize| {
-        let multiplier = arithmetic::mean_multiplier(how.scale, how.output_scale, counted);
-        let sum = sum.wrapping_sub((pixels as i32).wrapping_mul(i32::from(how.zero)));
-        arithmetic::requantize(sum, multiplier, how.output_zero).max(how.low).min(how.high)
-    };
-    let take = |sum: i32, byte: u8| sum.wrapping_add(i32::from(byte));
-    // SAFETY: the caller's word.
-    unsafe { windows(w, (source, target), (row, width, channels), 0i32, take, end) };
-}
-
-#[inline(always)]
-pub(crate) unsafe fn max_f32(
-    w: &Window,
-    source: Source<f32>,
-    target: Target<f32>,
-    row: usize,
-    width: usize,
-    channels: usize,
-) {
-    let take = |kept: f32, x: f32| if x > kept { x } else { kept };
-    // SAFETY: the caller's word.
-    unsafe { windows(w, (source, target), (row, width, channels), f32::NEG_INFINITY, take, |kept, _, _| kept) };
-}
-
-#[inline(always)]
-pub(crate) unsafe fn mean_f32(
-    w: &Window,
-    source: Source<f32>,
-    target: Target<f32>,
-    row: usize,
-    width: usize,
-    channels: usize,
-) {
-    let end = |sum: f32, _: usize, counted: usize| sum / counted as f32;
-    // SAFETY: the caller's word.
-    unsafe { windows(w, (source, target), (row, width, channels), 0.0, |sum, x| sum + x, end) };
-}
-
-#[inline(always)]
-pub(crate) unsafe fn quantize(a: *const f32, out: *mut u8, length: usize, scale: f32, zero: u8) {
-    for i in 0..length {
-        // SAFETY: the caller gives `length` elements of each.
-        unsafe { *out.add(i) = arithmetic::quantize(*a.add(i), scale, zero) };
-    }
-}
-
-#[inline(always)]
-pub(crate) unsafe fn dequantize(a: *const u8, out: *mut f32, length: usize, scale: f32, zero: u8) {
-    for i in 0..length {
-        // SAFETY: the caller gives `length` elements of each.
-        unsafe { *out.add(i) = arithmetic::dequantize(*a.add(i), scale, zero) };
-    }
-}
-
-#[inline(always)]
 pub(crate) unsafe fn add_f32(a: *const f32, b: *const f32, out: *mut f32, length: usize, f: FloatFunction) {
-    for i in 0..length {
-        // SAFETY: the caller gives `length` elements of each.
-        unsafe { *out.add(i) = function(f, *a.add(i) + *b.add(i)) };
-    }
+    // SAFETY: the caller gives `length` elements of each.
+    unsafe { values((a, b), out, length, f, |x, y| x + y) };
 }
 
 #[inline(always)]
 pub(crate) unsafe fn multiply_f32(a: *const f32, b: *const f32, out: *mut f32, length: usize, f: FloatFunction) {
-    for i in 0..length {
-        // SAFETY: the caller gives `length` elements of each.
-        unsafe { *out.add(i) = function(f, *a.add(i) * *b.add(i)) };
-    }
+    // SAFETY: the caller gives `length` elements of each.
+    unsafe { values((a, b), out, length, f, |x, y| x * y) };
 }
 
 #[inline(always)]
@@ -359,19 +284,16 @@ pub(crate) unsafe fn multiply_channels_f32(
     channels: usize,
 ) {
     for pixel in 0..pixels {
+        let at = pixel * channels;
         // SAFETY: the caller gives `pixels * channels` elements of `a` and `out`, `channels` of `b`.
-        unsafe {
-            multiply_f32(a.add(pixel * channels), b, out.add(pixel * channels), channels, FloatFunction::IDENTITY);
-        }
+        unsafe { both((a.add(at), b), out.add(at), channels, |x: f32, y: f32| x * y) };
     }
 }
 
 #[inline(always)]
 pub(crate) unsafe fn function_f32(a: *const f32, out: *mut f32, length: usize, f: FloatFunction) {
-    for i in 0..length {
-        // SAFETY: the caller gives `length` elements of each.
-        unsafe { *out.add(i) = function(f, *a.add(i)) };
-    }
+    // SAFETY: the caller gives `length` elements of each.
+    unsafe { values((a, a), out, length, f, |x, _| x) };
 }
 
 /// The bodies above, compiled with the features of a level.

@@ -1,6 +1,14 @@
 //! Instruction sets: for each a table of entry points, and which of them this CPU has.
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod depthwise_tests;
 mod scalar;
+#[cfg(test)]
+mod simple_speed;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod simple_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod speed;

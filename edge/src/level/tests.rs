@@ -12,45 +12,45 @@ use crate::layer::{
 use crate::reference::{self, Image, Tail};
 
 /// Numbers without order (Steele et al. 2014, SplitMix64).
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, end: usize) -> usize {
+    pub(super) fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
 
-    fn byte(&mut self) -> u8 {
+    pub(super) fn byte(&mut self) -> u8 {
         self.next() as u8
     }
 
     /// From -1 to 1.
-    fn float(&mut self) -> f32 {
+    pub(super) fn float(&mut self) -> f32 {
         (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
     }
 
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
     }
 }
 
 /// Memory that starts at a multiple of 64 and ends where it says, so that a read or write beyond is seen by tools.
-struct Aligned(Vec<u8>, usize);
+pub(super) struct Aligned(Vec<u8>, usize);
 
 impl Aligned {
-    fn new(bytes: usize) -> Self {
+    pub(super) fn new(bytes: usize) -> Self {
         let memory = vec![0; bytes + 64];
         let start = memory.as_ptr().align_offset(64);
         Self(memory, start)
     }
 
-    fn slice(&mut self, bytes: usize) -> &mut [u8] {
+    pub(super) fn slice(&mut self, bytes: usize) -> &mut [u8] {
         &mut self.0[self.1..][..bytes]
     }
 }

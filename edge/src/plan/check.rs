@@ -208,6 +208,10 @@ fn checked_convolution(model: &Model<'_>, convolution: &Convolution) -> Found {
         return Ok(());
     }
     constant(model, convolution.multipliers, 4 * channels)?;
+    let multipliers = model.constants(convolution.multipliers, 4 * channels as usize);
+    if (0..channels as usize).any(|channel| !crate::layer::f32_at(multipliers, channel).is_finite()) {
+        return Err("one of its multipliers is no finite number");
+    }
     if let Some(table) = tail.table {
         constant(model, table, 256)?;
     }

@@ -1,0 +1,166 @@
+//! What 256-bit strips share: all but the products.
+
+macro_rules! half {
+    ($features:literal) => {
+        type V = __m256i;
+
+        /// Four vectors that hold a number for each channel of a block.
+        #[derive(Clone, Copy)]
+        struct Quad(V, V, V, V);
+
+        /// Bytes of a number a channel.
+        const QUAD: usize = 128;
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn load<const G: usize>(at: [*const u8; 4], offset: usize) -> V {
+            // SAFETY: the caller's word.
+            unsafe {
+                if G == 1 {
+                    _mm256_loadu_si256(at[0].add(offset).cast())
+                } else {
+                    let low = _mm_loadu_si128(at[0].add(offset).cast());
+                    _mm256_set_m128i(_mm_loadu_si128(at[1].add(offset).cast()), low)
+                }
+            }
+        }
+
+        /// Four rows' bytes, channel by channel.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn bytes(a: V, b: V, c: V, d: V) -> Quad {
+            let (ab_low, ab_high) = (_mm256_unpacklo_epi8(a, b), _mm256_unpackhi_epi8(a, b));
+            let (cd_low, cd_high) = (_mm256_unpacklo_epi8(c, d), _mm256_unpackhi_epi8(c, d));
+            Quad(
+                _mm256_unpacklo_epi16(ab_low, cd_low),
+                _mm256_unpackhi_epi16(ab_low, cd_low),
+                _mm256_unpacklo_epi16(ab_high, cd_high),
+                _mm256_unpackhi_epi16(ab_high, cd_high),
+            )
+        }
+
+        /// Loads and interleaves rows of a column; those behind the last are one that is there.
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn column<const G: usize, const ROWS: usize, const PARITY: bool>(
+            at: [*const u8; 4],
+            offsets: &[usize; 4],
+        ) -> Words {
+            // SAFETY: the caller's word.
+            unsafe {
+                words(bytes(
+                    load::<G>(at, offsets[0]),
+                    load::<G>(at, offsets[1]),
+                    load::<G>(at, offsets[2]),
+                    load::<G>(at, offsets[3]),
+                ))
+            }
+        }
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn quad(at: *const u8) -> Quad {
+            let at = at.cast::<V>();
+            // SAFETY: the caller's word; constants are aligned.
+            unsafe { Quad(*at, *at.add(1), *at.add(2), *at.add(3)) }
+        }
+
+        /// What the tail adds and keeps to.
+        struct End {
+            zero: V,
+            low: V,
+            high: V,
+        }
+
+        impl End {
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn new(walk: &Walk<'_>) -> Self {
+                Self {
+                    zero: _mm256_set1_epi16(walk.zero.into()),
+                    low: _mm256_set1_epi8(walk.low as i8),
+                    high: _mm256_set1_epi8(walk.high as i8),
+                }
+            }
+        }
+
+        /// Four sums times their multipliers, rounded. Beyond an `i32` the least one comes out, which is why large ones are
+        /// cut first where there may be any.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn rounded<const CAREFUL: bool>(sums: V, multipliers: V) -> V {
+            let x = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_castsi256_ps(multipliers));
+            // The second operand is the answer where it is no number.
+            let x = if CAREFUL { _mm256_min_ps(_mm256_set1_ps(1e9), x) } else { x };
+            _mm256_cvtps_epi32(x)
+        }
+
+        /// Sums as bytes, in the order of channels.
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn ended<const PLAIN: bool, const CAREFUL: bool, const PARITY: bool>(
+            sums: Quad,
+            block: *const u8,
+            end: &End,
+        ) -> V {
+            // SAFETY: the caller's word.
+            let multipliers = unsafe { quad(block.add(QUAD)) };
+            let a = rounded::<CAREFUL>(sums.0, multipliers.0);
+            let b = rounded::<CAREFUL>(sums.1, multipliers.1);
+            let c = rounded::<CAREFUL>(sums.2, multipliers.2);
+            let d = rounded::<CAREFUL>(sums.3, multipliers.3);
+            let (ab, cd) = (_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
+            if PLAIN {
+                return _mm256_packus_epi16(ab, cd);
+            }
+            let bytes = _mm256_packus_epi16(_mm256_adds_epi16(ab, end.zero), _mm256_adds_epi16(cd, end.zero));
+            _mm256_min_epu8(_mm256_max_epu8(bytes, end.low), end.high)
+        }
+
+        /// Writes the first `channels` of each group.
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn store<const G: usize>(bytes: V, out: [*mut u8; 4], channels: usize) {
+            let (low, high) = (_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes));
+            // SAFETY: the caller's word.
+            unsafe {
+                if G == 1 {
+                    if channels == 32 {
+                        _mm256_storeu_si256(out[0].cast(), bytes);
+                    } else {
+                        _mm_storeu_si128(out[0].cast(), low);
+                        store_some(high, out[0].add(16), channels - 16);
+                    }
+                } else if channels == 16 {
+                    _mm_storeu_si128(out[0].cast(), low);
+                    _mm_storeu_si128(out[1].cast(), high);
+                } else {
+                    store_some(low, out[0], channels);
+                    store_some(high, out[1], channels);
+                }
+            }
+        }
+
+        /// Writes the first `count` bytes of 16, fewer than all.
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn store_some(bytes: __m128i, out: *mut u8, count: usize) {
+            let (mut rest, mut out) = (bytes, out);
+            // Not known, or the compiler would make a loop over pixels for each count.
+            let count = core::hint::black_box(count);
+            // SAFETY: the caller's word.
+            unsafe {
+                if count & 8 != 0 {
+                    _mm_storel_epi64(out.cast(), rest);
+                    (rest, out) = (_mm_unpackhi_epi64(rest, rest), out.add(8));
+                }
+                let mut word = _mm_cvtsi128_si64(rest);
+                for _ in 0..count % 8 {
+                    *out = word as u8;
+                    (word, out) = (word >> 8, out.add(1));
+                }
+            }
+        }
+    };
+}
+pub(super) use half;
