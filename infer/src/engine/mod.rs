@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 
 mod answers;
+mod inner;
 pub(crate) mod onnx;
 mod open;
 #[cfg(feature = "ort")]
@@ -20,6 +21,7 @@ mod outputs;
 mod tract;
 
 pub use answers::Answers;
+pub(crate) use inner::Inner;
 pub use open::{OnnxModel, Opened, open, open_file, open_with_taps, values};
 pub use outputs::Output;
 
