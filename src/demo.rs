@@ -13,6 +13,7 @@ use attar_infer::report::html;
 use attar_infer::{Bundle, Certificate};
 use attar_measures::{Counts, Interval, percent, score_interval, wilson_interval};
 use maud::{Markup, html};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::Engines;
@@ -34,7 +35,7 @@ impl Contender {
 }
 
 /// What the table says.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Comparison {
     rows: Vec<Row>,
     /// The last student against each of the others.
@@ -43,7 +44,7 @@ pub struct Comparison {
 }
 
 /// One network. Accuracies in percent.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Row {
     title: &'static str,
     network: String,
@@ -60,7 +61,7 @@ struct Row {
 }
 
 /// One student against another, paired on the same test images; points of accuracy.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Pair {
     title: &'static str,
     against: &'static str,
@@ -100,30 +101,39 @@ impl Comparison {
         }
     }
 
-    /// Everything a reader needs to check the table: numbers, seed, how settings were chosen, the verdict.
+    /// Everything a reader needs to check the table: numbers, seed, how settings were chosen, the certificate.
     ///
     /// # Errors
     /// When `search.json` cannot be read from the demo's folder.
-    pub fn receipt(
-        &self,
+    pub fn receipt<'a>(
+        &'a self,
         seed: u64,
         seconds: f64,
-        certificate: &Certificate,
+        certificate: &'a Certificate,
         demo: &Path,
-    ) -> Result<serde_json::Value> {
+    ) -> Result<Receipt<'a>> {
         let search = demo.join("search.json");
         let text = files::read(&search, files::MOST_TEXT).with_context(|| search.display().to_string())?;
-        let search: serde_json::Value = serde_json::from_slice(&text).with_context(|| search.display().to_string())?;
-        Ok(serde_json::json!({
-            "version": 1,
-            "attar": env!("CARGO_PKG_VERSION"),
-            "seed": seed,
-            "seconds": seconds,
-            "comparison": self,
-            "settings_chosen_by": search,
-            "certificate": certificate,
-        }))
+        let settings_chosen_by = serde_json::from_slice(&text).with_context(|| search.display().to_string())?;
+        let attar = env!("CARGO_PKG_VERSION");
+        Ok(Receipt { attar, seed, seconds, comparison: self, settings_chosen_by, certificate })
     }
+}
+
+/// What a reader needs to check a demo: `receipt.json` in its folder, and what `attar demo --json` prints.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Receipt<'a> {
+    /// Version of the program.
+    attar: &'static str,
+    /// Seed of the students' runs.
+    seed: u64,
+    /// How long it took.
+    seconds: f64,
+    comparison: &'a Comparison,
+    /// How the settings of each method were chosen: `demo/search.json`.
+    settings_chosen_by: serde_json::Value,
+    /// The last student's bundle against its run, on the test images.
+    certificate: &'a Certificate,
 }
 
 /// For each test image, whether the trained network's own answer was right.

@@ -20,6 +20,7 @@
 //! }
 //! ```
 
+pub mod add;
 pub mod compare;
 pub mod compile;
 pub mod demo;

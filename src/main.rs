@@ -43,6 +43,7 @@ enum Verb {
     Compare(verbs::compare::Args),
     Export(verbs::export::Args),
     Compile(verbs::compile::Args),
+    Add(verbs::add::Args),
     #[command(after_help = verbs::verify::examples())]
     Verify(verbs::verify::Args),
     #[command(after_help = selftest::examples(PROGRAM))]
@@ -100,6 +101,7 @@ fn run(verb: &Verb) -> Result<ExitCode> {
     match verb {
         Verb::Demo(args) => return verbs::demo::run(args),
         Verb::Compare(args) => return verbs::compare::run(args),
+        Verb::Add(args) => return verbs::add::run(args),
         Verb::Verify(args) => return verbs::verify::run(args),
         Verb::Selftest(args) => return Ok(selftest::run(args)?.into()),
         Verb::Bench(args) => return Ok(bench::run(args)?.into()),

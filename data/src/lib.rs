@@ -22,6 +22,7 @@ pub mod measure;
 mod sampling;
 mod scan;
 mod source;
+mod turn;
 
 pub use augment::{Augment, ColourJitter, Draw, Fill, Moves, Paint, RandAugment, RandomErasing, Sampling};
 pub use batch::{Batch, Pipeline, eval_batch, train_batch};
@@ -34,3 +35,4 @@ pub use lead::Lead;
 pub use sampling::{balanced_order, epoch_order, hold_out};
 pub use scan::{Cache, Hashed, Scan, Seen, cache_folder, scan};
 pub use source::Source;
+pub use turn::in_turn;

@@ -9,4 +9,4 @@ mod source;
 
 pub use bundle::write_bundle;
 pub use error::{Error, Result};
-pub use source::{Goldens, Source};
+pub use source::{Goldens, Network, Source};

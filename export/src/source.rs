@@ -1,8 +1,9 @@
-//! What is exported: one checkpoint of a run, its card and its reference answers, read and checked before anything is
-//! written.
+//! What is exported: one checkpoint of a run, or an ONNX file of others, with its card and its reference answers, read and
+//! checked before anything is written.
 
 use std::path::{Path, PathBuf};
 
+use attar_formats::bundle::Answerer;
 use attar_formats::hash::sha256;
 use attar_formats::reference::{GoldenKind, Predictions};
 use attar_formats::run::file::{CARD, CHECKPOINTS, PREDICTIONS, REFERENCE};
@@ -11,21 +12,44 @@ use attar_models::{Graph, Weights};
 
 use crate::error::{Error, Result};
 
-/// A trained network on disk, ready to leave.
+/// A trained network, ready to leave.
 #[derive(Debug, Clone)]
 pub struct Source {
     /// What the weights are.
     pub card: Card,
-    /// The network, batch norms not folded.
-    pub graph: Graph,
+    /// The network.
+    pub network: Network,
     /// What a person should know about where the graph came from.
     pub note: Option<String>,
-    /// The checkpoint's `model.safetensors`, byte for byte.
-    pub model: Vec<u8>,
-    /// The arrays in it.
-    pub weights: Weights,
-    /// Folder with `predictions.safetensors` and the goldens.
+    /// Folder with the goldens and `predictions.safetensors`; only where others answered may the latter be missing.
     pub reference: PathBuf,
+    /// Who gave the reference answers, where that is not the network that was trained.
+    pub answered_by: Option<Answerer>,
+}
+
+/// What is known of a network.
+#[derive(Debug, Clone)]
+pub enum Network {
+    /// All of it.
+    Known {
+        /// The network, batch norms not folded.
+        graph: Graph,
+        /// Its `model.safetensors`, byte for byte.
+        model: Vec<u8>,
+        /// The arrays in it.
+        weights: Weights,
+    },
+    /// How to run it: an ONNX file of others, which leaves as it came.
+    File {
+        /// The file, with all its arrays in it.
+        bytes: Vec<u8>,
+        /// Precision of its arithmetic.
+        precision: String,
+        /// Its operator set.
+        opset: i64,
+        /// Why it is no more than that.
+        why: String,
+    },
 }
 
 /// Which goldens travel with the bundle.
@@ -56,6 +80,16 @@ impl Goldens {
     }
 }
 
+impl Network {
+    /// sha256 in hex of the file with its weights: `model.safetensors`, or the ONNX file itself.
+    pub fn weights_sha256(&self) -> String {
+        match self {
+            Self::Known { model, .. } => sha256(model),
+            Self::File { bytes, .. } => sha256(bytes),
+        }
+    }
+}
+
 impl Source {
     /// Reads `card.json`, `graph.json`, `checkpoints/CHECKPOINT/model.safetensors` and finds `reference/` in the directory of a run.
     /// Without a `checkpoint`, it is the one that the reference answers were made with.
@@ -79,24 +113,24 @@ impl Source {
         };
         let model = bytes(&path)?;
         let weights = read::parse_safetensors(&model, &path)?.weights;
-        Ok(Self { card, graph, note, model, weights, reference })
+        let network = Network::Known { graph, model, weights };
+        Ok(Self { card, network, note, reference, answered_by: None })
     }
 
-    /// sha256 of the weights file in hex.
-    pub fn weights_sha256(&self) -> String {
-        sha256(&self.model)
-    }
-
-    /// The bytes of the reference answers, after checking that they were made with these weights.
+    /// The bytes of the reference answers, after checking that they were made with these weights; `None` where a file of
+    /// others was asked about no labelled images.
     ///
     /// # Errors
     /// A file that is missing, damaged or belongs to other weights or classes.
-    pub(crate) fn predictions(&self) -> Result<Vec<u8>> {
+    pub(crate) fn predictions(&self) -> Result<Option<Vec<u8>>> {
         let path = self.reference.join(PREDICTIONS);
+        if self.answered_by.is_some() && !path.exists() {
+            return Ok(None);
+        }
         let fail = |problem: String| Error::Source { path: path.clone(), problem };
         let bytes = bytes(&path)?;
         let answers = Predictions::parse(&path, &bytes)?;
-        let (made_with, exported) = (&answers.weights_sha256, self.weights_sha256());
+        let (made_with, exported) = (&answers.weights_sha256, self.network.weights_sha256());
         if *made_with != exported {
             return Err(fail(format!(
                 "these answers were given by other weights (sha256 {made_with}) than the exported ones ({exported})\n  \
@@ -107,7 +141,7 @@ impl Source {
         if classes != expected {
             return Err(fail(format!("answers of {classes} classes, but the network has {expected}")));
         }
-        Ok(bytes)
+        Ok(Some(bytes))
     }
 
     /// The bytes of the chosen goldens and how many they are, after checking their shapes.

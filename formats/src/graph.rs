@@ -56,7 +56,10 @@ pub fn of_card(card: &Card, folder: &Path) -> Result<Opened> {
         return Ok(Opened { graph, origin, note: None });
     }
     let Some(spec) = card.provenance.network.as_ref().and_then(Origin::zoo) else {
-        let problem = "there is no such file, and the card does not say how else the network could be built".to_owned();
+        let problem = "there is no such file, and the card does not say how else the network could be built\n  hint: a bundle of an \
+                       ONNX file with operations that are not known is no more than that file; `kind = \"onnx\"` takes its \
+                       model.onnx as a teacher"
+            .to_owned();
         return Err(Error::Format { path, problem });
     };
     let graph = zoo::build(spec)?;

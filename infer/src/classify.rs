@@ -97,10 +97,10 @@ impl Classifier {
         let Some(model) = bundle.models().first() else {
             return Err(Error::format(bundle.root(), "a bundle without a model"));
         };
-        let path = bundle.root().join(&model.file);
-        let engine = crate::engine::open(spec, &bundle.model_bytes(model)?, &path)?;
         let subject = Subject::from(bundle).with_reference(None, None);
-        subject.check_classes(&path, engine.signature())?;
+        let model = bundle.onnx_model(model)?;
+        let engine = model.open(spec, Some(subject.input()))?;
+        subject.check_classes(model.origin(), engine.signature())?;
         Ok(Self { subject, engine, answer: Answer::default() })
     }
 

@@ -7,6 +7,7 @@ use attar_pixels::{ImageView, Preprocessing};
 use crate::bundle::Bundle;
 use crate::engine::Signature;
 use crate::error::{Error, Result};
+use crate::parity::ReferenceFacts;
 
 /// Names, classes and preprocessing, and, where there are any, the answers against which a model is held.
 #[derive(Debug, Clone)]
@@ -17,8 +18,8 @@ pub struct Subject {
     preprocessing: Preprocessing,
     goldens: Option<Goldens>,
     predictions: Option<Predictions>,
-    /// What the reference that gave the goldens and predictions is, where that is not the network that was trained.
-    pub(crate) precision: Option<String>,
+    /// What gave the goldens and predictions, where that is not the network that was trained.
+    pub(crate) answered_by: Option<ReferenceFacts>,
     /// Whether its logits are known only up to a constant of each image.
     pub(crate) normalised: bool,
 }
@@ -30,6 +31,7 @@ impl From<&Bundle> for Subject {
         Self {
             goldens: bundle.goldens().cloned(),
             predictions: bundle.predictions().cloned(),
+            answered_by: bundle.manifest().answered_by.as_ref().map(ReferenceFacts::from),
             ..Self::of_parts(name, input, bundle.labels().to_vec(), bundle.preprocessing().clone())
         }
     }
@@ -62,7 +64,7 @@ impl Subject {
             preprocessing,
             goldens: None,
             predictions: None,
-            precision: None,
+            answered_by: None,
             normalised: false,
         }
     }

@@ -68,6 +68,7 @@ pub fn write(graph: &Graph, weights: &Weights, options: &Options) -> Result<Vec<
     for (id, node) in graph.iter() {
         writer.node(id, node, weights)?;
     }
+    writer.check_written()?;
     let metadata = options.metadata.iter();
     let model = ModelProto {
         ir_version: Some(ir_version(options.opset)),
@@ -104,18 +105,12 @@ fn ir_version(opset: i64) -> i64 {
 fn check_names(graph: &Graph) -> Result<()> {
     let fail = |node: &Node, problem: String| Err(Error::Node { node: node.name.clone(), problem });
     let params: BTreeSet<String> = graph.params().map(|param| param.name).collect();
-    let nodes: BTreeSet<&str> = graph.nodes().iter().map(|node| node.name.as_str()).collect();
     for (id, node) in graph.iter() {
         if params.contains(&node.name) {
             return fail(node, "a parameter has the same name".to_owned());
         }
         if node.name.is_empty() {
             return fail(node, "a name must not be empty".to_owned());
-        }
-        if let Some((other, _)) = node.name.rsplit_once(CONSTANT_MARK)
-            && nodes.contains(other)
-        {
-            return fail(node, format!("its name is that of a constant of `{other}`"));
         }
         if node.name == OUTPUT && id != graph.output() {
             return fail(node, format!("`{OUTPUT}` is the name of the network's output"));
@@ -132,6 +127,24 @@ pub(super) struct Writer<'a> {
     pub(super) opset: i64,
     pub(super) nodes: Vec<NodeProto>,
     pub(super) constants: Vec<TensorProto>,
+}
+
+impl Writer<'_> {
+    /// What an operation is written out in has names behind [`CONSTANT_MARK`]; no node may have the name of one of them. Files
+    /// of others, and ours read again, do have nodes called `a` and `a/b`.
+    fn check_written(&self) -> Result<()> {
+        let values = self.nodes.iter().flat_map(|node| node.output.iter().map(String::as_str));
+        let constants = self.constants.iter().map(TensorProto::name);
+        let mut seen = BTreeSet::new();
+        match values.chain(constants).find(|name| !seen.insert(*name)) {
+            None => Ok(()),
+            Some(twice) => {
+                let of = twice.rsplit_once(CONSTANT_MARK).map_or(twice, |(node, _)| node);
+                let problem = format!("its name is that of a constant of `{of}`");
+                Err(Error::Node { node: twice.to_owned(), problem })
+            }
+        }
+    }
 }
 
 impl Writer<'_> {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use attar_formats::bundle::{self, Manifest};
+use attar_formats::bundle::{self, Answerer, Manifest};
 use attar_formats::graph::{self, GRAPH_FILE};
 use attar_formats::run;
 use attar_formats::{Card, files, read};
@@ -251,15 +251,28 @@ fn of_bundle(path: &Path, engines: &Engines) -> Result<Inspection> {
     let config = path.join(bundle::file::CONFIG);
     let card = Card::from_json(&manifest.read_text(path, bundle::file::CONFIG)?, &config)?;
     let mut found = Inspection::empty(path, Kind::Bundle);
+    // A bundle of a file of others with operations that are not known holds no graph but that file.
+    let stranger = manifest.models.first().filter(|model| !manifest.is_own(model));
+    match stranger.filter(|_| !manifest.files.contains_key(GRAPH_FILE)) {
+        Some(model) => {
+            let of_file = of_onnx(&path.join(&model.file), engines, Some(card.network.input))?;
+            found = Inspection { path: found.path, kind: Kind::Bundle, ..of_file };
+        }
+        None => {
+            let opened = graph::of_card(&card, path)?;
+            found.of_graph(&opened.graph);
+            found.notes.extend(opened.note);
+            if let Some(model) = manifest.models.first() {
+                found.runtimes = runtimes(&path.join(&model.file), engines, found.input);
+            }
+        }
+    }
     found.of_card(&card);
-    let opened = graph::of_card(&card, path)?;
-    found.of_graph(&opened.graph);
-    found.notes.extend(opened.note);
     for model in &manifest.models {
         found.facts.push((model.file.clone(), model.precision.clone()));
     }
-    if let Some(model) = manifest.models.first() {
-        found.runtimes = runtimes(&path.join(&model.file), engines, found.input);
+    if let Some(Answerer { file, engine, version, .. }) = &manifest.answered_by {
+        found.facts.push(("reference".to_owned(), format!("{file} in {engine} {version}")));
     }
     Ok(found)
 }

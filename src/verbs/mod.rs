@@ -3,6 +3,7 @@
 use attar_infer::cli::{Versioned, print};
 use serde::Serialize;
 
+pub(crate) mod add;
 pub(crate) mod bench_train;
 pub(crate) mod compare;
 pub(crate) mod compile;

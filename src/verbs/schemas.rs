@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use attar::add::Added;
 use attar::compare::Comparison;
 use attar::inspect::Inspection;
 use attar_data::Report;
@@ -22,12 +23,14 @@ pub(super) fn all() -> BTreeMap<&'static str, Value> {
     all.extend(attar_infer::schema::all());
     all.extend([("labels", titled::<Manifest>("labels --json, and store.json"))]);
     let printed = [
+        printed::<Added>("add", "add --json"),
         printed::<bench_train::Report>("bench-train", "bench-train --json"),
         printed::<Comparison>("compare", "compare --json"),
         printed::<compile::Written>("compile", "compile --json"),
         printed::<Report>("data-check", "data check --json"),
         printed::<data::Fetched>("data-fetch", "data fetch --json"),
         printed::<data::Info<'_>>("data-info", "data info --json"),
+        printed::<attar::demo::Receipt<'_>>("demo", "demo --json, and receipt.json of a demo"),
         printed::<doctor::Findings>("doctor", "doctor --json"),
         printed::<doctor::Checks<'_>>("doctor-ops", "doctor --ops --json"),
         printed::<explain::Explained>("explain", "train --explain WORD --json"),

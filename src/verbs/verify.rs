@@ -49,7 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         check_run(&Bundle::open(subject.path())?, run)?;
     }
     let against = against.as_ref().map(Place::path);
-    let certificate = with_bar(0, |tick| shared::certify(shared, subject.path(), against, tick))?;
+    let certificate = with_bar("verify", 0, |tick| shared::certify(shared, subject.path(), against, tick))?;
     if let Some(run) = &args.run {
         let images = if shared.no_images { Images::Withheld } else { Images::Shown };
         report::run::write(run, &Extras { certificate: Some(&certificate), comparison: None, images })?;
@@ -88,13 +88,17 @@ pub(crate) fn certify(
     engines: &EngineArgs,
 ) -> Result<Certificate> {
     let images = data.map_or(0, |data| data.len() as u64);
-    with_bar(images, |tick| attar::verify::certify(bundle, data, options, engines, tick))
+    with_bar("verify", images, |tick| attar::verify::certify(bundle, data, options, engines, tick))
 }
 
 /// Shows on a terminal how far the work is.
-fn with_bar<T>(length: u64, work: impl FnOnce(&mut dyn FnMut(usize, usize)) -> Result<T>) -> Result<T> {
+pub(super) fn with_bar<T>(
+    prefix: &'static str,
+    length: u64,
+    work: impl FnOnce(&mut dyn FnMut(usize, usize)) -> Result<T>,
+) -> Result<T> {
     let bar = progress::bar(length);
-    bar.set_prefix("verify");
+    bar.set_prefix(prefix);
     let mut tick = |done: usize, all: usize| {
         bar.set_length(all as u64);
         bar.set_position(done as u64);

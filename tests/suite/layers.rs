@@ -39,6 +39,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
             "verify",
             "onnx_teacher",
             "export",
+            "add",
             "train",
             "compare",
             "demo",

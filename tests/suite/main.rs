@@ -21,5 +21,6 @@ mod pipeline;
 mod recipes;
 mod runs;
 mod schemas;
+mod strangers;
 mod support;
 mod tidy;

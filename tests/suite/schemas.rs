@@ -47,7 +47,11 @@ fn what_leaves_the_program_fits_its_schema() {
     std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/demo/boot.png"), &image).unwrap();
     let out = tempfile::tempdir().unwrap();
     let place = out.path().join("out").to_string_lossy().into_owned();
-    let printed: [(&str, &[&str]); 18] = [
+    std::fs::copy(scene.root().join("bundles/student/model.onnx"), out.path().join("theirs.onnx")).unwrap();
+    let shown = out.path().join("demo").to_string_lossy().into_owned();
+    let theirs = out.path().join("theirs.onnx").to_string_lossy().into_owned();
+    let bundle = scene.copy_of_bundle(out.path()).to_string_lossy().into_owned();
+    let printed: [(&str, &[&str]); 21] = [
         ("plan", &["distill", "student.toml", "--dry-run"]),
         ("verify", &["verify", "bundles/student", "--data", "idx:data", "--engine", "tract", "--margin", "5"]),
         ("predict", &["predict", "bundles/student", "one.png", "--engine", "tract"]),
@@ -62,6 +66,8 @@ fn what_leaves_the_program_fits_its_schema() {
         ("data-info", &["data", "info", "idx:data"]),
         ("data-check", &["data", "check", "idx:data"]),
         ("export", &["export", "runs/student", "--out", &place]),
+        ("export", &["export", &theirs, "--out", &format!("{place}-theirs"), "--engine", "tract"]),
+        ("add", &["add", &bundle, &theirs, "--engine", "tract"]),
         ("new", &["new", "idx:data", "--student", "resnet8"]),
         (
             "bench-train",
@@ -81,6 +87,8 @@ fn what_leaves_the_program_fits_its_schema() {
             ],
         ),
         ("inspect", &["inspect", "bundles/student"]),
+        // Short, and as long as its recipes' knots ask for.
+        ("demo", &["demo", "--set", "train.epochs=4", "--set", "data.train_subset=300", "--out", &shown]),
         ("receipt", &["distill", "student.toml", "--resume"]),
     ];
     for (name, args) in printed {

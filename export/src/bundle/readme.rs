@@ -3,20 +3,25 @@
 use std::fmt::Write as _;
 
 use attar_formats::Card;
+use attar_formats::bundle::Answerer;
 use attar_formats::card::{INTERRUPTED, Origin};
 use attar_pixels::{Interpolation, Preprocessing, ResizeTo};
 
-use crate::source::Goldens;
+use crate::source::{Goldens, Network};
 
 /// What the model card tells.
 pub(super) struct Facts<'a> {
     pub(super) card: &'a Card,
-    pub(super) parameters: usize,
-    pub(super) macs: u64,
+    pub(super) network: &'a Network,
+    /// Trained parameters and multiply-accumulates, where the network is known.
+    pub(super) parameters: Option<(usize, u64)>,
     pub(super) onnx_bytes: usize,
     pub(super) opset: i64,
     pub(super) goldens: Goldens,
     pub(super) golden_count: usize,
+    /// Whether there are answers to labelled images.
+    pub(super) predictions: bool,
+    pub(super) answered_by: Option<&'a Answerer>,
 }
 
 /// The whole file. Writing to a string cannot fail, hence the ignored results.
@@ -24,23 +29,19 @@ pub(super) fn text(facts: &Facts<'_>) -> String {
     let mut out = front_matter(facts.card);
     let network = &facts.card.network;
     let [c, h, w] = network.input;
-    let _ = write!(
-        out,
-        "\n# {}, {} classes\n\n\
-         An image classifier, trained and exported by attar. `model.onnx` is for running (batch norms folded), \
-         `graph.json` with `model.safetensors` for training on (torchvision's parameter names).\n\n\
-         | | |\n|---|---|\n\
-         | Network | `{}` |\n| Input | `input` [batch, {c}, {h}, {w}], f32 |\n| Output | `logits` [batch, {}], f32 |\n\
-         | Parameters | {} |\n| Multiply-accumulates an image | {} |\n| `model.onnx` | {} bytes, opset {} |\n",
-        network.name,
-        network.classes,
-        made(facts.card),
-        network.classes,
-        grouped(facts.parameters as u64),
-        grouped(facts.macs),
-        grouped(facts.onnx_bytes as u64),
-        facts.opset,
-    );
+    let _ = write!(out, "\n# {}, {} classes\n\n{}\n\n| | |\n|---|---|\n", network.name, network.classes, what(facts));
+    let (input, output) = match facts.network {
+        Network::Known { .. } => ("`input` ", "`logits` "),
+        Network::File { .. } => ("", ""), // its own names
+    };
+    let _ = writeln!(out, "| Network | `{}` |", made(facts.card));
+    let _ = writeln!(out, "| Input | {input}[batch, {c}, {h}, {w}], f32 |");
+    let _ = writeln!(out, "| Output | {output}[batch, {}], f32 |", network.classes);
+    if let Some((parameters, macs)) = facts.parameters {
+        let _ = writeln!(out, "| Parameters | {} |", grouped(parameters as u64));
+        let _ = writeln!(out, "| Multiply-accumulates an image | {} |", grouped(macs));
+    }
+    let _ = writeln!(out, "| `model.onnx` | {} bytes, opset {} |", grouped(facts.onnx_bytes as u64), facts.opset);
     if facts.card.provenance.checkpoint.as_deref().is_some_and(|checkpoint| checkpoint.ends_with(INTERRUPTED)) {
         out.push_str("\n**The run that trained it was not finished**: these are the weights of its last checkpoint, see Provenance.\n");
     }
@@ -53,6 +54,26 @@ pub(super) fn text(facts: &Facts<'_>) -> String {
          `manifest.json` holds the sha256 of every file.\n",
     );
     out
+}
+
+/// What lies in the bundle, and who made it.
+fn what(facts: &Facts<'_>) -> String {
+    match (facts.network, facts.answered_by) {
+        (Network::Known { .. }, None) => "An image classifier, trained and exported by attar. `model.onnx` is for running \
+             (batch norms folded), `graph.json` with `model.safetensors` for training on (torchvision's parameter names)."
+            .to_owned(),
+        (Network::Known { .. }, Some(answerer)) => format!(
+            "An image classifier that others trained: the network of the ONNX file `{}` (sha256 `{}`), read and exported by \
+             attar. `model.onnx` is for running (batch norms folded), `graph.json` with `model.safetensors` for training on \
+             (parameters are called as in the file).",
+            answerer.file, answerer.file_sha256
+        ),
+        (Network::File { precision, why, .. }, _) => format!(
+            "An image classifier that others trained: `model.onnx` ({precision}) is their file as it came, put into a bundle by \
+             attar. There is no `graph.json`: {}.",
+            why.replace(['\n', '\r'], " ").trim_end_matches('.')
+        ),
+    }
 }
 
 /// YAML; strings are quoted as JSON, which YAML reads alike.
@@ -135,23 +156,40 @@ fn provenance(out: &mut String, card: &Card) {
 }
 
 fn reference(facts: &Facts<'_>) -> String {
-    let goldens = match facts.goldens {
-        Goldens::Real => format!(
+    let whose = if facts.answered_by.is_some() { "its" } else { "the trainer's" };
+    let goldens = match (facts.goldens, facts.answered_by) {
+        (Goldens::Real, None) => format!(
             "`reference/golden.safetensors` holds {} **real images that were held out** (of the validation split, or of \
              the test split where there is none; never of the training split) with the trainer's logits.",
             facts.golden_count
         ),
-        Goldens::Synthetic => format!(
-            "`reference/golden.safetensors` holds {} synthetic images with the trainer's logits; no image of the data \
+        (Goldens::Real, Some(_)) => format!(
+            "`reference/golden.safetensors` holds {} **real images** of the data that it was asked about, with its logits.",
+            facts.golden_count
+        ),
+        (Goldens::Synthetic, _) => format!(
+            "`reference/golden.safetensors` holds {} synthetic images with {whose} logits; no image of the data \
              set is in this bundle.",
             facts.golden_count
         ),
-        Goldens::None => "No goldens: no image is in this bundle.".to_owned(),
+        (Goldens::None, _) => "No goldens: no image is in this bundle.".to_owned(),
     };
-    format!(
-        "{goldens}\n\n`reference/predictions.safetensors` holds the trainer's answer to every validation and test \
-         image, found by the sha256 of its pixels; it holds no pixels."
-    )
+    let predictions = match (facts.predictions, facts.answered_by) {
+        (true, None) => {
+            "\n\n`reference/predictions.safetensors` holds the trainer's answer to every validation and test \
+             image, found by the sha256 of its pixels; it holds no pixels."
+        }
+        (true, Some(_)) => {
+            "\n\n`reference/predictions.safetensors` holds its answer to every image that it was asked about, found by the \
+             sha256 of its pixels; it holds no pixels."
+        }
+        (false, _) => "\n\nIt was asked about no labelled images.",
+    };
+    let who = facts.answered_by.map(|answerer| {
+        let Answerer { file, precision, engine, version, file_sha256, .. } = answerer;
+        format!("They are those of `{file}` ({precision}, sha256 `{file_sha256}`) in {engine} {version}.\n\n")
+    });
+    format!("{}{goldens}{predictions}", who.unwrap_or_default())
 }
 
 /// Text in a table: no bars, no line breaks.

@@ -14,9 +14,9 @@ use crate::files::{MOST_BINARY, MOST_TEXT};
 use crate::hash::{sha256, stream_sha256};
 use crate::json;
 
-/// The layout of a bundle that this program writes. Since 2, a model says for which engine it is and
-/// what it was made from.
-pub const BUNDLE_VERSION: u32 = 2;
+/// The newest layout of a bundle. Since 2, a model says for which engine it is and what it was made from; since 3, a file
+/// that others made may be among the models and leave the latter open.
+pub const BUNDLE_VERSION: u32 = 3;
 
 /// The oldest layout that is read.
 pub const OLDEST_BUNDLE_VERSION: u32 = 1;
@@ -34,9 +34,31 @@ pub struct Manifest {
     /// Operator set of the ONNX files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opset: Option<i64>,
+    /// Who gave the reference answers, where that is not the network that was trained, before it was exported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_by: Option<Answerer>,
     /// Where it all came from.
     #[serde(default)]
     pub provenance: Provenance,
+}
+
+/// An ONNX file of others in a runtime, whose answers are a bundle's reference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Answerer {
+    /// The file's name; it need not lie in the bundle.
+    pub file: String,
+    /// Its sha256, 64 hexadecimal digits.
+    pub file_sha256: String,
+    /// The same of each file beside it that held arrays of it, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub data_files: BTreeMap<String, String>,
+    /// Precision of its arithmetic.
+    pub precision: String,
+    /// Name of the runtime.
+    pub engine: String,
+    /// Its version.
+    pub version: String,
 }
 
 /// One model of a bundle.
@@ -53,7 +75,7 @@ pub struct ModelFile {
     /// Version of the integer arithmetic whose bytes it promises; absent where none are promised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arithmetic: Option<u32>,
-    /// sha256 of the file of the bundle that it was made from; absent in version 1.
+    /// sha256 of the file of the bundle that it was made from; absent in version 1, and of a file that others made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made_from: Option<String>,
 }
@@ -69,6 +91,12 @@ impl ModelFile {
             made_from: Some(made_from.to_owned()),
         }
     }
+
+    /// An ONNX file as others made it, of whatever.
+    pub fn of_others(file: &str, precision: &str) -> Self {
+        let (file, precision) = (file.to_owned(), precision.to_owned());
+        Self { file, precision, engine: onnx(), arithmetic: None, made_from: None }
+    }
 }
 
 fn onnx() -> String {
@@ -76,6 +104,21 @@ fn onnx() -> String {
 }
 
 impl Manifest {
+    /// The oldest layout that can say what there is to say of these models: whoever knows it opens the bundle.
+    pub fn version_for(models: &[ModelFile]) -> u32 {
+        if models.iter().all(|model| model.made_from.is_some()) { 2 } else { 3 }
+    }
+
+    /// Whether a model is the bundle's own: written by the exporter from the weights beside it, so that every runtime must
+    /// take it.
+    pub fn is_own(&self, model: &ModelFile) -> bool {
+        match (&model.made_from, self.files.get(file::WEIGHTS)) {
+            (None, _) => self.bundle_version == 1,
+            (Some(origin), Some(weights)) => same(weights, origin),
+            (Some(_), None) => false,
+        }
+    }
+
     /// Reads and checks the manifest of the bundle in the directory `root`; its files are not read.
     ///
     /// # Errors
@@ -125,7 +168,7 @@ impl Manifest {
     fn check_origin(&self, model: &ModelFile) -> Result<(), String> {
         let name = &model.file;
         match &model.made_from {
-            None if self.bundle_version == 1 => Ok(()),
+            None if self.bundle_version != 2 => Ok(()),
             None => Err(format!("it does not say what `{name}` was made from")),
             Some(origin) if self.files.iter().any(|(other, listed)| other != name && same(listed, origin)) => Ok(()),
             Some(origin) => Err(format!("`{name}` was made from a file that it does not list\n  sha256: {origin}")),
@@ -247,8 +290,9 @@ mod tests {
             ..ModelFile::onnx(file::ONNX, &files[file::ONNX])
         };
         let models = vec![ModelFile::onnx(file::ONNX, &files[file::WEIGHTS]), int8];
+        let bundle_version = Manifest::version_for(&models);
         let provenance = Provenance { program: "attar 0.1.0".to_owned(), ..Provenance::default() };
-        Manifest { bundle_version: BUNDLE_VERSION, files, models, opset: Some(17), provenance }
+        Manifest { bundle_version, files, models, opset: Some(17), answered_by: None, provenance }
     }
 
     #[test]
@@ -274,10 +318,33 @@ mod tests {
         std::fs::write(&path, old.to_string()).unwrap();
         let message = Manifest::open(folder.path()).unwrap_err().to_string();
         assert!(message.contains("does not say what `model.onnx` was made from"), "{message}");
-        old["bundle_version"] = 3.into();
+        old["bundle_version"] = 4.into();
         std::fs::write(&path, old.to_string()).unwrap();
         let message = Manifest::open(folder.path()).unwrap_err().to_string();
-        assert!(message.contains("bundle version 3, this program knows 1 to 2"), "{message}");
+        assert!(message.contains("bundle version 4, this program knows 1 to 3"), "{message}");
+    }
+
+    #[test]
+    fn a_file_of_others_needs_version_3_and_is_not_the_bundles_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut manifest = manifest();
+        assert_eq!(manifest.bundle_version, 2);
+        assert_eq!(manifest.models.iter().map(|model| manifest.is_own(model)).collect::<Vec<_>>(), [true, false]);
+        manifest.models.push(ModelFile::of_others("model.int8.onnx", "int8"));
+        assert!(manifest.check().unwrap_err().contains("does not say what `model.int8.onnx` was made from"));
+        manifest.bundle_version = Manifest::version_for(&manifest.models);
+        manifest.answered_by = Some(Answerer {
+            file: "theirs.onnx".to_owned(),
+            file_sha256: "0".repeat(64),
+            data_files: BTreeMap::new(),
+            precision: "f32".to_owned(),
+            engine: "ort".to_owned(),
+            version: "1.31.1".to_owned(),
+        });
+        manifest.write(folder.path()).unwrap();
+        let read = Manifest::open(folder.path()).unwrap();
+        assert_eq!((read.bundle_version, read.is_own(&read.models[2])), (3, false));
+        assert_eq!(read, manifest);
     }
 
     #[test]

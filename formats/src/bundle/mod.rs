@@ -2,7 +2,7 @@
 
 mod manifest;
 
-pub use manifest::{BUNDLE_VERSION, Manifest, ModelFile, OLDEST_BUNDLE_VERSION};
+pub use manifest::{Answerer, BUNDLE_VERSION, Manifest, ModelFile, OLDEST_BUNDLE_VERSION};
 
 /// Names of the files of a bundle, `/` between folders.
 pub mod file {

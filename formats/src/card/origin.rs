@@ -27,7 +27,7 @@ pub enum Origin {
     },
 }
 
-/// A `graph.json` that a network was taken from.
+/// A file that a network was taken from: a `graph.json`, or an ONNX file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]

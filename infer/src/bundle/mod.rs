@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::engine::OnnxModel;
 use crate::error::{Error, Result};
-pub use attar_formats::bundle::{BUNDLE_VERSION, Manifest, ModelFile, file};
+pub use attar_formats::bundle::{Answerer, BUNDLE_VERSION, Manifest, ModelFile, file};
 pub use attar_formats::reference::{Goldens, Predictions, Split};
 
 /// An opened bundle. Every file it lists has the sha256 it lists; no other file is read.
@@ -94,17 +94,22 @@ impl Bundle {
         Ok(self.manifest.read(&self.root, &model.file)?)
     }
 
-    /// The models, read, with what the manifest says of them.
+    /// One of its models, read, with what the manifest says of it.
+    ///
+    /// # Errors
+    /// As [`Bundle::model_bytes`].
+    pub fn onnx_model(&self, model: &ModelFile) -> Result<OnnxModel> {
+        let listed = self.manifest.files.get(&model.file).map(|sha256| sha256.to_lowercase()).unwrap_or_default();
+        let (bytes, origin) = (self.model_bytes(model)?, self.root.join(&model.file));
+        OnnxModel::listed(&model.file, origin, &model.precision, listed, bytes)
+    }
+
+    /// [`Bundle::onnx_model`] of all.
     ///
     /// # Errors
     /// As [`Bundle::model_bytes`].
     pub fn onnx_models(&self) -> Result<Vec<OnnxModel>> {
-        let read = |model: &ModelFile| {
-            let listed = self.manifest.files.get(&model.file).map(|sha256| sha256.to_lowercase()).unwrap_or_default();
-            let (bytes, origin) = (self.model_bytes(model)?, self.root.join(&model.file));
-            OnnxModel::listed(&model.file, origin, &model.precision, listed, bytes)
-        };
-        self.manifest.models.iter().map(read).collect()
+        self.manifest.models.iter().map(|model| self.onnx_model(model)).collect()
     }
 
     fn check_agreement(&self) -> Result<()> {

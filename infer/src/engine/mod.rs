@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 mod answers;
 #[cfg(feature = "edge")]
 mod attar;
+mod inner;
 pub(crate) mod onnx;
 mod open;
 #[cfg(feature = "ort")]
@@ -22,6 +23,7 @@ mod outputs;
 mod tract;
 
 pub use answers::Answers;
+pub(crate) use inner::Inner;
 pub use open::{OnnxModel, Opened, open, open_file, open_with_taps, values};
 pub use outputs::Output;
 

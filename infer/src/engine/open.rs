@@ -57,6 +57,13 @@ impl OnnxModel {
         Ok(Self { name, origin, sha256, data_files: BTreeMap::new(), precision, bytes })
     }
 
+    /// The same with all its arrays in one file of this name, as a bundle holds it.
+    #[must_use]
+    pub fn called(self, name: &str) -> Self {
+        let sha256 = sha256(&self.bytes);
+        Self { name: name.to_owned(), sha256, data_files: BTreeMap::new(), ..self }
+    }
+
     /// What it is called: its path, or its name in a bundle.
     pub fn name(&self) -> &str {
         &self.name

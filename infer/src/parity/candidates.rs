@@ -49,7 +49,8 @@ impl std::fmt::Debug for Candidate {
 }
 
 /// Loads every model of the bundle into each of the `wanted` runtimes, and into those of the `optional` ones that are
-/// there; the others are returned with the reason.
+/// there; the others are returned with the reason. A model that the exporter did not write itself need not run in every
+/// optional runtime: one that cannot load it is returned with the reason, too, as long as another can.
 ///
 /// # Errors
 /// When a wanted runtime is not there, when a runtime that is there cannot load a model, or when no runtime is left.
@@ -59,24 +60,15 @@ pub fn candidates(
     optional: &[EngineSpec],
 ) -> Result<(Vec<Candidate>, Vec<Skipped>)> {
     let subject = Subject::from(bundle).with_reference(None, None);
-    let mut loaded = Vec::new();
-    let mut skipped: Vec<Skipped> = Vec::new();
-    for model in &bundle.onnx_models()? {
-        for (spec, needed) in wanted.iter().map(|s| (s, true)).chain(optional.iter().map(|s| (s, false))) {
-            match model.open(spec, None) {
-                Ok(engine) => {
-                    subject.check_classes(model.origin(), engine.signature())?;
-                    loaded.push(Candidate::new(model, engine));
-                }
-                Err(Error::Unavailable { engine, problem }) if !needed => skip(&mut skipped, engine, problem),
-                Err(error) => return Err(error),
-            }
-        }
+    let mut found = Found::default();
+    for (model, listed) in bundle.onnx_models()?.iter().zip(bundle.models()) {
+        found.add(model, wanted, optional, !bundle.manifest().is_own(listed), |spec| {
+            let engine = model.open(spec, Some(subject.input()))?;
+            subject.check_classes(model.origin(), engine.signature())?;
+            Ok(Candidate::new(model, engine))
+        })?;
     }
-    if loaded.is_empty() {
-        return Err(no_runtime(&skipped));
-    }
-    Ok((loaded, skipped))
+    found.finish()
 }
 
 /// The same of ONNX files that are not a bundle's own, but of the subject's classes in its order, and for its preprocessing.
@@ -90,26 +82,54 @@ pub fn foreign_candidates(
     wanted: &[EngineSpec],
     optional: &[EngineSpec],
 ) -> Result<(Vec<Candidate>, Vec<Skipped>)> {
-    let mut loaded = Vec::new();
-    let mut skipped: Vec<Skipped> = Vec::new();
+    let mut found = Found::default();
     for model in models {
-        let (before, mut refused) = (loaded.len(), None);
+        found.add(model, wanted, optional, true, |spec| Candidate::open(subject, model, spec))?;
+    }
+    found.finish()
+}
+
+/// What was loaded so far.
+#[derive(Default)]
+struct Found {
+    loaded: Vec<Candidate>,
+    skipped: Vec<Skipped>,
+}
+
+impl Found {
+    /// Loads a model into the runtimes; one of the optional ones may refuse it where that is `bearable` and another takes it.
+    fn add(
+        &mut self,
+        model: &OnnxModel,
+        wanted: &[EngineSpec],
+        optional: &[EngineSpec],
+        bearable: bool,
+        open: impl Fn(&EngineSpec) -> Result<Candidate>,
+    ) -> Result<()> {
+        let (before, mut refused) = (self.loaded.len(), None);
         for (spec, needed) in wanted.iter().map(|s| (s, true)).chain(optional.iter().map(|s| (s, false))) {
-            match Candidate::open(subject, model, spec) {
-                Ok(candidate) => loaded.push(candidate),
-                Err(Error::Unavailable { engine, problem }) if !needed => skip(&mut skipped, engine, problem),
-                Err(Error::Engine { engine, problem }) if !needed => {
-                    skip(&mut skipped, format!("{engine} on {}", model.name()), problem.clone());
+            match open(spec) {
+                Ok(candidate) => self.loaded.push(candidate),
+                Err(Error::Unavailable { engine, problem }) if !needed => skip(&mut self.skipped, engine, problem),
+                Err(Error::Engine { engine, problem }) if !needed && bearable => {
+                    skip(&mut self.skipped, format!("{engine} on {}", model.name()), problem.clone());
                     refused = refused.or(Some(Error::Engine { engine, problem }));
                 }
                 Err(error) => return Err(error),
             }
         }
-        if loaded.len() == before {
-            return Err(refused.unwrap_or_else(|| no_runtime(&skipped)));
+        match self.loaded.len() > before {
+            true => Ok(()),
+            false => Err(refused.unwrap_or_else(|| no_runtime(&self.skipped))),
         }
     }
-    Ok((loaded, skipped))
+
+    fn finish(self) -> Result<(Vec<Candidate>, Vec<Skipped>)> {
+        match self.loaded.is_empty() {
+            true => Err(no_runtime(&self.skipped)),
+            false => Ok((self.loaded, self.skipped)),
+        }
+    }
 }
 
 impl Candidate {

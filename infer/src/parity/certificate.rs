@@ -6,6 +6,7 @@ use attar_measures::Interval;
 use serde::{Deserialize, Serialize};
 
 use super::verdict::Verdict;
+use crate::bundle::Answerer;
 use crate::engine::Answers;
 
 /// The layout of a [`Certificate`].
@@ -54,7 +55,7 @@ pub struct BundleFacts {
     pub reference_weights_sha256: Option<String>,
 }
 
-/// A file that was asked live.
+/// A file of others that answered: asked live, or before a bundle was made of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ReferenceFacts {
@@ -77,6 +78,14 @@ pub struct ReferenceFacts {
     /// How its classes were found, and what nobody stated.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+}
+
+impl From<&Answerer> for ReferenceFacts {
+    fn from(answerer: &Answerer) -> Self {
+        let Answerer { file, file_sha256, data_files, precision, engine, version } = answerer.clone();
+        let (answers, notes) = (Answers::Logits, Vec::new());
+        Self { file, file_sha256, data_files, precision, engine, version, answers, notes }
+    }
 }
 
 /// Which labelled images, and how far the reference covers them.

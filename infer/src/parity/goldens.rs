@@ -38,7 +38,8 @@ pub(super) fn compare(subject: &Subject, engine: &mut dyn Engine, precision: &st
     let decisions = |logits: &[f32]| logits.chunks(classes).map(|row| top1(row).0).collect::<Vec<_>>();
     let flips = decisions(&from_files).iter().zip(decisions(&reference)).filter(|(a, b)| **a != *b).count();
     let logit_max_diff = largest_difference(&from_stored, &reference);
-    let reference_is_judged = subject.precision.as_deref().is_none_or(|of| GoldenNumbers::allowed(of).is_some());
+    let reference_is_judged =
+        subject.answered_by.as_ref().is_none_or(|of| GoldenNumbers::allowed(&of.precision).is_some());
     Ok(Some(GoldenNumbers {
         count: goldens.len(),
         kind: goldens.kind.name().to_owned(),

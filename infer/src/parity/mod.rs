@@ -10,6 +10,7 @@ mod candidates;
 mod certificate;
 mod goldens;
 mod paired;
+mod record;
 mod reference;
 mod seeded;
 mod text;
@@ -26,6 +27,7 @@ pub use certificate::{
     Both, BundleFacts, CERTIFICATE_VERSION, Certificate, ClassChange, DataFacts, Flip, GoldenNumbers, LeftOut,
     LogitNumbers, Paired, ReferenceFacts, Runtime, Skipped,
 };
+pub use record::Recorded;
 pub use reference::{Reference, verify_against};
 pub use verdict::Verdict;
 
@@ -111,9 +113,13 @@ pub fn verify(
         bundle: BundleFacts {
             network: subject.name().to_owned(),
             classes: subject.labels().len(),
-            reference_weights_sha256: subject.predictions().map(|p| p.weights_sha256.clone()),
+            // Those of a file of others that answered are not ours.
+            reference_weights_sha256: subject
+                .predictions()
+                .filter(|_| subject.answered_by.is_none())
+                .map(|p| p.weights_sha256.clone()),
         },
-        reference: None,
+        reference: subject.answered_by.clone(),
         margin_points: options.margin_points,
         confidence: attar_measures::CONFIDENCE,
         data: answered.as_ref().map(|answered| data_facts(answered, subject.predictions())),

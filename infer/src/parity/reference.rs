@@ -9,7 +9,7 @@ use super::answers::{BATCH, align_classes, bad_images, check_finite, prepare};
 use super::certificate::{Certificate, ReferenceFacts, Skipped};
 use super::{Candidate, Options, candidates, goldens, seeded, verify};
 use crate::bundle::{Goldens, Predictions, Split};
-use crate::engine::EngineSpec;
+use crate::engine::{EngineSpec, Inner};
 use crate::error::{Error, Result};
 use crate::side::Side;
 use crate::subject::Subject;
@@ -17,8 +17,8 @@ use crate::subject::Subject;
 /// A model in a runtime, whose answers are those that are compared with.
 #[derive(Debug)]
 pub struct Reference {
-    loaded: Candidate,
-    subject: Option<Subject>,
+    pub(super) loaded: Candidate,
+    pub(super) subject: Option<Subject>,
     notes: Vec<String>,
 }
 
@@ -28,10 +28,22 @@ impl Reference {
     /// # Errors
     /// When none does: what the last of them said of the file, or that none is there.
     pub fn load(side: &Side, specs: &[EngineSpec]) -> Result<Self> {
+        Self::load_value(side, specs, None)
+    }
+
+    /// The same; its answers are the value that the file calls `value`, e.g. the one that goes into a softmax at its end.
+    ///
+    /// # Errors
+    /// As [`Reference::load`], and where that value is not a row of numbers for each image.
+    pub fn load_value(side: &Side, specs: &[EngineSpec], value: Option<&str>) -> Result<Self> {
         let Some(model) = side.models().first() else { return Err(Error::format(side.path(), "no model")) };
         let (mut skipped, mut refused) = (Vec::new(), None);
         for spec in specs {
-            match model.open(spec, Some(side.input())) {
+            let opened = match value {
+                None => model.open(spec, Some(side.input())),
+                Some(value) => Inner::open(model, spec, side.input(), value),
+            };
+            match opened {
                 Ok(engine) => {
                     let loaded = Candidate::new(model, engine);
                     return Ok(Self { loaded, subject: None, notes: Vec::new() });
@@ -83,13 +95,13 @@ impl Reference {
         }
     }
 
-    /// Its answers to every image of the data, in the classes of `asked`, which are at `columns` of its own.
-    fn predictions(
+    /// Its answers to every image of the data, in the classes of `asked`, which are at `columns` of its own. They are those of
+    /// the weights with this sha256.
+    pub(super) fn predictions(
         &mut self,
-        own: &Subject,
-        asked: &Subject,
-        columns: &Alignment,
+        (own, asked, columns): (&Subject, &Subject, &Alignment),
         (data, leave_out_bad): (&dyn Dataset, bool),
+        weights_sha256: &str,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Predictions> {
         let alignment = align_classes(asked, data)?;
@@ -113,25 +125,35 @@ impl Reference {
         if !bad.is_empty() && (answers.is_empty() || !leave_out_bad) {
             return Err(bad_images(&bad, data.len()));
         }
-        Ok(Predictions::new(&self.loaded.file_sha256, columns.columns.len(), &answers)?)
+        Ok(Predictions::new(weights_sha256, columns.columns.len(), &answers)?)
     }
 
     /// Seeded images with its answers to them, in the classes of `asked`.
-    fn goldens(&mut self, own: &Subject, asked: &Subject, columns: &Alignment) -> Result<Goldens> {
+    pub(super) fn seeded(&mut self, own: &Subject, asked: &Subject, columns: &Alignment) -> Result<Goldens> {
         let images = seeded::images(asked, own)?;
+        let encoded = images.iter().map(attar_pixels::Image::to_png).collect::<attar_pixels::Result<_>>()?;
+        self.goldens((own, asked, columns), stored::GoldenKind::Synthetic, &images, encoded)
+    }
+
+    /// These images with its answers to them, in the classes of `asked`; `encoded` are the images as files.
+    pub(super) fn goldens(
+        &mut self,
+        (own, asked, columns): (&Subject, &Subject, &Alignment),
+        kind: stored::GoldenKind,
+        images: &[attar_pixels::Image],
+        encoded: Vec<Vec<u8>>,
+    ) -> Result<Goldens> {
         let engine = self.loaded.engine.as_mut();
         let signature = engine.signature();
         let takes = crate::engine::Signature { input: asked.input(), ..signature };
-        let (mut inputs, mut theirs, mut encoded) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut inputs, mut theirs) = (Vec::new(), Vec::new());
         for (at, image) in images.iter().enumerate() {
-            let name = format!("the seeded image {at}");
+            let name = format!("the {} image {at}", kind.name());
             theirs.extend(own.network_input(image, signature, &name)?);
             inputs.extend(asked.network_input(image, takes, &name)?);
-            encoded.push(image.to_png()?);
         }
         let logits = goldens::answer(engine, &theirs)?;
         let logits = logits.chunks(signature.classes).flat_map(|row| columns.pick(row)).collect();
-        let kind = stored::GoldenKind::Synthetic;
         Ok(Goldens { encoded, input: inputs, input_shape: asked.input(), logits, kind })
     }
 }
@@ -177,22 +199,20 @@ pub fn verify_against(
     })?;
     reference.notes.extend(columns.note.clone().map(|note| format!("of the reference's classes: {note}")));
     let (goldens, predictions) = match data {
-        None => (Some(reference.goldens(&other, &subject, &columns)?), None),
+        None => (Some(reference.seeded(&other, &subject, &columns)?), None),
         Some(data) => {
             let mut first_half = |done: usize, all: usize| progress(done, 2 * all);
-            let asked = (data, options.leave_out_bad);
-            (None, Some(reference.predictions(&other, &subject, &columns, asked, &mut first_half)?))
+            let (asked, sha256) = ((data, options.leave_out_bad), reference.loaded.file_sha256.clone());
+            let sides = (&other, &subject, &columns);
+            (None, Some(reference.predictions(sides, asked, &sha256, &mut first_half)?))
         }
     };
     let facts = reference.facts();
     let mut subject = subject.with_reference(goldens, predictions);
-    subject.precision = Some(facts.precision.clone());
     subject.normalised = facts.answers.normalised();
+    subject.answered_by = Some(facts);
     let mut second_half = |done: usize, all: usize| progress(all + done, 2 * all);
-    let mut certificate = verify(&subject, candidates, skipped, data, options, &mut second_half)?;
-    certificate.bundle.reference_weights_sha256 = None; // no weights of ours answered
-    certificate.reference = Some(facts);
-    Ok(certificate)
+    verify(&subject, candidates, skipped, data, options, &mut second_half)
 }
 
 /// Equal lists are equal, also where a name stands in them twice (ImageNet's crane is a bird and a machine).

@@ -128,7 +128,7 @@ fn a_manifest_that_does_not_match_is_refused() {
     Bundle::open(root).unwrap();
 
     let bent = [
-        (manifest.replace("\"bundle_version\": 2", "\"bundle_version\": 3"), "bundle version 3"),
+        (manifest.replace("\"bundle_version\": 2", "\"bundle_version\": 4"), "bundle version 4"),
         (manifest.replace("\"labels.txt\"", "\"../labels.txt\""), "plain path"),
         (manifest.replace("\"labels.txt\"", "\"/etc/hostname\""), "plain path"),
         (manifest.replace("\"labels.txt\"", "\"other.txt\""), "`labels.txt` is not among"),

@@ -73,10 +73,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     };
     report::run::write(&out.join("distilled"), &extras)?;
     let seconds = started.elapsed().as_secs_f64();
-    let receipt = comparison.receipt(args.seed, seconds, &certificate, &demo)?;
-    std::fs::write(out.join(file::RECEIPT), serde_json::to_vec_pretty(&receipt)?)?;
+    let receipt = super::versioned(&comparison.receipt(args.seed, seconds, &certificate, &demo)?)?;
+    std::fs::write(out.join(file::RECEIPT), &receipt)?;
     super::print(&match args.json {
-        true => super::versioned(&receipt)?,
+        true => receipt,
         false => summary(&comparison, &certificate, seconds, &out),
     })?;
     Ok(ExitCode::from(certificate.exit_code()))

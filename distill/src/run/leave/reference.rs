@@ -3,10 +3,9 @@
 //! `golden.safetensors` and `golden-synthetic.safetensors` hold a few images as files, as inputs, and their logits;
 //! `predictions.safetensors` holds the answer to every validation and test image, keyed by the hash of its pixels.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use attar_data::Batch;
+use attar_data::{Batch, in_turn};
 use attar_formats::reference::{Answer, FULL_LOGITS, GoldenKind, Goldens, Predictions, Split, TOP};
 use attar_formats::run::{file, goldens};
 use attar_measures::random::Stream;
@@ -96,17 +95,6 @@ fn write_golden(
     Ok(Goldens { encoded, input, input_shape: data.input, logits, kind }.write(path)?)
 }
 
-/// Up to `count` indices, class by class in turn.
-fn in_turn(labels: &[u32], count: usize) -> Vec<usize> {
-    let mut classes: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
-    for (i, label) in labels.iter().enumerate() {
-        classes.entry(*label).or_default().push(i);
-    }
-    let longest = classes.values().map(Vec::len).max().unwrap_or_default();
-    let rounds = (0..longest).flat_map(|round| classes.values().filter_map(move |members| members.get(round)));
-    rounds.take(count).copied().collect()
-}
-
 /// The answers of the exported weights, collected split by split.
 #[derive(Debug)]
 pub(in crate::run) struct Answers {
@@ -156,15 +144,4 @@ pub(in crate::run) fn directory(run: &Path) -> Result<std::path::PathBuf> {
     let directory = run.join(file::REFERENCE);
     std::fs::create_dir_all(&directory).map_err(|source| io(&directory, source))?;
     Ok(directory)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn goldens_take_every_class_in_turn() {
-        assert_eq!(in_turn(&[0, 0, 0, 1, 2, 2], 5), [0, 3, 4, 1, 5]);
-        assert_eq!(in_turn(&[], 5), Vec::<usize>::new());
-    }
 }
