@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::Bundle;
-use crate::engine::{Answers, EngineSpec, OnnxModel};
+use crate::engine::{Answers, EngineKind, EngineSpec, OnnxModel};
 use crate::error::{Error, Result};
 use crate::parity::Skipped;
 use crate::side::Side;
@@ -146,7 +146,9 @@ impl Asked<'_> {
         }
         let (mut all, mut skipped, mut refused): (Vec<Measurement>, Vec<Skipped>, _) = (Vec::new(), Vec::new(), None);
         for model in self.models {
-            for (spec, needed) in wanted.iter().map(|s| (s, true)).chain(optional.iter().map(|s| (s, false))) {
+            let specs = wanted.iter().map(|s| (s, true)).chain(optional.iter().map(|s| (s, false)));
+            for (spec, needed) in specs.filter(|(spec, _)| model.is_for(spec.kind)) {
+                let needed = needed && (spec.kind != EngineKind::Attar || model.is_plan() || wanted.len() == 1);
                 let mut measured = match self.measure(model, spec, options) {
                     Ok(measured) => measured,
                     Err(Error::Engine { engine, problem }) if !needed => {
