@@ -1,5 +1,7 @@
 //! How fast, how large: latency, memory and size of a model in each runtime, measured alike.
 
+mod clock;
+mod interleave;
 pub mod memory;
 
 use std::time::{Duration, Instant};
@@ -11,6 +13,9 @@ use crate::engine::{Answers, EngineKind, EngineSpec, OnnxModel};
 use crate::error::{Error, Result};
 use crate::parity::Skipped;
 use crate::side::Side;
+
+pub use clock::Clock;
+pub use interleave::{Interleaved, Relative, Turns, interleave, table as interleaved_table};
 
 /// How to measure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,7 +180,7 @@ impl Asked<'_> {
         let loading = Instant::now();
         let mut engine = model.open(spec, self.input)?;
         let signature = engine.signature();
-        let batch = self.batch(signature.input_len(), options.batch);
+        let batch = batch(self.images, signature.input_len(), options.batch);
         engine.run(&batch, options.batch)?;
         let load_ms = milliseconds(loading.elapsed());
         for _ in 0..options.warm_up {
@@ -207,15 +212,15 @@ impl Asked<'_> {
             relative: 1.0,
         })
     }
+}
 
-    /// Real images where there are some of the right shape, a ramp elsewhere (all zeros would be faster than life on machines
-    /// that are slow with tiny numbers, and kinder than life to branches).
-    fn batch(&self, len: usize, n: usize) -> Vec<f32> {
-        let ramp: Vec<f32> = (0..len).map(|i| (i % 255) as f32 / 127.0 - 1.0).collect();
-        let real = !self.images.is_empty() && self.images.len().is_multiple_of(len);
-        let images = if real { self.images } else { &ramp };
-        images.iter().copied().cycle().take(len * n).collect()
-    }
+/// Real images where there are some of the right shape, a ramp elsewhere (all zeros would be faster than life on machines
+/// that are slow with tiny numbers, and kinder than life to branches).
+fn batch(images: &[f32], len: usize, n: usize) -> Vec<f32> {
+    let ramp: Vec<f32> = (0..len).map(|i| (i % 255) as f32 / 127.0 - 1.0).collect();
+    let real = !images.is_empty() && images.len().is_multiple_of(len);
+    let images = if real { images } else { &ramp };
+    images.iter().copied().cycle().take(len * n).collect()
 }
 
 fn milliseconds(duration: Duration) -> f64 {
@@ -231,8 +236,9 @@ fn latency(calls: &mut [f64]) -> Latency {
 
 /// Measurements as a table for a terminal.
 pub fn table(measurements: &[Measurement]) -> String {
+    let version = measurements.iter().map(|m| m.version.len()).max().unwrap_or(0).max("version".len());
     let mut lines = vec![format!(
-        "{:<8} {:<9} {:<9} {:>7} {:>5} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>10} {:>10}",
+        "{:<8} {:<version$} {:<9} {:>7} {:>5} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>10} {:>10}",
         "engine",
         "version",
         "precision",
@@ -251,7 +257,7 @@ pub fn table(measurements: &[Measurement]) -> String {
         let Latency { min, p50, p90, p99 } = m.latency_ms;
         let memory = m.peak_memory_bytes.map_or("-".to_owned(), mebibytes);
         lines.push(format!(
-            "{:<8} {:<9} {:<9} {:>7} {:>5} {min:>9.3} {p50:>9.3} {p90:>9.3} {p99:>9.3} {:>9.0} {:>7.2}x {memory:>10} {:>10}",
+            "{:<8} {:<version$} {:<9} {:>7} {:>5} {min:>9.3} {p50:>9.3} {p90:>9.3} {p99:>9.3} {:>9.0} {:>7.2}x {memory:>10} {:>10}",
             m.engine,
             m.version,
             m.precision,
