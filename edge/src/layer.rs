@@ -209,6 +209,10 @@ pub struct ByteResidual {
 }
 
 /// A convolution of bytes, dense, grouped or depthwise.
+///
+/// Kernels count on this, of which `plan/check.rs` and `run/` see to it: all taps of all output pixels may be read,
+/// and 64 bytes behind the channels of each; the output and the residual have all pixels of the shape, of which
+/// exactly the channels are written; the output shares no memory with what is read, nor does the scratch.
 #[derive(Debug, Clone, Copy)]
 pub struct ByteLayer<'a> {
     /// Geometry.
@@ -267,6 +271,8 @@ pub struct FloatTail {
 }
 
 /// A convolution of floats, dense, grouped or depthwise.
+///
+/// Kernels count on the same as of a [`ByteLayer`].
 #[derive(Debug, Clone, Copy)]
 pub struct FloatLayer<'a> {
     /// Geometry.
@@ -295,6 +301,10 @@ pub struct ByteKernel {
     /// Bytes of scratch that `run` wants, a multiple of 64.
     pub scratch: fn(&Shape) -> usize,
     /// Computes some rows of the output. Any split into rows gives the same bits.
+    ///
+    /// # Safety
+    /// The CPU has the level; the layer is as [`ByteLayer`] says, `packed` by this kernel; its rows are within the
+    /// output, and no other thread touches them or the scratch meanwhile.
     pub run: unsafe fn(&ByteLayer<'_>, Range<usize>),
 }
 
@@ -308,6 +318,10 @@ pub struct FloatKernel {
     /// Bytes of scratch that `run` wants, a multiple of 64.
     pub scratch: fn(&Shape) -> usize,
     /// Computes some rows of the output, in multiples of `rows_together` but for the last. Any such split gives the same bits.
+    ///
+    /// # Safety
+    /// The CPU has the level; the layer is as [`FloatLayer`] says, `packed` by this kernel; its rows are within the
+    /// output, and no other thread touches them or the scratch meanwhile.
     pub run: unsafe fn(&FloatLayer<'_>, Range<usize>),
     /// Output rows that are computed together (4 for Winograd), which splits must respect.
     pub rows_together: fn(&Shape) -> usize,

@@ -54,11 +54,21 @@ pub struct Mean {
 }
 
 /// A row of windows' means.
+///
+/// # Safety
+/// As of [`Simple`], of windows.
 pub type ByteMeans = unsafe fn(&Window, &Mean, Source<u8>, Target<u8>, usize, usize, usize);
 
 /// Entry points. Lengths are in elements, images as in `layer.rs`; one call works on one row of the output.
+///
+/// # Safety
+/// The CPU has the level. Elements: as many as said lie at each operand, and there is room for them at `out`, which is
+/// an operand of the same type or shares no memory with any. Windows: each covers a pixel of the image at least,
+/// behind whose last channel 64 bytes may be read; the row of the output has so many pixels and channels, and shares
+/// no memory with it.
 #[derive(Debug, Clone, Copy)]
 pub struct Simple {
+    // # Safety: as of [`Simple`], of elements.
     /// `out[i] = a[i] + b[i]` of quantised values: `(a, b, out, length, constants)`.
     pub add_u8: unsafe fn(*const u8, *const u8, *mut u8, usize, &Addition),
     /// `out[i] = a[i] * b[i]` of quantised values: `(a, b, out, length, constants)`.
@@ -67,10 +77,12 @@ pub struct Simple {
     pub multiply_channels_u8: unsafe fn(*const u8, *const u8, *mut u8, usize, usize, &Multiplication),
     /// `out[i] = table[a[i]]`: `(a, out, length, table)`.
     pub table: unsafe fn(*const u8, *mut u8, usize, &[u8; 256]),
+    // # Safety: as of [`Simple`], of windows.
     /// Row of windows' maxima: `(window, image, row of the output, its number, its width, channels)`.
     pub max_u8: unsafe fn(&Window, Source<u8>, Target<u8>, usize, usize, usize),
     /// Row of windows' means: `(window, constants, image, row of the output, its number, its width, channels)`.
     pub mean_u8: ByteMeans,
+    // # Safety: as of [`Simple`], of elements.
     /// `quantize` of floats: `(a, out, length, scale, zero)`.
     pub quantize: unsafe fn(*const f32, *mut u8, usize, f32, u8),
     /// `dequantize` of bytes: `(a, out, length, scale, zero)`.
@@ -79,10 +91,12 @@ pub struct Simple {
     pub add_f32: unsafe fn(*const f32, *const f32, *mut f32, usize, FloatFunction),
     /// `out[i] = function(a[i] * b[i])`: `(a, b, out, length, function)`.
     pub multiply_f32: unsafe fn(*const f32, *const f32, *mut f32, usize, FloatFunction),
+    // # Safety: as of [`Simple`], of elements.
     /// `out[p][c] = a[p][c] * b[c]`: `(a, b, out, pixels, channels)`.
     pub multiply_channels_f32: unsafe fn(*const f32, *const f32, *mut f32, usize, usize),
     /// `out[i] = function(a[i])`: `(a, out, length, function)`.
     pub function_f32: unsafe fn(*const f32, *mut f32, usize, FloatFunction),
+    // # Safety: as of [`Simple`], of windows.
     /// Row of windows' maxima, as `max_u8`.
     pub max_f32: unsafe fn(&Window, Source<f32>, Target<f32>, usize, usize, usize),
     /// Row of windows' means, as `mean_u8`.
@@ -147,6 +161,10 @@ fn byte(x: f32, zero: u8) -> u8 {
 const CHUNK: usize = 32;
 
 /// `out[i] = f(a[i], b[i])`; `out` may be `a` or `b`.
+///
+/// # Safety
+/// `length` elements lie at `a` and `b`, and there is room for them at `out`, which is an operand of the same type or
+/// shares no memory with any.
 #[inline(always)]
 unsafe fn both<A: Copy, B: Copy, C: Copy + Default>(
     (a, b): (*const A, *const B),
@@ -175,12 +193,17 @@ unsafe fn both<A: Copy, B: Copy, C: Copy + Default>(
 }
 
 /// `out[i] = f(a[i])`; `out` may be `a`.
+///
+/// # Safety
+/// As of `both`.
 #[inline(always)]
 unsafe fn each<A: Copy, C: Copy + Default>(a: *const A, out: *mut C, length: usize, f: impl Fn(A) -> C) {
     // SAFETY: the caller gives `length` elements of each.
     unsafe { both((a, a), out, length, |x, _| f(x)) };
 }
 
+/// # Safety
+/// As of `Simple::add_u8`.
 #[inline(always)]
 pub(crate) unsafe fn add_u8(a: *const u8, b: *const u8, out: *mut u8, length: usize, how: &Addition) {
     let Addition { sum: Sum { first, second, offset }, low, high } = *how;
@@ -190,6 +213,8 @@ pub(crate) unsafe fn add_u8(a: *const u8, b: *const u8, out: *mut u8, length: us
     unsafe { both((a, b), out, length, sum) };
 }
 
+/// # Safety
+/// As of `Simple::multiply_u8`.
 #[inline(always)]
 pub(crate) unsafe fn multiply_u8(a: *const u8, b: *const u8, out: *mut u8, length: usize, how: &Multiplication) {
     let Multiplication { first, second, multiplier, zero, low, high } = *how;
@@ -201,6 +226,8 @@ pub(crate) unsafe fn multiply_u8(a: *const u8, b: *const u8, out: *mut u8, lengt
     unsafe { both((a, b), out, length, product) };
 }
 
+/// # Safety
+/// As of `Simple::multiply_channels_u8`.
 #[inline(always)]
 pub(crate) unsafe fn multiply_channels_u8(
     a: *const u8,
@@ -216,6 +243,8 @@ pub(crate) unsafe fn multiply_channels_u8(
     }
 }
 
+/// # Safety
+/// As of `Simple::table`.
 #[inline(always)]
 pub(crate) unsafe fn table(a: *const u8, out: *mut u8, length: usize, table: &[u8; 256]) {
     for i in 0..length {
@@ -224,12 +253,16 @@ pub(crate) unsafe fn table(a: *const u8, out: *mut u8, length: usize, table: &[u
     }
 }
 
+/// # Safety
+/// As of `Simple::quantize`.
 #[inline(always)]
 pub(crate) unsafe fn quantize(a: *const f32, out: *mut u8, length: usize, scale: f32, zero: u8) {
     // SAFETY: the caller gives `length` elements of each.
     unsafe { each(a, out, length, |x: f32| byte(x / scale, zero)) };
 }
 
+/// # Safety
+/// As of `Simple::dequantize`.
 #[inline(always)]
 pub(crate) unsafe fn dequantize(a: *const u8, out: *mut f32, length: usize, scale: f32, zero: u8) {
     // SAFETY: the caller gives `length` elements of each.
@@ -237,6 +270,9 @@ pub(crate) unsafe fn dequantize(a: *const u8, out: *mut f32, length: usize, scal
 }
 
 /// `out[i] = f(value(a[i], b[i]))`, in a loop for each function.
+///
+/// # Safety
+/// As of `both`.
 #[inline(always)]
 unsafe fn values(
     (a, b): (*const f32, *const f32),
@@ -263,18 +299,24 @@ unsafe fn values(
     }
 }
 
+/// # Safety
+/// As of `Simple::add_f32`.
 #[inline(always)]
 pub(crate) unsafe fn add_f32(a: *const f32, b: *const f32, out: *mut f32, length: usize, f: FloatFunction) {
     // SAFETY: the caller gives `length` elements of each.
     unsafe { values((a, b), out, length, f, |x, y| x + y) };
 }
 
+/// # Safety
+/// As of `Simple::multiply_f32`.
 #[inline(always)]
 pub(crate) unsafe fn multiply_f32(a: *const f32, b: *const f32, out: *mut f32, length: usize, f: FloatFunction) {
     // SAFETY: the caller gives `length` elements of each.
     unsafe { values((a, b), out, length, f, |x, y| x * y) };
 }
 
+/// # Safety
+/// As of `Simple::multiply_channels_f32`.
 #[inline(always)]
 pub(crate) unsafe fn multiply_channels_f32(
     a: *const f32,
@@ -290,6 +332,8 @@ pub(crate) unsafe fn multiply_channels_f32(
     }
 }
 
+/// # Safety
+/// As of `Simple::function_f32`.
 #[inline(always)]
 pub(crate) unsafe fn function_f32(a: *const f32, out: *mut f32, length: usize, f: FloatFunction) {
     // SAFETY: the caller gives `length` elements of each.
@@ -331,6 +375,8 @@ macro_rules! simple_level {
         $(crate::simple::simple_level!(@one $features $name($($arg: $type),*));)*
     };
     (@one [$(#[$features:meta])*] $name:ident($($arg:ident: $type:ty),*)) => {
+        /// # Safety
+        /// As of the field of `Simple` with this name; the CPU has the level.
         $(#[$features])*
         unsafe fn $name($($arg: $type),*) {
             // SAFETY: the same function with the same arguments.

@@ -67,6 +67,8 @@ fn runs(shape: &Shape, row: usize, pixel: usize, mut take: impl FnMut(usize, usi
     }
 }
 
+/// # Safety
+/// As of [`ByteKernel::run`].
 unsafe fn bytes(layer: &ByteLayer<'_>, rows: Range<usize>) {
     let shape = layer.shape;
     let (depth, pixel) = (shape.depth(), layer.source.pixel);
@@ -110,6 +112,8 @@ pub(super) unsafe fn ended(tail: &ByteTail<'_>, value: u8, y: usize, x: usize, c
     sum.max(residual.low).min(residual.high)
 }
 
+/// # Safety
+/// As of [`FloatKernel::run`].
 unsafe fn floats(layer: &FloatLayer<'_>, rows: Range<usize>) {
     let shape = layer.shape;
     let (depth, pixel) = (shape.depth(), layer.source.pixel);

@@ -50,6 +50,9 @@ impl Window {
 const LANE: usize = 32;
 
 /// Goes over the windows of an output row, `LANE` channels at a time: `begin`, `take` each pixel's, `end` with the count.
+///
+/// # Safety
+/// As of `Simple::max_u8`.
 #[inline(always)]
 unsafe fn windows<T: Copy, A: Copy>(
     window: &Window,
@@ -93,6 +96,8 @@ unsafe fn windows<T: Copy, A: Copy>(
     }
 }
 
+/// # Safety
+/// As of `Simple::max_u8`.
 #[inline(always)]
 pub(crate) unsafe fn max_u8(
     w: &Window,
@@ -106,6 +111,8 @@ pub(crate) unsafe fn max_u8(
     unsafe { windows(w, (source, target), (row, width, channels), 0, u8::max, |kept, _, _| kept) };
 }
 
+/// # Safety
+/// As of `Simple::mean_u8`.
 #[inline(always)]
 pub(crate) unsafe fn mean_u8(
     w: &Window,
@@ -126,6 +133,8 @@ pub(crate) unsafe fn mean_u8(
     unsafe { windows(w, (source, target), (row, width, channels), 0i32, take, end) };
 }
 
+/// # Safety
+/// As of `Simple::max_f32`.
 #[inline(always)]
 pub(crate) unsafe fn max_f32(
     w: &Window,
@@ -140,6 +149,8 @@ pub(crate) unsafe fn max_f32(
     unsafe { windows(w, (source, target), (row, width, channels), f32::NEG_INFINITY, take, |kept, _, _| kept) };
 }
 
+/// # Safety
+/// As of `Simple::mean_f32`.
 #[inline(always)]
 pub(crate) unsafe fn mean_f32(
     w: &Window,

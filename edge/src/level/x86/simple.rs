@@ -26,6 +26,8 @@ pub(super) mod avx2 {
 
     const BYTES: usize = 32;
 
+    /// # Safety
+    /// A vector's bytes lie at `at`.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     unsafe fn load(at: *const u8) -> I {
@@ -34,6 +36,9 @@ pub(super) mod avx2 {
     }
 
     /// The first `count` bytes, fewer than all.
+    ///
+    /// # Safety
+    /// `count` bytes lie at `at`.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     unsafe fn load_some(at: *const u8, count: usize) -> I {
@@ -45,6 +50,8 @@ pub(super) mod avx2 {
         }
     }
 
+    /// # Safety
+    /// There is room for a vector at `at`.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     unsafe fn store(at: *mut u8, bytes: I) {
@@ -53,6 +60,9 @@ pub(super) mod avx2 {
     }
 
     /// The first `count` bytes, fewer than all.
+    ///
+    /// # Safety
+    /// There is room for `count` bytes at `at`.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     unsafe fn store_some(at: *mut u8, bytes: I, count: usize) {
@@ -65,6 +75,9 @@ pub(super) mod avx2 {
     }
 
     /// The first `count` floats, fewer than all.
+    ///
+    /// # Safety
+    /// `count` floats lie at `at`.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     unsafe fn load_some_floats(at: *const f32, count: usize) -> F {
@@ -73,6 +86,9 @@ pub(super) mod avx2 {
     }
 
     /// The first `count` floats, fewer than all.
+    ///
+    /// # Safety
+    /// There is room for `count` floats at `at`.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     unsafe fn store_some_floats(at: *mut f32, x: F, count: usize) {
@@ -94,6 +110,9 @@ pub(super) mod avx2 {
     }
 
     /// 8 bytes as words.
+    ///
+    /// # Safety
+    /// 8 bytes lie at `at`.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     unsafe fn words(at: *const u8) -> I {
@@ -134,6 +153,8 @@ pub(super) mod avx512 {
 
     const BYTES: usize = 64;
 
+    /// # Safety
+    /// A vector's bytes lie at `at`.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma")]
     unsafe fn load(at: *const u8) -> I {
@@ -142,6 +163,9 @@ pub(super) mod avx512 {
     }
 
     /// The first `count` bytes, fewer than all.
+    ///
+    /// # Safety
+    /// `count` bytes lie at `at`.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma")]
     unsafe fn load_some(at: *const u8, count: usize) -> I {
@@ -149,6 +173,8 @@ pub(super) mod avx512 {
         unsafe { _mm512_maskz_loadu_epi8((1 << count) - 1, at.cast()) }
     }
 
+    /// # Safety
+    /// There is room for a vector at `at`.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma")]
     unsafe fn store(at: *mut u8, bytes: I) {
@@ -157,6 +183,9 @@ pub(super) mod avx512 {
     }
 
     /// The first `count` bytes, fewer than all.
+    ///
+    /// # Safety
+    /// There is room for `count` bytes at `at`.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma")]
     unsafe fn store_some(at: *mut u8, bytes: I, count: usize) {
@@ -165,6 +194,9 @@ pub(super) mod avx512 {
     }
 
     /// The first `count` floats, fewer than all.
+    ///
+    /// # Safety
+    /// `count` floats lie at `at`.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma")]
     unsafe fn load_some_floats(at: *const f32, count: usize) -> F {
@@ -173,6 +205,9 @@ pub(super) mod avx512 {
     }
 
     /// The first `count` floats, fewer than all.
+    ///
+    /// # Safety
+    /// There is room for `count` floats at `at`.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma")]
     unsafe fn store_some_floats(at: *mut f32, x: F, count: usize) {
@@ -188,6 +223,9 @@ pub(super) mod avx512 {
     }
 
     /// 16 bytes as words.
+    ///
+    /// # Safety
+    /// 16 bytes lie at `at`.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma")]
     unsafe fn words(at: *const u8) -> I {
@@ -208,6 +246,8 @@ pub(super) mod avx512 {
     /// The table of this level.
     pub(crate) const TABLE: Simple = Simple { table, ..VECTORS };
 
+    /// # Safety
+    /// As of `Simple::table`; the CPU has AVX-512.
     unsafe fn table(a: *const u8, out: *mut u8, length: usize, table: &[u8; 256]) {
         // SAFETY: the caller's word; the CPU has it.
         unsafe {
@@ -220,6 +260,9 @@ pub(super) mod avx512 {
     }
 
     /// Looks 64 bytes up at once: in each half of the table by its own instruction.
+    ///
+    /// # Safety
+    /// As of `Simple::table`; the CPU has VBMI.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma,avx512vbmi")]
     unsafe fn permuted(a: *const u8, out: *mut u8, length: usize, table: &[u8; 256]) {
         // SAFETY: a table has four vectors; the caller gives `length` elements of each.

@@ -64,6 +64,8 @@ macro_rules! bytes {
             )
         }
 
+        /// # Safety
+        /// As of `Simple::add_u8`.
         #[target_feature(enable = $features)]
         unsafe fn add_u8(a: *const u8, b: *const u8, out: *mut u8, length: usize, how: &Addition) {
             let (first, second, offset) = (all(how.sum.first), all(how.sum.second), all(how.sum.offset));
@@ -96,6 +98,8 @@ macro_rules! bytes {
             }
         }
 
+        /// # Safety
+        /// As of `Simple::multiply_channels_u8`.
         #[target_feature(enable = $features)]
         unsafe fn multiply_pixels(
             a: *const u8,
@@ -137,6 +141,9 @@ macro_rules! bytes {
         }
 
         /// Some pixels at once where there are few channels, so that few vectors are not full.
+        ///
+        /// # Safety
+        /// As of `Simple::multiply_channels_u8`.
         #[target_feature(enable = $features)]
         unsafe fn multiply_channels_u8(
             a: *const u8,
@@ -163,12 +170,16 @@ macro_rules! bytes {
             }
         }
 
+        /// # Safety
+        /// As of `Simple::multiply_u8`.
         #[target_feature(enable = $features)]
         unsafe fn multiply_u8(a: *const u8, b: *const u8, out: *mut u8, length: usize, how: &Multiplication) {
             // SAFETY: one pixel of so many channels.
             unsafe { multiply_pixels(a, b, out, 1, length, how) };
         }
 
+        /// # Safety
+        /// As of `Simple::quantize`.
         #[target_feature(enable = $features)]
         unsafe fn quantize(a: *const f32, out: *mut u8, length: usize, scale: f32, zero: u8) {
             let (scale, kept) = (all(scale), Kept::new(zero, 0, 255));
@@ -202,6 +213,8 @@ macro_rules! bytes {
             }
         }
 
+        /// # Safety
+        /// As of `Simple::max_u8`.
         #[target_feature(enable = $features)]
         unsafe fn max_u8(
             w: &Window,
@@ -236,6 +249,8 @@ macro_rules! bytes {
             }
         }
 
+        /// # Safety
+        /// As of `Simple::mean_u8`.
         #[target_feature(enable = $features)]
         unsafe fn mean_u8(
             w: &Window,

@@ -45,6 +45,9 @@ macro_rules! floats {
         }
 
         /// Goes over elements, 8 or 16 at once.
+        ///
+        /// # Safety
+        /// `length` floats lie at `a` and, but for `ONE`, at `b`; there is room for them at `out`, which may be either.
         #[inline]
         #[target_feature(enable = $features)]
         unsafe fn each<const OPERANDS: u8>(
@@ -76,6 +79,8 @@ macro_rules! floats {
             }
         }
 
+        /// # Safety
+        /// As of `each`.
         #[target_feature(enable = $features)]
         unsafe fn apply<const OPERANDS: u8>(
             a: *const f32,
@@ -110,6 +115,8 @@ macro_rules! floats {
             }
         }
 
+        /// # Safety
+        /// As of `Simple::multiply_channels_f32`.
         #[target_feature(enable = $features)]
         unsafe fn multiply_channels_f32(a: *const f32, b: *const f32, out: *mut f32, pixels: usize, channels: usize) {
             for pixel in 0..pixels {
@@ -119,6 +126,8 @@ macro_rules! floats {
             }
         }
 
+        /// # Safety
+        /// As of `Simple::function_f32`.
         #[target_feature(enable = $features)]
         unsafe fn function_f32(a: *const f32, out: *mut f32, length: usize, f: FloatFunction) {
             // SAFETY: the caller's word.
@@ -127,6 +136,9 @@ macro_rules! floats {
 
         /// Goes over the windows of an output row, four vectors of channels or one at a time: `take` each pixel's, `end` with
         /// the count.
+        ///
+        /// # Safety
+        /// As of `Simple::max_f32`.
         #[inline]
         #[target_feature(enable = $features)]
         unsafe fn windows(
@@ -181,6 +193,8 @@ macro_rules! floats {
             }
         }
 
+        /// # Safety
+        /// As of `Simple::max_f32`.
         #[target_feature(enable = $features)]
         unsafe fn max_f32(
             w: &Window,
@@ -197,6 +211,8 @@ macro_rules! floats {
             unsafe { windows(w, (source, target), (row, width, channels), least, take, |kept, _| kept) };
         }
 
+        /// # Safety
+        /// As of `Simple::mean_f32`.
         #[target_feature(enable = $features)]
         unsafe fn mean_f32(
             w: &Window,
@@ -211,6 +227,8 @@ macro_rules! floats {
             unsafe { windows(w, (source, target), (row, width, channels), all(0.0), |sum, x| addf(sum, x), end) };
         }
 
+        /// # Safety
+        /// As of `Simple::dequantize`.
         #[target_feature(enable = $features)]
         unsafe fn dequantize(a: *const u8, out: *mut f32, length: usize, scale: f32, zero: u8) {
             let (steps, zeros) = (all(scale), all32(-i32::from(zero)));

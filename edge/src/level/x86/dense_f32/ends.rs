@@ -33,6 +33,9 @@ macro_rules! functions {
         }
 
         /// Applies `f` to `lanes` floats from `first` on at each of the places.
+        ///
+        /// # Safety
+        /// As of `end`.
         #[inline]
         #[target_feature(enable = $features)]
         unsafe fn each(places: &[*mut f32], (first, lanes): (usize, usize), f: impl Fn(V) -> V) {

@@ -26,6 +26,9 @@ pub(super) struct Kit {
     /// One pixel, 1, 2, 4 or 8 vectors.
     lines: [Tile; 4],
     /// Functions that are no clamps.
+    ///
+    /// # Safety
+    /// As of `ends::wide::end`; the CPU has vectors of `lanes` floats.
     pub(super) end: unsafe fn(&[*mut f32], usize, usize, FloatFunction),
     /// To Winograd's points and from them.
     pub(super) transforms: &'static Transforms,
@@ -72,16 +75,22 @@ pub(super) const AVX2: FloatKernel = FloatKernel {
     rows_together,
 };
 
+/// # Safety
+/// As of [`FloatKernel::run`].
 unsafe fn run_wide(layer: &FloatLayer<'_>, rows: Range<usize>) {
     // SAFETY: the caller's word.
     unsafe { either(&WIDE, layer, rows) };
 }
 
+/// # Safety
+/// As of [`FloatKernel::run`].
 unsafe fn run_narrow(layer: &FloatLayer<'_>, rows: Range<usize>) {
     // SAFETY: the caller's word.
     unsafe { either(&NARROW, layer, rows) };
 }
 
+/// # Safety
+/// As of [`FloatKernel::run`]; the CPU has the kit's vectors, and `pack` with this kit wrote the constants.
 unsafe fn either(kit: &Kit, layer: &FloatLayer<'_>, rows: Range<usize>) {
     // SAFETY: the caller's word.
     unsafe { if winograd::wanted(layer.shape) { winograd::run(kit, layer, rows) } else { run(kit, layer, rows) } }
@@ -162,6 +171,8 @@ const FEW: usize = 24 << 10;
 /// Bytes of weights that do not stay in the second cache.
 const MANY: usize = 1 << 20;
 
+/// # Safety
+/// As of [`FloatKernel::run`]; the CPU has the kit's vectors, and `pack` with this kit wrote the constants.
 unsafe fn run(kit: &Kit, layer: &FloatLayer<'_>, rows: Range<usize>) {
     let shape = layer.shape;
     let width = shape.size[1];

@@ -68,6 +68,8 @@ fn opaque(mut x: usize) -> usize {
 /// A tile of `$vectors` (1 or 2) vectors and a pixel a number.
 macro_rules! tile {
     ($features:literal $name:ident $count:literal: $($i:literal)+) => {
+        /// # Safety
+        /// As of [`Tile`].
         #[target_feature(enable = $features)]
         unsafe fn $name(job: &Job, spots: &Spots) {
             const TWO: bool = $count == 2;
@@ -138,6 +140,8 @@ macro_rules! tile {
 /// A pixel's product with `$count` vectors of weights; `$part` sums for each vector, as one sum would wait for itself.
 macro_rules! line {
     ($features:literal $name:ident $count:literal: $($part:literal)+; $vectors:tt) => {
+        /// # Safety
+        /// As of [`Tile`], for the first spot alone.
         #[target_feature(enable = $features)]
         unsafe fn $name(job: &Job, spots: &Spots) {
             const PARTS: usize = [$($part),+].len();

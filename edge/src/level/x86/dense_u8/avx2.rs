@@ -61,12 +61,17 @@ fn safe(shape: &Shape, weights: &[u8]) -> bool {
     })
 }
 
+/// # Safety
+/// As of [`ByteKernel::run`].
 unsafe fn run(layer: &ByteLayer<'_>, rows: Range<usize>) {
     // SAFETY: the caller's word; `pack` wrote a header.
     unsafe { if *layer.packed.add(SAFE) == 0 { WORDS.run(layer, rows) } else { BYTES.run(layer, rows) } };
 }
 
 /// Bytes as numbers of 16 bits.
+///
+/// # Safety
+/// `count` bytes lie at `from`, and there is room for `count` numbers at `to`, aligned and elsewhere.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn widen(from: *const u8, to: *mut u16, count: usize) {
     // SAFETY: the caller's word.
@@ -89,6 +94,8 @@ macro_rules! tiles {
             use super::super::tile::{quad, wide};
             use super::super::ymm::*;
 
+            /// # Safety
+            /// As of [`Tile`]; the CPU has AVX2.
             pub(super) static WIDE: &[unsafe fn(&Tile<'_>)] = &[$($wide),*];
             pub(super) static QUAD: &[unsafe fn(&Tile<'_>)] = &[$($quad),*];
 

@@ -27,6 +27,8 @@ entries!();
 
 pub(super) type Vector = __m512i;
 
+/// # Safety
+/// A whole, aligned vector lies at `at`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) unsafe fn load(at: *const Vector) -> Vector {
@@ -34,6 +36,8 @@ pub(super) unsafe fn load(at: *const Vector) -> Vector {
     unsafe { _mm512_load_si512(at) }
 }
 
+/// # Safety
+/// A whole, aligned vector lies at `at`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) unsafe fn load_floats(at: *const Vector) -> __m512 {
@@ -41,6 +45,8 @@ pub(super) unsafe fn load_floats(at: *const Vector) -> __m512 {
     unsafe { _mm512_load_ps(at.cast()) }
 }
 
+/// # Safety
+/// There is room for a whole, aligned vector at `at`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) unsafe fn keep(at: *mut Vector, bytes: Vector) {
@@ -73,6 +79,9 @@ fn sum(first: Vector, second: Vector) -> Vector {
 }
 
 /// Two pairs packed to bytes, pixel by pixel.
+///
+/// # Safety
+/// Nothing but the CPU's instructions: `Ends` is made of aligned vectors.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn pixels(bytes: Vector, ends: &Ends) -> Vector {
@@ -100,6 +109,9 @@ pub(super) fn steps(sums: __m512i, multipliers: __m512) -> __m512i {
 }
 
 /// Numbers of 16 bits as bytes from `low` to `high`, the zero point added.
+///
+/// # Safety
+/// Nothing but the CPU's instructions: `Ends` is made of aligned vectors.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) unsafe fn bytes(first: __m512i, second: __m512i, ends: &Ends) -> __m512i {
@@ -124,6 +136,9 @@ pub(super) fn bounded(sums: __m512i, bound: __m512i) -> __m512i {
 }
 
 /// A word of four bytes in every lane.
+///
+/// # Safety
+/// Four bytes lie at `at`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) unsafe fn word(at: *const u8) -> __m512i {
@@ -132,6 +147,9 @@ pub(super) unsafe fn word(at: *const u8) -> __m512i {
 }
 
 /// Stores as many channels of 32 as a panel has.
+///
+/// # Safety
+/// There is room for `channels` bytes, 1 to 32, at `at`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn store(at: *mut u8, bytes: __m256i, channels: usize) {
@@ -154,6 +172,10 @@ wide! { "avx512f,avx512bw,avx512vl,avx512vnni" zmm_reg [0 p0 a0 b0]
 }
 
 /// The table and the residual, done to staged bytes, which are then stored.
+///
+/// # Safety
+/// As of [`Tile`], for `pixels` pixels whose bytes are in the stage, and of whose residual, if there is one, the places
+/// are in `others`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn finish(tile: &Tile<'_>, tail: &ByteTail<'_>, pixels: usize) {
     // SAFETY: as for `finish_all`.
@@ -167,6 +189,10 @@ unsafe fn finish(tile: &Tile<'_>, tail: &ByteTail<'_>, pixels: usize) {
 }
 
 /// The same, where a vector has `TOGETHER` pixels.
+///
+/// # Safety
+/// As of [`Tile`], for `pixels` pixels whose bytes are in the stage, and of whose residual, if there is one, the places
+/// are in `others`. `TOGETHER` is how many of the tile's pixels are kept in a vector.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn finish_all<const TOGETHER: usize>(tile: &Tile<'_>, tail: &ByteTail<'_>, pixels: usize) {
     let vectors = pixels.div_ceil(TOGETHER);
@@ -193,6 +219,9 @@ unsafe fn finish_all<const TOGETHER: usize>(tile: &Tile<'_>, tail: &ByteTail<'_>
 }
 
 /// Stores a vector of `TOGETHER` pixels, or fewer where there are no more.
+///
+/// # Safety
+/// As of [`Tile`], whose pixels from `first_pixel`, below `pixels`, to `pixels` have places.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn scatter<const TOGETHER: usize>(tile: &Tile<'_>, bytes: Vector, first_pixel: usize, pixels: usize) {
@@ -221,6 +250,9 @@ unsafe fn scatter<const TOGETHER: usize>(tile: &Tile<'_>, bytes: Vector, first_p
 }
 
 /// Looks up bytes in halves of a table, by the lower 7 bits.
+///
+/// # Safety
+/// The stage has so many vectors, and the CPU has VBMI.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
 unsafe fn look_up(stage: *mut Vector, vectors: usize, table: &[u8; 256]) {
     let part = |at: usize| {
@@ -239,6 +271,9 @@ unsafe fn look_up(stage: *mut Vector, vectors: usize, table: &[u8; 256]) {
 }
 
 /// Adds the residual's other value to staged bytes, of which a vector has `TOGETHER` pixels, and stores them.
+///
+/// # Safety
+/// As of `finish_all`; there is a place in `others` for each of the `pixels`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn add<const TOGETHER: usize>(tile: &Tile<'_>, residual: &ByteResidual, pixels: usize) {
     let swapped = residual.swapped;

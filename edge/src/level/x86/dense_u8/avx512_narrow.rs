@@ -7,16 +7,23 @@ use super::layout::{HEAD, QUAD_HEAD};
 use super::tile::quad;
 use super::{Ends, Tile};
 
+/// # Safety
+/// As of [`Tile`]; the CPU has AVX-512 with VNNI.
 pub(super) static NARROW: [unsafe fn(&Tile<'_>); 14] = [
     narrow_1, narrow_2, narrow_3, narrow_4, narrow_5, narrow_6, narrow_7, narrow_8, narrow_9, narrow_10, narrow_11,
     narrow_12, narrow_13, narrow_14,
 ];
 
+/// # Safety
+/// As of [`Tile`]; the CPU has AVX-512 with VNNI.
 pub(super) static QUAD: [unsafe fn(&Tile<'_>); 14] = [
     quad_1, quad_2, quad_3, quad_4, quad_5, quad_6, quad_7, quad_8, quad_9, quad_10, quad_11, quad_12, quad_13, quad_14,
 ];
 
 /// Stores as many channels of 16 as a panel has.
+///
+/// # Safety
+/// There is room for `channels` bytes, 1 to 16, at `at`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) unsafe fn store_16(at: *mut u8, bytes: __m128i, channels: usize) {
@@ -77,6 +84,8 @@ macro_rules! narrow {
         narrow!([$($done)* $i $p $a] $($rest)*);
     };
     (@tile $name:ident $($i:literal $p:ident $a:ident)*) => {
+        /// # Safety
+        /// As of [`Tile`], for a panel of `Kind::Narrow` and so many pixels.
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
         unsafe fn $name(tile: &Tile<'_>) {
             // SAFETY: the panel is as `pack` wrote it; every pixel has all runs, and a word behind them may be read.
@@ -109,6 +118,9 @@ narrow! { []
 }
 
 /// Four vectors packed to bytes, pixel by pixel.
+///
+/// # Safety
+/// Nothing but the CPU's instructions: `Ends` is made of aligned vectors.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn quarters(bytes: Vector, ends: &Ends) -> Vector {
@@ -117,6 +129,9 @@ unsafe fn quarters(bytes: Vector, ends: &Ends) -> Vector {
 }
 
 /// Two words in every pair of lanes.
+///
+/// # Safety
+/// Eight bytes lie at `at`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn pair_of_words(at: *const u8) -> Vector {

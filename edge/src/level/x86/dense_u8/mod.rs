@@ -54,6 +54,11 @@ impl Ends {
 }
 
 /// What a tile is asked to compute.
+///
+/// Tiles count on this: there are as many places as the tile has pixels, each of which lies at its panel's group;
+/// behind each source all of `words` may be read, to the end of the last word or pair, and each target has the panel's
+/// channels. The panel is one that the level's `pack` wrote, and `words` are of its kind. The stage, if there is one,
+/// has `STAGE` to `OFFSETS` of the scratch, 64-byte aligned.
 struct Tile<'a> {
     /// Its pixels.
     places: *const Place,
@@ -80,14 +85,23 @@ struct Tile<'a> {
 struct Tiles {
     layout: Layout,
     /// Tiles of each kind; the `n`-th for `n + 1` pixels. Those of narrow kinds may be missing, where the layout has none.
+    ///
+    /// # Safety
+    /// All tiles want what [`Tile`] says, and a CPU that has the level.
     wide: &'static [unsafe fn(&Tile<'_>)],
     narrow: &'static [unsafe fn(&Tile<'_>)],
     quad: &'static [unsafe fn(&Tile<'_>)],
     /// Whether tiles store whole panels only; bytes of others are staged.
     whole: bool,
     /// The table and the residual, done to the staged bytes of so many pixels, which are then stored.
+    ///
+    /// # Safety
+    /// As of [`Tile`], for so many pixels whose bytes are in the stage; the residual's places are in `others`.
     finish: unsafe fn(&Tile<'_>, &ByteTail<'_>, usize),
     /// Bytes as numbers of 16 bits, `(from, to, count)`, where tiles read such.
+    ///
+    /// # Safety
+    /// `count` bytes lie at `from`; there is room for as many numbers at `to`, aligned and elsewhere.
     widen: Option<unsafe fn(*const u8, *mut u16, usize)>,
 }
 

@@ -21,6 +21,8 @@ macro_rules! entries {
             TILES.layout.pack(shape, constants, out);
         }
 
+        /// # Safety
+        /// As of [`ByteKernel::run`].
         unsafe fn run(layer: &ByteLayer<'_>, rows: Range<usize>) {
             // SAFETY: the caller's word.
             unsafe { TILES.run(layer, rows) };
@@ -40,6 +42,8 @@ macro_rules! wide {
         crate::level::x86::dense_u8::tile::wide!($features $class [$($done)* $i $p $a $b] $($rest)*);
     };
     (@tile $features:literal $class:ident $name:ident $($i:literal $p:ident $a:ident $b:ident)*) => {
+        /// # Safety
+        /// As of [`Tile`], for a panel of `Kind::Wide` and so many pixels.
         #[target_feature(enable = $features)]
         unsafe fn $name(tile: &Tile<'_>) {
             // SAFETY: the panel is as `pack` wrote it; every pixel has all runs, and a word behind them may be read.
@@ -102,6 +106,8 @@ pub(super) use wide;
 /// The tile of a single pixel: with four sums a vector, since each waits for the one before.
 macro_rules! single {
     ($features:literal $name:ident) => {
+        /// # Safety
+        /// As of [`Tile`], for a panel of `Kind::Wide` and one pixel.
         #[target_feature(enable = $features)]
         unsafe fn $name(tile: &Tile<'_>) {
             // SAFETY: as for the other tiles.
@@ -148,6 +154,8 @@ macro_rules! quad {
         crate::level::x86::dense_u8::tile::quad!($features $class [$($done)* $i $p $a $b] $($rest)*);
     };
     (@tile $features:literal $class:ident $name:ident $($i:literal $p:ident $a:ident $b:ident)*) => {
+        /// # Safety
+        /// As of [`Tile`], for a panel of `Kind::Quad` and so many pixels.
         #[target_feature(enable = $features)]
         unsafe fn $name(tile: &Tile<'_>) {
             // SAFETY: the panel is as `pack` wrote it; every pixel has all runs, and two words behind them may be read.

@@ -7,6 +7,8 @@ use crate::layer::{ByteResidual, ByteTail};
 
 pub(super) type Vector = __m256i;
 
+/// # Safety
+/// A whole, aligned vector lies at `at`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn load(at: *const Vector) -> Vector {
@@ -14,6 +16,8 @@ pub(super) unsafe fn load(at: *const Vector) -> Vector {
     unsafe { _mm256_load_si256(at) }
 }
 
+/// # Safety
+/// A whole, aligned vector lies at `at`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn load_floats(at: *const Vector) -> __m256 {
@@ -21,6 +25,8 @@ pub(super) unsafe fn load_floats(at: *const Vector) -> __m256 {
     unsafe { _mm256_load_ps(at.cast()) }
 }
 
+/// # Safety
+/// There is room for a whole, aligned vector at `at`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn keep(at: *mut Vector, bytes: Vector) {
@@ -29,6 +35,9 @@ pub(super) unsafe fn keep(at: *mut Vector, bytes: Vector) {
 }
 
 /// A word of four bytes in every lane.
+///
+/// # Safety
+/// Four bytes lie at `at`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn word(at: *const u8) -> Vector {
@@ -57,6 +66,9 @@ pub(super) fn pair(first: Vector, second: Vector) -> Vector {
 }
 
 /// Numbers of 16 bits as bytes from `low` to `high`, the zero point added.
+///
+/// # Safety
+/// Nothing but the CPU's instructions: `Ends` is made of aligned vectors.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn bytes(first: Vector, second: Vector, ends: &Ends) -> Vector {
@@ -104,6 +116,8 @@ pub(super) fn second(bytes: Vector) -> __m128i {
     _mm256_extracti128_si256::<1>(bytes)
 }
 
+/// # Safety
+/// There is room for 16 bytes at `at`: only whole panels are not staged.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn store(at: *mut u8, bytes: __m128i, _: usize) {
@@ -112,6 +126,9 @@ pub(super) unsafe fn store(at: *mut u8, bytes: __m128i, _: usize) {
 }
 
 /// Stores fewer than 16 bytes.
+///
+/// # Safety
+/// There is room for `count` bytes, fewer than 16, at `at`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn store_some(mut at: *mut u8, mut bytes: __m128i, count: usize) {
@@ -134,6 +151,9 @@ unsafe fn store_some(mut at: *mut u8, mut bytes: __m128i, count: usize) {
 }
 
 /// Two words in every pair of lanes.
+///
+/// # Safety
+/// Eight bytes lie at `at`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn pair_of_words(at: *const u8) -> Vector {
@@ -184,6 +204,10 @@ macro_rules! narrow_tail {
 pub(super) use narrow_tail;
 
 /// The table and the residual, done to staged bytes, which are then stored.
+///
+/// # Safety
+/// As of [`Tile`], for `pixels` pixels whose bytes are in the stage, and of whose residual, if there is one, the places
+/// are in `others`.
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn finish(tile: &Tile<'_>, tail: &ByteTail<'_>, pixels: usize) {
     // SAFETY: as for `finish_all`.
@@ -197,6 +221,10 @@ pub(super) unsafe fn finish(tile: &Tile<'_>, tail: &ByteTail<'_>, pixels: usize)
 }
 
 /// The same, where a vector has `TOGETHER` pixels.
+///
+/// # Safety
+/// As of [`Tile`], for `pixels` pixels whose bytes are in the stage, and of whose residual, if there is one, the places
+/// are in `others`. `TOGETHER` is how many of the tile's pixels are kept in a vector.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn finish_all<const TOGETHER: usize>(tile: &Tile<'_>, tail: &ByteTail<'_>, pixels: usize) {
     // SAFETY: the stage has the bytes of a panel for every pixel; the pixels are there in the target and in the residual's
@@ -223,6 +251,9 @@ unsafe fn finish_all<const TOGETHER: usize>(tile: &Tile<'_>, tail: &ByteTail<'_>
 }
 
 /// Adds the residual's other value to staged bytes, of which a vector has `TOGETHER` pixels.
+///
+/// # Safety
+/// As of `finish_all`; there is a place in `others` for each of the `pixels`.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn add<const TOGETHER: usize>(tile: &Tile<'_>, residual: &ByteResidual, pixels: usize) {
     let swapped = residual.swapped;

@@ -19,6 +19,9 @@ struct Kit {
     /// Tiles of every kernel.
     tiles: &'static Tiles,
     /// Functions that are no clamps.
+    ///
+    /// # Safety
+    /// As of `ends::wide::end`; the CPU has vectors of `lanes` floats.
     end: unsafe fn(&[*mut f32], usize, usize, FloatFunction),
 }
 
@@ -43,11 +46,15 @@ pub(super) const AVX2: FloatKernel = FloatKernel {
     rows_together: scalar::one,
 };
 
+/// # Safety
+/// As of [`FloatKernel::run`].
 unsafe fn run_wide(layer: &FloatLayer<'_>, rows: Range<usize>) {
     // SAFETY: the caller's word.
     unsafe { run(&WIDE, layer, rows) };
 }
 
+/// # Safety
+/// As of [`FloatKernel::run`].
 unsafe fn run_narrow(layer: &FloatLayer<'_>, rows: Range<usize>) {
     // SAFETY: the caller's word.
     unsafe { run(&NARROW, layer, rows) };
@@ -81,6 +88,8 @@ fn together(shape: &Shape) -> usize {
     if shape.stride[1] > 1 { 256 } else { (BYTES / (4 * rows * (SIZES[0] - 1 + columns))).max(64) }
 }
 
+/// # Safety
+/// As of [`FloatKernel::run`]; the CPU has the kit's vectors, and `pack` with this kit wrote the constants.
 unsafe fn run(kit: &Kit, layer: &FloatLayer<'_>, rows: Range<usize>) {
     let shape = layer.shape;
     let (lanes, taps, channels) = (kit.lanes, shape.depth(), shape.channels());

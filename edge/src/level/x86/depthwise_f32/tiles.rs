@@ -35,6 +35,8 @@ pub(super) type Tile = unsafe fn(&Job, *const f32, *mut f32, *const f32);
 /// A tile of a pixel a number. But for `any` the kernel's columns are `$tap`s and its stride is `$stride`.
 macro_rules! tile {
     ($features:literal $name:ident $stride:tt $taps:tt: $($i:literal)+) => {
+        /// # Safety
+        /// As of `Tile`.
         #[target_feature(enable = $features)]
         unsafe fn $name(job: &Job, mut input: *const f32, mut output: *mut f32, mut other: *const f32) {
             let (mut bias, mut weights) = (job.bias, job.weights);

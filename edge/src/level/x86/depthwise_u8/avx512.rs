@@ -19,6 +19,9 @@ const QUAD: usize = 256;
 /// Bytes of the weights of a column.
 const COLUMN: usize = 256;
 
+/// # Safety
+/// A vector's bytes, divided among the `G` groups, lie `offset` behind the first `G` places. The others are places,
+/// too.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn load<const G: usize>(at: [*const u8; 4], offset: usize) -> V {
@@ -42,6 +45,9 @@ unsafe fn load<const G: usize>(at: [*const u8; 4], offset: usize) -> V {
 }
 
 /// `(even bytes of a, even bytes of b)` in turn, and odd ones.
+///
+/// # Safety
+/// As of `load`, for both offsets.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn pairs<const G: usize>(at: [*const u8; 4], a: usize, b: usize) -> (V, V) {
@@ -58,6 +64,9 @@ const ODD: u64 = 0xaaaa_aaaa_aaaa_aaaa;
 /// last are one that is there. In the order of parity, which takes fewer shuffles for fewer than four rows, words for the channels 0, 2, 4, 6 of each 16; 8, 10, 12, 14; 1, 3, 5, 7;
 /// 9, 11, 13, 15. In these words lie, of four rows, the channel's bytes; of three, those of two rows, then both the channel's
 /// and its neighbour's of the third; of two and of one, both channels' of each row.
+///
+/// # Safety
+/// As of `load`, for each of the offsets.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn column<const G: usize, const ROWS: usize, const PARITY: bool>(
@@ -100,6 +109,8 @@ unsafe fn column<const G: usize, const ROWS: usize, const PARITY: bool>(
     }
 }
 
+/// # Safety
+/// A block's numbers, four aligned vectors as `pack` wrote them, lie at `at`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn quad(at: *const u8) -> Quad {
@@ -109,6 +120,9 @@ unsafe fn quad(at: *const u8) -> Quad {
 }
 
 /// Adds the products of four taps.
+///
+/// # Safety
+/// A column's weights, as `pack` wrote them, lie at `weights`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn products(sums: Quad, words: Words, weights: *const u8) -> Quad {
@@ -156,6 +170,9 @@ fn rounded<const CAREFUL: bool>(sums: V, multipliers: V) -> V {
 }
 
 /// Sums as bytes, in the order of channels.
+///
+/// # Safety
+/// `block` is that of a walk: biases, and behind them multipliers.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn ended<const PLAIN: bool, const CAREFUL: bool, const PARITY: bool>(
@@ -181,6 +198,9 @@ unsafe fn ended<const PLAIN: bool, const CAREFUL: bool, const PARITY: bool>(
 }
 
 /// Writes the first `channels` of each group.
+///
+/// # Safety
+/// There is room for `channels` bytes, no more than a group has, at the first `G` places.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn store<const G: usize>(bytes: V, out: [*mut u8; 4], channels: usize) {

@@ -11,6 +11,8 @@ macro_rules! half {
         /// Bytes of a number a channel.
         const QUAD: usize = 128;
 
+        /// # Safety
+        /// A vector's bytes, divided among the `G` groups, lie `offset` behind the first `G` places.
         #[inline]
         #[target_feature(enable = $features)]
         unsafe fn load<const G: usize>(at: [*const u8; 4], offset: usize) -> V {
@@ -40,6 +42,9 @@ macro_rules! half {
         }
 
         /// Loads and interleaves rows of a column; those behind the last are one that is there.
+        ///
+        /// # Safety
+        /// As of `load`, for each of the offsets.
         #[inline]
         #[target_feature(enable = $features)]
         unsafe fn column<const G: usize, const ROWS: usize, const PARITY: bool>(
@@ -57,6 +62,8 @@ macro_rules! half {
             }
         }
 
+        /// # Safety
+        /// A block's numbers, four aligned vectors as `pack` wrote them, lie at `at`.
         #[inline]
         #[target_feature(enable = $features)]
         unsafe fn quad(at: *const u8) -> Quad {
@@ -96,6 +103,9 @@ macro_rules! half {
         }
 
         /// Sums as bytes, in the order of channels.
+        ///
+        /// # Safety
+        /// `block` is that of a walk: biases, and behind them multipliers.
         #[inline]
         #[target_feature(enable = $features)]
         unsafe fn ended<const PLAIN: bool, const CAREFUL: bool, const PARITY: bool>(
@@ -118,6 +128,9 @@ macro_rules! half {
         }
 
         /// Writes the first `channels` of each group.
+        ///
+        /// # Safety
+        /// There is room for `channels` bytes, no more than a group has, at the first `G` places.
         #[inline]
         #[target_feature(enable = $features)]
         unsafe fn store<const G: usize>(bytes: V, out: [*mut u8; 4], channels: usize) {
@@ -142,6 +155,9 @@ macro_rules! half {
         }
 
         /// Writes the first `count` bytes of 16, fewer than all.
+        ///
+        /// # Safety
+        /// There is room for `count` bytes at `out`.
         #[inline]
         #[target_feature(enable = $features)]
         unsafe fn store_some(bytes: __m128i, out: *mut u8, count: usize) {

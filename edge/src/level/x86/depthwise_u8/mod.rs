@@ -48,6 +48,8 @@ struct Strips {
     any: Strip,
 }
 
+/// # Safety
+/// As of [`Walk`]; the CPU has the level.
 type Strip = unsafe fn(&Walk<'_>);
 
 /// Which of them.
@@ -60,6 +62,10 @@ enum Kind {
 }
 
 /// The work in one block of channels: strips of one or two output rows for each group of lanes.
+///
+/// Strips count on this: up to row `last`, and the one below it where they have two rows, the output is the caller's
+/// alone, and of each of its pixels all taps in the rows of `offsets` are there, behind which a vector may be read;
+/// constants are as `pack` wrote them for this level and kind of strip.
 struct Walk<'a> {
     shape: &'a Shape,
     /// Whether weights are also there shifted by one row.
@@ -113,6 +119,8 @@ macro_rules! kernels {
             fn pack(shape: &Shape, constants: ByteConstants<'_>, out: &mut [u8]) {
                 LEVEL.pack(shape, constants, out);
             }
+            /// # Safety
+            /// As of [`ByteKernel::run`].
             unsafe fn run(layer: &ByteLayer<'_>, rows: Range<usize>) {
                 // SAFETY: the caller's word.
                 unsafe { LEVEL.run(layer, rows) };
@@ -182,6 +190,9 @@ impl Level {
     }
 
     /// Some rows of one block of channels.
+    ///
+    /// # Safety
+    /// As of `run`, where the kernel is not too high for strips; the block is one of [`blocks`].
     unsafe fn block(&self, layer: &ByteLayer<'_>, block: &Block, rows: Range<usize>) {
         let (shape, tail) = (layer.shape, &layer.tail);
         let strips = &self.strips[block.groups.trailing_zeros() as usize];
@@ -227,6 +238,9 @@ impl Level {
     }
 
     /// The table and the residual addition.
+    ///
+    /// # Safety
+    /// As of `run`, whose strips have written these rows.
     unsafe fn rest(&self, layer: &ByteLayer<'_>, rows: Range<usize>) {
         let (width, channels) = (layer.shape.size[1], layer.shape.channels());
         // Pixels without a gap are computed as one.

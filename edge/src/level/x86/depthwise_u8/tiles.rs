@@ -22,6 +22,9 @@ macro_rules! tiles {
         }
 
         /// Kernels of 3 x 3, one output row a group.
+        ///
+        /// # Safety
+        /// As of [`Walk`], of a layer of `Kind::Three` with strides of `STEP` pixels.
         #[target_feature(enable = $features)]
         unsafe fn three<const G: usize, const STEP: usize, const PLAIN: bool>(walk: &Walk<'_>) {
             let offsets = walk.offsets[0];
@@ -73,6 +76,9 @@ macro_rules! tiles {
         }
 
         /// Any kernel, one output row a group, each output's columns interleaved anew.
+        ///
+        /// # Safety
+        /// As of [`Walk`].
         #[target_feature(enable = $features)]
         unsafe fn any<const G: usize>(walk: &Walk<'_>) {
             let shape = walk.shape;
@@ -133,6 +139,9 @@ macro_rules! tiles {
     (@two_rows $features:literal, false) => {};
     (@two_rows $features:literal, true) => {
         /// Kernels of 3 x 3, two output rows a group.
+        ///
+        /// # Safety
+        /// As of [`Walk`], of a layer of `Kind::ThreeTwo`, with at least two rows.
         #[target_feature(enable = $features)]
         unsafe fn three_two<const G: usize, const PLAIN: bool>(walk: &Walk<'_>) {
             let offsets = walk.offsets[0];
@@ -189,6 +198,9 @@ macro_rules! tiles {
     (@five_wide $features:literal, false) => {};
     (@five_wide $features:literal, true) => {
         /// Kernels of 5 x 5, one output row a group.
+        ///
+        /// # Safety
+        /// As of [`Walk`], of a layer of `Kind::Five` with strides of `STEP` pixels.
         #[target_feature(enable = $features)]
         unsafe fn five<const G: usize, const STEP: usize>(walk: &Walk<'_>) {
             let (first, second) = (walk.offsets[0], walk.offsets[1]);

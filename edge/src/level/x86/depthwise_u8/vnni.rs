@@ -20,6 +20,9 @@ fn words(bytes: Quad) -> Words {
 }
 
 /// Adds the products of four taps.
+///
+/// # Safety
+/// A column's weights, as `pack` wrote them, lie at `weights`.
 #[inline]
 #[target_feature(enable = "avx2,fma,avxvnni")]
 unsafe fn products(sums: Quad, words: Words, weights: *const u8) -> Quad {

@@ -159,6 +159,9 @@ pub(super) unsafe fn run(kit: &Kit, layer: &FloatLayer<'_>, rows: Range<usize>) 
 }
 
 /// The pixels that a tile reads, which begin at `y, x`; `zeros` for those outside of the image.
+///
+/// # Safety
+/// The layer is as [`FloatLayer`] says and one that is [`wanted`]; `y, x` is a pixel of its output.
 unsafe fn windows(layer: &FloatLayer<'_>, [y, x]: [usize; 2], zeros: *const f32) -> [*const f32; POINTS] {
     let [height, width] = layer.shape.size;
     let mut pixels = [zeros; POINTS];
@@ -175,6 +178,10 @@ unsafe fn windows(layer: &FloatLayer<'_>, [y, x]: [usize; 2], zeros: *const f32)
 }
 
 /// The products of all points of `tiles` tiles with the panel at `vector`. What is computed beyond the tiles is not used.
+///
+/// # Safety
+/// As of `run`; `vector` begins a panel. `inputs` and `outputs` are those parts of the scratch, and the first `tiles`
+/// tiles, no more than the plan has, are written to `inputs`.
 unsafe fn multiply(
     kit: &Kit,
     plan: &Plan,
@@ -225,6 +232,9 @@ unsafe fn multiply(
 }
 
 /// Pixels of the products of some tiles with the panel at `vector`.
+///
+/// # Safety
+/// As of `run`; `multiply` has written the products of these tiles and this panel to `outputs`.
 unsafe fn finish(
     kit: &Kit,
     plan: &Plan,

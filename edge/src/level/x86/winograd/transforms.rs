@@ -27,8 +27,15 @@ pub(in crate::level::x86) struct Pixels {
 #[derive(Debug)]
 pub(in crate::level::x86) struct Transforms {
     /// Reads so many vectors from each pixel and writes point `p` to `p * point` elements behind a place.
+    ///
+    /// # Safety
+    /// So many vectors lie at each pixel; there is room for them at each of the [`POINTS`]. The CPU has such vectors.
     pub(in crate::level::x86) input: unsafe fn(&[*const f32; POINTS], usize, *mut f32, usize),
     /// Reads point `p` from `p * point` elements behind a place.
+    ///
+    /// # Safety
+    /// The vectors of [`Pixels`] lie at each of the [`POINTS`]; what it writes and reads within its `size` is
+    /// there, and of the last vector the lanes that are stored. The CPU has such vectors.
     pub(in crate::level::x86) output: unsafe fn(*const f32, usize, &Pixels),
 }
 
@@ -70,6 +77,8 @@ macro_rules! transforms {
             ]
         }
 
+        /// # Safety
+        /// As of [`Transforms::input`].
         #[target_feature(enable = $features)]
         unsafe fn input(pixels: &[*const f32; POINTS], vectors: usize, points: *mut f32, point: usize) {
             macro_rules! column {
@@ -111,6 +120,8 @@ macro_rules! transforms {
             }
         }
 
+        /// # Safety
+        /// As of [`Transforms::output`].
         #[target_feature(enable = $features)]
         unsafe fn output(points: *const f32, point: usize, pixels: &Pixels) {
             let [vectors, last] = pixels.vectors;
