@@ -44,7 +44,7 @@ NETWORKS = {
     "resnet50": (torchvision.models.resnet50, 224),
     "mobilenet_v3_small": (torchvision.models.mobilenet_v3_small, 224),
     "mobilenetv4_conv_small": (lambda: timm.create_model("mobilenetv4_conv_small"), 224),
-    "efficientnet_lite0": (lambda: timm.create_model("tf_efficientnet_lite0"), 224),
+    "efficientnet_lite0": (lambda: timm.create_model("efficientnet_lite0"), 224),
 }
 
 

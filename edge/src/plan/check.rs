@@ -48,6 +48,10 @@ fn arena(model: &Model<'_>) -> Result<()> {
     if model.header.arena > MOST_ARENA || !fits {
         return Err(Error::Plan("its working memory is larger than this machine can have"));
     }
+    // Scratch begins where it ends.
+    if !model.header.arena.is_multiple_of(ALIGNMENT) {
+        return Err(Error::Plan("its working memory is no multiple of 64 bytes"));
+    }
     Ok(())
 }
 

@@ -87,15 +87,26 @@ fn serve(shared: &Shared, worker: usize) {
         if shared.end.load(Ordering::Acquire) {
             return;
         }
-        if let Some(job) = *lock(&shared.job) {
+        let _done = Done(&shared.busy);
+        let job = *lock(&shared.job); // a copy: the lock is not held while the work is done
+        if let Some(job) = job {
             // SAFETY: `run` does not return, and so the work does not end, before `busy` is 0.
             unsafe { (*job.0)(worker) };
         }
-        shared.busy.fetch_sub(1, Ordering::Release);
     }
 }
 
-impl Team for Threads {
+/// One thread less is busy when it is dropped, also by a panic.
+struct Done<'s>(&'s AtomicUsize);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Release);
+    }
+}
+
+// SAFETY: the threads are those that it began with, each has its number, and `run` waits for all, also when it panics.
+unsafe impl Team for Threads {
     fn workers(&self) -> usize {
         self.handles.len() + 1
     }
@@ -112,13 +123,22 @@ impl Team for Threads {
             self.shared.round.fetch_add(1, Ordering::Release);
             self.shared.sleepers.notify_all();
         }
+        let _wait = Wait(&self.shared);
         work(0);
+    }
+}
+
+/// Waits, when it is dropped, until all threads are done with the present piece.
+struct Wait<'s>(&'s Shared);
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
         let mut spins = 0;
-        while self.shared.busy.load(Ordering::Acquire) != 0 {
+        while self.0.busy.load(Ordering::Acquire) != 0 {
             spins += 1;
             if spins < SPINS { core::hint::spin_loop() } else { std::thread::yield_now() }
         }
-        *lock(&self.shared.job) = None;
+        *lock(&self.0.job) = None;
     }
 }
 

@@ -48,7 +48,7 @@ macro_rules! tile {
                     let mut row = input;
                     for _ in 0..job.kernel[0] {
                         tile!(@row $stride $taps job, row, weights, sums, $($i)+);
-                        row = row.add(job.steps[0]);
+                        row = row.wrapping_add(job.steps[0]);
                     }
                     if vector < job.vectors {
                         if !other.is_null() {
