@@ -1,7 +1,11 @@
 //! Who works: one thread, or several that share out rows.
 
 /// Threads that work together. Rows are shared out, never sums, so that bits do not depend on their number.
-pub trait Team: Sync {
+///
+/// # Safety
+/// `workers` is always the same number; `run` calls with each number below it once and with no other, and returns, or
+/// unwinds, only when no call is going on any more: each has memory of its own that nobody else may write.
+pub unsafe trait Team: Sync {
     /// How many there are, the caller included; at least 1.
     fn workers(&self) -> usize;
 
@@ -13,7 +17,8 @@ pub trait Team: Sync {
 #[derive(Debug, Clone, Copy)]
 pub struct Alone;
 
-impl Team for Alone {
+// SAFETY: it calls once, with 0.
+unsafe impl Team for Alone {
     fn workers(&self) -> usize {
         1
     }

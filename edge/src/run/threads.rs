@@ -24,6 +24,8 @@ struct Shared {
     /// Threads that are still at the present piece.
     busy: AtomicUsize,
     end: AtomicBool,
+    /// Whether a thread's piece has panicked.
+    failed: AtomicBool,
     job: Mutex<Option<Job>>,
     sleepers: Condvar,
 }
@@ -53,6 +55,7 @@ impl Threads {
             round: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
             end: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
             job: Mutex::new(None),
             sleepers: Condvar::new(),
         });
@@ -89,13 +92,17 @@ fn serve(shared: &Shared, worker: usize) {
         }
         if let Some(job) = *lock(&shared.job) {
             // SAFETY: `run` does not return, and so the work does not end, before `busy` is 0.
-            unsafe { (*job.0)(worker) };
+            let work = std::panic::AssertUnwindSafe(|| unsafe { (*job.0)(worker) });
+            if std::panic::catch_unwind(work).is_err() {
+                shared.failed.store(true, Ordering::Release);
+            }
         }
         shared.busy.fetch_sub(1, Ordering::Release);
     }
 }
 
-impl Team for Threads {
+// SAFETY: each thread calls with its own number; `Rest` waits for all of them.
+unsafe impl Team for Threads {
     fn workers(&self) -> usize {
         self.handles.len() + 1
     }
@@ -112,13 +119,26 @@ impl Team for Threads {
             self.shared.round.fetch_add(1, Ordering::Release);
             self.shared.sleepers.notify_all();
         }
+        let rest = Rest(&self.shared);
         work(0);
+        drop(rest);
+        if self.shared.failed.swap(false, Ordering::AcqRel) {
+            std::panic::resume_unwind(std::boxed::Box::new("a thread of the team panicked"));
+        }
+    }
+}
+
+/// Waits for the other threads, also when the caller's own piece panics.
+struct Rest<'s>(&'s Shared);
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
         let mut spins = 0;
-        while self.shared.busy.load(Ordering::Acquire) != 0 {
+        while self.0.busy.load(Ordering::Acquire) != 0 {
             spins += 1;
             if spins < SPINS { core::hint::spin_loop() } else { std::thread::yield_now() }
         }
-        *lock(&self.shared.job) = None;
+        *lock(&self.0.job) = None;
     }
 }
 
