@@ -94,15 +94,17 @@ impl Sum {
     }
 }
 
-/// Whether the ratios of scales, also that of the operands, are within `2^-20` and `2^20`, and the offset is a multiple of
-/// `2^-43` as that of [`Sum::new`] then is: so every engine computes a sum exactly.
+/// Whether the ratios of scales, also that of the operands, are within `2^-20` and `2^20`, and the offset is one that
+/// [`Sum::new`] can then make, a multiple of `2^-43` no larger than the ratios allow: so every engine computes a sum exactly,
+/// and none is beyond 32 bits.
 pub fn ratios_allowed(sum: &Sum) -> bool {
     const MOST: f32 = 1_048_576.0;
-    const WHOLE: f64 = (1u64 << 53) as f64;
     let within = |ratio: f32| (1.0 / MOST..=MOST).contains(&ratio);
     let steps = f64::from(sum.offset) * (1u64 << 43) as f64;
-    let on_grid = !(-WHOLE..=WHOLE).contains(&steps) || steps as i64 as f64 == steps;
-    within(sum.first) && within(sum.second) && within(sum.first / sum.second) && sum.offset.is_finite() && on_grid
+    let most = 256.0 * (1.0 + sum.first + sum.second);
+    // Saturation and whole numbers beyond 2^53 are on the grid as well.
+    let offset = (-most..=most).contains(&sum.offset) && steps as i64 as f64 == steps;
+    within(sum.first) && within(sum.second) && within(sum.first / sum.second) && offset
 }
 
 /// The product of two quantised values: `round(clamp(f32((a - za) * (b - zb)) * multiplier)) + zero`, with

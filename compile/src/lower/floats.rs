@@ -120,7 +120,8 @@ impl Lowering<'_> {
     /// A function: the end of the step before it, where nobody else reads that and it has none; else a step.
     fn applied(&mut self, id: NodeId, input: u32, function: FloatFunction) -> u32 {
         if self.alone(input)
-            && let Some(maker) = self.draft.maker(input) {
+            && let Some(maker) = self.draft.maker(input)
+        {
             let end = match &mut self.draft.steps[maker].0 {
                 Step::Convolution(layer) => Some(&mut layer.tail.function),
                 Step::Add { end, .. } | Step::Multiply { end, .. } => Some(end),

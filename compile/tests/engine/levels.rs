@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use attar_edge::{Alone, Input, Level, Model, reference};
 
 use crate::networks::{How, Network, Random, network};
-use crate::{bits, compiled, exact, levels, logits, oracle};
+use crate::tried::exact;
+use crate::{bits, compiled, levels, logits, oracle};
 
 const NETWORKS: u64 = 120;
 

@@ -8,15 +8,12 @@ mod loading;
 mod networks;
 mod oracle;
 mod threads;
+mod tried;
 
 use attar_compile::Options;
 use attar_edge::plan::Preprocessing;
-use attar_edge::{Input, Level, Model, Session};
-
-/// The levels that this CPU has.
-fn levels() -> impl Iterator<Item = Level> {
-    Level::ALL.into_iter().filter(|level| level.available())
-}
+use attar_edge::{Input, Level, Session};
+use tried::{bits, levels};
 
 /// Preprocessing whose steps all round.
 const PREPROCESSING: Preprocessing =
@@ -33,18 +30,4 @@ fn logits(plan: &[u8], level: Level, image: Input<'_>) -> Vec<f32> {
     let mut logits = vec![f32::NAN; session.model().header().classes as usize];
     session.run(image, &mut logits).unwrap();
     logits
-}
-
-fn bits(logits: &[f32]) -> Vec<u32> {
-    logits.iter().map(|logit| logit.to_bits()).collect()
-}
-
-/// Whether a plan computes in integers alone, so that every level must make the same bits.
-fn exact(plan: &[u8]) -> bool {
-    use attar_edge::plan::{Kind, Step};
-    let model = Model::load(plan).unwrap();
-    let tensors: Vec<_> = model.tensors().collect();
-    let floats = |step: &Step| step.output().is_some_and(|at| tensors[at as usize].kind == Kind::Floats);
-    let moves = |step: &Step| matches!(step, Step::Load { .. } | Step::Dequantize { .. } | Step::Copy(_) | Step::Max(_));
-    model.steps().all(|step| !floats(&step) || moves(&step))
 }

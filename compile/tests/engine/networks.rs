@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use attar_models::op::{
-    Add, BatchNorm2d, ChannelShuffle, Concat, Conv2d, Dequantize, Flatten, GlobalAvgPool, Linear, Mul, Pad2d,
+    Add, BatchNorm2d, ChannelShuffle, Concat, Conv2d, Dequantize, Dropout, Flatten, GlobalAvgPool, Linear, Mul, Pad2d,
     PadChannels, Pool2d, Quantize, SliceChannels, Slope, Subsample,
 };
 use attar_models::{Activation, Array, Graph, GraphBuilder, NodeId, Op, Weights};
@@ -105,7 +105,8 @@ impl Maker {
     fn add(&mut self, op: Op, inputs: &[NodeId]) -> Option<NodeId> {
         self.count += 1;
         let (name, params) = (format!("node{}", self.count), op.params());
-        let quantised = matches!(&op, Op::Conv2d(Conv2d { quantized: true, .. }) | Op::Linear(Linear { quantized: true, .. }));
+        let quantised =
+            matches!(&op, Op::Conv2d(Conv2d { quantized: true, .. }) | Op::Linear(Linear { quantized: true, .. }));
         let id = self.builder.add(&name, op, inputs).ok()?;
         if quantised {
             self.integers(&name, params[0].shape.clone(), inputs[0]);
@@ -271,7 +272,7 @@ impl Maker {
                 _ => Some(maker.ended(made)),
             }
         };
-        match self.random.below(16) {
+        match self.random.below(17) {
             0..=3 => self.convolution(input, false),
             4 | 5 => {
                 let branch = self.convolution(input, true)?;
@@ -334,6 +335,12 @@ impl Maker {
                 let levels = self.levels.get(&input).copied();
                 let padded = levels.map_or(padded, |levels| self.ended_at(padded, levels));
                 self.convolution(padded, false).or(Some(padded))
+            }
+            15 => {
+                // Another name of the same value; the old one may be read on.
+                let made = self.add(Op::Dropout(Dropout { p: 0.5 }), &[input])?;
+                self.levels.get(&input).copied().map(|levels| self.levels.insert(made, levels));
+                Some(made)
             }
             _ => {
                 let made = self.activated(input);

@@ -122,8 +122,7 @@ fn convolution(
     for c in 0..output[0] {
         for (y, x) in (0..output[1]).flat_map(|y| (0..output[2]).map(move |x| (y, x))) {
             let mut sum = f64::from(bias[c]);
-            for (i, v, u) in
-                (0..inputs).flat_map(|i| (0..rows).flat_map(move |v| (0..columns).map(move |u| (i, v, u))))
+            for (i, v, u) in (0..inputs).flat_map(|i| (0..rows).flat_map(move |v| (0..columns).map(move |u| (i, v, u))))
             {
                 let place = |axis: usize, at: usize, tap: usize| {
                     (at * conv.stride[axis] + tap * conv.dilation[axis]) as i64 - conv.padding[axis] as i64
