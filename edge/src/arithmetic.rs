@@ -59,7 +59,9 @@ pub fn multiplier(input: f32, weight: f32, output: f32) -> f32 {
 ///
 /// Through `f64` it needs no instruction for it. The product of 8 and 24 bits is exact there. With ratios of scales within
 /// `2^-20` and `2^20`, which is checked when a plan is loaded ([`ratios_allowed`]), all that is added is a multiple of
-/// `2^-43`, and what does not saturate is below `2^9`: 52 bits, so that only the step to `f32` rounds.
+/// `2^-43`, and what does not saturate is below `2^9`: 52 bits, so that only the step to `f32` rounds. Of the inner of two
+/// such sums, which may be as large as `2^28`, `f64` could lose bits only of an operand that is `2^21` times smaller than
+/// the other: were its product next to half a step of `f32`, it would be rounded twice.
 #[inline(always)]
 fn fused(a: u8, b: f32, c: f32) -> f32 {
     (f64::from(a) * f64::from(b) + f64::from(c)) as f32
@@ -92,11 +94,17 @@ impl Sum {
     }
 }
 
-/// Whether the ratios of scales are so close to 1, within `2^-20` and `2^20`, that every engine computes a sum exactly.
+/// Whether the ratios of scales, also that of the operands, are within `2^-20` and `2^20`, and the offset is one that
+/// [`Sum::new`] can then make, a multiple of `2^-43` no larger than the ratios allow: so every engine computes a sum exactly,
+/// and none is beyond 32 bits.
 pub fn ratios_allowed(sum: &Sum) -> bool {
     const MOST: f32 = 1_048_576.0;
     let within = |ratio: f32| (1.0 / MOST..=MOST).contains(&ratio);
-    within(sum.first) && within(sum.second) && sum.offset.is_finite()
+    let steps = f64::from(sum.offset) * (1u64 << 43) as f64;
+    let most = 256.0 * (1.0 + sum.first + sum.second);
+    // Saturation and whole numbers beyond 2^53 are on the grid as well.
+    let offset = (-most..=most).contains(&sum.offset) && steps as i64 as f64 == steps;
+    within(sum.first) && within(sum.second) && within(sum.first / sum.second) && offset
 }
 
 /// The product of two quantised values: `round(clamp(f32((a - za) * (b - zb)) * multiplier)) + zero`, with

@@ -102,7 +102,7 @@ impl Lowering<'_> {
             return Ok(input);
         }
         let constant = self.draft.constant(table.to_vec());
-        if self.wants[source.index()].readers == 1
+        if self.alone(input)
             && let Some(maker) = self.draft.maker(input)
             && let (Step::Convolution(layer), _) = &mut self.draft.steps[maker]
             && layer.tail.table.is_none()
@@ -136,7 +136,7 @@ impl Lowering<'_> {
         }
         for own in [0, 1] {
             let other = inputs[1 - own];
-            if sources[0] == sources[1] || self.wants[sources[own].index()].readers != 1 {
+            if inputs[0] == inputs[1] || !self.alone(inputs[own]) {
                 continue;
             }
             let (Some(maker), others) = (self.draft.maker(inputs[own]), self.draft.maker(other)) else { continue };

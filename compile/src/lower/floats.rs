@@ -119,8 +119,9 @@ impl Lowering<'_> {
 
     /// A function: the end of the step before it, where nobody else reads that and it has none; else a step.
     fn applied(&mut self, id: NodeId, input: u32, function: FloatFunction) -> u32 {
-        let alone = self.wants[self.first(id).index()].readers == 1;
-        if alone && let Some(maker) = self.draft.maker(input) {
+        if self.alone(input)
+            && let Some(maker) = self.draft.maker(input)
+        {
             let end = match &mut self.draft.steps[maker].0 {
                 Step::Convolution(layer) => Some(&mut layer.tail.function),
                 Step::Add { end, .. } | Step::Multiply { end, .. } => Some(end),
@@ -144,9 +145,8 @@ impl Lowering<'_> {
         if a != b {
             return self.refuse(id, "its operands differ in shape");
         }
-        let nodes = [self.node_of(id).inputs[0], self.node_of(id).inputs[1]];
         for own in [0, 1] {
-            if inputs[0] == inputs[1] || self.wants[nodes[own].index()].readers != 1 {
+            if inputs[0] == inputs[1] || !self.alone(inputs[own]) {
                 continue;
             }
             let (Some(maker), Some(others)) = (self.draft.maker(inputs[own]), self.draft.maker(inputs[1 - own])) else {

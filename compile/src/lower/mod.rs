@@ -264,6 +264,12 @@ impl<'n> Lowering<'n> {
         Ok(())
     }
 
+    /// Whether one step alone reads a value, under whichever node's name: then it may become part of another.
+    fn alone(&self, value: u32) -> bool {
+        let names = (0..self.wants.len()).filter(|at| [self.bytes[*at], self.floats[*at]].contains(&Some(value)));
+        names.map(|at| self.wants[at].readers).all(|readers| readers == 1)
+    }
+
     fn byte_value(&self, id: NodeId) -> Result<u32> {
         self.bytes[id.index()]
             .map_or_else(|| self.refuse(id, "its bytes were not computed; this is a fault of Attar's"), Ok)

@@ -2,8 +2,9 @@
 //! share memory, sums that fit 32 bits. After this nothing of a plan is checked again.
 
 use super::{ALIGNMENT, Convolution, Copy, Function, Kind, Model, SLACK, Step, Tensor, Windowed};
-use crate::arithmetic::{Sum, ratios_allowed};
+use crate::arithmetic::{Sum, mean_multiplier, multiplier, ratios_allowed};
 use crate::error::{Error, Result};
+use crate::layer::FloatFunction;
 
 /// Most of any single size: channels, edges, kernels, strides. Three of them multiply within 64 bits.
 const MOST_SIZE: u32 = 1 << 20;
@@ -21,6 +22,7 @@ pub(super) fn check(model: &Model<'_>) -> Result<()> {
     for tensor in 0..model.header.tensors {
         checked_tensor(model, tensor).map_err(|problem| Error::Tensor { tensor, problem })?;
     }
+    weights(model)?;
     let steps = model.header.steps;
     if steps < 2 {
         return Err(Error::Plan("it has less than two steps: none that loads an image, or none that stores logits"));
@@ -40,7 +42,7 @@ pub(super) fn check(model: &Model<'_>) -> Result<()> {
         }
         checked(model, &step).map_err(fail)?;
     }
-    lifetimes(model)
+    super::lives::check(model)
 }
 
 fn arena(model: &Model<'_>) -> Result<()> {
@@ -48,9 +50,30 @@ fn arena(model: &Model<'_>) -> Result<()> {
     if model.header.arena > MOST_ARENA || !fits {
         return Err(Error::Plan("its working memory is larger than this machine can have"));
     }
-    // Scratch begins where it ends.
     if !model.header.arena.is_multiple_of(ALIGNMENT) {
         return Err(Error::Plan("its working memory is no multiple of 64 bytes"));
+    }
+    Ok(())
+}
+
+/// Each weight belongs to one layer: what is to be checked and packed grows with the plan, not with its square.
+fn weights(model: &Model<'_>) -> Result<()> {
+    let mut total = 0u64;
+    for number in 0..model.header.steps {
+        let Step::Convolution(Convolution { output, input, groups, kernel, .. }) = model.read_step(number)? else {
+            continue;
+        };
+        if output.max(input) >= model.header.tensors {
+            continue; // refused below
+        }
+        let (output, input) = (model.tensor(output), model.tensor(input));
+        let [rows, columns] = kernel.map(u64::from);
+        let depth = u64::from(input.size[2] / groups.max(1)).saturating_mul(rows).saturating_mul(columns);
+        total = total.saturating_add(depth.saturating_mul(output.size[2].into()).saturating_mul(input.width()));
+    }
+    // Small ones may be equal, and stored once.
+    if total > model.header.constants as u64 + 256 * u64::from(model.header.steps) {
+        return Err(Error::Plan("its layers have more weights than it has constants"));
     }
     Ok(())
 }
@@ -105,7 +128,11 @@ fn checked(model: &Model<'_>, step: &Step) -> Found {
             }
             same(a.size, product.size, "its output is not of its first operand's size")?;
             ended(&product, end)?;
-            alike(&[a, b, product])
+            alike(&[a, b, product])?;
+            match [a, b, product].map(|tensor| tensor.quantisation()) {
+                [Some((a, _)), Some((b, _)), Some((product, _))] => finite(multiplier(a, b, product)),
+                _ => Ok(()),
+            }
         }
         Step::Apply { input, output, function, table } => {
             let (input, output) = (tensor(input), tensor(output));
@@ -119,7 +146,12 @@ fn checked(model: &Model<'_>, step: &Step) -> Found {
             if windowed.kernel.iter().map(|size| u64::from(*size)).product::<u64>() > MOST_SUM / 255 {
                 return Err("its sums can be beyond 2^31");
             }
-            checked_windows(model, &windowed)
+            checked_windows(model, &windowed)?;
+            match [windowed.input, windowed.output].map(|number| tensor(number).quantisation()) {
+                // Of more values than 1 it is smaller.
+                [Some((from, _)), Some((to, _))] => finite(mean_multiplier(from, to, 1)),
+                _ => Ok(()),
+            }
         }
         Step::Quantize { input, output } => cast(&tensor(input), &tensor(output)),
         Step::Dequantize { input, output } => cast(&tensor(output), &tensor(input)),
@@ -127,7 +159,7 @@ fn checked(model: &Model<'_>, step: &Step) -> Found {
     }
 }
 
-fn same<T: PartialEq>(a: T, b: T, problem: &'static str) -> Found {
+fn same(a: [u32; 3], b: [u32; 3], problem: &'static str) -> Found {
     if a == b { Ok(()) } else { Err(problem) }
 }
 
@@ -145,12 +177,23 @@ fn cast(floats: &Tensor, bytes: &Tensor) -> Found {
     Err("it does not lead from floats to bytes, or back")
 }
 
-/// What happens at the end is of the output's kind.
+/// What happens at the end is of the output's kind, and means something.
 fn ended(output: &Tensor, end: Function) -> Found {
-    if matches!(end, Function::Floats(_)) == (output.kind == Kind::Floats) {
-        return Ok(());
+    if matches!(end, Function::Floats(_)) != (output.kind == Kind::Floats) {
+        return Err("what happens at its end is not of its output's kind");
     }
-    Err("what happens at its end is not of its output's kind")
+    let means = match end {
+        Function::Bytes { low, high } => low <= high,
+        Function::Floats(FloatFunction::Clamp { low, high }) => low <= high,
+        Function::Floats(FloatFunction::LeakyRelu { slope }) => slope.is_finite(),
+        Function::Floats(_) => true,
+    };
+    if means { Ok(()) } else { Err("what happens at its end has no meaning: bounds out of order, or no numbers") }
+}
+
+/// A factor that sums or products of whole numbers are multiplied by: times 0 it must be 0.
+fn finite(multiplier: f32) -> Found {
+    if multiplier.is_finite() { Ok(()) } else { Err("a multiplier that its scales make is no finite number") }
 }
 
 fn allowed(sum: &Sum) -> Found {
@@ -197,7 +240,8 @@ fn checked_convolution(model: &Model<'_>, convolution: &Convolution) -> Found {
     };
     within(&input, &output, ([height, width], convolution.stride), convolution.padding)?;
 
-    let (channels, depth) = (u64::from(output.size[2]), convolution.shape(model).depth() as u64);
+    let [channels, inputs] = [output.size[2], input.size[2] / groups].map(u64::from);
+    let depth = inputs * u64::from(convolution.kernel[0]) * u64::from(convolution.kernel[1]);
     let width = input.width();
     let weights = channels.checked_mul(depth).and_then(|count| count.checked_mul(width)).unwrap_or(u64::MAX / 2);
     constant(model, convolution.weights, weights)?;
@@ -221,6 +265,7 @@ fn checked_convolution(model: &Model<'_>, convolution: &Convolution) -> Found {
     }
     if tail.residual.is_some() {
         allowed(&tail.sum)?;
+        ended(&output, Function::Bytes { low: tail.range[0], high: tail.range[1] })?;
     }
     sums(model, convolution, channels as usize, depth as usize)
 }
@@ -243,7 +288,9 @@ fn checked_windows(model: &Model<'_>, windowed: &Windowed) -> Found {
     let (input, output) = (model.tensor(windowed.input), model.tensor(windowed.output));
     alike(&[input, output])?;
     ended(&output, windowed.end)?;
-    same(input.size[2], output.size[2], "its output has not its input's channels")?;
+    if input.size[2] != output.size[2] {
+        return Err("its output has not its input's channels");
+    }
     let Windowed { kernel, stride, padding, padding_end, .. } = *windowed;
     if kernel.iter().chain(&stride).any(|size| !(1..=MOST_SIZE).contains(size)) {
         return Err("a size of its window is 0 or beyond 2^20");
@@ -263,7 +310,9 @@ fn checked_copy(model: &Model<'_>, copy: &Copy) -> Found {
     alike(&[input, output])?;
     if let Some(table) = copy.table {
         constant(model, table, 256)?;
-        same(output.kind == Kind::Floats, false, "floats do not go through a table of bytes")?;
+        if output.kind == Kind::Floats {
+            return Err("floats do not go through a table of bytes");
+        }
     }
     let last = |[first, step]: [u32; 2]| u64::from(first) + u64::from(copy.channels.max(1) - 1) * u64::from(step);
     let steps = [copy.from[1], copy.to[1], copy.stride[0], copy.stride[1], copy.channels];
@@ -272,53 +321,6 @@ fn checked_copy(model: &Model<'_>, copy: &Copy) -> Found {
     }
     if copy.at[0] >= output.size[0] || copy.at[1] >= output.size[1] {
         return Err("it begins beyond its output");
-    }
-    Ok(())
-}
-
-/// A tensor is written by the step that its life begins with, or by several that copy parts; it is read behind that, and up
-/// to the end of its life no other shares its memory.
-fn lifetimes(model: &Model<'_>) -> Result<()> {
-    let parts = |step: u32| matches!(model.step(step), Step::Copy(_));
-    for tensor in 0..model.header.tensors {
-        let [first, last] = model.tensor(tensor).life;
-        let begins = last < model.header.steps && first <= last && model.step(first).output() == Some(tensor);
-        if !begins {
-            return Err(Error::Tensor { tensor, problem: "its life does not begin with the step that writes it" });
-        }
-    }
-    for number in 0..model.header.steps {
-        let fail = |problem| Error::Step { step: number, problem };
-        let step = model.step(number);
-        for input in step.inputs() {
-            let [first, last] = model.tensor(input).life;
-            if number <= first || number > last {
-                return Err(fail("it reads a tensor before or behind its life"));
-            }
-        }
-        let Some(output) = step.output() else { continue };
-        let [first, last] = model.tensor(output).life;
-        let again = first != number;
-        if number < first || number > last || (again && !(parts(first) && parts(number))) {
-            return Err(fail("it writes a tensor that another step has written"));
-        }
-    }
-    memory(model)
-}
-
-/// No two tensors whose lives meet share memory.
-fn memory(model: &Model<'_>) -> Result<()> {
-    for number in 0..model.header.tensors {
-        let tensor = model.tensor(number);
-        let end = |tensor: &Tensor| tensor.offset + tensor.bytes() + SLACK;
-        let own_end = end(&tensor);
-        for other in (0..number).map(|other| model.tensor(other)) {
-            let apart_in_time = other.life[1] < tensor.life[0] || tensor.life[1] < other.life[0];
-            if !apart_in_time && tensor.offset < end(&other) && other.offset < own_end {
-                let problem = "it shares memory with another that is needed at the same time";
-                return Err(Error::Tensor { tensor: number, problem });
-            }
-        }
     }
     Ok(())
 }

@@ -7,6 +7,7 @@
 mod check;
 mod codec;
 mod header;
+mod lives;
 mod record;
 mod step;
 #[cfg(feature = "alloc")]
@@ -115,7 +116,7 @@ impl<'a> Model<'a> {
 
     /// Multiply-accumulates of its convolutions and linear layers for one image.
     pub fn macs(&self) -> u64 {
-        self.steps().map(|step| step.macs(self)).sum()
+        self.steps().fold(0, |macs: u64, step| macs.saturating_add(step.macs(self)))
     }
 }
 

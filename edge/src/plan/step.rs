@@ -227,7 +227,7 @@ impl Step {
     pub fn macs(&self, model: &Model<'_>) -> u64 {
         let Self::Convolution(convolution) = self else { return 0 };
         let output = model.tensor(convolution.output);
-        output.elements() as u64 * convolution.shape(model).depth() as u64
+        (output.elements() as u64).saturating_mul(convolution.shape(model).depth() as u64)
     }
 }
 

@@ -63,13 +63,13 @@ pub(super) fn load(work: &Work<'_>, input: Input<'_>, output: u32, tables: &[u8]
         (Input::Floats(floats), Some((scale, zero))) => load_quantised(work, floats, output, scale, zero),
         (Input::Floats(floats), None) => {
             let plane = tensor.elements() / channels;
-            fill(work.target::<f32>(output), tensor.size, |at, c| floats[c * plane + at]);
+            fill(&work.target::<f32>(output), tensor.size, |at, c| floats[c * plane + at]);
         }
         (Input::Rgb8(bytes), Some(_)) => {
-            fill(work.target::<u8>(output), tensor.size, |at, c| tables[256 * c + usize::from(bytes[3 * at + c])]);
+            fill(&work.target::<u8>(output), tensor.size, |at, c| tables[256 * c + usize::from(bytes[3 * at + c])]);
         }
         (Input::Rgb8(bytes), None) => {
-            fill(work.target::<f32>(output), tensor.size, |at, c| {
+            fill(&work.target::<f32>(output), tensor.size, |at, c| {
                 f32_at(tables, 256 * c + usize::from(bytes[3 * at + c]))
             });
         }
@@ -77,7 +77,7 @@ pub(super) fn load(work: &Work<'_>, input: Input<'_>, output: u32, tables: &[u8]
 }
 
 /// Every element of an image from its pixel's number and its channel.
-fn fill<T>(target: Target<T>, size: [u32; 3], element: impl Fn(usize, usize) -> T) {
+fn fill<T>(target: &Target<T>, size: [u32; 3], element: impl Fn(usize, usize) -> T) {
     let [height, width, channels] = size.map(|size| size as usize);
     for y in 0..height {
         for x in 0..width {

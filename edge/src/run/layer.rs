@@ -6,7 +6,7 @@ use crate::layer::{
     FloatLayer, FloatTail, Shape,
 };
 use crate::level::Kernels;
-use crate::plan::{Convolution, Function, Model, Tail};
+use crate::plan::{Convolution, Function, Model, Step, Tail};
 
 /// A convolution with its shape.
 pub(super) struct Layer {
@@ -76,16 +76,17 @@ impl Layer {
         let Convolution { input, output, padding, tail, .. } = self.convolution;
         let shape = &self.shape;
         let weights = self.weights(work.model);
-        let [rows, macs] = [shape.size[0], shape.size[0] * shape.size[1] * shape.channels() * shape.depth()];
+        let rows = shape.size[0];
+        let macs = Step::Convolution(self.convolution).macs(work.model);
         match self.kernel(work.kernels) {
-            Kernel::Bytes(kernel) => work.rows(rows, 1, macs as u64, |rows, worker| {
+            Kernel::Bytes(kernel) => work.rows(rows, 1, macs, |rows, worker| {
                 let (source, target) = (work.source(input, padding), work.target(output));
                 let (packed, tail, scratch) = (packed.as_ptr(), byte_tail(work, &tail), work.scratch(worker));
                 let layer = ByteLayer { shape, source, target, packed, weights, tail, scratch };
                 // SAFETY: `check` has seen that the images are as large as the shape; `prepare` has packed for this kernel.
                 unsafe { (kernel.run)(&layer, rows) };
             }),
-            Kernel::Floats(kernel) => work.rows(rows, (kernel.rows_together)(shape), macs as u64, |rows, worker| {
+            Kernel::Floats(kernel) => work.rows(rows, (kernel.rows_together)(shape), macs, |rows, worker| {
                 let (source, target) = (work.source(input, padding), work.target(output));
                 let (packed, tail, scratch) = (packed.as_ptr(), float_tail(work, &tail), work.scratch(worker));
                 let layer = FloatLayer { shape, source, target, packed, weights, tail, scratch };

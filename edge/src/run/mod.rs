@@ -105,8 +105,7 @@ impl<'a> Engine<'a> {
         let model = &self.model;
         image::check(model, input, logits)?;
         let scratch = scratch(model, self.kernels);
-        let own = model.header().arena as usize;
-        let arena = aligned(arena, own + team.workers() * scratch + ALIGNMENT, "working memory")?;
+        let arena = aligned(arena, self::arena(model, scratch, team.workers()), "working memory")?;
         let work = Work::new(model, self.kernels, arena, scratch, team);
         let mut packed = self.packed;
         let tables = match model.header().preprocessing {
@@ -147,10 +146,10 @@ impl<'a> Model<'a> {
     pub fn memory_for(&self, level: Level, threads: usize) -> Result<Memory> {
         let kernels = level.kernels().ok_or(Error::Level(level.name()))?;
         let tables = if self.header().preprocessing.is_some() { image::TABLES } else { 0 };
-        let layers = self.convolutions().map(|layer| layer.packed(kernels)).sum::<usize>();
+        let layers = self.convolutions().map(|layer| layer.packed(kernels)).fold(0, usize::saturating_add);
         Ok(Memory {
-            arena: self.header().arena as usize + threads * scratch(self, kernels) + ALIGNMENT,
-            packed: tables + layers + ALIGNMENT,
+            arena: arena(self, scratch(self, kernels), threads),
+            packed: tables.saturating_add(layers).saturating_add(ALIGNMENT),
         })
     }
 
@@ -182,6 +181,12 @@ impl<'a> Model<'a> {
             _ => None,
         })
     }
+}
+
+/// Bytes of working memory: the arena, scratch for each thread, and room to begin at a multiple of 64.
+fn arena(model: &Model<'_>, scratch: usize, threads: usize) -> usize {
+    let own = model.header().arena as usize;
+    own.saturating_add(threads.saturating_mul(scratch)).saturating_add(ALIGNMENT)
 }
 
 /// Bytes of scratch of the step that needs most.

@@ -87,7 +87,7 @@ pub(super) fn run(work: &Work<'_>, step: &Step) {
         }
         Step::Copy(copy) => match model.tensor(copy.input).quantisation() {
             Some(_) => {
-                copy_elements::<u8>(work, &copy, copy.table.and_then(|at| model.constants(at, 256).first_chunk()))
+                copy_elements::<u8>(work, &copy, copy.table.and_then(|at| model.constants(at, 256).first_chunk()));
             }
             None => copy_elements::<f32>(work, &copy, None),
         },
@@ -120,7 +120,7 @@ fn add_bytes(work: &Work<'_>, inputs: [u32; 2], output: u32, (sum, end): (Sum, F
     for y in 0..out.rows {
         // SAFETY: rows of all three have this length.
         unsafe {
-            (work.kernels.simple.add_u8)(a.row(y), b.row(y), out.row(y), out.length, &Addition { sum, low, high })
+            (work.kernels.simple.add_u8)(a.row(y), b.row(y), out.row(y), out.length, &Addition { sum, low, high });
         };
     }
 }

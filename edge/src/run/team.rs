@@ -3,8 +3,8 @@
 /// Threads that work together. Rows are shared out, never sums, so that bits do not depend on their number.
 ///
 /// # Safety
-/// `workers` always says the same; `run` calls `work` once with each number below it, with no number twice at a time, and
-/// returns, also by a panic, only when all calls have: each has memory of its own by its number.
+/// `workers` is always the same number; `run` calls with each number below it once and with no other, and returns, or
+/// unwinds, only when no call is going on any more: each has memory of its own that nobody else may write.
 pub unsafe trait Team: Sync {
     /// How many there are, the caller included; at least 1.
     fn workers(&self) -> usize;
@@ -17,7 +17,7 @@ pub unsafe trait Team: Sync {
 #[derive(Debug, Clone, Copy)]
 pub struct Alone;
 
-// SAFETY: one call, by the caller.
+// SAFETY: it calls once, with 0.
 unsafe impl Team for Alone {
     fn workers(&self) -> usize {
         1

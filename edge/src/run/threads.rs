@@ -24,6 +24,8 @@ struct Shared {
     /// Threads that are still at the present piece.
     busy: AtomicUsize,
     end: AtomicBool,
+    /// Whether a thread's piece has panicked.
+    failed: AtomicBool,
     job: Mutex<Option<Job>>,
     sleepers: Condvar,
 }
@@ -53,6 +55,7 @@ impl Threads {
             round: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
             end: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
             job: Mutex::new(None),
             sleepers: Condvar::new(),
         });
@@ -87,25 +90,19 @@ fn serve(shared: &Shared, worker: usize) {
         if shared.end.load(Ordering::Acquire) {
             return;
         }
-        let _done = Done(&shared.busy);
         let job = *lock(&shared.job); // a copy: the lock is not held while the work is done
         if let Some(job) = job {
             // SAFETY: `run` does not return, and so the work does not end, before `busy` is 0.
-            unsafe { (*job.0)(worker) };
+            let work = std::panic::AssertUnwindSafe(|| unsafe { (*job.0)(worker) });
+            if std::panic::catch_unwind(work).is_err() {
+                shared.failed.store(true, Ordering::Release);
+            }
         }
+        shared.busy.fetch_sub(1, Ordering::Release);
     }
 }
 
-/// One thread less is busy when it is dropped, also by a panic.
-struct Done<'s>(&'s AtomicUsize);
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Release);
-    }
-}
-
-// SAFETY: the threads are those that it began with, each has its number, and `run` waits for all, also when it panics.
+// SAFETY: each thread calls with its own number; `Rest` waits for all of them.
 unsafe impl Team for Threads {
     fn workers(&self) -> usize {
         self.handles.len() + 1
@@ -123,15 +120,19 @@ unsafe impl Team for Threads {
             self.shared.round.fetch_add(1, Ordering::Release);
             self.shared.sleepers.notify_all();
         }
-        let _wait = Wait(&self.shared);
+        let rest = Rest(&self.shared);
         work(0);
+        drop(rest);
+        if self.shared.failed.swap(false, Ordering::AcqRel) {
+            std::panic::resume_unwind(std::boxed::Box::new("a thread of the team panicked"));
+        }
     }
 }
 
-/// Waits, when it is dropped, until all threads are done with the present piece.
-struct Wait<'s>(&'s Shared);
+/// Waits for the other threads, also when the caller's own piece panics.
+struct Rest<'s>(&'s Shared);
 
-impl Drop for Wait<'_> {
+impl Drop for Rest<'_> {
     fn drop(&mut self) {
         let mut spins = 0;
         while self.0.busy.load(Ordering::Acquire) != 0 {

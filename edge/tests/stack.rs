@@ -1,0 +1,100 @@
+//! No loop of a dense tile stores a vector to the stack, by the disassembly of this test itself: the tiles are as large as the registers
+//! allow, and one vector more would halve their speed without any other sign.
+#![cfg(all(target_arch = "x86_64", target_os = "linux", not(debug_assertions)))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::Command;
+
+use attar_edge::{Level, Model};
+
+/// Where tiles are: paths of functions contain one of these.
+const TILES: [&str; 2] = ["attar_edge::level::x86::dense_u8::", "attar_edge::level::x86::dense_f32::tiles::"];
+
+/// What `objdump` prints of this program; without it, a miss that is said, and a failure in CI.
+fn disassembly() -> Option<String> {
+    let program = std::env::current_exe().unwrap();
+    let printed = Command::new("objdump").args(["-d", "-C", "--no-show-raw-insn"]).arg(program).output();
+    if let Ok(printed) = printed.as_ref()
+        && printed.status.success()
+    {
+        return Some(String::from_utf8_lossy(&printed.stdout).into_owned());
+    }
+    let line = "tool: edge/tests/stack.rs: objdump";
+    eprintln!("did not run: {line}");
+    if let Some(file) = std::env::var_os("ATTAR_MISSED_TESTS") {
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(file);
+        writeln!(file.unwrap(), "{line}").unwrap();
+    }
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "CI must have objdump: {printed:?}");
+    None
+}
+
+/// Whether an instruction stores a vector of 256 or 512 bits to the stack.
+fn stores_to_stack(text: &str) -> bool {
+    let Some((register, place)) = text.strip_prefix("vmov").and_then(|operands| operands.split_once(',')) else {
+        return false;
+    };
+    (register.contains("%ymm") || register.contains("%zmm")) && place.contains("(%rsp")
+}
+
+/// An instruction: its address, and its text behind that.
+fn instruction(line: &str) -> Option<(u64, &str)> {
+    let (address, text) = line.trim_start().split_once(":\t")?;
+    Some((u64::from_str_radix(address, 16).ok()?, text))
+}
+
+/// Where a jump leads, if it is one.
+fn target(text: &str) -> Option<u64> {
+    let operand = text.strip_prefix('j')?.split_whitespace().nth(1)?;
+    u64::from_str_radix(operand, 16).ok()
+}
+
+/// Stores of vectors to the stack in loops that multiply and add. What a tile does once, at its end, is not in them.
+fn in_loops<'t>(function: &[(u64, &'t str)]) -> Vec<&'t str> {
+    let products = ["vfmadd", "vpdpbusd", "vpmaddwd", "vpmaddubsw"];
+    let mut found = Vec::new();
+    for (from, jump) in function {
+        let Some(to) = target(jump).filter(|to| to <= from) else { continue };
+        let body = || function.iter().filter(|(at, _)| (to..=*from).contains(at)).map(|(_, text)| *text);
+        if body().any(|text| products.iter().any(|product| text.starts_with(product))) {
+            found.extend(body().filter(|text| stores_to_stack(text)));
+        }
+    }
+    found
+}
+
+#[test]
+fn no_dense_tile_stores_vectors_to_the_stack() {
+    // All levels' tables, and with them their tiles, are part of this program.
+    let plan = std::hint::black_box(Vec::new());
+    assert!(Model::load(&plan).and_then(|model| model.memory(Level::best())).is_err());
+    let Some(text) = disassembly() else { return };
+    let (mut tiles, mut name) = (BTreeMap::<&str, Vec<(u64, &str)>>::new(), None);
+    for line in text.lines() {
+        if let Some((_, function)) = line.strip_suffix(">:").and_then(|line| line.split_once(" <")) {
+            name = Some(function).filter(|function| TILES.iter().any(|part| function.contains(part)));
+        } else if let (Some(name), Some(instruction)) = (name, instruction(line)) {
+            tiles.entry(name).or_default().push(instruction);
+        }
+    }
+    assert!(tiles.len() > 40, "only {} tiles are in this program: {:?}", tiles.len(), tiles.keys());
+    for (name, function) in tiles {
+        assert_eq!(in_loops(&function), [""; 0], "{name}");
+    }
+}
+
+#[test]
+fn a_store_to_the_stack_is_seen() {
+    assert!(stores_to_stack("vmovups %zmm16,0x40(%rsp)") && stores_to_stack("vmovdqa64 %ymm1,(%rsp,%rax,1)"));
+    assert!(!stores_to_stack("vmovups 0x40(%rsp),%zmm16") && !stores_to_stack("vmovups %zmm16,0x40(%rdi)"));
+    let tile = |store: &str| {
+        let text = format!(
+            "  10:\tvmovups %ymm1,(%rsp)\n  20:\tvfmadd231ps %ymm0,%ymm1,%ymm2\n{store}  40:\tjne    20 <f+0x10>"
+        );
+        let lines: Vec<_> = text.lines().map(|line| instruction(line).unwrap()).collect();
+        in_loops(&lines).len()
+    };
+    assert_eq!((tile(""), tile("  30:\tvmovups %ymm1,(%rsp)\n")), (0, 1));
+}
