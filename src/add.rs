@@ -89,6 +89,7 @@ pub fn add(
     let addition = |certificate| Addition {
         name: &name,
         model: model.bytes(),
+        arithmetic: model.arithmetic(),
         precision: model.precision(),
         made_from: request.made_from,
         certificate,

@@ -10,6 +10,7 @@ use crate::parity::Certificate;
 pub fn all() -> Vec<(&'static str, Value)> {
     vec![
         ("bench", titled::<Versioned<bench::Measured>>("bench --json")),
+        ("bench-interleave", titled::<Versioned<bench::Beside>>("bench --interleave --json")),
         ("engines", titled::<Versioned<doctor::Found>>("attar-infer doctor --json")),
         ("predict", titled::<Versioned<predict::Answers<'_>>>("predict --json")),
         ("selftest", titled::<Versioned<selftest::Found>>("selftest --json")),

@@ -1,32 +1,36 @@
-//! `attar compile`: an ONNX file becomes a plan for Attar's own engine.
+//! `attar compile`: an ONNX file, or a bundle's, becomes a plan for Attar's own engine.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use attar::add::{self, Request};
 use attar::compile::{self, Report};
 use attar::table::si;
 use attar_infer::cli::stated::StatedArgs;
+use attar_infer::parity::Options;
 use attar_infer::side::Side;
+use attar_infer::{Bundle, EngineKind};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::print;
+use crate::engines::EngineArgs;
 
 /// Compiles an ONNX file, f32 or quantised, to a plan for the engine `attar`: one file that runs where it lies, with the same
-/// int8 answers on every CPU.
+/// int8 answers on every CPU. A bundle gets the plan of its model, checked by its goldens, as one more model.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  attar compile model.onnx\n  attar compile model.onnx --preprocessing imagenet --out model.attar\n  attar verify model.attar --against model.onnx"
+    after_help = "Examples:\n  attar compile model.onnx\n  attar compile model.onnx --preprocessing imagenet --out model.attar\n  attar compile bundles/distilled\n  attar verify model.attar --against model.onnx"
 )]
 pub(crate) struct Args {
-    /// The ONNX file.
-    #[arg(value_name = "FILE")]
-    model: PathBuf,
+    /// The ONNX file, or the bundle directory.
+    #[arg(value_name = "FILE|BUNDLE")]
+    subject: PathBuf,
     /// The plan; beside the file, with the ending `attar`, by default.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// What the file does not say itself. With preprocessing, the plan takes pixels as they are, too.
+    /// What an ONNX file does not say itself. With preprocessing, the plan takes pixels as they are, too.
     #[command(flatten)]
     stated: StatedArgs,
     /// Print JSON.
@@ -44,19 +48,49 @@ pub(super) struct Written {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let side = Side::open(&args.model, &args.stated.stated())?;
-    let [model] = side.models() else {
-        bail!("{} is a bundle\n  hint: name its model, e.g. {0}/model.onnx", args.model.display());
-    };
-    let out = args.out.clone().unwrap_or_else(|| args.model.with_extension("attar"));
+    let side = Side::open(&args.subject, &args.stated.stated())?;
+    let model = side.models().iter().find(|model| !model.is_plan());
+    let model = model.with_context(|| format!("{} is a plan already", args.subject.display()))?;
     let compiled = compile::compile(model, Some(side.input()), side.preprocessing())?;
-    attar_formats::write::atomically(&out, |file| file.write_all(&compiled.plan))
-        .with_context(|| out.display().to_string())?;
-    let written = Written { plan: out, report: compiled.report };
+    let write = |path: &Path| -> Result<()> {
+        let fill = |file: &mut std::io::BufWriter<std::fs::File>| file.write_all(&compiled.plan);
+        attar_formats::write::atomically(path, fill).with_context(|| path.display().to_string())
+    };
+    let plan = match (side.bundle(), &args.out) {
+        (_, Some(out)) => {
+            write(out)?;
+            out.clone()
+        }
+        (None, None) => {
+            let out = args.subject.with_extension("attar");
+            write(&out)?;
+            out
+        }
+        (Some(bundle), None) => {
+            let folder = tempfile::tempdir()?;
+            let name = Path::new(model.name()).with_extension("attar");
+            write(&folder.path().join(&name))?;
+            listed(bundle, model.name(), &folder.path().join(&name))?;
+            bundle.root().join(name)
+        }
+    };
+    let written = Written { plan, report: compiled.report };
     match args.json {
         true => print(&super::versioned(&written)?),
         false => print(&text(&written)),
     }
+}
+
+/// Adds a plan to the bundle that its model is of, if the goldens come out.
+fn listed(bundle: &Bundle, made_from: &str, plan: &Path) -> Result<()> {
+    let request = Request { model: plan, name: None, made_from: Some(made_from), undecided: true };
+    let engines = EngineArgs { engine: vec![EngineKind::Attar], ..EngineArgs::default() };
+    let options = Options { images: false, ..Options::default() };
+    let added = add::add(bundle, &request, None, &options, &engines, &mut |_, _| {})?;
+    if !added.listed {
+        bail!("the plan does not answer like the bundle's goldens; nothing was added\n{}", added.certificate);
+    }
+    Ok(())
 }
 
 fn text(written: &Written) -> String {

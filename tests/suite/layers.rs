@@ -40,6 +40,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
             "onnx_teacher",
             "export",
             "add",
+            "compile",
             "train",
             "compare",
             "demo",

@@ -13,8 +13,10 @@ use crate::error::{Error, Result};
 pub struct Addition<'a> {
     /// What it is called in the bundle: a plain file name, e.g. `model.int8.onnx`.
     pub name: &'a str,
-    /// The ONNX file, with all its arrays in it.
+    /// The ONNX file, with all its arrays in it, or the plan.
     pub model: &'a [u8],
+    /// Number of the integer arithmetic whose bytes it promises, if it does.
+    pub arithmetic: Option<u32>,
     /// Precision of its arithmetic.
     pub precision: &'a str,
     /// The file of the bundle that it was made from, by its path there; `None` where nobody said so.
@@ -40,14 +42,23 @@ impl Addition<'_> {
             && !name.starts_with('.')
             && !name.contains(['/', '\\'])
             && !name.contains(char::is_control);
-        if !plain || Path::new(name).extension().is_none_or(|ending| ending != "onnx") {
-            return fail("name", format!("`{name}`, expected a plain file name that ends in .onnx"));
-        }
+        let ending = Path::new(name).extension().and_then(|ending| ending.to_str());
+        let engine = match ending.filter(|_| plain) {
+            Some("onnx") => "onnx",
+            Some("attar") => "attar",
+            _ => {
+                return fail(
+                    "name",
+                    format!("`{name}`, expected a plain file name that ends in .onnx or, of a plan, .attar"),
+                );
+            }
+        };
         let lower = name.to_lowercase();
         if let Some(taken) = manifest.files.keys().find(|taken| taken.to_lowercase() == lower) {
             return fail("name", format!("the bundle has a `{taken}` already\n  hint: `--name` calls it otherwise"));
         }
         let mut listed = ModelFile::of_others(name, self.precision);
+        (listed.engine, listed.arithmetic) = (engine.to_owned(), self.arithmetic);
         if let Some(origin) = self.made_from {
             let Some(found) = manifest.files.get(origin) else {
                 let all: Vec<&str> = manifest.models.iter().map(|model| model.file.as_str()).collect();
@@ -107,7 +118,7 @@ mod tests {
     }
 
     fn addition<'a>(name: &'a str, made_from: Option<&'a str>) -> Addition<'a> {
-        Addition { name, model: b"bytes", precision: "int8", made_from, certificate: b"{}" }
+        Addition { name, model: b"bytes", arithmetic: None, precision: "int8", made_from, certificate: b"{}" }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! How fast, how large: latency, memory and size of a model in each runtime, measured alike.
 
+mod clock;
+mod interleave;
 pub mod memory;
 
 use std::time::{Duration, Instant};
@@ -7,10 +9,13 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::Bundle;
-use crate::engine::{Answers, EngineSpec, OnnxModel};
+use crate::engine::{Answers, EngineKind, EngineSpec, OnnxModel};
 use crate::error::{Error, Result};
 use crate::parity::Skipped;
 use crate::side::Side;
+
+pub use clock::Clock;
+pub use interleave::{Interleaved, Relative, Turns, interleave, table as interleaved_table};
 
 /// How to measure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,7 +151,9 @@ impl Asked<'_> {
         }
         let (mut all, mut skipped, mut refused): (Vec<Measurement>, Vec<Skipped>, _) = (Vec::new(), Vec::new(), None);
         for model in self.models {
-            for (spec, needed) in wanted.iter().map(|s| (s, true)).chain(optional.iter().map(|s| (s, false))) {
+            let specs = wanted.iter().map(|s| (s, true)).chain(optional.iter().map(|s| (s, false)));
+            for (spec, needed) in specs.filter(|(spec, _)| model.is_for(spec.kind)) {
+                let needed = needed && (spec.kind != EngineKind::Attar || model.is_plan() || wanted.len() == 1);
                 let mut measured = match self.measure(model, spec, options) {
                     Ok(measured) => measured,
                     Err(Error::Engine { engine, problem }) if !needed => {
@@ -173,7 +180,7 @@ impl Asked<'_> {
         let loading = Instant::now();
         let mut engine = model.open(spec, self.input)?;
         let signature = engine.signature();
-        let batch = self.batch(signature.input_len(), options.batch);
+        let batch = batch(self.images, signature.input_len(), options.batch);
         engine.run(&batch, options.batch)?;
         let load_ms = milliseconds(loading.elapsed());
         for _ in 0..options.warm_up {
@@ -205,15 +212,15 @@ impl Asked<'_> {
             relative: 1.0,
         })
     }
+}
 
-    /// Real images where there are some of the right shape, a ramp elsewhere (all zeros would be faster than life on machines
-    /// that are slow with tiny numbers, and kinder than life to branches).
-    fn batch(&self, len: usize, n: usize) -> Vec<f32> {
-        let ramp: Vec<f32> = (0..len).map(|i| (i % 255) as f32 / 127.0 - 1.0).collect();
-        let real = !self.images.is_empty() && self.images.len().is_multiple_of(len);
-        let images = if real { self.images } else { &ramp };
-        images.iter().copied().cycle().take(len * n).collect()
-    }
+/// Real images where there are some of the right shape, a ramp elsewhere (all zeros would be faster than life on machines
+/// that are slow with tiny numbers, and kinder than life to branches).
+fn batch(images: &[f32], len: usize, n: usize) -> Vec<f32> {
+    let ramp: Vec<f32> = (0..len).map(|i| (i % 255) as f32 / 127.0 - 1.0).collect();
+    let real = !images.is_empty() && images.len().is_multiple_of(len);
+    let images = if real { images } else { &ramp };
+    images.iter().copied().cycle().take(len * n).collect()
 }
 
 fn milliseconds(duration: Duration) -> f64 {
@@ -229,8 +236,9 @@ fn latency(calls: &mut [f64]) -> Latency {
 
 /// Measurements as a table for a terminal.
 pub fn table(measurements: &[Measurement]) -> String {
+    let version = measurements.iter().map(|m| m.version.len()).max().unwrap_or(0).max("version".len());
     let mut lines = vec![format!(
-        "{:<8} {:<9} {:<9} {:>7} {:>5} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>10} {:>10}",
+        "{:<8} {:<version$} {:<9} {:>7} {:>5} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>10} {:>10}",
         "engine",
         "version",
         "precision",
@@ -249,7 +257,7 @@ pub fn table(measurements: &[Measurement]) -> String {
         let Latency { min, p50, p90, p99 } = m.latency_ms;
         let memory = m.peak_memory_bytes.map_or("-".to_owned(), mebibytes);
         lines.push(format!(
-            "{:<8} {:<9} {:<9} {:>7} {:>5} {min:>9.3} {p50:>9.3} {p90:>9.3} {p99:>9.3} {:>9.0} {:>7.2}x {memory:>10} {:>10}",
+            "{:<8} {:<version$} {:<9} {:>7} {:>5} {min:>9.3} {p50:>9.3} {p90:>9.3} {p99:>9.3} {:>9.0} {:>7.2}x {memory:>10} {:>10}",
             m.engine,
             m.version,
             m.precision,

@@ -9,16 +9,16 @@ use serde::Serialize;
 use super::engines::EngineArgs;
 use super::stated::shape;
 use super::{Exit, Versioned, print};
-use crate::bench::{Measurement, Options, bench_side, table};
+use crate::bench::{Clock, Interleaved, Measurement, Options, Turns, bench_side, interleave, interleaved_table, table};
 use crate::parity::Skipped;
 use crate::side::{Side, Stated};
 
 /// Measures a bundle or an ONNX file in every runtime at hand: latency quantiles, peak memory, size.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The bundle directory, or an ONNX file.
-    #[arg(value_name = "BUNDLE|FILE")]
-    pub subject: PathBuf,
+    /// Bundle directories, ONNX files or plans.
+    #[arg(value_name = "BUNDLE|FILE", required = true)]
+    pub subjects: Vec<PathBuf>,
     /// Shape of its image, e.g. 3,224,224, where an ONNX file leaves sizes open.
     #[arg(long, value_name = "C,H,W", value_parser = shape)]
     pub input_shape: Option<[usize; 3]>,
@@ -28,6 +28,12 @@ pub struct Args {
     /// Shortest measured time of each runtime.
     #[arg(long, default_value_t = 2.0, value_name = "SECONDS")]
     pub seconds: f64,
+    /// Let all models and runtimes take turns, and tell how many times as fast as the first each is, with an interval.
+    #[arg(long)]
+    pub interleave: bool,
+    /// Measure the CPU time of the calling thread instead of the wall's; for one thread, on Linux.
+    #[arg(long, requires = "interleave")]
+    pub cpu_time: bool,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -40,7 +46,7 @@ pub struct Args {
 pub fn examples(program: &str) -> String {
     format!(
         "Examples:\n  {program} bench bundles/distilled\n  {program} bench bundles/distilled --batch 8 --engine-threads 2 --json\n  \
-         {program} bench model.onnx"
+         {program} bench model.onnx\n  {program} bench model.attar model.onnx --interleave --cpu-time"
     )
 }
 
@@ -53,29 +59,68 @@ pub(crate) struct Measured {
     skipped: Vec<Skipped>,
 }
 
+/// What came of taking turns.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Beside {
+    beside: Interleaved,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    skipped: Vec<Skipped>,
+}
+
 /// Measures.
 ///
 /// # Errors
-/// As [`bench_side`].
+/// As [`bench_side`] and [`interleave`].
 pub fn run(args: &Args) -> Result<Exit> {
     let Ok(least_time) = Duration::try_from_secs_f64(args.seconds) else {
         bail!("--seconds {}: expected a time", args.seconds);
     };
-    let side = Side::open(&args.subject, &Stated { input: args.input_shape, ..Stated::default() })?;
-    let options = Options { batch: args.batch, least_time, ..Options::default() };
+    let stated = Stated { input: args.input_shape, ..Stated::default() };
+    let sides: Vec<Side> = args.subjects.iter().map(|path| Side::open(path, &stated)).collect::<Result<_, _>>()?;
     let optional = if args.engines.engine.is_empty() { args.engines.usable() } else { Vec::new() };
-    let (runtimes, skipped) = bench_side(&side, &args.engines.named(), &optional, &options)?;
-    let skipped_line = |one: &Skipped| format!("{}: not measured, {}", one.engine, one.reason);
+    let wanted = args.engines.named();
+    if args.interleave {
+        let clock = if args.cpu_time { Clock::Cpu } else { Clock::Wall };
+        let turns = Turns { batch: args.batch, least_rounds: 30, least_time, clock };
+        let (found, skipped) = interleave(&sides, &wanted, &optional, &turns)?;
+        return told(args, interleaved_table(&found), Beside { beside: found, skipped });
+    }
+    let options = Options { batch: args.batch, least_time, ..Options::default() };
+    let (mut runtimes, mut skipped) = (Vec::new(), Vec::new());
+    for side in &sides {
+        let (measured, left_out) = bench_side(side, &wanted, &optional, &options)?;
+        runtimes.extend(measured);
+        skipped.extend(left_out);
+    }
+    told(args, table(&runtimes), Measured { runtimes, skipped })
+}
+
+/// Prints what was measured, and what was not.
+fn told(args: &Args, table: String, found: impl Serialize + Skips) -> Result<Exit> {
     match args.json {
-        true => Versioned::new(Measured { runtimes, skipped }).print()?,
+        true => Versioned::new(found).print()?,
         false => {
-            print(
-                &std::iter::once(table(&runtimes))
-                    .chain(skipped.iter().map(skipped_line))
-                    .collect::<Vec<_>>()
-                    .join("\n"),
-            )?;
+            let skipped = found.skipped().iter().map(|one| format!("{}: not measured, {}", one.engine, one.reason));
+            print(&std::iter::once(table).chain(skipped).collect::<Vec<_>>().join("\n"))?;
         }
     }
     Ok(Exit::Held)
+}
+
+trait Skips {
+    fn skipped(&self) -> &[Skipped];
+}
+
+impl Skips for Measured {
+    fn skipped(&self) -> &[Skipped] {
+        &self.skipped
+    }
+}
+
+impl Skips for Beside {
+    fn skipped(&self) -> &[Skipped] {
+        &self.skipped
+    }
 }

@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::bundle::Bundle;
 use crate::engine::{self, EngineKind, EngineSpec, OnnxModel, OrtSearch};
 use crate::parity::{self, Candidate, Skipped};
+use crate::side::Side;
 use crate::subject::Subject;
 
 /// Where ONNX Runtime is.
@@ -98,10 +99,20 @@ impl EngineArgs {
         found.iter().filter(|found| found.usable()).map(|found| self.spec(found.engine)).collect()
     }
 
-    /// The one runtime for a verb that uses one: the first named, else tract if it is there, else ONNX Runtime.
+    /// The one runtime for a verb that uses one: the first named, else tract, ONNX Runtime or Attar's own, whichever this build
+    /// has first.
     pub fn first(&self) -> EngineSpec {
-        let there = if EngineKind::Tract.compiled() { EngineKind::Tract } else { EngineKind::Ort };
-        self.spec(self.engine.first().copied().unwrap_or(there))
+        self.first_that(|_| true)
+    }
+
+    /// The same, among those that the first model of `side` is for.
+    pub fn first_for(&self, side: &Side) -> EngineSpec {
+        self.first_that(|kind| side.models().first().is_none_or(|model| model.is_for(kind)))
+    }
+
+    fn first_that(&self, takes: impl Fn(EngineKind) -> bool) -> EngineSpec {
+        let there = EngineKind::ALL.into_iter().find(|kind| kind.compiled() && takes(*kind));
+        self.spec(self.engine.first().copied().or(there).unwrap_or(EngineKind::Attar))
     }
 
     /// One runtime with these options.

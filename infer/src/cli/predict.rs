@@ -70,7 +70,7 @@ pub(crate) struct Answers<'a> {
 /// When the model or the runtime cannot be opened, an ONNX file leaves open what its classes or preprocessing are, or the result cannot be printed.
 pub fn run(args: &Args) -> Result<Exit> {
     let side = Side::open(&args.subject, &args.stated.stated())?;
-    let mut classifier = Classifier::of(&side, &args.engines.first())?;
+    let mut classifier = Classifier::of(&side, &args.engines.first_for(&side))?;
     let found: Vec<(PathBuf, Result<(), String>)> = args.images.iter().flat_map(|path| images_of(path)).collect();
     let mut answers = Vec::new();
     for (image, listed) in &found {

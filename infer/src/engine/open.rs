@@ -94,6 +94,25 @@ impl OnnxModel {
         &self.bytes
     }
 
+    /// Whether it is a plan for Attar's own engine, and no ONNX file.
+    pub fn is_plan(&self) -> bool {
+        is_plan(&self.bytes)
+    }
+
+    /// Whether a runtime is for files of this kind: a plan runs in Attar's own, an ONNX file in any.
+    pub fn is_for(&self, kind: EngineKind) -> bool {
+        kind == EngineKind::Attar || !self.is_plan()
+    }
+
+    /// Number of the integer arithmetic whose bytes a plan promises; `None` of plans of floats and of ONNX files.
+    pub fn arithmetic(&self) -> Option<u32> {
+        #[cfg(feature = "edge")]
+        if self.is_plan() && self.precision == "int8" {
+            return Some(attar_edge::arithmetic::ARITHMETIC);
+        }
+        None
+    }
+
     /// `[C, H, W]` of its input; sizes that it leaves free are `None`.
     ///
     /// # Errors

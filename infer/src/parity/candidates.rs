@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::certificate::Skipped;
 use crate::bundle::Bundle;
-use crate::engine::{Engine, EngineSpec, OnnxModel};
+use crate::engine::{Engine, EngineKind, EngineSpec, OnnxModel};
 use crate::error::{Error, Result};
 use crate::subject::Subject;
 
@@ -107,7 +107,17 @@ impl Found {
         open: impl Fn(&EngineSpec) -> Result<Candidate>,
     ) -> Result<()> {
         let (before, mut refused) = (self.loaded.len(), None);
-        for (spec, needed) in wanted.iter().map(|s| (s, true)).chain(optional.iter().map(|s| (s, false))) {
+        let named = wanted.iter().map(|spec| (spec, true));
+        let specs: Vec<(&EngineSpec, bool)> = named
+            .chain(optional.iter().map(|spec| (spec, false)))
+            .filter(|(spec, _)| model.is_for(spec.kind))
+            .collect();
+        if specs.is_empty() {
+            return Ok(()); // of other models of the bundle, perhaps
+        }
+        for (spec, needed) in specs {
+            // Attar's own engine need not know every operation of an ONNX file.
+            let bearable = bearable || (spec.kind == EngineKind::Attar && !model.is_plan());
             match open(spec) {
                 Ok(candidate) => self.loaded.push(candidate),
                 Err(Error::Unavailable { engine, problem }) if !needed => skip(&mut self.skipped, engine, problem),
