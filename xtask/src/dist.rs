@@ -1,6 +1,7 @@
-//! Builds the programs as they are shipped: `attar-infer` for the edge, and `attar` with CUDA for machines with and without a GPU.
+//! Builds the programs as they are shipped: `attar-infer` for the edge, small or with every runtime, and `attar` with CUDA for
+//! machines with and without a GPU.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -10,13 +11,43 @@ use crate::{cargo, portable, stubs, toolkit};
 /// PTX for Ampere, which drivers translate for every newer GPU; older ones lack the `bf16` that Candle's kernels use.
 const COMPUTE_CAPABILITY: &str = "80";
 
-/// Builds `attar-infer` and prints its path and size.
-pub(crate) fn edge(profile: &str) -> Result<()> {
+/// What the small `attar-infer` is built of: plans in Attar's own engine, and the verbs.
+const SMALL: &str = "edge,cli";
+
+/// How it is built as it is shipped.
+pub(crate) const SMALL_PROFILE: &str = "small";
+
+/// Most bytes of it.
+const MOST: u64 = 3_000_000;
+
+/// Builds the small `attar-infer`, which runs plans in Attar's own engine, and prints its path and size.
+///
+/// # Errors
+/// When it does not build, or has become larger than it is meant to be.
+pub(crate) fn small(profile: &str) -> Result<()> {
+    let program = infer(profile, &["--no-default-features", "--features", SMALL])?;
+    // Other profiles keep what this one leaves out.
+    let bytes = std::fs::metadata(&program).with_context(|| format!("{} was not built", program.display()))?.len();
+    ensure!(
+        profile != SMALL_PROFILE || bytes <= MOST,
+        "{} has {bytes} bytes, expected at most {MOST}\n  \
+         hint: `cargo tree --package attar-infer --no-default-features --features {SMALL}` shows what it is made of",
+        program.display()
+    );
+    Ok(())
+}
+
+/// Builds `attar-infer` with tract, ONNX Runtime and the compiler of plans, too, and prints its path and size.
+pub(crate) fn every_runtime(profile: &str) -> Result<()> {
+    infer(profile, &[]).map(drop)
+}
+
+fn infer(profile: &str, features: &[&str]) -> Result<PathBuf> {
     let mut cargo = cargo::command();
-    build(cargo.args(["build", "--profile", profile, "--package", "attar-infer"]))?;
+    build(cargo.args(["build", "--profile", profile, "--package", "attar-infer"]).args(features))?;
     let program = cargo::target_folder()?.join(profile_folder(profile)).join("attar-infer");
     println!("{}: {}", program.display(), megabytes(&program)?);
-    Ok(())
+    Ok(program)
 }
 
 /// Builds `attar` with CUDA and cuDNN so that it starts on every x86-64 Linux, and prints what it asks of a machine.

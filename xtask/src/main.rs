@@ -68,14 +68,18 @@ enum Chore {
         #[arg(long, value_name = "NAME")]
         only: Vec<String>,
     },
-    /// Build the stripped edge binary `attar-infer` with fat LTO and print its size.
+    /// Build the small `attar-infer`, which runs plans in Attar's own engine, stripped and with fat LTO; print its size, and
+    /// fail where it is more than 3 MB.
     Dist {
+        /// Build `attar-infer` with tract and ONNX Runtime, too, of any size.
+        #[arg(long, conflicts_with = "cuda")]
+        every_runtime: bool,
         /// Build `attar` with CUDA and cuDNN instead, so that it also starts without them (x86-64 Linux).
         #[arg(long)]
         cuda: bool,
-        /// The Cargo profile; `release` builds faster.
-        #[arg(long, default_value = "dist")]
-        profile: String,
+        /// The Cargo profile; `small` of the small program and `dist` of the others without it. `release` builds faster.
+        #[arg(long)]
+        profile: Option<String>,
     },
 }
 
@@ -89,7 +93,8 @@ fn main() -> anyhow::Result<()> {
         Chore::FetchNvrtc => nvrtc::fetch().map(|path| println!("{}", path.display())),
         Chore::CheckCuda => cuda::check(),
         Chore::SameBits { base, base_program, only } => same_bits::run(&base, base_program.as_deref(), &only),
-        Chore::Dist { cuda: false, profile } => dist::edge(&profile),
-        Chore::Dist { cuda: true, profile } => dist::cuda(&profile),
+        Chore::Dist { cuda: true, profile, .. } => dist::cuda(profile.as_deref().unwrap_or("dist")),
+        Chore::Dist { every_runtime: true, profile, .. } => dist::every_runtime(profile.as_deref().unwrap_or("dist")),
+        Chore::Dist { profile, .. } => dist::small(profile.as_deref().unwrap_or(dist::SMALL_PROFILE)),
     }
 }

@@ -7,7 +7,7 @@ use attar_formats::{Card, json};
 use attar_pixels::Preprocessing;
 use serde_json::Value;
 
-use crate::engine::OnnxModel;
+use crate::engine::{EngineKind, OnnxModel, PLANS_ONLY};
 use crate::error::{Error, Result};
 pub use attar_formats::bundle::{Answerer, BUNDLE_VERSION, Manifest, ModelFile, file};
 pub use attar_formats::reference::{Goldens, Predictions, Split};
@@ -17,6 +17,7 @@ pub use attar_formats::reference::{Goldens, Predictions, Split};
 pub struct Bundle {
     root: PathBuf,
     manifest: Manifest,
+    models: Vec<ModelFile>,
     card: Card,
     preprocessing: Preprocessing,
     labels: Vec<String>,
@@ -41,7 +42,9 @@ impl Bundle {
         let goldens = reference(file::GOLDENS)?.map(|b| Goldens::parse(&root.join(file::GOLDENS), &b)).transpose()?;
         let predictions =
             reference(file::PREDICTIONS)?.map(|b| Predictions::parse(&root.join(file::PREDICTIONS), &b)).transpose()?;
-        let bundle = Self { root: root.to_owned(), manifest, card, preprocessing, labels, goldens, predictions };
+        let models = runnable(&manifest);
+        let bundle =
+            Self { root: root.to_owned(), manifest, models, card, preprocessing, labels, goldens, predictions };
         bundle.check_agreement()?;
         Ok(bundle)
     }
@@ -71,9 +74,9 @@ impl Bundle {
         &self.labels
     }
 
-    /// The models, at least one.
+    /// The models, at least one. A program that has no runtime for ONNX files takes the plans alone, where there are some.
     pub fn models(&self) -> &[ModelFile] {
-        &self.manifest.models
+        &self.models
     }
 
     /// A few images with the trained network's logits, if the bundle has them.
@@ -109,7 +112,7 @@ impl Bundle {
     /// # Errors
     /// As [`Bundle::model_bytes`].
     pub fn onnx_models(&self) -> Result<Vec<OnnxModel>> {
-        self.manifest.models.iter().map(|model| self.onnx_model(model)).collect()
+        self.models.iter().map(|model| self.onnx_model(model)).collect()
     }
 
     fn check_agreement(&self) -> Result<()> {
@@ -144,6 +147,13 @@ impl Bundle {
             _ => Ok(()),
         }
     }
+}
+
+/// The models that are for this program; all of them where none is, so that a runtime says what it is that it refuses.
+fn runnable(manifest: &Manifest) -> Vec<ModelFile> {
+    let plans = manifest.models.iter().filter(|model| model.engine == EngineKind::Attar.name());
+    let plans: Vec<ModelFile> = if PLANS_ONLY { plans.cloned().collect() } else { Vec::new() };
+    if plans.is_empty() { manifest.models.clone() } else { plans }
 }
 
 fn parse_preprocessing(path: &Path, text: &str) -> Result<Preprocessing> {

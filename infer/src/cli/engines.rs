@@ -15,7 +15,7 @@ use crate::subject::Subject;
 pub struct OrtArgs {
     /// ONNX Runtime's library; without it ORT_DYLIB_PATH, the program's folder, what `cargo xtask fetch-ort` fetched and
     /// Python's onnxruntime package are tried.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide = cfg!(not(feature = "ort")))]
     pub ort_library: Option<PathBuf>,
 }
 
@@ -35,7 +35,7 @@ fn fetched() -> Option<PathBuf> {
 /// Which runtimes, and how they run.
 #[derive(Debug, Clone, clap::Args)]
 pub struct EngineArgs {
-    /// Runtimes to use, comma separated: tract, ort. Without it, every one at hand; a verb that needs one takes the
+    /// Runtimes to use, comma separated: tract, ort, attar. Without it, every one at hand; a verb that needs one takes the
     /// first.
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub engine: Vec<EngineKind>,
@@ -84,9 +84,9 @@ impl EngineArgs {
     }
 
     /// Where a reference is asked live: in the runtime that was named, else in ONNX Runtime, which most people call right, else
-    /// in tract.
+    /// in tract, else in Attar's own, where a plan is asked.
     pub fn reference(&self, named: Option<EngineKind>) -> Vec<EngineSpec> {
-        let kinds = named.map_or(vec![EngineKind::Ort, EngineKind::Tract], |kind| vec![kind]);
+        let kinds = named.map_or(vec![EngineKind::Ort, EngineKind::Tract, EngineKind::Attar], |kind| vec![kind]);
         kinds.into_iter().map(|kind| self.spec(kind)).collect()
     }
 

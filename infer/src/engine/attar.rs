@@ -38,11 +38,10 @@ pub(super) fn is_plan(model: &[u8]) -> bool {
     model.starts_with(&attar_edge::plan::MAGIC)
 }
 
-/// `[C, H, W]` that a plan takes; `None` for what is none.
-pub(super) fn sizes(model: &[u8]) -> Option<[usize; 3]> {
-    is_plan(model)
-        .then(|| attar_edge::Model::load(model).ok())?
-        .map(|plan| plan.header().input.map(|size| size as usize))
+/// `[C, H, W]` that a plan takes, or why it is none that the engine takes.
+pub(super) fn sizes(plan: &[u8]) -> std::result::Result<[usize; 3], String> {
+    let plan = attar_edge::Model::load(plan).map_err(|error| error.to_string())?;
+    Ok(plan.header().input.map(|size| size as usize))
 }
 
 /// `int8` of a plan with integer layers, `f32` of others; `None` for what is no plan.

@@ -133,6 +133,10 @@ impl EngineKind {
     }
 }
 
+/// Whether this build has runtimes for plans alone, and none for ONNX files.
+pub(crate) const PLANS_ONLY: bool =
+    cfg!(feature = "edge") && !cfg!(any(feature = "compile", feature = "tract", feature = "ort"));
+
 impl fmt::Display for EngineKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

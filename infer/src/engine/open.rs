@@ -116,11 +116,12 @@ impl OnnxModel {
     /// `[C, H, W]` of its input; sizes that it leaves free are `None`.
     ///
     /// # Errors
-    /// [`Error::Format`] when it does not take one image `[N, C, H, W]`.
+    /// [`Error::Format`] when it does not take one image `[N, C, H, W]`, or is a plan that the engine refuses.
     pub fn sizes(&self) -> Result<[Option<usize>; 3]> {
         #[cfg(feature = "edge")]
-        if let Some(sizes) = super::attar::sizes(&self.bytes) {
-            return Ok(sizes.map(Some));
+        if self.is_plan() {
+            let sizes = super::attar::sizes(&self.bytes).map_err(|problem| Error::format(&self.origin, problem));
+            return Ok(sizes?.map(Some));
         }
         let file = OnnxFile::read(&self.bytes);
         check_layout(&file, &self.origin)?;

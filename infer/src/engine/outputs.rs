@@ -1,6 +1,8 @@
 //! What an engine gives beside logits, and how a batch is cut for a file that insists on one size.
 
+#[cfg(any(feature = "tract", feature = "ort"))]
 use super::Signature;
+#[cfg(any(feature = "tract", feature = "ort"))]
 use crate::error::{Error, Result};
 
 /// A value that an engine gives.
@@ -41,10 +43,10 @@ pub(super) fn per_sample(names: &[String], given: &[Given], n: usize) -> std::re
     names.iter().zip(given).map(of).collect()
 }
 
+#[cfg(any(feature = "tract", feature = "ort"))]
 impl Signature {
     /// Runs `one` on the whole batch, or on pieces of the fixed batch size when the file insists on one; the last piece is
     /// filled up with black images. Gives for each output its numbers `[n, ...]`.
-    #[cfg(any(feature = "tract", feature = "ort"))]
     pub(super) fn split(
         &self,
         engine: &'static str,

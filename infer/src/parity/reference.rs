@@ -9,7 +9,7 @@ use super::answers::{BATCH, align_classes, bad_images, check_finite, prepare};
 use super::certificate::{Certificate, ReferenceFacts, Skipped};
 use super::{Candidate, Options, candidates, goldens, seeded, verify};
 use crate::bundle::{Goldens, Predictions, Split};
-use crate::engine::{EngineSpec, Inner};
+use crate::engine::{EngineKind, EngineSpec, Inner};
 use crate::error::{Error, Result};
 use crate::side::Side;
 use crate::subject::Subject;
@@ -38,7 +38,7 @@ impl Reference {
     pub fn load_value(side: &Side, specs: &[EngineSpec], value: Option<&str>) -> Result<Self> {
         let Some(model) = side.models().first() else { return Err(Error::format(side.path(), "no model")) };
         let (mut skipped, mut refused) = (Vec::new(), None);
-        for spec in specs {
+        for spec in specs.iter().filter(|spec| specs.len() == 1 || model.is_for(spec.kind)) {
             let opened = match value {
                 None => model.open(spec, Some(side.input())),
                 Some(value) => Inner::open(model, spec, side.input(), value),
@@ -49,6 +49,8 @@ impl Reference {
                     return Ok(Self { loaded, subject: None, notes: Vec::new() });
                 }
                 Err(Error::Unavailable { engine, problem }) => candidates::skip(&mut skipped, engine, problem),
+                // What others say of an ONNX file says more than that Attar's own engine does not compile it.
+                Err(Error::Engine { .. }) if refused.is_some() && spec.kind == EngineKind::Attar => {}
                 Err(error @ Error::Engine { .. }) => refused = Some(error),
                 Err(error) => return Err(error),
             }
