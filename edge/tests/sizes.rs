@@ -1,5 +1,7 @@
 //! What a device must hold: `examples/gate`, built and stripped as it is shipped, stays small; and it answers.
 
+#![allow(clippy::expect_used)] // clippy.toml allows it in test functions, not in what they share
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
