@@ -58,13 +58,9 @@ pub(super) fn tables(model: &Model<'_>, preprocessing: Preprocessing, out: &mut 
 /// The image becomes the first tensor.
 pub(super) fn load(work: &Work<'_>, input: Input<'_>, output: u32, tables: &[u8]) {
     let tensor = work.model.tensor(output);
-    let channels = tensor.size[2] as usize;
     match (input, tensor.quantisation()) {
         (Input::Floats(floats), Some((scale, zero))) => load_quantised(work, floats, output, scale, zero),
-        (Input::Floats(floats), None) => {
-            let plane = tensor.elements() / channels;
-            fill(&work.target::<f32>(output), tensor.size, |at, c| floats[c * plane + at]);
-        }
+        (Input::Floats(floats), None) => woven(work.target::<f32>(output), tensor.size, floats),
         (Input::Rgb8(bytes), Some(_)) => {
             fill(&work.target::<u8>(output), tensor.size, |at, c| tables[256 * c + usize::from(bytes[3 * at + c])]);
         }
@@ -84,6 +80,22 @@ fn fill<T>(target: &Target<T>, size: [u32; 3], element: impl Fn(usize, usize) ->
             for channel in 0..channels {
                 // SAFETY: within the image.
                 unsafe { *target.pixel(y, x).add(channel) = element(y * width + x, channel) };
+            }
+        }
+    }
+}
+
+/// Planes of floats become channels of pixels.
+fn woven(target: Target<f32>, size: [u32; 3], floats: &[f32]) {
+    let [height, width, channels] = size.map(|size| size as usize);
+    for (channel, plane) in floats.chunks_exact(height * width).enumerate() {
+        for (y, row) in plane.chunks_exact(width).enumerate() {
+            // SAFETY: within the image; the last step leads beyond it, and is not read.
+            let mut out = unsafe { target.pixel(y, 0).add(channel) };
+            for value in row {
+                // SAFETY: as above.
+                unsafe { *out = *value };
+                out = out.wrapping_add(channels);
             }
         }
     }
