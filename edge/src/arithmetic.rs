@@ -99,11 +99,13 @@ impl Sum {
 /// and none is beyond 32 bits.
 pub fn ratios_allowed(sum: &Sum) -> bool {
     const MOST: f32 = 1_048_576.0;
+    const WHOLE: f64 = (1u64 << 53) as f64;
     let within = |ratio: f32| (1.0 / MOST..=MOST).contains(&ratio);
     let steps = f64::from(sum.offset) * (1u64 << 43) as f64;
     let most = 256.0 * (1.0 + sum.first + sum.second);
-    // Saturation and whole numbers beyond 2^53 are on the grid as well.
-    let offset = (-most..=most).contains(&sum.offset) && steps as i64 as f64 == steps;
+    // Beyond 2^53 every number is whole.
+    let whole = !(-WHOLE..=WHOLE).contains(&steps) || steps as i64 as f64 == steps;
+    let offset = (-most..=most).contains(&sum.offset) && whole;
     within(sum.first) && within(sum.second) && within(sum.first / sum.second) && offset
 }
 

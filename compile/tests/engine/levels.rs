@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use attar_edge::{Alone, Input, Level, Model, reference};
+use attar_models::op::{Add, Concat, Conv2d, Dropout, GlobalAvgPool};
+use attar_models::{Activation, GraphBuilder, NodeId, Op, generated};
 
 use crate::networks::{How, Network, Random, network};
 use crate::tried::exact;
@@ -71,6 +73,35 @@ fn mixed_plans_stay_near_what_they_mean() {
             assert!(furthest(&found, &meant) <= 0.12 * most, "seed {seed}, {level}: {found:?}, meant {meant:?}");
         }
     });
+}
+
+/// A layer's value under two names, one of which goes through a function or a sum: the other must still be there.
+#[test]
+fn what_two_nodes_read_is_not_made_part_of_one() {
+    let add =
+        |builder: &mut GraphBuilder, name: &str, op: Op, inputs: &[NodeId]| builder.add(name, op, inputs).unwrap();
+    for of_sum in [false, true] {
+        let (mut builder, input) = GraphBuilder::new("shared", [3, 6, 5]).unwrap();
+        let b = &mut builder;
+        let layer = add(b, "layer", Op::Conv2d(Conv2d { bias: true, ..Conv2d::square(3, 3, 3, 1, 1) }), &[input]);
+        let name = add(b, "name", Op::Dropout(Dropout { p: 0.5 }), &[layer]);
+        let made = if of_sum {
+            add(b, "sum", Op::Add(Add {}), &[name, input])
+        } else {
+            add(b, "function", Op::Activation(Activation::Relu), &[name])
+        };
+        let both = add(b, "both", Op::Concat(Concat { inputs: 2 }), &[layer, made]);
+        let output = add(b, "row", Op::GlobalAvgPool(GlobalAvgPool {}), &[both]);
+        let graph = builder.finish(output);
+        let weights = generated::weights(&graph, 3);
+        let network = Network { graph, weights };
+        let image = Random(1).floats(network.elements());
+        let meant: Vec<f32> = oracle::run(&network, &image).into_iter().map(|x| x as f32).collect();
+        for level in levels() {
+            let found = logits(&compiled(&network), level, Input::Floats(&image));
+            assert!(furthest(&found, &meant) < 1e-5, "{level}: {found:?}, meant {meant:?}");
+        }
+    }
 }
 
 #[test]
