@@ -49,6 +49,11 @@ fn named(level: &str) -> Option<Arch> {
     }
 }
 
+/// Whether `a * b + c` is one instruction at the level that is used: it is at each of them but the scalar one.
+pub(crate) fn fuses() -> bool {
+    !matches!(arch(), Arch::Scalar)
+}
+
 /// Runs `work` in a copy compiled for AVX-512, AVX2 or what else the machine has. `work` should be one call of an
 /// `#[inline(always)]` function over slices, so that the compiler vectorises it in each copy.
 #[inline(always)]
