@@ -21,7 +21,7 @@ use crate::engines::EngineArgs;
 /// int8 answers on every CPU. A bundle gets the plan of its model, checked by its goldens, as one more model.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  attar compile model.onnx\n  attar compile model.onnx --preprocessing imagenet --out model.attar\n  attar compile bundles/distilled\n  attar verify model.attar --against model.onnx"
+    after_help = "Examples:\n  attar compile model.onnx\n  attar compile model.onnx --preprocessing imagenet --out model.attar\n  attar compile bundles/distilled\n  attar bench model.attar model.onnx --interleave"
 )]
 pub(crate) struct Args {
     /// The ONNX file, or the bundle directory.

@@ -38,6 +38,29 @@ fn read_back(onnx: &[u8], batch: &Tensor) -> Result<Vec<f32>, String> {
     Ok(logits.flatten_all().unwrap().to_vec1().unwrap())
 }
 
+/// What the engine `attar` refuses, each by the name of its node; what it takes must answer like the others.
+const UNKNOWN_TO_ATTAR: [&str; 19] = [
+    "add of 1x1x1",
+    "add of 1x5x6",
+    "add of 4x1x1",
+    "concat-row",
+    "gelu",
+    "gelu-tanh",
+    "layer-norm2d",
+    "layer-norm2d of a row",
+    "mul of 1x1x1",
+    "mul of 1x5x6",
+    "prelu",
+    "quantize",
+    "quantize-signed",
+    "reshape",
+    "reshape-row",
+    "scale of a row",
+    "slice-channels-row",
+    "softmax",
+    "softmax-row",
+];
+
 #[test]
 fn every_operation_is_exported_read_back_and_answers_alike_everywhere() {
     let ort = EngineKind::Ort.compiled() && require_ort("operations");
@@ -77,7 +100,13 @@ fn every_operation_is_exported_read_back_and_answers_alike_everywhere() {
             for spec in &engines {
                 let answer =
                     engine::open(spec, &onnx, Path::new("model.onnx")).and_then(|mut engine| engine.run(&x, 2));
-                judge(&format!("in {}", spec.kind), answer.map_err(|error| error.to_string()));
+                let answer = answer.map_err(|error| error.to_string());
+                if spec.kind == EngineKind::Attar && UNKNOWN_TO_ATTAR.contains(&name.as_str()) {
+                    let refused = answer.is_err_and(|error| error.contains("node `"));
+                    assert!(refused, "{case} in attar: expected an error that names the node");
+                    continue;
+                }
+                judge(&format!("in {}", spec.kind), answer);
             }
             judge("read back", read_back(&onnx, &batch));
         }

@@ -40,7 +40,7 @@ impl Lowering<'_> {
             }
             Op::BatchNorm2d(norm) => {
                 let (scale, shift) = self.normalisation(id, norm)?;
-                Ok(self.scaled(id, inputs[0], &scale, &shift))
+                self.scaled(id, inputs[0], &scale, &shift)
             }
             Op::Scale(_) => {
                 let scale = param(self.weights, node, "weight")?.to_vec();
@@ -48,7 +48,7 @@ impl Lowering<'_> {
                     Some(_) => param(self.weights, node, "bias")?.to_vec(),
                     None => vec![0.0; scale.len()],
                 };
-                Ok(self.scaled(id, inputs[0], &scale, &shift))
+                self.scaled(id, inputs[0], &scale, &shift)
             }
             Op::PRelu(_) => {
                 let slopes = param(self.weights, node, "weight")?;
@@ -167,8 +167,12 @@ impl Lowering<'_> {
     }
 
     /// A factor and a shift a channel, as a depthwise convolution of one tap.
-    fn scaled(&mut self, id: NodeId, input: u32, scale: &[f32], shift: &[f32]) -> u32 {
+    fn scaled(&mut self, id: NodeId, input: u32, scale: &[f32], shift: &[f32]) -> Result<u32> {
         let size = self.draft.tensor(input).size;
+        if scale.len() != size[2] as usize {
+            return self
+                .refuse(id, "a factor for each feature of an image that became a row; the engine has one a channel");
+        }
         let output = self.new_floats(size);
         let layer = Convolution {
             groups: size[2],
@@ -177,7 +181,7 @@ impl Lowering<'_> {
             ..bare(input, output)
         };
         self.draft.step(Step::Convolution(layer), &self.node_of(id).name);
-        output
+        Ok(output)
     }
 
     /// A batch norm that stands behind no convolution, as factor and shift.
