@@ -157,7 +157,7 @@ fn doctor_lists_every_runtime() {
     let listed = json(&program(&["doctor", "--json"]));
     let engines: Vec<&str> =
         listed["engines"].as_array().unwrap().iter().filter_map(|row| row["engine"].as_str()).collect();
-    assert_eq!(engines, ["tract", "ort"]);
+    assert_eq!(engines, ["tract", "ort", "attar"]);
     if require_ort("infer doctor").is_some() {
         assert!(listed["engines"][1]["version"].as_str().is_some_and(|version| version.starts_with("1.")));
     }
