@@ -39,7 +39,7 @@ pub enum Answers {
     /// Logits.
     #[default]
     Logits,
-    /// Probabilities; [`OnnxTeacher::answer`] hands over `ln max(p, 2^-126)`.
+    /// Probabilities; the teacher hands over `ln max(p, 2^-126)`.
     Probabilities,
     /// Log-probabilities, handed over as they are.
     LogProbabilities,
