@@ -78,7 +78,7 @@ impl Draft {
 }
 
 /// Whether a step reads or writes a value.
-pub(crate) fn touches(step: &Step, value: u32) -> bool {
+fn touches(step: &Step, value: u32) -> bool {
     step.output() == Some(value) || step.inputs().any(|input| input == value)
 }
 

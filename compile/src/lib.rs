@@ -6,8 +6,6 @@ mod error;
 mod lower;
 mod memory;
 mod numbers;
-#[cfg(test)]
-mod tests;
 
 use attar_edge::Model;
 use attar_edge::plan::{Preprocessing, Said};
@@ -48,14 +46,10 @@ pub fn compile(graph: &Graph, weights: &Weights, options: Options) -> Result<Vec
     match Model::load(&bytes) {
         Ok(_) => Ok(bytes),
         Err(attar_edge::Error::Step { step, problem }) => {
-            let name = draft_name(&bytes, step);
-            Err(Error::node(&name, problem))
+            // The node of the step that is refused.
+            let name = attar_edge::plan::name_in(&bytes, step).unwrap_or_default();
+            Err(Error::node(name, problem))
         }
         Err(error) => Err(Error::Plan(error)),
     }
-}
-
-/// The node of a step of a plan that is refused.
-fn draft_name(bytes: &[u8], step: u32) -> String {
-    attar_edge::plan::name_in(bytes, step).unwrap_or_default().to_owned()
 }

@@ -2,7 +2,7 @@
 
 use attar_edge::plan::{ALIGNMENT, SLACK, Step};
 
-use crate::draft::{Draft, touches};
+use crate::draft::Draft;
 
 /// Gives each value its border, its life and its place, and says how much memory that takes.
 ///
@@ -50,7 +50,6 @@ fn lives(draft: &mut Draft) {
     let mut lives = vec![NEVER; draft.values.len()];
     for (number, (step, _)) in (0u32..).zip(&draft.steps) {
         for value in step.inputs().chain(step.output()) {
-            debug_assert!(touches(step, value));
             let [first, last] = lives[value as usize];
             lives[value as usize] = [first.min(number), last.max(number)];
         }

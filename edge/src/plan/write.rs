@@ -45,11 +45,6 @@ impl Writer {
         at as u32
     }
 
-    /// Bytes of constants so far.
-    pub fn constant_bytes(&self) -> usize {
-        self.constants.len()
-    }
-
     /// Adds a step, called as the node that it computes.
     pub fn step(&mut self, step: Step, name: &str) {
         let place = [self.names.len() as u32, name.len() as u32];

@@ -1,1 +1,0 @@
-//! Compiled networks against the executor of plans.
