@@ -1,11 +1,12 @@
 //! What stands before a quantiser and can be computed in integers.
 
 use attar_edge::arithmetic::quantize;
+use attar_models::quantised::{Integers, integers};
 use attar_models::{Activation, NodeId, Op};
 
 use super::Lowering;
 use crate::error::Result;
-use crate::numbers::{Integers, Levels, integers};
+use crate::numbers::Levels;
 
 /// Operations between dequantised values and a quantiser.
 #[derive(Debug, Clone)]

@@ -142,7 +142,7 @@ fn parameters_begin_as_their_papers_say() {
 
 #[test]
 fn quantisers_own_two_numbers_that_nothing_trains() {
-    let params = Op::Quantize(Quantize { signed: true }).params();
+    let params = Op::Quantize(Quantize { signed: true, high: None }).params();
     assert_eq!(params, Op::Dequantize(Dequantize {}).params());
     let told: Vec<_> = params.iter().map(|p| (p.suffix, p.shape.as_slice(), p.role.is_trained())).collect();
     assert_eq!(told, [("scale", &[1usize][..], false), ("zero_point", &[1], false)]);
