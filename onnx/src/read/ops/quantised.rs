@@ -40,7 +40,8 @@ impl Affine {
     }
 
     fn quantize(&self, reader: &mut Reader<'_>, name: &str, input: &Live) -> Result<Live, String> {
-        let made = reader.add(name, Op::Quantize(Quantize { signed: self.signed }), &[input], self.params()?)?;
+        let made =
+            reader.add(name, Op::Quantize(Quantize { signed: self.signed, high: None }), &[input], self.params()?)?;
         Ok(Live { view: input.view, ..made })
     }
 
