@@ -1,35 +1,38 @@
 //! Bias correction: rounding moves the mean of what a layer makes, and its bias takes that back (Nagel et al. 2019, "Data-Free
 //! Quantization", section 4.2, the empirical form: means over images).
 
-use attar_exec::{Context, Network};
-use attar_models::NodeId;
-use candle_core::Tensor;
+use attar_exec::Network;
+use attar_models::{Graph, NodeId, Weights};
+use candle_core::Device;
 
 use crate::error::{Error, Result};
+use crate::images::Images;
 use crate::levels::Scales;
 use crate::rewrite::{Quantised, whole_bias};
 use crate::weights::{EXACT_SUM, largest_sum};
 
 /// Corrects the biases of all quantised layers in execution order, each with all before it corrected: a bias takes up what the
-/// mean of its channel, over images and positions, is less than that of the network in floats. `float` is the prepared
-/// network. Biases stay whole numbers of steps, and with exact scales sums stay within floats.
+/// mean of its channel, over images and positions, is less than that of the network in floats. `graph` and `weights` are the
+/// prepared network that was quantised. Biases stay whole numbers of steps, and with exact scales sums stay within floats.
+/// `done` hears how many layers are.
 ///
 /// # Errors
 /// A device that failed.
-pub fn correct_biases<I: Iterator<Item = Result<Tensor>>>(
-    float: &Network,
+pub fn correct_biases(
+    graph: &Graph,
+    weights: &Weights,
     quantised: &mut Quantised,
-    batches: impl Fn() -> I,
+    images: &Images<'_>,
     done: &mut dyn FnMut(usize),
 ) -> Result<()> {
     let names: Vec<(String, f32)> = quantised.inputs.clone();
-    let taps = names.iter().map(|(name, _)| node(float, name)).collect::<Result<Vec<_>>>()?;
-    let wanted = means(float, &taps, &batches)?;
-    for (at, (name, input)) in names.iter().enumerate() {
-        let rounded = network(quantised, float.context())?;
+    let float = Network::from_weights(graph.clone(), weights, &Device::Cpu)?;
+    let taps = names.iter().map(|(name, _)| node(&float, name)).collect::<Result<Vec<_>>>()?;
+    let wanted = means(&float, &taps, images)?;
+    for (at, ((name, input), wanted)) in names.iter().zip(&wanted).enumerate() {
+        let rounded = network(quantised)?;
         let tap = node(&rounded, name)?;
-        let found = means(&rounded, &[tap], &batches)?;
-        if let (Some(wanted), Some(found)) = (wanted.get(at), found.first()) {
+        if let [found] = &means(&rounded, &[tap], images)?[..] {
             let missing: Vec<f64> = wanted.iter().zip(found).map(|(wanted, found)| wanted - found).collect();
             shift(quantised, name, *input, &missing)?;
         }
@@ -38,9 +41,9 @@ pub fn correct_biases<I: Iterator<Item = Result<Tensor>>>(
     Ok(())
 }
 
-fn network(quantised: &Quantised, context: &Context) -> Result<Network> {
+fn network(quantised: &Quantised) -> Result<Network> {
     let rewritten = &quantised.rewritten;
-    Ok(Network::from_weights(rewritten.graph.clone(), &rewritten.weights, context.clone())?)
+    Ok(Network::from_weights(rewritten.graph.clone(), &rewritten.weights, &Device::Cpu)?)
 }
 
 fn node(network: &Network, name: &str) -> Result<NodeId> {
@@ -49,34 +52,25 @@ fn node(network: &Network, name: &str) -> Result<NodeId> {
 }
 
 /// Means of each channel of nodes' values.
-fn means<I: Iterator<Item = Result<Tensor>>>(
-    network: &Network,
-    taps: &[NodeId],
-    batches: &impl Fn() -> I,
-) -> Result<Vec<Vec<f64>>> {
+fn means(network: &Network, taps: &[NodeId], images: &Images<'_>) -> Result<Vec<Vec<f64>>> {
     let channels = |id: &NodeId| network.graph().node(*id).shape[0];
     let mut sums: Vec<Vec<f64>> = taps.iter().map(|id| vec![0.0; channels(id)]).collect();
     let mut counts = vec![0usize; taps.len()];
-    for batch in batches() {
+    for batch in images.batches() {
         let outputs = network.eval(&batch?, taps)?;
         for ((tensor, sums), count) in outputs.taps.iter().zip(&mut sums).zip(&mut counts) {
-            let images = tensor.dims()[0];
-            let values = tensor.flatten_all()?.to_vec1::<f32>()?;
-            let area = values.len() / (images * sums.len()).max(1);
-            for (at, plane) in values.chunks(area.max(1)).enumerate() {
-                sums[at % channels_of(tensor)] += plane.iter().map(|value| f64::from(*value)).sum::<f64>();
+            let (values, channels) = (tensor.flatten_all()?.to_vec1::<f32>()?, sums.len());
+            let area = (values.len() / (tensor.dim(0)? * channels).max(1)).max(1);
+            for (at, plane) in values.chunks(area).enumerate() {
+                sums[at % channels] += plane.iter().map(|value| f64::from(*value)).sum::<f64>();
             }
-            *count += images * area;
+            *count += values.len() / channels.max(1);
         }
     }
     for (sums, count) in sums.iter_mut().zip(counts) {
         sums.iter_mut().for_each(|sum| *sum /= count.max(1) as f64);
     }
     Ok(sums)
-}
-
-fn channels_of(tensor: &Tensor) -> usize {
-    tensor.dims().get(1).copied().unwrap_or(1)
 }
 
 /// Adds to the biases of a layer.

@@ -1,10 +1,11 @@
 //! What values a network takes on calibration images: range and histogram of each value that is to be quantised.
 
 use attar_exec::Network;
-use attar_models::NodeId;
-use candle_core::Tensor;
+use attar_models::{Graph, NodeId, Weights};
+use candle_core::{Device, Tensor};
 
 use crate::error::{Error, Result};
+use crate::images::Images;
 
 /// Bins of a histogram: 32 for each step of 8 bits, so that an error of rounding can be told within them.
 const BINS: usize = 8192;
@@ -81,52 +82,52 @@ impl Observed {
     }
 }
 
-/// Runs batches `[N, C, H, W]` through a network twice: first for the range of each of the nodes `at`, then for their
-/// histograms. The batches are the same, in the same order, each time that `batches` is asked; `seen` hears after each how many
-/// images of both passes are done. Same batches, same bits.
+/// Runs images through a network twice: first for the range of each of the nodes `at`, then for their histograms. `seen` hears
+/// how many images of both passes are done. Same images, same bits.
 ///
 /// # Errors
 /// No image; a value that is no number, with the name of its node; a device that failed.
-pub fn observe<I: Iterator<Item = Result<Tensor>>>(
-    network: &Network,
+pub fn observe(
+    graph: &Graph,
+    weights: &Weights,
     at: &[NodeId],
-    batches: impl Fn() -> I,
+    images: &Images<'_>,
     seen: &mut dyn FnMut(usize),
 ) -> Result<Observed> {
+    if images.is_empty() {
+        return Err(Error::setting("calibration", "there are no images"));
+    }
+    let network = Network::from_weights(graph.clone(), weights, &Device::Cpu)?;
     let mut ranges = vec![[f32::INFINITY, f32::NEG_INFINITY]; at.len()];
-    let mut images = 0;
-    for batch in batches() {
+    let mut done = 0;
+    for batch in images.batches() {
         let batch = batch?;
-        for (range, values) in ranges.iter_mut().zip(values(network, &batch, at)?) {
+        for (range, values) in ranges.iter_mut().zip(values(&network, &batch, at)?) {
             for value in values {
                 *range = [range[0].min(value), range[1].max(value)];
             }
         }
-        images += batch.dims().first().copied().unwrap_or(0);
-        seen(images);
-    }
-    if images == 0 {
-        return Err(Error::setting("calibration", "there are no images"));
+        done += batch.dim(0)?;
+        seen(done);
     }
     for (range, id) in ranges.iter().zip(at) {
         if !range.iter().all(|end| end.is_finite()) {
-            let node = &network.graph().node(*id).name;
+            let node = &graph.node(*id).name;
             return Err(Error::setting(format!("node `{node}`"), "its values on calibration images are not finite"));
         }
     }
     let mut histograms: Vec<Histogram> = ranges.iter().map(|[low, high]| Histogram::new(*low, *high)).collect();
-    let mut again = images;
-    for batch in batches() {
+    for batch in images.batches() {
         let batch = batch?;
-        for (histogram, values) in histograms.iter_mut().zip(values(network, &batch, at)?) {
+        for (histogram, values) in histograms.iter_mut().zip(values(&network, &batch, at)?) {
             histogram.count(&values);
         }
-        again += batch.dims().first().copied().unwrap_or(0);
-        seen(again);
+        done += batch.dim(0)?;
+        seen(done);
     }
-    let mut by_node = vec![None; network.graph().nodes().len()];
+    let mut by_node = vec![None; graph.nodes().len()];
     at.iter().zip(histograms).for_each(|(id, histogram)| by_node[id.index()] = Some(histogram));
-    Ok(Observed { histograms: by_node, images })
+    Ok(Observed { histograms: by_node, images: images.len() })
 }
 
 /// The values of nodes on a batch. The input is a node, too, of which no network makes the value.
