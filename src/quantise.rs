@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail};
 use attar_compress::{
-    Images, Inexact, Placement, Quantised, Settings, correct_biases, equalise, exactness, observe, prepare, quantise,
+    Images, Inexact, Placement, Quantised, Settings, adaround, correct_biases, equalise, exactness, observe, prepare,
+    quantise,
 };
 use attar_data::Dataset;
 use attar_infer::engine::OnnxModel;
@@ -14,7 +15,7 @@ use attar_pixels::{Preprocessing, preprocess};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub use attar_compress::{Calibrator, Scales};
+pub use attar_compress::{AdaRound, Calibrator, Scales};
 
 /// Images by which biases are corrected: each layer asks them all.
 const BIAS_IMAGES: usize = 64;
@@ -32,6 +33,8 @@ pub struct Request {
     pub keep: BTreeSet<String>,
     /// Whether channels between layers are scaled first.
     pub equalise: bool,
+    /// Whether rounding of weights is learned.
+    pub adaround: Option<AdaRound>,
     /// Whether biases take back what rounding moves means by.
     pub correct_biases: bool,
     /// Operator set of the file.
@@ -68,6 +71,8 @@ pub struct Report {
     pub equalised: usize,
     /// Pairs of layers with a ReLU6 between, which were not.
     pub across_relu6: usize,
+    /// Steps of learned rounding for each layer; none: weights were rounded to the nearest.
+    pub adaround_steps: Option<usize>,
     /// Whether biases were corrected.
     pub corrected_biases: bool,
     /// Nodes at which runtimes may come to other bits; none: all come to the same.
@@ -192,6 +197,10 @@ fn network(
         Settings { scales: request.scales, weight_bits: request.weight_bits, calibrator: request.calibrator };
     let mut quantised = quantise(graph, weights, &placement, &observed, settings)?;
     let layers = placement.layers(graph).len();
+    if let Some(how) = request.adaround {
+        let tick = &mut |done| progress("rounding", done, layers);
+        adaround(graph, weights, &mut quantised, &images, how, tick)?;
+    }
     if request.correct_biases {
         let few = images.first(BIAS_IMAGES);
         correct_biases(graph, weights, &mut quantised, &few, &mut |done| progress("biases", done, layers))?;
@@ -208,6 +217,7 @@ fn network(
         float_layers: floats.map(|(_, node)| node.name.clone()).collect(),
         equalised: equalised.as_ref().map_or(0, |equalised| equalised.pairs.len()),
         across_relu6: equalised.as_ref().map_or(0, |equalised| equalised.across_relu6.len()),
+        adaround_steps: request.adaround.map(|how| how.steps),
         corrected_biases: request.correct_biases,
         inexact: inexact.into_iter().map(|Inexact { node, why }| Node { node, why }).collect(),
         onnx_bytes: 0,

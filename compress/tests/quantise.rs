@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use attar_compress::{
-    Calibrator, Images, Placement, Quantised, Scales, Settings, correct_biases, equalise, exactness, observe, prepare,
-    quantise,
+    AdaRound, Calibrator, Images, Placement, Quantised, Scales, Settings, adaround, correct_biases, equalise,
+    exactness, observe, prepare, quantise,
 };
 use attar_exec::Network;
 use attar_models::zoo::{NetworkSpec, build};
@@ -215,4 +215,38 @@ fn corrected_biases_bring_means_back() {
     let after = means_off(&quantised);
     assert!(after < before / 2.0, "{before} -> {after}");
     assert_eq!(exactness(&quantised.rewritten.graph, &quantised.rewritten.weights).unwrap(), []);
+}
+
+/// With four bits, rounding as the outputs ask halves what rounding to the nearest costs.
+#[test]
+fn learned_rounding_is_nearer_than_the_nearest() {
+    let prepared = network("resnet8");
+    let test = images(24);
+    let reference = logits(&prepared.graph, &prepared.weights, &test);
+    let settings = Settings { scales: Scales::Free, weight_bits: 4, calibrator: Calibrator::Mse };
+    let mut quantised = in_integers(&prepared, &[], settings);
+    let off = |quantised: &Quantised| {
+        difference(&reference, &logits(&quantised.rewritten.graph, &quantised.rewritten.weights, &test))
+    };
+    let nearest = off(&quantised);
+    let all: Vec<Vec<f32>> = (100..164u64).map(|seed| generated::input([1, 3, 24, 24], seed)).collect();
+    let seen = Images::new(SHAPE, &all).unwrap();
+    let how = AdaRound { steps: 400, positions: 2048, ..AdaRound::default() };
+    let before = quantised.rewritten.weights.clone();
+    let (graph, weights) = (&prepared.graph, &prepared.weights);
+    adaround(graph, weights, &mut quantised, &seen, how, &mut |_| {}).unwrap();
+    let learned = off(&quantised);
+    assert!(learned < nearest / 2.0, "{nearest} -> {learned}");
+    for (name, array) in &before.0 {
+        let after = quantised.rewritten.weights.get(name).unwrap();
+        let Some(scales) = name.strip_suffix(".weight").and_then(|node| before.get(&format!("{node}.weight_scale")))
+        else {
+            assert_eq!(array, after, "{name}");
+            continue;
+        };
+        let (scales, depth) = (scales.f32().unwrap(), array.elements.len() / scales.shape[0]);
+        let steps = |values: &[f32], at: usize| (values[at] / scales[at / depth]).round();
+        let (old, new) = (array.f32().unwrap(), after.f32().unwrap());
+        assert!((0..old.len()).all(|at| (steps(old, at) - steps(new, at)).abs() <= 1.0), "{name}: up or down alone");
+    }
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use attar::add::{self, Added, Outcome};
 use attar::export::{self, OnnxFile};
-use attar::quantise::{Calibration, Calibrator, Files, Report, Request, Scales};
+use attar::quantise::{AdaRound, Calibration, Calibrator, Files, Report, Request, Scales};
 use attar::{quantise, table};
 use attar_data::{Dataset, Source};
 use attar_infer::Bundle;
@@ -68,6 +68,9 @@ pub(crate) struct Args {
     /// Scale channels between layers first, so that their weights use their ranges alike (cross-layer equalisation).
     #[arg(long)]
     equalise: bool,
+    /// Learn for each weight whether it goes up or down, by so many steps a layer (AdaRound); 1000 without a number.
+    #[arg(long, value_name = "STEPS", num_args = 0..=1, default_missing_value = "1000")]
+    adaround: Option<usize>,
     /// Leave biases as they are rounded, and do not let them take back what rounding moves means by.
     #[arg(long)]
     no_bias_correction: bool,
@@ -233,6 +236,7 @@ fn attempt(
         calibrator: args.calibrator,
         keep: args.keep.iter().cloned().collect::<BTreeSet<_>>(),
         equalise: args.equalise,
+        adaround: args.adaround.map(|steps| AdaRound { steps, ..AdaRound::default() }),
         correct_biases: !args.no_bias_correction,
         opset: bundle.manifest().opset.unwrap_or(17),
     };
@@ -273,9 +277,10 @@ fn plan(args: &Args, root: &Path, file: &Path) -> Result<String> {
 fn text(tried: &Try, root: &Path) -> String {
     let Try { quantised: report, added, plan } = tried;
     let mut lines = vec![format!(
-        "{} scales, {}-bit weights, ranges by {} of {} images: {} layers in integers, {}",
+        "{} scales, {}-bit weights{}, ranges by {} of {} images: {} layers in integers, {}",
         report.scales,
         report.weight_bits,
+        report.adaround_steps.map(|steps| format!(" by AdaRound ({steps} steps)")).unwrap_or_default(),
         report.calibrator,
         report.images,
         report.integer_layers,
