@@ -6,7 +6,7 @@
 
 use core::arch::x86_64::*;
 
-use crate::layer::MixedKernel;
+use crate::layer::{MixedKernel, MixedLayer, Runs};
 use crate::level::scalar;
 
 pub(super) const AVX2: MixedKernel = MixedKernel { run: avx2::run, ..scalar::MIXED };
@@ -15,6 +15,22 @@ pub(super) const AVX512_VNNI: MixedKernel = MixedKernel { run: avx512::run, ..sc
 
 /// Elements of a run below which plain Rust is no slower.
 const SHORT: usize = 16;
+
+/// Where the runs of a pixel lie, in elements.
+#[derive(Clone, Copy)]
+struct Taps {
+    runs: Runs,
+    /// From a row of the kernel to the next, and from a run to the next.
+    down: usize,
+    right: usize,
+}
+
+impl Taps {
+    fn of(layer: &MixedLayer<'_>) -> Self {
+        let [down, right] = layer.shape.dilation;
+        Self { runs: layer.shape.runs(), down: down * layer.source.row, right: right * layer.source.pixel }
+    }
+}
 
 /// The sums of four vectors of sums.
 #[inline]
@@ -35,9 +51,9 @@ macro_rules! mixed {
     ($features:literal) => {
         use core::ops::Range;
 
-        use super::SHORT;
+        use super::{SHORT, Taps};
         use crate::arithmetic::scaled;
-        use crate::layer::{MixedLayer, Runs, f32_at, i32_at};
+        use crate::layer::{MixedLayer, f32_at, i32_at};
         use crate::level::scalar;
 
         /// # Safety
@@ -53,27 +69,30 @@ macro_rules! mixed {
         unsafe fn all(layer: &MixedLayer<'_>, rows: Range<usize>) {
             let shape = layer.shape;
             let depth = shape.depth();
+            let taps = Taps::of(layer);
             // SAFETY: `pack` wrote a pair of four bytes a channel; every channel has its weights; the source has all runs and 64
             // bytes behind them, the target the pixels and channels.
             unsafe {
                 let packed = core::slice::from_raw_parts(layer.packed, 8 * shape.channels());
-                for (y, group) in rows.flat_map(|y| (0..shape.groups).map(move |group| (y, group))) {
-                    for first in (0..shape.outputs).step_by(4) {
-                        let channels = (shape.outputs - first).min(4);
-                        let first = group * shape.outputs + first;
-                        // Of fewer than four channels the last is computed again.
-                        let weights = [0, 1, 2, 3].map(|i| {
-                            let channel = first + i.min(channels - 1);
-                            layer.weights[channel * depth..][..depth].as_ptr()
-                        });
-                        for x in 0..shape.size[1] {
-                            let source = layer.source.pixel(y * shape.stride[0], x * shape.stride[1]);
-                            let sums = dots(layer, source.add(group * shape.inputs), weights);
-                            let target = layer.target.pixel(y, x).add(first);
-                            for (i, sum) in sums.into_iter().enumerate().take(channels) {
-                                let bias = i32_at(packed, 2 * (first + i));
-                                let multiplier = f32_at(packed, 2 * (first + i) + 1);
-                                *target.add(i) = scaled(bias.wrapping_add(sum), multiplier);
+                for y in rows {
+                    for group in 0..shape.groups {
+                        for first in (0..shape.outputs).step_by(4) {
+                            let channels = (shape.outputs - first).min(4);
+                            let first = group * shape.outputs + first;
+                            // Of fewer than four channels the last is computed again.
+                            let weights = [0, 1, 2, 3].map(|i| {
+                                let channel = first + i.min(channels - 1);
+                                layer.weights[channel * depth..][..depth].as_ptr()
+                            });
+                            for x in 0..shape.size[1] {
+                                let source = layer.source.pixel(y * shape.stride[0], x * shape.stride[1]);
+                                let sums = dots(taps, source.add(group * shape.inputs), weights);
+                                let target = layer.target.pixel(y, x).add(first);
+                                for (i, sum) in sums.into_iter().enumerate().take(channels) {
+                                    let bias = i32_at(packed, 2 * (first + i));
+                                    let multiplier = f32_at(packed, 2 * (first + i) + 1);
+                                    *target.add(i) = scaled(bias.wrapping_add(sum), multiplier);
+                                }
                             }
                         }
                     }
@@ -84,42 +103,42 @@ macro_rules! mixed {
         /// Sums of a pixel's products with the weights of four channels.
         ///
         /// # Safety
-        /// The layer's runs lie at `source` and may be read 64 bytes beyond; there are as many weights at each of `weights`.
+        /// The runs lie at `source` and may be read 64 bytes beyond; there are as many weights at each of `weights`.
         #[inline]
         #[target_feature(enable = $features)]
-        unsafe fn dots(layer: &MixedLayer<'_>, source: *const u8, mut at: [*const u8; 4]) -> [i32; 4] {
-            let Runs { rows, columns, length } = layer.shape.runs();
-            let [down, right] = layer.shape.dilation;
+        unsafe fn dots(taps: Taps, source: *const u8, mut at: [*const u8; 4]) -> [i32; 4] {
             let (mut a, mut b, mut c, mut d) = (zero(), zero(), zero(), zero());
             let (mut e, mut f, mut g, mut h) = (zero(), zero(), zero(), zero());
             // SAFETY: the caller's word.
             unsafe {
-                for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
-                    let mut from = source.add(row * down * layer.source.row + column * right * layer.source.pixel);
-                    let mut rest = length;
-                    while rest >= 2 * STEP {
-                        let x = values(from);
-                        a = dot(a, x, weights(at[0]));
-                        b = dot(b, x, weights(at[1]));
-                        c = dot(c, x, weights(at[2]));
-                        d = dot(d, x, weights(at[3]));
-                        let x = values(from.add(STEP));
-                        e = dot(e, x, weights(at[0].add(STEP)));
-                        f = dot(f, x, weights(at[1].add(STEP)));
-                        g = dot(g, x, weights(at[2].add(STEP)));
-                        h = dot(h, x, weights(at[3].add(STEP)));
-                        (from, rest) = (from.add(2 * STEP), rest - 2 * STEP);
-                        at = at.map(|at| at.add(2 * STEP));
-                    }
-                    while rest > 0 {
-                        let count = rest.min(STEP);
-                        let x = values(from);
-                        a = dot(a, x, some(at[0], count));
-                        b = dot(b, x, some(at[1], count));
-                        c = dot(c, x, some(at[2], count));
-                        d = dot(d, x, some(at[3], count));
-                        (from, rest) = (from.add(count), rest - count);
-                        at = at.map(|at| at.add(count));
+                for row in 0..taps.runs.rows {
+                    for column in 0..taps.runs.columns {
+                        let mut from = source.add(row * taps.down + column * taps.right);
+                        let mut rest = taps.runs.length;
+                        while rest >= 2 * STEP {
+                            let x = values(from);
+                            a = dot(a, x, weights(at[0]));
+                            b = dot(b, x, weights(at[1]));
+                            c = dot(c, x, weights(at[2]));
+                            d = dot(d, x, weights(at[3]));
+                            let x = values(from.add(STEP));
+                            e = dot(e, x, weights(at[0].add(STEP)));
+                            f = dot(f, x, weights(at[1].add(STEP)));
+                            g = dot(g, x, weights(at[2].add(STEP)));
+                            h = dot(h, x, weights(at[3].add(STEP)));
+                            (from, rest) = (from.add(2 * STEP), rest - 2 * STEP);
+                            at = at.map(|at| at.add(2 * STEP));
+                        }
+                        while rest > 0 {
+                            let count = rest.min(STEP);
+                            let x = values(from);
+                            a = dot(a, x, some(at[0], count));
+                            b = dot(b, x, some(at[1], count));
+                            c = dot(c, x, some(at[2], count));
+                            d = dot(d, x, some(at[3], count));
+                            (from, rest) = (from.add(count), rest - count);
+                            at = at.map(|at| at.add(count));
+                        }
                     }
                 }
             }
