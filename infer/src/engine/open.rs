@@ -84,7 +84,7 @@ impl OnnxModel {
         &self.data_files
     }
 
-    /// Precision of its arithmetic: `f32`, `f16` or `int8`.
+    /// Its precision: `f32`, `int8`, or of floats with smaller weights `f16` or `w8`.
     pub fn precision(&self) -> &str {
         &self.precision
     }
@@ -232,7 +232,7 @@ pub struct Opened {
     pub sha256: String,
     /// The same of each file beside it that holds arrays of it, by its name.
     pub data_files: BTreeMap<String, String>,
-    /// Precision of its arithmetic: `f32`, `f16` or `int8`.
+    /// Its precision: `f32`, `int8`, or of floats with smaller weights `f16` or `w8`.
     pub precision: String,
     /// Names of its classes, if it is a file of ours, which carries them.
     pub labels: Option<Vec<String>>,
