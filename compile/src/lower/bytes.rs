@@ -3,13 +3,14 @@
 use attar_edge::arithmetic::Sum;
 use attar_edge::layer::FloatFunction;
 use attar_edge::plan::{Convolution, Function, Kind, Step, Tail, Windowed};
+use attar_models::quantised::Integers;
 use attar_models::{NodeId, Op};
 
 use super::Lowering;
 use super::pattern::Pattern;
 use crate::draft::NO_CONSTANT;
 use crate::error::Result;
-use crate::numbers::{Integers, bounded, float_bytes, multipliers};
+use crate::numbers::{bounded, float_bytes, multipliers};
 
 impl Lowering<'_> {
     /// The step of a quantiser's pattern, and the value that it makes.

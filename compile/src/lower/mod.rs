@@ -9,6 +9,7 @@ mod pattern;
 mod tables;
 
 use attar_edge::plan::{Function, Kind, Step};
+use attar_models::quantised::moves_numbers;
 use attar_models::{Graph, Node, NodeId, Op, Weights};
 
 use crate::draft::Draft;
@@ -92,24 +93,6 @@ fn levels(graph: &Graph, weights: &Weights) -> Result<Vec<Option<Levels>>> {
         found.push(levels);
     }
     Ok(found)
-}
-
-/// Operations whose outputs are some of their inputs' numbers.
-fn moves_numbers(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::MaxPool2d(_)
-            | Op::Flatten(_)
-            | Op::Dropout(_)
-            | Op::StochasticDepth(_)
-            | Op::Reshape(_)
-            | Op::Concat(_)
-            | Op::SliceChannels(_)
-            | Op::ChannelShuffle(_)
-            | Op::Subsample(_)
-            | Op::Pad2d(_)
-            | Op::PadChannels(_)
-    )
 }
 
 impl<'n> Lowering<'n> {

@@ -1,11 +1,12 @@
 //! What stands before a quantiser and can be computed in integers, and layers whose sums can.
 
 use attar_edge::arithmetic::quantize;
+use attar_models::quantised::{Integers, integers};
 use attar_models::{Activation, NodeId, Op};
 
 use super::Lowering;
 use crate::error::Result;
-use crate::numbers::{Integers, Levels, integers, scaled_multipliers};
+use crate::numbers::{Levels, scaled_multipliers};
 
 /// Operations between dequantised values and a quantiser; [`Pattern::Mixed`] stands before none.
 #[derive(Debug, Clone)]
