@@ -21,6 +21,7 @@ mod observe;
 mod placement;
 mod prepare;
 mod rewrite;
+mod sensitivity;
 mod weights;
 
 pub use adaround::{AdaRound, adaround};
@@ -34,3 +35,4 @@ pub use observe::{Histogram, Observed, observe};
 pub use placement::Placement;
 pub use prepare::prepare;
 pub use rewrite::{Quantised, Settings, quantise};
+pub use sensitivity::{Sensitivity, Share, sensitivity};

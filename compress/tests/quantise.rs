@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use attar_compress::{
     AdaRound, Calibrator, Images, Placement, Quantised, Scales, Settings, adaround, correct_biases, equalise,
-    exactness, observe, prepare, quantise,
+    exactness, observe, prepare, quantise, sensitivity,
 };
 use attar_exec::Network;
 use attar_models::zoo::{NetworkSpec, build};
@@ -249,4 +249,24 @@ fn learned_rounding_is_nearer_than_the_nearest() {
         let (old, new) = (array.f32().unwrap(), after.f32().unwrap());
         assert!((0..old.len()).all(|at| (steps(old, at) - steps(new, at)).abs() <= 1.0), "{name}: up or down alone");
     }
+}
+
+/// One layer whose channels are skewed is the guilty one, seen from both sides; whatever is kept has no share.
+#[test]
+fn the_guilty_layer_has_the_largest_share() {
+    let mut prepared = network("resnet8");
+    skew(&mut prepared.weights, "layer2.0.conv1", "layer2.0.conv2");
+    let (graph, weights) = (&prepared.graph, &prepared.weights);
+    let keep = BTreeSet::from(["fc".to_owned()]);
+    let all = images(16);
+    let seen = Images::new(SHAPE, &all).unwrap();
+    let points = Placement::of(graph, &keep).unwrap().quantised(graph);
+    let observed = observe(graph, weights, &points, &seen, &mut |_| {}).unwrap();
+    let settings = Settings { scales: Scales::Free, weight_bits: 8, calibrator: Calibrator::MinMax };
+    let mut told = 0;
+    let found = sensitivity(graph, weights, &keep, &observed, settings, &seen, &mut |done| told = done).unwrap();
+    assert_eq!((found.layers.len(), told), (10, 10), "nine convolutions of blocks and the first; fc is kept");
+    let worst = found.layers.iter().max_by(|a, b| a.gain().total_cmp(&b.gain())).unwrap();
+    assert_eq!(worst.layer, "layer2.0.conv2", "{found:?}");
+    assert!(worst.given_back > found.all / 2.0 && worst.alone > found.all / 3.0, "{found:?}");
 }
