@@ -11,7 +11,7 @@ mod ids;
 mod losses;
 mod moves;
 mod numbers;
-mod onnx;
+pub(crate) mod onnx;
 mod onnx_teachers;
 mod participants;
 mod residence;
