@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use attar_edge::{Level, Model, plan};
-use attar_infer::engine::OnnxModel;
+use attar_infer::engine::EngineModel;
 use attar_infer::parity::Options;
 use attar_infer::{Bundle, EngineKind};
 use attar_onnx::ReadOptions;
@@ -55,7 +55,7 @@ pub struct Report {
 ///
 /// # Errors
 /// What stands in the way, with the name of the node.
-pub fn compile(model: &OnnxModel, input: Option<[usize; 3]>, how: Option<&Preprocessing>) -> Result<Compiled> {
+pub fn compile(model: &EngineModel, input: Option<[usize; 3]>, how: Option<&Preprocessing>) -> Result<Compiled> {
     let import = attar_onnx::read(model.bytes(), model.origin(), ReadOptions { input })?;
     let Some((graph, weights)) = &import.network else {
         let all: Vec<String> = import.obstacles.iter().map(|obstacle| format!("\n  {obstacle}")).collect();

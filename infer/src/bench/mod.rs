@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::Bundle;
-use crate::engine::{Answers, EngineKind, EngineSpec, OnnxModel};
+use crate::engine::{Answers, EngineKind, EngineModel, EngineSpec};
 use crate::error::{Error, Result};
 use crate::parity::Skipped;
 use crate::side::Side;
@@ -96,7 +96,7 @@ pub struct Latency {
 /// # Errors
 /// As [`engine::open`](crate::engine::open), and [`Error::Setting`] for a batch of 0, no measured call or no runtime.
 pub fn bench(bundle: &Bundle, specs: &[EngineSpec], options: &Options) -> Result<Vec<Measurement>> {
-    let asked = Asked { models: &bundle.onnx_models()?, input: None, images: real_images(Some(bundle)) };
+    let asked = Asked { models: &bundle.engine_models()?, input: None, images: real_images(Some(bundle)) };
     Ok(asked.measured(specs, &[], options)?.0)
 }
 
@@ -121,7 +121,7 @@ pub fn bench_side(
 
 /// What is measured.
 struct Asked<'a> {
-    models: &'a [OnnxModel],
+    models: &'a [EngineModel],
     /// Sizes that a file leaves free.
     input: Option<[usize; 3]>,
     /// Preprocessed images, if there are some.
@@ -175,7 +175,7 @@ impl Asked<'_> {
         }
     }
 
-    fn measure(&self, model: &OnnxModel, spec: &EngineSpec, options: &Options) -> Result<Measurement> {
+    fn measure(&self, model: &EngineModel, spec: &EngineSpec, options: &Options) -> Result<Measurement> {
         let before = memory::start();
         let loading = Instant::now();
         let mut engine = model.open(spec, self.input)?;
