@@ -47,6 +47,22 @@ pub struct Request {
     pub correct_biases: bool,
 }
 
+impl Default for Request {
+    /// Exact scales, 7-bit weights rounded to the nearest, ranges by error, corrected biases.
+    fn default() -> Self {
+        let Settings { scales, weight_bits, calibrator } = Settings::default();
+        Self {
+            scales,
+            weight_bits,
+            calibrator,
+            keep: BTreeSet::new(),
+            equalise: false,
+            adaround: None,
+            correct_biases: true,
+        }
+    }
+}
+
 /// A network in integers, as files.
 #[derive(Debug, Clone)]
 pub struct Files {

@@ -196,13 +196,13 @@ fn in_integers(args: &Args, job: &Job<'_>, bundle: &Bundle) -> Result<Done> {
     let calibration = calibration(args, bundle)?;
     let ways = args.scales.map_or_else(|| vec![Scales::Exact, Scales::Free], |scales| vec![scales]);
     let request = Request {
-        scales: Scales::Exact,
         weight_bits: if args.target == Target::Any { 7 } else { 8 },
         calibrator: args.calibrator,
         keep: args.keep.iter().cloned().collect(),
         equalise: args.equalise,
         adaround: args.adaround.map(|steps| AdaRound { steps, ..AdaRound::default() }),
         correct_biases: !args.no_bias_correction,
+        ..Request::default()
     };
     let bar = progress::bar(0);
     let done = quantise::into_bundle(job, &ways, &request, &calibration, &mut |what, at, all| {
