@@ -9,8 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail};
 use attar_compress::{
-    Inexact, Placement, Quantised, Settings, adaround, correct_biases, equalise, exactness, observe, prepare,
-    quantise,
+    Inexact, Placement, Quantised, Settings, adaround, correct_biases, equalise, exactness, observe, prepare, quantise,
 };
 use attar_infer::engine::EngineModel;
 use attar_models::{Graph, Weights};

@@ -12,7 +12,10 @@ pub fn page(title: &str, report: &Report, shares: &Shares, outcome: &str) -> Str
         ("bits of a weight", report.weight_bits.to_string()),
         ("ranges", format!("{}, {} images", report.calibrator, report.images)),
         ("layers in integers", report.integer_layers.to_string()),
-        ("layers in floats", if report.float_layers.is_empty() { "none".to_owned() } else { report.float_layers.join(", ") }),
+        (
+            "layers in floats",
+            if report.float_layers.is_empty() { "none".to_owned() } else { report.float_layers.join(", ") },
+        ),
         ("KL divergence, all layers in integers", format!("{:.2e} nats, mean of {} images", shares.all, shares.images)),
         ("judged", outcome.to_owned()),
     ];

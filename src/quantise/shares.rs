@@ -76,11 +76,8 @@ impl Shares {
         let placement = Placement::of(graph, &request.keep)?;
         let (images, layers) = (calibration.images()?, placement.layers(graph).len());
         let observed = observe(graph, weights, &placement.quantised(graph), &images, &mut |_| {})?;
-        let settings = Settings {
-            scales: request.scales,
-            weight_bits: request.weight_bits,
-            calibrator: request.calibrator,
-        };
+        let settings =
+            Settings { scales: request.scales, weight_bits: request.weight_bits, calibrator: request.calibrator };
         let few = images.first(IMAGES);
         let found = sensitivity(graph, weights, &request.keep, &observed, settings, &few, &mut |done| {
             progress(done, layers);
@@ -120,4 +117,29 @@ fn times(model: &EngineModel) -> Result<BTreeMap<String, f64>> {
 pub fn given_back(order: &[String]) -> Vec<BTreeSet<String>> {
     let sizes = std::iter::successors(Some(1usize), |size| Some(size * 2)).take_while(|size| *size <= order.len() / 2);
     sizes.map(|size| order[..size].iter().cloned().collect()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn share(layer: &str, gain: f64, int8_us: f64, f32_us: f64) -> LayerShare {
+        let (int8_us, f32_us) = (Some(int8_us), Some(f32_us));
+        LayerShare { layer: layer.to_owned(), alone: gain / 2.0, given_back: gain / 2.0, int8_us, f32_us }
+    }
+
+    #[test]
+    fn what_gains_most_for_its_time_is_given_back_first() {
+        let layers = vec![
+            share("dear", 0.3, 10.0, 110.0),
+            share("cheap", 0.2, 10.0, 12.0),
+            share("free", 0.01, 9.0, 5.0), // quicker in floats: it counts as if it cost a microsecond
+            share("harmful", -0.1, 10.0, 12.0),
+        ];
+        let order = Shares { all: 0.5, images: 8, layers }.order();
+        assert_eq!(order, ["cheap", "free", "dear", "harmful"]);
+        let steps: Vec<Vec<String>> = given_back(&order).into_iter().map(|step| step.into_iter().collect()).collect();
+        assert_eq!(steps, [vec!["cheap".to_owned()], vec!["cheap".to_owned(), "free".to_owned()]]);
+        assert!(given_back(&order[..1]).is_empty(), "at most half of them");
+    }
 }

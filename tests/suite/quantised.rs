@@ -10,7 +10,7 @@ use attar_infer::engine::{self, EngineKind, EngineSpec};
 use attar_models::op::{Add, Conv2d, Dequantize, Linear, Quantize};
 use attar_models::zoo::{NetworkSpec, build};
 use attar_models::{Array, Graph, GraphBuilder, NodeId, Op, Rewritten, Weights, generated};
-use attar_onnx::{Options, ReadOptions, SUPPORTED_OPSETS, read, write};
+use attar_onnx::{Options, ReadOptions, SUPPORTED_OPSETS, Storage, read, write};
 use candle_core::{Device, Tensor};
 
 use crate::support::require_ort;
@@ -278,4 +278,41 @@ fn a_quantised_weight_alone_is_written_and_read() {
         let found = answers(&model, &engine, std::slice::from_ref(&image));
         assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-4), "{name}: {found:?}, {expected:?}");
     }
+}
+
+/// Weights in fewer bits make the file smaller and are the same floats in every runtime, and to whoever reads the file again.
+#[test]
+fn small_weights_are_small_and_alike_everywhere() {
+    let graph = build(&NetworkSpec::new("resnet8", 10, [3, SIDE, SIDE])).unwrap();
+    let prepared = prepare(&graph, &generated::weights(&graph, 9)).unwrap();
+    let (graph, weights) = (&prepared.graph, &prepared.weights);
+    let test = images(3, 1);
+    let whole = onnx(graph, weights);
+    for (storage, share, off) in [(Storage::F16, 0.55, 2e-3), (Storage::Int8, 0.32, 5e-2)] {
+        let model = write(graph, weights, &Options { weights: storage, ..Options::default() }).unwrap();
+        assert!((model.len() as f64) < share * whole.len() as f64, "{storage:?}: {} of {}", model.len(), whole.len());
+        let (again, values) = read(&model, Path::new("small.onnx"), ReadOptions::default()).unwrap().network.unwrap();
+        let network = |graph: &Graph, weights: &Weights| -> Vec<f32> {
+            let network = Network::from_weights(graph.clone(), weights, &Device::Cpu).unwrap();
+            let batch = Tensor::from_vec(test.concat(), (test.len(), 3, SIDE, SIDE), &Device::Cpu).unwrap();
+            network.eval(&batch, &[]).unwrap().logits.flatten_all().unwrap().to_vec1().unwrap()
+        };
+        let (own, floats) = (network(&again, &values), network(graph, weights));
+        let spread = floats.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+        let largest = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs() / spread).fold(0.0, f32::max);
+        assert!(
+            largest(&own, &floats) < off && largest(&own, &floats) > 1e-6,
+            "{storage:?}: {}",
+            largest(&own, &floats)
+        );
+        for (name, engine) in runtimes("small weights") {
+            let found = answers(&model, &engine, &test);
+            assert!(largest(&found, &own) < 1e-5, "{storage:?}: {name} is {} off", largest(&found, &own));
+        }
+    }
+    let mut large = weights.clone();
+    large.0.get_mut("fc.weight").unwrap().f32_mut().unwrap()[5] = 7e4;
+    let refused =
+        write(graph, &large, &Options { weights: Storage::F16, ..Options::default() }).unwrap_err().to_string();
+    assert!(refused.contains("fc.weight") && refused.contains("half precision ends at 65504"), "{refused}");
 }

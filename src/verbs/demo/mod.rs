@@ -115,7 +115,8 @@ fn summary(
 fn of_integers(tried: &Try) -> String {
     let certificate = &tried.added.certificate;
     let exact = if tried.quantised.is_exact() { ", exact: every runtime comes to the same bits" } else { "" };
-    let runtimes = certificate.runtimes.iter().map(|runtime| format!("  {}: {}\n", runtime.engine, parity_line(runtime)));
+    let runtimes =
+        certificate.runtimes.iter().map(|runtime| format!("  {}: {}\n", runtime.engine, parity_line(runtime)));
     let runtimes = runtimes.collect::<String>();
     format!(
         "and of the student in int8 ({}-bit weights{exact}):\n{runtimes}  verdict at a margin of {} points: {}\n",
