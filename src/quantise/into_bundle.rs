@@ -16,7 +16,7 @@ use crate::Engines;
 use crate::add::{self, Added, Outcome};
 
 /// What a bundle is to get, and how that is judged.
-#[derive(Debug)]
+#[derive(Clone)]
 pub struct Job<'a> {
     /// The bundle's folder.
     pub root: &'a Path,
@@ -34,6 +34,17 @@ pub struct Job<'a> {
     pub give_back: bool,
     /// Whether the shares of layers are asked for in any case.
     pub shares: bool,
+}
+
+impl std::fmt::Debug for Job<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let images = self.data.map(Dataset::len);
+        f.debug_struct("Job")
+            .field("root", &self.root)
+            .field("name", &self.name)
+            .field("images", &images)
+            .finish_non_exhaustive()
+    }
 }
 
 /// One way to quantise, and how it was judged.

@@ -108,7 +108,7 @@ fn times(model: &EngineModel) -> Result<BTreeMap<String, f64>> {
     let path = folder.path().join("model.onnx");
     std::fs::write(&path, model.bytes())?;
     let side = Side::open(&path, &Stated::default())?;
-    let profiles = profile::profile(&side, &EngineSpec::new(EngineKind::Attar), TIMED)?;
+    let profiles = profile(&side, &EngineSpec::new(EngineKind::Attar), TIMED)?;
     let layers = profiles.into_iter().flat_map(|profile| profile.layers);
     Ok(layers.map(|layer| (layer.name, 1e3 * layer.ms)).collect())
 }
