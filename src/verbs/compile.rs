@@ -3,19 +3,15 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use attar::add::{self, Request};
+use anyhow::{Context, Result};
 use attar::compile::{self, Report};
 use attar::table::si;
 use attar_infer::cli::stated::StatedArgs;
-use attar_infer::parity::Options;
 use attar_infer::side::Side;
-use attar_infer::{Bundle, EngineKind};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::print;
-use crate::engines::EngineArgs;
 
 /// Compiles an ONNX file, f32 or quantised, to a plan for the engine `attar`: one file that runs where it lies, with the same
 /// int8 answers on every CPU. A bundle gets the plan of its model, checked by its goldens, as one more model.
