@@ -22,7 +22,7 @@ mod outputs;
 #[cfg(feature = "tract")]
 mod tract;
 
-pub use answers::Answers;
+pub use attar_formats::certificate::Answers;
 pub(crate) use inner::Inner;
 pub use open::{OnnxModel, Opened, open, open_file, open_with_taps, values};
 pub use outputs::Output;

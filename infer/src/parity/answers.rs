@@ -9,11 +9,11 @@ use rayon::prelude::*;
 
 use super::Candidate;
 use super::answer::Answer;
-use super::certificate::LeftOut;
 use crate::bundle::Predictions;
 use crate::engine::Signature;
 use crate::error::{Error, Result};
 use crate::subject::Subject;
+use attar_formats::certificate::LeftOut;
 
 /// Images decoded, preprocessed and answered at a time.
 pub(super) const BATCH: usize = 64;

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::certificate::Skipped;
 use crate::bundle::Bundle;
 use crate::engine::{Engine, EngineKind, EngineSpec, OnnxModel};
 use crate::error::{Error, Result};
 use crate::subject::Subject;
+use attar_formats::certificate::Skipped;
 
 /// One model file in one runtime, loaded.
 pub struct Candidate {

@@ -7,29 +7,26 @@
 mod answer;
 mod answers;
 mod candidates;
-mod certificate;
 mod goldens;
 mod paired;
 mod record;
 mod reference;
 mod seeded;
-mod text;
 mod verdict;
 
 use answers::{Answered, answer_all};
 use attar_data::Dataset;
+pub use attar_formats::certificate::{
+    Both, BundleFacts, CERTIFICATE_VERSION, Certificate, ClassChange, DataFacts, Flip, GoldenNumbers, LeftOut,
+    LogitNumbers, Paired, ReferenceFacts, Runtime, Skipped, Verdict,
+};
 
 use crate::bundle::{Predictions, Split};
 use crate::error::{Error, Result};
 use crate::subject::Subject;
 pub use candidates::{Candidate, candidates, foreign_candidates};
-pub use certificate::{
-    Both, BundleFacts, CERTIFICATE_VERSION, Certificate, ClassChange, DataFacts, Flip, GoldenNumbers, LeftOut,
-    LogitNumbers, Paired, ReferenceFacts, Runtime, Skipped,
-};
 pub use record::Recorded;
 pub use reference::{Reference, verify_against};
-pub use verdict::Verdict;
 
 /// How to verify.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,7 +80,7 @@ pub fn verify(
             if let Some(reference) = subject.predictions() {
                 paired =
                     paired::compare(answers, reference, subject.labels(), data, options.most_flips, options.images)?;
-                verdict = Verdict::of(&paired::counts(answers, reference), options.margin_points);
+                verdict = verdict::of(&paired::counts(answers, reference), options.margin_points);
             }
         }
         let reason = goldens.as_ref().and_then(GoldenNumbers::problem);

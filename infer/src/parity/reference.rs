@@ -6,13 +6,13 @@ use attar_formats::classes::{self, Alignment};
 use attar_formats::reference as stored;
 
 use super::answers::{BATCH, align_classes, bad_images, check_finite, prepare};
-use super::certificate::{Certificate, ReferenceFacts, Skipped};
 use super::{Candidate, Options, candidates, goldens, seeded, verify};
 use crate::bundle::{Goldens, Predictions, Split};
 use crate::engine::{EngineKind, EngineSpec, Inner};
 use crate::error::{Error, Result};
 use crate::side::Side;
 use crate::subject::Subject;
+use attar_formats::certificate::{Certificate, ReferenceFacts, Skipped};
 
 /// A model in a runtime, whose answers are those that are compared with.
 #[derive(Debug)]

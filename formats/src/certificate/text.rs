@@ -2,8 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::certificate::{Certificate, GoldenNumbers, LeftOut, Paired, ReferenceFacts, Runtime};
-use super::verdict::Verdict;
+use super::{Certificate, GoldenNumbers, LeftOut, Paired, ReferenceFacts, Runtime, Verdict};
 
 impl Display for Certificate {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -170,7 +169,7 @@ impl Certificate {
     /// The certificate as indented JSON.
     ///
     /// # Errors
-    /// Never for a certificate made by [`verify`](super::verify); serde's signature.
+    /// What serde says; never for one whose numbers are all finite.
     pub fn to_json(&self) -> serde_json::Result<String> {
         serde_json::to_string_pretty(self)
     }

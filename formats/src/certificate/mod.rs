@@ -1,13 +1,18 @@
 //! The certificate: what was compared with what, what came out, and the verdict. It is data; text, HTML and JSON show it.
 
+mod answers;
+mod text;
+mod verdict;
+
 use std::collections::BTreeMap;
 
 use attar_measures::Interval;
 use serde::{Deserialize, Serialize};
 
-use super::verdict::Verdict;
 use crate::bundle::Answerer;
-use crate::engine::Answers;
+
+pub use answers::Answers;
+pub use verdict::Verdict;
 
 /// The layout of a [`Certificate`].
 pub const CERTIFICATE_VERSION: u32 = 1;
