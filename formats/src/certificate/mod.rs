@@ -1,18 +1,24 @@
 //! The certificate: what was compared with what, what came out, and the verdict. It is data; text, HTML and JSON show it.
 
 mod answers;
+mod numbers;
+#[cfg(test)]
+mod tests;
 mod text;
 mod verdict;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use attar_measures::Interval;
 use serde::{Deserialize, Serialize};
 
-use crate::bundle::Answerer;
-
 pub use answers::Answers;
+pub use numbers::{Both, ClassChange, Flip, GoldenNumbers, LogitNumbers, Paired};
 pub use verdict::Verdict;
+
+use crate::bundle::Answerer;
+use crate::error::{Error, Result};
+use crate::{files, json, write};
 
 /// The layout of a [`Certificate`].
 pub const CERTIFICATE_VERSION: u32 = 1;
@@ -45,6 +51,111 @@ pub struct Certificate {
     pub skipped: Vec<Skipped>,
     /// The worst verdict of the runtimes.
     pub verdict: Verdict,
+}
+
+/// A certificate as it is written: behind the version that everything has which leaves a verb.
+#[derive(Serialize)]
+struct Written<'a> {
+    version: u32,
+    #[serde(flatten)]
+    certificate: &'a Certificate,
+}
+
+impl Certificate {
+    /// Reads a certificate of a bundle's `certificates/`, or what `attar verify --json` printed.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Format`] with the path for what is no certificate, or one that [`check`](Self::check) refuses.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes =
+            files::read(path, files::MOST_TEXT).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+        Self::from_json(&bytes, path)
+    }
+
+    /// [`read`](Self::read) of bytes; `path` is only named in errors.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn from_json(bytes: &[u8], path: &Path) -> Result<Self> {
+        let fail = |problem: String| Error::Format { path: path.to_owned(), problem };
+        let value: serde_json::Value = json::parse(path, bytes)?;
+        match value.get("certificate_version").map(serde_json::Value::as_u64) {
+            Some(Some(version)) if version == u64::from(CERTIFICATE_VERSION) => {}
+            Some(Some(version)) => return Err(fail(other_version(version))),
+            _ => return Err(fail("it says no `certificate_version`: this is no certificate of attar".to_owned())),
+        }
+        let certificate = Self::deserialize(value).map_err(|error| fail(format!("not a certificate: {error}")))?;
+        certificate.check().map_err(|error| fail(error.to_string()))?;
+        Ok(certificate)
+    }
+
+    /// The text of its file.
+    ///
+    /// # Errors
+    /// What [`check`](Self::check) refuses.
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        self.check()?;
+        json::text(Path::new("the certificate"), &Written { version: 1, certificate: self })
+    }
+
+    /// Writes its file, atomically.
+    ///
+    /// # Errors
+    /// What [`check`](Self::check) refuses; a file that cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        write::bytes(path, &self.to_json()?)
+    }
+
+    /// Checks that it is of this version, names its files by hashes, counts what can be, and says the verdict that follows.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] naming the part.
+    pub fn check(&self) -> Result<()> {
+        let fail = |problem: String| Err(Error::Setting { setting: "certificate", problem });
+        if self.certificate_version != CERTIFICATE_VERSION {
+            return fail(other_version(self.certificate_version.into()));
+        }
+        if !(self.margin_points > 0.0 && self.margin_points < 100.0) {
+            return fail(format!("a margin of {} points, expected more than 0 and less than 100", self.margin_points));
+        }
+        if !(self.confidence > 0.0 && self.confidence < 1.0) {
+            return fail(format!("a confidence of {}, expected more than 0 and less than 1", self.confidence));
+        }
+        if let Some(DataFacts { images, paired, .. }) = self.data.as_ref().filter(|data| data.paired > data.images) {
+            return fail(format!("{paired} of {images} images are paired"));
+        }
+        let files = self.runtimes.iter().map(|runtime| (&runtime.file, &runtime.file_sha256));
+        let reference = self.reference.iter().map(|reference| (&reference.file, &reference.file_sha256));
+        let is_sha256 = |text: &str| text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+        if let Some((file, sha256)) = files.chain(reference).find(|(_, sha256)| !is_sha256(sha256)) {
+            return fail(format!("{file} has the sha256 `{sha256}`, expected 64 hexadecimal digits"));
+        }
+        let images = self.data.as_ref().map_or(0, |data| data.paired);
+        for runtime in &self.runtimes {
+            let Some(paired) = &runtime.paired else { continue };
+            let changed = paired.gained.saturating_add(paired.lost);
+            if paired.images != images || paired.flips > images || changed > paired.flips as u64 {
+                return fail(format!(
+                    "of {images} paired images, {} compares {}, of which {} flipped, {} gained and {} lost",
+                    runtime.engine, paired.images, paired.flips, paired.gained, paired.lost
+                ));
+            }
+        }
+        let worst = Verdict::worst(self.runtimes.iter().map(|runtime| runtime.verdict));
+        match worst.unwrap_or(Verdict::NumbersOnly) {
+            worst if worst == self.verdict => Ok(()),
+            worst => fail(format!("the verdict is {}, the worst of its runtimes {worst}", self.verdict)),
+        }
+    }
+
+    /// The process exit code of the verdict.
+    pub fn exit_code(&self) -> u8 {
+        self.verdict.exit_code()
+    }
+}
+
+fn other_version(version: u64) -> String {
+    format!("version {version}, this program reads {CERTIFICATE_VERSION}\n  hint: another version of attar wrote it")
 }
 
 /// Which bundle.
@@ -173,170 +284,4 @@ pub struct Runtime {
     /// Why it is worse, where that is not for its decisions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-}
-
-/// Logits of the goldens: a few images, compared number by number.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct GoldenNumbers {
-    /// Number of images.
-    pub count: usize,
-    /// `real` or `synthetic`.
-    pub kind: String,
-    /// Largest difference between this machine's preprocessing of the image files and the stored network input.
-    pub input_max_diff: f64,
-    /// Largest difference of a logit, from the stored network input.
-    pub logit_max_diff: f64,
-    /// The same, from the image files.
-    pub logit_max_diff_from_files: f64,
-    /// Standard deviation of the reference's logits over all goldens, the yardstick for the two above.
-    pub logit_sd: f64,
-    /// Images whose top-1 class differs, from the files.
-    pub flips: usize,
-    /// Whether the largest logit difference is rounding of 32-bit floats: at most [`Self::TOLERANCE`] of the standard
-    /// deviation.
-    pub within_rounding: bool,
-    /// The share of the standard deviation that the precision of the model allows; `None` where numbers are not judged,
-    /// because a lower precision changes them as it likes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tolerance: Option<f64>,
-}
-
-impl GoldenNumbers {
-    /// Float32 runtimes that do the same arithmetic in another order stay below 1e-4 of the logits' standard deviation, deep
-    /// networks included; ten times that is a fault and not rounding.
-    pub const TOLERANCE: f64 = 1e-3;
-
-    /// The share of the standard deviation that a precision allows.
-    pub fn allowed(precision: &str) -> Option<f64> {
-        (precision == "f32").then_some(Self::TOLERANCE)
-    }
-
-    /// The largest logit difference in units of the standard deviation.
-    pub fn share_of_spread(&self) -> f64 {
-        self.logit_max_diff / self.logit_sd.max(f64::MIN_POSITIVE)
-    }
-
-    /// What is beyond the tolerance, for people; `None` where nothing is, or nothing is judged.
-    pub fn problem(&self) -> Option<String> {
-        let tolerance = self.tolerance?;
-        let beyond = |difference: f64| difference > tolerance * self.logit_sd;
-        let share = |difference: f64| difference / self.logit_sd.max(f64::MIN_POSITIVE);
-        if beyond(self.logit_max_diff) {
-            return Some(format!(
-                "the goldens' logits differ by up to {:.2e}, {:.1e} of their spread; rounding stays below {tolerance:.0e}",
-                self.logit_max_diff,
-                share(self.logit_max_diff)
-            ));
-        }
-        beyond(self.logit_max_diff_from_files).then(|| {
-            format!(
-                "from their image files, the goldens' logits differ by up to {:.2e}, {:.1e} of their spread (their pixels \
-                 after preprocessing by {:.1e})",
-                self.logit_max_diff_from_files,
-                share(self.logit_max_diff_from_files),
-                self.input_max_diff
-            )
-        })
-    }
-}
-
-/// Decisions over the paired images.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Paired {
-    /// Number of paired images.
-    pub images: usize,
-    /// Share of images with the same top-1 class, in percent.
-    pub agreement: f64,
-    /// Top-1 accuracy of the reference, in percent.
-    pub reference_accuracy: f64,
-    /// Top-1 accuracy of the runtime, in percent.
-    pub runtime_accuracy: f64,
-    /// Difference of the two, in points.
-    pub difference: f64,
-    /// Its score interval, in points.
-    pub interval: Interval,
-    /// Images that only the runtime classifies rightly.
-    pub gained: u64,
-    /// Images that only the reference classifies rightly.
-    pub lost: u64,
-    /// Images with another top-1 class, right or wrong.
-    pub flips: usize,
-    /// The flipped images with the largest reference margin first; at most as many as were asked for.
-    pub flipped: Vec<Flip>,
-    /// The class that lost most.
-    pub worst_class: ClassChange,
-    /// Logits and decision margins.
-    pub logits: LogitNumbers,
-    /// Expected calibration error (15 bins).
-    pub calibration_error: Both,
-    /// Mean negative log-likelihood of the labels, in nats; the reference's is absent when it stored too few logits.
-    pub negative_log_likelihood: Both,
-    /// Exact two-sided p of McNemar's test, for information only.
-    pub mcnemar_p: f64,
-}
-
-/// One image whose decision changed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Flip {
-    /// Position in the data set.
-    pub index: usize,
-    /// How the data set calls it.
-    pub name: String,
-    /// Its label.
-    pub label: String,
-    /// What the reference says.
-    pub reference: String,
-    /// What the runtime says.
-    pub runtime: String,
-    /// Distance between the reference's two largest logits.
-    pub reference_margin: f32,
-    /// Distance between the runtime's two largest logits.
-    pub runtime_margin: f32,
-    /// The image as PNG, for the HTML page only.
-    #[serde(skip)]
-    pub png: Option<Vec<u8>>,
-}
-
-/// How one class fared.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct ClassChange {
-    /// Its name.
-    pub class: String,
-    /// Paired images with this label.
-    pub images: usize,
-    /// Accuracy of the reference on it, in percent.
-    pub reference_accuracy: f64,
-    /// Accuracy of the runtime on it, in percent.
-    pub runtime_accuracy: f64,
-}
-
-/// The largest error of a logit against the margins by which decisions are made.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct LogitNumbers {
-    /// Whether all logits were compared, or only the largest ones that the reference stored.
-    pub all_compared: bool,
-    /// Largest difference of a logit.
-    pub max_diff: f64,
-    /// Smallest decision margin of the reference.
-    pub smallest_margin: f64,
-    /// Median decision margin of the reference.
-    pub median_margin: f64,
-    /// Images whose margin is at most twice the largest difference: only these could flip by rounding.
-    pub within_reach: usize,
-}
-
-/// One number for both sides.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Both {
-    /// Of the reference.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reference: Option<f64>,
-    /// Of the runtime.
-    pub runtime: f64,
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::{Certificate, GoldenNumbers, LeftOut, Paired, ReferenceFacts, Runtime, Verdict};
+use super::{Certificate, GoldenNumbers, LeftOut, Paired, ReferenceFacts, Runtime};
 
 impl Display for Certificate {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -164,18 +164,3 @@ fn write_paired(f: &mut Formatter<'_>, paired: &Paired) -> fmt::Result {
 
 /// Flipped images that fit a terminal.
 const MOST_FLIPS: usize = 5;
-
-impl Certificate {
-    /// The certificate as indented JSON.
-    ///
-    /// # Errors
-    /// What serde says; never for one whose numbers are all finite.
-    pub fn to_json(&self) -> serde_json::Result<String> {
-        serde_json::to_string_pretty(self)
-    }
-
-    /// The process exit code of the verdict.
-    pub fn exit_code(&self) -> u8 {
-        Verdict::exit_code(self.verdict)
-    }
-}

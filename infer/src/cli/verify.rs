@@ -8,7 +8,7 @@ use attar_data::Dataset;
 use super::data::DataArgs;
 use super::engines::EngineArgs;
 use super::stated::{AgainstArgs, StatedArgs};
-use super::{Exit, Versioned, print};
+use super::{Exit, print};
 use crate::bundle::Bundle;
 use crate::error::Error;
 use crate::parity::{self, Candidate, Certificate, Options, Reference, Skipped};
@@ -193,7 +193,7 @@ pub fn hand_out(args: &Args, certificate: &Certificate) -> Result<Exit> {
         std::fs::write(path, junit::suite(certificate)).with_context(|| path.display().to_string())?;
     }
     match args.json {
-        true => Versioned::new(certificate).print()?,
+        true => print(&String::from_utf8_lossy(&certificate.to_json()?))?,
         false => print(&certificate.to_string())?,
     }
     Ok(match certificate.exit_code() {
