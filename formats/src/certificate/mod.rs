@@ -1,6 +1,7 @@
 //! The certificate: what was compared with what, what came out, and the verdict. It is data; text, HTML and JSON show it.
 
 mod answers;
+mod integers;
 mod numbers;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use answers::Answers;
+pub use integers::{Allowed, Compression, Cpu, Implementation, IntegerReference};
 pub use numbers::{Both, ClassChange, Flip, GoldenNumbers, LogitNumbers, Paired};
 pub use verdict::Verdict;
 
@@ -46,6 +48,12 @@ pub struct Certificate {
     pub data: Option<DataFacts>,
     /// One entry a runtime and precision.
     pub runtimes: Vec<Runtime>,
+    /// The CPU that all of it ran on; absent from certificates of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Cpu>,
+    /// Of each 8-bit file the answers that its integers are defined to give, and what was lost by quantising.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub integers: Vec<IntegerReference>,
     /// Runtimes that this program knows but could not use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<Skipped>,
@@ -126,8 +134,9 @@ impl Certificate {
         }
         let files = self.runtimes.iter().map(|runtime| (&runtime.file, &runtime.file_sha256));
         let reference = self.reference.iter().map(|reference| (&reference.file, &reference.file_sha256));
+        let integers = self.integers.iter().map(|one| (&one.file, &one.file_sha256));
         let is_sha256 = |text: &str| text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
-        if let Some((file, sha256)) = files.chain(reference).find(|(_, sha256)| !is_sha256(sha256)) {
+        if let Some((file, sha256)) = files.chain(reference).chain(integers).find(|(_, sha256)| !is_sha256(sha256)) {
             return fail(format!("{file} has the sha256 `{sha256}`, expected 64 hexadecimal digits"));
         }
         let images = self.data.as_ref().map_or(0, |data| data.paired);
@@ -141,11 +150,43 @@ impl Certificate {
                 ));
             }
         }
+        self.check_integers()?;
         let worst = Verdict::worst(self.runtimes.iter().map(|runtime| runtime.verdict));
         match worst.unwrap_or(Verdict::NumbersOnly) {
             worst if worst == self.verdict => Ok(()),
             worst => fail(format!("the verdict is {}, the worst of its runtimes {worst}", self.verdict)),
         }
+    }
+
+    fn check_integers(&self) -> Result<()> {
+        let fail = |problem: String| Err(Error::Setting { setting: "certificate", problem });
+        if let Some(odd) = self.integers.iter().find(|one| one.by_definition == 0 && one.by_scalar_level > 0) {
+            return fail(format!("the level `scalar` answered for {}, but was never compared", odd.file));
+        }
+        for runtime in &self.runtimes {
+            let Some(held) = &runtime.implementation else { continue };
+            if held.equal > held.images || held.flips > held.images - held.equal {
+                let Implementation { images, equal, flips, .. } = held;
+                let problem = format!("of {images} images {equal} are the same bytes and {flips} flipped");
+                return fail(format!("{}: {problem}", runtime.engine));
+            }
+            let Some(reference) = self.reference_of(runtime) else {
+                return fail(format!("{} is held to {}, which is not there", runtime.engine, held.reference_sha256));
+            };
+            let compression = reference.compression.as_ref().map(|compression| compression.verdict);
+            let both = Verdict::worst(compression.into_iter().chain([held.verdict]));
+            if compression.is_some() && both != Some(runtime.verdict) {
+                let said = runtime.verdict;
+                return fail(format!("the verdict on {} is {said}, which is not the worse of its two", runtime.engine));
+            }
+        }
+        Ok(())
+    }
+
+    /// The integer reference that a runtime's implementation was held to.
+    pub fn reference_of(&self, runtime: &Runtime) -> Option<&IntegerReference> {
+        let held = runtime.implementation.as_ref()?;
+        self.integers.iter().find(|one| one.file_sha256 == held.reference_sha256)
     }
 
     /// The process exit code of the verdict.
@@ -265,6 +306,12 @@ pub struct Runtime {
     pub data_files: BTreeMap<String, String>,
     /// Precision of its arithmetic.
     pub precision: String,
+    /// Number of the integer arithmetic that it computes, where it is Attar's own engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arithmetic: Option<u32>,
+    /// Its SIMD level, where it is Attar's own engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
     /// What the file gives; anything but logits was turned into them, and is compared after a log-softmax of both sides.
     #[serde(default, skip_serializing_if = "Answers::are_logits")]
     pub answers: Answers,
@@ -279,7 +326,13 @@ pub struct Runtime {
     /// The comparison with the reference over the paired images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paired: Option<Paired>,
-    /// The verdict on this runtime.
+    /// Of an 8-bit file: the comparison with what its integers are defined to give.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub implementation: Option<Implementation>,
+    /// Of an 8-bit file: why there is no such comparison.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_held: Option<String>,
+    /// The verdict on this runtime: of an 8-bit file the worse of those on its implementation and its compression.
     pub verdict: Verdict,
     /// Why it is worse, where that is not for its decisions.
     #[serde(default, skip_serializing_if = "Option::is_none")]

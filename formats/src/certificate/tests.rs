@@ -44,6 +44,40 @@ fn paired() -> Paired {
     }
 }
 
+fn implementation() -> Implementation {
+    Implementation {
+        reference_sha256: "12".repeat(32),
+        allowed: Allowed::Quanta { most: 8 },
+        images: 420,
+        of: "labelled".to_owned(),
+        equal: 400,
+        max_diff: 0.25,
+        max_quanta: Some(2.0),
+        flips: 1,
+        flip_share: Interval { low: 0.01, high: 1.3 },
+        flipped: paired().flipped,
+        verdict: Verdict::Inconclusive { more_images: Some(200) },
+        reason: None,
+    }
+}
+
+fn integers() -> IntegerReference {
+    IntegerReference {
+        file: "int8.onnx".to_owned(),
+        file_sha256: "12".repeat(32),
+        arithmetic: 1,
+        exact: true,
+        quantum: Some(0.125),
+        by_definition: 16,
+        by_scalar_level: 404,
+        compression: Some(Compression {
+            goldens: None,
+            paired: Some(paired()),
+            verdict: Verdict::Inconclusive { more_images: Some(300) },
+        }),
+    }
+}
+
 fn certificate() -> Certificate {
     let goldens = GoldenNumbers {
         count: 16,
@@ -63,11 +97,15 @@ fn certificate() -> Certificate {
         file_sha256: "ab".repeat(32),
         data_files: BTreeMap::from([("model.data".to_owned(), "cd".repeat(32))]),
         precision: "f32".to_owned(),
+        arithmetic: Some(1),
+        level: Some("avx2".to_owned()),
         answers: Answers::Probabilities,
         seconds: 0.5,
         goldens: Some(goldens),
         accuracy_all: Some(90.0),
         paired: Some(paired()),
+        implementation: Some(implementation()),
+        not_held: None,
         verdict: Verdict::Inconclusive { more_images: Some(300) },
         reason: None,
     };
@@ -98,6 +136,8 @@ fn certificate() -> Certificate {
             left_out: vec![LeftOut { name: "test[9]".to_owned(), problem: "cut off".to_owned() }],
         }),
         runtimes: vec![runtime],
+        cpu: Some(Cpu { architecture: "x86_64".to_owned(), features: vec!["avx2".to_owned(), "fma".to_owned()] }),
+        integers: vec![integers()],
         skipped: vec![Skipped { engine: "ort".to_owned(), reason: "not there".to_owned() }],
         verdict: Verdict::Inconclusive { more_images: Some(300) },
     }
@@ -113,6 +153,7 @@ fn what_is_written_reads_back() {
     assert!(text.starts_with("{\n  \"version\": 1,\n  \"certificate_version\": 1,") && text.ends_with("}\n"), "{text}");
     // As it was before anything optional was there.
     let plain = Certificate { reference: None, data: None, skipped: Vec::new(), ..certificate() };
+    let plain = Certificate { cpu: None, integers: Vec::new(), ..plain };
     let plain = Certificate { runtimes: Vec::new(), verdict: Verdict::NumbersOnly, ..plain };
     let keys: serde_json::Value = serde_json::from_slice(&plain.to_json().unwrap()).unwrap();
     let keys: Vec<&String> = keys.as_object().unwrap().keys().collect();
@@ -146,5 +187,13 @@ fn what_contradicts_itself_is_refused() {
     assert!(refused(&|c| c.reference.as_mut().unwrap().file_sha256 = "x".repeat(64)).contains("theirs.onnx"));
     assert!(refused(&|c| c.data = None).contains("of 0 paired images, tract compares 400"));
     assert!(refused(&|c| c.runtimes[0].paired.as_mut().unwrap().gained = 2).contains("2 gained and 1 lost"));
+    let held = |c: &mut Certificate, change: &dyn Fn(&mut Implementation)| {
+        change(c.runtimes[0].implementation.as_mut().unwrap());
+    };
+    assert!(refused(&|c| held(c, &|held| held.flips = 21)).contains("400 are the same bytes and 21 flipped"));
+    assert!(refused(&|c| c.integers.clear()).contains("which is not there"));
+    assert!(refused(&|c| held(c, &|held| held.verdict = Verdict::Worse)).contains("the worse of its two"));
+    assert!(refused(&|c| c.integers[0].by_definition = 0).contains("never compared"));
+    assert!(refused(&|c| c.integers[0].file_sha256.clear()).contains("int8.onnx has the sha256"));
     assert!(refused(&|c| c.verdict = Verdict::Equivalent).contains("the worst of its runtimes inconclusive"));
 }

@@ -36,6 +36,10 @@ impl Engine for AsLogits {
         self.answers
     }
 
+    fn level(&self) -> Option<&'static str> {
+        self.engine.level()
+    }
+
     fn threads(&self, n: usize) -> usize {
         self.engine.threads(n)
     }

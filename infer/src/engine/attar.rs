@@ -75,7 +75,11 @@ impl Attar {
 
 /// The plan of an ONNX file, and the name of its answer.
 #[cfg(feature = "compile")]
-fn compiled(model: &[u8], origin: &Path, size: Option<[usize; 3]>) -> std::result::Result<(Vec<u8>, String), String> {
+pub(super) fn compiled(
+    model: &[u8],
+    origin: &Path,
+    size: Option<[usize; 3]>,
+) -> std::result::Result<(Vec<u8>, String), String> {
     let import =
         attar_onnx::read(model, origin, attar_onnx::ReadOptions { input: size }).map_err(|error| error.to_string())?;
     let Some((graph, weights)) = &import.network else {
@@ -87,7 +91,7 @@ fn compiled(model: &[u8], origin: &Path, size: Option<[usize; 3]>) -> std::resul
 }
 
 #[cfg(not(feature = "compile"))]
-fn compiled(_: &[u8], _: &Path, _: Option<[usize; 3]>) -> std::result::Result<(Vec<u8>, String), String> {
+pub(super) fn compiled(_: &[u8], _: &Path, _: Option<[usize; 3]>) -> std::result::Result<(Vec<u8>, String), String> {
     Err("is no plan\n  hint: this small program runs plans, which `attar compile` makes".to_owned())
 }
 
@@ -106,6 +110,10 @@ impl Engine for Attar {
 
     fn outputs(&self) -> &[Output] {
         &self.outputs
+    }
+
+    fn level(&self) -> Option<&'static str> {
+        Some(self.session.level().name())
     }
 
     fn threads(&self, _: usize) -> usize {

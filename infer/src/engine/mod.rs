@@ -11,6 +11,8 @@ use crate::error::{Error, Result};
 mod answers;
 #[cfg(feature = "edge")]
 mod attar;
+mod cpu;
+mod definition;
 mod inner;
 pub(crate) mod onnx;
 mod open;
@@ -23,6 +25,8 @@ mod outputs;
 mod tract;
 
 pub use attar_formats::certificate::Answers;
+pub(crate) use cpu::cpu;
+pub(crate) use definition::{Definition, IntegerFile, Integers, arithmetic};
 pub(crate) use inner::Inner;
 pub use open::{OnnxModel, Opened, open, open_file, open_with_taps, values};
 pub use outputs::Output;
@@ -45,6 +49,11 @@ pub trait Engine: Send {
     /// What the file gives; [`run`](Engine::run) makes logits of it.
     fn answers(&self) -> Answers {
         Answers::Logits
+    }
+
+    /// The SIMD level, of Attar's own engine.
+    fn level(&self) -> Option<&'static str> {
+        None
     }
 
     /// How many threads a call of `n` images keeps busy.
