@@ -8,7 +8,8 @@ mod moves;
 mod pattern;
 mod tables;
 
-use attar_edge::plan::{Kind, Step};
+use attar_edge::plan::{Function, Kind, Step};
+use attar_models::quantised::moves_numbers;
 use attar_models::{Graph, Node, NodeId, Op, Weights};
 
 use crate::draft::Draft;
@@ -91,24 +92,6 @@ fn levels(graph: &Graph, weights: &Weights) -> Result<Vec<Option<Levels>>> {
         found.push(levels);
     }
     Ok(found)
-}
-
-/// Operations whose outputs are some of their inputs' numbers.
-fn moves_numbers(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::MaxPool2d(_)
-            | Op::Flatten(_)
-            | Op::Dropout(_)
-            | Op::StochasticDepth(_)
-            | Op::Reshape(_)
-            | Op::Concat(_)
-            | Op::SliceChannels(_)
-            | Op::ChannelShuffle(_)
-            | Op::Subsample(_)
-            | Op::Pad2d(_)
-            | Op::PadChannels(_)
-    )
 }
 
 impl<'n> Lowering<'n> {
@@ -237,7 +220,8 @@ impl<'n> Lowering<'n> {
         let quantisers: Vec<NodeId> =
             quantisers.filter(|(_, node)| node.inputs.first() == Some(&input)).map(|(id, _)| id).collect();
         let levels: Vec<Levels> = quantisers.iter().filter_map(|id| self.levels[id.index()]).collect();
-        let alike = levels.first().copied().filter(|first| levels.iter().all(|levels| levels == first));
+        let whole = quantisers.iter().all(|id| self.highest(*id) == 255);
+        let alike = levels.first().copied().filter(|first| whole && levels.iter().all(|levels| levels == first));
         match alike.filter(|_| self.wants[input.index()].readers == quantisers.len()) {
             Some(levels) => {
                 let value = self.draft.value(Kind::Bytes { scale: levels.scale, zero: levels.zero }, size);
@@ -280,6 +264,15 @@ impl<'n> Lowering<'n> {
             .map_or_else(|| self.refuse(id, "its floats were not computed; this is a fault of Attar's"), Ok)
     }
 
+    /// The largest byte that a node makes.
+    fn highest(&self, id: NodeId) -> u8 {
+        match (&self.node_of(id).op, self.levels[id.index()]) {
+            // Of signed numbers, the shifted one; whole numbers up to 255.
+            (Op::Quantize(quantize), Some(levels)) => (quantize.range()[1] + f32::from(levels.shift)) as u8,
+            _ => 255,
+        }
+    }
+
     /// Floats become bytes.
     fn quantize(&mut self, id: NodeId) -> Result<u32> {
         if let Some(value) = self.bytes[id.index()] {
@@ -287,8 +280,17 @@ impl<'n> Lowering<'n> {
         }
         let input = self.float_value(self.first(id))?;
         let output = self.new_bytes(id, self.draft.tensor(input).size)?;
-        self.draft.step(Step::Quantize { input, output }, &self.node_of(id).name);
-        Ok(output)
+        let name = &self.node_of(id).name;
+        self.draft.step(Step::Quantize { input, output }, name);
+        let high = self.highest(id);
+        if high == 255 {
+            return Ok(output);
+        }
+        let kept = self.new_bytes(id, self.draft.tensor(input).size)?;
+        let table = self.draft.constant((0..=255u8).map(|byte| byte.min(high)).collect());
+        self.draft
+            .step(Step::Apply { input: output, output: kept, function: Function::Bytes { low: 0, high }, table }, name);
+        Ok(kept)
     }
 
     fn dequantize(&mut self, id: NodeId) -> Result<u32> {

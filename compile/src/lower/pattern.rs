@@ -1,11 +1,12 @@
 //! What stands before a quantiser and can be computed in integers.
 
 use attar_edge::arithmetic::quantize;
+use attar_models::quantised::{Integers, integers};
 use attar_models::{Activation, NodeId, Op};
 
 use super::Lowering;
 use crate::error::Result;
-use crate::numbers::{Integers, Levels, integers};
+use crate::numbers::Levels;
 
 /// Operations between dequantised values and a quantiser.
 #[derive(Debug, Clone)]
@@ -45,7 +46,8 @@ impl Lowering<'_> {
         if let Some(of) = self.byte_table(id) {
             return Ok(Some(Pattern::Table { source: of.source, table: Box::new(of.table) }));
         }
-        let (core, range) = self.clamped(self.first(id), levels);
+        let (core, mut range) = self.clamped(self.first(id), levels);
+        range[1] = range[1].min(self.highest(id));
         let node = self.node_of(core);
         let sources: Option<Vec<(NodeId, Levels)>> =
             self.float_inputs(core).into_iter().map(|input| self.byte_source(input)).collect();

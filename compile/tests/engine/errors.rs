@@ -30,7 +30,7 @@ impl Making {
 
     /// Quantised and dequantised.
     fn quantised(&mut self, name: &str, of: NodeId, scale: f32) -> NodeId {
-        let quantised = self.add(&format!("{name}.q"), Op::Quantize(Quantize { signed: false }), &[of]);
+        let quantised = self.add(&format!("{name}.q"), Op::Quantize(Quantize { signed: false, high: None }), &[of]);
         let value = self.add(&format!("{name}.d"), Op::Dequantize(Dequantize {}), &[quantised]);
         for part in ["q", "d"] {
             self.give(&format!("{name}.{part}.scale"), &[scale]);
@@ -146,7 +146,7 @@ fn numbers_that_mean_something_else_to_who_reads_them() {
 
     let mut making = Making::new([4, 5, 6]);
     let input = making.last;
-    making.add("culprit", Op::Quantize(Quantize { signed: true }), &[input]);
+    making.add("culprit", Op::Quantize(Quantize { signed: true, high: None }), &[input]);
     making.give("culprit.zero_point", &[3.0]);
     making.row();
     names(&making.error(), "culprit", "without a DequantizeLinear between");

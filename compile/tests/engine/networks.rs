@@ -186,7 +186,9 @@ impl Maker {
         if !self.quantised() {
             return id;
         }
-        for op in [Op::Quantize(Quantize { signed: levels.2 }), Op::Dequantize(Dequantize {})] {
+        let least = levels.1.max(0.0) as usize + 1;
+        let high = self.random.one_in(4).then(|| self.random.within(least, if levels.2 { 126 } else { 254 }) as u8);
+        for op in [Op::Quantize(Quantize { signed: levels.2, high }), Op::Dequantize(Dequantize {})] {
             id = self.add(op, &[id]).unwrap();
             let name = format!("node{}", self.count);
             self.keep(&name, "scale", vec![1], vec![levels.0]);
