@@ -88,7 +88,7 @@ pub fn examples(program: &str) -> String {
          {program} verify student.onnx --against teacher.onnx --data image-folder:photos --labels labels.txt --preprocessing imagenet \
          --against-labels labels.txt --against-preprocessing imagenet\n  \
          {program} verify quantised.onnx --against float.onnx\n  \
-         {program} verify plan.attar --made-from quantised.onnx --against float.onnx --data image-folder:photos --labels labels.txt --preprocessing imagenet\n  \
+         {program} verify plan.attar --made-from quantised.onnx --against float.onnx\n  \
          {program} verify yolo11n-cls.onnx --data image-folder:photos"
     )
 }

@@ -35,14 +35,19 @@ fn file(name: &str) -> Vec<u8> {
     std::fs::read(fixture("onnx/quantised").join(name)).unwrap()
 }
 
-/// Images of a colour each under noise.
+/// Stripes of two colours each under noise.
 fn pixels() -> Vec<u8> {
     let mut draw = Stream::of_number(7);
     let mut all = vec![0; IMAGES * SIZE * SIZE * 3];
     draw.fill(&mut all);
     for image in all.chunks_mut(SIZE * SIZE * 3) {
-        let colour = [0, 1, 2].map(|_| draw.below(160) as u8);
-        image.iter_mut().enumerate().for_each(|(at, value)| *value = colour[at % 3] + *value % 96);
+        let colours = [0; 2].map(|_| [0; 3].map(|_| draw.below(256) as u8));
+        let (width, upright) = (1 + draw.below(8) as usize, draw.below(2) == 0);
+        for (at, value) in image.iter_mut().enumerate() {
+            let (y, x) = (at / 3 / SIZE, at / 3 % SIZE);
+            let colour = colours[(if upright { x } else { y }) / width % 2][at % 3];
+            *value = colour.saturating_add(*value % 17).saturating_sub(8);
+        }
     }
     all
 }
@@ -236,8 +241,11 @@ fn a_file_that_is_quantised_badly_fails_its_compression_alone() {
     place.put("coarse.onnx", &rescaled(&file("qdq.onnx"), "logits_scale", 0.02));
     let coarse = place.certificate(1, &[&["coarse.onnx", "--engine", "attar"], &AGAINST[..]].concat());
     assert_eq!(verdicts(&coarse), ["equivalent", "worse"], "{coarse}");
-    // Too few images to decide: the worse of the two is 3.
-    let few = [&["qdq.onnx", "--engine", "attar"], &AGAINST[..14], &["--margin", "0.1"]].concat();
+    // At a margin of what was lost nothing decides: the worse of the two is 3.
+    let good = place.certificate(0, &[&["qdq.onnx", "--engine", "attar"], &AGAINST[..]].concat());
+    let lost = -good.runtimes[0].paired.as_ref().unwrap().difference;
+    let margin = lost.max(0.4).to_string();
+    let few = [&["qdq.onnx", "--engine", "attar"], &AGAINST[..14], &["--margin", &margin]].concat();
     let certificate = place.certificate(3, &few);
     assert_eq!(verdicts(&certificate), ["equivalent", "inconclusive"]);
 }
