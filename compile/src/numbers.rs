@@ -1,6 +1,6 @@
 //! Parameters of nodes as the engine wants them.
 
-use attar_edge::arithmetic::multiplier;
+use attar_edge::arithmetic::{multiplier, scaled_multiplier};
 use attar_models::quantised::{Integers, param};
 use attar_models::{Node, Weights};
 
@@ -42,6 +42,19 @@ pub(crate) fn float_bytes(values: &[f32]) -> Vec<u8> {
 /// Multipliers of a layer's sums, in the engine's order.
 pub(crate) fn multipliers(input: f32, weights: &[f32], output: f32) -> Vec<f32> {
     weights.iter().map(|weight| multiplier(input, *weight, output)).collect()
+}
+
+/// Multipliers of a layer's sums that become floats; `None` where a sum can be beyond 32 bits, or a multiplier is no number
+/// of full precision.
+pub(crate) fn scaled_multipliers(input: f32, integers: &Integers) -> Option<Vec<f32>> {
+    let depth = integers.weights.len() / integers.bias.len().max(1);
+    let fits = |(weights, bias): (&[i8], &i32)| {
+        let products: i64 = weights.iter().map(|weight| i64::from(weight.unsigned_abs()) * 255).sum();
+        products + i64::from(*bias).abs() <= i64::from(i32::MAX)
+    };
+    let multipliers: Vec<f32> = integers.scales.iter().map(|weight| scaled_multiplier(input, *weight)).collect();
+    let all = integers.weights.chunks_exact(depth.max(1)).zip(&integers.bias).all(fits);
+    (all && multipliers.iter().all(|multiplier| multiplier.is_normal())).then_some(multipliers)
 }
 
 /// Keeps sums of a layer within 32 bits: where a bias is so large that some image could lead beyond, it becomes the largest

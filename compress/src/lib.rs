@@ -10,6 +10,7 @@
 //! Arithmetic and layout are those of ONNX's `QuantizeLinear` and `DequantizeLinear` with unsigned 8-bit activations and
 //! signed 8-bit weights (U8S8), a scale for each output channel of a weight.
 
+mod adaround;
 mod bias;
 mod equalise;
 mod error;
@@ -20,8 +21,10 @@ mod observe;
 mod placement;
 mod prepare;
 mod rewrite;
+mod sensitivity;
 mod weights;
 
+pub use adaround::{AdaRound, adaround};
 pub use bias::correct_biases;
 pub use equalise::{Equalised, equalise};
 pub use error::{Error, Result};
@@ -32,3 +35,4 @@ pub use observe::{Histogram, Observed, observe};
 pub use placement::Placement;
 pub use prepare::prepare;
 pub use rewrite::{Quantised, Settings, quantise};
+pub use sensitivity::{Sensitivity, Share, sensitivity};

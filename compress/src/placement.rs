@@ -36,8 +36,12 @@ impl Placement {
                 format!("is not in `{}`{}", graph.name(), attar_models::did_you_mean(unknown, known)),
             ));
         }
-        let integer: Vec<bool> =
-            graph.nodes().iter().map(|node| is_integer(graph, node) && !keep.contains(&node.name)).collect();
+        let mut integer: Vec<bool> = Vec::with_capacity(graph.nodes().len());
+        for node in graph.nodes() {
+            // A function of one number of a float that is not rounded yet is one of a float.
+            let of_float = matches!(node.op, Op::Activation(_)) && !integer[node.inputs[0].index()];
+            integer.push(is_integer(graph, node) && !of_float && !keep.contains(&node.name));
+        }
         let readers = readers(graph);
         let clamp = |(id, node): (NodeId, &Node)| {
             let Op::Activation(Activation::Relu | Activation::Relu6) = node.op else { return None };

@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use attar_compress::{
-    Calibrator, Images, Placement, Quantised, Scales, Settings, correct_biases, equalise, exactness, observe, prepare,
-    quantise,
+    AdaRound, Calibrator, Images, Placement, Quantised, Scales, Settings, adaround, correct_biases, equalise,
+    exactness, observe, prepare, quantise, sensitivity,
 };
 use attar_exec::Network;
 use attar_models::zoo::{NetworkSpec, build};
@@ -215,4 +215,58 @@ fn corrected_biases_bring_means_back() {
     let after = means_off(&quantised);
     assert!(after < before / 2.0, "{before} -> {after}");
     assert_eq!(exactness(&quantised.rewritten.graph, &quantised.rewritten.weights).unwrap(), []);
+}
+
+/// With four bits, rounding as the outputs ask halves what rounding to the nearest costs.
+#[test]
+fn learned_rounding_is_nearer_than_the_nearest() {
+    let prepared = network("resnet8");
+    let test = images(24);
+    let reference = logits(&prepared.graph, &prepared.weights, &test);
+    let settings = Settings { scales: Scales::Free, weight_bits: 4, calibrator: Calibrator::Mse };
+    let mut quantised = in_integers(&prepared, &[], settings);
+    let off = |quantised: &Quantised| {
+        difference(&reference, &logits(&quantised.rewritten.graph, &quantised.rewritten.weights, &test))
+    };
+    let nearest = off(&quantised);
+    let all: Vec<Vec<f32>> = (100..164u64).map(|seed| generated::input([1, 3, 24, 24], seed)).collect();
+    let seen = Images::new(SHAPE, &all).unwrap();
+    let how = AdaRound { steps: 400, positions: 2048, ..AdaRound::default() };
+    let before = quantised.rewritten.weights.clone();
+    let (graph, weights) = (&prepared.graph, &prepared.weights);
+    adaround(graph, weights, &mut quantised, &seen, how, &mut |_| {}).unwrap();
+    let learned = off(&quantised);
+    assert!(learned < nearest / 2.0, "{nearest} -> {learned}");
+    for (name, array) in &before.0 {
+        let after = quantised.rewritten.weights.get(name).unwrap();
+        let Some(scales) = name.strip_suffix(".weight").and_then(|node| before.get(&format!("{node}.weight_scale")))
+        else {
+            assert_eq!(array, after, "{name}");
+            continue;
+        };
+        let (scales, depth) = (scales.f32().unwrap(), array.elements.len() / scales.shape[0]);
+        let steps = |values: &[f32], at: usize| (values[at] / scales[at / depth]).round();
+        let (old, new) = (array.f32().unwrap(), after.f32().unwrap());
+        assert!((0..old.len()).all(|at| (steps(old, at) - steps(new, at)).abs() <= 1.0), "{name}: up or down alone");
+    }
+}
+
+/// One layer whose channels are skewed is the guilty one, seen from both sides; whatever is kept has no share.
+#[test]
+fn the_guilty_layer_has_the_largest_share() {
+    let mut prepared = network("resnet8");
+    skew(&mut prepared.weights, "layer2.0.conv1", "layer2.0.conv2");
+    let (graph, weights) = (&prepared.graph, &prepared.weights);
+    let keep = BTreeSet::from(["fc".to_owned()]);
+    let all = images(16);
+    let seen = Images::new(SHAPE, &all).unwrap();
+    let points = Placement::of(graph, &keep).unwrap().quantised(graph);
+    let observed = observe(graph, weights, &points, &seen, &mut |_| {}).unwrap();
+    let settings = Settings { scales: Scales::Free, weight_bits: 8, calibrator: Calibrator::MinMax };
+    let mut told = 0;
+    let found = sensitivity(graph, weights, &keep, &observed, settings, &seen, &mut |done| told = done).unwrap();
+    assert_eq!((found.layers.len(), told), (10, 10), "nine convolutions of blocks and the first; fc is kept");
+    let worst = found.layers.iter().max_by(|a, b| a.gain().total_cmp(&b.gain())).unwrap();
+    assert_eq!(worst.layer, "layer2.0.conv2", "{found:?}");
+    assert!(worst.given_back > found.all / 2.0 && worst.alone > found.all / 3.0, "{found:?}");
 }

@@ -156,6 +156,8 @@ impl Lowering<'_> {
             if others < maker
                 && let (Step::Convolution(layer), _) = &mut self.draft.steps[maker]
                 && layer.tail == float_tail(FloatFunction::IDENTITY)
+                && layer.multipliers == NO_CONSTANT
+            // those of bytes are not added to
             {
                 layer.tail.residual = Some(inputs[1 - own]);
                 return Ok(inputs[own]);

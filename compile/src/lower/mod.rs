@@ -24,7 +24,8 @@ pub(crate) struct Lowering<'n> {
     draft: Draft,
     /// For each node that makes whole numbers of 8 bits, what they mean.
     levels: Vec<Option<Levels>>,
-    /// For each quantiser, the operations before it that can be computed in integers.
+    /// For each quantiser, the operations before it that can be computed in integers; of layers whose floats are wanted, how
+    /// these are made of integers.
     patterns: Vec<Option<Pattern>>,
     /// What is wanted of each node.
     wants: Vec<Wants>,
@@ -124,10 +125,15 @@ impl<'n> Lowering<'n> {
                 }
             }
             if wants.floats {
-                match self.node_of(id).op {
-                    Op::Dequantize(_) => {
+                let mixed = self.mixed(id)?;
+                match (&self.node_of(id).op, mixed) {
+                    (Op::Dequantize(_), _) => {
                         self.dequantised(id)?;
                         self.want(self.first(id), true);
+                    }
+                    (_, Some(mixed)) => {
+                        mixed.sources().into_iter().for_each(|source| self.want(source, true));
+                        self.patterns[id.index()] = Some(mixed);
                     }
                     _ if self.levels[id.index()].is_some() => {
                         return self
@@ -202,8 +208,9 @@ impl<'n> Lowering<'n> {
             self.bytes[id.index()] = Some(value);
         }
         if wants.floats {
-            let value = match self.node_of(id).op {
-                Op::Dequantize(_) => self.dequantize(id)?,
+            let value = match (&self.node_of(id).op, self.patterns[id.index()].clone()) {
+                (Op::Dequantize(_), _) => self.dequantize(id)?,
+                (Op::Conv2d(_) | Op::Linear(_), Some(mixed)) => self.integer(id, &mixed)?,
                 _ => self.float(id)?,
             };
             self.floats[id.index()] = Some(value);

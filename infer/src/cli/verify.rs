@@ -10,7 +10,7 @@ use super::engines::EngineArgs;
 use super::stated::{AgainstArgs, StatedArgs};
 use super::{Exit, print};
 use crate::bundle::Bundle;
-use crate::engine::OnnxModel;
+use crate::engine::EngineModel;
 use crate::error::Error;
 use crate::parity::{self, Candidate, Certificate, Options, Reference, Skipped};
 use crate::report::{certificate_section, html, junit};
@@ -180,7 +180,7 @@ fn by_definition(
 fn made_from(args: &Args, candidates: &mut [Candidate], input: [usize; 3]) -> Result<()> {
     match &args.made_from {
         None => Ok(()),
-        Some(path) => Ok(parity::made_from(candidates, &OnnxModel::read(path)?, input)?),
+        Some(path) => Ok(parity::made_from(candidates, &EngineModel::read(path)?, input)?),
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{Engine, OnnxModel, Output, Signature};
+use super::{Engine, EngineModel, Output, Signature};
 use crate::error::{Error, Result};
 
 /// An 8-bit file with the plan that its integers are defined by.
@@ -40,7 +40,7 @@ pub(crate) enum Integers {
 
 impl Integers {
     /// Of a model that takes `input`, `[C, H, W]`.
-    pub(crate) fn of(model: &OnnxModel, input: [usize; 3]) -> Self {
+    pub(crate) fn of(model: &EngineModel, input: [usize; 3]) -> Self {
         if model.precision() != "int8" {
             return Self::Floats;
         }
@@ -60,9 +60,10 @@ impl Integers {
 }
 
 #[cfg(feature = "edge")]
-fn file(model: &OnnxModel, input: [usize; 3]) -> std::result::Result<IntegerFile, String> {
+fn file(model: &EngineModel, input: [usize; 3]) -> std::result::Result<IntegerFile, String> {
     use attar_edge::Model;
-    use attar_edge::plan::{Kind, Step};
+    use attar_edge::layer::FloatFunction;
+    use attar_edge::plan::{Function, Kind, Step};
 
     let plan = match model.is_plan() {
         true => model.bytes().to_vec(),
@@ -74,7 +75,15 @@ fn file(model: &OnnxModel, input: [usize; 3]) -> std::result::Result<IntegerFile
     // What only moves floats, or makes them of bytes, is the same at every level.
     let moves =
         |step: &Step| matches!(step, Step::Load { .. } | Step::Dequantize { .. } | Step::Copy(_) | Step::Max(_));
-    let exact = loaded.steps().all(|step| !floats(&step) || moves(&step));
+    // A last layer of bytes whose sums become floats by one product each.
+    let scales = |step: &Step| match step {
+        Step::Convolution(layer) => {
+            let clamps = matches!(layer.tail.function, Function::Floats(FloatFunction::Clamp { .. }));
+            clamps && tensors[layer.input as usize].kind != Kind::Floats
+        }
+        _ => false,
+    };
+    let exact = loaded.steps().all(|step| !floats(&step) || moves(&step) || scales(&step));
     let stored = loaded.steps().find_map(|step| match step {
         Step::Store { input } => tensors[input as usize].quantisation(),
         _ => None,
@@ -93,7 +102,7 @@ fn file(model: &OnnxModel, input: [usize; 3]) -> std::result::Result<IntegerFile
 }
 
 #[cfg(not(feature = "edge"))]
-fn file(_: &OnnxModel, _: [usize; 3]) -> std::result::Result<IntegerFile, String> {
+fn file(_: &EngineModel, _: [usize; 3]) -> std::result::Result<IntegerFile, String> {
     Err("this build leaves Attar's own engine out\n  hint: build with `--features compile`".to_owned())
 }
 

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use attar_formats::certificate::Skipped;
+
 use super::integers::trace;
 use crate::bundle::Bundle;
-use crate::engine::{Engine, EngineKind, EngineSpec, Integers, OnnxModel};
+use crate::engine::{Engine, EngineKind, EngineModel, EngineSpec, Integers};
 use crate::error::{Error, Result};
 use crate::subject::Subject;
-use attar_formats::certificate::Skipped;
 
 /// One model file in one runtime, loaded.
 pub struct Candidate {
@@ -65,7 +66,7 @@ pub fn candidates(
 ) -> Result<(Vec<Candidate>, Vec<Skipped>)> {
     let subject = Subject::from(bundle).with_reference(None, None);
     let mut found = Found::default();
-    for (model, listed) in bundle.onnx_models()?.iter().zip(bundle.models()) {
+    for (model, listed) in bundle.engine_models()?.iter().zip(bundle.models()) {
         found.add(model, wanted, optional, !bundle.manifest().is_own(listed), |spec| {
             let engine = model.open(spec, Some(subject.input()))?;
             subject.check_classes(model.origin(), engine.signature())?;
@@ -82,7 +83,7 @@ pub fn candidates(
 /// As [`candidates`], and when a file is not of the subject's classes or input.
 pub fn foreign_candidates(
     subject: &Subject,
-    models: &[OnnxModel],
+    models: &[EngineModel],
     wanted: &[EngineSpec],
     optional: &[EngineSpec],
 ) -> Result<(Vec<Candidate>, Vec<Skipped>)> {
@@ -97,7 +98,7 @@ pub fn foreign_candidates(
 ///
 /// # Errors
 /// [`Error::Format`] when its integers are not defined, or no plan among them was compiled from it.
-pub fn made_from(candidates: &mut [Candidate], model: &OnnxModel, input: [usize; 3]) -> Result<()> {
+pub fn made_from(candidates: &mut [Candidate], model: &EngineModel, input: [usize; 3]) -> Result<()> {
     let file = match Integers::of(model, input) {
         Integers::Defined(file) => file,
         Integers::Undefined(why) => return Err(Error::format(model.origin(), why)),
@@ -119,7 +120,7 @@ pub fn made_from(candidates: &mut [Candidate], model: &OnnxModel, input: [usize;
 }
 
 /// How many logits the integers of an 8-bit file are defined to give, or why they are not defined; `None` of floats.
-pub fn defined(model: &OnnxModel, input: [usize; 3]) -> Option<std::result::Result<usize, String>> {
+pub fn defined(model: &EngineModel, input: [usize; 3]) -> Option<std::result::Result<usize, String>> {
     match Integers::of(model, input) {
         Integers::Floats => None,
         Integers::Defined(file) => Some(Ok(file.signature.classes)),
@@ -138,7 +139,7 @@ impl Found {
     /// Loads a model into the runtimes; one of the optional ones may refuse it where that is `bearable` and another takes it.
     fn add(
         &mut self,
-        model: &OnnxModel,
+        model: &EngineModel,
         wanted: &[EngineSpec],
         optional: &[EngineSpec],
         bearable: bool,
@@ -188,7 +189,7 @@ impl Found {
 }
 
 impl Candidate {
-    pub(super) fn new(model: &OnnxModel, engine: Box<dyn Engine>) -> Self {
+    pub(super) fn new(model: &EngineModel, engine: Box<dyn Engine>) -> Self {
         Self {
             file: model.name().to_owned(),
             file_sha256: model.sha256().to_owned(),
@@ -200,7 +201,7 @@ impl Candidate {
     }
 
     /// Loads a file that is to be of the subject's classes and to take its images.
-    pub(super) fn open(subject: &Subject, model: &OnnxModel, spec: &EngineSpec) -> Result<Self> {
+    pub(super) fn open(subject: &Subject, model: &EngineModel, spec: &EngineSpec) -> Result<Self> {
         let input = subject.input();
         let engine = model.open(spec, Some(input))?;
         let signature = engine.signature();
