@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use attar_data::Dataset;
 use attar_export::bundle::Addition;
-use attar_infer::cli::Versioned;
 use attar_infer::engine::EngineModel;
 use attar_infer::parity::{self, Options, Runtime};
 use attar_infer::{Bundle, Certificate, Subject, Verdict};
@@ -108,9 +107,7 @@ pub fn add(
     let outcome = Outcome::of(&certificate);
     let listed = outcome == Outcome::Agrees || (outcome == Outcome::Undecided && request.undecided);
     if listed {
-        let mut text = serde_json::to_vec_pretty(&Versioned::new(&certificate))?;
-        text.push(b'\n');
-        attar_export::bundle::add(bundle.root(), bundle.manifest(), &addition(&text))?;
+        attar_export::bundle::add(bundle.root(), bundle.manifest(), &addition(&certificate.to_json()?))?;
     }
     Ok(Added { bundle: bundle.root().to_owned(), file: name, listed, outcome, certificate })
 }

@@ -11,7 +11,7 @@ use attar_pixels::Image;
 use crate::support::program::attar;
 
 /// Examples that are not run, and why.
-const NOT_RUN: [(&str, &str); 9] = [
+const NOT_RUN: [(&str, &str); 10] = [
     ("attar demo", "takes minutes; CI runs it on its own"),
     ("attar demo --seed 1 --out runs/demo-seed1 --json", "takes minutes"),
     ("attar data fetch fashion-mnist", "asks the network"),
@@ -21,6 +21,10 @@ const NOT_RUN: [(&str, &str); 9] = [
     (
         "attar verify bundles/distilled --data image-folder:photos --model int8.onnx --engine ort --junit parity.xml",
         "needs ONNX Runtime and a model made elsewhere",
+    ),
+    (
+        "attar verify plan.attar --made-from quantised.onnx --against float.onnx",
+        "needs a quantised model: infer's tests ask it",
     ),
     ("attar verify yolo11n-cls.onnx --data image-folder:photos", "needs ONNX Runtime and a model made elsewhere"),
     (

@@ -123,6 +123,10 @@ impl Engine for Attar {
         &self.outputs
     }
 
+    fn level(&self) -> Option<&'static str> {
+        Some(self.session.level().name())
+    }
+
     fn threads(&self, _: usize) -> usize {
         self.session.threads()
     }

@@ -45,6 +45,10 @@ impl Engine for Inner {
         &self.output
     }
 
+    fn level(&self) -> Option<&'static str> {
+        self.engine.level()
+    }
+
     fn threads(&self, n: usize) -> usize {
         self.engine.threads(n)
     }

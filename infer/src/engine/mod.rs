@@ -15,6 +15,8 @@ use crate::error::{Error, Result};
 mod answers;
 #[cfg(feature = "edge")]
 pub(crate) mod attar;
+mod cpu;
+mod definition;
 mod inner;
 pub(crate) mod onnx;
 mod open;
@@ -28,7 +30,9 @@ mod plans;
 #[cfg(feature = "tract")]
 mod tract;
 
-pub use answers::Answers;
+pub use attar_formats::certificate::Answers;
+pub(crate) use cpu::cpu;
+pub(crate) use definition::{Definition, IntegerFile, Integers, arithmetic};
 pub(crate) use inner::Inner;
 pub use open::{EngineModel, Opened, open, open_file, open_with_taps, values};
 pub use outputs::Output;
@@ -51,6 +55,11 @@ pub trait Engine: Send {
     /// What the file gives; [`run`](Engine::run) makes logits of it.
     fn answers(&self) -> Answers {
         Answers::Logits
+    }
+
+    /// The SIMD level, of Attar's own engine.
+    fn level(&self) -> Option<&'static str> {
+        None
     }
 
     /// How many threads a call of `n` images keeps busy.

@@ -6,6 +6,7 @@
 mod bundles;
 mod engines;
 mod foreign;
+mod integers;
 mod parity;
 mod program;
 mod strangers;
