@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use super::tiles::tiles;
+use super::tiles::{one_by_one, tiles};
 use super::{Strips, Walk};
 
 type V = __m512i;
@@ -224,4 +224,6 @@ unsafe fn store<const G: usize>(bytes: V, out: [*mut u8; 4], channels: usize) {
     }
 }
 
-tiles!("avx512f,avx512bw,avx512vl,avx512vnni", [1, 2, 4], true, true, true);
+one_by_one!("avx512f,avx512bw,avx512vl,avx512vnni");
+
+tiles!("avx512f,avx512bw,avx512vl,avx512vnni", [1, 2, 4], true, true, true, true);

@@ -3,7 +3,7 @@
 use core::arch::x86_64::*;
 
 use super::half::half;
-use super::tiles::tiles;
+use super::tiles::{one_by_one, tiles};
 use super::{Strips, Walk};
 
 half!("avx2,fma,avxvnni");
@@ -36,4 +36,6 @@ unsafe fn products(sums: Quad, words: Words, weights: *const u8) -> Quad {
     )
 }
 
-tiles!("avx2,fma,avxvnni", [1, 2], false, true, false);
+one_by_one!("avx2,fma,avxvnni");
+
+tiles!("avx2,fma,avxvnni", [1, 2], false, true, false, true);
