@@ -5,8 +5,8 @@ use core::ops::Range;
 use super::{Kernels, Level};
 use crate::arithmetic::requantize;
 use crate::layer::{
-    ByteConstants, ByteKernel, ByteLayer, ByteTail, FloatConstants, FloatKernel, FloatLayer, Runs, Shape, f32_at,
-    i32_at,
+    ByteConstants, ByteKernel, ByteLayer, ByteTail, FloatConstants, FloatKernel, FloatLayer, Runs, Shape, Source,
+    Target, f32_at, i32_at,
 };
 use crate::simple;
 
@@ -67,6 +67,31 @@ fn runs(shape: &Shape, row: usize, pixel: usize, mut take: impl FnMut(usize, usi
     }
 }
 
+/// Writes what `make` makes of the first element that an output's group reads, and of the output's row, column and channel.
+///
+/// # Safety
+/// Source and target are good for these rows of the shape.
+#[inline(always)]
+unsafe fn outputs<T>(
+    shape: &Shape,
+    (source, target): (Source<T>, Target<T>),
+    rows: Range<usize>,
+    mut make: impl FnMut(*const T, [usize; 3]) -> T,
+) {
+    for y in rows {
+        for x in 0..shape.size[1] {
+            // SAFETY: the caller's word.
+            unsafe {
+                let input = source.pixel(y * shape.stride[0], x * shape.stride[1]);
+                let output = target.pixel(y, x);
+                for channel in 0..shape.channels() {
+                    *output.add(channel) = make(input.add(channel / shape.outputs * shape.inputs), [y, x, channel]);
+                }
+            }
+        }
+    }
+}
+
 /// # Safety
 /// As of [`ByteKernel::run`].
 unsafe fn bytes(layer: &ByteLayer<'_>, rows: Range<usize>) {
@@ -75,25 +100,18 @@ unsafe fn bytes(layer: &ByteLayer<'_>, rows: Range<usize>) {
     // SAFETY: `pack` wrote a pair of four bytes a channel; sources, targets and residuals are good for the shape.
     unsafe {
         let packed = core::slice::from_raw_parts(layer.packed, 8 * shape.channels());
-        for y in rows {
-            for x in 0..shape.size[1] {
-                let input = layer.source.pixel(y * shape.stride[0], x * shape.stride[1]);
-                let output = layer.target.pixel(y, x);
-                for channel in 0..shape.channels() {
-                    let input = input.add(channel / shape.outputs * shape.inputs);
-                    let weights = &layer.weights[channel * depth..][..depth];
-                    let mut sum = i32_at(packed, 2 * channel);
-                    runs(shape, layer.source.row, pixel, |weight, element, length| {
-                        let elements = core::slice::from_raw_parts(input.add(element), length);
-                        let products = weights[weight..][..length].iter().zip(elements);
-                        let products = products.map(|(&weight, &byte)| i32::from(weight as i8) * i32::from(byte));
-                        sum = products.fold(sum, i32::wrapping_add);
-                    });
-                    let value = requantize(sum, f32_at(packed, 2 * channel + 1), layer.tail.zero);
-                    *output.add(channel) = ended(&layer.tail, value, y, x, channel);
-                }
-            }
-        }
+        outputs(shape, (layer.source, layer.target), rows, |input, [y, x, channel]| {
+            let weights = &layer.weights[channel * depth..][..depth];
+            let mut sum = i32_at(packed, 2 * channel);
+            runs(shape, layer.source.row, pixel, |weight, element, length| {
+                let elements = core::slice::from_raw_parts(input.add(element), length);
+                let products = weights[weight..][..length].iter().zip(elements);
+                let products = products.map(|(&weight, &byte)| i32::from(weight as i8) * i32::from(byte));
+                sum = products.fold(sum, i32::wrapping_add);
+            });
+            let value = requantize(sum, f32_at(packed, 2 * channel + 1), layer.tail.zero);
+            ended(&layer.tail, value, y, x, channel)
+        });
     }
 }
 
@@ -120,26 +138,19 @@ unsafe fn floats(layer: &FloatLayer<'_>, rows: Range<usize>) {
     // SAFETY: as in `bytes`.
     unsafe {
         let bias = core::slice::from_raw_parts(layer.packed, 4 * shape.channels());
-        for y in rows {
-            for x in 0..shape.size[1] {
-                let input = layer.source.pixel(y * shape.stride[0], x * shape.stride[1]);
-                let output = layer.target.pixel(y, x);
-                for channel in 0..shape.channels() {
-                    let input = input.add(channel / shape.outputs * shape.inputs);
-                    let weights = layer.weights[4 * channel * depth..][..4 * depth].as_chunks::<4>().0;
-                    let mut sum = f32_at(bias, channel);
-                    runs(shape, layer.source.row, pixel, |weight, element, length| {
-                        let elements = core::slice::from_raw_parts(input.add(element), length);
-                        for (weight, element) in weights[weight..][..length].iter().zip(elements) {
-                            sum += f32::from_le_bytes(*weight) * element;
-                        }
-                    });
-                    if let Some(other) = layer.tail.residual {
-                        sum += *other.pixel(y, x).add(channel);
-                    }
-                    *output.add(channel) = simple::function(layer.tail.function, sum);
+        outputs(shape, (layer.source, layer.target), rows, |input, [y, x, channel]| {
+            let weights = layer.weights[4 * channel * depth..][..4 * depth].as_chunks::<4>().0;
+            let mut sum = f32_at(bias, channel);
+            runs(shape, layer.source.row, pixel, |weight, element, length| {
+                let elements = core::slice::from_raw_parts(input.add(element), length);
+                for (weight, element) in weights[weight..][..length].iter().zip(elements) {
+                    sum += f32::from_le_bytes(*weight) * element;
                 }
+            });
+            if let Some(other) = layer.tail.residual {
+                sum += *other.pixel(y, x).add(channel);
             }
-        }
+            simple::function(layer.tail.function, sum)
+        });
     }
 }

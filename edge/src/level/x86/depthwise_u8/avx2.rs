@@ -8,16 +8,8 @@ use super::{Strips, Walk};
 
 half!("avx2,fma");
 
-type Words = Quad;
-
 /// Bytes of the weights of a column.
 const COLUMN: usize = 256;
-
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-fn words(bytes: Quad) -> Words {
-    bytes
-}
 
 /// Numbers that the compiler computes here, with what is loaded for them: else it widens all words first and adds products
 /// to each other, and has no registers for the sums.
@@ -54,7 +46,7 @@ unsafe fn added(sums: V, (even, odd): (V, V), weights: *const u8, at: usize) -> 
 /// A column's weights, as `pack` wrote them, lie at `weights`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn products(sums: Quad, words: Words, weights: *const u8) -> Quad {
+unsafe fn products(sums: Quad, words: Quad, weights: *const u8) -> Quad {
     // SAFETY: the caller's word.
     unsafe {
         Quad(
@@ -83,7 +75,7 @@ fn settled(Quad(mut a, mut b, mut c, mut d): Quad) -> Quad {
 /// Biases and weights, as `pack` wrote them, lie where they are said to.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn stepped(sums: Quad, words: Words, bias: *const u8, weights: [*const u8; 2]) -> (Quad, Quad) {
+unsafe fn stepped(sums: Quad, words: Quad, bias: *const u8, weights: [*const u8; 2]) -> (Quad, Quad) {
     macro_rules! vector {
         ($i:tt) => {{
             let words = wide(words.$i);
@@ -105,7 +97,7 @@ unsafe fn stepped(sums: Quad, words: Words, bias: *const u8, weights: [*const u8
 /// As of `stepped`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn slid(sums: [Quad; 2], words: Words, bias: *const u8, weights: [*const u8; 3]) -> (Quad, Quad, Quad) {
+unsafe fn slid(sums: [Quad; 2], words: Quad, bias: *const u8, weights: [*const u8; 3]) -> (Quad, Quad, Quad) {
     macro_rules! vector {
         ($i:tt) => {{
             let words = wide(words.$i);
