@@ -3,10 +3,10 @@
 use core::ops::Range;
 
 use super::{Kernels, Level};
-use crate::arithmetic::requantize;
+use crate::arithmetic::{requantize, scaled};
 use crate::layer::{
-    ByteConstants, ByteKernel, ByteLayer, ByteTail, FloatConstants, FloatKernel, FloatLayer, Runs, Shape, Source,
-    Target, f32_at, i32_at,
+    ByteConstants, ByteKernel, ByteLayer, ByteTail, FloatConstants, FloatKernel, FloatLayer, MixedKernel, MixedLayer,
+    Runs, Shape, Source, Target, f32_at, i32_at,
 };
 use crate::simple;
 
@@ -16,10 +16,13 @@ pub(super) static KERNELS: Kernels = Kernels {
     depthwise_u8: BYTES,
     dense_f32: FLOATS,
     depthwise_f32: FLOATS,
+    mixed: MIXED,
     simple: simple::portable::TABLE,
 };
 
 pub(super) const BYTES: ByteKernel = ByteKernel { packed: bytes_packed, pack: bytes_pack, scratch: none, run: bytes };
+
+pub(super) const MIXED: MixedKernel = MixedKernel { packed: bytes_packed, pack: bytes_pack, run: mixed };
 
 pub(super) const FLOATS: FloatKernel =
     FloatKernel { packed: floats_packed, pack: floats_pack, scratch: none, run: floats, rows_together: one };
@@ -72,11 +75,11 @@ fn runs(shape: &Shape, row: usize, pixel: usize, mut take: impl FnMut(usize, usi
 /// # Safety
 /// Source and target are good for these rows of the shape.
 #[inline(always)]
-unsafe fn outputs<T>(
+unsafe fn outputs<T, U>(
     shape: &Shape,
-    (source, target): (Source<T>, Target<T>),
+    (source, target): (Source<T>, Target<U>),
     rows: Range<usize>,
-    mut make: impl FnMut(*const T, [usize; 3]) -> T,
+    mut make: impl FnMut(*const T, [usize; 3]) -> U,
 ) {
     for y in rows {
         for x in 0..shape.size[1] {
@@ -95,24 +98,53 @@ unsafe fn outputs<T>(
 /// # Safety
 /// As of [`ByteKernel::run`].
 unsafe fn bytes(layer: &ByteLayer<'_>, rows: Range<usize>) {
-    let shape = layer.shape;
-    let (depth, pixel) = (shape.depth(), layer.source.pixel);
+    let ByteLayer { shape, source, target, packed, weights, tail, .. } = layer;
     // SAFETY: `pack` wrote a pair of four bytes a channel; sources, targets and residuals are good for the shape.
     unsafe {
-        let packed = core::slice::from_raw_parts(layer.packed, 8 * shape.channels());
-        outputs(shape, (layer.source, layer.target), rows, |input, [y, x, channel]| {
-            let weights = &layer.weights[channel * depth..][..depth];
-            let mut sum = i32_at(packed, 2 * channel);
-            runs(shape, layer.source.row, pixel, |weight, element, length| {
-                let elements = core::slice::from_raw_parts(input.add(element), length);
-                let products = weights[weight..][..length].iter().zip(elements);
-                let products = products.map(|(&weight, &byte)| i32::from(weight as i8) * i32::from(byte));
-                sum = products.fold(sum, i32::wrapping_add);
-            });
-            let value = requantize(sum, f32_at(packed, 2 * channel + 1), layer.tail.zero);
-            ended(&layer.tail, value, y, x, channel)
+        let packed = core::slice::from_raw_parts(*packed, 8 * shape.channels());
+        outputs(shape, (*source, *target), rows, |input, [y, x, channel]| {
+            let (sum, multiplier) = sum(shape, *source, (packed, weights), (input, channel));
+            ended(tail, requantize(sum, multiplier, tail.zero), y, x, channel)
         });
     }
+}
+
+/// # Safety
+/// As of [`MixedKernel::run`].
+pub(super) unsafe fn mixed(layer: &MixedLayer<'_>, rows: Range<usize>) {
+    let MixedLayer { shape, source, target, packed, weights } = layer;
+    // SAFETY: as in `bytes`.
+    unsafe {
+        let packed = core::slice::from_raw_parts(*packed, 8 * shape.channels());
+        outputs(shape, (*source, *target), rows, |input, [_, _, channel]| {
+            let (sum, multiplier) = sum(shape, *source, (packed, weights), (input, channel));
+            scaled(sum, multiplier)
+        });
+    }
+}
+
+/// An output's sum and its multiplier.
+///
+/// # Safety
+/// The runs of the channel's group lie at `input` as in `source`.
+#[inline(always)]
+unsafe fn sum(
+    shape: &Shape,
+    source: Source<u8>,
+    (packed, weights): (&[u8], &[u8]),
+    (input, channel): (*const u8, usize),
+) -> (i32, f32) {
+    let depth = shape.depth();
+    let weights = &weights[channel * depth..][..depth];
+    let mut sum = i32_at(packed, 2 * channel);
+    runs(shape, source.row, source.pixel, |weight, element, length| {
+        // SAFETY: the caller's word.
+        let elements = unsafe { core::slice::from_raw_parts(input.add(element), length) };
+        let products = weights[weight..][..length].iter().zip(elements);
+        let products = products.map(|(&weight, &byte)| i32::from(weight as i8) * i32::from(byte));
+        sum = products.fold(sum, i32::wrapping_add);
+    });
+    (sum, f32_at(packed, 2 * channel + 1))
 }
 
 /// The tail behind requantisation.
