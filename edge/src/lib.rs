@@ -41,7 +41,7 @@
 //! with any number of threads, and to rounding at every level.
 //!
 //! What holds, and by which tests: `compile/tests/engine` runs random networks, tampered plans and canaries between tensors at
-//! every level that the CPU has; `compile/tests/allocation.rs` counts allocations; `edge/tests/stack.rs` reads the dense tiles'
+//! every level that the CPU has; `compile/tests/allocation.rs` counts allocations; `edge/tests/stack.rs` reads the tiles'
 //! disassembly for vectors on the stack.
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![deny(unsafe_op_in_unsafe_fn)]
