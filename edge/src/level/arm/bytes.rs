@@ -2,7 +2,7 @@
 
 use core::arch::aarch64::*;
 
-use crate::layer::ByteTail;
+use crate::layer::{ByteConstants, ByteTail, Shape};
 
 /// What sums of a layer are kept to.
 #[derive(Clone, Copy)]
@@ -152,4 +152,12 @@ pub(super) unsafe fn store_four(out: *mut u8, bytes: uint8x8_t, count: usize) {
             store_some(out, bytes, count);
         }
     }
+}
+
+/// A channel's bias, with which tiles multiply bytes less 128, and its multiplier.
+pub(super) fn shifted(shape: &Shape, constants: ByteConstants<'_>, channel: usize) -> [[u8; 4]; 2] {
+    let depth = shape.depth();
+    let sum: i32 = (0..depth).map(|at| i32::from(constants.weight(channel, depth, at))).sum();
+    let bias = constants.folded_bias(channel, depth).wrapping_add(sum.wrapping_mul(128));
+    [bias.to_le_bytes(), constants.multiplier(channel).to_le_bytes()]
 }

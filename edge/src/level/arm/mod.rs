@@ -19,5 +19,9 @@ pub(super) static NEON: Kernels = Kernels {
     simple: simple::TABLE,
 };
 
-pub(super) static NEON_DOTPROD: Kernels =
-    Kernels { level: Level::NeonDotprod, dense_u8: dense::dotprod::KERNEL, ..NEON };
+pub(super) static NEON_DOTPROD: Kernels = Kernels {
+    level: Level::NeonDotprod,
+    dense_u8: dense::dotprod::KERNEL,
+    depthwise_u8: depthwise::dotprod::KERNEL,
+    ..NEON
+};

@@ -10,7 +10,7 @@ use core::ops::Range;
 use super::tiles::{line, words};
 use super::{Kit, Tile};
 use crate::layer::{ByteConstants, ByteKernel, ByteLayer, Shape};
-use crate::level::arm::bytes::{ByteEnds as Ends, store, store_eight};
+use crate::level::arm::bytes::{ByteEnds as Ends, shifted, store, store_eight};
 use crate::level::arm::simple::finish_bytes;
 
 pub(in crate::level::arm) const KERNEL: ByteKernel =
@@ -30,7 +30,7 @@ static KIT: Kit<Ends> = Kit {
 };
 
 fn pack(shape: &Shape, constants: ByteConstants<'_>, out: &mut [u8]) {
-    KIT.pack(shape, |channel| super::shifted(shape, constants, channel), constants.weights, out);
+    KIT.pack(shape, |channel| shifted(shape, constants, channel), constants.weights, out);
 }
 
 /// # Safety

@@ -15,7 +15,7 @@ mod tiles;
 
 use core::ops::Range;
 
-use crate::layer::{ByteConstants, Runs, Shape, Source, Target};
+use crate::layer::{Runs, Shape, Source, Target};
 
 /// Its first byte belongs to the kind.
 const HEADER: usize = 64;
@@ -72,14 +72,6 @@ struct Kit<E: 'static> {
     tiles: [&'static [Function<E>]; 2],
     /// The same for layers of one pixel.
     lines: [Function<E>; 2],
-}
-
-/// A channel's bias, with which tiles multiply bytes less 128, and its multiplier.
-fn shifted(shape: &Shape, constants: ByteConstants<'_>, channel: usize) -> [[u8; 4]; 2] {
-    let depth = shape.depth();
-    let sum: i32 = (0..depth).map(|at| i32::from(constants.weight(channel, depth, at))).sum();
-    let bias = constants.folded_bias(channel, depth).wrapping_add(sum.wrapping_mul(128));
-    [bias.to_le_bytes(), constants.multiplier(channel).to_le_bytes()]
 }
 
 /// A panel of a group.

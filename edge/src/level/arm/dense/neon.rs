@@ -1,4 +1,4 @@
-//! Tiles of bytes without `sdot`: up to 5 pixels by 4 channels.
+//! Tiles of bytes without `sdot`: up to 4 pixels by 4 channels.
 //!
 //! Sixteen products of a channel are made at a time, eight and eight, added in pairs to 16 bits, and these to 32. Inputs are
 //! signed, less 128 (see `dotprod.rs`). A pair of products fits 16 bits, unless both are -128 times -128; where a layer has
@@ -9,7 +9,7 @@ use core::ops::Range;
 
 use super::{Kit, Tile};
 use crate::layer::{ByteConstants, ByteKernel, ByteLayer, Shape};
-use crate::level::arm::bytes::{ByteEnds as Ends, store_four};
+use crate::level::arm::bytes::{ByteEnds as Ends, shifted, store_four};
 use crate::level::arm::simple::finish_bytes;
 
 pub(in crate::level::arm) const KERNEL: ByteKernel =
@@ -30,7 +30,7 @@ static PAIRS: Kit<Ends> = Kit {
 static SINGLES: Kit<Ends> = Kit { tiles: [singles::TILES; 2], lines: [singles::TILES[0]; 2], ..PAIRS };
 
 fn pack(shape: &Shape, constants: ByteConstants<'_>, out: &mut [u8]) {
-    PAIRS.pack(shape, |channel| super::shifted(shape, constants, channel), constants.weights, out);
+    PAIRS.pack(shape, |channel| shifted(shape, constants, channel), constants.weights, out);
     out[0] = u8::from(fits(shape, constants.weights));
 }
 
@@ -169,5 +169,5 @@ macro_rules! tiles {
     };
 }
 
-tiles! { pairs in_pairs pixels_1 0 pixels_2 1 pixels_3 2 pixels_4 3 pixels_5 4 }
-tiles! { singles one_by_one pixels_1 0 pixels_2 1 pixels_3 2 pixels_4 3 pixels_5 4 }
+tiles! { pairs in_pairs pixels_1 0 pixels_2 1 pixels_3 2 pixels_4 3 }
+tiles! { singles one_by_one pixels_1 0 pixels_2 1 pixels_3 2 pixels_4 3 }

@@ -13,18 +13,18 @@ use crate::level::scalar;
 pub(in crate::level::arm) const KERNEL: ByteKernel =
     ByteKernel { packed: |shape| KIT.packed(shape), pack, scratch: scalar::none, run };
 
+const ROWS: usize = 1;
 const ELEMENT: usize = 1;
 const WEIGHT: usize = 2 * BLOCK;
 /// Biases and multipliers.
 const HEAD: usize = 8 * BLOCK;
 
-kit!();
+kit!("neon" 7);
 
 fn pack(shape: &Shape, constants: ByteConstants<'_>, out: &mut [u8]) {
     let depth = shape.depth();
-    let heads = |channel| {
-        [constants.folded_bias(channel, depth).to_le_bytes(), constants.multiplier(channel).to_le_bytes()]
-    };
+    let heads =
+        |channel| [constants.folded_bias(channel, depth).to_le_bytes(), constants.multiplier(channel).to_le_bytes()];
     let weight = |channel, tap| i16::from(constants.weight(channel, depth, tap)).to_le_bytes();
     KIT.pack(shape, heads, weight, out);
 }
@@ -47,7 +47,7 @@ type Sums = [int32x4_t; 2];
 /// Biases of a block lie at `at`.
 #[inline]
 #[target_feature(enable = "neon")]
-unsafe fn start(at: *const u8) -> Sums {
+pub(super) unsafe fn start(at: *const u8) -> Sums {
     // SAFETY: the caller's word.
     unsafe { [vld1q_s32(at.cast()), vld1q_s32(at.add(16).cast())] }
 }
@@ -61,13 +61,19 @@ unsafe fn weight(at: *const u8) -> int16x8_t {
     unsafe { vld1q_s16(at.cast()) }
 }
 
+/// A step is one row.
+#[inline(always)]
+fn rows(_: &Job<'_, Ends>, _: usize, row: *const u8) -> *const u8 {
+    row
+}
+
 /// # Safety
-/// Eight bytes lie at `at`.
+/// Eight bytes lie `at` bytes behind `row`.
 #[inline]
 #[target_feature(enable = "neon")]
-unsafe fn value(at: *const u8) -> int16x8_t {
+unsafe fn value(row: *const u8, at: usize) -> int16x8_t {
     // SAFETY: the caller's word.
-    vreinterpretq_s16_u16(vmovl_u8(unsafe { vld1_u8(at) }))
+    vreinterpretq_s16_u16(vmovl_u8(unsafe { vld1_u8(row.add(at)) }))
 }
 
 #[inline]
@@ -80,7 +86,7 @@ fn dot([a, b]: Sums, weights: int16x8_t, values: int16x8_t) -> Sums {
 /// `constants` are a block's; there is room for `channels` bytes at `out`.
 #[inline]
 #[target_feature(enable = "neon")]
-unsafe fn end(job: &Job<'_, Ends>, constants: *const u8, out: *mut u8, [a, b]: Sums, channels: usize) {
+pub(super) unsafe fn end(job: &Job<'_, Ends>, constants: *const u8, out: *mut u8, [a, b]: Sums, channels: usize) {
     // SAFETY: the caller's word.
     unsafe {
         let steps = |sums, at| job.ends.steps(sums, vld1q_f32(constants.add(4 * BLOCK + at).cast()));

@@ -10,14 +10,10 @@ use crate::level::arm::bytes::store_floats;
 use crate::level::arm::simple::{finish_floats, range};
 use crate::level::scalar;
 
-pub(in crate::level::arm) const KERNEL: FloatKernel = FloatKernel {
-    packed: |shape| KIT.packed(shape),
-    pack,
-    scratch: scalar::none,
-    run,
-    rows_together: scalar::one,
-};
+pub(in crate::level::arm) const KERNEL: FloatKernel =
+    FloatKernel { packed: |shape| KIT.packed(shape), pack, scratch: scalar::none, run, rows_together: scalar::one };
 
+const ROWS: usize = 1;
 const ELEMENT: usize = 4;
 const WEIGHT: usize = 4 * BLOCK;
 /// Biases.
@@ -26,7 +22,7 @@ const HEAD: usize = 4 * BLOCK;
 /// Least and largest value.
 type Ends = [f32; 2];
 
-kit!();
+kit!("neon" 7);
 
 fn pack(shape: &Shape, constants: FloatConstants<'_>, out: &mut [u8]) {
     let weight = |channel, tap| constants.weight(channel, shape.depth(), tap).to_le_bytes();
@@ -58,8 +54,22 @@ unsafe fn start(at: *const u8) -> Block {
     unsafe { [vld1q_f32(at.cast()), vld1q_f32(at.add(16).cast())] }
 }
 
-use start as value;
 use start as weight;
+
+/// A step is one row.
+#[inline(always)]
+fn rows(_: &Job<'_, Ends>, _: usize, row: *const u8) -> *const u8 {
+    row
+}
+
+/// # Safety
+/// A block's numbers lie `at` bytes behind `row`.
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn value(row: *const u8, at: usize) -> Block {
+    // SAFETY: the caller's word.
+    unsafe { start(row.add(at)) }
+}
 
 #[inline]
 #[target_feature(enable = "neon")]
