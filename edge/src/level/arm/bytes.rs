@@ -1,4 +1,4 @@
-//! Sums as bytes, and bytes stored.
+//! Bytes less 128 and what that makes of biases, sums as bytes, bytes and floats stored.
 
 use core::arch::aarch64::*;
 
@@ -59,6 +59,17 @@ impl ByteEnds {
     pub(super) fn eight(&self, a: int32x4_t, b: int32x4_t) -> uint8x8_t {
         vmin_u8(vqmovun_s16(self.half(a, b)), vdup_n_u8(self.high))
     }
+}
+
+/// Bytes of a pixel, less 128.
+///
+/// # Safety
+/// 16 bytes lie at `at`.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) unsafe fn values(at: *const u8) -> int8x16_t {
+    // SAFETY: the caller's word.
+    veorq_s8(unsafe { vld1q_s8(at.cast()) }, vdupq_n_s8(i8::MIN))
 }
 
 /// Writes the first `count` bytes, 1 to 16.

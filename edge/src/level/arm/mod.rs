@@ -4,6 +4,7 @@ mod bytes;
 mod cpu;
 mod dense;
 mod depthwise;
+mod mixed;
 mod simple;
 
 use super::{Kernels, Level};
@@ -16,6 +17,7 @@ pub(super) static NEON: Kernels = Kernels {
     depthwise_u8: depthwise::bytes::KERNEL,
     dense_f32: dense::floats::KERNEL,
     depthwise_f32: depthwise::floats::KERNEL,
+    mixed: mixed::NEON,
     simple: simple::TABLE,
 };
 
@@ -23,5 +25,6 @@ pub(super) static NEON_DOTPROD: Kernels = Kernels {
     level: Level::NeonDotprod,
     dense_u8: dense::dotprod::KERNEL,
     depthwise_u8: depthwise::dotprod::KERNEL,
+    mixed: mixed::NEON_DOTPROD,
     ..NEON
 };

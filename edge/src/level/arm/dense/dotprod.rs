@@ -10,7 +10,7 @@ use core::ops::Range;
 use super::tiles::{line, words};
 use super::{Kit, Tile};
 use crate::layer::{ByteConstants, ByteKernel, ByteLayer, Shape};
-use crate::level::arm::bytes::{ByteEnds as Ends, shifted, store, store_eight};
+use crate::level::arm::bytes::{ByteEnds as Ends, shifted, store, store_eight, values};
 use crate::level::arm::simple::finish_bytes;
 
 pub(in crate::level::arm) const KERNEL: ByteKernel =
@@ -62,17 +62,6 @@ unsafe fn load(at: *const u8) -> int8x16_t {
     unsafe { vld1q_s8(at.cast()) }
 }
 
-/// Bytes of a pixel, less 128.
-///
-/// # Safety
-/// 16 bytes lie at `at`.
-#[inline]
-#[target_feature(enable = "neon")]
-unsafe fn values(at: *const u8) -> int8x16_t {
-    // SAFETY: the caller's word.
-    veorq_s8(unsafe { load(at) }, vdupq_n_s8(i8::MIN))
-}
-
 #[inline]
 #[target_feature(enable = "neon")]
 fn none(_: usize) -> int32x4_t {
@@ -88,6 +77,21 @@ fn dot<const LANE: i32>(mut sums: int32x4_t, weights: int8x16_t, values: int8x16
         asm!(
             "sdot {sums:v}.4s, {weights:v}.16b, {values:v}.4b[{lane}]",
             sums = inout(vreg) sums, weights = in(vreg) weights, values = in(vreg) values, lane = const LANE,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sums
+}
+
+/// Adds sixteen products, four to a sum; likewise.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+pub(in crate::level::arm) fn products(mut sums: int32x4_t, weights: int8x16_t, values: int8x16_t) -> int32x4_t {
+    // SAFETY: an instruction of registers, which the CPU has.
+    unsafe {
+        asm!(
+            "sdot {sums:v}.4s, {weights:v}.16b, {values:v}.16b",
+            sums = inout(vreg) sums, weights = in(vreg) weights, values = in(vreg) values,
             options(pure, nomem, nostack, preserves_flags)
         );
     }

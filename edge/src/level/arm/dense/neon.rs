@@ -9,7 +9,7 @@ use core::ops::Range;
 
 use super::{Kit, Tile};
 use crate::layer::{ByteConstants, ByteKernel, ByteLayer, Shape};
-use crate::level::arm::bytes::{ByteEnds as Ends, shifted, store_four};
+use crate::level::arm::bytes::{ByteEnds as Ends, shifted, store_four, values};
 use crate::level::arm::simple::finish_bytes;
 
 pub(in crate::level::arm) const KERNEL: ByteKernel =
@@ -53,17 +53,6 @@ unsafe fn run(layer: &ByteLayer<'_>, rows: Range<usize>) {
     }
 }
 
-/// Bytes of a pixel, less 128.
-///
-/// # Safety
-/// 16 bytes lie at `at`.
-#[inline]
-#[target_feature(enable = "neon")]
-unsafe fn values(at: *const u8) -> int8x16_t {
-    // SAFETY: the caller's word.
-    veorq_s8(unsafe { vld1q_s8(at.cast()) }, vdupq_n_s8(i8::MIN))
-}
-
 /// Eight bytes of a pixel, less 128.
 ///
 /// # Safety
@@ -101,7 +90,7 @@ fn in_pairs(sums: int32x4_t, weights: int8x16_t, values: int8x16_t) -> int32x4_t
 /// Adds sixteen products.
 #[inline]
 #[target_feature(enable = "neon")]
-fn one_by_one(sums: int32x4_t, weights: int8x16_t, values: int8x16_t) -> int32x4_t {
+pub(in crate::level::arm) fn one_by_one(sums: int32x4_t, weights: int8x16_t, values: int8x16_t) -> int32x4_t {
     let sums = vpadalq_s16(sums, vmull_s8(vget_low_s8(weights), vget_low_s8(values)));
     vpadalq_s16(sums, vmull_high_s8(weights, values))
 }

@@ -2,7 +2,6 @@
 //! four taps of four channels. Inputs are shifted by 128 as in dense tiles.
 
 use core::arch::aarch64::*;
-use core::arch::asm;
 use core::ops::Range;
 
 use super::bytes;
@@ -10,6 +9,7 @@ use super::tiles::kit;
 use super::{BLOCK, Job, Kit, STEPS};
 use crate::layer::{ByteConstants, ByteKernel, ByteLayer, Shape};
 use crate::level::arm::bytes::{ByteEnds as Ends, shifted};
+use crate::level::arm::dense::dotprod::products;
 use crate::level::arm::simple::finish_bytes;
 use crate::level::scalar;
 
@@ -96,23 +96,9 @@ unsafe fn value([a, b, c, d]: [*const u8; 4], at: usize) -> [int8x16_t; 2] {
     [vreinterpretq_s8_s16(vzip1q_s16(ab, cd)), vreinterpretq_s8_s16(vzip2q_s16(ab, cd))]
 }
 
-/// Adds a column's products; `core::arch` has no stable name for the instruction.
+/// Adds a column's products.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 fn dot(sums: [int32x4_t; 2], weights: [int8x16_t; 2], values: [int8x16_t; 2]) -> [int32x4_t; 2] {
-    let [mut a, mut b] = sums;
-    // SAFETY: instructions of registers, which the CPU has.
-    unsafe {
-        asm!(
-            "sdot {sums:v}.4s, {weights:v}.16b, {values:v}.16b",
-            sums = inout(vreg) a, weights = in(vreg) weights[0], values = in(vreg) values[0],
-            options(pure, nomem, nostack, preserves_flags)
-        );
-        asm!(
-            "sdot {sums:v}.4s, {weights:v}.16b, {values:v}.16b",
-            sums = inout(vreg) b, weights = in(vreg) weights[1], values = in(vreg) values[1],
-            options(pure, nomem, nostack, preserves_flags)
-        );
-    }
-    [a, b]
+    [products(sums[0], weights[0], values[0]), products(sums[1], weights[1], values[1])]
 }
