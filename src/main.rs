@@ -46,6 +46,7 @@ enum Verb {
     Add(verbs::add::Args),
     #[command(after_help = verbs::verify::examples())]
     Verify(verbs::verify::Args),
+    Bisect(verbs::bisect::Args),
     #[command(after_help = selftest::examples(PROGRAM))]
     Selftest(selftest::Args),
     #[command(after_help = bench::examples(PROGRAM))]
@@ -103,6 +104,7 @@ fn run(verb: &Verb) -> Result<ExitCode> {
         Verb::Compare(args) => return verbs::compare::run(args),
         Verb::Add(args) => return verbs::add::run(args),
         Verb::Verify(args) => return verbs::verify::run(args),
+        Verb::Bisect(args) => return verbs::bisect::run(args),
         Verb::Selftest(args) => return Ok(selftest::run(args)?.into()),
         Verb::Bench(args) => return Ok(bench::run(args)?.into()),
         Verb::Predict(args) => return Ok(predict::run(args)?.into()),

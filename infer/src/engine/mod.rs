@@ -21,9 +21,13 @@ mod ort_session;
 mod outputs;
 #[cfg(feature = "tract")]
 mod tract;
+#[cfg(any(feature = "tract", feature = "ort"))]
+pub(crate) mod values;
 
 pub use answers::Answers;
 pub(crate) use inner::Inner;
+#[cfg(any(feature = "tract", feature = "ort"))]
+pub(crate) use open::plain;
 pub use open::{OnnxModel, Opened, open, open_file, open_with_taps, values};
 pub use outputs::Output;
 
