@@ -11,6 +11,7 @@
 mod differences;
 mod images;
 mod measure;
+mod part;
 mod party;
 mod points;
 mod report;

@@ -7,9 +7,10 @@ use attar_formats::npy;
 use attar_formats::write::bytes;
 use attar_models::Array;
 
+use super::part::{Shapes, as_cut, model, part, run_part};
 use super::report::{Bisection, Compared, Finding, Found};
 use super::text::sentence;
-use super::walk::{Shapes, Sides, as_cut, batch, given_values, model, part, run_part};
+use super::walk::{Sides, batch, given_values};
 use super::{Images, Live, Other, pairs};
 use crate::error::{Error, Result};
 
