@@ -16,6 +16,7 @@ use attar_models::{Array, Graph, Node, NodeId, Op, Weights};
 use prost::Message;
 
 use crate::error::{Error, Result};
+use crate::numbers::{self, has_types_of_its_own};
 use crate::proto::{
     AttributeProto, AttributeType, Dimension, DimensionProto, FLOAT, GraphProto, INT64, ModelProto, NodeProto,
     OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,
@@ -64,7 +65,13 @@ pub fn write(graph: &Graph, weights: &Weights, options: &Options) -> Result<Vec<
     }
     weights.check(graph)?;
     check_names(graph)?;
-    let mut writer = Writer { graph, opset: options.opset, nodes: Vec::new(), constants: Vec::new() };
+    let mut writer = Writer {
+        graph,
+        opset: options.opset,
+        nodes: Vec::new(),
+        constants: Vec::new(),
+        numbers: numbers::types(graph),
+    };
     for (id, node) in graph.iter() {
         writer.node(id, node, weights)?;
     }
@@ -127,6 +134,8 @@ pub(super) struct Writer<'a> {
     pub(super) opset: i64,
     pub(super) nodes: Vec<NodeProto>,
     pub(super) constants: Vec<TensorProto>,
+    /// For each node whose value is whole numbers of 8 bits, ONNX's type of them.
+    pub(super) numbers: Vec<Option<i32>>,
 }
 
 impl Writer<'_> {
@@ -149,9 +158,10 @@ impl Writer<'_> {
 
 impl Writer<'_> {
     fn node(&mut self, id: NodeId, node: &Node, weights: &Weights) -> Result<()> {
-        let mut inputs: Vec<String> = node.inputs.iter().map(|id| self.value(*id)).collect();
-        let quantises = matches!(node.op, Op::Quantize(_) | Op::Dequantize(_)); // whose buffers have types of their own
-        for param in node.params().filter(|_| !quantises) {
+        let moves = self.numbers[id.index()].is_some() && !matches!(node.op, Op::Quantize(_));
+        let source = |id: &NodeId| if moves { self.numbers_of(*id) } else { self.value(*id) };
+        let mut inputs: Vec<String> = node.inputs.iter().map(source).collect();
+        for param in node.params().filter(|_| !has_types_of_its_own(&node.op)) {
             if let Some(array) = weights.get(&param.name) {
                 let mut tensor = floats(param.name.clone(), array)?;
                 if self.broadcasts(node) {
@@ -161,7 +171,8 @@ impl Writer<'_> {
                 inputs.push(param.name);
             }
         }
-        let output = self.value(id);
+        inputs.extend(self.integer_params(id, weights)?);
+        let output = if moves { self.numbers_of(id) } else { self.value(id) };
         let mut emit = |op_type: &str, inputs: Vec<String>, attributes: Vec<AttributeProto>| {
             self.nodes.push(proto(&node.name, op_type, inputs, &output, attributes));
         };
@@ -267,6 +278,9 @@ impl Writer<'_> {
                 emit("Reshape", inputs, Vec::new());
             }
         }
+        if moves {
+            self.also_as_floats(id);
+        }
         Ok(())
     }
 
@@ -314,7 +328,7 @@ pub(super) fn constant(constants: &mut Vec<TensorProto>, node: &Node, what: &str
     name
 }
 
-fn floats(name: String, array: &Array) -> Result<TensorProto> {
+pub(super) fn floats(name: String, array: &Array) -> Result<TensorProto> {
     Ok(TensorProto {
         dims: array.shape.iter().map(|&size| size as i64).collect(),
         data_type: Some(FLOAT),

@@ -81,7 +81,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(exit.into())
 }
 
-fn text(added: &Added, bundle: &Path) -> String {
+pub(super) fn text(added: &Added, bundle: &Path) -> String {
     let (file, bundle) = (&added.file, bundle.display());
     let came_to = match (added.listed, added.outcome) {
         (true, Outcome::Undecided) => format!("{bundle} lists {file} now, although nothing is decided"),

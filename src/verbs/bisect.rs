@@ -51,6 +51,9 @@ pub(crate) struct Args {
     /// B's runtime: A's for another file, another for the same.
     #[arg(long, value_name = "NAME")]
     engine_b: Option<EngineKind>,
+    /// B in ONNX Runtime without fusing: each operation as the file says it.
+    #[arg(long, conflicts_with = "answers")]
+    unfused_b: bool,
     /// Images for both.
     #[command(flatten)]
     data: DataArgs,
@@ -126,7 +129,7 @@ fn model(side: &Side) -> Result<&OnnxModel> {
 }
 
 fn spec(args: &Args, kind: EngineKind) -> EngineSpec {
-    EngineSpec { kind, threads: 1, ort: args.ort.search() }
+    EngineSpec { ort: args.ort.search(), ..EngineSpec::new(kind) }
 }
 
 /// The first runtime at hand that is wanted: ONNX Runtime, else tract.

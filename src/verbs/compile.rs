@@ -82,7 +82,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// Adds a plan to the bundle that its model is of, if the goldens come out.
-fn listed(bundle: &Bundle, made_from: &str, plan: &Path) -> Result<()> {
+pub(super) fn listed(bundle: &Bundle, made_from: &str, plan: &Path) -> Result<()> {
     let request = Request { model: plan, name: None, made_from: Some(made_from), undecided: true };
     let engines = EngineArgs { engine: vec![EngineKind::Attar], ..EngineArgs::default() };
     let options = Options { images: false, ..Options::default() };

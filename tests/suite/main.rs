@@ -19,6 +19,7 @@ mod onnx_zoo;
 mod operations;
 mod parity;
 mod pipeline;
+mod quantised;
 mod recipes;
 mod runs;
 mod schemas;

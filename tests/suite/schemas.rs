@@ -77,6 +77,10 @@ fn what_leaves_the_program_fits_its_schema() {
         ("export", &["export", "runs/student", "--out", &place]),
         ("export", &["export", &theirs, "--out", &format!("{place}-theirs"), "--engine", "tract"]),
         ("add", &["add", &bundle, &theirs, "--engine", "tract"]),
+        (
+            "quantise",
+            &["quantise", &bundle, "--data", "idx:data", "--engine", "tract", "--images", "16", "--undecided"],
+        ),
         ("new", &["new", "idx:data", "--student", "resnet8"]),
         (
             "bench-train",

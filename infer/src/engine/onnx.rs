@@ -101,6 +101,12 @@ impl<'b> OnnxFile<'b> {
         file
     }
 
+    /// Its operations, in order.
+    #[cfg(feature = "ort")]
+    pub(crate) fn operations(&self) -> impl Iterator<Item = &str> {
+        self.nodes.iter().map(|node| node.op)
+    }
+
     /// The operation behind the first output, seen through those that only hand on.
     pub(crate) fn head(&self) -> Head {
         let makers: BTreeMap<&str, &Node<'b>> =

@@ -351,7 +351,7 @@ fn in_runtime(
         #[cfg(feature = "tract")]
         EngineKind::Tract => Ok(Box::new(tract::Tract::open(model, origin, spec.threads, input, taps)?)),
         #[cfg(feature = "ort")]
-        EngineKind::Ort => Ok(Box::new(ort_session::Ort::open(model, origin, spec.threads, &spec.ort, input, taps)?)),
+        EngineKind::Ort => Ok(Box::new(ort_session::Ort::open(model, origin, spec, input, taps)?)),
         #[cfg(feature = "edge")]
         EngineKind::Attar if taps > 0 => {
             let problem = format!("{}: it gives logits only, no values on the way", origin.display());

@@ -7,7 +7,7 @@ use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, Tensor, TensorElementType};
 
 use super::Values;
-use crate::engine::ort_session::{said, session};
+use crate::engine::ort_session::{builder, said};
 use crate::engine::{EngineSpec, ort_library};
 use crate::error::{Error, Result};
 
@@ -19,10 +19,12 @@ pub(super) struct Ort {
 impl Ort {
     pub(super) fn open(model: &[u8], origin: &Path, spec: &EngineSpec) -> Result<Self> {
         let library = ort_library::load(&spec.ort)?;
-        let session = session(&library.environment, model, spec.threads).map_err(|problem| Error::Engine {
+        let failed = |problem: String| Error::Engine {
             engine: spec.kind.name(),
             problem: format!("{}: {problem}", origin.display()),
-        })?;
+        };
+        let mut builder = builder(&library.environment, spec.threads, spec.unfused).map_err(failed)?;
+        let session = builder.commit_from_memory(model).map_err(|error| failed(said(error)))?;
         Ok(Self { session })
     }
 
