@@ -94,10 +94,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             let side = b.as_ref().unwrap_or(&a);
             let model_b = model(side)?;
             let same = model_b.sha256() == model_a.sha256();
-            let kind =
-                args.engine_b.or_else(|| if same { usable(args, |kind| kind != engine_a) } else { Some(engine_a) });
+            let other = || match (args.unfused_b, same) {
+                (true, _) => Some(EngineKind::Ort),
+                (false, true) => usable(args, |kind| kind != engine_a),
+                (false, false) => Some(engine_a),
+            };
+            let kind = args.engine_b.or_else(other);
             let kind = kind.with_context(|| format!("only {engine_a} is at hand, and both sides are one file"))?;
-            if same && kind == engine_a {
+            if args.unfused_b && kind != EngineKind::Ort {
+                bail!("--unfused-b is for ONNX Runtime, and B runs in {kind}");
+            }
+            if same && kind == engine_a && !args.unfused_b {
                 say(format_args!("both sides are one file in {kind}"));
             }
             if side.input() != a.input() {
@@ -109,7 +116,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
                     side.input()
                 );
             }
-            (Other::Live(Live::new(model_b, spec(args, kind), side.input())?), None)
+            let spec = EngineSpec { unfused: args.unfused_b, ..spec(args, kind) };
+            (Other::Live(Live::new(model_b, spec, side.input())?), None)
         }
     };
     let stated = a.preprocessing().or(b.as_ref().and_then(Side::preprocessing)).cloned();
