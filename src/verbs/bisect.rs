@@ -117,7 +117,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
                 );
             }
             let spec = EngineSpec { unfused: args.unfused_b, ..spec(args, kind) };
-            (Other::Live(Live::new(model_b, spec, side.input())?), None)
+            (Other::Live(Box::new(Live::new(model_b, spec, side.input())?)), None)
         }
     };
     let stated = a.preprocessing().or(b.as_ref().and_then(Side::preprocessing)).cloned();

@@ -20,7 +20,7 @@ mod rows;
 mod text;
 mod walk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use attar_formats::recorded::Recorded;
 
@@ -38,7 +38,7 @@ use points::{Levels, Point};
 #[derive(Debug)]
 pub enum Other<'m> {
     /// A file in a runtime.
-    Live(Live<'m>),
+    Live(Box<Live<'m>>),
     /// What another program gave for these images, by the names that the values have in side A's file.
     Recorded(Recorded),
 }
@@ -58,12 +58,12 @@ struct Pair {
 /// side, on the other.
 fn pairs(cut: &Live<'_>, given: &Given<'_>, cut_is_b: bool, same_file: bool) -> (Vec<Pair>, [usize; 2]) {
     let names = given.names();
-    let mut used = 0;
+    let mut used = BTreeSet::new();
     let mut found = Vec::new();
     for point in &cut.points {
-        let own = std::iter::once(&point.value).chain(&point.aliases);
-        let Some((name, of)) = own.filter_map(|name| names.get(name.as_str())).next() else { continue };
-        used += 1;
+        let mut own = std::iter::once(&point.value).chain(&point.aliases);
+        let Some((name, of)) = own.find_map(|name| names.get(name.as_str())) else { continue };
+        used.insert(*name);
         let (levels, alike) = match of {
             Some(other) => (other.levels, same_file || other.quantised == point.quantised),
             // What was recorded of a quantised value is its bytes, or the floats that they stand for.
@@ -73,7 +73,8 @@ fn pairs(cut: &Live<'_>, given: &Given<'_>, cut_is_b: bool, same_file: bool) -> 
         let rule = Rule::of(a, b, alike);
         found.push(Pair { cut: point.clone(), given: (*name).to_owned(), given_levels: levels, rule });
     }
-    (found.clone(), [cut.points.len() - found.len(), given.count() - used])
+    let unmatched = [cut.points.len() - found.len(), given.count().saturating_sub(used.len())];
+    (found, unmatched)
 }
 
 /// The side whose values are given, not recomputed in parts.
@@ -110,7 +111,7 @@ impl Given<'_> {
     fn count(&self) -> usize {
         match self {
             Self::Live(live) => live.points.len(),
-            Self::Recorded { file, .. } => file.shapes().len() - 1,
+            Self::Recorded { file, .. } => file.shapes().len().saturating_sub(1),
         }
     }
 }

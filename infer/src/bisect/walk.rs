@@ -128,7 +128,7 @@ fn facts(live: &Live<'_>) -> SideFacts {
     let known = available(&live.spec.ort).into_iter().find(|found| found.engine == live.spec.kind);
     SideFacts {
         file: PathBuf::from(live.model.name()),
-        engine: Some(live.spec.kind.name().to_owned()),
+        engine: Some(live.spec.kind.name().to_owned() + if live.spec.unfused { " (unfused)" } else { "" }),
         engine_version: known.and_then(|found| found.version),
         sha256: Some(live.model.sha256().to_owned()),
         precision: Some(live.model.precision().to_owned()),

@@ -6,6 +6,7 @@ use attar_formats::npy;
 use attar_formats::recorded::Recorded;
 use attar_infer::bisect::{Bisection, Compared, Finding, Images, Live, Other, bisect, recorded_images, write_repro};
 use attar_infer::engine::{EngineKind, EngineSpec, OnnxModel};
+use attar_models::Array;
 
 use crate::support::{fixture, require_ort};
 
@@ -33,16 +34,20 @@ fn sides(a: (&str, EngineKind), b: (&str, EngineKind), out: Option<&Path>) -> Bi
     let read = |name: &str| OnnxModel::read(&sample(name)).unwrap();
     let (model_a, model_b) = (read(a.0), read(b.0));
     let live = |model, kind| Live::new(model, EngineSpec::new(kind), SHAPE).unwrap();
-    let (a, b) = (live(&model_a, a.1), Other::Live(live(&model_b, b.1)));
+    let (a, b) = (live(&model_a, a.1), Other::Live(Box::new(live(&model_b, b.1))));
     let mut found = bisect(&a, &b, &images(3), &mut |_, _| {}).unwrap();
     out.into_iter().for_each(|out| write_repro(out, &a, &b, &images(3), &mut found).unwrap());
     found
 }
 
-fn answers(a: &str, recording: &str, out: Option<&Path>) -> Bisection {
+fn answers(a: &str, name: &str, out: Option<&Path>) -> Bisection {
+    recording(a, &sample(name), out)
+}
+
+fn recording(a: &str, path: &Path, out: Option<&Path>) -> Bisection {
     let model = OnnxModel::read(&sample(a)).unwrap();
     let a = Live::new(&model, spec(), SHAPE).unwrap();
-    let file = Recorded::open(&sample(recording)).unwrap();
+    let file = Recorded::open(path).unwrap();
     let (numbers, count) = recorded_images(&file, a.input(), SHAPE).unwrap();
     assert_eq!(count, 2);
     let (images, b) = (Images::of_numbers(numbers, SHAPE), Other::Recorded(file));
@@ -208,6 +213,31 @@ fn onnx_runtime_and_tract_agree_and_name_the_same_nodes() {
         assert_eq!(guilty(&sides((a, Ort), (b, Ort), None)).0, node);
         assert_eq!(guilty(&sides((a, Tract), (b, Ort), None)).0, node);
     }
+}
+
+/// A phone's values: few of them, channels last. What lies between is one part.
+#[test]
+fn a_recording_with_its_channels_last_is_turned() {
+    let right = Recorded::open(&sample("right.safetensors")).unwrap();
+    fn turned<T: attar_models::Element>(array: Array) -> Array {
+        let [n, c, h, w] = array.shape[..] else { panic!("{:?}", array.shape) };
+        let values = array.slice::<T>().unwrap();
+        let at = |i: usize| ((i / (h * w * c)) * c + i % c) * h * w + i / c % (h * w);
+        Array::new(vec![n, h, w, c], (0..values.len()).map(|i| values[at(i)]).collect::<Vec<T>>()).unwrap()
+    }
+    let values = [
+        ("input", turned::<f32>(right.read("input").unwrap())),
+        ("relu2_q", turned::<u8>(right.read("relu2_q").unwrap())),
+        ("logits", right.read("logits").unwrap()),
+    ];
+    assert_eq!(values[1].1.shape, [2, 4, 4, 8]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("phone.safetensors");
+    let all = values.map(|(name, array)| (name.to_owned(), array));
+    attar_formats::write::safetensors(&path, &attar_models::Weights(all.into()), &Default::default()).unwrap();
+    let found = recording("qdq.onnx", &path, None);
+    assert_eq!((found.first.as_ref(), found.values.len(), found.unmatched), (None, 2, [6, 0]), "{found}");
+    assert!(found.values.iter().all(|row| row.own.unwrap().max < 1e-6), "{found}");
 }
 
 #[test]
