@@ -51,7 +51,7 @@ fn what_leaves_the_program_fits_its_schema() {
     let shown = out.path().join("demo").to_string_lossy().into_owned();
     let theirs = out.path().join("theirs.onnx").to_string_lossy().into_owned();
     let bundle = scene.copy_of_bundle(out.path()).to_string_lossy().into_owned();
-    let printed: [(&str, &[&str]); 25] = [
+    let printed: [(&str, &[&str]); 26] = [
         ("plan", &["distill", "student.toml", "--dry-run"]),
         ("verify", &["verify", "bundles/student", "--data", "idx:data", "--engine", "tract", "--margin", "5"]),
         ("predict", &["predict", "bundles/student", "one.png", "--engine", "tract"]),
@@ -61,6 +61,10 @@ fn what_leaves_the_program_fits_its_schema() {
             &["bench", "bundles/student", "--engine", "tract,attar", "--interleave", "--seconds", "0.01"],
         ),
         ("bench-profile", &["bench", "bundles/student", "--profile", "--seconds", "0.01"]),
+        (
+            "bisect",
+            &["bisect", &theirs, "--engine-a", "tract", "--engine-b", "attar", "--images", "1", "--out", &place],
+        ),
         ("compile", &["compile", &theirs, "--out", &format!("{place}.attar")]),
         ("selftest", &["selftest", "bundles/student", "--engine", "tract"]),
         ("doctor", &["doctor"]),

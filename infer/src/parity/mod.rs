@@ -12,7 +12,7 @@ mod goldens;
 mod paired;
 mod record;
 mod reference;
-mod seeded;
+pub(crate) mod seeded;
 mod text;
 mod verdict;
 
