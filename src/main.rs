@@ -48,6 +48,7 @@ enum Verb {
     Add(verbs::add::Args),
     #[command(after_help = verbs::verify::examples())]
     Verify(verbs::verify::Args),
+    Bisect(verbs::bisect::Args),
     #[command(after_help = selftest::examples(PROGRAM))]
     Selftest(selftest::Args),
     #[command(after_help = bench::examples(PROGRAM))]
@@ -106,6 +107,7 @@ fn run(verb: &Verb) -> Result<ExitCode> {
         Verb::Add(args) => return verbs::add::run(args),
         Verb::Quantise(args) => return verbs::quantise::run(args),
         Verb::Verify(args) => return verbs::verify::run(args),
+        Verb::Bisect(args) => return verbs::bisect::run(args),
         Verb::Selftest(args) => return Ok(selftest::run(args)?.into()),
         Verb::Bench(args) => return Ok(bench::run(args)?.into()),
         Verb::Predict(args) => return Ok(predict::run(args)?.into()),

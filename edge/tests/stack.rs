@@ -1,6 +1,6 @@
 //! No loop of a tile, a strip or a transform stores a vector to the stack, by the disassembly of this test itself: they are as
 //! large as the registers allow, and one vector more would halve their speed without any other sign.
-#![cfg(all(target_arch = "x86_64", target_os = "linux", not(debug_assertions)))]
+#![cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), target_os = "linux", not(debug_assertions)))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
@@ -10,18 +10,31 @@ use std::process::Command;
 use attar_edge::{Level, Model};
 
 /// Where tiles are: paths of functions contain one of these.
-const TILES: [&str; 5] = [
-    "attar_edge::level::x86::dense_u8::",
-    "attar_edge::level::x86::dense_f32::tiles::",
-    "attar_edge::level::x86::depthwise_u8::",
-    "attar_edge::level::x86::depthwise_f32::tiles::",
-    "attar_edge::level::x86::winograd::",
-];
+const TILES: &[&str] = if cfg!(target_arch = "x86_64") {
+    &[
+        "attar_edge::level::x86::dense_u8::",
+        "attar_edge::level::x86::dense_f32::tiles::",
+        "attar_edge::level::x86::depthwise_u8::",
+        "attar_edge::level::x86::depthwise_f32::tiles::",
+        "attar_edge::level::x86::winograd::",
+    ]
+} else {
+    &["attar_edge::level::arm::dense::", "attar_edge::level::arm::depthwise::"]
+};
+
+/// Instructions of products; the transforms of Winograd's method have some, too.
+const PRODUCTS: &[&str] = if cfg!(target_arch = "x86_64") {
+    &["vfmadd", "vfnmadd", "vpdpbusd", "vpmaddwd", "vpmaddubsw", "vpmulld"]
+} else {
+    &["fmla", "sdot", "smlal", "smull"]
+};
 
 /// What `objdump` prints of this program; without it, a miss that is said, and a failure in CI.
 fn disassembly() -> Option<String> {
     let program = std::env::current_exe().unwrap();
-    let printed = Command::new("objdump").args(["-d", "-C", "--no-show-raw-insn"]).arg(program).output();
+    // Another one where this program is for another CPU than the machine's.
+    let objdump = std::env::var_os("ATTAR_OBJDUMP").unwrap_or_else(|| "objdump".into());
+    let printed = Command::new(objdump).args(["-d", "-C", "--no-show-raw-insn"]).arg(program).output();
     if let Ok(printed) = printed.as_ref()
         && printed.status.success()
     {
@@ -40,8 +53,13 @@ fn disassembly() -> Option<String> {
 /// Five by five at 256 bits has 20 vectors of sums for 16 registers. Nothing else may have too many.
 const TOO_MANY: &str = "attar_edge::level::x86::depthwise_u8::vnni::five";
 
-/// Whether an instruction stores a vector of 256 or 512 bits to the stack.
+/// Whether an instruction stores a vector to the stack: on x86-64 of 256 or 512 bits.
 fn stores_to_stack(text: &str) -> bool {
+    if cfg!(target_arch = "aarch64") {
+        let Some((name, operands)) = text.split_once(char::is_whitespace) else { return false };
+        let vector = operands.trim_start().trim_start_matches('{').trim_start().starts_with(['q', 'd', 'v']);
+        return name.starts_with("st") && vector && operands.contains("[sp");
+    }
     let Some((register, place)) = text.strip_prefix("vmov").and_then(|operands| operands.split_once(',')) else {
         return false;
     };
@@ -56,9 +74,11 @@ fn instruction(line: &str) -> Option<(u64, &str)> {
     Some((u64::from_str_radix(address, 16).ok()?, text))
 }
 
-/// Where a jump leads, if it is one.
+/// Where a jump leads, if it is one: its last operand, before the name of the place.
 fn target(text: &str) -> Option<u64> {
-    let operand = text.strip_prefix('j')?.split_whitespace().nth(1)?;
+    let jumps: &[&str] = if cfg!(target_arch = "x86_64") { &["j"] } else { &["b.", "b\t", "cb", "tb"] };
+    let jumps = jumps.iter().any(|jump| text.starts_with(jump));
+    let operand = text.split(" <").next().filter(|_| jumps)?.split_whitespace().last()?;
     u64::from_str_radix(operand, 16).ok()
 }
 
@@ -75,10 +95,9 @@ fn in_loops<'t>(function: &[(u64, &'t str)]) -> Vec<&'t str> {
     found
 }
 
-/// Whether there are instructions of products among them; the transforms of Winograd's method have some, too.
+/// Whether there are instructions of products among them.
 fn multiplies(function: &[(u64, &str)]) -> bool {
-    let products = ["vfmadd", "vfnmadd", "vpdpbusd", "vpmaddwd", "vpmaddubsw", "vpmulld"];
-    function.iter().any(|(_, text)| products.iter().any(|product| text.starts_with(product)))
+    function.iter().any(|(_, text)| PRODUCTS.iter().any(|product| text.starts_with(product)))
 }
 
 #[test]
@@ -106,6 +125,7 @@ fn no_tile_stores_vectors_to_the_stack() {
     assert!(found.iter().all(|((name, _), _)| *name == TOO_MANY), "{found:#?}");
 }
 
+#[cfg(target_arch = "x86_64")]
 #[test]
 fn a_store_to_the_stack_is_seen() {
     assert!(stores_to_stack("vmovups %zmm16,0x40(%rsp)") && stores_to_stack("vmovdqa64 %ymm1,(%rsp,%rax,1)"));
@@ -119,4 +139,25 @@ fn a_store_to_the_stack_is_seen() {
     };
     assert_eq!((tile(""), tile("  30:\tvmovups %ymm1,(%rsp)\n")), (0, 1));
     assert!(multiplies(&[instruction(" 8:\t{vex} vpdpbusd (%rax),%ymm0,%ymm1").unwrap()]));
+}
+
+#[cfg(target_arch = "aarch64")]
+#[test]
+fn a_store_to_the_stack_is_seen() {
+    assert!(stores_to_stack("str\tq1, [sp, #16]") && stores_to_stack("stp\tq1, q2, [sp]"));
+    assert!(
+        !stores_to_stack("ldr\tq1, [sp, #16]")
+            && !stores_to_stack("str\tx1, [sp]")
+            && !stores_to_stack("str\tq1, [x2]")
+    );
+    let tile = |store: &str, jump: &str| {
+        let text = format!(
+            "  10:\tstr\tq1, [sp]\n  20:\tsdot\tv0.4s, v1.16b, v2.4b[0]\n{store}  40:\t{jump}20 <f+0x10>  // b.any"
+        );
+        let lines: Vec<_> = text.lines().map(|line| instruction(line).unwrap()).collect();
+        in_loops(&lines).len()
+    };
+    for jump in ["b.ne\t", "cbnz\tx8, ", "tbz\tw8, #3, "] {
+        assert_eq!((tile("", jump), tile("  30:\tstr\tq1, [sp]\n", jump)), (0, 1), "{jump}");
+    }
 }

@@ -6,6 +6,8 @@
 //! of the training is `reference/`, the answers of the very weights that were exported.
 
 pub mod bench;
+#[cfg(any(feature = "tract", feature = "ort"))]
+pub mod bisect;
 pub mod bundle;
 pub mod classify;
 #[cfg(feature = "cli")]

@@ -1,9 +1,11 @@
 //! ONNX files: read as networks, and written from them.
 //!
-//! [`wire`] and [`external`] work on the bytes as they lie and need nothing; what knows networks is behind the feature
+//! [`wire`], [`external`] and [`cut`] work on the bytes as they lie and need nothing; what knows networks is behind the feature
 //! `network`, so that a small program can do without a compiler of protocol buffers.
 
+pub mod cut;
 pub mod external;
+pub mod row;
 pub mod wire;
 
 #[cfg(feature = "network")]

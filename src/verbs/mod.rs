@@ -5,6 +5,7 @@ use serde::Serialize;
 
 pub(crate) mod add;
 pub(crate) mod bench_train;
+pub(crate) mod bisect;
 pub(crate) mod compare;
 pub(crate) mod compile;
 pub(crate) mod completions;

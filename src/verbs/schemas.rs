@@ -25,6 +25,7 @@ pub(super) fn all() -> BTreeMap<&'static str, Value> {
     let printed = [
         printed::<Added>("add", "add --json"),
         printed::<bench_train::Report>("bench-train", "bench-train --json"),
+        printed::<attar_infer::bisect::Bisection>("bisect", "bisect --json"),
         printed::<Comparison>("compare", "compare --json"),
         printed::<compile::Written>("compile", "compile --json"),
         printed::<Report>("data-check", "data check --json"),

@@ -6,7 +6,7 @@ use crate::support::scene::scene;
 
 #[test]
 fn every_verb_has_help_with_examples() {
-    let training = ["demo", "train", "distill", "compare", "export", "verify", "bench", "bench-train"];
+    let training = ["demo", "train", "distill", "compare", "export", "verify", "bisect", "bench", "bench-train"];
     let verbs = training.into_iter().chain(["predict", "models", "losses", "doctor", "new"]).map(|verb| vec![verb]);
     let data = ["info", "check", "fetch"].map(|action| vec!["data", action]);
     let overview = scene().attar(&["--help"]).ok().out;

@@ -63,6 +63,10 @@ fn what_leaves_the_program_fits_its_schema() {
             &["bench", "bundles/student", "--engine", "tract,attar", "--interleave", "--seconds", "0.01"],
         ),
         ("bench-profile", &["bench", "bundles/student", "--profile", "--seconds", "0.01"]),
+        (
+            "bisect",
+            &["bisect", &theirs, "--engine-a", "tract", "--engine-b", "attar", "--images", "1", "--out", &place],
+        ),
         ("compile", &["compile", &theirs, "--out", &format!("{place}.attar")]),
         ("selftest", &["selftest", "bundles/student", "--engine", "tract"]),
         ("doctor", &["doctor"]),

@@ -161,6 +161,13 @@ impl<'b> OnnxFile<'b> {
         }
     }
 
+    /// The batch size that the one image it takes insists on.
+    #[cfg(any(feature = "tract", feature = "ort"))]
+    pub(crate) fn fixed_batch(&self) -> Option<usize> {
+        let [ValueInfo { dims, .. }] = &self.inputs[..] else { return None };
+        dims.first().copied().flatten().and_then(|size| usize::try_from(size).ok())
+    }
+
     /// The name of its first input.
     pub(crate) fn input_name(&self) -> &str {
         self.inputs.first().map_or("", |input| input.name)

@@ -379,6 +379,17 @@ fn plan(spec: &EngineSpec, source: Source<'_>, taps: &[String]) -> Result<Box<dy
     in_runtime(spec, source, None, 0)
 }
 
+/// A file in a runtime that gives its answer as it is, whether logits or probabilities.
+#[cfg(any(feature = "tract", feature = "ort"))]
+pub(crate) fn plain(
+    spec: &EngineSpec,
+    model: &[u8],
+    origin: &Path,
+    input: Option<[usize; 3]>,
+) -> Result<Box<dyn Engine>> {
+    in_runtime(spec, model, origin, input, 0)
+}
+
 /// Hands the file to its runtime; `taps` counts the outputs behind its own.
 fn in_runtime(
     spec: &EngineSpec,

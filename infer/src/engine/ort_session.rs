@@ -106,7 +106,7 @@ fn outputs(session: &mut Session, signature: Signature, taps: usize) -> std::res
     per_sample(&names, &given, n)
 }
 
-fn builder(
+pub(super) fn builder(
     environment: &ort::environment::Environment,
     threads: usize,
     unfused: bool,
@@ -185,6 +185,6 @@ fn float_shape(what: &str, outlet: &Outlet) -> std::result::Result<Vec<i64>, Str
 
 /// ONNX Runtime's message, which ends in line breaks.
 #[allow(clippy::needless_pass_by_value)] // so that `map_err` takes it as it is
-fn said<R>(error: ort::Error<R>) -> String {
+pub(super) fn said<R>(error: ort::Error<R>) -> String {
     error.to_string().trim().to_owned()
 }

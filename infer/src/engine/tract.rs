@@ -131,7 +131,7 @@ fn failed(problem: String) -> Error {
 
 /// Turns a panic into an error: tract indexes and unwraps on what a file says in more places than can be checked before
 /// (a Flatten beyond the last axis, in 0.23.9), and a bad file must not end the program. What it worked on is dropped.
-fn guarded<T>(work: impl FnOnce() -> std::result::Result<T, String>) -> std::result::Result<T, String> {
+pub(super) fn guarded<T>(work: impl FnOnce() -> std::result::Result<T, String>) -> std::result::Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<String>().cloned();
         let said = said.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default();
@@ -145,7 +145,7 @@ const OPERATOR_SETS: std::ops::RangeInclusive<i64> = 9..=21;
 
 /// Refuses what tract would otherwise answer with a panic or a guess: a file without a graph, an operator set it does not
 /// know, an output that nothing makes. Gives the names of the outputs.
-fn check_proto(proto: &pb::ModelProto) -> std::result::Result<Vec<String>, String> {
+pub(super) fn check_proto(proto: &pb::ModelProto) -> std::result::Result<Vec<String>, String> {
     let graph = proto.graph.as_ref().ok_or("an ONNX file without a graph")?;
     let own = proto.opset_import.iter().find(|opset| opset.domain.is_empty() || opset.domain == "ai.onnx");
     let version = own.ok_or("an ONNX file that does not say its operator set")?.version;

@@ -12,7 +12,7 @@ mod integers;
 mod paired;
 mod record;
 mod reference;
-mod seeded;
+pub(crate) mod seeded;
 mod verdict;
 
 use answers::{Answered, answer_all};

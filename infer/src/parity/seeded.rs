@@ -18,7 +18,7 @@ const COARSE: u32 = 5;
 
 /// Images for both sides: soft patches under fine noise, so that something is left of them when they are resized. Their size
 /// is the one to which the reference resizes, or that of a network whose preprocessing resizes nothing.
-pub(super) fn images(own: &Subject, reference: &Subject) -> Result<Vec<Image>> {
+pub(crate) fn images(own: &Subject, reference: &Subject) -> Result<Vec<Image>> {
     let [height, width] = size(own, reference).map(attar_pixels::clamp);
     let channels = if own.input()[0] == 1 && reference.input()[0] == 1 { 1 } else { 3 };
     (0..IMAGES).map(|place| image(place, height, width, channels)).collect()

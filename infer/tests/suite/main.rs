@@ -3,6 +3,7 @@
 // clippy.toml allows these in test functions, not in what they share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod bisect;
 mod bundles;
 mod engines;
 mod foreign;
