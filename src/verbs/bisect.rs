@@ -96,7 +96,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             let same = model_b.sha256() == model_a.sha256();
             let other = || match (args.unfused_b, same) {
                 (true, _) => Some(EngineKind::Ort),
-                (false, true) => usable(args, |kind| kind != engine_a),
+                (false, true) => usable(args, |kind| kind != engine_a).or(b.as_ref().map(|_| engine_a)),
                 (false, false) => Some(engine_a),
             };
             let kind = args.engine_b.or_else(other);
@@ -140,11 +140,11 @@ fn spec(args: &Args, kind: EngineKind) -> EngineSpec {
     EngineSpec { ort: args.ort.search(), ..EngineSpec::new(kind) }
 }
 
-/// The first runtime at hand that is wanted: ONNX Runtime, else tract.
+/// The first runtime at hand that is wanted: ONNX Runtime, else tract, else Attar's own.
 fn usable(args: &Args, wanted: impl Fn(EngineKind) -> bool) -> Option<EngineKind> {
     let found = available(&args.ort.search());
     let there = |kind: &EngineKind| found.iter().any(|found| found.engine == *kind && found.usable());
-    [EngineKind::Ort, EngineKind::Tract].into_iter().filter(there).find(|kind| wanted(*kind))
+    [EngineKind::Ort, EngineKind::Tract, EngineKind::Attar].into_iter().filter(there).find(|kind| wanted(*kind))
 }
 
 fn images<'i>(

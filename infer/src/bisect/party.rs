@@ -1,7 +1,5 @@
 //! The two sides: a file in a runtime, asked for some values at a time, or values that another program recorded.
 
-use std::path::Path;
-
 use attar_formats::npy::floats;
 use attar_formats::recorded::Recorded;
 use attar_models::{Array, Elements};
@@ -199,7 +197,7 @@ pub(super) fn channels_first(array: &Array, wanted: &[usize]) -> Option<Array> {
 /// # Errors
 /// [`Error::Format`] when the input of the network is not among the values, or of another shape.
 pub fn recorded_images(file: &Recorded, input: &str, shape: [usize; 3]) -> Result<(Vec<f32>, usize)> {
-    let fail = |problem: String| Error::format(file.path() as &Path, problem);
+    let fail = |problem: String| Error::format(file.path(), problem);
     if !file.shapes().contains_key(input) {
         let names: Vec<&str> = file.shapes().keys().map(String::as_str).collect();
         let near = attar_models::nearest(input, names.iter().copied()).unwrap_or_default();
