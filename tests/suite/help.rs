@@ -30,7 +30,7 @@ const NOT_RUN: [(&str, &str); 9] = [
 ];
 
 /// Examples that would take long, and what is run in their place.
-const SHORTER: [(&str, &str); 6] = [
+const SHORTER: [(&str, &str); 7] = [
     (
         "attar train --data image-folder:photos --student resnet18 --epochs 20",
         "attar train --data image-folder:photos --student resnet18 --epochs 1",
@@ -51,6 +51,10 @@ const SHORTER: [(&str, &str); 6] = [
     (
         "attar bench-train resnet50 --batch 16 --steps 3 --repeats 3",
         "attar bench-train resnet50 --batch 2 --steps 1 --repeats 1 --size 64",
+    ),
+    (
+        "attar bench-train model.onnx --batch 16 --size 224",
+        "attar bench-train model.onnx --batch 2 --steps 1 --repeats 1",
     ),
 ];
 

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 
 mod answers;
 #[cfg(feature = "edge")]
-mod attar;
+pub(crate) mod attar;
 mod inner;
 pub(crate) mod onnx;
 mod open;
@@ -23,12 +23,14 @@ mod ort_library;
 #[cfg(feature = "ort")]
 mod ort_session;
 mod outputs;
+#[cfg(feature = "edge")]
+mod plans;
 #[cfg(feature = "tract")]
 mod tract;
 
 pub use answers::Answers;
 pub(crate) use inner::Inner;
-pub use open::{OnnxModel, Opened, open, open_file, open_with_taps, values};
+pub use open::{EngineModel, Opened, open, open_file, open_with_taps, values};
 pub use outputs::Output;
 
 /// A loaded image classifier: float images in, logits out.
@@ -174,6 +176,14 @@ impl EngineSpec {
     /// One thread, default places.
     pub fn new(kind: EngineKind) -> Self {
         Self { kind, threads: 1, ort: OrtSearch::default(), unfused: false }
+    }
+
+    /// Whether a model can be opened so.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.threads {
+            0 => Err(Error::Setting { setting: "threads", problem: "0, expected at least 1".to_owned() }),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::certificate::Skipped;
 use crate::bundle::Bundle;
-use crate::engine::{Engine, EngineKind, EngineSpec, OnnxModel};
+use crate::engine::{Engine, EngineKind, EngineModel, EngineSpec};
 use crate::error::{Error, Result};
 use crate::subject::Subject;
 
@@ -61,7 +61,7 @@ pub fn candidates(
 ) -> Result<(Vec<Candidate>, Vec<Skipped>)> {
     let subject = Subject::from(bundle).with_reference(None, None);
     let mut found = Found::default();
-    for (model, listed) in bundle.onnx_models()?.iter().zip(bundle.models()) {
+    for (model, listed) in bundle.engine_models()?.iter().zip(bundle.models()) {
         found.add(model, wanted, optional, !bundle.manifest().is_own(listed), |spec| {
             let engine = model.open(spec, Some(subject.input()))?;
             subject.check_classes(model.origin(), engine.signature())?;
@@ -78,7 +78,7 @@ pub fn candidates(
 /// As [`candidates`], and when a file is not of the subject's classes or input.
 pub fn foreign_candidates(
     subject: &Subject,
-    models: &[OnnxModel],
+    models: &[EngineModel],
     wanted: &[EngineSpec],
     optional: &[EngineSpec],
 ) -> Result<(Vec<Candidate>, Vec<Skipped>)> {
@@ -100,7 +100,7 @@ impl Found {
     /// Loads a model into the runtimes; one of the optional ones may refuse it where that is `bearable` and another takes it.
     fn add(
         &mut self,
-        model: &OnnxModel,
+        model: &EngineModel,
         wanted: &[EngineSpec],
         optional: &[EngineSpec],
         bearable: bool,
@@ -143,7 +143,7 @@ impl Found {
 }
 
 impl Candidate {
-    pub(super) fn new(model: &OnnxModel, engine: Box<dyn Engine>) -> Self {
+    pub(super) fn new(model: &EngineModel, engine: Box<dyn Engine>) -> Self {
         Self {
             file: model.name().to_owned(),
             file_sha256: model.sha256().to_owned(),
@@ -154,7 +154,7 @@ impl Candidate {
     }
 
     /// Loads a file that is to be of the subject's classes and to take its images.
-    pub(super) fn open(subject: &Subject, model: &OnnxModel, spec: &EngineSpec) -> Result<Self> {
+    pub(super) fn open(subject: &Subject, model: &EngineModel, spec: &EngineSpec) -> Result<Self> {
         let input = subject.input();
         let engine = model.open(spec, Some(input))?;
         let signature = engine.signature();
