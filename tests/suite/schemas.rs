@@ -51,7 +51,7 @@ fn what_leaves_the_program_fits_its_schema() {
     let shown = out.path().join("demo").to_string_lossy().into_owned();
     let theirs = out.path().join("theirs.onnx").to_string_lossy().into_owned();
     let bundle = scene.copy_of_bundle(out.path()).to_string_lossy().into_owned();
-    let printed: [(&str, &[&str]); 23] = [
+    let printed: [(&str, &[&str]); 24] = [
         ("plan", &["distill", "student.toml", "--dry-run"]),
         ("verify", &["verify", "bundles/student", "--data", "idx:data", "--engine", "tract", "--margin", "5"]),
         ("predict", &["predict", "bundles/student", "one.png", "--engine", "tract"]),
@@ -60,6 +60,7 @@ fn what_leaves_the_program_fits_its_schema() {
             "bench-interleave",
             &["bench", "bundles/student", "--engine", "tract,attar", "--interleave", "--seconds", "0.01"],
         ),
+        ("bench-profile", &["bench", "bundles/student", "--profile", "--seconds", "0.01"]),
         ("compile", &["compile", &theirs, "--out", &format!("{place}.attar")]),
         ("selftest", &["selftest", "bundles/student", "--engine", "tract"]),
         ("doctor", &["doctor"]),

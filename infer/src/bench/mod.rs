@@ -3,6 +3,10 @@
 mod clock;
 mod interleave;
 pub mod memory;
+#[cfg(feature = "edge")]
+mod peak;
+#[cfg(feature = "edge")]
+mod profile;
 
 use std::time::{Duration, Instant};
 
@@ -16,6 +20,10 @@ use crate::side::Side;
 
 pub use clock::Clock;
 pub use interleave::{Interleaved, Relative, Turns, interleave, table as interleaved_table};
+#[cfg(feature = "edge")]
+pub use peak::Peaks;
+#[cfg(feature = "edge")]
+pub use profile::{Arithmetic, LayerTime, Profile, profile, table as profile_table};
 
 /// How to measure.
 #[derive(Debug, Clone, PartialEq, Eq)]
