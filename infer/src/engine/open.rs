@@ -387,7 +387,13 @@ pub(crate) fn plain(
     origin: &Path,
     input: Option<[usize; 3]>,
 ) -> Result<Box<dyn Engine>> {
-    in_runtime(spec, model, origin, input, 0)
+    let source = Source {
+        bytes: model,
+        origin,
+        #[cfg(feature = "edge")]
+        plans: &Plans::default(),
+    };
+    in_runtime(spec, source, input, 0)
 }
 
 /// Hands the file to its runtime; `taps` counts the outputs behind its own.
