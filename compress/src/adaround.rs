@@ -79,7 +79,7 @@ pub fn adaround(
         };
         let layer = layer(node, weights, &after.weights, quantised.settings.weight_bits, clamp)?;
         let steps = learn(&layer, &samples, settings, &mut stream)?;
-        store(quantised, node, *input, &layer, steps)?;
+        store(quantised, node, *input, &layer, &steps)?;
         done(at + 1);
     }
     Ok(())
@@ -116,7 +116,7 @@ fn layer(node: &Node, floats: &Weights, rounded: &Weights, bits: u32, clamp: Opt
 }
 
 /// Takes the learned steps over, but for rows whose sums would leave what floats hold exactly.
-fn store(quantised: &mut Quantised, node: &Node, input: f32, layer: &Layer, steps: Vec<f32>) -> Result<()> {
+fn store(quantised: &mut Quantised, node: &Node, input: f32, layer: &Layer, steps: &[f32]) -> Result<()> {
     let exact = quantised.settings.scales == Scales::Exact;
     let depth = layer.depth();
     let rows = steps.chunks(depth).zip(layer.weight.chunks(depth)).zip(layer.scales.iter().zip(&layer.bias));

@@ -194,7 +194,7 @@ impl<'m> Node<'m> {
                 5 => {
                     node.nested |= field
                         .bytes()
-                        .is_some_and(|attribute| fields(attribute).any(|field| matches!(field.number, 6 | 11)))
+                        .is_some_and(|attribute| fields(attribute).any(|field| matches!(field.number, 6 | 11)));
                 }
                 _ => {}
             }

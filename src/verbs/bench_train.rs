@@ -122,6 +122,9 @@ pub(super) struct Report {
     losses: Vec<f64>,
 }
 
+/// A network of the case: what it is, and itself.
+type Named = (Told, Subject);
+
 /// Which network was timed.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
@@ -210,7 +213,7 @@ impl Args {
     }
 
     /// A file, and the network that it is. `classes` are as many as it must know.
-    fn file(&self, file: &Path, classes: Option<usize>) -> Result<(Told, Subject)> {
+    fn file(&self, file: &Path, classes: Option<usize>) -> Result<Named> {
         let subject = Subject::onnx(file, self.size)?;
         for note in &subject.notes {
             say(format_args!("{}: {note}", file.display()));
@@ -223,8 +226,8 @@ impl Args {
     }
 
     /// The networks of the case: what each is, and itself.
-    fn subjects(&self) -> Result<((Told, Subject), Option<(Told, Subject)>)> {
-        let zoo = |spec: NetworkSpec| -> Result<(Told, Subject)> {
+    fn subjects(&self) -> Result<(Named, Option<Named>)> {
+        let zoo = |spec: NetworkSpec| -> Result<Named> {
             let subject = Subject::zoo(&spec)?;
             Ok((Told::Zoo(spec), subject))
         };

@@ -150,7 +150,7 @@ pub(super) enum Written {
     /// In integers.
     Integers(Done),
     /// In floats, with smaller weights.
-    SmallWeights(Added),
+    SmallWeights(Box<Added>),
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -176,7 +176,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Some(storage) => {
             let added = with_bar("verify", 0, |tick| quantise::small_weights(&job, storage, tick))?;
             let words = super::add::text(&added, &root);
-            (super::add::exit(&added), Written::SmallWeights(added), words)
+            (super::add::exit(&added), Written::SmallWeights(Box::new(added)), words)
         }
         None => {
             let done = in_integers(args, &job, &bundle)?;
@@ -249,7 +249,7 @@ fn bundle(args: &Args) -> Result<PathBuf> {
         export::export_verified(subject, &out, &options, &args.engines)?
     };
     exported.notes.iter().for_each(say);
-    say(&format!("{}: the bundle in floats is made", out.display()));
+    say(format!("{}: the bundle in floats is made", out.display()));
     Ok(out)
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use attar_formats::npy;
 use attar_formats::recorded::Recorded;
 use attar_infer::bisect::{Bisection, Compared, Finding, Images, Live, Other, bisect, recorded_images, write_repro};
-use attar_infer::engine::{EngineKind, EngineSpec, EngineModel};
+use attar_infer::engine::{EngineKind, EngineModel, EngineSpec};
 use attar_models::Array;
 
 use crate::support::{fixture, require_ort};
@@ -219,15 +219,15 @@ fn onnx_runtime_and_tract_agree_and_name_the_same_nodes() {
 #[test]
 fn a_recording_with_its_channels_last_is_turned() {
     let right = Recorded::open(&sample("right.safetensors")).unwrap();
-    fn turned<T: attar_models::Element>(array: Array) -> Array {
+    fn turned<T: attar_models::Element>(array: &Array) -> Array {
         let [n, c, h, w] = array.shape[..] else { panic!("{:?}", array.shape) };
         let values = array.slice::<T>().unwrap();
         let at = |i: usize| ((i / (h * w * c)) * c + i % c) * h * w + i / c % (h * w);
         Array::new(vec![n, h, w, c], (0..values.len()).map(|i| values[at(i)]).collect::<Vec<T>>()).unwrap()
     }
     let values = [
-        ("input", turned::<f32>(right.read("input").unwrap())),
-        ("relu2_q", turned::<u8>(right.read("relu2_q").unwrap())),
+        ("input", turned::<f32>(&right.read("input").unwrap())),
+        ("relu2_q", turned::<u8>(&right.read("relu2_q").unwrap())),
         ("logits", right.read("logits").unwrap()),
     ];
     assert_eq!(values[1].1.shape, [2, 4, 4, 8]);
