@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use attar_data::Dataset;
 use attar_export::bundle::Addition;
-use attar_infer::cli::Versioned;
-use attar_infer::engine::OnnxModel;
+use attar_infer::engine::EngineModel;
 use attar_infer::parity::{self, Options, Runtime};
 use attar_infer::{Bundle, Certificate, Subject, Verdict};
 use schemars::JsonSchema;
@@ -85,7 +84,7 @@ pub fn add(
 ) -> Result<Added> {
     let own = request.model.file_name().map(|name| name.to_string_lossy().into_owned());
     let name = request.name.map(str::to_owned).or(own).context("the model has no name\n  hint: --name gives it one")?;
-    let model = OnnxModel::read(request.model)?;
+    let model = EngineModel::read(request.model)?;
     let addition = |certificate| Addition {
         name: &name,
         model: model.bytes(),
@@ -108,15 +107,13 @@ pub fn add(
     let outcome = Outcome::of(&certificate);
     let listed = outcome == Outcome::Agrees || (outcome == Outcome::Undecided && request.undecided);
     if listed {
-        let mut text = serde_json::to_vec_pretty(&Versioned::new(&certificate))?;
-        text.push(b'\n');
-        attar_export::bundle::add(bundle.root(), bundle.manifest(), &addition(&text))?;
+        attar_export::bundle::add(bundle.root(), bundle.manifest(), &addition(&certificate.to_json()?))?;
     }
     Ok(Added { bundle: bundle.root().to_owned(), file: name, listed, outcome, certificate })
 }
 
 /// What the file says of itself must be what the bundle says.
-fn check_said(model: &OnnxModel, subject: &Subject) -> Result<()> {
+fn check_said(model: &EngineModel, subject: &Subject) -> Result<()> {
     let said = model.said()?;
     let fail = |what: &str| bail!("{} states {what} than the bundle", model.origin().display());
     if said.labels.is_some_and(|labels| labels != subject.labels()) {

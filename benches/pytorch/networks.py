@@ -1,4 +1,5 @@
-"""The networks of the zoo in PyTorch, with torchvision's module names, answering with logits and the outputs of their stages.
+"""The networks of the zoo in PyTorch, with torchvision's module names, answering with logits and the outputs of their stages;
+and those that Attar gets as an ONNX file, which answer with logits alone.
 
 CIFAR ResNets: depth 6n + 2, three stages of n basic blocks, 1x1 shortcuts where shapes change (He et al. 2015, section 4.2);
 `...x4` have the channels 32 (stem), 64, 128, 256. The others are torchvision's; `stem = "cifar"` makes the first convolution of
@@ -16,6 +17,12 @@ CIFAR |= {f"resnet{depth}x4": (depth, (32, 64, 128, 256)) for depth in (8, 32)}
 # (expansion, channels, repeats, stride) of MobileNetV2 for small images: the 24-channel stage keeps its size
 MOBILENET_CIFAR = [[1, 16, 1, 1], [6, 24, 2, 1], [6, 32, 3, 2], [6, 64, 4, 2], [6, 96, 3, 1], [6, 160, 3, 2], [6, 320, 1, 1]]
 MOBILENET_STAGES = (3, 6, 13, 17)
+# Torchvision's that are exported for Attar, and how: nothing random is in their steps.
+EXPORTED = {
+    "mobilenet_v3_large": {"dropout": 0.0},
+    "efficientnet_b0": {"dropout": 0.0, "stochastic_depth_prob": 0.0},
+    "shufflenet_v2_x1_0": {},
+}
 
 
 class BasicBlock(nn.Module):
@@ -56,12 +63,15 @@ class CifarResNet(nn.Module):
 class Tapped(nn.Module):
     """A network that answers with its logits and the outputs of its stages."""
 
-    def __init__(self, net: nn.Module):
+    def __init__(self, net: nn.Module, name: str):
         super().__init__()
         self.net = net
+        self.whole = name in EXPORTED
 
     def forward(self, x):
         net, taps = self.net, []
+        if self.whole:
+            return net(x), taps
         if isinstance(net, torchvision.models.MobileNetV2):
             for i, block in enumerate(net.features):
                 x = block(x)
@@ -91,7 +101,7 @@ def build(spec: dict) -> nn.Module:
         if cifar:
             net.features[0][0].stride = (1, 1)
         return net
-    net = getattr(torchvision.models, name)(num_classes=classes)
+    net = getattr(torchvision.models, name)(num_classes=classes, **EXPORTED.get(name, {}))
     if cifar:
         net.conv1 = nn.Conv2d(channels, 64, 3, 1, 1, bias=False)
         net.maxpool = nn.Identity()

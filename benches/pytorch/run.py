@@ -19,7 +19,9 @@ import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-# Name: what `attar bench-train` is told, images in a step, learning rate of the steps whose losses are compared.
+# Name: what `attar bench-train` is told, images in a step, learning rate of the steps whose losses are compared. `FILE` is the
+# ONNX file that export.py makes of torchvision's network of the case's name.
+FILE = object()
 CASES = {
     "distill": (["resnet8x4", "--teacher", "resnet32x4"], 64, 1e-3),
     "resnet20": (["resnet20"], 64, 1e-3),
@@ -27,6 +29,9 @@ CASES = {
     "mobilenet_v2": (["mobilenet_v2", "--stem", "cifar", "--size", "32"], 64, 1e-5),
     "resnet18": (["resnet18", "--stem", "cifar", "--size", "32"], 64, 1e-3),
     "resnet50": (["resnet50", "--size", "224"], 16, 1e-6),
+    "mobilenet_v3_large": ([FILE, "--size", "224"], 16, 1e-3),
+    "efficientnet_b0": ([FILE, "--size", "224"], 16, 1e-4),
+    "shufflenet_v2_x1_0": ([FILE, "--size", "224"], 16, 1e-6),
 }
 MODES = {
     "nchw": ["--layout", "nchw"],
@@ -127,7 +132,12 @@ def compare(ours, losses, precision):
 def measure(name, precision, args, program, folder):
     told, batch, rate = CASES[name]
     batch = args.batch or batch
-    start = folder / "start.safetensors"
+    start, exported = folder / "start.safetensors", None
+    if FILE in told:
+        exported, said = call([sys.executable, HERE / "export.py", name, "--classes", 100, "--out", folder])
+        if exported is None:
+            sys.exit(f"error: cannot export `{name}`: {said}")
+        told = [folder / "net.onnx" if word is FILE else word for word in told]
     common = ["--batch", batch, "--device", args.device, "--threads", args.threads, "--classes", 100]
     timing = ["--steps", args.steps, "--warmup", args.warmup, "--repeats", 1]
     # Weights and batches first, in a process of its own: writing them must not count as memory of the step.
@@ -136,7 +146,8 @@ def measure(name, precision, args, program, folder):
     if first is None:
         sys.exit(f"error: attar cannot start `{name}`: {said}")
     ours = [program, "bench-train", *told, *common, "--precision", precision, "--json"]
-    twin = [sys.executable, HERE / "twin.py", "--start", start, "--student", json.dumps(first["model"])]
+    twin = [sys.executable, HERE / "twin.py", "--start", start, "--student", json.dumps(exported or first["model"])]
+    twin += ["--weights", folder / "weights.safetensors"] if exported else []
     twin += ["--teacher", json.dumps(first["teacher"])] if first["teacher"] else []
     twin += ["--device", args.device, "--threads", args.threads, "--precision", precision]
     programs = {"attar": ours} | {mode: [*twin, *MODES[mode]] for mode in chosen(args.modes, MODES, "mode")}

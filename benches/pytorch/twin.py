@@ -30,6 +30,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--start", required=True, help="safetensors file of weights and batches")
     parser.add_argument("--student", type=json.loads, required=True, help="NetworkSpec as JSON")
+    parser.add_argument("--weights", help="safetensors file of the student's weights; those of --start without it")
     parser.add_argument("--teacher", type=json.loads, help="NetworkSpec as JSON")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=("f32", "tf32", "bf16"), default="f32", help="bf16 is autocast")
@@ -95,13 +96,14 @@ class Step(nn.Module):
         super().__init__()
         student = networks.build(args.student)
         networks.load(student, weights, "student.")
-        self.student = networks.Tapped(student).train()
+        self.student = networks.Tapped(student, args.student["name"]).train()
         self.teacher, self.connectors = None, nn.ModuleList()
         if args.teacher:
             teacher = networks.build(args.teacher)
             networks.load(teacher, weights, "teacher.")
             teacher = teacher.eval().requires_grad_(False)
-            self.teacher = networks.Tapped(teacher if args.unfolded_teacher else networks.fold(teacher))
+            teacher = teacher if args.unfolded_teacher else networks.fold(teacher)
+            self.teacher = networks.Tapped(teacher, args.teacher["name"])
             ends = [name for name in weights if name.startswith("losses.cd.") and name.endswith(".conv.weight")]
             # Named by stage: layer1, layer2, ..., or features.3, features.6, features.13, ...
             for name in sorted(ends, key=lambda name: int(re.findall(r"\d+", name)[-1])):
@@ -141,9 +143,15 @@ def read_batches(path, layout, device):
     return batches
 
 
-def read_weights(path):
-    with safe_open(path, "pt") as file:
-        return {name: file.get_tensor(name).clone() for name in file.keys() if not name.startswith("batch.")}
+def read_weights(args):
+    """By name under `student.`, `teacher.` and `losses.`; the student's are those of its own file where there is one."""
+    with safe_open(args.start, "pt") as file:
+        found = {name: file.get_tensor(name).clone() for name in file.keys() if not name.startswith("batch.")}
+    if args.weights:
+        found = {name: value for name, value in found.items() if not name.startswith("student.")}
+        with safe_open(args.weights, "pt") as file:
+            found |= {"student." + name: file.get_tensor(name).clone() for name in file.keys()}
+    return found
 
 
 def measure(args):
@@ -153,7 +161,7 @@ def measure(args):
     batches = read_batches(args.start, args.layout, args.device)
     before = mark_memory()
 
-    step = Step(args, read_weights(args.start)).to(args.device)
+    step = Step(args, read_weights(args)).to(args.device)
     if args.layout == "channels_last":
         step = step.to(memory_format=torch.channels_last)
     trained = step.trained()

@@ -5,8 +5,8 @@ use std::error::Error;
 
 use attar_data::Batch;
 use attar_distill::Precision;
-use attar_distill::run::bench::{Case, STUDENT, TEACHER, Trainer, generate};
-use attar_models::zoo::{NetworkSpec, build};
+use attar_distill::run::bench::{Case, STUDENT, Subject, TEACHER, Trainer, generate};
+use attar_models::zoo::NetworkSpec;
 use attar_models::{Weights, generated};
 use candle_core::Device;
 use serde::Deserialize;
@@ -42,10 +42,10 @@ fn curves() -> Result<Vec<Curve>, Box<dyn Error>> {
 
 /// Where the fixture starts: generated weights for both networks and the connectors' convolutions.
 fn start(case: &Case, batches: &[Batch]) -> Result<Weights, Box<dyn Error>> {
-    let mut start = Trainer::new(case, batches.to_vec(), None)?.start()?;
-    let networks = [Some((STUDENT, &case.student)), case.teacher.as_ref().map(|spec| (TEACHER, spec))];
-    for (prefix, spec) in networks.into_iter().flatten() {
-        for (name, array) in generated::weights(&build(spec)?, SEED).0 {
+    let mut start = Trainer::new(case.clone(), batches.to_vec(), None)?.start()?;
+    let networks = [Some((STUDENT, &case.student)), case.teacher.as_ref().map(|teacher| (TEACHER, teacher))];
+    for (prefix, network) in networks.into_iter().flatten() {
+        for (name, array) in generated::weights(&network.graph, SEED).0 {
             let own = start.0.insert(format!("{prefix}{name}"), array);
             assert!(own.is_some(), "the network has no `{prefix}{name}`");
         }
@@ -63,8 +63,8 @@ fn start(case: &Case, batches: &[Batch]) -> Result<Weights, Box<dyn Error>> {
 /// Losses of our steps from the fixture's start.
 fn train(curve: &Curve, precision: Precision) -> Result<Vec<f64>, Box<dyn Error>> {
     let case = Case {
-        student: curve.student.clone(),
-        teacher: curve.teacher.clone(),
+        student: Subject::zoo(&curve.student)?,
+        teacher: curve.teacher.as_ref().map(Subject::zoo).transpose()?,
         batch: curve.batch,
         learning_rate: curve.learning_rate,
         device: Device::Cpu,
@@ -76,7 +76,7 @@ fn train(curve: &Curve, precision: Precision) -> Result<Vec<f64>, Box<dyn Error>
         batch.labels.clone_from(labels);
     }
     let start = start(&case, &batches)?;
-    let mut trainer = Trainer::new(&case, batches, Some(&start))?;
+    let mut trainer = Trainer::new(case, batches, Some(&start))?;
     Ok(trainer.round(curve.f64.len())?.losses)
 }
 

@@ -35,14 +35,14 @@
 //!
 //! # What is there
 //!
-//! Levels `scalar`, `avx2` (exact: no instruction of it saturates), `avx-vnni` and `avx512-vnni`. [`Level::Neon`] and
-//! [`Level::NeonDotprod`] have a name and no kernels yet; on AArch64 everything is `scalar`. One image at a time. Integer
-//! layers have the same bits at every level and with any number of threads, those of [`mod@reference`]; floats are the same
-//! with any number of threads, and to rounding at every level.
+//! Levels `scalar`, `avx2` (exact: no instruction of it saturates), `avx-vnni` and `avx512-vnni`; on little-endian
+//! AArch64 `neon` and `neon-dotprod` (without `std`, where the program is compiled for it). One image at a time. Integer
+//! layers have the same bits at every level and with any number of threads, those of [`mod@reference`]; floats are the
+//! same with any number of threads, and to rounding at every level.
 //!
 //! What holds, and by which tests: `compile/tests/engine` runs random networks, tampered plans and canaries between tensors at
-//! every level that the CPU has; `compile/tests/allocation.rs` counts allocations; `edge/tests/stack.rs` reads the dense tiles'
-//! disassembly for vectors on the stack.
+//! every level that the CPU has; `compile/tests/allocation.rs` counts allocations; `edge/tests/stack.rs` reads the tiles'
+//! disassembly for vectors on the stack; `cargo xtask neon` runs this crate's tests on AArch64 CPUs that qemu plays.
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![deny(unsafe_op_in_unsafe_fn)]
 

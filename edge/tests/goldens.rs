@@ -97,3 +97,13 @@ fn so_does_the_reference() {
     let logits = reference::run(&session.model(), Input::Rgb8(&image(0))).unwrap();
     assert_eq!(logits.iter().map(|logit| logit.to_bits()).collect::<Vec<u32>>(), LOGITS[0]);
 }
+
+/// A level that is not found is tested by no test. `cargo xtask neon` says which it should be on the CPU that it plays.
+#[cfg(target_arch = "aarch64")]
+#[test]
+fn an_aarch64_has_its_levels() {
+    match std::env::var("ATTAR_BEST_LEVEL") {
+        Ok(name) => assert_eq!(Level::best().name(), name),
+        Err(_) => assert!(Level::best() >= Level::Neon),
+    }
+}

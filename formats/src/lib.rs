@@ -2,6 +2,7 @@
 
 pub mod bundle;
 pub mod card;
+pub mod certificate;
 pub mod checkpoint;
 pub mod classes;
 mod error;

@@ -98,7 +98,7 @@ impl Classifier {
             return Err(Error::format(bundle.root(), "a bundle without a model"));
         };
         let subject = Subject::from(bundle).with_reference(None, None);
-        let model = bundle.onnx_model(model)?;
+        let model = bundle.engine_model(model)?;
         let engine = model.open(spec, Some(subject.input()))?;
         subject.check_classes(model.origin(), engine.signature())?;
         Ok(Self { subject, engine, answer: Answer::default() })

@@ -11,6 +11,8 @@ pub fn all() -> Vec<(&'static str, Value)> {
     vec![
         ("bench", titled::<Versioned<bench::Measured>>("bench --json")),
         ("bench-interleave", titled::<Versioned<bench::Beside>>("bench --interleave --json")),
+        #[cfg(feature = "edge")]
+        ("bench-profile", titled::<Versioned<bench::Profiled>>("bench --profile --json")),
         ("engines", titled::<Versioned<doctor::Found>>("attar-infer doctor --json")),
         ("predict", titled::<Versioned<predict::Answers<'_>>>("predict --json")),
         ("selftest", titled::<Versioned<selftest::Found>>("selftest --json")),

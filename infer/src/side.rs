@@ -8,7 +8,7 @@ use attar_formats::labels;
 use attar_pixels::Preprocessing;
 
 use crate::bundle::Bundle;
-use crate::engine::OnnxModel;
+use crate::engine::EngineModel;
 use crate::error::{Error, Result};
 use crate::subject::Subject;
 
@@ -46,7 +46,7 @@ impl Stated {
 pub struct Side {
     path: PathBuf,
     name: String,
-    models: Vec<OnnxModel>,
+    models: Vec<EngineModel>,
     input: [usize; 3],
     labels: Option<Vec<String>>,
     preprocessing: Option<Preprocessing>,
@@ -58,7 +58,7 @@ impl Side {
     /// Opens the bundle in the directory `path`, or the ONNX file there.
     ///
     /// # Errors
-    /// As [`Bundle::open`] and [`OnnxModel::read`]; [`Error::Setting`] when something is stated of a bundle, contradicts the
+    /// As [`Bundle::open`] and [`EngineModel::read`]; [`Error::Setting`] when something is stated of a bundle, contradicts the
     /// file or leaves the size of its image open.
     pub fn open(path: &Path, stated: &Stated) -> Result<Self> {
         match path.is_file() {
@@ -75,7 +75,7 @@ impl Side {
         Ok(Self {
             path: bundle.root().to_owned(),
             name: bundle.card().network.name.clone(),
-            models: bundle.onnx_models()?,
+            models: bundle.engine_models()?,
             input: bundle.card().network.input,
             labels: Some(bundle.labels().to_vec()),
             preprocessing: Some(bundle.preprocessing().clone()),
@@ -85,7 +85,7 @@ impl Side {
     }
 
     fn of_file(path: &Path, stated: &Stated) -> Result<Self> {
-        let model = OnnxModel::read(path)?;
+        let model = EngineModel::read(path)?;
         let said = model.said()?;
         let input = input(&model, stated, said.size)?;
         let labels = match &stated.labels {
@@ -107,7 +107,7 @@ impl Side {
     }
 
     /// Its models, at least one.
-    pub fn models(&self) -> &[OnnxModel] {
+    pub fn models(&self) -> &[EngineModel] {
         &self.models
     }
 
@@ -208,7 +208,7 @@ impl Side {
 }
 
 /// Names out of a file; a model of ours names its classes itself, and they do not change by being stated.
-fn stated_labels(file: &Path, model: &OnnxModel, option: &str) -> Result<Vec<String>> {
+fn stated_labels(file: &Path, model: &EngineModel, option: &str) -> Result<Vec<String>> {
     let stated = labels::read(file)?;
     match model.own_labels().filter(|own| *own != stated) {
         None => Ok(stated),
@@ -226,7 +226,7 @@ fn stated_labels(file: &Path, model: &OnnxModel, option: &str) -> Result<Vec<Str
 }
 
 /// `[C, H, W]`: what the file fixes, then what is stated, then what its metadata says.
-fn input(model: &OnnxModel, stated: &Stated, said: Option<[usize; 2]>) -> Result<[usize; 3]> {
+fn input(model: &EngineModel, stated: &Stated, said: Option<[usize; 2]>) -> Result<[usize; 3]> {
     let fixed = model.sizes()?;
     let said = said.map_or([None; 3], |[h, w]| [None, Some(h), Some(w)]);
     let mut input = [0; 3];

@@ -105,6 +105,11 @@ impl Subject {
         self.predictions.as_ref()
     }
 
+    /// Whether there are answers against which a model is held.
+    pub(crate) fn has_reference(&self) -> bool {
+        self.goldens.is_some() || self.predictions.is_some()
+    }
+
     /// Preprocesses an image, called `name` in errors, for a model that takes what `signature` says.
     ///
     /// # Errors

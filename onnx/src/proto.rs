@@ -17,6 +17,9 @@ pub const INT32: i32 = 6;
 /// `TensorProto.DataType.INT64`.
 pub const INT64: i32 = 7;
 
+/// `TensorProto.DataType.FLOAT16`.
+pub const FLOAT16: i32 = 10;
+
 /// A model file.
 #[derive(Clone, PartialEq, Message)]
 pub struct ModelProto {

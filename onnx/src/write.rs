@@ -3,6 +3,7 @@
 //! Every value carries the name of the node that makes it, except the network's answer, which is called `logits`; so
 //! runtimes can be compared node by node. Constants that are not parameters are called `node/what`.
 
+mod small;
 #[cfg(test)]
 mod tests;
 
@@ -12,7 +13,7 @@ use std::ops::RangeInclusive;
 use attar_models::op::{
     Activation, BatchNorm2d, ChannelShuffle, Pad2d, PadChannels, Reshape, SliceChannels, Subsample,
 };
-use attar_models::{Array, Graph, Node, NodeId, Op, Weights};
+use attar_models::{Array, Graph, Node, NodeId, Op, Role, Weights};
 use prost::Message;
 
 use crate::error::{Error, Result};
@@ -37,18 +38,34 @@ const INPUT: &str = "input";
 const OUTPUT: &str = "logits";
 const BATCH: &str = "batch";
 
+/// What the weights of convolutions and linear layers are stored as. Runtimes make floats of them when they load the file, so
+/// that it is smaller and no slower.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Storage {
+    /// As they are.
+    #[default]
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// Whole numbers of 8 bits from -127 to 127, a scale for each output channel. They are multiplied out by plain operations,
+    /// which runtimes compute when they load the file; a `DequantizeLinear` some would compute anew for each image.
+    Int8,
+}
+
 /// How to write a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// Version of the operator set, one of [`SUPPORTED_OPSETS`].
     pub opset: i64,
+    /// What weights are stored as.
+    pub weights: Storage,
     /// Entries of `metadata_props`.
     pub metadata: BTreeMap<String, String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { opset: 17, metadata: BTreeMap::new() }
+        Self { opset: 17, weights: Storage::F32, metadata: BTreeMap::new() }
     }
 }
 
@@ -68,6 +85,7 @@ pub fn write(graph: &Graph, weights: &Weights, options: &Options) -> Result<Vec<
     let mut writer = Writer {
         graph,
         opset: options.opset,
+        storage: options.weights,
         nodes: Vec::new(),
         constants: Vec::new(),
         numbers: numbers::types(graph),
@@ -132,6 +150,7 @@ fn check_names(graph: &Graph) -> Result<()> {
 pub(super) struct Writer<'a> {
     pub(super) graph: &'a Graph,
     pub(super) opset: i64,
+    storage: Storage,
     pub(super) nodes: Vec<NodeProto>,
     pub(super) constants: Vec<TensorProto>,
     /// For each node whose value is whole numbers of 8 bits, ONNX's type of them.
@@ -163,6 +182,10 @@ impl Writer<'_> {
         let mut inputs: Vec<String> = node.inputs.iter().map(source).collect();
         for param in node.params().filter(|_| !has_types_of_its_own(&node.op)) {
             if let Some(array) = weights.get(&param.name) {
+                if matches!(node.op, Op::Conv2d(_) | Op::Linear(_)) && param.role == Role::Weight {
+                    inputs.push(self.stored(&param.name, array)?);
+                    continue;
+                }
                 let mut tensor = floats(param.name.clone(), array)?;
                 if self.broadcasts(node) {
                     tensor.dims.extend([1, 1]);
@@ -282,6 +305,18 @@ impl Writer<'_> {
             self.also_as_floats(id);
         }
         Ok(())
+    }
+
+    /// Adds a layer's weight, and returns the name of its floats.
+    fn stored(&mut self, name: &str, array: &Array) -> Result<String> {
+        match self.storage {
+            Storage::F32 => {
+                self.constants.push(floats(name.to_owned(), array)?);
+                Ok(name.to_owned())
+            }
+            Storage::F16 => small::half(self, name, array),
+            Storage::Int8 => small::bytes(self, name, array),
+        }
     }
 
     /// Whether a node's parameters `[C]` lie along the channels of an image as ONNX broadcasts: `[C, 1, 1]`.

@@ -69,16 +69,20 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Options { margin_points: args.margin, images: false, leave_out_bad: args.leave_out_bad, ..Options::default() };
     let data: Option<&dyn Dataset> = data.as_deref();
     let added = with_bar("verify", 0, |tick| attar::add::add(&bundle, &request, data, &options, &args.engines, tick))?;
-    let exit = match (added.listed, added.outcome) {
-        (true, _) => Exit::Held,
-        (false, Outcome::Undecided) => Exit::Undecided,
-        (false, Outcome::Worse | Outcome::Agrees) => Exit::NotSo,
-    };
+    let exit = exit(&added);
     match args.json {
         true => Versioned::new(added).print()?,
         false => print(&text(&added, &args.bundle))?,
     }
     Ok(exit.into())
+}
+
+pub(super) fn exit(added: &Added) -> Exit {
+    match (added.listed, added.outcome) {
+        (true, _) => Exit::Held,
+        (false, Outcome::Undecided) => Exit::Undecided,
+        (false, Outcome::Worse | Outcome::Agrees) => Exit::NotSo,
+    }
 }
 
 pub(super) fn text(added: &Added, bundle: &Path) -> String {

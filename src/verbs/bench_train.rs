@@ -1,13 +1,13 @@
 //! `attar bench-train`: speed and memory of a training step, part by part.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use attar::table;
 use attar_distill::profile::{Pass, Spent};
 use attar_distill::run::Part;
-use attar_distill::run::bench::{self, Case, Round, Trainer};
+use attar_distill::run::bench::{self, Case, Round, Subject, Trainer};
 use attar_distill::{DeviceChoice, Precision};
 use attar_infer::bench::memory;
 use attar_infer::cli::say;
@@ -26,16 +26,18 @@ const BATCHES: usize = 4;
 /// Times the training step of a network, alone or with a teacher: images a second, milliseconds by part, peak memory.
 ///
 /// The step is the one of `attar train` and `attar distill`, with SGD (momentum 0.9, Nesterov, weight decay 5e-4), on
-/// generated batches that are made before the clock starts. With --teacher the loss is CE + 6 CD + 0.1 GKD. Dropout is off.
+/// generated batches that are made before the clock starts. With --teacher the loss is CE + 6 CD + 0.1 GKD. Dropout is off in
+/// networks of the zoo; one of an ONNX file has what the file has.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Parts: `data` is the copy of a batch to the device; `forward` is student, connectors and the values of the losses;\n`backward` is the gradients of the losses, then of connectors and student; `update` is the gradient norm, the optimiser\nand counting what the student got right. They add up to the step. On CUDA they come from one more round that waits for\nthe device after each part.\n\nPeak memory is how far the resident set rose, networks included, batches not; on CUDA it is the host's alone.\n\nExamples:\n  attar bench-train resnet20\n  attar bench-train resnet8x4 --teacher resnet32x4 --batch 64 --json\n  attar bench-train resnet18 --stem cifar --size 32 --classes 100 --threads 1\n  attar bench-train resnet50 --batch 16 --steps 3 --repeats 3"
+    after_help = "Parts: `data` is the copy of a batch to the device; `forward` is student, connectors and the values of the losses;\n`backward` is the gradients of the losses, then of connectors and student; `update` is the gradient norm, the optimiser\nand counting what the student got right. They add up to the step. On CUDA they come from one more round that waits for\nthe device after each part.\n\nPeak memory is how far the resident set rose, networks included, batches not; on CUDA it is the host's alone.\n\nExamples:\n  attar bench-train resnet20\n  attar bench-train resnet8x4 --teacher resnet32x4 --batch 64 --json\n  attar bench-train resnet18 --stem cifar --size 32 --classes 100 --threads 1\n  attar bench-train resnet50 --batch 16 --steps 3 --repeats 3\n  attar bench-train model.onnx --batch 16 --size 224"
 )]
 pub(crate) struct Args {
-    /// The network that learns (see `attar models`).
+    /// The network that learns: one of the zoo (see `attar models`), or an ONNX file with its weights.
+    #[arg(value_name = "MODEL|FILE.onnx")]
     model: String,
-    /// A network to learn from, with generated weights and running statistics.
-    #[arg(long, value_name = "MODEL")]
+    /// A network to learn from, by running statistics: of the zoo, with generated weights, or an ONNX file.
+    #[arg(long, value_name = "MODEL|FILE.onnx")]
     teacher: Option<String>,
     /// Images in a step.
     #[arg(long, default_value_t = 64)]
@@ -46,10 +48,10 @@ pub(crate) struct Args {
     /// `f32`, `tf32` or `bf16`.
     #[arg(long, default_value = "f32", value_parser = word::<Precision>)]
     precision: Precision,
-    /// Number of classes; the network's usual one without it.
+    /// Number of classes; the network's usual one without it, and a file's own.
     #[arg(long)]
     classes: Option<usize>,
-    /// Height and width of the images; the network's usual ones without it.
+    /// Height and width of the images; the network's usual ones without it. A file that states its sizes must agree.
     #[arg(long)]
     size: Option<usize>,
     /// First layers of the networks that have the choice: `imagenet` or `cifar`.
@@ -92,11 +94,11 @@ fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
 /// What was measured.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Report {
-    /// Name and options in the zoo.
+    /// Name and options in the zoo, or an ONNX file; classes and input, `[C, H, W]`.
     #[schemars(with = "BTreeMap<String, Value>")]
-    model: NetworkSpec,
+    model: Told,
     #[schemars(with = "Option<BTreeMap<String, Value>>")]
-    teacher: Option<NetworkSpec>,
+    teacher: Option<Told>,
     batch: usize,
     device: &'static str,
     precision: Precision,
@@ -118,6 +120,34 @@ pub(super) struct Report {
     peak_memory_bytes: Option<u64>,
     /// Of every step from the first, warm-up included.
     losses: Vec<f64>,
+}
+
+/// Which network was timed.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Told {
+    Zoo(NetworkSpec),
+    File { file: PathBuf, classes: usize, input: [usize; 3] },
+}
+
+impl Told {
+    fn name(&self) -> String {
+        match self {
+            Self::Zoo(spec) => spec.name.clone(),
+            Self::File { file, .. } => file.display().to_string(),
+        }
+    }
+
+    fn input(&self) -> [usize; 3] {
+        match self {
+            Self::Zoo(NetworkSpec { input, .. }) | Self::File { input, .. } => *input,
+        }
+    }
+
+    /// What is to be known of a file.
+    fn of_file(file: &Path, subject: &Subject) -> Self {
+        Self::File { file: file.to_owned(), classes: subject.classes(), input: subject.input() }
+    }
 }
 
 /// The operations of one kind in one pass, a step.
@@ -179,7 +209,46 @@ impl Args {
         spec
     }
 
-    fn case(&self) -> Result<Case> {
+    /// A file, and the network that it is. `classes` are as many as it must know.
+    fn file(&self, file: &Path, classes: Option<usize>) -> Result<(Told, Subject)> {
+        let subject = Subject::onnx(file, self.size)?;
+        for note in &subject.notes {
+            say(format_args!("{}: {note}", file.display()));
+        }
+        if let Some(expected) = classes.filter(|expected| *expected != subject.classes()) {
+            let found = subject.classes();
+            bail!("{}: it knows {found} classes, expected {expected}\n  hint: say --classes {found}", file.display());
+        }
+        Ok((Told::of_file(file, &subject), subject))
+    }
+
+    /// The networks of the case: what each is, and itself.
+    fn subjects(&self) -> Result<((Told, Subject), Option<(Told, Subject)>)> {
+        let zoo = |spec: NetworkSpec| -> Result<(Told, Subject)> {
+            let subject = Subject::zoo(&spec)?;
+            Ok((Told::Zoo(spec), subject))
+        };
+        let student = match onnx(&self.model) {
+            Some(_) if self.width.is_some() => bail!("--width: {} has the width that it has", self.model),
+            Some(file) => self.file(file, self.classes)?,
+            None => {
+                let mut spec = self.spec(&self.model);
+                if let Some(width) = self.width {
+                    spec.options.set("width", width);
+                }
+                zoo(spec)?
+            }
+        };
+        let (classes, input) = (student.1.classes(), student.1.input());
+        let teacher = self.teacher.as_ref().map(|name| match onnx(name) {
+            Some(file) => self.file(file, Some(classes)),
+            None => zoo(NetworkSpec { classes, input, ..self.spec(name) }),
+        });
+        Ok((student, teacher.transpose()?))
+    }
+
+    /// What to time, and what its networks are.
+    fn case(&self) -> Result<(Case, Told, Option<Told>)> {
         if self.steps == 0 || self.repeats == 0 || self.threads == Some(0) {
             bail!("--steps, --repeats and --threads must be at least 1");
         }
@@ -188,19 +257,13 @@ impl Args {
         if self.stem.is_some() && !named.any(has_stem) {
             bail!("--stem: {} has no such choice", self.model);
         }
-        let mut student = self.spec(&self.model);
-        if let Some(width) = self.width {
-            student.options.set("width", width);
-        }
-        let teacher = self.teacher.as_ref().map(|name| {
-            let (classes, input) = (student.classes, student.input);
-            NetworkSpec { classes, input, ..self.spec(name) }
-        });
+        let ((model, student), teacher) = self.subjects()?;
+        let (taught, teacher) = teacher.unzip();
         let opened = self.device.open()?;
         if let Some(note) = opened.note {
             say(note);
         }
-        Ok(Case {
+        let case = Case {
             student,
             teacher,
             batch: self.batch,
@@ -208,25 +271,35 @@ impl Args {
             device: opened.device,
             precision: self.precision,
             threads: self.threads,
-        })
+        };
+        Ok((case, model, taught))
     }
 }
 
+/// The file that a network's name is, if it is one.
+fn onnx(name: &str) -> Option<&Path> {
+    let path = Path::new(name);
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")).then_some(path)
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let case = args.case()?;
-    let batches = bench::generate(&case, BATCHES)?;
     let before = memory::start();
-    let mut trainer = Trainer::new(&case, batches, None)?;
+    let (case, model, teacher) = args.case()?;
+    let batches = bench::generate(&case, BATCHES)?;
+    let of_batches = batches.iter().map(bench::bytes).sum::<u64>();
+    let on_cpu = case.device.is_cpu();
+    let mut trainer = Trainer::new(case, batches, None)?;
     if let Some(path) = &args.save {
         bench::save(&trainer, path)?;
     }
     let mut losses = trainer.round(args.warmup)?.losses;
     let rounds = (0..args.repeats).map(|_| trainer.round(args.steps)).collect::<Result<Vec<Round>, _>>()?;
-    let peak_memory_bytes = before.and_then(memory::peak_since);
+    let peak = before.and_then(memory::peak_since);
+    let peak_memory_bytes = peak.map(|peak| peak.saturating_sub(of_batches));
     losses.extend(rounds.iter().flat_map(|round| &round.losses));
     let mut times: Vec<f64> = rounds.iter().map(|round| round.time.as_secs_f64() / args.steps as f64).collect();
     let mut split = rounds.iter().min_by_key(|round| round.time).map(|round| round.split).unwrap_or_default();
-    if !case.device.is_cpu() {
+    if !on_cpu {
         trainer.wait_for_parts();
         split = trainer.round(args.steps)?.split;
     }
@@ -239,9 +312,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     times.sort_by(f64::total_cmp);
     let (best, median) = times.first().copied().zip(median(&times)).context("nothing was timed")?;
     let report = Report {
-        device: if case.device.is_cpu() { "cpu" } else { "cuda" },
-        model: case.student,
-        teacher: case.teacher,
+        device: if on_cpu { "cpu" } else { "cuda" },
+        model,
+        teacher,
         batch: args.batch,
         precision: args.precision,
         threads: trainer.threads(),
@@ -263,11 +336,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 impl Report {
     fn text(&self) -> String {
-        let teacher = self.teacher.as_ref().map(|spec| format!(" learning from {}", spec.name)).unwrap_or_default();
-        let [c, h, w] = self.model.input;
+        let teacher = self.teacher.as_ref().map(|it| format!(" learning from {}", it.name())).unwrap_or_default();
+        let [c, h, w] = self.model.input();
         let head = format!(
             "{}{teacher}: {c}x{h}x{w}, batch {}, {}, {}, {} threads; {} rounds of {} steps\n\n",
-            self.model.name,
+            self.model.name(),
             self.batch,
             self.device,
             self.precision.as_str(),

@@ -11,7 +11,7 @@ use attar_infer::cli::data::DataArgs;
 use attar_infer::cli::engines::OrtArgs;
 use attar_infer::cli::stated::StatedArgs;
 use attar_infer::cli::{Exit, say};
-use attar_infer::engine::{OnnxModel, available};
+use attar_infer::engine::{EngineModel, available};
 use attar_infer::side::Side;
 use attar_infer::{EngineKind, EngineSpec};
 use attar_pixels::Preprocessing;
@@ -129,7 +129,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// The file of a side that is compared: an ONNX file.
-fn model(side: &Side) -> Result<&OnnxModel> {
+fn model(side: &Side) -> Result<&EngineModel> {
     let found = side.models().iter().find(|model| !model.is_plan());
     found.with_context(|| {
         format!("{} holds plans alone\n  hint: give the ONNX file, with the engine `attar`", side.path().display())

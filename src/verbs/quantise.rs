@@ -1,13 +1,12 @@
 //! `attar quantise`: a run, a bundle or an ONNX file becomes a bundle with a model of 8-bit integers, judged before it is listed.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use attar::add::{self, Added, Outcome};
+use attar::add::Added;
 use attar::export::{self, OnnxFile};
-use attar::quantise::{AdaRound, Calibration, Calibrator, Files, Report, Request, Scales};
+use attar::quantise::{AdaRound, Calibration, Calibrator, Done, Job, Request, Scales, Storage, Try};
 use attar::{quantise, table};
 use attar_data::{Dataset, Source};
 use attar_infer::Bundle;
@@ -20,6 +19,7 @@ use serde::Serialize;
 
 use super::verify::with_bar;
 use crate::engines::EngineArgs;
+use crate::progress;
 
 /// Quantises a network to 8-bit integers after training, and lists the file and its plan in the bundle if they decide like the
 /// network in floats within the margin.
@@ -62,6 +62,10 @@ pub(crate) struct Args {
     /// How ranges are found: `mse`, `min-max` or `percentile:P` with P of 100.
     #[arg(long, value_name = "HOW", default_value = "mse", value_parser = calibrator)]
     calibrator: Calibrator,
+    /// Only store weights in fewer bits, as `f16` or `int8`, and compute in floats as before: the file is smaller, and no quicker.
+    /// No images are needed for it; it is called model.f16.onnx or model.w8.onnx.
+    #[arg(long, value_name = "KIND", value_parser = storage, conflicts_with_all = ["scales", "adaround", "equalise", "keep"])]
+    weights_only: Option<Storage>,
     /// Nodes that stay in floats, by name.
     #[arg(long, value_name = "NODE", num_args = 1..)]
     keep: Vec<String>,
@@ -74,9 +78,16 @@ pub(crate) struct Args {
     /// Leave biases as they are rounded, and do not let them take back what rounding moves means by.
     #[arg(long)]
     no_bias_correction: bool,
-    /// What the model is called in the bundle.
-    #[arg(long, value_name = "NAME", default_value = "model.int8.onnx")]
-    name: String,
+    /// What the model is called in the bundle; model.int8.onnx without it.
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Give layers back to floats, those first that gain most for the time that they take longer, until what is left holds the
+    /// margin; at most half of them.
+    #[arg(long)]
+    give_back: bool,
+    /// Write a page of what each layer costs, in answers and in time.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Points of accuracy that may be lost.
     #[arg(long, visible_alias = "margin", default_value_t = 0.5, value_name = "POINTS")]
     max_drop: f64,
@@ -104,6 +115,14 @@ enum Target {
     Dotprod,
 }
 
+fn storage(text: &str) -> Result<Storage, String> {
+    match text {
+        "f16" => Ok(Storage::F16),
+        "int8" => Ok(Storage::Int8),
+        _ => Err("expected f16 or int8".to_owned()),
+    }
+}
+
 fn scales(text: &str) -> Result<Scales, String> {
     match text {
         "exact" => Ok(Scales::Exact),
@@ -124,52 +143,80 @@ fn calibrator(text: &str) -> Result<Calibrator, String> {
     }
 }
 
-/// What came out.
+/// What came out: of weights alone what became of the file.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Written {
-    /// What was tried, the last of which counts.
-    tries: Vec<Try>,
-}
-
-/// One way to quantise, and how it was judged.
-#[derive(Debug, Serialize, JsonSchema)]
-struct Try {
-    /// What was done.
-    quantised: Report,
-    /// What became of it.
-    #[serde(flatten)]
-    added: Added,
-    /// Name of the plan in the bundle, where it is listed.
-    plan: Option<String>,
+#[serde(untagged)]
+pub(super) enum Written {
+    /// In integers.
+    Integers(Done),
+    /// In floats, with smaller weights.
+    SmallWeights(Added),
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let root = bundle(args)?;
     let bundle = Bundle::open(&root)?;
-    let of = bundle.models().iter().find(|model| model.precision == "f32" && model.engine == "onnx");
-    let of = of.with_context(|| format!("{} holds no ONNX file in floats", root.display()))?.file.clone();
-    let calibration = calibration(args, &bundle)?;
     let data = args.data.open_for(bundle.labels())?;
-    let ways = args.scales.map_or_else(|| vec![Scales::Exact, Scales::Free], |scales| vec![scales]);
-    let mut tries: Vec<Try> = Vec::new();
-    for scales in ways {
-        let tried = attempt(args, &root, &of, &calibration, data.as_deref(), scales)?;
-        let done = tried.added.listed || tried.added.outcome == Outcome::Undecided;
-        tries.push(tried);
-        if done {
-            break;
+    let own_name = match args.weights_only {
+        None => "model.int8.onnx",
+        Some(Storage::Int8) => "model.w8.onnx",
+        Some(Storage::F16 | Storage::F32) => "model.f16.onnx",
+    };
+    let job = Job {
+        root: &root,
+        name: args.name.as_deref().unwrap_or(own_name),
+        data: data.as_deref(),
+        options: Options { margin_points: args.max_drop, images: false, ..Options::default() },
+        engines: &args.engines,
+        undecided: args.undecided,
+        give_back: args.give_back,
+        shares: args.html.is_some(),
+    };
+    let (exit, written, words) = match args.weights_only {
+        Some(storage) => {
+            let added = with_bar("verify", 0, |tick| quantise::small_weights(&job, storage, tick))?;
+            let words = super::add::text(&added, &root);
+            (super::add::exit(&added), Written::SmallWeights(added), words)
         }
-    }
-    let exit = match tries.last().map(|tried| (tried.added.listed, tried.added.outcome)) {
-        Some((true, _)) => Exit::Held,
-        Some((false, Outcome::Undecided)) => Exit::Undecided,
-        _ => Exit::NotSo,
+        None => {
+            let done = in_integers(args, &job, &bundle)?;
+            let exit = done.last().map_or(Exit::NotSo, |tried| super::add::exit(&tried.added));
+            let words = text(&done, &root);
+            (exit, Written::Integers(done), words)
+        }
     };
     match args.json {
-        true => Versioned::new(Written { tries }).print()?,
-        false => print(&tries.iter().map(|tried| text(tried, &root)).collect::<Vec<_>>().join("\n\n"))?,
+        true => Versioned::new(written).print()?,
+        false => print(&words)?,
     }
     Ok(exit.into())
+}
+
+fn in_integers(args: &Args, job: &Job<'_>, bundle: &Bundle) -> Result<Done> {
+    let calibration = calibration(args, bundle)?;
+    let ways = args.scales.map_or_else(|| vec![Scales::Exact, Scales::Free], |scales| vec![scales]);
+    let request = Request {
+        weight_bits: if args.target == Target::Any { 7 } else { 8 },
+        calibrator: args.calibrator,
+        keep: args.keep.iter().cloned().collect(),
+        equalise: args.equalise,
+        adaround: args.adaround.map(|steps| AdaRound { steps, ..AdaRound::default() }),
+        correct_biases: !args.no_bias_correction,
+        ..Request::default()
+    };
+    let bar = progress::bar(0);
+    let done = quantise::into_bundle(job, &ways, &request, &calibration, &mut |what, at, all| {
+        bar.set_prefix(what);
+        bar.set_length(all as u64);
+        bar.set_position(at as u64);
+    })?;
+    bar.finish_and_clear();
+    if let (Some(path), Some(shares), Some(last)) = (&args.html, &done.shares, done.last()) {
+        let outcome = format!("{}, at a margin of {} points", last.added.certificate.verdict, args.max_drop);
+        let page = quantise::page(&format!("{} in integers", job.root.display()), &last.quantised, shares, &outcome);
+        attar_formats::write::bytes(path, page.as_bytes()).with_context(|| path.display().to_string())?;
+    }
+    Ok(done)
 }
 
 /// The bundle that gets the models, made now where there is none yet.
@@ -218,63 +265,16 @@ fn calibration(args: &Args, bundle: &Bundle) -> Result<Calibration> {
     Calibration::of(data.as_ref(), bundle.preprocessing(), [c, h, w], args.images)
 }
 
-/// Quantises in one way, judges, and lists what holds.
-fn attempt(
-    args: &Args,
-    root: &Path,
-    of: &str,
-    calibration: &Calibration,
-    data: Option<&dyn Dataset>,
-    scales: Scales,
-) -> Result<Try> {
-    let bundle = Bundle::open(root)?;
-    let listed = bundle.models().iter().find(|model| model.file == of).context("the bundle has changed")?;
-    let model = bundle.onnx_model(listed)?;
-    let request = Request {
-        scales,
-        weight_bits: if args.target == Target::Any { 7 } else { 8 },
-        calibrator: args.calibrator,
-        keep: args.keep.iter().cloned().collect::<BTreeSet<_>>(),
-        equalise: args.equalise,
-        adaround: args.adaround.map(|steps| AdaRound { steps, ..AdaRound::default() }),
-        correct_biases: !args.no_bias_correction,
-        opset: bundle.manifest().opset.unwrap_or(17),
-    };
-    let Files { onnx, report } = with_bar("quantise", 0, |tick| {
-        quantise::of_model(&model, calibration, &request, &mut |_, done, all| tick(done, all))
-    })?;
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join(&args.name);
-    std::fs::write(&file, &onnx).with_context(|| file.display().to_string())?;
-    let added = listed_model(args, &bundle, &file, of, data)?;
-    let plan = if added.listed { Some(plan(args, root, &file)?) } else { None };
-    Ok(Try { quantised: report, added, plan })
+fn text(done: &Done, root: &Path) -> String {
+    let mut parts: Vec<String> = done.tries.iter().map(|tried| way(tried, root)).collect();
+    if let Some(candidate) = &done.candidate {
+        parts.push(format!("nothing is decided; the file is kept as {}", candidate.display()));
+    }
+    parts.join("\n\n")
 }
 
-fn listed_model(
-    args: &Args,
-    bundle: &Bundle,
-    file: &Path,
-    made_from: &str,
-    data: Option<&dyn Dataset>,
-) -> Result<Added> {
-    let request = add::Request { model: file, name: None, made_from: Some(made_from), undecided: args.undecided };
-    let options = Options { margin_points: args.max_drop, images: false, ..Options::default() };
-    with_bar("verify", 0, |tick| add::add(bundle, &request, data, &options, &args.engines, tick))
-}
-
-/// The plan of a model that is listed now.
-fn plan(args: &Args, root: &Path, file: &Path) -> Result<String> {
-    let bundle = Bundle::open(root)?;
-    let model = attar_infer::engine::OnnxModel::read(file)?;
-    let compiled = attar::compile::compile(&model, Some(bundle.card().network.input), Some(bundle.preprocessing()))?;
-    let path = file.with_extension("attar");
-    std::fs::write(&path, &compiled.plan).with_context(|| path.display().to_string())?;
-    super::compile::listed(&bundle, &args.name, &path)?;
-    Ok(path.file_name().unwrap_or_default().to_string_lossy().into_owned())
-}
-
-fn text(tried: &Try, root: &Path) -> String {
+/// One way, and what became of it.
+fn way(tried: &Try, root: &Path) -> String {
     let Try { quantised: report, added, plan } = tried;
     let mut lines = vec![format!(
         "{} scales, {}-bit weights{}, ranges by {} of {} images: {} layers in integers, {}",

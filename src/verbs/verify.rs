@@ -20,7 +20,10 @@ use crate::progress;
 /// With --against, a bundle, a run or an ONNX file is compared with another, which is asked live. An ONNX file alone is
 /// compared between runtimes. Without --data both sides answer 16 seeded images, number by number.
 ///
-/// Exit codes: 0 equivalent, 1 worse, or goldens beyond what their precision allows, 3 inconclusive or numbers only (no
+/// An 8-bit file gets two verdicts: each runtime is held to what the file's integers are defined to give (Attar's own to the
+/// same bytes), and that to the network that was trained, or to the 32-bit file of --against. The worse one counts.
+///
+/// Exit codes: 0 equivalent, 1 worse, or goldens or integers beyond what is allowed, 3 inconclusive or numbers only (no
 /// labelled images), 2 any error.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

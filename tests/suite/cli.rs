@@ -65,6 +65,15 @@ fn json_is_all_of_stdout_and_progress_is_on_stderr() {
     let timed = json(&[&["bench-train", "resnet8", "--teacher", "resnet14"], &small[..]].concat());
     assert_eq!(timed["losses"].as_array().unwrap().len(), 7);
     assert!(timed["split_ms"]["teacher"].as_f64().unwrap() > 0.0);
+    let (file, few) = (at("bundle/model.onnx"), ["--batch", "4", "--steps", "1", "--warmup", "0", "--repeats", "1"]);
+    let of_file = json(&[&["bench-train", &file, "--teacher", &file], &few[..]].concat());
+    assert_eq!((&of_file["model"]["file"], &of_file["teacher"]["classes"]), (&file.clone().into(), &10.into()));
+    scene.attar(&["bench-train", &file, "--classes", "5"]).fails(&["knows 10 classes, expected 5", "--classes 10"]);
+    scene.attar(&["bench-train", &file, "--size", "13"]).fails(&["model.onnx", "expected 13x13"]);
+    let layers = json(&["bench", &file, "--profile", "--seconds", "0.01"])["profiles"][0]["layers"].clone();
+    let share: f64 = layers.as_array().unwrap().iter().map(|layer| layer["share"].as_f64().unwrap()).sum();
+    assert!((share - 1.0).abs() < 1e-6 && layers[1]["of_peak"].as_f64().unwrap() > 0.0, "{layers}");
+    scene.attar(&["bench", &file, "--profile", "--engine", "tract"]).fails(&["--profile", "hint: --engine attar"]);
 }
 
 #[test]
@@ -133,7 +142,7 @@ fn a_wrong_name_is_answered_by_the_near_one() {
 #[test]
 fn a_flag_without_its_object_is_an_error() {
     let scene = scene();
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], &str); 12] = [
         (&["models", "--classes", "5"], "<NAME>"),
         (&["models", "--input", "3x32x32"], "<NAME>"),
         (&["doctor", "--device", "cpu"], "--ops"),
@@ -144,6 +153,8 @@ fn a_flag_without_its_object_is_an_error() {
         (&["distill", "--explain", "kd", "--resume"], "--resume"),
         (&["new", "idx:data", "--student", "resnet8", "--teacher-network", "resnet8"], "--teacher <"),
         (&["bench-train", "resnet8", "--stem", "cifar"], "--stem"),
+        (&["bench-train", "model.onnx", "--width", "0.5"], "--width"),
+        (&["bench", "model.onnx", "--profile", "--interleave"], "--interleave"),
     ];
     for (args, part) in cases {
         scene.attar(args).fails(&[part]);

@@ -11,7 +11,7 @@ use attar_pixels::Image;
 use crate::support::program::attar;
 
 /// Examples that are not run, and why.
-const NOT_RUN: [(&str, &str); 9] = [
+const NOT_RUN: [(&str, &str); 10] = [
     ("attar demo", "takes minutes; CI runs it on its own"),
     ("attar demo --seed 1 --out runs/demo-seed1 --json", "takes minutes"),
     ("attar data fetch fashion-mnist", "asks the network"),
@@ -22,6 +22,10 @@ const NOT_RUN: [(&str, &str); 9] = [
         "attar verify bundles/distilled --data image-folder:photos --model int8.onnx --engine ort --junit parity.xml",
         "needs ONNX Runtime and a model made elsewhere",
     ),
+    (
+        "attar verify plan.attar --made-from quantised.onnx --against float.onnx",
+        "needs a quantised model: infer's tests ask it",
+    ),
     ("attar verify yolo11n-cls.onnx --data image-folder:photos", "needs ONNX Runtime and a model made elsewhere"),
     (
         "attar verify runs/student --against runs/teacher --data image-folder:photos",
@@ -30,7 +34,7 @@ const NOT_RUN: [(&str, &str); 9] = [
 ];
 
 /// Examples that would take long, and what is run in their place.
-const SHORTER: [(&str, &str); 6] = [
+const SHORTER: [(&str, &str); 7] = [
     (
         "attar train --data image-folder:photos --student resnet18 --epochs 20",
         "attar train --data image-folder:photos --student resnet18 --epochs 1",
@@ -51,6 +55,10 @@ const SHORTER: [(&str, &str); 6] = [
     (
         "attar bench-train resnet50 --batch 16 --steps 3 --repeats 3",
         "attar bench-train resnet50 --batch 2 --steps 1 --repeats 1 --size 64",
+    ),
+    (
+        "attar bench-train model.onnx --batch 16 --size 224",
+        "attar bench-train model.onnx --batch 2 --steps 1 --repeats 1",
     ),
 ];
 

@@ -51,15 +51,18 @@ fn what_leaves_the_program_fits_its_schema() {
     let shown = out.path().join("demo").to_string_lossy().into_owned();
     let theirs = out.path().join("theirs.onnx").to_string_lossy().into_owned();
     let bundle = scene.copy_of_bundle(out.path()).to_string_lossy().into_owned();
-    let printed: [(&str, &[&str]); 24] = [
+    let int8 = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/onnx/quantised/qdq.onnx");
+    let printed: [(&str, &[&str]); 27] = [
         ("plan", &["distill", "student.toml", "--dry-run"]),
         ("verify", &["verify", "bundles/student", "--data", "idx:data", "--engine", "tract", "--margin", "5"]),
+        ("verify", &["verify", int8, "--engine", "tract,attar"]),
         ("predict", &["predict", "bundles/student", "one.png", "--engine", "tract"]),
         ("bench", &["bench", "bundles/student", "--engine", "tract", "--seconds", "0.01"]),
         (
             "bench-interleave",
             &["bench", "bundles/student", "--engine", "tract,attar", "--interleave", "--seconds", "0.01"],
         ),
+        ("bench-profile", &["bench", "bundles/student", "--profile", "--seconds", "0.01"]),
         (
             "bisect",
             &["bisect", &theirs, "--engine-a", "tract", "--engine-b", "attar", "--images", "1", "--out", &place],

@@ -264,3 +264,49 @@ fn numbers_of_a_lower_precision_decide_nothing() {
     let decided = add(&["--name", "half2.onnx", "--data", "idx:data", "--margin", "1"]).exits(0);
     assert!(decided.out.contains("lists half2.onnx now"), "{}", decided.out);
 }
+
+/// An 8-bit model of a bundle is held to what its integers are defined to give, and those answers to the bundle's own.
+#[test]
+fn an_8_bit_model_of_a_bundle_gets_two_verdicts() {
+    let world = World::new();
+    let fixture = |name: &str| format!("{}/tests/fixtures/onnx/quantised/{name}", env!("CARGO_MANIFEST_DIR"));
+    let names: String = (0..10).map(|class| format!("class {class}\n")).collect();
+    std::fs::write(world.path("names.txt"), names).unwrap();
+    let mut draw = attar_measures::random::Stream::of_number(3);
+    for at in 0..120u32 {
+        let mut pixels = vec![0; 33 * 33 * 3];
+        draw.fill(&mut pixels);
+        let shade = draw.below(160) as u8;
+        pixels.iter_mut().for_each(|value| *value = shade + *value % 96);
+        let class = world.folder.path().join(format!("photos/test/class {}", at % 10));
+        std::fs::create_dir_all(&class).unwrap();
+        let png = attar_pixels::Image::new(33, 33, 3, pixels).unwrap().to_png().unwrap();
+        std::fs::write(class.join(format!("{at}.png")), png).unwrap();
+    }
+    let (names, bundle) = (world.path("names.txt"), world.path("floats"));
+    let data = format!("image-folder:{}", world.path("photos"));
+    let stated = ["--labels", &names, "--preprocessing", "unit", "--data", &data];
+    world.ask(&[&["export", &fixture("f32.onnx"), "--out", &bundle], &stated[..]].concat()).ok();
+    let own = ["--data", &data, "--margin", "15", "--engine", "attar", "--json"];
+    let attar = |args: &[&str]| world.scene.attar(&[args, &own[..]].concat());
+    let added = attar(&["add", &bundle, &fixture("qdq.onnx")]).ok().json();
+    assert_eq!(
+        (&added["outcome"], added["certificate"]["integers"].as_array().map(Vec::len)),
+        (&"agrees".into(), Some(1))
+    );
+    let certificate = attar(&["verify", &bundle]).ok().json();
+    let runtimes = certificate["runtimes"].as_array().unwrap();
+    assert_eq!((&runtimes[0]["precision"], runtimes[0].get("implementation")), (&"f32".into(), None));
+    assert_eq!((&runtimes[1]["precision"], &runtimes[1]["implementation"]["equal"]), (&"int8".into(), &120.into()));
+    let integers = &certificate["integers"][0];
+    assert_eq!((&integers["file"], &integers["by_definition"]), (&"qdq.onnx".into(), &16.into()));
+    assert_eq!(integers["compression"]["verdict"]["kind"], "equivalent");
+    // What travels with the bundle reads as it was printed.
+    let path = world.folder.path().join("floats/certificates/qdq.onnx.json");
+    let kept = attar_formats::certificate::Certificate::read(&path).unwrap();
+    assert_eq!(serde_json::to_value(&kept).unwrap(), added["certificate"]);
+    // Without images integers are held to their definition, and nothing else is decided.
+    let numbers = world.scene.attar(&["verify", &bundle, "--engine", "attar", "--json"]).exits(3).json();
+    assert_eq!(numbers["runtimes"][1]["implementation"]["verdict"]["kind"], "equivalent");
+    assert_eq!(numbers["integers"][0]["compression"]["verdict"]["kind"], "numbers-only");
+}

@@ -4,6 +4,7 @@ mod cargo;
 mod cuda;
 mod dist;
 mod docs;
+mod neon;
 mod nvrtc;
 mod onnxruntime;
 mod portable;
@@ -53,6 +54,8 @@ enum Chore {
     FetchOrt,
     /// Run the kernels' tests under the address sanitizer, at every SIMD level; needs a nightly toolchain.
     Sanitize,
+    /// Run the engine's tests on AArch64 CPUs that qemu plays, one without `sdot` and one with it; says what is missing for that.
+    Neon,
     /// Fetch NVIDIA's run-time compiler into `target/cuda` and print its folder.
     FetchNvrtc,
     /// Type-check the `cuda` and `cudnn` features on a machine without NVIDIA's tools, and compile the kernels with NVRTC.
@@ -90,6 +93,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Docs { check } => docs::run(check),
         Chore::FetchOrt => onnxruntime::fetch().map(|path| println!("{}", path.display())),
         Chore::Sanitize => sanitize::run(),
+        Chore::Neon => neon::run(),
         Chore::FetchNvrtc => nvrtc::fetch().map(|path| println!("{}", path.display())),
         Chore::CheckCuda => cuda::check(),
         Chore::SameBits { base, base_program, only } => same_bits::run(&base, base_program.as_deref(), &only),

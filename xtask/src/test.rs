@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{cargo, onnxruntime};
+use crate::{cargo, neon, onnxruntime};
 
 /// SIMD levels below the best one, as `ATTAR_SIMD` names them.
 pub(crate) const LOWER_LEVELS: [&str; 2] = ["avx2", "scalar"];
@@ -78,6 +78,7 @@ pub(crate) fn run(full: bool, rest: &[String]) -> Result<()> {
     if rest.is_empty() {
         lower_simd_levels(&mut missed)?;
         translator(&mut missed)?;
+        levels_of_arm(&mut missed)?;
     }
     eprint!("{}", missed.report());
     if !missed.tools.is_empty() && in_ci {
@@ -113,6 +114,20 @@ fn translator(missed: &mut Missed) -> Result<()> {
         bail!("{TRANSLATOR_TEST} failed ({status})");
     }
     Ok(())
+}
+
+/// The engine's levels of AArch64, which the tests above have reached on such a CPU; else where qemu can play one.
+fn levels_of_arm(missed: &mut Missed) -> Result<()> {
+    if cfg!(target_arch = "aarch64") {
+        return Ok(());
+    }
+    if let Some(what) = neon::missing() {
+        missed.add(&format!(
+            "hardware: the engine's levels of AArch64: such a CPU, or what `cargo xtask neon` asks for ({what})"
+        ));
+        return Ok(());
+    }
+    neon::run()
 }
 
 /// Tests the kernels again at the lower SIMD levels, all of their tests.

@@ -202,7 +202,7 @@ impl Lowering<'_> {
 }
 
 /// A function as the engine has it.
-fn function(activation: Activation) -> Option<FloatFunction> {
+pub(super) fn function(activation: Activation) -> Option<FloatFunction> {
     Some(match activation {
         Activation::Relu => FloatFunction::Clamp { low: 0.0, high: f32::INFINITY },
         Activation::Relu6 => FloatFunction::Clamp { low: 0.0, high: 6.0 },

@@ -125,3 +125,23 @@ fn erf(x: f64) -> f64 {
     };
     value.copysign(x)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lower::floats::function;
+
+    /// Tables have ONNX Runtime's order of operations, the engine's floats their own: the same functions but for rounding.
+    #[test]
+    fn tables_and_floats_have_the_same_functions() {
+        let with_floats = || Activation::ALL.into_iter().filter_map(|it| Some((it, function(it)?)));
+        assert_eq!(with_floats().count(), 7);
+        for (activation, function) in with_floats() {
+            for x in (-40_000..=40_000).map(|at| at as f32 / 2048.0) {
+                let (table, float) = (apply(activation, x), attar_edge::simple::function(function, x));
+                let most = 4.0 * f32::EPSILON * table.abs().max(x.abs()).max(1.0);
+                assert!((table - float).abs() <= most, "{activation:?} of {x}: {table} in tables, {float} in floats");
+            }
+        }
+    }
+}

@@ -14,37 +14,21 @@ use crate::error::{Error, Result};
 /// Settings of RandAugment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct RandAugment {
     /// Operations applied to an image, one after the other; the same one may come again.
-    #[serde(default = "two")]
     pub ops: u32,
     /// Strength, 0 to 30.
-    #[serde(default = "nine")]
     pub magnitude: u32,
     /// How sheared, moved and turned pixels are found.
-    #[serde(default)]
     pub sampling: Sampling,
     /// What lies beyond the edge of a sheared, moved or turned image; not noise.
-    #[serde(default = "black")]
     pub fill: Paint,
-}
-
-fn two() -> u32 {
-    2
-}
-
-fn nine() -> u32 {
-    9
-}
-
-fn black() -> Paint {
-    Paint::Black
 }
 
 impl Default for RandAugment {
     fn default() -> Self {
-        Self { ops: two(), magnitude: nine(), sampling: Sampling::default(), fill: black() }
+        Self { ops: 2, magnitude: 9, sampling: Sampling::default(), fill: Paint::Black }
     }
 }
 

@@ -13,37 +13,21 @@ use crate::error::Result;
 /// Settings of random erasing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct RandomErasing {
     /// How often, 0 to 1.
-    #[serde(default = "super::half")]
     pub p: f64,
     /// Share of the image's area, least and most.
-    #[serde(default = "usual_scale")]
     pub scale: [f64; 2],
     /// Height over width, least and most.
-    #[serde(default = "usual_ratio")]
     pub ratio: [f64; 2],
     /// What is painted; the mean is torchvision's default, the 0 of a normalised input.
-    #[serde(default = "mean")]
     pub value: Paint,
-}
-
-fn usual_scale() -> [f64; 2] {
-    [0.02, 0.33]
-}
-
-fn usual_ratio() -> [f64; 2] {
-    [0.3, 3.3]
-}
-
-fn mean() -> Paint {
-    Paint::Mean
 }
 
 impl Default for RandomErasing {
     fn default() -> Self {
-        Self { p: 0.5, scale: usual_scale(), ratio: usual_ratio(), value: mean() }
+        Self { p: 0.5, scale: [0.02, 0.33], ratio: [0.3, 3.3], value: Paint::Mean }
     }
 }
 

@@ -11,7 +11,7 @@ mod ids;
 mod losses;
 mod moves;
 mod numbers;
-mod onnx;
+pub(crate) mod onnx;
 mod onnx_teachers;
 mod participants;
 mod residence;
@@ -60,7 +60,7 @@ pub use residence::Residence;
 pub use scan::Progress;
 pub(crate) use teacher_input::TeacherInput;
 pub use teachers::PlannedTeacher;
-pub(crate) use views::{Attack, PlannedKind, PlannedView};
+pub(crate) use views::{PlannedKind, PlannedView};
 pub(crate) use wiring::{Connectors, PlannedConnector, PlannedQuestion, WiredAnswer, Wiring, taps_of};
 
 /// What a plan is given from outside.

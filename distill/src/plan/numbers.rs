@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{fail, training};
 use crate::error::Result;
-use crate::recipe::{CLEAN, Recipe, STUDENT, Update};
+use crate::recipe::{Attack, CLEAN, Recipe, STUDENT, Update};
 
 /// More epochs than anybody waits for; the schedule of a plan is laid out epoch by epoch.
 const MOST_EPOCHS: usize = 1_000_000;
@@ -56,12 +56,9 @@ pub(super) fn check(recipe: &Recipe) -> Result<()> {
     unique("losses", recipe.losses.iter().map(|loss| loss.name.as_str()), good)?;
     let views = recipe.views.iter().map(|view| view.name.as_str());
     unique("views", std::iter::once(CLEAN).chain(views), good)?;
-    for attack in &recipe.robustness {
-        let (epsilon, step) = (attack.epsilon, attack.step);
-        if !(epsilon > 0.0 && epsilon <= 1.0 && step > 0.0 && step <= 1.0 && attack.steps > 0) {
-            let problem = "expected epsilon and step above 0, of the range of pixels 0 to 1, and at least one step";
-            return Err(fail(&format!("robustness.{}", attack.name), problem));
-        }
+    for section in &recipe.robustness {
+        let fail = |(key, problem)| fail(&format!("robustness.{}.{key}", section.name), problem);
+        Attack::from(section).check().map_err(fail)?;
     }
     unique("robustness", recipe.robustness.iter().map(|attack| attack.name.as_str()), good)?;
     // A loss may name any of them as its teacher.

@@ -26,7 +26,7 @@ pub(super) fn find(
     preprocessing.check().map_err(|error| fail(error.to_string()))?;
     let input = made_by(preprocessing, data)?;
     // What cannot be read at all, a runtime has words for, too.
-    let import = if engine.is_none() { onnx::read(path, input).ok() } else { None };
+    let import = if engine.is_none() { onnx::read(path, Some(input)).ok() } else { None };
     let labels = import.as_ref().map(attar_onnx::Import::said).transpose()?.and_then(|said| said.labels);
     let (outline, answers, kind, note) = match import.map(|import| (import.network, import.notes)) {
         Some((Some((graph, weights)), notes)) => {

@@ -115,15 +115,13 @@ impl Source {
     }
 
     fn onnx(path: &Path, input: [usize; 3]) -> Result<Self> {
-        let import = onnx::read(path, input)?;
+        let mut import = onnx::read(path, Some(input))?;
         let labels = import.said()?.labels.map(|labels| (path.to_owned(), labels));
-        let (graph, weights) = import.network.ok_or_else(|| {
-            let obstacles: Vec<String> = import.obstacles.iter().map(|obstacle| format!("\n  {obstacle}")).collect();
-            let problem = format!("{} is no network that can be trained here:{}", path.display(), obstacles.concat());
-            fail("student.from", problem + "\n  hint: `attar inspect` shows all of it; a teacher it can be in any case")
-        })?;
+        let notes = std::mem::take(&mut import.notes);
+        let (graph, weights) =
+            onnx::network(import).map_err(|problem| fail("student.from", format!("{} {problem}", path.display())))?;
         let weights = Found { weights, file: Some(path.to_owned()), note: None };
-        let notes = import.notes.into_iter().chain(attar_onnx::without_norms(&graph)).collect();
+        let notes = notes.into_iter().chain(attar_onnx::without_norms(&graph)).collect();
         let network = Network::OfFile(graph, path.to_owned(), notes);
         Ok(Self { network, weights: Some(weights), sha256: Some(file_sha256(path)?), labels })
     }

@@ -6,7 +6,7 @@ use attar_models::suggest;
 use super::ids::TeacherId;
 use super::participants::{Participants, Source};
 use crate::error::{Error, Result};
-use crate::recipe::{CLEAN, Climb, ViewKind, ViewSection};
+use crate::recipe::{Attack, CLEAN, Climb, ViewKind, ViewSection};
 
 /// A view that can be made.
 #[derive(Debug, Clone)]
@@ -44,16 +44,6 @@ pub(crate) enum PlannedKind {
         range: [f64; 2],
         candidates: usize,
     },
-}
-
-/// How images are attacked; pixel values are shares of their range.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Attack {
-    pub(crate) epsilon: f64,
-    pub(crate) step: f64,
-    pub(crate) steps: usize,
-    pub(crate) random_start: bool,
-    pub(crate) climb: Climb,
 }
 
 impl PlannedView {
@@ -101,17 +91,9 @@ impl PlannedView {
                     _ => PlannedKind::Mixup { alpha: *alpha, p: *p },
                 }
             }
-            ViewKind::Adversarial { against, climb, epsilon, step, steps, random_start } => {
-                if *climb == Climb::Divergence && !random_start {
-                    let problem = "false, but where it starts the divergence has no slope, and nothing would move";
-                    return Err(fail("random_start", problem.to_owned()));
-                }
-                positive("epsilon", *epsilon)?;
-                share("epsilon", *epsilon)?;
-                positive("step", *step)?;
-                if *steps == 0 {
-                    return Err(fail("steps", "0, expected at least 1".to_owned()));
-                }
+            &ViewKind::Adversarial { ref against, climb, epsilon, step, steps, random_start } => {
+                let attack = Attack { epsilon, step, steps, random_start, climb };
+                attack.check().map_err(|(key, problem)| fail(key, problem))?;
                 let known = participants.answering();
                 let unknown = || fail("against", suggest(&format!("unknown name `{against}`"), against, &known));
                 let source = participants.source(against).ok_or_else(unknown)?;
@@ -121,7 +103,7 @@ impl PlannedView {
                         let problem = format!("`{against}` has no gradient: an ONNX file or stored answers have none");
                         return Err(fail("against", problem));
                     }
-                    if let (Climb::Labels, Err(problem)) = (climb, &teacher.logits) {
+                    if let (Climb::Labels, Err(problem)) = (attack.climb, &teacher.logits) {
                         return Err(fail("against", format!("the attack climbs from the labels, and {problem}")));
                     }
                     if teacher.own_pixels {
@@ -129,8 +111,6 @@ impl PlannedView {
                         return Err(fail("against", format!("`{against}` {problem}")));
                     }
                 }
-                let (epsilon, step, steps) = (*epsilon, *step, *steps);
-                let attack = Attack { epsilon, step, steps, random_start: *random_start, climb: *climb };
                 PlannedKind::Adversarial { attack, against: source }
             }
             ViewKind::Extracurricular { teacher, from, to, candidates } => {

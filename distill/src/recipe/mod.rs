@@ -4,13 +4,14 @@
 //! file; [`Recipe::to_toml`] writes it back with every default spelled out. Whether it can be *run* is the business of
 //! [`Plan`](crate::plan::Plan).
 
-mod cast;
+mod attack;
 mod divergence;
 mod error;
 mod load;
 mod network;
 mod older;
 mod paths;
+mod peers;
 #[cfg(test)]
 mod plain;
 mod read;
@@ -19,6 +20,7 @@ mod stages;
 mod start;
 mod training;
 mod validation;
+mod views;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -35,11 +37,12 @@ use serde::{Deserialize, Serialize};
 use crate::knots::Knots;
 use crate::losses::LossSpec;
 
+pub use attack::{Attack, Climb, RobustnessSection};
 pub use attar_formats::receipt::TeacherNorm;
 pub use attar_formats::run::Which;
-pub use cast::{CLEAN, Climb, Names, PeerSection, RobustnessSection, STUDENT, Update, ViewKind, ViewSection};
 pub use divergence::OnDivergence;
 pub(crate) use paths::relative;
+pub use peers::{Names, PeerSection, STUDENT, Update};
 #[cfg(test)]
 pub(crate) use plain::PLAIN;
 pub use reference::{recipe_reference, recipe_schema};
@@ -47,6 +50,7 @@ pub use stages::StageSection;
 pub use start::{Rewrite, StartHead, StudentSource};
 pub use training::{RateFactor, Sampling};
 pub use validation::Validation;
+pub use views::{CLEAN, ViewKind, ViewSection};
 
 /// A training run as written down: data, student, teachers, losses, schedule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

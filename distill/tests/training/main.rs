@@ -4,12 +4,12 @@
 // Helpers of tests fail by panicking, as tests do.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod cast;
 mod diverge;
 mod labels;
 mod learn;
 mod leave;
 mod logits;
+mod peers_and_views;
 mod places;
 mod resident;
 mod resume;

@@ -1,5 +1,7 @@
 //! Instruction sets: for each a table of entry points, and which of them this CPU has.
 
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+mod arm;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod depthwise_tests;
@@ -82,6 +84,11 @@ impl Level {
             Self::Avx512Vnni => x86::has_avx512_vnni().then_some(&x86::AVX512_VNNI),
             #[cfg(not(target_arch = "x86_64"))]
             Self::Avx2 | Self::AvxVnni | Self::Avx512Vnni => None,
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Self::Neon => arm::has_neon().then_some(&arm::NEON),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Self::NeonDotprod => arm::has_dotprod().then_some(&arm::NEON_DOTPROD),
+            #[cfg(not(all(target_arch = "aarch64", target_endian = "little")))]
             Self::Neon | Self::NeonDotprod => None,
         }
     }

@@ -6,7 +6,7 @@ use super::{Kernels, Level};
 use crate::arithmetic::{requantize, scaled};
 use crate::layer::{
     ByteConstants, ByteKernel, ByteLayer, ByteTail, FloatConstants, FloatKernel, FloatLayer, MixedKernel, MixedLayer,
-    Runs, Shape, Source, f32_at, i32_at,
+    Runs, Shape, Source, Target, f32_at, i32_at,
 };
 use crate::simple;
 
@@ -70,6 +70,31 @@ fn runs(shape: &Shape, row: usize, pixel: usize, mut take: impl FnMut(usize, usi
     }
 }
 
+/// Writes what `make` makes of the first element that an output's group reads, and of the output's row, column and channel.
+///
+/// # Safety
+/// Source and target are good for these rows of the shape.
+#[inline(always)]
+unsafe fn outputs<T, U>(
+    shape: &Shape,
+    (source, target): (Source<T>, Target<U>),
+    rows: Range<usize>,
+    mut make: impl FnMut(*const T, [usize; 3]) -> U,
+) {
+    for y in rows {
+        for x in 0..shape.size[1] {
+            // SAFETY: the caller's word.
+            unsafe {
+                let input = source.pixel(y * shape.stride[0], x * shape.stride[1]);
+                let output = target.pixel(y, x);
+                for channel in 0..shape.channels() {
+                    *output.add(channel) = make(input.add(channel / shape.outputs * shape.inputs), [y, x, channel]);
+                }
+            }
+        }
+    }
+}
+
 /// # Safety
 /// As of [`ByteKernel::run`].
 unsafe fn bytes(layer: &ByteLayer<'_>, rows: Range<usize>) {
@@ -77,9 +102,9 @@ unsafe fn bytes(layer: &ByteLayer<'_>, rows: Range<usize>) {
     // SAFETY: `pack` wrote a pair of four bytes a channel; sources, targets and residuals are good for the shape.
     unsafe {
         let packed = core::slice::from_raw_parts(*packed, 8 * shape.channels());
-        sums(shape, *source, (packed, weights), rows, |[y, x, channel], sum, multiplier| {
-            let value = requantize(sum, multiplier, tail.zero);
-            *target.pixel(y, x).add(channel) = ended(tail, value, y, x, channel);
+        outputs(shape, (*source, *target), rows, |input, [y, x, channel]| {
+            let (sum, multiplier) = sum(shape, *source, (packed, weights), (input, channel));
+            ended(tail, requantize(sum, multiplier, tail.zero), y, x, channel)
         });
     }
 }
@@ -91,46 +116,35 @@ pub(super) unsafe fn mixed(layer: &MixedLayer<'_>, rows: Range<usize>) {
     // SAFETY: as in `bytes`.
     unsafe {
         let packed = core::slice::from_raw_parts(*packed, 8 * shape.channels());
-        sums(shape, *source, (packed, weights), rows, |[y, x, channel], sum, multiplier| {
-            *target.pixel(y, x).add(channel) = scaled(sum, multiplier);
+        outputs(shape, (*source, *target), rows, |input, [_, _, channel]| {
+            let (sum, multiplier) = sum(shape, *source, (packed, weights), (input, channel));
+            scaled(sum, multiplier)
         });
     }
 }
 
-/// Calls `end` with place, sum and multiplier of each output.
+/// An output's sum and its multiplier.
 ///
 /// # Safety
-/// The source is good for the shape's rows.
+/// The runs of the channel's group lie at `input` as in `source`.
 #[inline(always)]
-unsafe fn sums(
+unsafe fn sum(
     shape: &Shape,
     source: Source<u8>,
     (packed, weights): (&[u8], &[u8]),
-    rows: Range<usize>,
-    mut end: impl FnMut([usize; 3], i32, f32),
-) {
+    (input, channel): (*const u8, usize),
+) -> (i32, f32) {
     let depth = shape.depth();
-    for y in rows {
-        for x in 0..shape.size[1] {
-            // SAFETY: the caller's word.
-            let input = unsafe { source.pixel(y * shape.stride[0], x * shape.stride[1]) };
-            for channel in 0..shape.channels() {
-                let weights = &weights[channel * depth..][..depth];
-                let mut sum = i32_at(packed, 2 * channel);
-                runs(shape, source.row, source.pixel, |weight, element, length| {
-                    // SAFETY: the caller's word.
-                    let elements = unsafe {
-                        let input = input.add(channel / shape.outputs * shape.inputs);
-                        core::slice::from_raw_parts(input.add(element), length)
-                    };
-                    let products = weights[weight..][..length].iter().zip(elements);
-                    let products = products.map(|(&weight, &byte)| i32::from(weight as i8) * i32::from(byte));
-                    sum = products.fold(sum, i32::wrapping_add);
-                });
-                end([y, x, channel], sum, f32_at(packed, 2 * channel + 1));
-            }
-        }
-    }
+    let weights = &weights[channel * depth..][..depth];
+    let mut sum = i32_at(packed, 2 * channel);
+    runs(shape, source.row, source.pixel, |weight, element, length| {
+        // SAFETY: the caller's word.
+        let elements = unsafe { core::slice::from_raw_parts(input.add(element), length) };
+        let products = weights[weight..][..length].iter().zip(elements);
+        let products = products.map(|(&weight, &byte)| i32::from(weight as i8) * i32::from(byte));
+        sum = products.fold(sum, i32::wrapping_add);
+    });
+    (sum, f32_at(packed, 2 * channel + 1))
 }
 
 /// The tail behind requantisation.
@@ -156,26 +170,19 @@ unsafe fn floats(layer: &FloatLayer<'_>, rows: Range<usize>) {
     // SAFETY: as in `bytes`.
     unsafe {
         let bias = core::slice::from_raw_parts(layer.packed, 4 * shape.channels());
-        for y in rows {
-            for x in 0..shape.size[1] {
-                let input = layer.source.pixel(y * shape.stride[0], x * shape.stride[1]);
-                let output = layer.target.pixel(y, x);
-                for channel in 0..shape.channels() {
-                    let input = input.add(channel / shape.outputs * shape.inputs);
-                    let weights = layer.weights[4 * channel * depth..][..4 * depth].as_chunks::<4>().0;
-                    let mut sum = f32_at(bias, channel);
-                    runs(shape, layer.source.row, pixel, |weight, element, length| {
-                        let elements = core::slice::from_raw_parts(input.add(element), length);
-                        for (weight, element) in weights[weight..][..length].iter().zip(elements) {
-                            sum += f32::from_le_bytes(*weight) * element;
-                        }
-                    });
-                    if let Some(other) = layer.tail.residual {
-                        sum += *other.pixel(y, x).add(channel);
-                    }
-                    *output.add(channel) = simple::function(layer.tail.function, sum);
+        outputs(shape, (layer.source, layer.target), rows, |input, [y, x, channel]| {
+            let weights = layer.weights[4 * channel * depth..][..4 * depth].as_chunks::<4>().0;
+            let mut sum = f32_at(bias, channel);
+            runs(shape, layer.source.row, pixel, |weight, element, length| {
+                let elements = core::slice::from_raw_parts(input.add(element), length);
+                for (weight, element) in weights[weight..][..length].iter().zip(elements) {
+                    sum += f32::from_le_bytes(*weight) * element;
                 }
+            });
+            if let Some(other) = layer.tail.residual {
+                sum += *other.pixel(y, x).add(channel);
             }
-        }
+            simple::function(layer.tail.function, sum)
+        });
     }
 }

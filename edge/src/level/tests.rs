@@ -119,20 +119,26 @@ fn le<T: Copy, const N: usize>(values: &[T], bytes: impl Fn(T) -> [u8; N]) -> Ve
     values.iter().flat_map(|&value| bytes(value)).collect()
 }
 
-fn same_bytes(kernel: &ByteKernel, level: Level, random: &mut Random, depthwise: bool, large: bool) {
-    let drawn = drawn(random, depthwise, large);
-    let Drawn { shape, input, border, padding } = &drawn;
+/// With all inputs and all weights as given, or drawn.
+fn same_bytes(kernel: &ByteKernel, level: Level, random: &mut Random, drawn: &Drawn, all: Option<(u8, i8)>) {
+    let Drawn { shape, input, border, padding } = drawn;
     let (channels, depth) = (shape.channels(), shape.depth());
     let zero = random.pick(&[0, 0, 3, 128, 255]);
-    let extreme = random.below(4) == 0;
-    let image =
-        Image::of(*input, *border, zero, |_, _, _| if extreme { random.pick(&[0, 255]) } else { random.byte() });
-    let image = with_slack(image, 0xa5);
     // Of 8 bits or of 7, which some levels multiply in another way.
     let [least, most] = random.pick(&[[-128i8, 127], [-64, 64]]);
-    let weight =
-        |random: &mut Random| if extreme { random.pick(&[least, least + 1, most]) } else { random.byte() as i8 };
-    let weights: Vec<u8> = (0..channels * depth).map(|_| weight(random).clamp(least, most) as u8).collect();
+    let extreme = random.below(4) == 0;
+    let image = Image::of(*input, *border, zero, |_, _, _| match all {
+        Some((byte, _)) => byte,
+        None if extreme => random.pick(&[0, 255]),
+        None => random.byte(),
+    });
+    let image = with_slack(image, 0xa5);
+    let weight = |random: &mut Random| match all {
+        Some((_, weight)) => weight,
+        None if extreme => random.pick(&[least, least + 1, most]),
+        None => (random.byte() as i8).clamp(least, most),
+    };
+    let weights: Vec<u8> = (0..channels * depth).map(|_| weight(random) as u8).collect();
     let bias: Vec<i32> = (0..channels).map(|_| random.below(20_000) as i32 - 10_000).collect();
     // Some of them make halves often, some make more than 32 bits hold.
     let spread = 1.0 / (40.0 * (depth as f32).sqrt());
@@ -295,8 +301,10 @@ fn every_level_computes_the_bytes_of_the_reference() {
         let kernels = level.kernels().unwrap();
         for seed in 0..400 {
             let mut random = Random(seed);
-            same_bytes(&kernels.dense_u8, level, &mut random, false, seed % 20 == 0);
-            same_bytes(&kernels.depthwise_u8, level, &mut random, true, seed % 20 == 0);
+            let layer = drawn(&mut random, false, seed % 20 == 0);
+            same_bytes(&kernels.dense_u8, level, &mut random, &layer, None);
+            let layer = drawn(&mut random, true, seed % 20 == 0);
+            same_bytes(&kernels.depthwise_u8, level, &mut random, &layer, None);
         }
     }
 }
@@ -335,6 +343,35 @@ fn every_level_computes_the_floats_of_the_reference() {
     }
 }
 
+/// A convolution of 3 x 3 with images of 8 x 8 or larger.
+fn square(random: &mut Random, [inputs, outputs]: [usize; 2], wider: usize) -> Drawn {
+    let (kernel, border) = ([3, 3], random.below(2));
+    let size = [8 + random.below(9), 8 + random.below(wider)];
+    let shape = Shape { groups: 1, inputs, outputs, kernel, stride: [1; 2], dilation: [1; 2], size };
+    let input = [size[0] + 2 - 2 * border, size[1] + 2 - 2 * border, inputs];
+    Drawn { shape, input, border, padding: [border; 2] }
+}
+
+/// Sums of 114 inputs are within 25 bits whatever the weights, those of 116 are not: one level computes only the former by
+/// Winograd's method.
+#[test]
+fn every_level_computes_the_bytes_of_large_layers() {
+    for level in levels() {
+        let kernels = level.kernels().unwrap();
+        let mut random = Random(2000);
+        for seed in 0..120 {
+            let inputs = random.pick(&[12, 13, 16, 17, 24, 33, 64, 115]);
+            let outputs = random.pick(&[16, 16, 32, 48, 64, 24]);
+            let layer = square(&mut random, [inputs, outputs], if seed % 10 == 0 { 60 } else { 9 });
+            same_bytes(&kernels.dense_u8, level, &mut random, &layer, None);
+        }
+        for (inputs, weight) in [114, 115, 116].into_iter().flat_map(|inputs| [(inputs, 127), (inputs, -128)]) {
+            let layer = square(&mut random, [inputs, 16], 9);
+            same_bytes(&kernels.dense_u8, level, &mut random, &layer, Some((255, weight)));
+        }
+    }
+}
+
 /// Layers that have kernels of their own: 3 x 3 with many channels on large images, and a single pixel with many channels.
 /// Behind the last row of these images there is nothing but what must not be used.
 #[test]
@@ -344,14 +381,11 @@ fn every_level_computes_the_floats_of_large_and_of_linear_layers() {
         for seed in 0..60 {
             let mut random = Random(1000 + seed);
             let [inputs, outputs] = [0; 2].map(|_| random.pick(&[16, 17, 24, 33, 64]) + random.below(4));
-            let (kernel, border) = ([3, 3], random.below(2));
-            let size = [8 + random.below(9), 8 + random.below(if seed % 10 == 0 { 60 } else { 9 })];
-            let shape = Shape { groups: 1, inputs, outputs, kernel, stride: [1; 2], dilation: [1; 2], size };
-            let input = [size[0] + 2 - 2 * border, size[1] + 2 - 2 * border, inputs];
-            close_floats(&kernels.dense_f32, level, &mut random, &Drawn { shape, input, border, padding: [border; 2] });
+            let layer = square(&mut random, [inputs, outputs], if seed % 10 == 0 { 60 } else { 9 });
+            close_floats(&kernels.dense_f32, level, &mut random, &layer);
 
             let (inputs, outputs, edge) = (1 + random.below(400), 1 + random.below(400), random.pick(&[1, 1, 2]));
-            let shape = Shape { inputs, outputs, kernel: [edge; 2], size: [1; 2], ..shape };
+            let shape = Shape { inputs, outputs, kernel: [edge; 2], size: [1; 2], ..layer.shape };
             let drawn = Drawn { shape, input: [edge, edge, inputs], border: 0, padding: [0; 2] };
             close_floats(&kernels.dense_f32, level, &mut random, &drawn);
         }

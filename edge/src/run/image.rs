@@ -85,17 +85,24 @@ fn fill<T>(target: &Target<T>, size: [u32; 3], element: impl Fn(usize, usize) ->
     }
 }
 
-/// Planes of floats become channels of pixels.
+/// Planes of floats become channels of pixels, row by row.
 fn woven(target: Target<f32>, size: [u32; 3], floats: &[f32]) {
     let [height, width, channels] = size.map(|size| size as usize);
-    for (channel, plane) in floats.chunks_exact(height * width).enumerate() {
-        for (y, row) in plane.chunks_exact(width).enumerate() {
-            // SAFETY: within the image; the last step leads beyond it, and is not read.
-            let mut out = unsafe { target.pixel(y, 0).add(channel) };
-            for value in row {
-                // SAFETY: as above.
-                unsafe { *out = *value };
-                out = out.wrapping_add(channels);
+    let row = |channel: usize, y: usize| &floats[(channel * height + y) * width..][..width];
+    for y in 0..height {
+        if channels == 3 && target.pixel == 3 {
+            let others = row(1, y).iter().zip(row(2, y));
+            // SAFETY: a row of the image, whose pixels are next to each other.
+            let out = unsafe { core::slice::from_raw_parts_mut(target.pixel(y, 0).cast::<[f32; 3]>(), width) };
+            for (pixel, (a, (b, c))) in out.iter_mut().zip(row(0, y).iter().zip(others)) {
+                *pixel = [*a, *b, *c];
+            }
+            continue;
+        }
+        for channel in 0..channels {
+            for (x, value) in row(channel, y).iter().enumerate() {
+                // SAFETY: within the image.
+                unsafe { *target.pixel(y, x).add(channel) = *value };
             }
         }
     }

@@ -126,7 +126,12 @@ fn named(kind: EngineKind, file: &str) -> String {
 }
 
 impl Candidate {
-    fn new(mut engine: Box<dyn Engine>, side: &Side, model: &crate::engine::OnnxModel, turns: &Turns) -> Result<Self> {
+    fn new(
+        mut engine: Box<dyn Engine>,
+        side: &Side,
+        model: &crate::engine::EngineModel,
+        turns: &Turns,
+    ) -> Result<Self> {
         let batch = super::batch(real_images(side.bundle()), engine.signature().input_len(), turns.batch);
         let began = std::time::Instant::now();
         engine.run(&batch, turns.batch)?;

@@ -3,19 +3,27 @@
 mod clock;
 mod interleave;
 pub mod memory;
+#[cfg(feature = "edge")]
+mod peak;
+#[cfg(feature = "edge")]
+mod profile;
 
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::Bundle;
-use crate::engine::{Answers, EngineKind, EngineSpec, OnnxModel};
+use crate::engine::{Answers, EngineKind, EngineModel, EngineSpec};
 use crate::error::{Error, Result};
 use crate::parity::Skipped;
 use crate::side::Side;
 
 pub use clock::Clock;
 pub use interleave::{Interleaved, Relative, Turns, interleave, table as interleaved_table};
+#[cfg(feature = "edge")]
+pub use peak::Peaks;
+#[cfg(feature = "edge")]
+pub use profile::{Arithmetic, LayerTime, Profile, profile, table as profile_table};
 
 /// How to measure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +104,7 @@ pub struct Latency {
 /// # Errors
 /// As [`engine::open`](crate::engine::open), and [`Error::Setting`] for a batch of 0, no measured call or no runtime.
 pub fn bench(bundle: &Bundle, specs: &[EngineSpec], options: &Options) -> Result<Vec<Measurement>> {
-    let asked = Asked { models: &bundle.onnx_models()?, input: None, images: real_images(Some(bundle)) };
+    let asked = Asked { models: &bundle.engine_models()?, input: None, images: real_images(Some(bundle)) };
     Ok(asked.measured(specs, &[], options)?.0)
 }
 
@@ -121,7 +129,7 @@ pub fn bench_side(
 
 /// What is measured.
 struct Asked<'a> {
-    models: &'a [OnnxModel],
+    models: &'a [EngineModel],
     /// Sizes that a file leaves free.
     input: Option<[usize; 3]>,
     /// Preprocessed images, if there are some.
@@ -175,7 +183,7 @@ impl Asked<'_> {
         }
     }
 
-    fn measure(&self, model: &OnnxModel, spec: &EngineSpec, options: &Options) -> Result<Measurement> {
+    fn measure(&self, model: &EngineModel, spec: &EngineSpec, options: &Options) -> Result<Measurement> {
         let before = memory::start();
         let loading = Instant::now();
         let mut engine = model.open(spec, self.input)?;

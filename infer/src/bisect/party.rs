@@ -9,13 +9,13 @@ use super::points::{Levels, Point, points};
 use super::rows::{Cut, Rows, answerable};
 use crate::engine::onnx::OnnxFile;
 use crate::engine::values::{Values, load};
-use crate::engine::{EngineKind, EngineSpec, OnnxModel};
+use crate::engine::{EngineKind, EngineSpec, EngineModel};
 use crate::error::{Error, Result};
 
 /// A file in a runtime.
 #[derive(Debug)]
 pub struct Live<'m> {
-    pub(super) model: &'m OnnxModel,
+    pub(super) model: &'m EngineModel,
     pub(super) spec: EngineSpec,
     pub(super) graph: cut::Graph<'m>,
     pub(super) points: Vec<Point>,
@@ -34,7 +34,7 @@ impl<'m> Live<'m> {
     ///
     /// # Errors
     /// [`Error::Format`] for a plan, and for what does not take one image.
-    pub fn new(model: &'m OnnxModel, spec: EngineSpec, shape: [usize; 3]) -> Result<Self> {
+    pub fn new(model: &'m EngineModel, spec: EngineSpec, shape: [usize; 3]) -> Result<Self> {
         if model.is_plan() {
             let problem = "a plan, whose values are those of the file that it was made of\n  hint: give that file, with the \
                            engine `attar`";

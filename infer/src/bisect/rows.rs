@@ -9,7 +9,7 @@ use attar_onnx::row::row;
 
 use super::points::Point;
 use crate::engine::values::Values;
-use crate::engine::{Engine, EngineSpec, OnnxModel, plain};
+use crate::engine::{Engine, EngineSpec, EngineModel, plain};
 use crate::error::{Error, Result};
 
 /// What can be asked for.
@@ -23,7 +23,7 @@ pub(super) struct Rows {
 
 /// Which points can be asked for.
 #[cfg(feature = "compile")]
-pub(super) fn answerable(model: &OnnxModel, graph: &Graph<'_>, points: &[Point], input: [usize; 3]) -> Rows {
+pub(super) fn answerable(model: &EngineModel, graph: &Graph<'_>, points: &[Point], input: [usize; 3]) -> Rows {
     let options = attar_onnx::ReadOptions { input: Some(input) };
     let Ok(import) = attar_onnx::read(model.bytes(), model.origin(), options) else { return Rows::default() };
     let shapes = import.operations.into_iter().filter_map(|operation| Some((operation.value, operation.shape?)));
@@ -40,7 +40,7 @@ pub(super) fn answerable(model: &OnnxModel, graph: &Graph<'_>, points: &[Point],
 }
 
 #[cfg(not(feature = "compile"))]
-pub(super) fn answerable(_: &OnnxModel, _: &Graph<'_>, _: &[Point], _: [usize; 3]) -> Rows {
+pub(super) fn answerable(_: &EngineModel, _: &Graph<'_>, _: &[Point], _: [usize; 3]) -> Rows {
     Rows::default()
 }
 
@@ -59,7 +59,7 @@ impl Cut {
     /// # Errors
     /// [`Error::Engine`] for what the engine does not compute.
     pub(super) fn open(
-        (model, spec): (&OnnxModel, &EngineSpec),
+        (model, spec): (&EngineModel, &EngineSpec),
         graph: &Graph<'_>,
         points: &[&Point],
         rows: &Rows,

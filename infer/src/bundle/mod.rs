@@ -7,7 +7,7 @@ use attar_formats::{Card, json};
 use attar_pixels::Preprocessing;
 use serde_json::Value;
 
-use crate::engine::{EngineKind, OnnxModel, PLANS_ONLY};
+use crate::engine::{EngineKind, EngineModel, PLANS_ONLY};
 use crate::error::{Error, Result};
 pub use attar_formats::bundle::{Answerer, BUNDLE_VERSION, Manifest, ModelFile, file};
 pub use attar_formats::reference::{Goldens, Predictions, Split};
@@ -101,18 +101,18 @@ impl Bundle {
     ///
     /// # Errors
     /// As [`Bundle::model_bytes`].
-    pub fn onnx_model(&self, model: &ModelFile) -> Result<OnnxModel> {
+    pub fn engine_model(&self, model: &ModelFile) -> Result<EngineModel> {
         let listed = self.manifest.files.get(&model.file).map(|sha256| sha256.to_lowercase()).unwrap_or_default();
         let (bytes, origin) = (self.model_bytes(model)?, self.root.join(&model.file));
-        OnnxModel::listed(&model.file, origin, &model.precision, listed, bytes)
+        EngineModel::listed(&model.file, origin, &model.precision, listed, bytes)
     }
 
-    /// [`Bundle::onnx_model`] of all.
+    /// [`Bundle::engine_model`] of all.
     ///
     /// # Errors
     /// As [`Bundle::model_bytes`].
-    pub fn onnx_models(&self) -> Result<Vec<OnnxModel>> {
-        self.models.iter().map(|model| self.onnx_model(model)).collect()
+    pub fn engine_models(&self) -> Result<Vec<EngineModel>> {
+        self.models.iter().map(|model| self.engine_model(model)).collect()
     }
 
     fn check_agreement(&self) -> Result<()> {

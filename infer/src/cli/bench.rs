@@ -9,7 +9,10 @@ use serde::Serialize;
 use super::engines::EngineArgs;
 use super::stated::shape;
 use super::{Exit, Versioned, print};
+#[cfg(feature = "edge")]
+use crate::bench::{self, Profile};
 use crate::bench::{Clock, Interleaved, Measurement, Options, Turns, bench_side, interleave, interleaved_table, table};
+use crate::engine::EngineKind;
 use crate::parity::Skipped;
 use crate::side::{Side, Stated};
 
@@ -34,6 +37,9 @@ pub struct Args {
     /// Measure the CPU time of the calling thread instead of the wall's; for one thread, on Linux.
     #[arg(long, requires = "interleave")]
     pub cpu_time: bool,
+    /// Measure each layer of the engine `attar`: its time, and its speed beside what the engine reaches at best on this machine.
+    #[arg(long, conflicts_with_all = ["interleave", "batch"])]
+    pub profile: bool,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -46,7 +52,8 @@ pub struct Args {
 pub fn examples(program: &str) -> String {
     format!(
         "Examples:\n  {program} bench bundles/distilled\n  {program} bench bundles/distilled --batch 8 --engine-threads 2 --json\n  \
-         {program} bench model.onnx\n  {program} bench model.attar model.onnx --interleave --cpu-time"
+         {program} bench model.onnx\n  {program} bench model.attar model.onnx --interleave --cpu-time\n  \
+         {program} bench model.onnx --profile"
     )
 }
 
@@ -79,6 +86,9 @@ pub fn run(args: &Args) -> Result<Exit> {
     };
     let stated = Stated { input: args.input_shape, ..Stated::default() };
     let sides: Vec<Side> = args.subjects.iter().map(|path| Side::open(path, &stated)).collect::<Result<_, _>>()?;
+    if args.profile {
+        return profiled(args, &sides, least_time);
+    }
     let optional = if args.engines.engine.is_empty() { args.engines.usable() } else { Vec::new() };
     let wanted = args.engines.named();
     if args.interleave {
@@ -95,6 +105,37 @@ pub fn run(args: &Args) -> Result<Exit> {
         skipped.extend(left_out);
     }
     told(args, table(&runtimes), Measured { runtimes, skipped })
+}
+
+/// Where the time goes in each model.
+#[cfg(feature = "edge")]
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Profiled {
+    profiles: Vec<Profile>,
+}
+
+/// Measures layers, which one engine lets itself be watched at.
+#[cfg(feature = "edge")]
+fn profiled(args: &Args, sides: &[Side], least_time: Duration) -> Result<Exit> {
+    if let Some(other) = args.engines.engine.iter().find(|kind| **kind != EngineKind::Attar) {
+        bail!("--profile: {other} tells nothing of its layers\n  hint: --engine attar");
+    }
+    let spec = args.engines.spec(EngineKind::Attar);
+    let mut profiles = Vec::new();
+    for side in sides {
+        profiles.extend(bench::profile(side, &spec, least_time)?);
+    }
+    match args.json {
+        true => Versioned::new(Profiled { profiles }).print()?,
+        false => print(&profiles.iter().map(bench::profile_table).collect::<Vec<_>>().join("\n\n"))?,
+    }
+    Ok(Exit::Held)
+}
+
+#[cfg(not(feature = "edge"))]
+fn profiled(_: &Args, _: &[Side], _: Duration) -> Result<Exit> {
+    bail!("--profile: this build leaves the engine `{}` out\n  hint: build with `--features edge`", EngineKind::Attar);
 }
 
 /// Prints what was measured, and what was not.

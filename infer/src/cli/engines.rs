@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::bundle::Bundle;
-use crate::engine::{self, EngineKind, EngineSpec, OnnxModel, OrtSearch};
+use crate::engine::{self, EngineKind, EngineModel, EngineSpec, OrtSearch};
 use crate::parity::{self, Candidate, Skipped};
 use crate::side::Side;
 use crate::subject::Subject;
@@ -63,7 +63,7 @@ impl EngineArgs {
         if models.is_empty() {
             return Ok(parity::candidates(bundle, &self.named(), &self.optional())?);
         }
-        let models: Vec<OnnxModel> = models.iter().map(|path| OnnxModel::read(path)).collect::<Result<_, _>>()?;
+        let models: Vec<EngineModel> = models.iter().map(|path| EngineModel::read(path)).collect::<Result<_, _>>()?;
         self.foreign_candidates(&Subject::from(bundle), &models, None)
     }
 
@@ -74,7 +74,7 @@ impl EngineArgs {
     pub fn foreign_candidates(
         &self,
         subject: &Subject,
-        models: &[OnnxModel],
+        models: &[EngineModel],
         but: Option<&str>,
     ) -> Result<(Vec<Candidate>, Vec<Skipped>)> {
         let others = |specs: Vec<EngineSpec>| -> Vec<EngineSpec> {

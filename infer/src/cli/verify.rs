@@ -8,8 +8,9 @@ use attar_data::Dataset;
 use super::data::DataArgs;
 use super::engines::EngineArgs;
 use super::stated::{AgainstArgs, StatedArgs};
-use super::{Exit, Versioned, print};
+use super::{Exit, print};
 use crate::bundle::Bundle;
+use crate::engine::EngineModel;
 use crate::error::Error;
 use crate::parity::{self, Candidate, Certificate, Options, Reference, Skipped};
 use crate::report::{certificate_section, html, junit};
@@ -21,7 +22,10 @@ use crate::subject::Subject;
 /// With --against, a bundle or an ONNX file is compared with another, which is asked live. An ONNX file alone is compared
 /// between runtimes. Without --data both sides answer 16 seeded images, number by number.
 ///
-/// Exit codes: 0 equivalent, 1 worse, or goldens beyond what their precision allows, 3 inconclusive or numbers only (no
+/// An 8-bit file gets two verdicts: each runtime is held to what the file's integers are defined to give (Attar's own to the
+/// same bytes), and that to the network that was trained, or to the 32-bit file of --against. The worse one counts.
+///
+/// Exit codes: 0 equivalent, 1 worse, or goldens or integers beyond what is allowed, 3 inconclusive or numbers only (no
 /// labelled images), 2 any error.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -44,6 +48,18 @@ pub struct Args {
     /// Points of accuracy that may be lost.
     #[arg(long, default_value_t = 0.5, value_name = "POINTS", allow_negative_numbers = true)]
     pub margin: f64,
+    /// Quanta by which a logit of an 8-bit file may differ from what its integers are defined to give, in other runtimes than
+    /// Attar's own.
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    pub quanta: u32,
+    /// Images that the slow definition of an 8-bit file's integers answers itself; for the others the engine's plain level
+    /// stands in if it gave the same bytes for all of these.
+    #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub reference_images: u32,
+    /// The ONNX file that a plan was compiled from, to whose integers it is held; one in the bundle or of --against is found
+    /// without this.
+    #[arg(long, value_name = "FILE")]
+    pub made_from: Option<PathBuf>,
     /// Go on without images that cannot be read; they are counted and named in the certificate.
     #[arg(long, requires = "data")]
     pub leave_out_bad: bool,
@@ -72,6 +88,7 @@ pub fn examples(program: &str) -> String {
          {program} verify student.onnx --against teacher.onnx --data image-folder:photos --labels labels.txt --preprocessing imagenet \
          --against-labels labels.txt --against-preprocessing imagenet\n  \
          {program} verify quantised.onnx --against float.onnx\n  \
+         {program} verify plan.attar --made-from quantised.onnx --against float.onnx\n  \
          {program} verify yolo11n-cls.onnx --data image-folder:photos"
     )
 }
@@ -82,6 +99,8 @@ impl Args {
         Options {
             margin_points: self.margin,
             images: !self.no_images,
+            most_quanta: self.quanta,
+            reference_images: self.reference_images as usize,
             leave_out_bad: self.leave_out_bad,
             ..Options::default()
         }
@@ -116,7 +135,10 @@ pub fn certify(
             bail!("--model stands in the place of a bundle's own, and {} is no bundle", subject.display())
         }
         (_, Some(other)) => live(args, &side, Some(&other), progress),
-        (None, None) => live(args, &side, None, progress),
+        (None, None) => match side.models().first().and_then(|model| parity::defined(model, side.input())) {
+            Some(Ok(classes)) if args.against.against_engine.is_none() => by_definition(args, &side, classes, progress),
+            _ => live(args, &side, None, progress),
+        },
     }
 }
 
@@ -129,8 +151,37 @@ fn recorded(args: &Args, bundle: &Bundle, progress: &mut dyn FnMut(usize, usize)
     }
     let data = args.data.open_for(bundle.labels())?;
     let (mut candidates, skipped) = args.engines.candidates(bundle, &args.models)?;
+    made_from(args, &mut candidates, bundle.card().network.input)?;
     let (subject, data): (_, Option<&dyn Dataset>) = (Subject::from(bundle), data.as_deref());
     Ok(parity::verify(&subject, &mut candidates, skipped, data, &args.options(), progress)?)
+}
+
+/// An 8-bit file alone, against what its integers are defined to give.
+fn by_definition(
+    args: &Args,
+    side: &Side,
+    classes: usize,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Certificate> {
+    let (subject, data) = match args.data.data {
+        Some(_) => {
+            let subject = side.subject()?;
+            let data = args.data.open_for(subject.labels())?;
+            (subject, data)
+        }
+        None => (side.subjects_of_numbers(side, classes)?.0, None),
+    };
+    let (mut candidates, skipped) = args.engines.foreign_candidates(&subject, side.models(), None)?;
+    made_from(args, &mut candidates, side.input())?;
+    Ok(parity::verify(&subject, &mut candidates, skipped, data.as_deref(), &args.options(), progress)?)
+}
+
+/// Holds plans to the file that --made-from names.
+fn made_from(args: &Args, candidates: &mut [Candidate], input: [usize; 3]) -> Result<()> {
+    match &args.made_from {
+        None => Ok(()),
+        Some(path) => Ok(parity::made_from(candidates, &EngineModel::read(path)?, input)?),
+    }
 }
 
 /// Against another side that is asked now, or against the same file in another runtime.
@@ -154,6 +205,7 @@ fn live(args: &Args, side: &Side, other: Option<&Side>, progress: &mut dyn FnMut
         (Some(_), Some(bundle)) => args.engines.candidates(bundle, &args.models)?,
         (Some(_), None) => args.engines.foreign_candidates(&subject, side.models(), None)?,
     };
+    made_from(args, &mut candidates, side.input())?;
     let data: Option<&dyn Dataset> = data.as_deref();
     Ok(parity::verify_against(subject, &mut candidates, reference, skipped, data, &args.options(), progress)?)
 }
@@ -193,7 +245,7 @@ pub fn hand_out(args: &Args, certificate: &Certificate) -> Result<Exit> {
         std::fs::write(path, junit::suite(certificate)).with_context(|| path.display().to_string())?;
     }
     match args.json {
-        true => Versioned::new(certificate).print()?,
+        true => print(&String::from_utf8_lossy(&certificate.to_json()?))?,
         false => print(&certificate.to_string())?,
     }
     Ok(match certificate.exit_code() {

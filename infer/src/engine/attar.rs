@@ -4,10 +4,11 @@ use std::path::Path;
 
 use attar_edge::{Alone, Input, Level, Session, Team, Threads};
 
+use super::open::Source;
 use super::{Engine, Output, Signature};
 use crate::error::{Error, Result};
 
-const NAME: &str = "attar";
+pub(crate) const NAME: &str = "attar";
 
 /// A plan and its memory.
 pub(super) struct Attar {
@@ -18,7 +19,7 @@ pub(super) struct Attar {
 }
 
 /// What the engine is: release, SIMD level, and the number of its integer arithmetic.
-pub(super) fn version(level: Level) -> String {
+pub(crate) fn version(level: Level) -> String {
     format!("{} {level} arithmetic {}", env!("CARGO_PKG_VERSION"), attar_edge::arithmetic::ARITHMETIC)
 }
 
@@ -52,30 +53,44 @@ pub(super) fn precision(model: &[u8]) -> Option<&'static str> {
 }
 
 impl Attar {
-    pub(super) fn open(model: &[u8], origin: &Path, threads: usize, size: Option<[usize; 3]>) -> Result<Self> {
-        let failed =
-            |problem: String| Error::Engine { engine: NAME, problem: format!("{}: {problem}", origin.display()) };
-        let (plan, output) = match is_plan(model) {
-            true => (model.to_vec(), "logits".to_owned()),
-            false => compiled(model, origin, size).map_err(failed)?,
-        };
-        let level = level().map_err(failed)?;
-        let team: Box<dyn Team + Send> = if threads > 1 { Box::new(Threads::new(threads)) } else { Box::new(Alone) };
-        let session = Session::with_team(plan, level, team).map_err(|error| failed(error.to_string()))?;
-        if !session.model().intact() {
-            return Err(failed("the plan is damaged: its checksum is another".to_owned()));
-        }
+    pub(super) fn open(source: Source<'_>, threads: usize, size: Option<[usize; 3]>) -> Result<Self> {
+        let (session, output) = session(source, threads, size)?;
         let header = *session.model().header();
         let classes = header.classes as usize;
         let signature = Signature { input: header.input.map(|size| size as usize), classes, fixed_batch: None };
         let outputs = [Output { name: output, shape: vec![classes] }];
-        Ok(Self { session, signature, outputs, version: version(level) })
+        let version = version(session.level());
+        Ok(Self { session, signature, outputs, version })
     }
+}
+
+/// A plan, or an ONNX file that is compiled to one, ready to run; and the name of its answer.
+pub(crate) fn session(source: Source<'_>, threads: usize, size: Option<[usize; 3]>) -> Result<(Session, String)> {
+    let Source { bytes, origin, plans } = source;
+    let failed = |problem: String| Error::Engine { engine: NAME, problem: format!("{}: {problem}", origin.display()) };
+    let (plan, output) = match is_plan(bytes) {
+        true => (bytes.to_vec(), "logits".to_owned()),
+        false => {
+            let compiled = plans.of(bytes, origin, size).map_err(failed)?;
+            (compiled.plan.clone(), compiled.output.clone())
+        }
+    };
+    let level = level().map_err(failed)?;
+    let team: Box<dyn Team + Send> = if threads > 1 { Box::new(Threads::new(threads)) } else { Box::new(Alone) };
+    let session = Session::with_team(plan, level, team).map_err(|error| failed(error.to_string()))?;
+    if !session.model().intact() {
+        return Err(failed("the plan is damaged: its checksum is another".to_owned()));
+    }
+    Ok((session, output))
 }
 
 /// The plan of an ONNX file, and the name of its answer.
 #[cfg(feature = "compile")]
-fn compiled(model: &[u8], origin: &Path, size: Option<[usize; 3]>) -> std::result::Result<(Vec<u8>, String), String> {
+pub(super) fn compiled(
+    model: &[u8],
+    origin: &Path,
+    size: Option<[usize; 3]>,
+) -> std::result::Result<(Vec<u8>, String), String> {
     let import =
         attar_onnx::read(model, origin, attar_onnx::ReadOptions { input: size }).map_err(|error| error.to_string())?;
     let Some((graph, weights)) = &import.network else {
@@ -87,7 +102,7 @@ fn compiled(model: &[u8], origin: &Path, size: Option<[usize; 3]>) -> std::resul
 }
 
 #[cfg(not(feature = "compile"))]
-fn compiled(_: &[u8], _: &Path, _: Option<[usize; 3]>) -> std::result::Result<(Vec<u8>, String), String> {
+pub(super) fn compiled(_: &[u8], _: &Path, _: Option<[usize; 3]>) -> std::result::Result<(Vec<u8>, String), String> {
     Err("is no plan\n  hint: this small program runs plans, which `attar compile` makes".to_owned())
 }
 
@@ -106,6 +121,10 @@ impl Engine for Attar {
 
     fn outputs(&self) -> &[Output] {
         &self.outputs
+    }
+
+    fn level(&self) -> Option<&'static str> {
+        Some(self.session.level().name())
     }
 
     fn threads(&self, _: usize) -> usize {

@@ -1,6 +1,6 @@
 //! A file whose answer is taken before its end: the logits that go into a softmax.
 
-use super::{Engine, EngineSpec, OnnxModel, Output, Signature};
+use super::{Engine, EngineModel, EngineSpec, Output, Signature};
 use crate::error::{Error, Result};
 
 /// An engine that gives a value inside of its file in the place of the file's answer.
@@ -12,7 +12,7 @@ pub(crate) struct Inner {
 impl Inner {
     /// Opens a model for images `[C, H, W]`; its answer is the value called `value`, a row of numbers for each image.
     pub(crate) fn open(
-        model: &OnnxModel,
+        model: &EngineModel,
         spec: &EngineSpec,
         input: [usize; 3],
         value: &str,
@@ -43,6 +43,10 @@ impl Engine for Inner {
 
     fn outputs(&self) -> &[Output] {
         &self.output
+    }
+
+    fn level(&self) -> Option<&'static str> {
+        self.engine.level()
     }
 
     fn threads(&self, n: usize) -> usize {

@@ -14,7 +14,9 @@ use crate::error::{Error, Result};
 
 mod answers;
 #[cfg(feature = "edge")]
-mod attar;
+pub(crate) mod attar;
+mod cpu;
+mod definition;
 mod inner;
 pub(crate) mod onnx;
 mod open;
@@ -23,16 +25,20 @@ mod ort_library;
 #[cfg(feature = "ort")]
 mod ort_session;
 mod outputs;
+#[cfg(feature = "edge")]
+mod plans;
 #[cfg(feature = "tract")]
 mod tract;
 #[cfg(any(feature = "tract", feature = "ort"))]
 pub(crate) mod values;
 
-pub use answers::Answers;
+pub use attar_formats::certificate::Answers;
+pub(crate) use cpu::cpu;
+pub(crate) use definition::{Definition, IntegerFile, Integers, arithmetic};
 pub(crate) use inner::Inner;
 #[cfg(any(feature = "tract", feature = "ort"))]
 pub(crate) use open::plain;
-pub use open::{OnnxModel, Opened, open, open_file, open_with_taps, values};
+pub use open::{EngineModel, Opened, open, open_file, open_with_taps, values};
 pub use outputs::Output;
 
 /// A loaded image classifier: float images in, logits out.
@@ -53,6 +59,11 @@ pub trait Engine: Send {
     /// What the file gives; [`run`](Engine::run) makes logits of it.
     fn answers(&self) -> Answers {
         Answers::Logits
+    }
+
+    /// The SIMD level, of Attar's own engine.
+    fn level(&self) -> Option<&'static str> {
+        None
     }
 
     /// How many threads a call of `n` images keeps busy.
@@ -178,6 +189,14 @@ impl EngineSpec {
     /// One thread, default places.
     pub fn new(kind: EngineKind) -> Self {
         Self { kind, threads: 1, ort: OrtSearch::default(), unfused: false }
+    }
+
+    /// Whether a model can be opened so.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.threads {
+            0 => Err(Error::Setting { setting: "threads", problem: "0, expected at least 1".to_owned() }),
+            _ => Ok(()),
+        }
     }
 }
 

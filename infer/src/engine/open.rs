@@ -1,4 +1,4 @@
-//! Opens an ONNX file in a runtime: what it says of itself is read first, what it gives comes out as logits.
+//! Opens an ONNX file or a plan in a runtime: what it says of itself is read first, what it gives comes out as logits.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,8 @@ use attar_onnx::{external, wire};
 use super::onnx::OnnxFile;
 #[cfg(feature = "ort")]
 use super::ort_session;
+#[cfg(feature = "edge")]
+use super::plans::Plans;
 #[cfg(feature = "tract")]
 use super::tract;
 use super::{Engine, EngineKind, EngineSpec, answers};
@@ -21,18 +23,21 @@ use crate::error::{Error, Result};
 pub(super) const FREE_SIZES: &str = "\n  hint: export it with a fixed height and width; `dynamic_axes` (or `dynamic_shapes`) of \
                                      torch.onnx.export is for the batch alone";
 
-/// An ONNX file in memory, whole, to be opened in one runtime after the other.
+/// A model as runtimes take it, in memory, whole: an ONNX file, or a plan of Attar's own engine. It is opened in one runtime
+/// after the other; what the engine `attar` compiles of an ONNX file is kept for whoever opens it again.
 #[derive(Clone)]
-pub struct OnnxModel {
+pub struct EngineModel {
     name: String,
     origin: PathBuf,
     sha256: String,
     data_files: BTreeMap<String, String>,
     precision: String,
     bytes: Vec<u8>,
+    #[cfg(feature = "edge")]
+    plans: Plans,
 }
 
-impl OnnxModel {
+impl EngineModel {
     /// Reads the file at `path`, made by whomever: arrays in files beside it are read, inside of its folder only.
     ///
     /// # Errors
@@ -47,14 +52,38 @@ impl OnnxModel {
                 (whole.model, whole.files)
             }
         };
-        Ok(Self { name: path.display().to_string(), origin: path.to_owned(), sha256, data_files, precision, bytes })
+        let (name, origin) = (path.display().to_string(), path.to_owned());
+        Ok(Self { data_files, ..Self::of(name, origin, sha256, precision, bytes) })
+    }
+
+    /// A model of these bytes, called `name`, all of it in them.
+    ///
+    /// # Errors
+    /// [`Error::Format`] where arrays of it lie in other files.
+    pub fn from_bytes(bytes: Vec<u8>, name: &str) -> Result<Self> {
+        check_one_file(&bytes, Path::new(name))?;
+        let (sha256, precision) = (sha256(&bytes), precision(&bytes).to_owned());
+        Ok(Self::of(name.to_owned(), PathBuf::from(name), sha256, precision, bytes))
     }
 
     /// A model of a bundle, which lists its name, precision and sha256.
     pub(crate) fn listed(name: &str, origin: PathBuf, precision: &str, sha256: String, bytes: Vec<u8>) -> Result<Self> {
         check_one_file(&bytes, &origin)?;
         let (name, precision) = (name.to_owned(), precision.to_owned());
-        Ok(Self { name, origin, sha256, data_files: BTreeMap::new(), precision, bytes })
+        Ok(Self::of(name, origin, sha256, precision, bytes))
+    }
+
+    fn of(name: String, origin: PathBuf, sha256: String, precision: String, bytes: Vec<u8>) -> Self {
+        Self {
+            name,
+            origin,
+            sha256,
+            data_files: BTreeMap::new(),
+            precision,
+            bytes,
+            #[cfg(feature = "edge")]
+            plans: Plans::default(),
+        }
     }
 
     /// The same with all its arrays in one file of this name, as a bundle holds it.
@@ -84,7 +113,7 @@ impl OnnxModel {
         &self.data_files
     }
 
-    /// Precision of its arithmetic: `f32`, `f16` or `int8`.
+    /// Its precision: `f32`, `int8`, or of floats with smaller weights `f16` or `w8`.
     pub fn precision(&self) -> &str {
         &self.precision
     }
@@ -151,10 +180,10 @@ impl OnnxModel {
     /// # Errors
     /// As [`open`].
     pub fn open(&self, spec: &EngineSpec, input: Option<[usize; 3]>) -> Result<Box<dyn Engine>> {
-        load(spec, &self.bytes, &self.origin, input, &[])
+        self.open_with_taps(spec, input, &[])
     }
 
-    /// [`OnnxModel::open`]; the engine's [`run_all`](Engine::run_all) gives the values called `taps` behind the logits.
+    /// [`EngineModel::open`]; the engine's [`run_all`](Engine::run_all) gives the values called `taps` behind the logits.
     ///
     /// # Errors
     /// As [`open_with_taps`].
@@ -164,13 +193,35 @@ impl OnnxModel {
         input: Option<[usize; 3]>,
         taps: &[String],
     ) -> Result<Box<dyn Engine>> {
-        load(spec, &self.bytes, &self.origin, input, taps)
+        load(spec, self.source(), input, taps)
+    }
+
+    /// What engines are made of.
+    pub(crate) fn source(&self) -> Source<'_> {
+        Source {
+            bytes: &self.bytes,
+            origin: &self.origin,
+            #[cfg(feature = "edge")]
+            plans: &self.plans,
+        }
     }
 }
 
-impl std::fmt::Debug for OnnxModel {
+/// What engines are made of.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'a> {
+    /// Of an ONNX file or a plan.
+    pub(crate) bytes: &'a [u8],
+    /// What errors call it, and where arrays beside it are looked for.
+    pub(crate) origin: &'a Path,
+    /// What was compiled of it.
+    #[cfg(feature = "edge")]
+    pub(crate) plans: &'a Plans,
+}
+
+impl std::fmt::Debug for EngineModel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OnnxModel").field("name", &self.name).field("sha256", &self.sha256).finish_non_exhaustive()
+        f.debug_struct("EngineModel").field("name", &self.name).field("sha256", &self.sha256).finish_non_exhaustive()
     }
 }
 
@@ -183,7 +234,13 @@ impl std::fmt::Debug for OnnxModel {
 /// made.
 pub fn open(spec: &EngineSpec, model: &[u8], origin: &Path) -> Result<Box<dyn Engine>> {
     check_one_file(model, origin)?;
-    load(spec, model, origin, None, &[])
+    let source = Source {
+        bytes: model,
+        origin,
+        #[cfg(feature = "edge")]
+        plans: &Plans::default(),
+    };
+    load(spec, source, None, &[])
 }
 
 fn check_one_file(model: &[u8], origin: &Path) -> Result<()> {
@@ -232,7 +289,7 @@ pub struct Opened {
     pub sha256: String,
     /// The same of each file beside it that holds arrays of it, by its name.
     pub data_files: BTreeMap<String, String>,
-    /// Precision of its arithmetic: `f32`, `f16` or `int8`.
+    /// Its precision: `f32`, `int8`, or of floats with smaller weights `f16` or `w8`.
     pub precision: String,
     /// Names of its classes, if it is a file of ours, which carries them.
     pub labels: Option<Vec<String>>,
@@ -263,9 +320,9 @@ pub fn open_file(spec: &EngineSpec, path: &Path, input: Option<[usize; 3]>) -> R
 /// As [`open_file`]; [`Error::Format`] for a tap that no node makes ([`values`] lists them), that is the answer itself or
 /// stands twice; [`Error::Engine`] for one that holds other numbers than 32-bit floats, or not a row for each image.
 pub fn open_with_taps(spec: &EngineSpec, path: &Path, input: Option<[usize; 3]>, taps: &[String]) -> Result<Opened> {
-    let model = OnnxModel::read(path)?;
+    let model = EngineModel::read(path)?;
     let engine = model.open_with_taps(spec, input, taps)?;
-    let OnnxModel { sha256, data_files, precision, bytes, .. } = model;
+    let EngineModel { sha256, data_files, precision, bytes, .. } = model;
     Ok(Opened { engine, sha256, data_files, precision, labels: OnnxFile::read(&bytes).labels() })
 }
 
@@ -293,31 +350,25 @@ fn tapped(model: &[u8], origin: &Path, taps: &[String]) -> Result<Vec<u8>> {
     Ok(wire::with_outputs(model, taps.iter().map(String::as_str)))
 }
 
-fn load(
-    spec: &EngineSpec,
-    model: &[u8],
-    origin: &Path,
-    input: Option<[usize; 3]>,
-    taps: &[String],
-) -> Result<Box<dyn Engine>> {
-    if spec.threads == 0 {
-        return Err(Error::Setting { setting: "threads", problem: "0, expected at least 1".to_owned() });
+fn load(spec: &EngineSpec, source: Source<'_>, input: Option<[usize; 3]>, taps: &[String]) -> Result<Box<dyn Engine>> {
+    spec.check()?;
+    let Source { bytes, origin, .. } = source;
+    if is_plan(bytes) {
+        return plan(spec, source, taps);
     }
-    if is_plan(model) {
-        return plan(spec, model, origin, taps);
-    }
-    let file = OnnxFile::read(model);
+    let file = OnnxFile::read(bytes);
     check_layout(&file, origin)?;
     let (head, origin_text) = (file.head(), origin.display().to_string());
     let engine = match taps {
-        [] => in_runtime(spec, model, origin, input, 0)?,
-        taps => in_runtime(spec, &tapped(model, origin, taps)?, origin, input, taps.len())?,
+        [] => in_runtime(spec, source, input, 0)?,
+        taps => in_runtime(spec, Source { bytes: &tapped(bytes, origin, taps)?, ..source }, input, taps.len())?,
     };
     answers::as_logits(engine, head, &origin_text)
 }
 
 /// Opens a plan, which one engine runs, and which gives logits alone.
-fn plan(spec: &EngineSpec, model: &[u8], origin: &Path, taps: &[String]) -> Result<Box<dyn Engine>> {
+fn plan(spec: &EngineSpec, source: Source<'_>, taps: &[String]) -> Result<Box<dyn Engine>> {
+    let origin = source.origin;
     if spec.kind != EngineKind::Attar {
         let problem = format!("{}: a plan, which only the engine `attar` runs", origin.display());
         return Err(Error::Engine { engine: spec.kind.name(), problem });
@@ -325,7 +376,7 @@ fn plan(spec: &EngineSpec, model: &[u8], origin: &Path, taps: &[String]) -> Resu
     if let [tap, ..] = taps {
         return Err(Error::format(origin, format!("a plan gives its logits, not `{tap}`")));
     }
-    in_runtime(spec, model, origin, None, 0)
+    in_runtime(spec, source, None, 0)
 }
 
 /// A file in a runtime that gives its answer as it is, whether logits or probabilities.
@@ -336,17 +387,24 @@ pub(crate) fn plain(
     origin: &Path,
     input: Option<[usize; 3]>,
 ) -> Result<Box<dyn Engine>> {
-    in_runtime(spec, model, origin, input, 0)
+    let source = Source {
+        bytes: model,
+        origin,
+        #[cfg(feature = "edge")]
+        plans: &Plans::default(),
+    };
+    in_runtime(spec, source, input, 0)
 }
 
 /// Hands the file to its runtime; `taps` counts the outputs behind its own.
 fn in_runtime(
     spec: &EngineSpec,
-    model: &[u8],
-    origin: &Path,
+    source: Source<'_>,
     input: Option<[usize; 3]>,
     taps: usize,
 ) -> Result<Box<dyn Engine>> {
+    #[cfg(any(feature = "tract", feature = "ort"))]
+    let Source { bytes: model, origin, .. } = source;
     match spec.kind {
         #[cfg(feature = "tract")]
         EngineKind::Tract => Ok(Box::new(tract::Tract::open(model, origin, spec.threads, input, taps)?)),
@@ -354,14 +412,14 @@ fn in_runtime(
         EngineKind::Ort => Ok(Box::new(ort_session::Ort::open(model, origin, spec, input, taps)?)),
         #[cfg(feature = "edge")]
         EngineKind::Attar if taps > 0 => {
-            let problem = format!("{}: it gives logits only, no values on the way", origin.display());
+            let problem = format!("{}: it gives logits only, no values on the way", source.origin.display());
             Err(Error::Engine { engine: spec.kind.name(), problem })
         }
         #[cfg(feature = "edge")]
-        EngineKind::Attar => Ok(Box::new(super::attar::Attar::open(model, origin, spec.threads, input)?)),
+        EngineKind::Attar => Ok(Box::new(super::attar::Attar::open(source, spec.threads, input)?)),
         #[cfg(not(all(feature = "tract", feature = "ort", feature = "edge")))]
         missing => {
-            let _ = (model, origin, input, taps);
+            let _ = (source, input, taps);
             Err(super::not_compiled(missing))
         }
     }

@@ -9,11 +9,12 @@ use rayon::prelude::*;
 
 use super::Candidate;
 use super::answer::Answer;
-use super::certificate::LeftOut;
+use super::integers::{self, Definitions, Distance};
 use crate::bundle::Predictions;
 use crate::engine::Signature;
 use crate::error::{Error, Result};
 use crate::subject::Subject;
+use attar_formats::certificate::LeftOut;
 
 /// Images decoded, preprocessed and answered at a time.
 pub(super) const BATCH: usize = 64;
@@ -25,6 +26,10 @@ pub(super) struct Answered {
     /// Images left unpaired because the reference holds their pixels less often than the data.
     pub(super) repeated: usize,
     pub(super) by_candidate: Vec<Vec<Answer>>,
+    /// Those of each integer reference.
+    pub(super) by_definition: Vec<Vec<Answer>>,
+    /// How far each runtime is from its integer reference.
+    pub(super) distances: Vec<Distance>,
     /// Time each runtime took.
     pub(super) seconds: Vec<f64>,
     /// What was put right or chosen when the data was opened, and how its classes were found among the subject's.
@@ -49,6 +54,7 @@ pub(super) struct Prepared {
 pub(super) fn answer_all(
     subject: &Subject,
     candidates: &mut [Candidate],
+    definitions: &mut Definitions,
     data: &dyn Dataset,
     leave_out_bad: bool,
     progress: &mut dyn FnMut(usize, usize),
@@ -60,6 +66,8 @@ pub(super) fn answer_all(
         rows: Vec::new(),
         repeated: 0,
         by_candidate: vec![Vec::new(); candidates.len()],
+        by_definition: vec![Vec::new(); definitions.all.len()],
+        distances: vec![Distance::default(); candidates.len()],
         seconds: vec![0.0; candidates.len()],
         notes: data.notes().iter().cloned().chain(alignment.note.clone()).collect(),
         left_out: Vec::new(),
@@ -86,11 +94,24 @@ pub(super) fn answer_all(
         }
         all.rows.extend_from_slice(&rows);
         check_labels(&contradicted, all.rows.iter().flatten().count(), subject, data)?;
+        let names: Vec<String> = prepared.iter().map(|one| data.name(one.index)).collect();
+        let defined = integers::answers(&mut definitions.all, &batch, &names)?;
+        for (answers, logits) in all.by_definition.iter_mut().zip(&defined) {
+            for ((one, row), logits) in prepared.iter().zip(&rows).zip(logits.chunks(signature.classes)) {
+                let of = (one.index, one.label, *row);
+                answers.push(Answer::new(logits, subject.normalised, of, reference));
+            }
+        }
         for (at, candidate) in candidates.iter_mut().enumerate() {
             let started = Instant::now();
             let logits = candidate.engine.run(&batch, prepared.len())?;
             all.seconds[at] += started.elapsed().as_secs_f64();
             let normalised = candidate.engine.answers().normalised() || subject.normalised;
+            if let Some(defined) = definitions.of[at].map(|of| defined[of].chunks(signature.classes)) {
+                for ((one, logits), defined) in prepared.iter().zip(logits.chunks(signature.classes)).zip(defined) {
+                    all.distances[at].add(one.index, &|| data.name(one.index), logits, defined);
+                }
+            }
             for ((one, row), logits) in prepared.iter().zip(&rows).zip(logits.chunks(signature.classes)) {
                 check_finite(candidate.engine.name(), logits, &data.name(one.index))?;
                 all.by_candidate[at].push(Answer::new(logits, normalised, (one.index, one.label, *row), reference));

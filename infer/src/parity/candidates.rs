@@ -1,10 +1,13 @@
 //! What is verified: a model file in a runtime, the bundle's own or another of the same classes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::certificate::Skipped;
+use attar_formats::certificate::Skipped;
+
+use super::integers::trace;
 use crate::bundle::Bundle;
-use crate::engine::{Engine, EngineKind, EngineSpec, OnnxModel};
+use crate::engine::{Engine, EngineKind, EngineModel, EngineSpec, Integers};
 use crate::error::{Error, Result};
 use crate::subject::Subject;
 
@@ -14,6 +17,8 @@ pub struct Candidate {
     pub(super) file_sha256: String,
     pub(super) data_files: BTreeMap<String, String>,
     pub(super) precision: String,
+    /// What its integers are held to.
+    pub(super) integers: Integers,
     pub(super) engine: Box<dyn Engine>,
 }
 
@@ -61,7 +66,7 @@ pub fn candidates(
 ) -> Result<(Vec<Candidate>, Vec<Skipped>)> {
     let subject = Subject::from(bundle).with_reference(None, None);
     let mut found = Found::default();
-    for (model, listed) in bundle.onnx_models()?.iter().zip(bundle.models()) {
+    for (model, listed) in bundle.engine_models()?.iter().zip(bundle.models()) {
         found.add(model, wanted, optional, !bundle.manifest().is_own(listed), |spec| {
             let engine = model.open(spec, Some(subject.input()))?;
             subject.check_classes(model.origin(), engine.signature())?;
@@ -78,7 +83,7 @@ pub fn candidates(
 /// As [`candidates`], and when a file is not of the subject's classes or input.
 pub fn foreign_candidates(
     subject: &Subject,
-    models: &[OnnxModel],
+    models: &[EngineModel],
     wanted: &[EngineSpec],
     optional: &[EngineSpec],
 ) -> Result<(Vec<Candidate>, Vec<Skipped>)> {
@@ -87,6 +92,40 @@ pub fn foreign_candidates(
         found.add(model, wanted, optional, true, |spec| Candidate::open(subject, model, spec))?;
     }
     found.finish()
+}
+
+/// Holds plans to this ONNX file, which they were compiled from.
+///
+/// # Errors
+/// [`Error::Format`] when its integers are not defined, or no plan among them was compiled from it.
+pub fn made_from(candidates: &mut [Candidate], model: &EngineModel, input: [usize; 3]) -> Result<()> {
+    let file = match Integers::of(model, input) {
+        Integers::Defined(file) => file,
+        Integers::Undefined(why) => return Err(Error::format(model.origin(), why)),
+        Integers::Floats => {
+            return Err(Error::format(
+                model.origin(),
+                "it is not quantised, so that there are no integers to be held to",
+            ));
+        }
+    };
+    trace(candidates, std::slice::from_ref(&file));
+    let held = |candidate: &Candidate| candidate.integers.file().is_some_and(|held| Arc::ptr_eq(held, &file));
+    match candidates.iter().any(held) {
+        true => Ok(()),
+        false => {
+            Err(Error::format(model.origin(), "no plan here was compiled from it, which a plan says by its sha256"))
+        }
+    }
+}
+
+/// How many logits the integers of an 8-bit file are defined to give, or why they are not defined; `None` of floats.
+pub fn defined(model: &EngineModel, input: [usize; 3]) -> Option<std::result::Result<usize, String>> {
+    match Integers::of(model, input) {
+        Integers::Floats => None,
+        Integers::Defined(file) => Some(Ok(file.signature.classes)),
+        Integers::Undefined(why) => Some(Err(why)),
+    }
 }
 
 /// What was loaded so far.
@@ -100,7 +139,7 @@ impl Found {
     /// Loads a model into the runtimes; one of the optional ones may refuse it where that is `bearable` and another takes it.
     fn add(
         &mut self,
-        model: &OnnxModel,
+        model: &EngineModel,
         wanted: &[EngineSpec],
         optional: &[EngineSpec],
         bearable: bool,
@@ -128,13 +167,20 @@ impl Found {
                 Err(error) => return Err(error),
             }
         }
+        if self.loaded.len() > before {
+            let integers = Integers::of(model, self.loaded[before].engine.signature().input);
+            self.loaded[before..].iter_mut().for_each(|candidate| candidate.integers = integers.clone());
+        }
         match self.loaded.len() > before {
             true => Ok(()),
             false => Err(refused.unwrap_or_else(|| no_runtime(&self.skipped))),
         }
     }
 
-    fn finish(self) -> Result<(Vec<Candidate>, Vec<Skipped>)> {
+    fn finish(mut self) -> Result<(Vec<Candidate>, Vec<Skipped>)> {
+        let known: Vec<_> =
+            self.loaded.iter().filter_map(|candidate| candidate.integers.file()).map(Arc::clone).collect();
+        trace(&mut self.loaded, &known);
         match self.loaded.is_empty() {
             true => Err(no_runtime(&self.skipped)),
             false => Ok((self.loaded, self.skipped)),
@@ -143,18 +189,19 @@ impl Found {
 }
 
 impl Candidate {
-    pub(super) fn new(model: &OnnxModel, engine: Box<dyn Engine>) -> Self {
+    pub(super) fn new(model: &EngineModel, engine: Box<dyn Engine>) -> Self {
         Self {
             file: model.name().to_owned(),
             file_sha256: model.sha256().to_owned(),
             data_files: model.data_files().clone(),
             precision: model.precision().to_owned(),
+            integers: Integers::Floats,
             engine,
         }
     }
 
     /// Loads a file that is to be of the subject's classes and to take its images.
-    pub(super) fn open(subject: &Subject, model: &OnnxModel, spec: &EngineSpec) -> Result<Self> {
+    pub(super) fn open(subject: &Subject, model: &EngineModel, spec: &EngineSpec) -> Result<Self> {
         let input = subject.input();
         let engine = model.open(spec, Some(input))?;
         let signature = engine.signature();

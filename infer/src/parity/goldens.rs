@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::answer::{normalised, top1};
-use super::certificate::GoldenNumbers;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::subject::Subject;
+use attar_formats::certificate::GoldenNumbers;
 
 /// Decodes, preprocesses and answers the subject's goldens; `None` when it has none.
 ///

@@ -4,9 +4,9 @@ use attar_data::Dataset;
 use attar_measures::{BINS, Counts, Interval, calibration_error, mcnemar_exact, percent, score_interval};
 
 use super::answer::Answer;
-use super::certificate::{Both, ClassChange, Flip, LogitNumbers, Paired};
 use crate::bundle::Predictions;
 use crate::error::Result;
+use attar_formats::certificate::{Both, ClassChange, Flip, LogitNumbers, Paired};
 
 /// A paired answer: index in the data set, what the runtime said, the reference's row, the largest difference of a logit.
 struct Pair<'a> {

@@ -55,7 +55,7 @@ impl Reference {
             }
         };
         let synthetic = self.seeded(&subject, &subject, &columns)?;
-        let Candidate { file, file_sha256, data_files, precision, engine } = self.loaded;
+        let Candidate { file, file_sha256, data_files, precision, engine, .. } = self.loaded;
         let file = std::path::Path::new(&file).file_name().map_or(file.clone(), |name| name.to_string_lossy().into());
         let (engine, version) = (engine.name().to_owned(), engine.version().to_owned());
         let answered_by = Answerer { file, file_sha256, data_files, precision, engine, version };

@@ -6,13 +6,13 @@ use attar_formats::classes::{self, Alignment};
 use attar_formats::reference as stored;
 
 use super::answers::{BATCH, align_classes, bad_images, check_finite, prepare};
-use super::certificate::{Certificate, ReferenceFacts, Skipped};
-use super::{Candidate, Options, candidates, goldens, seeded, verify};
+use super::{Candidate, Options, candidates, goldens, integers, seeded, verify};
 use crate::bundle::{Goldens, Predictions, Split};
-use crate::engine::{EngineKind, EngineSpec, Inner};
+use crate::engine::{EngineKind, EngineSpec, Inner, Integers};
 use crate::error::{Error, Result};
 use crate::side::Side;
 use crate::subject::Subject;
+use attar_formats::certificate::{Certificate, ReferenceFacts, Skipped};
 
 /// A model in a runtime, whose answers are those that are compared with.
 #[derive(Debug)]
@@ -45,7 +45,9 @@ impl Reference {
             };
             match opened {
                 Ok(engine) => {
-                    let loaded = Candidate::new(model, engine);
+                    let mut loaded = Candidate::new(model, engine);
+                    // Plans that were compiled from it are held to its integers.
+                    loaded.integers = Integers::of(model, side.input());
                     return Ok(Self { loaded, subject: None, notes: Vec::new() });
                 }
                 Err(Error::Unavailable { engine, problem }) => candidates::skip(&mut skipped, engine, problem),
@@ -84,7 +86,7 @@ impl Reference {
     }
 
     fn facts(&self) -> ReferenceFacts {
-        let Candidate { file, file_sha256, data_files, precision, engine } = &self.loaded;
+        let Candidate { file, file_sha256, data_files, precision, engine, .. } = &self.loaded;
         ReferenceFacts {
             file: file.clone(),
             file_sha256: file_sha256.clone(),
@@ -200,6 +202,9 @@ pub fn verify_against(
         ),
     })?;
     reference.notes.extend(columns.note.clone().map(|note| format!("of the reference's classes: {note}")));
+    if let Some(file) = reference.loaded.integers.file() {
+        integers::trace(candidates, std::slice::from_ref(file));
+    }
     let (goldens, predictions) = match data {
         None => (Some(reference.seeded(&other, &subject, &columns)?), None),
         Some(data) => {

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use maud::{Markup, html};
 
 use super::html::{png, soft, table};
-use crate::parity::{Certificate, LeftOut, Paired, ReferenceFacts, Runtime, Verdict};
+use crate::parity::{
+    Allowed, Certificate, Flip, Implementation, IntegerReference, LeftOut, Paired, ReferenceFacts, Runtime, Verdict,
+};
 
 /// The certificate as a section of a page: verdict, numbers a runtime, flipped images (`images`: with their pixels, where
 /// the certificate has them; otherwise by name).
@@ -23,6 +25,10 @@ pub fn certificate_section(certificate: &Certificate, images: bool) -> Markup {
             @match &certificate.data {
                 Some(data) => {
                     (soft(&match &certificate.reference {
+                        // Integers alone are held to their definition.
+                        None if data.reference_test == 0 && data.paired == 0 && !certificate.integers.is_empty() => {
+                            format!("{} labelled images.", data.images)
+                        }
                         Some(_) => format!("{} labelled images; the reference answered {} of them.", data.images, data.paired),
                         None => format!(
                             "{} labelled images; the reference knows {} of them ({} test, {} validation).",
@@ -38,12 +44,29 @@ pub fn certificate_section(certificate: &Certificate, images: bool) -> Markup {
                 @if let Some(reason) = &runtime.reason { (soft(&format!("{} is worse: {reason}.", name(runtime)))) }
                 @if !runtime.answers.are_logits() { (soft(&format!("{} gives {}.", runtime.file, runtime.answers))) }
             }
-            @if runtimes.iter().any(|r| r.paired.is_some()) { (decisions(runtimes)) }
+            @if !certificate.integers.is_empty() { (integers(certificate)) }
+            @for runtime in runtimes {
+                @if let Some(why) = &runtime.not_held {
+                    (soft(&format!("The integers of {} are not held to their definition: {why}", name(runtime))))
+                }
+            }
+            @if decided(certificate).next().is_some() { (decisions(certificate)) }
             @if runtimes.iter().any(|r| r.goldens.is_some()) { (goldens(runtimes)) }
             @for runtime in runtimes {
                 @if let Some(paired) = runtime.paired.as_ref().filter(|paired| paired.flips > 0) {
-                    (flips(runtime, paired, images))
+                    (flips(&name(runtime), paired.flips, &paired.flipped, images))
                 }
+                @if let Some(held) = runtime.implementation.as_ref().filter(|held| held.flips > 0) {
+                    (flips(&format!("{} from its integers", name(runtime)), held.flips, &held.flipped, images))
+                }
+            }
+            @for one in &certificate.integers {
+                @if let Some(paired) = one.compression.as_ref().and_then(|of| of.paired.as_ref()).filter(|of| of.flips > 0) {
+                    (flips(&integers_of(one), paired.flips, &paired.flipped, images))
+                }
+            }
+            @if let Some(cpu) = certificate.cpu.as_ref().filter(|_| !certificate.integers.is_empty()) {
+                (soft(&format!("On {cpu}.")))
             }
             @for (file, sha256) in files { (soft(&format!("{file} has sha256 {sha256}"))) }
             @for skipped in &certificate.skipped {
@@ -82,12 +105,76 @@ fn badge(verdict: Verdict) -> Markup {
     html! { span class={ "verdict " (class) } { (verdict) } }
 }
 
-fn decisions(runtimes: &[Runtime]) -> Markup {
-    let row = |(runtime, p): (&Runtime, &Paired)| {
-        let or_none = |v: Option<f64>| v.map_or("-".to_owned(), |v| format!("{v:.4}"));
+/// What 8-bit files are held to, and how each of their runtimes holds.
+fn integers(certificate: &Certificate) -> Markup {
+    let held = certificate.runtimes.iter().filter_map(|runtime| Some((runtime, runtime.implementation.as_ref()?)));
+    let row = |(runtime, held): (&Runtime, &Implementation)| {
         vec![
             name(runtime),
-            runtime.verdict.word().to_owned(),
+            held.verdict.word().to_owned(),
+            match held.allowed {
+                Allowed::Bytes => "the same bytes".to_owned(),
+                Allowed::Quanta { most } => format!("{most} quanta, few flips"),
+                Allowed::Decisions => "few flips".to_owned(),
+            },
+            format!("{} {}", held.images, held.of),
+            format!("{}", held.equal),
+            format!("{:.1e}", held.max_diff),
+            held.max_quanta.map_or("-".to_owned(), |quanta| format!("{quanta:.2}")),
+            format!("{}", held.flips),
+            format!("[{:.3}, {:.3}]", held.flip_share.low, held.flip_share.high),
+        ]
+    };
+    let rows: Vec<_> = held.map(row).collect();
+    let head = [
+        "runtime",
+        "implementation",
+        "allowed",
+        "images",
+        "same bytes",
+        "max |Δ logit|",
+        "in quanta",
+        "flips",
+        "95 % interval in percent",
+    ];
+    html! {
+        h3 { "Implementation: runtimes held to what the file's integers are defined to give" }
+        (table(&head, &rows))
+        @for runtime in &certificate.runtimes {
+            @if let Some(reason) = runtime.implementation.as_ref().and_then(|held| held.reason.as_ref()) {
+                (soft(&format!("{} is worse: {reason}.", name(runtime))))
+            }
+        }
+        @for one in &certificate.integers {
+            (soft(&format!("{}, sha256 {}, arithmetic {}: {}.", one.file, one.file_sha256, one.arithmetic, one.answered())))
+            @if let Some(compression) = &one.compression {
+                p { "Compression of " (one.file) ": " (badge(compression.verdict)) }
+            }
+        }
+    }
+}
+
+/// An integer reference among runtimes.
+fn integers_of(one: &IntegerReference) -> String {
+    format!("integers of {} by arithmetic {}", one.file, one.arithmetic)
+}
+
+/// All that was compared with the reference's decisions: what it is, the verdict, the numbers.
+fn decided(certificate: &Certificate) -> impl Iterator<Item = (String, Verdict, &Paired)> {
+    let integers = certificate.integers.iter().filter_map(|one| {
+        let compression = one.compression.as_ref()?;
+        Some((integers_of(one), compression.verdict, compression.paired.as_ref()?))
+    });
+    let runtimes = certificate.runtimes.iter();
+    integers.chain(runtimes.filter_map(|runtime| Some((name(runtime), runtime.verdict, runtime.paired.as_ref()?))))
+}
+
+fn decisions(certificate: &Certificate) -> Markup {
+    let row = |(what, verdict, p): (String, Verdict, &Paired)| {
+        let or_none = |v: Option<f64>| v.map_or("-".to_owned(), |v| format!("{v:.4}"));
+        vec![
+            what,
+            verdict.word().to_owned(),
             format!("{:.3} %", p.agreement),
             format!("{:.2} %", p.reference_accuracy),
             format!("{:.2} %", p.runtime_accuracy),
@@ -105,7 +192,7 @@ fn decisions(runtimes: &[Runtime]) -> Markup {
             format!("{:.3}", p.mcnemar_p),
         ]
     };
-    let rows: Vec<_> = runtimes.iter().filter_map(|r| Some((r, r.paired.as_ref()?))).map(row).collect();
+    let rows: Vec<_> = decided(certificate).map(row).collect();
     let head = [
         "runtime",
         "verdict",
@@ -152,11 +239,11 @@ fn goldens(runtimes: &[Runtime]) -> Markup {
     html! { h3 { "Numbers" } (table(&head, &rows)) }
 }
 
-fn flips(runtime: &Runtime, paired: &Paired, images: bool) -> Markup {
+fn flips(by: &str, count: usize, flipped: &[Flip], images: bool) -> Markup {
     html! {
-        h3 { "Flipped by " (name(runtime)) ": " (paired.flips) " images" }
+        h3 { "Flipped by " (by) ": " (count) " images" }
         div class="grid" {
-            @for flip in &paired.flipped {
+            @for flip in flipped {
                 figure {
                     @if let Some(bytes) = flip.png.as_ref().filter(|_| images) { (png(bytes, &flip.name)) }
                     figcaption {
@@ -170,8 +257,8 @@ fn flips(runtime: &Runtime, paired: &Paired, images: bool) -> Markup {
                 }
             }
         }
-        @if paired.flips > paired.flipped.len() {
-            (soft(&format!("and {} more", paired.flips - paired.flipped.len())))
+        @if count > flipped.len() {
+            (soft(&format!("and {} more", count - flipped.len())))
         }
     }
 }

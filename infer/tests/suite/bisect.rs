@@ -5,7 +5,7 @@ use std::path::Path;
 use attar_formats::npy;
 use attar_formats::recorded::Recorded;
 use attar_infer::bisect::{Bisection, Compared, Finding, Images, Live, Other, bisect, recorded_images, write_repro};
-use attar_infer::engine::{EngineKind, EngineSpec, OnnxModel};
+use attar_infer::engine::{EngineKind, EngineSpec, EngineModel};
 use attar_models::Array;
 
 use crate::support::{fixture, require_ort};
@@ -31,7 +31,7 @@ fn files(a: &str, b: &str, out: Option<&Path>) -> Bisection {
 }
 
 fn sides(a: (&str, EngineKind), b: (&str, EngineKind), out: Option<&Path>) -> Bisection {
-    let read = |name: &str| OnnxModel::read(&sample(name)).unwrap();
+    let read = |name: &str| EngineModel::read(&sample(name)).unwrap();
     let (model_a, model_b) = (read(a.0), read(b.0));
     let live = |model, kind| Live::new(model, EngineSpec::new(kind), SHAPE).unwrap();
     let (a, b) = (live(&model_a, a.1), Other::Live(Box::new(live(&model_b, b.1))));
@@ -45,7 +45,7 @@ fn answers(a: &str, name: &str, out: Option<&Path>) -> Bisection {
 }
 
 fn recording(a: &str, path: &Path, out: Option<&Path>) -> Bisection {
-    let model = OnnxModel::read(&sample(a)).unwrap();
+    let model = EngineModel::read(&sample(a)).unwrap();
     let a = Live::new(&model, spec(), SHAPE).unwrap();
     let file = Recorded::open(path).unwrap();
     let (numbers, count) = recorded_images(&file, a.input(), SHAPE).unwrap();
@@ -242,14 +242,14 @@ fn a_recording_with_its_channels_last_is_turned() {
 
 #[test]
 fn a_recording_that_does_not_fit_says_so() {
-    let model = OnnxModel::read(&sample("qdq.onnx")).unwrap();
+    let model = EngineModel::read(&sample("qdq.onnx")).unwrap();
     let a = Live::new(&model, spec(), SHAPE).unwrap();
     let file = Recorded::open(&sample("right.safetensors")).unwrap();
     let problem = |input: &str, shape| recorded_images(&file, input, shape).unwrap_err().to_string();
     assert!(problem("inputs", SHAPE).contains("is it `input`?"));
     assert!(problem(a.input(), [3, 9, 8]).contains("expected [N, 3, 9, 8]"));
     assert!(matches!(
-        Live::new(&OnnxModel::read(&sample("right.safetensors")).unwrap(), spec(), SHAPE),
+        Live::new(&EngineModel::read(&sample("right.safetensors")).unwrap(), spec(), SHAPE),
         Err(attar_infer::Error::Format { .. })
     ));
 }

@@ -1,6 +1,6 @@
 //! ONNX files that others made: softmaxes in them, arrays beside them, channels last, free sizes, whole numbers.
 
-use attar_infer::engine::{self, Answers, EngineKind, EngineSpec, OnnxModel, Opened};
+use attar_infer::engine::{self, Answers, EngineKind, EngineModel, EngineSpec, Opened};
 use attar_infer::parity::{Options, candidates, foreign_candidates, verify};
 use attar_infer::{Bundle, Certificate, Error, Subject, Verdict, report};
 
@@ -113,7 +113,7 @@ fn certify(model: &[u8], with_data: bool) -> Result<Certificate, String> {
     let path = folder.path().join("other.onnx");
     std::fs::write(&path, model).unwrap();
     let spec = [EngineSpec::new(EngineKind::Tract)];
-    let (subject, model) = (Subject::from(&bundle), OnnxModel::read(&path).unwrap());
+    let (subject, model) = (Subject::from(&bundle), EngineModel::read(&path).unwrap());
     let (mut loaded, skipped) = foreign_candidates(&subject, &[model], &spec, &[]).map_err(|e| e.to_string())?;
     let images = data(&reference.labels, names());
     let images = with_data.then_some(&images as &dyn attar_data::Dataset);
@@ -171,7 +171,7 @@ fn a_file_that_does_not_fit_is_refused() {
     write(bundle.path(), &files(&perfect(4)));
     let bundle = Bundle::open(bundle.path()).unwrap();
     let optional = [EngineSpec::new(EngineKind::Tract)];
-    let absent = OnnxModel::read("absent.onnx".as_ref()).unwrap_err();
+    let absent = EngineModel::read("absent.onnx".as_ref()).unwrap_err();
     assert!(absent.to_string().contains("absent.onnx"), "{absent}");
     assert!(candidates(&bundle, &[], &optional).is_ok());
 }

@@ -7,6 +7,7 @@ mod bisect;
 mod bundles;
 mod engines;
 mod foreign;
+mod integers;
 mod parity;
 mod program;
 mod strangers;

@@ -15,7 +15,7 @@ pub(crate) struct Loader {
 }
 
 /// All of them.
-pub(crate) static LOADERS: [Loader; 13] = [
+pub(crate) static LOADERS: [Loader; 14] = [
     Loader { name: "pth", load: |bytes| in_file("x.pth", bytes, |path| attar_formats::read::pth(path).is_ok()) },
     Loader {
         name: "safetensors",
@@ -44,6 +44,10 @@ pub(crate) static LOADERS: [Loader; 13] = [
                 path.parent().is_some_and(|root| attar_infer::Bundle::open(root).is_ok())
             })
         },
+    },
+    Loader {
+        name: "certificate",
+        load: |bytes| attar_formats::certificate::Certificate::from_json(bytes, Path::new("x.json")).is_ok(),
     },
     Loader { name: "onnx", load: onnx },
     Loader { name: "recipe", load: |bytes| attar_distill::Recipe::parse(&text(bytes), &[]).is_ok() },

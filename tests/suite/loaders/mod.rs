@@ -49,10 +49,23 @@ fn seeds(loader: &str) -> Vec<Vec<u8>> {
             vec![attar_models::zoo::build(&spec).unwrap().to_json().unwrap().into_bytes()]
         }
         "manifest" => vec![read(teacher.join("manifest.json"))],
+        "certificate" => vec![certificate()],
         "onnx" => fixtures("onnx", &[".onnx"]),
         "recipe" => vec![read(root().join("demo/distilled.toml")), read(root().join("demo/kd.toml"))],
         other => panic!("no seeds for {other}"),
     }
+}
+
+/// A certificate over a runtime that compared numbers.
+fn certificate() -> Vec<u8> {
+    let value = serde_json::json!({
+        "certificate_version": 1, "program": "attar", "bundle": {"network": "resnet8", "classes": 3},
+        "margin_points": 0.5, "confidence": 0.95, "runtimes": [{
+            "engine": "tract", "version": "1", "file": "model.onnx", "file_sha256": "ab".repeat(32), "precision": "f32",
+            "seconds": 0.5, "verdict": {"kind": "numbers-only"},
+        }], "verdict": {"kind": "numbers-only"},
+    });
+    value.to_string().into_bytes()
 }
 
 /// A batch of one image of four bytes, pickled as CIFAR's for Python are.

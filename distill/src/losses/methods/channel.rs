@@ -21,31 +21,23 @@ use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Taps, Te
 
 /// Settings of [`channel`] and of the connectors before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct ChannelSpec {
     /// What follows what.
-    #[serde(default = "Pairs::stages")]
     pub pairs: Pairs,
     /// How the stages' terms make one number.
-    #[serde(default)]
     pub layers: Layers,
     /// Where a trained 1x1 convolution + batch norm adapts the student's channels.
-    #[serde(default)]
     pub connector: Connect,
     /// Whether connectors end in a ReLU.
-    #[serde(default = "yes")]
     pub relu: bool,
 }
 
 /// The authors' settings.
 impl Default for ChannelSpec {
     fn default() -> Self {
-        Self { pairs: Pairs::stages(), layers: Layers::default(), connector: Connect::default(), relu: yes() }
+        Self { pairs: Pairs::stages(), layers: Layers::default(), connector: Connect::default(), relu: true }
     }
-}
-
-fn yes() -> bool {
-    true
 }
 
 /// How the terms of several layers make one number.
@@ -109,7 +101,10 @@ impl Spec for ChannelSpec {
 
     fn idle(&self) -> Vec<Idle> {
         match self.connector {
-            Connect::None => changed([("relu", self.relu != yes())], "connector = \"none\", and it is the connectors'"),
+            Connect::None => changed(
+                [("relu", self.relu != Self::default().relu)],
+                "connector = \"none\", and it is the connectors'",
+            ),
             Connect::Always | Connect::OnMismatch => Vec::new(),
         }
     }

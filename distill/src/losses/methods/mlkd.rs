@@ -26,50 +26,36 @@ use crate::losses::{Basis, BuildContext, Entry, Idle, Loss, Spec, Step, Teachers
 
 /// Settings of [`mlkd`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct MlkdSpec {
     /// Terms are summed over them.
-    #[serde(default = "authors_temperatures")]
     pub temperatures: Vec<f64>,
     /// Weight of each sample's probabilities, summed over the views that the loss names: view =
     /// ["clean", "strong"].
-    #[serde(default = "one")]
     #[schemars(extend("minimum" = 0))]
     pub instance: f64,
     /// Weight of how alike samples are, in the first view.
-    #[serde(default = "one")]
     #[schemars(extend("minimum" = 0))]
     pub batch: f64,
     /// Weight of how alike classes are, in the first view.
-    #[serde(default = "one")]
     #[schemars(extend("minimum" = 0))]
     pub class: f64,
     /// Does what the authors' code does to the letter: about half the weight for the first view;
     /// needs two views.
-    #[serde(default)]
     pub quirks: bool,
     /// Gives each sample's logits mean 0 and deviation 1 first, in both networks (LSKD, arXiv
     /// 2403.01427).
-    #[serde(default)]
     pub standardise: Standardise,
-}
-
-fn one() -> f64 {
-    1.0
-}
-
-fn authors_temperatures() -> Vec<f64> {
-    vec![4.0, 3.0, 5.0, 2.0, 6.0]
 }
 
 /// The authors' temperatures, all levels alike.
 impl Default for MlkdSpec {
     fn default() -> Self {
         Self {
-            temperatures: authors_temperatures(),
-            instance: one(),
-            batch: one(),
-            class: one(),
+            temperatures: vec![4.0, 3.0, 5.0, 2.0, 6.0],
+            instance: 1.0,
+            batch: 1.0,
+            class: 1.0,
             quirks: false,
             standardise: Standardise::default(),
         }

@@ -18,7 +18,7 @@ const MOST_NUMBERS: usize = 1 << 30;
 /// # Errors
 /// A batch of no images, or of more numbers than a batch can hold.
 pub fn generate(case: &Case, count: usize) -> Result<Vec<Batch>> {
-    let [c, h, w] = case.student.input;
+    let ([c, h, w], classes) = (case.student.input(), case.student.classes());
     let numbers = [case.batch, c, h, w].iter().try_fold(1usize, |all, n| all.checked_mul(*n));
     if !numbers.is_some_and(|numbers| (1..=MOST_NUMBERS).contains(&numbers)) {
         let problem = format!("{} images of {c}x{h}x{w}, expected 1 to {MOST_NUMBERS} numbers in a batch", case.batch);
@@ -30,11 +30,16 @@ pub fn generate(case: &Case, count: usize) -> Result<Vec<Batch>> {
         Batch {
             pixels: generated::input([case.batch, c, h, w], seed),
             shape: [case.batch, c, h, w],
-            labels: uniform.iter().map(|u| label(*u, case.student.classes)).collect(),
+            labels: uniform.iter().map(|u| label(*u, classes)).collect(),
             ids: (0..case.batch as u32).map(|id| i as u32 * case.batch as u32 + id).collect(),
         }
     };
     Ok((0..count as u64).map(batch).collect())
+}
+
+/// Bytes of a batch in memory.
+pub fn bytes(batch: &Batch) -> u64 {
+    (size_of_val(&batch.pixels[..]) + size_of_val(&batch.labels[..]) + size_of_val(&batch.ids[..])) as u64
 }
 
 /// From [-1, 1) to a class.

@@ -4,6 +4,7 @@
 //! place; [`Trainer::start`] hands them over, `attar bench-train --save` writes them down.
 
 mod batches;
+mod subject;
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,6 @@ use attar_data::Batch;
 use attar_exec::optim::OptimiserSpec;
 use attar_exec::profile::Profile;
 use attar_exec::{Network, Params, Precision};
-use attar_models::zoo::{self, NetworkSpec};
 use attar_models::{Graph, Outline, Weights, generated};
 use attar_pixels::Preprocessing;
 use candle_core::Device;
@@ -33,7 +33,8 @@ use crate::plan::{LossId, Participants, PlannedLoss, Table, available_threads, t
 use crate::recipe::{LossSection, OnDivergence, TeacherNorm, TrainSection, Update};
 use crate::teacher::ZooTeacher;
 
-pub use batches::{generate, save};
+pub use batches::{bytes, generate, save};
+pub use subject::Subject;
 
 /// Seed of weights, batches and labels.
 const SEED: u64 = 1;
@@ -50,9 +51,9 @@ pub const TEACHER: &str = "teacher.";
 #[derive(Debug, Clone)]
 pub struct Case {
     /// The network that learns.
-    pub student: NetworkSpec,
+    pub student: Subject,
     /// The network that it learns from: running statistics, folded.
-    pub teacher: Option<NetworkSpec>,
+    pub teacher: Option<Subject>,
     /// Images in a step.
     pub batch: usize,
     /// Learning rate of every step.
@@ -93,34 +94,33 @@ impl std::fmt::Debug for Trainer {
 
 impl Trainer {
     /// Builds student, connectors and teacher. The steps walk through `batches` in their order, again and again. Everything
-    /// starts from `init`, named as by [`Trainer::start`]; without it student and connectors start as a recipe without `init`
-    /// would have them, and the teacher's weights are [`generated`].
+    /// starts from `init`, named as by [`Trainer::start`]; without it from the weights that networks came with, and where there
+    /// are none, student and connectors start as a recipe without `init` would have them, and the teacher's are [`generated`].
     ///
     /// # Errors
-    /// A network that cannot be built, networks that do not pair, weights that do not fit, no batch, a precision that the
-    /// device does not have.
-    pub fn new(case: &Case, batches: Vec<Batch>, init: Option<&Weights>) -> Result<Self> {
+    /// Networks that do not pair, weights that do not fit, no batch, a precision that the device does not have.
+    pub fn new(case: Case, batches: Vec<Batch>, init: Option<&Weights>) -> Result<Self> {
         case.precision.check(&case.device)?;
+        let train = train(&case);
+        let channels = case.student.input()[0];
+        check_pair(&case)?;
         if batches.is_empty() {
             return Err(fail("batches", "none, expected at least 1"));
         }
         let threads = case.threads.unwrap_or_else(available_threads);
         let pool = pool(threads)?;
-        let student = zoo::build(&case.student)?;
-        let teacher = case.teacher.as_ref().map(zoo::build).transpose()?;
-        let params = match init {
-            Some(init) => Params::from_weights(&student, &init.under(STUDENT), &case.device)?,
+        let Subject { graph: student, weights: own, .. } = case.student;
+        let (teacher, taught) = case.teacher.map(|teacher| (teacher.graph, teacher.weights)).unzip();
+        let params = match init.map(|init| init.under(STUDENT)).or(own) {
+            Some(weights) => Params::from_weights(&student, &weights, &case.device)?,
             None => Params::init(&student, SEED, "", &case.device)?,
         };
         let (participants, losses) = losses(&student, teacher.as_ref())?;
         let mut network = Network::new(student, params, &case.device)?;
         network.set_precision(case.precision);
-        let channels = case.student.input[0];
         let preprocessing = Preprocessing::normalise(vec![0.0; channels], vec![1.0; channels]);
-        let teacher_weights = teacher.as_ref().map(|graph| match init {
-            Some(init) => init.under(TEACHER),
-            None => generated::weights(graph, SEED),
-        });
+        let taught = init.map(|init| init.under(TEACHER)).or(taught.flatten());
+        let teacher_weights = teacher.as_ref().map(|graph| taught.unwrap_or_else(|| generated::weights(graph, SEED)));
         let mut teachers = Teachers::default();
         if let (Some(graph), Some(weights), Some(id)) = (&teacher, &teacher_weights, participants.teachers.ids().next())
         {
@@ -128,7 +128,7 @@ impl Trainer {
             let zoo = ZooTeacher::new(graph, weights, norm, &taps, network.context())?;
             teachers.0.push(RunningTeacher::plain("teacher", Box::new(zoo)));
         }
-        let mut learner = Learner::new(&train(case), SEED, Parts::plain(network, teachers, losses, preprocessing))?;
+        let mut learner = Learner::new(&train, SEED, Parts::plain(network, teachers, losses, preprocessing))?;
         if let Some(init) = init {
             for Connector { prefix, network } in learner.students.connectors.rows_mut() {
                 *network = Network::from_weights(network.graph().clone(), &init.under(prefix), network.context())?;
@@ -206,6 +206,21 @@ fn take(learner: &mut Learner, batches: &[Batch], done: &mut usize, steps: usize
     }
     learner.device.synchronize()?;
     Ok(Round { time: begun.elapsed(), split, losses })
+}
+
+/// Whether both networks look at the same images and tell the same number of classes apart.
+fn check_pair(case: &Case) -> Result<()> {
+    let facts = |subject: &Subject| (subject.input(), subject.classes());
+    let found = case.teacher.as_ref().map(facts);
+    match found.filter(|found| *found != facts(&case.student)) {
+        Some(([c, h, w], classes)) => {
+            let ([sc, sh, sw], known) = facts(&case.student);
+            let problem =
+                format!("{c}x{h}x{w} to {classes} classes, expected what the student has: {sc}x{sh}x{sw} to {known}");
+            Err(fail("teacher", &problem))
+        }
+        None => Ok(()),
+    }
 }
 
 fn fail(key: &str, problem: &str) -> Error {

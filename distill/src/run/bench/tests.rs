@@ -1,12 +1,17 @@
 //! A bench takes the steps it says: its parts add up, its start can be taken up by another, and it refuses what cannot be.
 
+use attar_models::zoo::NetworkSpec;
+
 use super::*;
 
+fn subject(name: &str) -> Subject {
+    Subject::zoo(&NetworkSpec::new(name, 5, [3, 8, 8])).unwrap()
+}
+
 fn case(teacher: Option<&str>) -> Case {
-    let spec = |name: &str| NetworkSpec::new(name, 5, [3, 8, 8]);
     Case {
-        student: spec("resnet8"),
-        teacher: teacher.map(spec),
+        student: subject("resnet8"),
+        teacher: teacher.map(subject),
         batch: 6,
         learning_rate: 0.01,
         device: Device::Cpu,
@@ -16,7 +21,7 @@ fn case(teacher: Option<&str>) -> Case {
 }
 
 fn trainer(case: &Case) -> Trainer {
-    Trainer::new(case, generate(case, 2).unwrap(), None).unwrap()
+    Trainer::new(case.clone(), generate(case, 2).unwrap(), None).unwrap()
 }
 
 #[test]
@@ -35,7 +40,7 @@ fn who_starts_from_the_same_weights_finds_the_same_losses() {
     let case = case(Some("resnet14"));
     let mut first = trainer(&case);
     let start = first.start().unwrap();
-    let mut second = Trainer::new(&case, generate(&case, 2).unwrap(), Some(&start)).unwrap();
+    let mut second = Trainer::new(case.clone(), generate(&case, 2).unwrap(), Some(&start)).unwrap();
     assert_eq!(first.round(4).unwrap().losses, second.round(4).unwrap().losses);
     assert!(start.0.keys().any(|name| name.starts_with(TEACHER)));
     assert!(start.get("losses.cd.layer1.conv.weight").is_some(), "{:?}", start.0.keys());
@@ -59,8 +64,38 @@ fn what_cannot_be_is_an_error() {
     let none = generate(&Case { batch: 0, ..good.clone() }, 1).unwrap_err().to_string();
     assert!(none.contains("0 images"), "{none}");
     let fast = Case { precision: Precision::Tf32, ..good.clone() };
-    assert!(Trainer::new(&fast, generate(&good, 1).unwrap(), None).unwrap_err().to_string().contains("tf32"));
-    assert!(Trainer::new(&good, Vec::new(), None).is_err());
-    let other = Case { teacher: Some(NetworkSpec::new("resnet18", 5, [3, 8, 8])), ..good };
-    assert!(Trainer::new(&other, generate(&other, 1).unwrap(), None).is_err(), "4 stages do not pair with 3");
+    let refused = |case: &Case| Trainer::new(case.clone(), generate(&good, 1).unwrap(), None).unwrap_err().to_string();
+    assert!(refused(&fast).contains("tf32"));
+    assert!(Trainer::new(good.clone(), Vec::new(), None).is_err());
+    let taught = |teacher: Subject| Case { teacher: Some(teacher), ..good.clone() };
+    let stages = refused(&taught(subject("resnet18")));
+    assert!(stages.contains("cd"), "4 stages do not pair with 3: {stages}");
+    let wider = Subject::zoo(&NetworkSpec::new("resnet14", 7, [3, 8, 8])).unwrap();
+    let classes = refused(&taught(wider));
+    assert!(classes.contains("3x8x8 to 7 classes, expected what the student has: 3x8x8 to 5"), "{classes}");
+}
+
+#[test]
+fn a_file_is_trained_from_its_own_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("net.onnx");
+    let graph = subject("resnet8").graph;
+    let weights = generated::weights(&graph, 7);
+    std::fs::write(&path, attar_onnx::write(&graph, &weights, &attar_onnx::Options::default()).unwrap()).unwrap();
+    let file = Subject::onnx(&path, Some(8)).unwrap();
+    assert_eq!((file.input(), file.classes()), ([3, 8, 8], 5));
+    let student = Case { student: file.clone(), ..case(None) };
+    let start = trainer(&student).start().unwrap();
+    let names = |weights: &Weights| weights.0.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&start.under(STUDENT)), names(file.weights.as_ref().unwrap()));
+    assert_eq!(start.get("student.fc.weight").unwrap(), weights.get("fc.weight").unwrap());
+    // A teacher's are its own, too.
+    let taught = Case { teacher: Some(file), ..case(None) };
+    let start = trainer(&taught).start().unwrap();
+    assert_eq!(start.get("teacher.fc.weight").unwrap(), weights.get("fc.weight").unwrap());
+
+    let other = Subject::onnx(&path, Some(32)).unwrap_err().to_string();
+    assert!(other.contains("net.onnx") && other.contains("8x8, expected 32x32"), "{other}");
+    std::fs::write(&path, "no network").unwrap();
+    assert!(Subject::onnx(&path, None).unwrap_err().to_string().contains("net.onnx"));
 }

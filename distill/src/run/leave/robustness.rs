@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use attar_exec::Network;
 
 use crate::error::Result;
-use crate::plan::Attack;
-use crate::recipe::{Climb, RobustnessSection};
+use crate::recipe::{Attack, RobustnessSection};
 use crate::run::feed::evaluate::Evaluation;
 use crate::run::step::Position;
 use crate::run::step::views::{Bounds, generator};
@@ -22,13 +21,7 @@ pub(in crate::run) fn robustness(
     let network = if attacks.is_empty() { return Ok(found) } else { network.freeze()? };
     let bounds = Bounds::of(evaluation.preprocessing, evaluation.device)?;
     for section in attacks {
-        let attack = Attack {
-            epsilon: section.epsilon,
-            step: section.step,
-            steps: section.steps,
-            random_start: section.random_start,
-            climb: Climb::Labels,
-        };
+        let attack = Attack::from(section);
         let mut batch = 0;
         let scores = evaluation.run_changed(
             |look| {

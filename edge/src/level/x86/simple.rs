@@ -13,27 +13,19 @@ pub(super) mod avx2 {
         __m256 as F, __m256i as I, _mm256_add_epi16 as add16, _mm256_add_epi32 as add32, _mm256_add_ps as addf,
         _mm256_adds_epi16 as adds16, _mm256_castps_si256 as as_words, _mm256_castsi256_ps as as_floats,
         _mm256_cvtepi32_ps as to_floats, _mm256_cvtps_epi32 as to_words, _mm256_div_ps as divf, _mm256_fmadd_ps as fma,
-        _mm256_loadu_ps as load_floats, _mm256_max_epu8 as max8, _mm256_max_ps as maxf, _mm256_min_epu8 as min8,
-        _mm256_min_ps as minf, _mm256_mul_ps as mulf, _mm256_mulhi_epi16 as mul_high16,
-        _mm256_mullo_epi16 as mul_low16, _mm256_packs_epi32 as pack32, _mm256_packus_epi16 as pack16,
-        _mm256_set1_epi8 as all8, _mm256_set1_epi16 as all16, _mm256_set1_epi32 as all32, _mm256_set1_ps as all,
-        _mm256_setzero_si256 as none, _mm256_slli_epi32 as shift32, _mm256_storeu_ps as store_floats,
-        _mm256_sub_epi16 as sub16, _mm256_sub_ps as subf, _mm256_unpackhi_epi8 as high8,
-        _mm256_unpackhi_epi16 as high16, _mm256_unpacklo_epi8 as low8, _mm256_unpacklo_epi16 as low16,
+        _mm256_loadu_ps as load_floats, _mm256_loadu_si256 as load_vector, _mm256_max_epu8 as max8,
+        _mm256_max_ps as maxf, _mm256_min_epu8 as min8, _mm256_min_ps as minf, _mm256_mul_ps as mulf,
+        _mm256_mulhi_epi16 as mul_high16, _mm256_mullo_epi16 as mul_low16, _mm256_packs_epi32 as pack32,
+        _mm256_packus_epi16 as pack16, _mm256_set1_epi8 as all8, _mm256_set1_epi16 as all16,
+        _mm256_set1_epi32 as all32, _mm256_set1_ps as all, _mm256_setzero_si256 as none, _mm256_slli_epi32 as shift32,
+        _mm256_storeu_ps as store_floats, _mm256_storeu_si256 as store_vector, _mm256_sub_epi16 as sub16,
+        _mm256_sub_ps as subf, _mm256_unpackhi_epi8 as high8, _mm256_unpackhi_epi16 as high16,
+        _mm256_unpacklo_epi8 as low8, _mm256_unpacklo_epi16 as low16,
     };
 
     use super::*;
 
     const BYTES: usize = 32;
-
-    /// # Safety
-    /// A vector's bytes lie at `at`.
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn load(at: *const u8) -> I {
-        // SAFETY: the caller's word.
-        unsafe { _mm256_loadu_si256(at.cast()) }
-    }
 
     /// The first `count` bytes, fewer than all.
     ///
@@ -48,15 +40,6 @@ pub(super) mod avx2 {
             core::ptr::copy_nonoverlapping(at, bytes.as_mut_ptr(), count);
             load(bytes.as_ptr())
         }
-    }
-
-    /// # Safety
-    /// There is room for a vector at `at`.
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn store(at: *mut u8, bytes: I) {
-        // SAFETY: the caller's word.
-        unsafe { _mm256_storeu_si256(at.cast(), bytes) };
     }
 
     /// The first `count` bytes, fewer than all.
@@ -140,27 +123,19 @@ pub(super) mod avx512 {
         __m512 as F, __m512i as I, _mm512_add_epi16 as add16, _mm512_add_epi32 as add32, _mm512_add_ps as addf,
         _mm512_adds_epi16 as adds16, _mm512_castps_si512 as as_words, _mm512_castsi512_ps as as_floats,
         _mm512_cvtepi32_ps as to_floats, _mm512_cvtps_epi32 as to_words, _mm512_div_ps as divf, _mm512_fmadd_ps as fma,
-        _mm512_loadu_ps as load_floats, _mm512_max_epu8 as max8, _mm512_max_ps as maxf, _mm512_min_epu8 as min8,
-        _mm512_min_ps as minf, _mm512_mul_ps as mulf, _mm512_mulhi_epi16 as mul_high16,
-        _mm512_mullo_epi16 as mul_low16, _mm512_packs_epi32 as pack32, _mm512_packus_epi16 as pack16,
-        _mm512_set1_epi8 as all8, _mm512_set1_epi16 as all16, _mm512_set1_epi32 as all32, _mm512_set1_ps as all,
-        _mm512_setzero_si512 as none, _mm512_slli_epi32 as shift32, _mm512_storeu_ps as store_floats,
-        _mm512_sub_epi16 as sub16, _mm512_sub_ps as subf, _mm512_unpackhi_epi8 as high8,
-        _mm512_unpackhi_epi16 as high16, _mm512_unpacklo_epi8 as low8, _mm512_unpacklo_epi16 as low16,
+        _mm512_loadu_ps as load_floats, _mm512_loadu_si512 as load_vector, _mm512_max_epu8 as max8,
+        _mm512_max_ps as maxf, _mm512_min_epu8 as min8, _mm512_min_ps as minf, _mm512_mul_ps as mulf,
+        _mm512_mulhi_epi16 as mul_high16, _mm512_mullo_epi16 as mul_low16, _mm512_packs_epi32 as pack32,
+        _mm512_packus_epi16 as pack16, _mm512_set1_epi8 as all8, _mm512_set1_epi16 as all16,
+        _mm512_set1_epi32 as all32, _mm512_set1_ps as all, _mm512_setzero_si512 as none, _mm512_slli_epi32 as shift32,
+        _mm512_storeu_ps as store_floats, _mm512_storeu_si512 as store_vector, _mm512_sub_epi16 as sub16,
+        _mm512_sub_ps as subf, _mm512_unpackhi_epi8 as high8, _mm512_unpackhi_epi16 as high16,
+        _mm512_unpacklo_epi8 as low8, _mm512_unpacklo_epi16 as low16,
     };
 
     use super::*;
 
     const BYTES: usize = 64;
-
-    /// # Safety
-    /// A vector's bytes lie at `at`.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma")]
-    unsafe fn load(at: *const u8) -> I {
-        // SAFETY: the caller's word.
-        unsafe { _mm512_loadu_si512(at.cast()) }
-    }
 
     /// The first `count` bytes, fewer than all.
     ///
@@ -171,15 +146,6 @@ pub(super) mod avx512 {
     unsafe fn load_some(at: *const u8, count: usize) -> I {
         // SAFETY: the caller's word; what is masked is not read.
         unsafe { _mm512_maskz_loadu_epi8((1 << count) - 1, at.cast()) }
-    }
-
-    /// # Safety
-    /// There is room for a vector at `at`.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma")]
-    unsafe fn store(at: *mut u8, bytes: I) {
-        // SAFETY: the caller's word.
-        unsafe { _mm512_storeu_si512(at.cast(), bytes) };
     }
 
     /// The first `count` bytes, fewer than all.
@@ -272,15 +238,11 @@ pub(super) mod avx512 {
             let mut at = 0;
             while at < length {
                 let rest = length - at;
-                let x = if rest >= BYTES { load(a.add(at)) } else { load_some(a.add(at), rest) };
+                let x = load_up_to(a.add(at), rest);
                 let low = _mm512_permutex2var_epi8(first, x, second);
                 let high = _mm512_permutex2var_epi8(third, x, fourth);
                 let found = _mm512_mask_blend_epi8(_mm512_movepi8_mask(x), low, high);
-                if rest >= BYTES {
-                    store(out.add(at), found);
-                } else {
-                    store_some(out.add(at), found, rest);
-                }
+                store_up_to(out.add(at), found, rest);
                 at += BYTES;
             }
         }

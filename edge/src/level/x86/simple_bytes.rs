@@ -5,6 +5,46 @@ macro_rules! bytes {
         use crate::layer::{Source, Target};
         use crate::simple::{Addition, Mean, Multiplication, Window};
 
+        /// # Safety
+        /// A vector's bytes lie at `at`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn load(at: *const u8) -> I {
+            // SAFETY: the caller's word.
+            unsafe { load_vector(at.cast()) }
+        }
+
+        /// # Safety
+        /// There is room for a vector at `at`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn store(at: *mut u8, bytes: I) {
+            // SAFETY: the caller's word.
+            unsafe { store_vector(at.cast(), bytes) };
+        }
+
+        /// A vector's bytes, or as many as there are.
+        ///
+        /// # Safety
+        /// `count` bytes lie at `at`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn load_up_to(at: *const u8, count: usize) -> I {
+            // SAFETY: the caller's word.
+            unsafe { if count >= BYTES { load(at) } else { load_some(at, count) } }
+        }
+
+        /// A vector's bytes, or as many as there is room for.
+        ///
+        /// # Safety
+        /// There is room for `count` bytes at `at`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn store_up_to(at: *mut u8, bytes: I, count: usize) {
+            // SAFETY: the caller's word.
+            unsafe { if count >= BYTES { store(at, bytes) } else { store_some(at, bytes, count) } }
+        }
+
         /// What a byte is kept to.
         #[derive(Clone, Copy)]
         struct Kept {
@@ -75,11 +115,7 @@ macro_rules! bytes {
                 let rest = length - at;
                 // SAFETY: the caller gives `length` elements of each.
                 unsafe {
-                    let (x, y) = if rest >= BYTES {
-                        (load(a.add(at)), load(b.add(at)))
-                    } else {
-                        (load_some(a.add(at), rest), load_some(b.add(at), rest))
-                    };
+                    let (x, y) = (load_up_to(a.add(at), rest), load_up_to(b.add(at), rest));
                     let (x, y) = (widened(x), widened(y));
                     let sums = packed(
                         rounded(fma(x.0, first, fma(y.0, second, offset))),
@@ -88,11 +124,7 @@ macro_rules! bytes {
                         rounded(fma(x.3, first, fma(y.3, second, offset))),
                         kept,
                     );
-                    if rest >= BYTES {
-                        store(out.add(at), sums);
-                    } else {
-                        store_some(out.add(at), sums, rest);
-                    }
+                    store_up_to(out.add(at), sums, rest);
                 }
                 at += BYTES;
             }
@@ -118,22 +150,14 @@ macro_rules! bytes {
                     let (here, rest) = (pixel * channels + at, channels - at);
                     // SAFETY: the caller gives `pixels * channels` elements of `a` and `out`, `channels` of `b`.
                     unsafe {
-                        let (x, y) = if rest >= BYTES {
-                            (load(a.add(here)), load(b.add(at)))
-                        } else {
-                            (load_some(a.add(here), rest), load_some(b.add(at), rest))
-                        };
+                        let (x, y) = (load_up_to(a.add(here), rest), load_up_to(b.add(at), rest));
                         let (xl, xh) = (sub16(low8(x, zero), first), sub16(high8(x, zero), first));
                         let (yl, yh) = (sub16(low8(y, zero), second), sub16(high8(y, zero), second));
                         let (ll, lh) = (mul_low16(xl, yl), mul_high16(xl, yl));
                         let (hl, hh) = (mul_low16(xh, yh), mul_high16(xh, yh));
                         let words = (low16(ll, lh), high16(ll, lh), low16(hl, hh), high16(hl, hh));
                         let products = requantized(words, multiplier, kept);
-                        if rest >= BYTES {
-                            store(out.add(here), products);
-                        } else {
-                            store_some(out.add(here), products, rest);
-                        }
+                        store_up_to(out.add(here), products, rest);
                     }
                     at += BYTES;
                 }
@@ -203,11 +227,7 @@ macro_rules! bytes {
                         rounded(divf(load_floats(from.add(3 * lanes)), scale)),
                         kept,
                     ));
-                    if rest >= BYTES {
-                        store(out.add(at), bytes);
-                    } else {
-                        store_some(out.add(at), bytes, rest);
-                    }
+                    store_up_to(out.add(at), bytes, rest);
                 }
                 at += BYTES;
             }
@@ -238,11 +258,7 @@ macro_rules! bytes {
                             }
                         }
                         let out = target.pixel(0, x).add(at);
-                        if channels - at >= BYTES {
-                            store(out, kept);
-                        } else {
-                            store_some(out, kept, channels - at);
-                        }
+                        store_up_to(out, kept, channels - at);
                     }
                     at += BYTES;
                 }
@@ -293,11 +309,7 @@ macro_rules! bytes {
                         (c, d) = (add32(c, low16(high, zero)), add32(d, high16(high, zero)));
                         let out = target.pixel(0, x).add(at);
                         let bytes = requantized((a, b, c, d), multiplier, kept);
-                        if channels - at >= BYTES {
-                            store(out, bytes);
-                        } else {
-                            store_some(out, bytes, channels - at);
-                        }
+                        store_up_to(out, bytes, channels - at);
                     }
                     at += BYTES;
                 }

@@ -75,6 +75,30 @@ pub(crate) fn apart(model: &[u8], location: &str) -> (Vec<u8>, Vec<u8>) {
     (model, data)
 }
 
+/// The model with the floats of the array `name` multiplied.
+pub(crate) fn rescaled(model: &[u8], name: &str, by: f32) -> Vec<u8> {
+    let mut found = false;
+    let model = graph(model, |number, bytes| {
+        if number != 5 || text(bytes, 8) != name {
+            return None;
+        }
+        found = true;
+        let mut array = Vec::new();
+        for field in fields(bytes) {
+            match field.bytes().filter(|_| [4, 9].contains(&field.number)) {
+                Some(floats) => {
+                    let floats = floats.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four) * by);
+                    put_bytes(&mut array, field.number, &floats.flat_map(f32::to_le_bytes).collect::<Vec<u8>>());
+                }
+                None => array.extend_from_slice(field.whole),
+            }
+        }
+        Some(array)
+    });
+    assert!(found, "the fixture has no array `{name}`");
+    model
+}
+
 /// The model with another shape of its input; 0 is free.
 pub(crate) fn taking(model: &[u8], shape: &[u8]) -> Vec<u8> {
     graph(model, |number, bytes| (number == 11).then(|| value_info(&text(bytes, 1), shape)))

@@ -296,6 +296,19 @@ fn a_stride_in_two_halves_is_one_node() {
                 .node("Slice", &["half", "from", "to", "columns", "second"], "a", &[])
         }
     };
+    // As it stands in files of its script exporter: what the second half reads is made between the two.
+    let late = |f: File| {
+        f.ints("from", &[0])
+            .ints("to", &[i64::MAX])
+            .ints("rows", &[2])
+            .ints("first", &[2])
+            .node("Slice", &["c", "from", "to", "rows", "first"], "half", &[])
+            .node("Constant", &[], "columns", &[("value_ints", Ints(&[3]))])
+            .node("Constant", &[], "second", &[("value_ints", Ints(&[2]))])
+            .node("Slice", &["half", "from", "to", "columns", "second"], "a", &[])
+    };
+    let (graph, _) = behind_a_convolution(17, late);
+    assert_eq!(graph.nodes()[2].op, Op::Subsample(Subsample { stride: 2 }));
     let (graph, _) = behind_a_convolution(17, halves(2, 2));
     assert_eq!(graph.nodes()[2].op, Op::Subsample(Subsample { stride: 2 }));
     assert_eq!(graph.nodes()[2].name, "a");

@@ -25,13 +25,11 @@ pub enum Standardise {
 
 /// What logits are divided by.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Spread {
     /// Which deviation.
-    #[serde(default)]
     pub std: Deviation,
     /// Added to it.
-    #[serde(default = "code_eps")]
     pub eps: f64,
 }
 
@@ -46,10 +44,6 @@ pub enum Deviation {
     Population,
 }
 
-fn code_eps() -> f64 {
-    1e-7
-}
-
 /// Off.
 impl Default for Standardise {
     fn default() -> Self {
@@ -60,7 +54,7 @@ impl Default for Standardise {
 /// The authors' code.
 impl Default for Spread {
     fn default() -> Self {
-        Self { std: Deviation::default(), eps: code_eps() }
+        Self { std: Deviation::default(), eps: 1e-7 }
     }
 }
 

@@ -6,8 +6,8 @@ use candle_core::{Device, Tensor};
 
 use crate::error::Result;
 use crate::losses::log_softmax;
-use crate::plan::{Attack, Source};
-use crate::recipe::Climb;
+use crate::plan::Source;
+use crate::recipe::{Attack, Climb};
 use crate::run::feed::batch::ViewBatch;
 use crate::run::step::students::Students;
 use crate::run::step::teachers::Teachers;

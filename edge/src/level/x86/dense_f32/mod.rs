@@ -216,8 +216,8 @@ unsafe fn run(kit: &Kit, layer: &FloatLayer<'_>, rows: Range<usize>) {
     while pixels > 0 {
         let here = slab.min(pixels);
         let (mut walk, mut all_set) = (begin, false);
-        // Where a panel's weights come from afar, each tile asks for its part of the next one's.
-        let ahead = if bytes > MANY { (2 * lanes * most).div_ceil(here.max(most)) } else { 0 };
+        // Each tile asks for its part of the next panel's weights, which come from afar the first time.
+        let ahead = (2 * lanes * most).div_ceil(here.max(most));
         for group in 0..shape.groups {
             let mut start = 0;
             while start < vectors {

@@ -2,13 +2,17 @@
 //! at a time is put in every lane. Sums are written out by macros: arrays that are looped over land on the stack.
 
 use core::arch::asm;
-use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+use core::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
 
 /// Pixels of the largest tile.
 pub(in crate::level::x86) const MOST: usize = 14;
 
 /// Spots that there is room for: always [`MOST`] are written, wherever a row of the image ends, and whole lines of memory.
 pub(in crate::level::x86) const ROOM: usize = 32;
+
+/// Elements that the weights of a single pixel are asked for ahead: they are read once, page after page, and what the CPU
+/// foresees by itself ends with a page.
+const AHEAD: usize = 1024;
 
 /// What a tile computes of each of its pixels.
 #[derive(Debug, Clone, Copy)]
@@ -175,6 +179,7 @@ macro_rules! line {
     };
     (@step $part:literal $x:expr, $weights:ident, $sums:ident, $count:literal, [$($i:literal)+]) => {
         let x = all(*$x);
+        $(_mm_prefetch::<_MM_HINT_T0>($weights.wrapping_add(($part * $count + $i) * LANES + AHEAD).cast());)+
         $($sums[$part][$i] = fma(x, load($weights.add(($part * $count + $i) * LANES)), $sums[$part][$i]);)+
     };
     (@sum $part:literal $sums:ident, [$($i:literal)+]) => {
@@ -200,7 +205,7 @@ macro_rules! line {
 /// With AVX-512: 28 sums, 2 weights and an input are 31 of 32 registers.
 pub(super) mod wide {
     use super::super::vectors::wide::*;
-    use super::{_MM_HINT_T1, _mm_prefetch, Job, Spots, Tile, opaque};
+    use super::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, AHEAD, Job, Spots, Tile, opaque};
 
     tile!("avx512f,avx512bw,avx512vl,avx512dq,fma" pixels_14_by_2 2: 0 1 2 3 4 5 6 7 8 9 10 11 12 13);
     tile!("avx512f,avx512bw,avx512vl,avx512dq,fma" pixels_10_by_2 2: 0 1 2 3 4 5 6 7 8 9);
@@ -236,7 +241,7 @@ pub(super) mod wide {
 /// With AVX2: 12 sums, 2 weights and an input are 15 of 16 registers.
 pub(super) mod narrow {
     use super::super::vectors::narrow::*;
-    use super::{_MM_HINT_T1, _mm_prefetch, Job, Spots, Tile, opaque};
+    use super::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, AHEAD, Job, Spots, Tile, opaque};
 
     tile!("avx2,fma" pixels_6_by_2 2: 0 1 2 3 4 5);
     tile!("avx2,fma" pixels_5_by_2 2: 0 1 2 3 4);

@@ -9,6 +9,7 @@ use core::ops::Range;
 
 use super::Tiles;
 use super::layout::Layout;
+use super::winograd;
 use super::ymm::finish;
 use crate::layer::{ByteConstants, ByteKernel, ByteLayer, Shape};
 
@@ -34,38 +35,72 @@ static BYTES: Tiles = Tiles {
     widen: None,
 };
 
-/// Where the header says whether the layer is laid out for `BYTES`.
-const SAFE: usize = 1;
+/// How a layer is computed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Way {
+    Words,
+    Bytes,
+    Winograd,
+}
+
+impl Way {
+    /// Where the header says it.
+    const AT: usize = 1;
+
+    fn of(shape: &Shape, weights: &[u8]) -> Self {
+        if winograd::wanted(shape) && winograd::exact(shape, weights) {
+            Self::Winograd
+        } else if safe(shape, weights) {
+            Self::Bytes
+        } else {
+            Self::Words
+        }
+    }
+}
 
 fn packed(shape: &Shape) -> usize {
-    WORDS.layout.bytes(shape).max(BYTES.layout.bytes(shape))
+    let most = WORDS.layout.bytes(shape).max(BYTES.layout.bytes(shape));
+    if winograd::wanted(shape) { most.max(winograd::packed(shape)) } else { most }
 }
 
 fn scratch(shape: &Shape) -> usize {
-    WORDS.scratch(shape).max(BYTES.scratch(shape))
+    let most = WORDS.scratch(shape).max(BYTES.scratch(shape));
+    if winograd::wanted(shape) { most.max(winograd::scratch(shape)) } else { most }
 }
 
 fn pack(shape: &Shape, constants: ByteConstants<'_>, out: &mut [u8]) {
-    let safe = safe(shape, constants.weights);
-    let layout = if safe { BYTES.layout } else { WORDS.layout };
-    layout.pack(shape, constants, out);
-    out[SAFE] = u8::from(safe);
+    let way = Way::of(shape, constants.weights);
+    match way {
+        Way::Words => WORDS.layout.pack(shape, constants, out),
+        Way::Bytes => BYTES.layout.pack(shape, constants, out),
+        Way::Winograd => winograd::pack(shape, constants, out),
+    }
+    out[Way::AT] = way as u8;
 }
 
-/// Whether no two weights that are added to 16 bits make more than they hold, with inputs of 255.
+/// Whether no two products that are added to 16 bits make more than they hold, with inputs of up to 255.
 fn safe(shape: &Shape, weights: &[u8]) -> bool {
-    let size = |weight: u8| 255 * i32::from((weight as i8).unsigned_abs());
-    let mut runs = weights.chunks_exact(shape.runs().length);
-    runs.all(|run| {
-        run.chunks(2).all(|pair| pair.iter().map(|&weight| size(weight)).sum::<i32>() <= i32::from(i16::MAX))
-    })
+    let fits = |pair: &[u8]| {
+        let sum = |part: fn(i32) -> i32| pair.iter().map(|&weight| part(255 * i32::from(weight as i8))).sum::<i32>();
+        sum(|x| x.min(0)) >= i32::from(i16::MIN) && sum(|x| x.max(0)) <= i32::from(i16::MAX)
+    };
+    weights.chunks_exact(shape.runs().length).all(|run| run.chunks(2).all(fits))
 }
 
 /// # Safety
 /// As of [`ByteKernel::run`].
 unsafe fn run(layer: &ByteLayer<'_>, rows: Range<usize>) {
+    const WORDS_AT: u8 = Way::Words as u8;
+    const BYTES_AT: u8 = Way::Bytes as u8;
     // SAFETY: the caller's word; `pack` wrote a header.
-    unsafe { if *layer.packed.add(SAFE) == 0 { WORDS.run(layer, rows) } else { BYTES.run(layer, rows) } };
+    unsafe {
+        match *layer.packed.add(Way::AT) {
+            WORDS_AT => WORDS.run(layer, rows),
+            BYTES_AT => BYTES.run(layer, rows),
+            _ => winograd::run(layer, rows),
+        }
+    }
 }
 
 /// Bytes as numbers of 16 bits.

@@ -96,9 +96,22 @@ impl Layout {
     /// where the product is within 32 bits: where multipliers are below 1. A channel with a larger one has its sums kept
     /// within [`BOUND`] (beyond it they are 0 or 255 whatever the zero point), and its multiplier within `2^20`.
     pub(super) fn pack(self, shape: &Shape, constants: ByteConstants<'_>, out: &mut [u8]) {
+        let depth = shape.depth();
+        self.pack_with(shape, (constants, depth), out, |channel, place, panel| {
+            self.pack_weights(shape, place, &constants.weights[channel * depth..][..depth], panel);
+        });
+    }
+
+    /// The same for a layer of `depth` products with the layout of `shape`, where `weights` writes those of a channel.
+    pub(super) fn pack_with(
+        self,
+        shape: &Shape,
+        (constants, depth): (ByteConstants<'_>, usize),
+        out: &mut [u8],
+        weights: impl Fn(usize, (Kind, usize), &mut [u8]),
+    ) {
         const LARGEST: f32 = 1_048_576.0;
         out.fill(0);
-        let depth = shape.depth();
         let (header, mut rest) = out.split_at_mut(HEADER);
         for group in 0..shape.groups {
             for Panel { kind, channel: first, channels, bytes } in self.panels(shape) {
@@ -113,15 +126,14 @@ impl Layout {
                     put(panel, start, constants.folded_bias(channel, depth).to_le_bytes());
                     put(panel, factor, multiplier.clamp(-LARGEST, LARGEST).to_le_bytes());
                     put(panel, bound, (if small { i32::MAX } else { BOUND }).to_le_bytes());
-                    self.pack_weights(shape, (kind, at), &constants.weights[channel * depth..][..depth], panel);
+                    weights(channel, (kind, at), panel);
                 }
             }
         }
     }
 
     /// Weights of a channel; behind a run's end they are zeros.
-    fn pack_weights(self, shape: &Shape, (kind, at): (Kind, usize), weights: &[u8], panel: &mut [u8]) {
-        let words = self.words(shape);
+    fn pack_weights(self, shape: &Shape, place: (Kind, usize), weights: &[u8], panel: &mut [u8]) {
         for (run, weights) in weights.chunks_exact(shape.runs().length).enumerate() {
             for (word, weights) in weights.chunks(self.word).enumerate() {
                 let mut bytes = [0; 4];
@@ -132,9 +144,21 @@ impl Layout {
                         wide.copy_from_slice(&i16::from(weight as i8).to_le_bytes());
                     }
                 }
-                put(panel, self.weight(words, kind, at, (run, word)), bytes);
+                self.put_word(shape, place, (run, word), bytes, panel);
             }
         }
+    }
+
+    /// Writes a word of a channel's weights.
+    pub(super) fn put_word(
+        self,
+        shape: &Shape,
+        (kind, at): (Kind, usize),
+        word: (usize, usize),
+        bytes: [u8; 4],
+        panel: &mut [u8],
+    ) {
+        put(panel, self.weight(self.words(shape), kind, at, word), bytes);
     }
 
     /// The vector and lane of a panel's channel. Two vectors are packed to 16 bits by an instruction that takes four of each

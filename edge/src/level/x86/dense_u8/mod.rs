@@ -11,6 +11,7 @@ mod avx512_narrow;
 pub(super) mod avx_vnni;
 mod layout;
 mod tile;
+mod winograd;
 mod ymm;
 
 use core::ops::Range;

@@ -8,30 +8,36 @@ use super::{Strips, Walk};
 
 half!("avx2,fma");
 
-/// Rows 0 and 2 in 16 bits each, and rows 1 and 3.
-#[derive(Clone, Copy)]
-struct Words {
-    even: Quad,
-    odd: Quad,
-}
-
 /// Bytes of the weights of a column.
 const COLUMN: usize = 256;
 
+/// Numbers that the compiler computes here, with what is loaded for them: else it widens all words first and adds products
+/// to each other, and has no registers for the sums.
+macro_rules! here {
+    ($($sums:ident)+) => {
+        $(core::arch::asm!("/* {0} */", inout(ymm_reg) $sums, options(nostack, preserves_flags));)+
+    };
+}
+
+/// Rows 0 and 2 of a vector of words in 16 bits each, and rows 1 and 3.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn words(bytes: Quad) -> Words {
-    let Quad(p, q, r, s) = bytes;
-    let low = _mm256_set1_epi16(0xff);
-    let even =
-        Quad(_mm256_and_si256(p, low), _mm256_and_si256(q, low), _mm256_and_si256(r, low), _mm256_and_si256(s, low));
-    let odd = Quad(
-        _mm256_srli_epi16::<8>(p),
-        _mm256_srli_epi16::<8>(q),
-        _mm256_srli_epi16::<8>(r),
-        _mm256_srli_epi16::<8>(s),
-    );
-    Words { even, odd }
+fn wide(words: V) -> (V, V) {
+    (_mm256_and_si256(words, _mm256_set1_epi16(0xff)), _mm256_srli_epi16::<8>(words))
+}
+
+/// Adds the products of four taps, for the vector `at` of four.
+///
+/// # Safety
+/// A column's weights, as `pack` wrote them, lie at `weights`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn added(sums: V, (even, odd): (V, V), weights: *const u8, at: usize) -> V {
+    let weights = weights.cast::<V>();
+    // SAFETY: the caller's word; constants are aligned.
+    let (first, second) = unsafe { (*weights.add(2 * at), *weights.add(2 * at + 1)) };
+    let sums = _mm256_add_epi32(sums, _mm256_madd_epi16(even, first));
+    _mm256_add_epi32(sums, _mm256_madd_epi16(odd, second))
 }
 
 /// Adds the products of four taps.
@@ -40,22 +46,75 @@ fn words(bytes: Quad) -> Words {
 /// A column's weights, as `pack` wrote them, lie at `weights`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn products(sums: Quad, words: Words, weights: *const u8) -> Quad {
+unsafe fn products(sums: Quad, words: Quad, weights: *const u8) -> Quad {
     // SAFETY: the caller's word.
-    let (first, second) = unsafe { (quad(weights), quad(weights.add(128))) };
-    let Words { even, odd } = words;
-    Quad(
-        pairs(pairs(sums.0, even.0, first.0), odd.0, first.1),
-        pairs(pairs(sums.1, even.1, first.2), odd.1, first.3),
-        pairs(pairs(sums.2, even.2, second.0), odd.2, second.1),
-        pairs(pairs(sums.3, even.3, second.2), odd.3, second.3),
+    unsafe {
+        Quad(
+            added(sums.0, wide(words.0), weights, 0),
+            added(sums.1, wide(words.1), weights, 1),
+            added(sums.2, wide(words.2), weights, 2),
+            added(sums.3, wide(words.3), weights, 3),
+        )
+    }
+}
+
+/// Sums that are computed before others: else products are added to each other first, and there are no registers for them.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn settled(Quad(mut a, mut b, mut c, mut d): Quad) -> Quad {
+    // SAFETY: no instruction.
+    unsafe {
+        here!(a b c d);
+    }
+    Quad(a, b, c, d)
+}
+
+/// The products of a column with weights of two of the kernel's columns: those that end `sums`, and those that begin.
+///
+/// # Safety
+/// Biases and weights, as `pack` wrote them, lie where they are said to.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn stepped(sums: Quad, words: Quad, bias: *const u8, weights: [*const u8; 2]) -> (Quad, Quad) {
+    macro_rules! vector {
+        ($i:tt) => {{
+            let words = wide(words.$i);
+            let mut done = added(sums.$i, words, weights[0], $i);
+            let mut begun = added(*bias.cast::<V>().add($i), words, weights[1], $i);
+            here!(done begun);
+            (done, begun)
+        }};
+    }
+    // SAFETY: the caller's word.
+    let all = unsafe { (vector!(0), vector!(1), vector!(2), vector!(3)) };
+    (Quad(all.0.0, all.1.0, all.2.0, all.3.0), Quad(all.0.1, all.1.1, all.2.1, all.3.1))
+}
+
+/// The products of a column with weights of three of the kernel's columns: those that end the first sums, those that go on
+/// with the second, and those that begin.
+///
+/// # Safety
+/// As of `stepped`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn slid(sums: [Quad; 2], words: Quad, bias: *const u8, weights: [*const u8; 3]) -> (Quad, Quad, Quad) {
+    macro_rules! vector {
+        ($i:tt) => {{
+            let words = wide(words.$i);
+            let mut done = added(sums[0].$i, words, weights[0], $i);
+            let mut next = added(sums[1].$i, words, weights[1], $i);
+            let mut begun = added(*bias.cast::<V>().add($i), words, weights[2], $i);
+            here!(done next begun);
+            (done, next, begun)
+        }};
+    }
+    // SAFETY: the caller's word.
+    let all = unsafe { (vector!(0), vector!(1), vector!(2), vector!(3)) };
+    (
+        Quad(all.0.0, all.1.0, all.2.0, all.3.0),
+        Quad(all.0.1, all.1.1, all.2.1, all.3.1),
+        Quad(all.0.2, all.1.2, all.2.2, all.3.2),
     )
 }
 
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-fn pairs(sums: V, words: V, weights: V) -> V {
-    _mm256_add_epi32(sums, _mm256_madd_epi16(words, weights))
-}
-
-tiles!("avx2,fma", [1, 2], false, false, false);
+tiles!("avx2,fma", [1, 2], false, false, false, false);

@@ -1,23 +1,18 @@
 //! Strips of 512-bit vectors with `vpdpbusd`: 64 channels, or 32 of two rows, or 16 of four.
 
-use core::arch::x86_64::*;
+use core::arch::x86_64::{
+    __m512i as V, _mm512_adds_epi16 as adds16, _mm512_castsi512_ps as as_floats, _mm512_cvtepi32_ps as to_floats,
+    _mm512_cvtps_epi32 as to_words, _mm512_dpbusd_epi32 as dot, _mm512_max_epu8 as max8, _mm512_min_epu8 as min8,
+    _mm512_min_ps as minf, _mm512_mul_ps as mulf, _mm512_packs_epi32 as pack32, _mm512_packus_epi16 as pack16,
+    _mm512_set1_epi8 as all8, _mm512_set1_epi16 as all16, _mm512_set1_ps as all, *,
+};
 
+use super::tail::{dots, tail};
 use super::tiles::tiles;
 use super::{Strips, Walk};
 
-type V = __m512i;
-
-/// Four vectors that hold a number for each channel of a block.
-#[derive(Clone, Copy)]
-struct Quad(V, V, V, V);
-
-type Words = Quad;
-
-/// Bytes of a number a channel.
-const QUAD: usize = 256;
-
-/// Bytes of the weights of a column.
-const COLUMN: usize = 256;
+tail!("avx512f,avx512bw,avx512vl,avx512vnni");
+dots!("avx512f,avx512bw,avx512vl,avx512vnni");
 
 /// # Safety
 /// A vector's bytes, divided among the `G` groups, lie `offset` behind the first `G` places. The others are places,
@@ -72,7 +67,7 @@ const ODD: u64 = 0xaaaa_aaaa_aaaa_aaaa;
 unsafe fn column<const G: usize, const ROWS: usize, const PARITY: bool>(
     at: [*const u8; 4],
     offsets: &[usize; 4],
-) -> Words {
+) -> Quad {
     let [a, b, c, d] = *offsets;
     // SAFETY: the caller's word.
     unsafe {
@@ -109,92 +104,11 @@ unsafe fn column<const G: usize, const ROWS: usize, const PARITY: bool>(
     }
 }
 
-/// # Safety
-/// A block's numbers, four aligned vectors as `pack` wrote them, lie at `at`.
+/// Of every 16 channels, first the even ones and then the odd ones, in order.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn quad(at: *const u8) -> Quad {
-    let at = at.cast::<V>();
-    // SAFETY: the caller's word; constants are aligned.
-    unsafe { Quad(*at, *at.add(1), *at.add(2), *at.add(3)) }
-}
-
-/// Adds the products of four taps.
-///
-/// # Safety
-/// A column's weights, as `pack` wrote them, lie at `weights`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn products(sums: Quad, words: Words, weights: *const u8) -> Quad {
-    // SAFETY: the caller's word.
-    let weights = unsafe { quad(weights) };
-    Quad(
-        _mm512_dpbusd_epi32(sums.0, words.0, weights.0),
-        _mm512_dpbusd_epi32(sums.1, words.1, weights.1),
-        _mm512_dpbusd_epi32(sums.2, words.2, weights.2),
-        _mm512_dpbusd_epi32(sums.3, words.3, weights.3),
-    )
-}
-
-/// What the tail adds and keeps to.
-struct End {
-    zero: V,
-    low: V,
-    high: V,
-    /// Puts the even and odd channels of 16 in order.
-    order: V,
-}
-
-impl End {
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    fn new(walk: &Walk<'_>) -> Self {
-        Self {
-            zero: _mm512_set1_epi16(walk.zero.into()),
-            low: _mm512_set1_epi8(walk.low as i8),
-            high: _mm512_set1_epi8(walk.high as i8),
-            order: _mm512_set4_epi32(0x0f07_0e06, 0x0d05_0c04, 0x0b03_0a02, 0x0901_0800),
-        }
-    }
-}
-
-/// Four sums times their multipliers, rounded. Beyond an `i32` the least one comes out, which is why large ones are cut first
-/// where there may be any.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn rounded<const CAREFUL: bool>(sums: V, multipliers: V) -> V {
-    let x = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), _mm512_castsi512_ps(multipliers));
-    // The second operand is the answer where it is no number.
-    let x = if CAREFUL { _mm512_min_ps(_mm512_set1_ps(1e9), x) } else { x };
-    _mm512_cvtps_epi32(x)
-}
-
-/// Sums as bytes, in the order of channels.
-///
-/// # Safety
-/// `block` is that of a walk: biases, and behind them multipliers.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn ended<const PLAIN: bool, const CAREFUL: bool, const PARITY: bool>(
-    sums: Quad,
-    block: *const u8,
-    end: &End,
-) -> V {
-    // SAFETY: the caller's word.
-    let multipliers = unsafe { quad(block.add(QUAD)) };
-    let a = rounded::<CAREFUL>(sums.0, multipliers.0);
-    let b = rounded::<CAREFUL>(sums.1, multipliers.1);
-    let c = rounded::<CAREFUL>(sums.2, multipliers.2);
-    let d = rounded::<CAREFUL>(sums.3, multipliers.3);
-    let (ab, cd) = (_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
-    let (ab, cd) = if PLAIN { (ab, cd) } else { (_mm512_adds_epi16(ab, end.zero), _mm512_adds_epi16(cd, end.zero)) };
-    let bytes = _mm512_packus_epi16(ab, cd);
-    // In the order of parity these are even channels, then odd ones.
-    let bytes = if PARITY { _mm512_shuffle_epi8(bytes, end.order) } else { bytes };
-    if PLAIN {
-        return bytes;
-    }
-    _mm512_min_epu8(_mm512_max_epu8(bytes, end.low), end.high)
+fn even_and_odd(bytes: V) -> V {
+    _mm512_shuffle_epi8(bytes, _mm512_set4_epi32(0x0f07_0e06, 0x0d05_0c04, 0x0b03_0a02, 0x0901_0800))
 }
 
 /// Writes the first `channels` of each group.
@@ -224,4 +138,4 @@ unsafe fn store<const G: usize>(bytes: V, out: [*mut u8; 4], channels: usize) {
     }
 }
 
-tiles!("avx512f,avx512bw,avx512vl,avx512vnni", [1, 2, 4], true, true, true);
+tiles!("avx512f,avx512bw,avx512vl,avx512vnni", [1, 2, 4], true, true, true, true);

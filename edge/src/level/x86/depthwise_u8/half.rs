@@ -1,15 +1,21 @@
-//! What 256-bit strips share: all but the products.
+//! What 256-bit strips share: how rows are loaded and interleaved, and bytes stored.
 
 macro_rules! half {
     ($features:literal) => {
-        type V = __m256i;
+        use core::arch::x86_64::{
+            __m256i as V, _mm256_adds_epi16 as adds16, _mm256_castsi256_ps as as_floats,
+            _mm256_cvtepi32_ps as to_floats, _mm256_cvtps_epi32 as to_words, _mm256_max_epu8 as max8,
+            _mm256_min_epu8 as min8, _mm256_min_ps as minf, _mm256_mul_ps as mulf, _mm256_packs_epi32 as pack32,
+            _mm256_packus_epi16 as pack16, _mm256_set1_epi8 as all8, _mm256_set1_epi16 as all16, _mm256_set1_ps as all,
+        };
 
-        /// Four vectors that hold a number for each channel of a block.
-        #[derive(Clone, Copy)]
-        struct Quad(V, V, V, V);
+        super::tail::tail!($features);
 
-        /// Bytes of a number a channel.
-        const QUAD: usize = 128;
+        /// No strip of 256 bits has words in the order of parity.
+        #[inline(always)]
+        fn even_and_odd(bytes: V) -> V {
+            bytes
+        }
 
         /// # Safety
         /// A vector's bytes, divided among the `G` groups, lie `offset` behind the first `G` places.
@@ -50,81 +56,16 @@ macro_rules! half {
         unsafe fn column<const G: usize, const ROWS: usize, const PARITY: bool>(
             at: [*const u8; 4],
             offsets: &[usize; 4],
-        ) -> Words {
+        ) -> Quad {
             // SAFETY: the caller's word.
             unsafe {
-                words(bytes(
+                bytes(
                     load::<G>(at, offsets[0]),
                     load::<G>(at, offsets[1]),
                     load::<G>(at, offsets[2]),
                     load::<G>(at, offsets[3]),
-                ))
+                )
             }
-        }
-
-        /// # Safety
-        /// A block's numbers, four aligned vectors as `pack` wrote them, lie at `at`.
-        #[inline]
-        #[target_feature(enable = $features)]
-        unsafe fn quad(at: *const u8) -> Quad {
-            let at = at.cast::<V>();
-            // SAFETY: the caller's word; constants are aligned.
-            unsafe { Quad(*at, *at.add(1), *at.add(2), *at.add(3)) }
-        }
-
-        /// What the tail adds and keeps to.
-        struct End {
-            zero: V,
-            low: V,
-            high: V,
-        }
-
-        impl End {
-            #[inline]
-            #[target_feature(enable = $features)]
-            fn new(walk: &Walk<'_>) -> Self {
-                Self {
-                    zero: _mm256_set1_epi16(walk.zero.into()),
-                    low: _mm256_set1_epi8(walk.low as i8),
-                    high: _mm256_set1_epi8(walk.high as i8),
-                }
-            }
-        }
-
-        /// Four sums times their multipliers, rounded. Beyond an `i32` the least one comes out, which is why large ones are
-        /// cut first where there may be any.
-        #[inline]
-        #[target_feature(enable = $features)]
-        fn rounded<const CAREFUL: bool>(sums: V, multipliers: V) -> V {
-            let x = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_castsi256_ps(multipliers));
-            // The second operand is the answer where it is no number.
-            let x = if CAREFUL { _mm256_min_ps(_mm256_set1_ps(1e9), x) } else { x };
-            _mm256_cvtps_epi32(x)
-        }
-
-        /// Sums as bytes, in the order of channels.
-        ///
-        /// # Safety
-        /// `block` is that of a walk: biases, and behind them multipliers.
-        #[inline]
-        #[target_feature(enable = $features)]
-        unsafe fn ended<const PLAIN: bool, const CAREFUL: bool, const PARITY: bool>(
-            sums: Quad,
-            block: *const u8,
-            end: &End,
-        ) -> V {
-            // SAFETY: the caller's word.
-            let multipliers = unsafe { quad(block.add(QUAD)) };
-            let a = rounded::<CAREFUL>(sums.0, multipliers.0);
-            let b = rounded::<CAREFUL>(sums.1, multipliers.1);
-            let c = rounded::<CAREFUL>(sums.2, multipliers.2);
-            let d = rounded::<CAREFUL>(sums.3, multipliers.3);
-            let (ab, cd) = (_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
-            if PLAIN {
-                return _mm256_packus_epi16(ab, cd);
-            }
-            let bytes = _mm256_packus_epi16(_mm256_adds_epi16(ab, end.zero), _mm256_adds_epi16(cd, end.zero));
-            _mm256_min_epu8(_mm256_max_epu8(bytes, end.low), end.high)
         }
 
         /// Writes the first `channels` of each group.

@@ -8,6 +8,7 @@ mod avx2;
 mod avx512;
 mod half;
 mod pack;
+mod tail;
 mod tiles;
 mod vnni;
 

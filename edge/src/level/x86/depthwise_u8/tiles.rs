@@ -1,18 +1,30 @@
 //! The strips of depthwise layers, compiled once for each kind of vector. A level gives `column`, which loads
-//! and interleaves up to four rows of a column, `products`, `quad`, `ended` and `store`.
+//! and interleaves up to four rows of a column, `products` and, for several sums with the same column, `stepped` and `slid`,
+//! `settled`, `quad`, `ended` and `store`.
 //!
 //! A strip keeps the sums of outputs that are not complete in registers and goes over the input's columns once. Sums are
 //! named, not looped over, or they would lie in memory.
 
 macro_rules! tiles {
-    ($features:literal, $groups:tt, $two:tt, $five:tt, $parity:literal) => {
+    ($features:literal, $groups:tt, $two:tt, $five:tt, $parity:literal, $later:literal) => {
         /// Whether `three` and `five` have words in the order of parity.
         const PARITY: bool = $parity;
+
+        /// Whether there are registers for sums that wait until the next pixel's are there.
+        const LATER: bool = $later;
 
         #[inline(always)]
         fn advance(at: [*const u8; 4], by: usize) -> [*const u8; 4] {
             let [a, b, c, d] = at;
             [a.wrapping_add(by), b.wrapping_add(by), c.wrapping_add(by), d.wrapping_add(by)]
+        }
+
+        /// The same; nothing is read before it that comes after it, so that no more is in registers than is needed.
+        #[inline(always)]
+        fn next(at: [*const u8; 4], by: usize) -> [*const u8; 4] {
+            // SAFETY: no instruction.
+            unsafe { core::arch::asm!("", options(nostack, preserves_flags)) };
+            advance(at, by)
         }
 
         #[inline(always)]
@@ -32,41 +44,44 @@ macro_rules! tiles {
             let weights = bias.wrapping_add(2 * QUAD);
             let [w0, w1, w2] = [weights, weights.wrapping_add(COLUMN), weights.wrapping_add(2 * COLUMN)];
             let end = End::new(walk);
+            let end = core::hint::black_box(&end);
             for strip in 0..walk.strips {
                 let (mut at, mut out) = walk.strip::<G, 1>(strip);
                 // SAFETY: the walk's constants and pixels are there.
                 unsafe {
                     let v = column::<G, 3, PARITY>(at, &offsets);
-                    let mut b = products(quad(bias), v, w0);
+                    let mut b = settled(products(quad(bias), v, w0));
                     if STEP == 1 {
-                        at = advance(at, walk.pixel);
+                        at = next(at, walk.pixel);
                         let v = column::<G, 3, PARITY>(at, &offsets);
-                        let mut a = products(b, v, w1);
-                        b = products(quad(bias), v, w0);
+                        let mut a = settled(products(b, v, w1));
+                        b = settled(products(quad(bias), v, w0));
                         for _ in 0..walk.shape.size[1] {
                             at = advance(at, walk.pixel);
                             let v = column::<G, 3, PARITY>(at, &offsets);
-                            let done = products(a, v, w2);
-                            a = products(b, v, w1);
-                            b = products(quad(bias), v, w0);
-                            store::<G>(ended::<PLAIN, false, PARITY>(done, walk.block, &end), out, walk.channels);
+                            let done;
+                            (done, a, b) = slid([a, b], v, bias, [w2, w1, w0]);
+                            store::<G>(ended::<PLAIN, false, PARITY>(done, walk.block, end), out, walk.channels);
                             out = advance_mut(out, walk.out_pixel);
                         }
                     } else {
                         let mut done = b;
                         for x in 0..=walk.shape.size[1] {
                             let before = done;
+                            if !LATER && x > 0 {
+                                store::<G>(ended::<PLAIN, false, PARITY>(before, walk.block, end), out, walk.channels);
+                                out = advance_mut(out, walk.out_pixel);
+                            }
                             if x < walk.shape.size[1] {
-                                let v = column::<G, 3, PARITY>(advance(at, walk.pixel), &offsets);
-                                let a = products(b, v, w1);
+                                let v = column::<G, 3, PARITY>(next(at, walk.pixel), &offsets);
+                                let a = settled(products(b, v, w1));
                                 at = advance(at, 2 * walk.pixel);
                                 let v = column::<G, 3, PARITY>(at, &offsets);
-                                done = products(a, v, w2);
-                                b = products(quad(bias), v, w0);
+                                (done, b) = stepped(a, v, bias, [w2, w0]);
                             }
                             // One pixel later, so that the sums are there.
-                            if x > 0 {
-                                store::<G>(ended::<PLAIN, false, PARITY>(before, walk.block, &end), out, walk.channels);
+                            if LATER && x > 0 {
+                                store::<G>(ended::<PLAIN, false, PARITY>(before, walk.block, end), out, walk.channels);
                                 out = advance_mut(out, walk.out_pixel);
                             }
                         }
@@ -83,6 +98,7 @@ macro_rules! tiles {
         unsafe fn any<const G: usize>(walk: &Walk<'_>) {
             let shape = walk.shape;
             let end = End::new(walk);
+            let end = core::hint::black_box(&end);
             // Weights shifted by a row lie between the others.
             let between = if walk.shifted { 2 * COLUMN } else { COLUMN };
             for (at, out, x) in (0..walk.strips).flat_map(|strip| {
@@ -103,7 +119,7 @@ macro_rules! tiles {
                         }
                     }
                     let out = advance_mut(out, x * walk.out_pixel);
-                    store::<G>(ended::<false, true, false>(sums, walk.block, &end), out, walk.channels);
+                    store::<G>(ended::<false, true, false>(sums, walk.block, end), out, walk.channels);
                 }
             }
         }
@@ -149,6 +165,7 @@ macro_rules! tiles {
             let weights = bias.wrapping_add(2 * QUAD);
             let w = |x: usize, row: usize| weights.wrapping_add((2 * x + row) * COLUMN);
             let end = End::new(walk);
+            let end = core::hint::black_box(&end);
             for strip in 0..walk.strips {
                 let (mut at, mut out) = walk.strip::<G, 2>(strip);
                 // SAFETY: the walk's constants and pixels are there.
@@ -165,15 +182,15 @@ macro_rules! tiles {
                     let (mut done0, mut done1) = (a0, a1);
                     for x in 0..=walk.shape.size[1] {
                         let v = if x < walk.shape.size[1] {
-                            at = advance(at, walk.pixel);
+                            at = next(at, walk.pixel);
                             column::<G, 4, false>(at, &offsets)
                         } else {
                             done0
                         };
                         if x > 0 {
-                            store::<G>(ended::<PLAIN, false, false>(done0, walk.block, &end), out, walk.channels);
+                            store::<G>(ended::<PLAIN, false, false>(done0, walk.block, end), out, walk.channels);
                             let below = advance_mut(out, walk.out_row);
-                            store::<G>(ended::<PLAIN, false, false>(done1, walk.block, &end), below, walk.channels);
+                            store::<G>(ended::<PLAIN, false, false>(done1, walk.block, end), below, walk.channels);
                             out = advance_mut(out, walk.out_pixel);
                         }
                         if x < walk.shape.size[1] {
@@ -208,6 +225,7 @@ macro_rules! tiles {
             let weights = bias.wrapping_add(2 * QUAD);
             let w = |four: usize, x: usize| weights.wrapping_add((5 * four + x) * COLUMN);
             let end = End::new(walk);
+            let end = core::hint::black_box(&end);
             for strip in 0..walk.strips {
                 let (mut at, mut out) = walk.strip::<G, 1>(strip);
                 // SAFETY: the walk's constants and pixels are there.
@@ -216,19 +234,19 @@ macro_rules! tiles {
                     let v = column::<G, 4, PARITY>(at, &first);
                     let u = column::<G, 1, PARITY>(at, &second);
                     let mut d = products(products(quad(bias), v, w(0, 0)), u, w(1, 0));
-                    at = advance(at, walk.pixel);
+                    at = next(at, walk.pixel);
                     let v = column::<G, 4, PARITY>(at, &first);
                     let u = column::<G, 1, PARITY>(at, &second);
                     let mut c = products(products(d, v, w(0, 1)), u, w(1, 1));
                     if STEP == 1 {
                         d = products(products(quad(bias), v, w(0, 0)), u, w(1, 0));
-                        at = advance(at, walk.pixel);
+                        at = next(at, walk.pixel);
                         let v = column::<G, 4, PARITY>(at, &first);
                         let u = column::<G, 1, PARITY>(at, &second);
                         let mut b = products(products(c, v, w(0, 2)), u, w(1, 2));
                         c = products(products(d, v, w(0, 1)), u, w(1, 1));
                         d = products(products(quad(bias), v, w(0, 0)), u, w(1, 0));
-                        at = advance(at, walk.pixel);
+                        at = next(at, walk.pixel);
                         let v = column::<G, 4, PARITY>(at, &first);
                         let u = column::<G, 1, PARITY>(at, &second);
                         let mut a = products(products(b, v, w(0, 3)), u, w(1, 3));
@@ -239,7 +257,7 @@ macro_rules! tiles {
                         for x in 0..=walk.shape.size[1] {
                             let before = done;
                             if x < walk.shape.size[1] {
-                                at = advance(at, walk.pixel);
+                                at = next(at, walk.pixel);
                                 let v = column::<G, 4, PARITY>(at, &first);
                                 done = products(a, v, w(0, 4));
                                 a = products(b, v, w(0, 3));
@@ -249,7 +267,7 @@ macro_rules! tiles {
                             }
                             // One pixel later, so that the sums are there.
                             if x > 0 {
-                                store::<G>(ended::<false, false, PARITY>(before, walk.block, &end), out, walk.channels);
+                                store::<G>(ended::<false, false, PARITY>(before, walk.block, end), out, walk.channels);
                                 out = advance_mut(out, walk.out_pixel);
                             }
                             if x < walk.shape.size[1] {
@@ -263,7 +281,7 @@ macro_rules! tiles {
                         }
                     } else {
                         // `c` has two columns, the next even one begins `d`.
-                        at = advance(at, walk.pixel);
+                        at = next(at, walk.pixel);
                         let v = column::<G, 4, PARITY>(at, &first);
                         let u = column::<G, 1, PARITY>(at, &second);
                         c = products(products(c, v, w(0, 2)), u, w(1, 2));
@@ -272,7 +290,7 @@ macro_rules! tiles {
                         for x in 0..=walk.shape.size[1] {
                             let before = done;
                             if x < walk.shape.size[1] {
-                                let odd = advance(at, walk.pixel);
+                                let odd = next(at, walk.pixel);
                                 let v = column::<G, 4, PARITY>(odd, &first);
                                 let a = products(c, v, w(0, 3));
                                 let b = products(d, v, w(0, 1));
@@ -281,7 +299,7 @@ macro_rules! tiles {
                                 c = products(b, u, w(1, 1));
                             }
                             if x > 0 {
-                                store::<G>(ended::<false, false, PARITY>(before, walk.block, &end), out, walk.channels);
+                                store::<G>(ended::<false, false, PARITY>(before, walk.block, end), out, walk.channels);
                                 out = advance_mut(out, walk.out_pixel);
                             }
                             if x < walk.shape.size[1] {

@@ -24,6 +24,9 @@ pub(super) fn wanted(shape: &Shape) -> bool {
     square && small && shape.inputs >= 16 && shape.outputs >= 16 && shape.size[0] >= 8 && shape.size[1] >= 8
 }
 
+/// Elements of a half-way transform, of the widest vectors.
+const HALF: usize = POINTS * 16;
+
 /// Where memory is and how large, in elements.
 struct Plan {
     /// Vectors of channels of the output.
@@ -53,9 +56,9 @@ impl Plan {
         Self { vectors, inputs, columns, tiles, input_point, output_point }
     }
 
-    /// Elements of scratch: zeros for a pixel outside of the image, points of inputs, points of products.
+    /// Elements of scratch: zeros for a pixel outside of the image, half-way transforms, points of inputs, points of products.
     fn scratch(&self) -> usize {
-        self.inputs.next_multiple_of(16) + POINTS * (self.input_point + self.output_point)
+        self.inputs.next_multiple_of(16) + HALF + POINTS * (self.input_point + self.output_point)
     }
 }
 
@@ -127,11 +130,12 @@ pub(super) unsafe fn run(kit: &Kit, layer: &FloatLayer<'_>, rows: Range<usize>) 
     }
     let plan = Plan::new(kit, shape);
     let zeros = layer.scratch.cast::<f32>();
-    // SAFETY: `scratch` has room for all three.
-    let (inputs, outputs) = unsafe {
+    // SAFETY: `scratch` has room for all of them.
+    let (half, inputs, outputs) = unsafe {
         zeros.write_bytes(0, plan.inputs);
-        let inputs = zeros.add(plan.inputs.next_multiple_of(16));
-        (inputs, inputs.add(POINTS * plan.input_point))
+        let half = zeros.add(plan.inputs.next_multiple_of(16));
+        let inputs = half.add(HALF);
+        (half, inputs, inputs.add(POINTS * plan.input_point))
     };
     let (first, end) = (rows.start / TILE * plan.columns, rows.end.div_ceil(TILE) * plan.columns);
     let mut start = first;
@@ -142,7 +146,7 @@ pub(super) unsafe fn run(kit: &Kit, layer: &FloatLayer<'_>, rows: Range<usize>) 
             unsafe {
                 let pixels = windows(layer, [tile / plan.columns * TILE, tile % plan.columns * TILE], zeros);
                 let place = inputs.add(at * plan.inputs);
-                (kit.transforms.input)(&pixels, plan.inputs / kit.lanes, place, plan.input_point);
+                (kit.transforms.input)(&pixels, plan.inputs / kit.lanes, (half, place), plan.input_point);
             }
         }
         let mut vector = 0;
@@ -150,7 +154,7 @@ pub(super) unsafe fn run(kit: &Kit, layer: &FloatLayer<'_>, rows: Range<usize>) 
             // SAFETY: the tiles' points were just written.
             unsafe {
                 multiply(kit, &plan, layer, vector, tiles.len(), (inputs, outputs));
-                finish(kit, &plan, layer, vector, tiles.clone(), outputs);
+                finish(kit, &plan, layer, vector, tiles.clone(), (half, outputs));
             }
             vector += panel(vector, plan.vectors);
         }
@@ -234,14 +238,15 @@ unsafe fn multiply(
 /// Pixels of the products of some tiles with the panel at `vector`.
 ///
 /// # Safety
-/// As of `run`; `multiply` has written the products of these tiles and this panel to `outputs`.
+/// As of `run`; `multiply` has written the products of these tiles and this panel to `outputs`; `half` is that part of the
+/// scratch.
 unsafe fn finish(
     kit: &Kit,
     plan: &Plan,
     layer: &FloatLayer<'_>,
     vector: usize,
     tiles: Range<usize>,
-    outputs: *const f32,
+    (half, outputs): (*mut f32, *const f32),
 ) {
     let (shape, lanes) = (layer.shape, kit.lanes);
     let panel = panel(vector, plan.vectors);
@@ -259,7 +264,7 @@ unsafe fn finish(
                 vectors: [panel, stored - (panel - 1) * lanes],
                 range: ends::range(layer.tail.function),
             };
-            (kit.transforms.output)(outputs.add(at * panel * lanes), plan.output_point, &pixels);
+            (kit.transforms.output)((half, outputs.add(at * panel * lanes)), plan.output_point, &pixels);
             if !matches!(layer.tail.function, FloatFunction::Clamp { .. }) {
                 for i in 0..pixels.size[0] {
                     let row = pixels.target.pixel(i, 0);

@@ -26,17 +26,20 @@ pub(in crate::level::x86) struct Pixels {
 /// Both transforms.
 #[derive(Debug)]
 pub(in crate::level::x86) struct Transforms {
-    /// Reads so many vectors from each pixel and writes point `p` to `p * point` elements behind a place.
+    /// Reads so many vectors from each pixel and writes point `p` to `p * point` elements behind a place, the second; the
+    /// first is for what is half-way, which registers have no room for.
     ///
     /// # Safety
-    /// So many vectors lie at each pixel; there is room for them at each of the [`POINTS`]. The CPU has such vectors.
-    pub(in crate::level::x86) input: unsafe fn(&[*const f32; POINTS], usize, *mut f32, usize),
-    /// Reads point `p` from `p * point` elements behind a place.
+    /// So many vectors lie at each pixel; there is room for them at each of the [`POINTS`], and for [`POINTS`] vectors at the
+    /// first place. The CPU has such vectors.
+    pub(in crate::level::x86) input: unsafe fn(&[*const f32; POINTS], usize, (*mut f32, *mut f32), usize),
+    /// Reads point `p` from `p * point` elements behind a place, the second; the first is as above.
     ///
     /// # Safety
     /// The vectors of [`Pixels`] lie at each of the [`POINTS`]; what it writes and reads within its `size` is
-    /// there, and of the last vector the lanes that are stored. The CPU has such vectors.
-    pub(in crate::level::x86) output: unsafe fn(*const f32, usize, &Pixels),
+    /// there, and of the last vector the lanes that are stored; there is room for [`POINTS`] vectors at the first place. The
+    /// CPU has such vectors.
+    pub(in crate::level::x86) output: unsafe fn((*mut f32, *const f32), usize, &Pixels),
 }
 
 macro_rules! transforms {
@@ -77,45 +80,59 @@ macro_rules! transforms {
             ]
         }
 
+        /// Six vectors, the first at `at`, the others `step` elements behind each other.
+        ///
+        /// # Safety
+        /// They lie there.
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn six(at: *const f32, step: usize) -> [V; 6] {
+            // SAFETY: the caller's word.
+            unsafe {
+                [
+                    load(at),
+                    load(at.add(step)),
+                    load(at.add(2 * step)),
+                    load(at.add(3 * step)),
+                    load(at.add(4 * step)),
+                    load(at.add(5 * step)),
+                ]
+            }
+        }
+
         /// # Safety
         /// As of [`Transforms::input`].
         #[target_feature(enable = $features)]
-        unsafe fn input(pixels: &[*const f32; POINTS], vectors: usize, points: *mut f32, point: usize) {
-            macro_rules! column {
-                ($at:ident $j:literal) => {
-                    evaluated([
-                        load(pixels[$j].add($at)),
-                        load(pixels[6 + $j].add($at)),
-                        load(pixels[12 + $j].add($at)),
-                        load(pixels[18 + $j].add($at)),
-                        load(pixels[24 + $j].add($at)),
-                        load(pixels[30 + $j].add($at)),
-                    ])
-                };
-            }
+        unsafe fn input(
+            pixels: &[*const f32; POINTS],
+            vectors: usize,
+            (half, points): (*mut f32, *mut f32),
+            point: usize,
+        ) {
             for at in (0..vectors * LANES).step_by(LANES) {
                 // SAFETY: the caller gives the vectors and room for them.
                 unsafe {
-                    let half = [column!(at 0), column!(at 1), column!(at 2), column!(at 3), column!(at 4), column!(at 5)];
-                    macro_rules! row {
-                        ($i:literal) => {
-                            let row = [half[0][$i], half[1][$i], half[2][$i], half[3][$i], half[4][$i], half[5][$i]];
-                            let row = evaluated(row);
-                            let place = points.add($i * 6 * point + at);
-                            store(place, row[0]);
-                            store(place.add(point), row[1]);
-                            store(place.add(2 * point), row[2]);
-                            store(place.add(3 * point), row[3]);
-                            store(place.add(4 * point), row[4]);
-                            store(place.add(5 * point), row[5]);
-                        };
+                    for j in 0..6 {
+                        let pixel = |i: usize| load(pixels[6 * i + j].add(at));
+                        let column = evaluated([pixel(0), pixel(1), pixel(2), pixel(3), pixel(4), pixel(5)]);
+                        let place = half.add(j * LANES);
+                        store(place, column[0]);
+                        store(place.add(6 * LANES), column[1]);
+                        store(place.add(12 * LANES), column[2]);
+                        store(place.add(18 * LANES), column[3]);
+                        store(place.add(24 * LANES), column[4]);
+                        store(place.add(30 * LANES), column[5]);
                     }
-                    row!(0);
-                    row!(1);
-                    row!(2);
-                    row!(3);
-                    row!(4);
-                    row!(5);
+                    for i in 0..6 {
+                        let row = evaluated(six(half.add(6 * i * LANES), LANES));
+                        let place = points.add(i * 6 * point + at);
+                        store(place, row[0]);
+                        store(place.add(point), row[1]);
+                        store(place.add(2 * point), row[2]);
+                        store(place.add(3 * point), row[3]);
+                        store(place.add(4 * point), row[4]);
+                        store(place.add(5 * point), row[5]);
+                    }
                 }
             }
         }
@@ -123,56 +140,42 @@ macro_rules! transforms {
         /// # Safety
         /// As of [`Transforms::output`].
         #[target_feature(enable = $features)]
-        unsafe fn output(points: *const f32, point: usize, pixels: &Pixels) {
+        unsafe fn output((half, points): (*mut f32, *const f32), point: usize, pixels: &Pixels) {
             let [vectors, last] = pixels.vectors;
             for vector in 0..vectors {
                 let at = vector * LANES;
                 let lanes = mask(if vector + 1 < vectors { LANES } else { last });
-                macro_rules! column {
-                    ($j:literal) => {
-                        interpolated([
-                            load(points.add($j * point + at)),
-                            load(points.add((6 + $j) * point + at)),
-                            load(points.add((12 + $j) * point + at)),
-                            load(points.add((18 + $j) * point + at)),
-                            load(points.add((24 + $j) * point + at)),
-                            load(points.add((30 + $j) * point + at)),
-                        ])
-                    };
-                }
                 // SAFETY: the caller gives the vectors and room for what is within the image.
                 unsafe {
+                    for j in 0..6 {
+                        let column = interpolated(six(points.add(j * point + at), 6 * point));
+                        let place = half.add(j * LANES);
+                        store(place, column[0]);
+                        store(place.add(6 * LANES), column[1]);
+                        store(place.add(12 * LANES), column[2]);
+                        store(place.add(18 * LANES), column[3]);
+                    }
                     let bias = load(pixels.bias.add(at));
                     let (low, high) = (all(pixels.range[0]), all(pixels.range[1]));
-                    let half = [column!(0), column!(1), column!(2), column!(3), column!(4), column!(5)];
-                    macro_rules! pixel {
-                        ($i:literal $j:literal $row:ident) => {
-                            if $j < pixels.size[1] {
-                                let mut x = add($row[$j], bias);
-                                if let Some(other) = &pixels.residual {
-                                    x = add(x, load_some(other.pixel($i, $j).add(at), lanes));
+                    for i in 0..pixels.size[0] {
+                        let row = interpolated(six(half.add(6 * i * LANES), LANES));
+                        macro_rules! pixel {
+                            ($j:literal) => {
+                                if $j < pixels.size[1] {
+                                    let mut x = add(row[$j], bias);
+                                    if let Some(other) = &pixels.residual {
+                                        x = add(x, load_some(other.pixel(i, $j).add(at), lanes));
+                                    }
+                                    let x = min(high, max(low, x));
+                                    store_some(pixels.target.pixel(i, $j).add(at), lanes, x);
                                 }
-                                let x = min(high, max(low, x));
-                                store_some(pixels.target.pixel($i, $j).add(at), lanes, x);
-                            }
-                        };
+                            };
+                        }
+                        pixel!(0);
+                        pixel!(1);
+                        pixel!(2);
+                        pixel!(3);
                     }
-                    macro_rules! row {
-                        ($i:literal) => {
-                            if $i < pixels.size[0] {
-                                let row = [half[0][$i], half[1][$i], half[2][$i], half[3][$i], half[4][$i], half[5][$i]];
-                                let row = interpolated(row);
-                                pixel!($i 0 row);
-                                pixel!($i 1 row);
-                                pixel!($i 2 row);
-                                pixel!($i 3 row);
-                            }
-                        };
-                    }
-                    row!(0);
-                    row!(1);
-                    row!(2);
-                    row!(3);
                 }
             }
         }

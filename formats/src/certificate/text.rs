@@ -2,8 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::certificate::{Certificate, GoldenNumbers, LeftOut, Paired, ReferenceFacts, Runtime};
-use super::verdict::Verdict;
+use super::{Certificate, Flip, GoldenNumbers, IntegerReference, LeftOut, Paired, ReferenceFacts, Runtime};
 
 impl Display for Certificate {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -16,6 +15,10 @@ impl Display for Certificate {
                 let (images, paired) = (data.images, data.paired);
                 let share = 100.0 * paired as f64 / images.max(1) as f64;
                 match &self.reference {
+                    // Integers alone are held to their definition.
+                    None if data.reference_test == 0 && paired == 0 && !self.integers.is_empty() => {
+                        writeln!(f, "images: {images}")?;
+                    }
                     Some(_) => {
                         writeln!(f, "images: {images}, of which the reference answered {paired} ({share:.1} %)")?;
                     }
@@ -35,9 +38,13 @@ impl Display for Certificate {
             }
             None => writeln!(f, "images: none given; without labelled images only numbers are compared")?,
         }
+        self.integers.iter().try_for_each(|one| write_integers(f, one))?;
         self.runtimes.iter().try_for_each(|runtime| write_runtime(f, runtime, self))?;
         for skipped in &self.skipped {
             writeln!(f, "\n{}: not used, {}", skipped.engine, skipped.reason.lines().next().unwrap_or_default())?;
+        }
+        if let Some(cpu) = self.cpu.as_ref().filter(|_| !self.integers.is_empty()) {
+            writeln!(f, "\non {cpu}")?;
         }
         write!(f, "\nverdict at a margin of {} points: {}", self.margin_points, self.verdict)
     }
@@ -61,8 +68,22 @@ fn write_runtime(f: &mut Formatter<'_>, runtime: &Runtime, certificate: &Certifi
     if let Some(goldens) = &runtime.goldens {
         write_goldens(f, goldens)?;
     }
-    if let Some(paired) = &runtime.paired {
-        write_paired(f, paired)?;
+    if let Some(reason) = &runtime.not_held {
+        writeln!(f, "  its integers are not held to their definition: {}", reason.lines().next().unwrap_or_default())?;
+    }
+    if let Some(held) = &runtime.implementation {
+        writeln!(f, "  implementation: {}", held.found())?;
+        for flip in held.flipped.iter().take(MOST_FLIPS) {
+            write_flip(f, flip)?;
+        }
+        writeln!(f, "  implementation: {}", held.said())?;
+    }
+    let judged = certificate.reference_of(runtime).is_some_and(|reference| reference.compression.is_some());
+    match &runtime.paired {
+        // Its compression was told with the integer reference.
+        Some(paired) if judged => writeln!(f, "  both together: {}", accuracy(paired))?,
+        Some(paired) => write_paired(f, paired)?,
+        None => {}
     }
     if let (Some(accuracy), Some(data)) = (runtime.accuracy_all, &certificate.data)
         && data.paired != data.images
@@ -113,19 +134,9 @@ fn write_goldens(f: &mut Formatter<'_>, goldens: &GoldenNumbers) -> fmt::Result 
 }
 
 fn write_paired(f: &mut Formatter<'_>, paired: &Paired) -> fmt::Result {
-    let Paired { images, interval, logits, worst_class, .. } = paired;
+    let Paired { images, logits, worst_class, .. } = paired;
     writeln!(f, "  top-1 agreement: {} of {images} ({:.3} %)", images - paired.flips, paired.agreement)?;
-    writeln!(
-        f,
-        "  accuracy: reference {:.2} %, here {:.2} %, difference {:+.3} points [{:+.3}, {:+.3}] ({} gained, {} lost)",
-        paired.reference_accuracy,
-        paired.runtime_accuracy,
-        paired.difference,
-        interval.low,
-        interval.high,
-        paired.gained,
-        paired.lost
-    )?;
+    writeln!(f, "  accuracy: {}", accuracy(paired))?;
     writeln!(
         f,
         "  worst class: {} ({} images), {:.1} % -> {:.1} %",
@@ -151,11 +162,7 @@ fn write_paired(f: &mut Formatter<'_>, paired: &Paired) -> fmt::Result {
         paired.mcnemar_p
     )?;
     for flip in paired.flipped.iter().take(MOST_FLIPS) {
-        writeln!(
-            f,
-            "  flipped: {} (label {}): {} -> {}, margin {:.2e} -> {:.2e}",
-            flip.name, flip.label, flip.reference, flip.runtime, flip.reference_margin, flip.runtime_margin
-        )?;
+        write_flip(f, flip)?;
     }
     if paired.flips > MOST_FLIPS {
         writeln!(f, "  and {} more", paired.flips - MOST_FLIPS)?;
@@ -163,20 +170,36 @@ fn write_paired(f: &mut Formatter<'_>, paired: &Paired) -> fmt::Result {
     Ok(())
 }
 
+fn accuracy(paired: &Paired) -> String {
+    let Paired { reference_accuracy, runtime_accuracy, difference, interval, gained, lost, .. } = paired;
+    format!(
+        "reference {reference_accuracy:.2} %, here {runtime_accuracy:.2} %, difference {difference:+.3} points [{:+.3}, {:+.3}] \
+         ({gained} gained, {lost} lost)",
+        interval.low, interval.high
+    )
+}
+
+fn write_flip(f: &mut Formatter<'_>, flip: &Flip) -> fmt::Result {
+    let Flip { name, label, reference, runtime, reference_margin, runtime_margin, .. } = flip;
+    writeln!(
+        f,
+        "  flipped: {name} (label {label}): {reference} -> {runtime}, margin {reference_margin:.2e} -> {runtime_margin:.2e}"
+    )
+}
+
+fn write_integers(f: &mut Formatter<'_>, of: &IntegerReference) -> fmt::Result {
+    let IntegerReference { file, file_sha256, arithmetic, compression, .. } = of;
+    writeln!(f, "\nintegers of {file} (sha256 {file_sha256:.12}...) by arithmetic {arithmetic}")?;
+    writeln!(f, "  {}", of.answered())?;
+    let Some(compression) = compression else { return Ok(()) };
+    if let Some(goldens) = &compression.goldens {
+        write_goldens(f, goldens)?;
+    }
+    if let Some(paired) = &compression.paired {
+        write_paired(f, paired)?;
+    }
+    writeln!(f, "  compression: {}", compression.verdict)
+}
+
 /// Flipped images that fit a terminal.
 const MOST_FLIPS: usize = 5;
-
-impl Certificate {
-    /// The certificate as indented JSON.
-    ///
-    /// # Errors
-    /// Never for a certificate made by [`verify`](super::verify); serde's signature.
-    pub fn to_json(&self) -> serde_json::Result<String> {
-        serde_json::to_string_pretty(self)
-    }
-
-    /// The process exit code of the verdict.
-    pub fn exit_code(&self) -> u8 {
-        Verdict::exit_code(self.verdict)
-    }
-}

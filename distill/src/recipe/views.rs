@@ -1,60 +1,14 @@
-//! Who and what a recipe brings on besides student and teachers: peers that learn along, views of a batch, and the names
-//! by which a loss chooses among them.
+//! Views: other looks at each batch.
 
 use attar_data::Augment;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::NetworkSection;
+use super::attack::{self, Climb};
+use super::peers::STUDENT;
 
 /// The name of the plain view of a batch, which is always there.
 pub const CLEAN: &str = "clean";
-/// The name of the student that is exported, for a loss that has to say so.
-pub const STUDENT: &str = "student";
-
-/// `[[peers]]`: a network that learns beside the student (deep mutual learning), from its own losses and from the student;
-/// never exported.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PeerSection {
-    /// Name, unique among peers and teachers: a loss may name it as its `student` or its `teacher`.
-    pub name: String,
-    /// The network; classes and input size follow from the data where they are not written.
-    pub network: NetworkSection,
-}
-
-/// In what order the student and its peers move in a step.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Update {
-    /// All at once, each by what the others answered before the step.
-    #[default]
-    Together,
-    /// One after the other, the student first and then the peers in their order, each by what the others answer once those
-    /// before it have moved (deep mutual learning: Zhang et al. 2018, arXiv 1706.00384, Algorithm 1). Each turn runs the networks
-    /// that it reads again, clips its own gradient and has an optimiser of its own.
-    InTurn,
-}
-
-/// One name or several.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected a name or a list of names")]
-pub enum Names {
-    /// `"clean"`
-    One(String),
-    /// `["weak", "strong"]`
-    Many(Vec<String>),
-}
-
-impl Names {
-    /// The names in their order.
-    pub fn as_slice(&self) -> &[String] {
-        match self {
-            Self::One(name) => std::slice::from_ref(name),
-            Self::Many(names) => names,
-        }
-    }
-}
 
 /// `[[views]]`: another look at each batch. Student and teachers see the same pixels in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -109,16 +63,16 @@ pub enum ViewKind {
         #[serde(default)]
         climb: Climb,
         /// Largest change of a pixel, of its range 0 to 1.
-        #[serde(default = "eight")]
+        #[serde(default = "attack::epsilon")]
         epsilon: f64,
         /// Change a step.
-        #[serde(default = "two")]
+        #[serde(default = "attack::step")]
         step: f64,
         /// Number of steps.
-        #[serde(default = "ten")]
+        #[serde(default = "attack::steps")]
         steps: usize,
         /// Start at a random place within `epsilon`.
-        #[serde(default = "yes")]
+        #[serde(default = "attack::random_start")]
         random_start: bool,
     },
     /// Images between and beyond pairs of the batch, `x_a + l (x_b - x_a)` with `l` uniform between `from` and `to`, of
@@ -140,60 +94,12 @@ pub enum ViewKind {
     },
 }
 
-/// `[[robustness]]`: an attack that the exported weights meet on the test images at the end.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RobustnessSection {
-    /// Name, unique, e.g. `pgd-20`.
-    pub name: String,
-    /// Largest change of a pixel, of its range 0 to 1.
-    #[serde(default = "eight")]
-    pub epsilon: f64,
-    /// Change a step.
-    #[serde(default = "two")]
-    pub step: f64,
-    /// Number of steps; one step of `epsilon` without a random start is FGSM.
-    #[serde(default = "ten")]
-    pub steps: usize,
-    /// Start at a random place within `epsilon`.
-    #[serde(default = "yes")]
-    pub random_start: bool,
-}
-
-/// What an adversarial view climbs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Climb {
-    /// The cross-entropy with the labels.
-    #[default]
-    Labels,
-    /// The divergence from the network's own answer to the plain image, as TRADES does (Zhang et al. 2019, arXiv
-    /// 1901.08573).
-    Divergence,
-}
-
 fn one() -> f64 {
     1.0
 }
 
 fn student() -> String {
     STUDENT.to_owned()
-}
-
-fn eight() -> f64 {
-    8.0 / 255.0
-}
-
-fn two() -> f64 {
-    2.0 / 255.0
-}
-
-fn ten() -> usize {
-    10
-}
-
-fn yes() -> bool {
-    true
 }
 
 fn below() -> f64 {

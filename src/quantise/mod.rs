@@ -1,21 +1,28 @@
 //! A bundle's network becomes one of 8-bit integers: an ONNX file that every runtime knows, and a plan for Attar's own engine.
 
+mod calibration;
+mod into_bundle;
+mod page;
+mod shares;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use attar_compress::{
-    Images, Inexact, Placement, Quantised, Settings, adaround, correct_biases, equalise, exactness, observe, prepare,
-    quantise,
+    Inexact, Placement, Quantised, Settings, adaround, correct_biases, equalise, exactness, observe, prepare, quantise,
 };
-use attar_data::Dataset;
-use attar_infer::engine::OnnxModel;
+use attar_infer::engine::EngineModel;
 use attar_models::{Graph, Weights};
 use attar_onnx::{ReadOptions, wire};
-use attar_pixels::{Preprocessing, preprocess};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use attar_compress::{AdaRound, Calibrator, Scales};
+pub use attar_onnx::Storage;
+pub use calibration::Calibration;
+pub use into_bundle::{Done, Job, Try, into_bundle, small_weights};
+pub use page::page;
+pub use shares::{LayerShare, Shares, given_back};
 
 /// Images by which biases are corrected: each layer asks them all.
 const BIAS_IMAGES: usize = 64;
@@ -37,8 +44,22 @@ pub struct Request {
     pub adaround: Option<AdaRound>,
     /// Whether biases take back what rounding moves means by.
     pub correct_biases: bool,
-    /// Operator set of the file.
-    pub opset: i64,
+}
+
+impl Default for Request {
+    /// Exact scales, 7-bit weights rounded to the nearest, ranges by error, corrected biases.
+    fn default() -> Self {
+        let Settings { scales, weight_bits, calibrator } = Settings::default();
+        Self {
+            scales,
+            weight_bits,
+            calibrator,
+            keep: BTreeSet::new(),
+            equalise: false,
+            adaround: None,
+            correct_biases: true,
+        }
+    }
 }
 
 /// A network in integers, as files.
@@ -97,84 +118,54 @@ impl Report {
     }
 }
 
-/// Images that ranges are found by, preprocessed.
-#[derive(Debug)]
-pub struct Calibration {
-    shape: [usize; 3],
-    images: Vec<Vec<f32>>,
-    sha256: String,
-}
-
-impl Calibration {
-    /// `count` images of a data set, of each class as many as of the others, spread evenly over it; all, where there are fewer.
-    ///
-    /// # Errors
-    /// No image; one that cannot be read, or comes out in another shape than `[C, H, W]`.
-    pub fn of(data: &dyn Dataset, how: &Preprocessing, shape: [usize; 3], count: usize) -> Result<Self> {
-        let chosen = spread(&data.labels(), count);
-        if chosen.is_empty() {
-            bail!("there are no calibration images");
-        }
-        let (mut images, mut hashes) = (Vec::with_capacity(chosen.len()), String::new());
-        for index in chosen {
-            let image = data.image(index)?;
-            hashes.extend(image.sha256().iter().map(|byte| format!("{byte:02x}")));
-            let values = preprocess(&image, how).with_context(|| data.name(index))?;
-            if values.len() != shape.iter().product::<usize>() {
-                bail!("{} comes out in {} numbers, and the network takes {shape:?}", data.name(index), values.len());
-            }
-            images.push(values);
-        }
-        Ok(Self { shape, images, sha256: attar_formats::hash::sha256(hashes.as_bytes()) })
-    }
-}
-
-/// Positions of `count` labels: every class in turn, each class's evenly.
-fn spread(labels: &[u32], count: usize) -> Vec<usize> {
-    let mut by_class: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
-    labels.iter().enumerate().for_each(|(at, label)| by_class.entry(*label).or_default().push(at));
-    let each = count.div_ceil(by_class.len().max(1)).max(1);
-    let mut chosen: Vec<Vec<usize>> = by_class
-        .into_values()
-        .map(|all| {
-            let take = each.min(all.len());
-            (0..take).map(|at| all[at * all.len() / take]).collect()
-        })
-        .collect();
-    let mut order = Vec::new();
-    for round in 0..each {
-        order.extend(chosen.iter_mut().filter_map(|class| class.get(round).copied()));
-    }
-    order.truncate(count);
-    order
-}
-
-/// Quantises the network of an ONNX file in floats. Same file, same images, same bytes.
+/// Quantises the network of an ONNX file in floats, to one of an operator set. Same file, same images, same bytes.
 ///
 /// # Errors
 /// An operation that is not known; a file that is quantised already; as [`attar_compress`].
 pub fn of_model(
-    model: &OnnxModel,
+    model: &EngineModel,
     calibration: &Calibration,
     request: &Request,
-    progress: &mut dyn FnMut(&str, usize, usize),
+    opset: i64,
+    progress: &mut dyn FnMut(&'static str, usize, usize),
 ) -> Result<Files> {
-    let import = attar_onnx::read(model.bytes(), model.origin(), ReadOptions { input: Some(calibration.shape) })?;
-    let Some((graph, weights)) = &import.network else {
-        let all: Vec<String> = import.obstacles.iter().map(|obstacle| format!("\n  {obstacle}")).collect();
-        bail!("{}: not all of its operations are known{}", model.origin().display(), all.concat());
-    };
-    if model.precision() != "f32" {
-        bail!("{} is {} already, expected f32", model.origin().display(), model.precision());
-    }
-    let (quantised, mut report) = network(graph, weights, calibration, request, progress)?;
+    let (graph, weights) = opened(model, calibration.shape)?;
+    let (quantised, mut report) = network(&graph, &weights, calibration, request, progress)?;
     let rewritten = &quantised.rewritten;
-    let said = wire::metadata(model.bytes());
-    let metadata = said.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    let options = attar_onnx::Options { opset: request.opset, metadata };
+    let options = attar_onnx::Options { opset, metadata: metadata(model), ..attar_onnx::Options::default() };
     let onnx = attar_onnx::write(&rewritten.graph, &rewritten.weights, &options)?;
     report.onnx_bytes = onnx.len();
     Ok(Files { onnx, report })
+}
+
+/// A file in floats with its weights stored in fewer bits: as small, or half as small, as one in integers, and as quick as
+/// before. Biases and all arithmetic stay in floats.
+///
+/// # Errors
+/// As [`of_model`]; a weight that is beyond half precision.
+pub fn weights_only(model: &EngineModel, input: [usize; 3], storage: Storage, opset: i64) -> Result<Vec<u8>> {
+    let (graph, weights) = opened(model, input)?;
+    let options = attar_onnx::Options { opset, weights: storage, metadata: metadata(model) };
+    Ok(attar_onnx::write(&graph, &weights, &options)?)
+}
+
+/// What the file says of itself.
+fn metadata(model: &EngineModel) -> BTreeMap<String, String> {
+    let said = wire::metadata(model.bytes());
+    said.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+/// The network of an ONNX file in floats.
+fn opened(model: &EngineModel, input: [usize; 3]) -> Result<(Graph, Weights)> {
+    if model.precision() != "f32" {
+        bail!("{} is {} already, expected f32", model.origin().display(), model.precision());
+    }
+    let import = attar_onnx::read(model.bytes(), model.origin(), ReadOptions { input: Some(input) })?;
+    let all: Vec<String> = import.obstacles.iter().map(|obstacle| format!("\n  {obstacle}")).collect();
+    match import.network {
+        Some(network) => Ok(network),
+        None => bail!("{}: not all of its operations are known{}", model.origin().display(), all.concat()),
+    }
 }
 
 fn network(
@@ -182,14 +173,14 @@ fn network(
     weights: &Weights,
     calibration: &Calibration,
     request: &Request,
-    progress: &mut dyn FnMut(&str, usize, usize),
+    progress: &mut dyn FnMut(&'static str, usize, usize),
 ) -> Result<(Quantised, Report)> {
     let prepared = prepare(graph, weights)?;
     let graph = &prepared.graph;
     let equalised = request.equalise.then(|| equalise(graph, &prepared.weights)).transpose()?;
     let weights = equalised.as_ref().map_or(&prepared.weights, |equalised| &equalised.weights);
     let placement = Placement::of(graph, &request.keep)?;
-    let images = Images::new(calibration.shape, &calibration.images)?;
+    let images = calibration.images()?;
     let observed = observe(graph, weights, &placement.quantised(graph), &images, &mut |done| {
         progress("ranges", done, 2 * images.len());
     })?;

@@ -1,0 +1,199 @@
+//! What is written reads back, and what is no certificate, or contradicts itself, is refused by what is wrong with it.
+
+use attar_measures::Interval;
+
+use super::*;
+
+fn paired() -> Paired {
+    Paired {
+        images: 400,
+        agreement: 99.5,
+        reference_accuracy: 91.25,
+        runtime_accuracy: 91.0,
+        difference: -0.25,
+        interval: Interval { low: -1.4, high: 0.7 },
+        gained: 0,
+        lost: 1,
+        flips: 2,
+        flipped: vec![Flip {
+            index: 7,
+            name: "test[7]".to_owned(),
+            label: "rose".to_owned(),
+            reference: "rose".to_owned(),
+            runtime: "iris".to_owned(),
+            reference_margin: 0.125,
+            runtime_margin: 0.0625,
+            png: None,
+        }],
+        worst_class: ClassChange {
+            class: "rose".to_owned(),
+            images: 80,
+            reference_accuracy: 90.0,
+            runtime_accuracy: 88.75,
+        },
+        logits: LogitNumbers {
+            all_compared: true,
+            max_diff: 0.1,
+            smallest_margin: 1e-3,
+            median_margin: 2.0,
+            within_reach: 9,
+        },
+        calibration_error: Both { reference: Some(0.02), runtime: 0.025 },
+        negative_log_likelihood: Both { reference: None, runtime: 0.3 },
+        mcnemar_p: 1.0,
+    }
+}
+
+fn implementation() -> Implementation {
+    Implementation {
+        reference_sha256: "12".repeat(32),
+        allowed: Allowed::Quanta { most: 8 },
+        images: 420,
+        of: "labelled".to_owned(),
+        equal: 400,
+        max_diff: 0.25,
+        max_quanta: Some(2.0),
+        flips: 1,
+        flip_share: Interval { low: 0.01, high: 1.3 },
+        flipped: paired().flipped,
+        verdict: Verdict::Inconclusive { more_images: Some(200) },
+        reason: None,
+    }
+}
+
+fn integers() -> IntegerReference {
+    IntegerReference {
+        file: "int8.onnx".to_owned(),
+        file_sha256: "12".repeat(32),
+        arithmetic: 1,
+        exact: true,
+        quantum: Some(0.125),
+        by_definition: 16,
+        by_scalar_level: 404,
+        compression: Some(Compression {
+            goldens: None,
+            paired: Some(paired()),
+            verdict: Verdict::Inconclusive { more_images: Some(300) },
+        }),
+    }
+}
+
+fn certificate() -> Certificate {
+    let goldens = GoldenNumbers {
+        count: 16,
+        kind: "real".to_owned(),
+        input_max_diff: 0.0,
+        logit_max_diff: 1e-5,
+        logit_max_diff_from_files: 2e-5,
+        logit_sd: 1.5,
+        flips: 0,
+        within_rounding: true,
+        tolerance: Some(GoldenNumbers::TOLERANCE),
+    };
+    let runtime = Runtime {
+        engine: "tract".to_owned(),
+        version: "0.23.9".to_owned(),
+        file: "model.onnx".to_owned(),
+        file_sha256: "ab".repeat(32),
+        data_files: BTreeMap::from([("model.data".to_owned(), "cd".repeat(32))]),
+        precision: "f32".to_owned(),
+        arithmetic: Some(1),
+        level: Some("avx2".to_owned()),
+        answers: Answers::Probabilities,
+        seconds: 0.5,
+        goldens: Some(goldens),
+        accuracy_all: Some(90.0),
+        paired: Some(paired()),
+        implementation: Some(implementation()),
+        not_held: None,
+        verdict: Verdict::Inconclusive { more_images: Some(300) },
+        reason: None,
+    };
+    Certificate {
+        certificate_version: CERTIFICATE_VERSION,
+        program: "attar 0.1.0".to_owned(),
+        bundle: BundleFacts { network: "resnet8".to_owned(), classes: 5, reference_weights_sha256: None },
+        reference: Some(ReferenceFacts {
+            file: "theirs.onnx".to_owned(),
+            file_sha256: "ef".repeat(32),
+            data_files: BTreeMap::new(),
+            precision: "f32".to_owned(),
+            engine: "ort".to_owned(),
+            version: "1.31.1".to_owned(),
+            answers: Answers::Logits,
+            notes: vec!["of the reference's classes: found by name".to_owned()],
+        }),
+        margin_points: 0.5,
+        confidence: 0.95,
+        data: Some(DataFacts {
+            images: 420,
+            paired: 400,
+            repeated: 3,
+            paired_validation: 0,
+            paired_test: 400,
+            reference_test: 400,
+            notes: Vec::new(),
+            left_out: vec![LeftOut { name: "test[9]".to_owned(), problem: "cut off".to_owned() }],
+        }),
+        runtimes: vec![runtime],
+        cpu: Some(Cpu { architecture: "x86_64".to_owned(), features: vec!["avx2".to_owned(), "fma".to_owned()] }),
+        integers: vec![integers()],
+        skipped: vec![Skipped { engine: "ort".to_owned(), reason: "not there".to_owned() }],
+        verdict: Verdict::Inconclusive { more_images: Some(300) },
+    }
+}
+
+#[test]
+fn what_is_written_reads_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("certificate.json");
+    certificate().write(&path).unwrap();
+    assert_eq!(Certificate::read(&path).unwrap(), certificate());
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.starts_with("{\n  \"version\": 1,\n  \"certificate_version\": 1,") && text.ends_with("}\n"), "{text}");
+    // As it was before anything optional was there.
+    let plain = Certificate { reference: None, data: None, skipped: Vec::new(), ..certificate() };
+    let plain = Certificate { cpu: None, integers: Vec::new(), ..plain };
+    let plain = Certificate { runtimes: Vec::new(), verdict: Verdict::NumbersOnly, ..plain };
+    let keys: serde_json::Value = serde_json::from_slice(&plain.to_json().unwrap()).unwrap();
+    let keys: Vec<&String> = keys.as_object().unwrap().keys().collect();
+    assert_eq!(
+        keys,
+        ["bundle", "certificate_version", "confidence", "margin_points", "program", "runtimes", "verdict", "version"]
+    );
+}
+
+#[test]
+fn what_is_no_certificate_is_refused() {
+    let read = |text: &str| Certificate::from_json(text.as_bytes(), Path::new("x.json")).unwrap_err().to_string();
+    assert!(read("{").starts_with("x.json: not the JSON"));
+    assert!(read("{\"version\": 1}").contains("no certificate of attar"));
+    assert!(read("{\"certificate_version\": 9}").contains("version 9, this program reads 1"));
+    assert!(read("{\"certificate_version\": 1}").contains("not a certificate: missing field"));
+}
+
+#[test]
+fn what_contradicts_itself_is_refused() {
+    let refused = |change: &dyn Fn(&mut Certificate)| {
+        let mut broken = certificate();
+        change(&mut broken);
+        broken.check().unwrap_err().to_string()
+    };
+    assert!(refused(&|c| c.certificate_version = 2).contains("version 2"));
+    assert!(refused(&|c| c.margin_points = f64::NAN).contains("a margin of NaN points"));
+    assert!(refused(&|c| c.confidence = 95.0).contains("a confidence of 95"));
+    assert!(refused(&|c| c.data.as_mut().unwrap().paired = 421).contains("421 of 420 images are paired"));
+    assert!(refused(&|c| c.runtimes[0].file_sha256.truncate(63)).contains("model.onnx has the sha256"));
+    assert!(refused(&|c| c.reference.as_mut().unwrap().file_sha256 = "x".repeat(64)).contains("theirs.onnx"));
+    assert!(refused(&|c| c.data = None).contains("of 0 paired images, tract compares 400"));
+    assert!(refused(&|c| c.runtimes[0].paired.as_mut().unwrap().gained = 2).contains("2 gained and 1 lost"));
+    let held = |c: &mut Certificate, change: &dyn Fn(&mut Implementation)| {
+        change(c.runtimes[0].implementation.as_mut().unwrap());
+    };
+    assert!(refused(&|c| held(c, &|held| held.flips = 21)).contains("400 are the same bytes and 21 flipped"));
+    assert!(refused(&|c| c.integers.clear()).contains("which is not there"));
+    assert!(refused(&|c| held(c, &|held| held.verdict = Verdict::Worse)).contains("the worse of its two"));
+    assert!(refused(&|c| c.integers[0].by_definition = 0).contains("never compared"));
+    assert!(refused(&|c| c.integers[0].file_sha256.clear()).contains("int8.onnx has the sha256"));
+    assert!(refused(&|c| c.verdict = Verdict::Equivalent).contains("the worst of its runtimes inconclusive"));
+}
