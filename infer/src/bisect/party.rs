@@ -9,7 +9,7 @@ use super::points::{Levels, Point, points};
 use super::rows::{Cut, Rows, answerable};
 use crate::engine::onnx::OnnxFile;
 use crate::engine::values::{Values, load};
-use crate::engine::{EngineKind, EngineSpec, EngineModel};
+use crate::engine::{EngineKind, EngineModel, EngineSpec};
 use crate::error::{Error, Result};
 
 /// A file in a runtime.

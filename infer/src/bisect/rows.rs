@@ -9,7 +9,7 @@ use attar_onnx::row::row;
 
 use super::points::Point;
 use crate::engine::values::Values;
-use crate::engine::{Engine, EngineSpec, EngineModel, plain};
+use crate::engine::{Engine, EngineModel, EngineSpec, plain};
 use crate::error::{Error, Result};
 
 /// What can be asked for.

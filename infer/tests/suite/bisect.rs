@@ -5,7 +5,7 @@ use std::path::Path;
 use attar_formats::npy;
 use attar_formats::recorded::Recorded;
 use attar_infer::bisect::{Bisection, Compared, Finding, Images, Live, Other, bisect, recorded_images, write_repro};
-use attar_infer::engine::{EngineKind, EngineSpec, EngineModel};
+use attar_infer::engine::{EngineKind, EngineModel, EngineSpec};
 use attar_models::Array;
 
 use crate::support::{fixture, require_ort};
