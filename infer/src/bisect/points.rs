@@ -60,6 +60,8 @@ pub(super) struct Point {
     pub(super) levels: Option<Levels>,
     /// Whether some node on the way from the points before it quantises or dequantises.
     pub(super) quantised: bool,
+    /// Whether it is made of bytes, however far before it.
+    pub(super) behind_bytes: bool,
     /// The most points on a way from the input to it, itself included.
     pub(super) depth: usize,
 }
@@ -154,6 +156,8 @@ pub(super) fn points(graph: &Graph<'_>) -> Vec<Point> {
         else {
             continue;
         };
+        let mut before = segment.inputs.iter().filter_map(|name| found.iter().find(|point| point.value == *name));
+        let behind_bytes = levels.is_some() || before.any(|point| point.behind_bytes);
         let depth = 1 + segment.inputs.iter().filter_map(|name| depths.get(name)).max().copied().unwrap_or(0);
         depths.insert(*value, depth);
         let computing = computing(graph, &segment.nodes, node);
@@ -168,6 +172,7 @@ pub(super) fn points(graph: &Graph<'_>) -> Vec<Point> {
             quantised: levels.is_some()
                 || segment.nodes.iter().any(|at| graph.nodes()[*at].op.contains("uantize"))
                 || reads_quantised_weights(graph, &segment.nodes),
+            behind_bytes,
             depth,
         });
     }

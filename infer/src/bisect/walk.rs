@@ -9,6 +9,7 @@ use super::differences::differences;
 use super::measure::{Measure, Rule};
 use super::part::{Part, Shapes, as_cut, part, run_part};
 use super::party::{Live, Watched, channels_first, reals, recorded, rows};
+use super::points::Point;
 use super::report::{Bisection, Compared, Finding, Found, SideFacts};
 use super::{Given, Images, Other, Pair, pairs};
 use crate::engine::available;
@@ -67,10 +68,10 @@ pub fn bisect(
         Other::Live(b) if !pairs.is_empty() => unwatched(a, b, &pairs, images)?,
         Other::Live(_) | Other::Recorded(_) => None,
     };
-    if let Some((measure, rule, depth)) = &unwatched
-        && !measure.total_is_rounding(*rule, *depth)
-        && first(&found, &pairs).is_none()
-    {
+    let fused = unwatched
+        .as_ref()
+        .is_some_and(|(measure, rule, point)| !measure.total_is_rounding(*rule, point.depth, point.behind_bytes));
+    if fused && first(&found, &pairs).is_none() {
         notes.push(
             "the answers part although no value does: asking for values keeps a runtime from fusing them; they were asked for \
              one at a time"
@@ -79,9 +80,7 @@ pub fn bisect(
         found = walk(&sides, &pairs, images, 1, progress)?;
     }
     let mut first = first(&found, &pairs);
-    if let (None, Some((measure, rule, depth)), Some(last)) = (&first, &unwatched, pairs.last())
-        && !measure.total_is_rounding(*rule, *depth)
-    {
+    if let (None, true, Some(last)) = (&first, fused, pairs.last()) {
         let Pair { cut, .. } = last;
         let (value, node, op) = (cut.value.clone(), cut.node.clone(), cut.op.clone());
         first = Some(Found { value, node, op, finding: Finding::Fused, differences: Vec::new() });
@@ -136,7 +135,7 @@ fn facts(live: &Live<'_>) -> SideFacts {
 }
 
 fn finding(sums: &Sums, pair: &Pair) -> Finding {
-    let total = sums.total.total_is_rounding(pair.rule, pair.cut.depth);
+    let total = sums.total.total_is_rounding(pair.rule, pair.cut.depth, pair.cut.behind_bytes);
     match &sums.own {
         Some(own) if !own.own_is_rounding(pair.rule) => Finding::Own,
         Some(_) if !total => Finding::Inherited,
@@ -313,14 +312,14 @@ fn fitted(given: &Array, shape: &[usize], pair: &Pair) -> Result<Array> {
     Err(Error::Data { problem })
 }
 
-/// How far the answers of both files are apart as they run without being watched, with the rule and the depth by which that
+/// How far the answers of both files are apart as they run without being watched, with the rule and the point by which that
 /// is judged; `None` where the answer is no pair.
 fn unwatched(
     a: &Live<'_>,
     b: &Live<'_>,
     pairs: &[Pair],
     images: &Images<'_>,
-) -> Result<Option<(Measure, Rule, usize)>> {
+) -> Result<Option<(Measure, Rule, Point)>> {
     let is_answer = |live: &Live<'_>, name: &str| live.graph.outputs().first() == Some(&name);
     let answer = pairs
         .iter()
@@ -336,5 +335,5 @@ fn unwatched(
         let numbers = |array: &Option<Array>| array.as_ref().map(|array| floats(&array.elements)).unwrap_or_default();
         sum.add(at, &numbers(&first), &numbers(&second), pair.rule);
     }
-    Ok(Some((sum, pair.rule, pair.cut.depth)))
+    Ok(Some((sum, pair.rule, pair.cut.clone())))
 }
