@@ -23,7 +23,7 @@ use crate::engines::EngineArgs;
 /// Exit codes: 0 listed, 1 worse, 3 not decided (nothing was added but with --undecided), 2 any error.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  attar add bundles/distilled float.onnx\n  attar add bundles/distilled quantised.onnx --name model.int8.onnx --made-from model.onnx --data image-folder:photos --margin 1"
+    after_help = "Examples:\n  attar add bundles/distilled float.onnx\n  attar add bundles/distilled quantised.onnx --name theirs.int8.onnx --made-from model.onnx --data image-folder:photos --margin 1"
 )]
 pub(crate) struct Args {
     /// The bundle directory.

@@ -33,7 +33,7 @@ use crate::progress;
 /// Exit codes: 0 listed, 1 worse, 3 not decided (nothing was added but with --undecided), 2 any error.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  attar quantise bundles/distilled --data image-folder:photos --undecided\n  attar quantise model.onnx --labels labels.txt --preprocessing preprocessor_config.json --data image-folder:photos --out bundles/theirs --undecided"
+    after_help = "Examples:\n  attar quantise runs/distilled --data image-folder:photos --out bundles/int8 --undecided\n  attar quantise model.onnx --labels labels.txt --preprocessing preprocessor_config.json --data image-folder:photos --out bundles/theirs --scales free --html layers.html --undecided\n  attar quantise bundles/int8 --weights-only f16 --undecided"
 )]
 pub(crate) struct Args {
     /// The bundle or run directory, or an ONNX file.
