@@ -1,14 +1,20 @@
 //! An ONNX file becomes a plan for Attar's own engine.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use attar_edge::{Level, Model, plan};
 use attar_infer::engine::EngineModel;
+use attar_infer::parity::Options;
+use attar_infer::{Bundle, EngineKind};
 use attar_onnx::ReadOptions;
 use attar_pixels::Preprocessing;
 use schemars::JsonSchema;
 use serde::Serialize;
+
+use crate::Engines;
+use crate::add::{self, Request};
 
 /// A plan and what is to be known of it.
 #[derive(Debug, Clone)]
@@ -99,4 +105,19 @@ pub fn report(bytes: &[u8]) -> Result<Report> {
         steps,
         takes_pixels: model.header().preprocessing.is_some(),
     })
+}
+
+/// Adds a plan to the bundle that its model is of, if the goldens come out.
+///
+/// # Errors
+/// As [`add::add`]; goldens that do not come out.
+pub fn list(bundle: &Bundle, made_from: &str, plan: &Path) -> Result<()> {
+    let request = Request { model: plan, name: None, made_from: Some(made_from), undecided: true };
+    let engines = Engines { engine: vec![EngineKind::Attar], ..Engines::default() };
+    let options = Options { images: false, ..Options::default() };
+    let added = add::add(bundle, &request, None, &options, &engines, &mut |_, _| {})?;
+    if !added.listed {
+        bail!("the plan does not answer like the bundle's goldens; nothing was added\n{}", added.certificate);
+    }
+    Ok(())
 }

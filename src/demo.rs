@@ -8,15 +8,17 @@ use attar_data::Dataset;
 use attar_formats::files;
 use attar_infer::bench::{self, Options};
 use attar_infer::bundle::{Predictions, Split};
+use attar_infer::engine::EngineSpec;
 use attar_infer::parity::Runtime;
 use attar_infer::report::html;
-use attar_infer::{Bundle, Certificate};
+use attar_infer::{Bundle, Certificate, EngineKind};
 use attar_measures::{Counts, Interval, percent, score_interval, wilson_interval};
 use maud::{Markup, html};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::Engines;
+use crate::quantise::Done;
 use crate::table::{self, si};
 
 /// A network in the comparison.
@@ -89,6 +91,38 @@ impl Comparison {
         let [_, others @ .., taught] = &named[..] else { anyhow::bail!("a teacher and students are compared") };
         let pairs = others.iter().map(|other| Pair::of(*taught, *other)).collect();
         Ok(Self { rows, pairs, test_images: test.len() })
+    }
+
+    /// Adds the last student once more, as its bundle has it in integers: judged by `done`, timed in the engine `attar`.
+    ///
+    /// # Errors
+    /// A bundle that cannot be read, or does not run.
+    pub fn add_integers(&mut self, title: &'static str, bundle: &Path, done: &Done) -> Result<()> {
+        let Some(tried) = done.last().filter(|tried| tried.added.listed) else { return Ok(()) };
+        let (Some(student), Some(plan)) = (self.rows.last(), &tried.plan) else { return Ok(()) };
+        let runtimes = &tried.added.certificate.runtimes;
+        let paired = runtimes.iter().filter_map(|runtime| runtime.paired.as_ref()).next_back();
+        let paired = paired.context("the model in integers was judged by no image")?;
+        let hits = (paired.runtime_accuracy / 100.0 * paired.images as f64).round() as usize;
+        let interval = wilson_interval(hits, paired.images);
+        let bundle = Bundle::open(bundle)?;
+        let options = Options { least_time: std::time::Duration::from_secs(1), ..Options::default() };
+        let measured = bench::bench(&bundle, &[EngineSpec::new(EngineKind::Attar)], &options)?;
+        let measured = measured.iter().find(|measured| measured.file == *plan).context("the plan was not measured")?;
+        let row = Row {
+            title,
+            network: student.network.clone(),
+            parameters: student.parameters,
+            macs: student.macs,
+            onnx_bytes: tried.quantised.onnx_bytes as u64,
+            test_top1: percent(hits, paired.images),
+            test_top1_interval: [100.0 * interval.low, 100.0 * interval.high],
+            test_top1_last: None,
+            engine: measured.engine.clone(),
+            latency_ms: measured.latency_ms.p50,
+        };
+        self.rows.push(row);
+        Ok(())
     }
 
     /// The table as a section of a page.

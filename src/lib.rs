@@ -27,6 +27,7 @@ pub mod demo;
 pub mod export;
 pub mod inspect;
 pub mod onnx_teacher;
+pub mod quantise;
 pub mod report;
 pub mod table;
 pub mod train;

@@ -42,6 +42,8 @@ enum Verb {
     Labels(verbs::labels::Args),
     Compare(verbs::compare::Args),
     Export(verbs::export::Args),
+    #[command(visible_alias = "quantize")]
+    Quantise(verbs::quantise::Args),
     Compile(verbs::compile::Args),
     Add(verbs::add::Args),
     #[command(after_help = verbs::verify::examples())]
@@ -102,6 +104,7 @@ fn run(verb: &Verb) -> Result<ExitCode> {
         Verb::Demo(args) => return verbs::demo::run(args),
         Verb::Compare(args) => return verbs::compare::run(args),
         Verb::Add(args) => return verbs::add::run(args),
+        Verb::Quantise(args) => return verbs::quantise::run(args),
         Verb::Verify(args) => return verbs::verify::run(args),
         Verb::Selftest(args) => return Ok(selftest::run(args)?.into()),
         Verb::Bench(args) => return Ok(bench::run(args)?.into()),

@@ -25,7 +25,8 @@ pub struct Options {
 /// Compiles a network. Batch norms behind convolutions are folded.
 ///
 /// Where a value is quantised (`Quantize`) of what dequantised values make (`Dequantize`), the operations between them
-/// become integer steps of the engine's arithmetic; all else is computed in floats, and the two may be mixed.
+/// become integer steps of the engine's arithmetic. A layer of dequantised values whose answer is wanted as floats, the last
+/// one mostly, has integer sums, too, and scales them once. All else is computed in floats, and the two may be mixed.
 ///
 /// # Errors
 /// [`Error::Node`] naming what the engine does not compute.

@@ -1,7 +1,8 @@
 //! Parameters of nodes as the engine wants them.
 
-use attar_edge::arithmetic::multiplier;
-use attar_models::{Graph, Node, NodeId, Op, Weights};
+use attar_edge::arithmetic::{multiplier, scaled_multiplier};
+use attar_models::quantised::{Integers, param};
+use attar_models::{Node, Weights};
 
 use crate::error::{Error, Result};
 
@@ -12,13 +13,6 @@ pub(crate) struct Levels {
     pub(crate) zero: u8,
     /// What was added to signed numbers.
     pub(crate) shift: u8,
-}
-
-/// The numbers of one parameter of a node.
-pub(crate) fn param<'w>(weights: &'w Weights, node: &Node, suffix: &str) -> Result<&'w [f32]> {
-    let array = weights.get(&format!("{}.{suffix}", node.name));
-    let floats = array.and_then(|array| array.f32().ok());
-    floats.ok_or_else(|| Error::node(&node.name, format!("its {suffix} is not there as floats")))
 }
 
 /// What a quantiser's numbers are.
@@ -45,60 +39,22 @@ pub(crate) fn float_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-/// A quantised layer's weights, biases and scales, in integers.
-#[derive(Debug, Clone)]
-pub(crate) struct Integers {
-    /// `[output][input][row][column]`, as the network has them.
-    pub(crate) weights: Vec<i8>,
-    pub(crate) bias: Vec<i32>,
-    /// A step of the weight for each output channel.
-    pub(crate) scales: Vec<f32>,
-}
-
-/// The integers of a layer whose input has steps of `input`; `None` where weight or bias are no whole steps.
-pub(crate) fn integers(graph: &Graph, weights: &Weights, id: NodeId, input: f32) -> Result<Option<Integers>> {
-    let node = graph.node(id);
-    let (quantized, has_bias) = match &node.op {
-        Op::Conv2d(conv) => (conv.quantized, conv.bias),
-        Op::Linear(linear) => (linear.quantized, linear.bias),
-        _ => return Ok(None),
-    };
-    if !quantized {
-        return Ok(None);
-    }
-    let (floats, scales) = (param(weights, node, "weight")?, param(weights, node, "weight_scale")?);
-    let depth = floats.len() / scales.len().max(1);
-    let mut whole = Vec::with_capacity(floats.len());
-    for (at, float) in floats.iter().enumerate() {
-        let scale = scales[at / depth.max(1)];
-        match steps(*float, f64::from(scale)).and_then(|steps| i8::try_from(steps).ok()) {
-            Some(step) if f32::from(step) * scale == *float => whole.push(step),
-            _ => return Ok(None),
-        }
-    }
-    let floats = if has_bias { param(weights, node, "bias")? } else { &[] };
-    let mut bias = vec![0; scales.len()];
-    for ((bias, float), scale) in bias.iter_mut().zip(floats).zip(scales) {
-        match steps(*float, f64::from(input) * f64::from(*scale)) {
-            Some(steps) => *bias = steps,
-            None => return Ok(None),
-        }
-    }
-    Ok(Some(Integers { weights: whole, bias, scales: scales.to_vec() }))
-}
-
-/// How many steps a float is, if it is a whole number of them to the precision of floats.
-fn steps(float: f32, step: f64) -> Option<i32> {
-    let steps = f64::from(float) / step;
-    let whole = steps.round_ties_even();
-    let off = (steps - whole).abs();
-    // A product of three floats is off by three roundings at most.
-    (off <= 1e-3_f64.max(whole.abs() * 3e-7) && whole.abs() < 2_147_483_648.0).then_some(whole as i32)
-}
-
 /// Multipliers of a layer's sums, in the engine's order.
 pub(crate) fn multipliers(input: f32, weights: &[f32], output: f32) -> Vec<f32> {
     weights.iter().map(|weight| multiplier(input, *weight, output)).collect()
+}
+
+/// Multipliers of a layer's sums that become floats; `None` where a sum can be beyond 32 bits, or a multiplier is no number
+/// of full precision.
+pub(crate) fn scaled_multipliers(input: f32, integers: &Integers) -> Option<Vec<f32>> {
+    let depth = integers.weights.len() / integers.bias.len().max(1);
+    let fits = |(weights, bias): (&[i8], &i32)| {
+        let products: i64 = weights.iter().map(|weight| i64::from(weight.unsigned_abs()) * 255).sum();
+        products + i64::from(*bias).abs() <= i64::from(i32::MAX)
+    };
+    let multipliers: Vec<f32> = integers.scales.iter().map(|weight| scaled_multiplier(input, *weight)).collect();
+    let all = integers.weights.chunks_exact(depth.max(1)).zip(&integers.bias).all(fits);
+    (all && multipliers.iter().all(|multiplier| multiplier.is_normal())).then_some(multipliers)
 }
 
 /// Keeps sums of a layer within 32 bits: where a bias is so large that some image could lead beyond, it becomes the largest

@@ -72,7 +72,7 @@ pub struct ByteConstants<'a> {
     pub weights: &'a [u8],
     /// `i32 [channels]`.
     pub bias: &'a [u8],
-    /// `f32 [channels]`, of `arithmetic::requantize`.
+    /// `f32 [channels]`, of `arithmetic::requantize` or, where the answer is floats, `arithmetic::scaled`.
     pub multipliers: &'a [u8],
     /// Zero point of the input.
     pub zero: u8,
@@ -291,6 +291,23 @@ pub struct FloatLayer<'a> {
     pub scratch: *mut u8,
 }
 
+/// A convolution of bytes whose answer is floats, dense, grouped or depthwise: `arithmetic::scaled` of its sums.
+///
+/// Kernels count on the same as of a [`ByteLayer`].
+#[derive(Debug, Clone, Copy)]
+pub struct MixedLayer<'a> {
+    /// Geometry.
+    pub shape: &'a Shape,
+    /// Input, from the first tap of output pixel `0, 0`; a pixel holds the channels of all groups.
+    pub source: Source<u8>,
+    /// Output.
+    pub target: Target<f32>,
+    /// What the level's `pack` wrote, 64-byte aligned.
+    pub packed: *const u8,
+    /// The canonical weights, for levels that use them in place.
+    pub weights: &'a [u8],
+}
+
 /// How a level computes byte layers of one kind.
 #[derive(Debug, Clone, Copy)]
 pub struct ByteKernel {
@@ -306,6 +323,21 @@ pub struct ByteKernel {
     /// The CPU has the level; the layer is as [`ByteLayer`] says, `packed` by this kernel; its rows are within the
     /// output, and no other thread touches them or the scratch meanwhile.
     pub run: unsafe fn(&ByteLayer<'_>, Range<usize>),
+}
+
+/// How a level computes layers of bytes whose answer is floats.
+#[derive(Debug, Clone, Copy)]
+pub struct MixedKernel {
+    /// Bytes that `pack` writes, a multiple of 64.
+    pub packed: fn(&Shape) -> usize,
+    /// Lays constants out as `run` wants them; the slice is 64-byte aligned and as long as `packed` says.
+    pub pack: fn(&Shape, ByteConstants<'_>, &mut [u8]),
+    /// Computes some rows of the output. Any split into rows gives the same bits.
+    ///
+    /// # Safety
+    /// The CPU has the level; the layer is as [`MixedLayer`] says, `packed` by this kernel; its rows are within the
+    /// output, and no other thread touches them meanwhile.
+    pub run: unsafe fn(&MixedLayer<'_>, Range<usize>),
 }
 
 /// How a level computes float layers of one kind.

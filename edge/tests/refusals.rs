@@ -162,6 +162,23 @@ fn sums_are_those_that_every_engine_computes_alike() {
     refused(&two, &[layer(Tail { range: [5, 4], ..TAIL })], "out of order");
 }
 
+/// A layer of bytes may make floats, but these are neither looked up nor added to; floats make no bytes.
+#[test]
+fn floats_of_bytes_end_as_floats() {
+    let mixed = [BYTES, Kind::Floats];
+    let function = Function::Floats(FloatFunction::IDENTITY);
+    let tail = Tail { residual: None, function, ..TAIL };
+    taken(&mixed, &[layer(tail)]);
+    taken(&mixed, &[layer(Tail { function: Function::Floats(FloatFunction::Silu), ..tail })]);
+    refused(&mixed, &[layer(Tail { function: KEEP, ..tail })], "not of its output's kind");
+    refused(&mixed, &[layer(Tail { table: Some(0), ..tail })], "neither added to others nor looked up");
+    refused(&mixed, &[layer(Tail { residual: Some(0), ..tail })], "neither added to others nor looked up");
+    refused(&[Kind::Floats, BYTES], &[layer(Tail { function: KEEP, ..tail })], "mixes bytes and floats");
+    let Step::Convolution(one) = layer(tail) else { panic!("a layer") };
+    let far = Step::Convolution(Convolution { multipliers: 1 << 20, ..one });
+    refused(&mixed, &[far], "constants reach beyond");
+}
+
 #[test]
 fn sums_of_allowed_scales_are_allowed() {
     for a in [1e-3f32, 0.02, 1.0, 77.7, 9e3] {

@@ -10,6 +10,7 @@ pub mod generated;
 pub mod graph;
 pub mod op;
 pub mod outline;
+pub mod quantised;
 mod rewrite;
 pub mod schedule;
 mod stages;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::op::Op;
+use crate::op::{Op, Quantize};
 
 /// Named arrays in name order.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -71,10 +71,19 @@ impl Weights {
                 array.and_then(|array| array.f32().ok()?.first().copied()).unwrap_or_default()
             };
             let (scale, zero_point) = (first("scale"), first("zero_point"));
+            let largest = match &node.op {
+                Op::Quantize(Quantize { signed, high: Some(high) }) => {
+                    Some((f32::from(*high), if *signed { 127.0 } else { 255.0 }))
+                }
+                _ => None,
+            };
             let problem = if scale <= 0.0 {
                 format!("{}.scale is {scale}, expected more than 0", node.name)
             } else if zero_point.fract() != 0.0 || zero_point < low || zero_point > high {
                 format!("{}.zero_point is {zero_point}, expected a whole number from {low} to {high}", node.name)
+            } else if let Some((own, most)) = largest.filter(|(own, most)| *own <= zero_point || own >= most) {
+                let problem = "expected a number above its zero point";
+                format!("{}'s largest number is {own}, {problem} {zero_point} and below {most}", node.name)
             } else {
                 continue;
             };

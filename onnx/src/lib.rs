@@ -26,4 +26,4 @@ pub use error::{Error, Result};
 #[cfg(feature = "network")]
 pub use read::{Import, Obstacle, Operation, ReadOptions, read, without_norms};
 #[cfg(feature = "network")]
-pub use write::{CONSTANT_MARK, Options, SUPPORTED_OPSETS, write};
+pub use write::{CONSTANT_MARK, Options, SUPPORTED_OPSETS, Storage, write};

@@ -12,8 +12,13 @@ pub const FLOAT: i32 = 1;
 pub const UINT8: i32 = 2;
 /// `TensorProto.DataType.INT8`.
 pub const INT8: i32 = 3;
+/// `TensorProto.DataType.INT32`.
+pub const INT32: i32 = 6;
 /// `TensorProto.DataType.INT64`.
 pub const INT64: i32 = 7;
+
+/// `TensorProto.DataType.FLOAT16`.
+pub const FLOAT16: i32 = 10;
 
 /// A model file.
 #[derive(Clone, PartialEq, Message)]

@@ -3,6 +3,7 @@
 //! Every value carries the name of the node that makes it, except the network's answer, which is called `logits`; so
 //! runtimes can be compared node by node. Constants that are not parameters are called `node/what`.
 
+mod small;
 #[cfg(test)]
 mod tests;
 
@@ -12,10 +13,11 @@ use std::ops::RangeInclusive;
 use attar_models::op::{
     Activation, BatchNorm2d, ChannelShuffle, Pad2d, PadChannels, Reshape, SliceChannels, Subsample,
 };
-use attar_models::{Array, Graph, Node, NodeId, Op, Weights};
+use attar_models::{Array, Graph, Node, NodeId, Op, Role, Weights};
 use prost::Message;
 
 use crate::error::{Error, Result};
+use crate::numbers::{self, has_types_of_its_own};
 use crate::proto::{
     AttributeProto, AttributeType, Dimension, DimensionProto, FLOAT, GraphProto, INT64, ModelProto, NodeProto,
     OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,
@@ -36,18 +38,34 @@ const INPUT: &str = "input";
 const OUTPUT: &str = "logits";
 const BATCH: &str = "batch";
 
+/// What the weights of convolutions and linear layers are stored as. Runtimes make floats of them when they load the file, so
+/// that it is smaller and no slower.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Storage {
+    /// As they are.
+    #[default]
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// Whole numbers of 8 bits from -127 to 127, a scale for each output channel. They are multiplied out by plain operations,
+    /// which runtimes compute when they load the file; a `DequantizeLinear` some would compute anew for each image.
+    Int8,
+}
+
 /// How to write a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// Version of the operator set, one of [`SUPPORTED_OPSETS`].
     pub opset: i64,
+    /// What weights are stored as.
+    pub weights: Storage,
     /// Entries of `metadata_props`.
     pub metadata: BTreeMap<String, String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { opset: 17, metadata: BTreeMap::new() }
+        Self { opset: 17, weights: Storage::F32, metadata: BTreeMap::new() }
     }
 }
 
@@ -64,7 +82,14 @@ pub fn write(graph: &Graph, weights: &Weights, options: &Options) -> Result<Vec<
     }
     weights.check(graph)?;
     check_names(graph)?;
-    let mut writer = Writer { graph, opset: options.opset, nodes: Vec::new(), constants: Vec::new() };
+    let mut writer = Writer {
+        graph,
+        opset: options.opset,
+        storage: options.weights,
+        nodes: Vec::new(),
+        constants: Vec::new(),
+        numbers: numbers::types(graph),
+    };
     for (id, node) in graph.iter() {
         writer.node(id, node, weights)?;
     }
@@ -125,8 +150,11 @@ fn check_names(graph: &Graph) -> Result<()> {
 pub(super) struct Writer<'a> {
     pub(super) graph: &'a Graph,
     pub(super) opset: i64,
+    storage: Storage,
     pub(super) nodes: Vec<NodeProto>,
     pub(super) constants: Vec<TensorProto>,
+    /// For each node whose value is whole numbers of 8 bits, ONNX's type of them.
+    pub(super) numbers: Vec<Option<i32>>,
 }
 
 impl Writer<'_> {
@@ -149,10 +177,15 @@ impl Writer<'_> {
 
 impl Writer<'_> {
     fn node(&mut self, id: NodeId, node: &Node, weights: &Weights) -> Result<()> {
-        let mut inputs: Vec<String> = node.inputs.iter().map(|id| self.value(*id)).collect();
-        let quantises = matches!(node.op, Op::Quantize(_) | Op::Dequantize(_)); // whose buffers have types of their own
-        for param in node.params().filter(|_| !quantises) {
+        let moves = self.numbers[id.index()].is_some() && !matches!(node.op, Op::Quantize(_));
+        let source = |id: &NodeId| if moves { self.numbers_of(*id) } else { self.value(*id) };
+        let mut inputs: Vec<String> = node.inputs.iter().map(source).collect();
+        for param in node.params().filter(|_| !has_types_of_its_own(&node.op)) {
             if let Some(array) = weights.get(&param.name) {
+                if matches!(node.op, Op::Conv2d(_) | Op::Linear(_)) && param.role == Role::Weight {
+                    inputs.push(self.stored(&param.name, array)?);
+                    continue;
+                }
                 let mut tensor = floats(param.name.clone(), array)?;
                 if self.broadcasts(node) {
                     tensor.dims.extend([1, 1]);
@@ -161,7 +194,8 @@ impl Writer<'_> {
                 inputs.push(param.name);
             }
         }
-        let output = self.value(id);
+        inputs.extend(self.integer_params(id, weights)?);
+        let output = if moves { self.numbers_of(id) } else { self.value(id) };
         let mut emit = |op_type: &str, inputs: Vec<String>, attributes: Vec<AttributeProto>| {
             self.nodes.push(proto(&node.name, op_type, inputs, &output, attributes));
         };
@@ -267,7 +301,22 @@ impl Writer<'_> {
                 emit("Reshape", inputs, Vec::new());
             }
         }
+        if moves {
+            self.also_as_floats(id);
+        }
         Ok(())
+    }
+
+    /// Adds a layer's weight, and returns the name of its floats.
+    fn stored(&mut self, name: &str, array: &Array) -> Result<String> {
+        match self.storage {
+            Storage::F32 => {
+                self.constants.push(floats(name.to_owned(), array)?);
+                Ok(name.to_owned())
+            }
+            Storage::F16 => small::half(self, name, array),
+            Storage::Int8 => small::bytes(self, name, array),
+        }
     }
 
     /// Whether a node's parameters `[C]` lie along the channels of an image as ONNX broadcasts: `[C, 1, 1]`.
@@ -314,7 +363,7 @@ pub(super) fn constant(constants: &mut Vec<TensorProto>, node: &Node, what: &str
     name
 }
 
-fn floats(name: String, array: &Array) -> Result<TensorProto> {
+pub(super) fn floats(name: String, array: &Array) -> Result<TensorProto> {
     Ok(TensorProto {
         dims: array.shape.iter().map(|&size| size as i64).collect(),
         data_type: Some(FLOAT),

@@ -69,11 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Options { margin_points: args.margin, images: false, leave_out_bad: args.leave_out_bad, ..Options::default() };
     let data: Option<&dyn Dataset> = data.as_deref();
     let added = with_bar("verify", 0, |tick| attar::add::add(&bundle, &request, data, &options, &args.engines, tick))?;
-    let exit = match (added.listed, added.outcome) {
-        (true, _) => Exit::Held,
-        (false, Outcome::Undecided) => Exit::Undecided,
-        (false, Outcome::Worse | Outcome::Agrees) => Exit::NotSo,
-    };
+    let exit = exit(&added);
     match args.json {
         true => Versioned::new(added).print()?,
         false => print(&text(&added, &args.bundle))?,
@@ -81,7 +77,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(exit.into())
 }
 
-fn text(added: &Added, bundle: &Path) -> String {
+pub(super) fn exit(added: &Added) -> Exit {
+    match (added.listed, added.outcome) {
+        (true, _) => Exit::Held,
+        (false, Outcome::Undecided) => Exit::Undecided,
+        (false, Outcome::Worse | Outcome::Agrees) => Exit::NotSo,
+    }
+}
+
+pub(super) fn text(added: &Added, bundle: &Path) -> String {
     let (file, bundle) = (&added.file, bundle.display());
     let came_to = match (added.listed, added.outcome) {
         (true, Outcome::Undecided) => format!("{bundle} lists {file} now, although nothing is decided"),

@@ -3,19 +3,15 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use attar::add::{self, Request};
+use anyhow::{Context, Result};
 use attar::compile::{self, Report};
 use attar::table::si;
 use attar_infer::cli::stated::StatedArgs;
-use attar_infer::parity::Options;
 use attar_infer::side::Side;
-use attar_infer::{Bundle, EngineKind};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::print;
-use crate::engines::EngineArgs;
 
 /// Compiles an ONNX file, f32 or quantised, to a plan for the engine `attar`: one file that runs where it lies, with the same
 /// int8 answers on every CPU. A bundle gets the plan of its model, checked by its goldens, as one more model.
@@ -70,7 +66,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             let folder = tempfile::tempdir()?;
             let name = Path::new(model.name()).with_extension("attar");
             write(&folder.path().join(&name))?;
-            listed(bundle, model.name(), &folder.path().join(&name))?;
+            compile::list(bundle, model.name(), &folder.path().join(&name))?;
             bundle.root().join(name)
         }
     };
@@ -79,18 +75,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         true => print(&super::versioned(&written)?),
         false => print(&text(&written)),
     }
-}
-
-/// Adds a plan to the bundle that its model is of, if the goldens come out.
-fn listed(bundle: &Bundle, made_from: &str, plan: &Path) -> Result<()> {
-    let request = Request { model: plan, name: None, made_from: Some(made_from), undecided: true };
-    let engines = EngineArgs { engine: vec![EngineKind::Attar], ..EngineArgs::default() };
-    let options = Options { images: false, ..Options::default() };
-    let added = add::add(bundle, &request, None, &options, &engines, &mut |_, _| {})?;
-    if !added.listed {
-        bail!("the plan does not answer like the bundle's goldens; nothing was added\n{}", added.certificate);
-    }
-    Ok(())
 }
 
 fn text(written: &Written) -> String {

@@ -19,6 +19,7 @@ pub(crate) mod losses;
 pub(crate) mod man;
 pub(crate) mod models;
 pub(crate) mod new;
+pub(crate) mod quantise;
 pub(crate) mod reference;
 mod schemas;
 pub(crate) mod train;

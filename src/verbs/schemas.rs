@@ -13,7 +13,7 @@ use attar_infer::cli::Versioned;
 use schemars::JsonSchema;
 use serde_json::Value;
 
-use super::{bench_train, compile, data, doctor, explain, export, labels, losses, models, new};
+use super::{bench_train, compile, data, doctor, explain, export, labels, losses, models, new, quantise};
 
 /// Those of files by the files' names, those of results by their verbs'.
 pub(super) fn all() -> BTreeMap<&'static str, Value> {
@@ -42,6 +42,7 @@ pub(super) fn all() -> BTreeMap<&'static str, Value> {
         printed::<models::Network<'_>>("models-one", "models NAME --json"),
         printed::<new::Said>("new", "new --json"),
         printed::<attar_distill::plan::Description>("plan", "train --dry-run --json"),
+        printed::<quantise::Written>("quantise", "quantise --json"),
     ];
     all.extend(printed);
     all

@@ -41,6 +41,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
             "export",
             "add",
             "compile",
+            "quantise",
             "train",
             "compare",
             "demo",

@@ -18,6 +18,7 @@ mod onnx_zoo;
 mod operations;
 mod parity;
 mod pipeline;
+mod quantised;
 mod recipes;
 mod runs;
 mod schemas;

@@ -51,7 +51,7 @@ fn what_leaves_the_program_fits_its_schema() {
     let shown = out.path().join("demo").to_string_lossy().into_owned();
     let theirs = out.path().join("theirs.onnx").to_string_lossy().into_owned();
     let bundle = scene.copy_of_bundle(out.path()).to_string_lossy().into_owned();
-    let printed: [(&str, &[&str]); 24] = [
+    let printed: [(&str, &[&str]); 26] = [
         ("plan", &["distill", "student.toml", "--dry-run"]),
         ("verify", &["verify", "bundles/student", "--data", "idx:data", "--engine", "tract", "--margin", "5"]),
         ("predict", &["predict", "bundles/student", "one.png", "--engine", "tract"]),
@@ -74,6 +74,10 @@ fn what_leaves_the_program_fits_its_schema() {
         ("export", &["export", "runs/student", "--out", &place]),
         ("export", &["export", &theirs, "--out", &format!("{place}-theirs"), "--engine", "tract"]),
         ("add", &["add", &bundle, &theirs, "--engine", "tract"]),
+        (
+            "quantise",
+            &["quantise", &bundle, "--data", "idx:data", "--engine", "tract", "--images", "16", "--undecided"],
+        ),
         ("new", &["new", "idx:data", "--student", "resnet8"]),
         (
             "bench-train",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What each room may depend on among the others, and which heavy dependency is its own.
-const ROOMS: [(&str, &[&str], &[&str]); 13] = [
+const ROOMS: [(&str, &[&str], &[&str]); 14] = [
     ("models", &[], &[]),
     ("kernels", &[], &["pulp"]),
     ("edge", &[], &[]),
@@ -15,6 +15,7 @@ const ROOMS: [(&str, &[&str], &[&str]); 13] = [
     ("onnx", &["models", "formats"], &["prost"]),
     ("compile", &["models", "edge"], &[]),
     ("exec", &["models", "kernels", "measures"], &["candle-core"]),
+    ("compress", &["models", "exec", "measures"], &["candle-core"]),
     ("data", &["models", "formats", "pixels", "measures"], &[]),
     ("distill", &["models", "pixels", "measures", "formats", "onnx", "exec", "data"], &["candle-core"]),
     ("export", &["models", "formats", "pixels", "onnx"], &[]),

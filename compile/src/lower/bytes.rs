@@ -1,7 +1,9 @@
 //! Integer steps.
 
 use attar_edge::arithmetic::Sum;
+use attar_edge::layer::FloatFunction;
 use attar_edge::plan::{Convolution, Function, Kind, Step, Tail, Windowed};
+use attar_models::quantised::Integers;
 use attar_models::{NodeId, Op};
 
 use super::Lowering;
@@ -22,23 +24,19 @@ impl Lowering<'_> {
                 let (Some((scale, _)), Some((to, zero))) = (self.quantisation(input), self.quantisation(output)) else {
                     return self.refuse(id, "a layer of bytes between floats; this is a fault of Attar's");
                 };
-                let layer = self.layer(*node, input, output)?;
                 let multipliers = multipliers(scale, &integers.scales, to);
                 let mut integers = integers.clone();
                 if let Err(channel) = bounded(&mut integers, &multipliers) {
                     let problem = format!("sums of its output channel {channel} can be beyond 2^31");
                     return self.refuse(*node, problem);
                 }
-                let weights = self.layer_weights(*node, &integers.weights, input);
-                let layer = Convolution {
-                    weights: self.draft.constant(weights.iter().map(|weight| *weight as u8).collect()),
-                    bias: self.draft.constant(integers.bias.iter().flat_map(|bias| bias.to_le_bytes()).collect()),
-                    multipliers: self.draft.constant(float_bytes(&multipliers)),
-                    tail: byte_tail(zero, *range),
-                    ..layer
-                };
-                self.draft.step(Step::Convolution(layer), &self.node_of(*node).name);
-                Ok(output)
+                self.byte_layer(*node, [input, output], &integers, (&multipliers, byte_tail(zero, *range)))
+            }
+            Pattern::Mixed { source, integers, multipliers } => {
+                let input = self.byte_value(*source)?;
+                let size = self.layer_output(id, input)?;
+                let output = self.draft.value(Kind::Floats, size);
+                self.byte_layer(id, [input, output], integers, (multipliers, float_tail(FloatFunction::IDENTITY)))
             }
             Pattern::Add { sources, range } => self.add_bytes(id, *sources, *range),
             Pattern::Multiply { sources, range } => {
@@ -67,6 +65,27 @@ impl Lowering<'_> {
                 self.moved(*node, &inputs, Some(id))
             }
         }
+    }
+
+    /// The step of a layer that reads bytes.
+    fn byte_layer(
+        &mut self,
+        node: NodeId,
+        [input, output]: [u32; 2],
+        integers: &Integers,
+        (multipliers, tail): (&[f32], Tail),
+    ) -> Result<u32> {
+        let layer = self.layer(node, input, output)?;
+        let weights = self.layer_weights(node, &integers.weights, input);
+        let layer = Convolution {
+            weights: self.draft.constant(weights.iter().map(|weight| *weight as u8).collect()),
+            bias: self.draft.constant(integers.bias.iter().flat_map(|bias| bias.to_le_bytes()).collect()),
+            multipliers: self.draft.constant(float_bytes(multipliers)),
+            tail,
+            ..layer
+        };
+        self.draft.step(Step::Convolution(layer), &self.node_of(node).name);
+        Ok(output)
     }
 
     /// Whole numbers that are only moved about, between a quantiser and what dequantises them.
@@ -199,7 +218,7 @@ fn byte_tail(zero: u8, range: [u8; 2]) -> Tail {
 }
 
 /// The end of a layer of floats.
-pub(super) fn float_tail(function: attar_edge::layer::FloatFunction) -> Tail {
+pub(super) fn float_tail(function: FloatFunction) -> Tail {
     Tail { function: Function::Floats(function), ..byte_tail(0, [0, 255]) }
 }
 
@@ -216,7 +235,7 @@ pub(super) fn bare(input: u32, output: u32) -> Convolution {
         weights: NO_CONSTANT,
         bias: NO_CONSTANT,
         multipliers: NO_CONSTANT,
-        tail: float_tail(attar_edge::layer::FloatFunction::IDENTITY),
+        tail: float_tail(FloatFunction::IDENTITY),
     }
 }
 

@@ -3,13 +3,14 @@
 use attar_edge::layer::FloatFunction;
 use attar_edge::plan::{Convolution, Function, Kind, Step};
 use attar_models::op::BatchNorm2d;
+use attar_models::quantised::param;
 use attar_models::{Activation, NodeId, Op};
 
 use super::Lowering;
 use super::bytes::{bare, float_tail};
 use crate::draft::NO_CONSTANT;
 use crate::error::Result;
-use crate::numbers::{float_bytes, param};
+use crate::numbers::float_bytes;
 
 impl Lowering<'_> {
     /// The nodes whose floats a node reads.
@@ -155,6 +156,8 @@ impl Lowering<'_> {
             if others < maker
                 && let (Step::Convolution(layer), _) = &mut self.draft.steps[maker]
                 && layer.tail == float_tail(FloatFunction::IDENTITY)
+                && layer.multipliers == NO_CONSTANT
+            // those of bytes are not added to
             {
                 layer.tail.residual = Some(inputs[1 - own]);
                 return Ok(inputs[own]);

@@ -69,6 +69,7 @@ impl Lowering<'_> {
             Op::Dequantize(_) => {
                 let (quantiser, levels) = self.dequantised(id).ok()?;
                 let pad = match self.node_of(quantiser).op {
+                    Op::Quantize(_) if self.highest(quantiser) < 255 => return None,
                     Op::Quantize(_) => self.first(quantiser),
                     _ => quantiser, // zeros among whole numbers
                 };

@@ -8,7 +8,8 @@ mod moves;
 mod pattern;
 mod tables;
 
-use attar_edge::plan::{Kind, Step};
+use attar_edge::plan::{Function, Kind, Step};
+use attar_models::quantised::moves_numbers;
 use attar_models::{Graph, Node, NodeId, Op, Weights};
 
 use crate::draft::Draft;
@@ -23,7 +24,8 @@ pub(crate) struct Lowering<'n> {
     draft: Draft,
     /// For each node that makes whole numbers of 8 bits, what they mean.
     levels: Vec<Option<Levels>>,
-    /// For each quantiser, the operations before it that can be computed in integers.
+    /// For each quantiser, the operations before it that can be computed in integers; of layers whose floats are wanted, how
+    /// these are made of integers.
     patterns: Vec<Option<Pattern>>,
     /// What is wanted of each node.
     wants: Vec<Wants>,
@@ -93,24 +95,6 @@ fn levels(graph: &Graph, weights: &Weights) -> Result<Vec<Option<Levels>>> {
     Ok(found)
 }
 
-/// Operations whose outputs are some of their inputs' numbers.
-fn moves_numbers(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::MaxPool2d(_)
-            | Op::Flatten(_)
-            | Op::Dropout(_)
-            | Op::StochasticDepth(_)
-            | Op::Reshape(_)
-            | Op::Concat(_)
-            | Op::SliceChannels(_)
-            | Op::ChannelShuffle(_)
-            | Op::Subsample(_)
-            | Op::Pad2d(_)
-            | Op::PadChannels(_)
-    )
-}
-
 impl<'n> Lowering<'n> {
     fn node_of(&self, id: NodeId) -> &'n Node {
         self.graph.node(id)
@@ -141,10 +125,15 @@ impl<'n> Lowering<'n> {
                 }
             }
             if wants.floats {
-                match self.node_of(id).op {
-                    Op::Dequantize(_) => {
+                let mixed = self.mixed(id)?;
+                match (&self.node_of(id).op, mixed) {
+                    (Op::Dequantize(_), _) => {
                         self.dequantised(id)?;
                         self.want(self.first(id), true);
+                    }
+                    (_, Some(mixed)) => {
+                        mixed.sources().into_iter().for_each(|source| self.want(source, true));
+                        self.patterns[id.index()] = Some(mixed);
                     }
                     _ if self.levels[id.index()].is_some() => {
                         return self
@@ -219,8 +208,9 @@ impl<'n> Lowering<'n> {
             self.bytes[id.index()] = Some(value);
         }
         if wants.floats {
-            let value = match self.node_of(id).op {
-                Op::Dequantize(_) => self.dequantize(id)?,
+            let value = match (&self.node_of(id).op, self.patterns[id.index()].clone()) {
+                (Op::Dequantize(_), _) => self.dequantize(id)?,
+                (Op::Conv2d(_) | Op::Linear(_), Some(mixed)) => self.integer(id, &mixed)?,
                 _ => self.float(id)?,
             };
             self.floats[id.index()] = Some(value);
@@ -237,7 +227,8 @@ impl<'n> Lowering<'n> {
         let quantisers: Vec<NodeId> =
             quantisers.filter(|(_, node)| node.inputs.first() == Some(&input)).map(|(id, _)| id).collect();
         let levels: Vec<Levels> = quantisers.iter().filter_map(|id| self.levels[id.index()]).collect();
-        let alike = levels.first().copied().filter(|first| levels.iter().all(|levels| levels == first));
+        let whole = quantisers.iter().all(|id| self.highest(*id) == 255);
+        let alike = levels.first().copied().filter(|first| whole && levels.iter().all(|levels| levels == first));
         match alike.filter(|_| self.wants[input.index()].readers == quantisers.len()) {
             Some(levels) => {
                 let value = self.draft.value(Kind::Bytes { scale: levels.scale, zero: levels.zero }, size);
@@ -280,6 +271,15 @@ impl<'n> Lowering<'n> {
             .map_or_else(|| self.refuse(id, "its floats were not computed; this is a fault of Attar's"), Ok)
     }
 
+    /// The largest byte that a node makes.
+    fn highest(&self, id: NodeId) -> u8 {
+        match (&self.node_of(id).op, self.levels[id.index()]) {
+            // Of signed numbers, the shifted one; whole numbers up to 255.
+            (Op::Quantize(quantize), Some(levels)) => (quantize.range()[1] + f32::from(levels.shift)) as u8,
+            _ => 255,
+        }
+    }
+
     /// Floats become bytes.
     fn quantize(&mut self, id: NodeId) -> Result<u32> {
         if let Some(value) = self.bytes[id.index()] {
@@ -287,8 +287,17 @@ impl<'n> Lowering<'n> {
         }
         let input = self.float_value(self.first(id))?;
         let output = self.new_bytes(id, self.draft.tensor(input).size)?;
-        self.draft.step(Step::Quantize { input, output }, &self.node_of(id).name);
-        Ok(output)
+        let name = &self.node_of(id).name;
+        self.draft.step(Step::Quantize { input, output }, name);
+        let high = self.highest(id);
+        if high == 255 {
+            return Ok(output);
+        }
+        let kept = self.new_bytes(id, self.draft.tensor(input).size)?;
+        let table = self.draft.constant((0..=255u8).map(|byte| byte.min(high)).collect());
+        self.draft
+            .step(Step::Apply { input: output, output: kept, function: Function::Bytes { low: 0, high }, table }, name);
+        Ok(kept)
     }
 
     fn dequantize(&mut self, id: NodeId) -> Result<u32> {

@@ -1,19 +1,22 @@
-//! What stands before a quantiser and can be computed in integers.
+//! What stands before a quantiser and can be computed in integers, and layers whose sums can.
 
 use attar_edge::arithmetic::quantize;
+use attar_models::quantised::{Integers, integers};
 use attar_models::{Activation, NodeId, Op};
 
 use super::Lowering;
 use crate::error::Result;
-use crate::numbers::{Integers, Levels, integers};
+use crate::numbers::{Levels, scaled_multipliers};
 
-/// Operations between dequantised values and a quantiser.
+/// Operations between dequantised values and a quantiser; [`Pattern::Mixed`] stands before none.
 #[derive(Debug, Clone)]
 pub(super) enum Pattern {
     /// A function of one byte.
     Table { source: NodeId, table: Box<[u8; 256]> },
     /// A convolution or linear layer.
     Layer { node: NodeId, source: NodeId, integers: Box<Integers>, range: [u8; 2] },
+    /// A convolution or linear layer whose answer is floats.
+    Mixed { source: NodeId, integers: Box<Integers>, multipliers: Vec<f32> },
     /// A sum of two values.
     Add { sources: [NodeId; 2], range: [u8; 2] },
     /// A product of two values.
@@ -30,7 +33,7 @@ impl Pattern {
     /// The nodes whose bytes it reads.
     pub(super) fn sources(&self) -> Vec<NodeId> {
         match self {
-            Self::Table { source, .. } | Self::Layer { source, .. } => vec![*source],
+            Self::Table { source, .. } | Self::Layer { source, .. } | Self::Mixed { source, .. } => vec![*source],
             Self::Mean { source, .. } | Self::Max { source, .. } => vec![*source],
             Self::Add { sources, .. } | Self::Multiply { sources, .. } => sources.to_vec(),
             Self::Move { sources, .. } => sources.clone(),
@@ -45,11 +48,10 @@ impl Lowering<'_> {
         if let Some(of) = self.byte_table(id) {
             return Ok(Some(Pattern::Table { source: of.source, table: Box::new(of.table) }));
         }
-        let (core, range) = self.clamped(self.first(id), levels);
+        let (core, mut range) = self.clamped(self.first(id), levels);
+        range[1] = range[1].min(self.highest(id));
         let node = self.node_of(core);
-        let sources: Option<Vec<(NodeId, Levels)>> =
-            self.float_inputs(core).into_iter().map(|input| self.byte_source(input)).collect();
-        let Some(sources) = sources.filter(|sources| !sources.is_empty()) else { return Ok(None) };
+        let Some(sources) = self.dequantised_inputs(core) else { return Ok(None) };
         let ids: Vec<NodeId> = sources.iter().map(|(id, _)| *id).collect();
         let source = ids[0];
         Ok(match &node.op {
@@ -69,6 +71,25 @@ impl Lowering<'_> {
             Op::PadChannels(_) | Op::Pad2d(_) if range == [0, 255] => Some(Pattern::Move { node: core, sources: ids }),
             _ => None,
         })
+    }
+
+    /// A layer whose floats can be made of integer sums, as dequantised values are all that it reads.
+    pub(super) fn mixed(&self, id: NodeId) -> Result<Option<Pattern>> {
+        if !matches!(self.node_of(id).op, Op::Conv2d(_) | Op::Linear(_)) {
+            return Ok(None);
+        }
+        let Some((source, levels)) = self.dequantised_inputs(id).map(|sources| sources[0]) else { return Ok(None) };
+        let integers = integers(self.graph, self.weights, id, levels.scale)?;
+        let scaled = integers.and_then(|integers| Some((scaled_multipliers(levels.scale, &integers)?, integers)));
+        Ok(scaled.map(|(multipliers, integers)| Pattern::Mixed { source, integers: Box::new(integers), multipliers }))
+    }
+
+    /// The nodes whose bytes, dequantised, are all that a node reads, if there are any; not one that reads the whole numbers
+    /// themselves.
+    fn dequantised_inputs(&self, id: NodeId) -> Option<Vec<(NodeId, Levels)>> {
+        let whole = self.node_of(id).inputs.iter().any(|input| self.levels[input.index()].is_some());
+        let sources = self.float_inputs(id).into_iter().map(|input| self.byte_source(input));
+        sources.collect::<Option<Vec<_>>>().filter(|sources| !whole && !sources.is_empty())
     }
 
     /// The node below clamps to 0 and above, and the bytes that these leave.

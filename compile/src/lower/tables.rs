@@ -28,15 +28,16 @@ impl Lowering<'_> {
         let (Some(levels), Op::Quantize(_)) = (self.levels[id.index()], &self.node_of(id).op) else {
             return Vec::new();
         };
-        let input = self.first(id);
+        let (input, high) = (self.first(id), self.highest(id));
+        let kept = |of: Of<u8>| Of { table: of.table.map(|byte| byte.min(high)), ..of };
         if let Op::Mul(_) = self.node_of(input).op
             && let Some(products) = self.products(input, levels, depth)
         {
-            return products;
+            return products.into_iter().map(kept).collect();
         }
         let quantised =
             |of: Of<f32>| Of { source: of.source, table: of.table.map(|x| quantize(x, levels.scale, levels.zero)) };
-        self.float_tables(input, depth).into_iter().map(quantised).collect()
+        self.float_tables(input, depth).into_iter().map(quantised).map(kept).collect()
     }
 
     /// The product of two quantised values that are both functions of the same bytes, by the arithmetic's own formula.

@@ -30,7 +30,7 @@ impl Making {
 
     /// Quantised and dequantised.
     fn quantised(&mut self, name: &str, of: NodeId, scale: f32) -> NodeId {
-        let quantised = self.add(&format!("{name}.q"), Op::Quantize(Quantize { signed: false }), &[of]);
+        let quantised = self.add(&format!("{name}.q"), Op::Quantize(Quantize { signed: false, high: None }), &[of]);
         let value = self.add(&format!("{name}.d"), Op::Dequantize(Dequantize {}), &[quantised]);
         for part in ["q", "d"] {
             self.give(&format!("{name}.{part}.scale"), &[scale]);
@@ -146,10 +146,29 @@ fn numbers_that_mean_something_else_to_who_reads_them() {
 
     let mut making = Making::new([4, 5, 6]);
     let input = making.last;
-    making.add("culprit", Op::Quantize(Quantize { signed: true }), &[input]);
+    making.add("culprit", Op::Quantize(Quantize { signed: true, high: None }), &[input]);
     making.give("culprit.zero_point", &[3.0]);
     making.row();
     names(&making.error(), "culprit", "without a DequantizeLinear between");
+}
+
+/// Convolved whole numbers are not dequantised ones.
+#[test]
+fn layers_of_whole_numbers() {
+    for quantised in [false, true] {
+        let mut making = Making::new([4, 5, 6]);
+        let input = making.last;
+        let numbers = making.add("culprit", Op::Quantize(Quantize { signed: false, high: None }), &[input]);
+        let conv = Conv2d { quantized: true, ..Conv2d::square(4, 4, 1, 1, 0) };
+        let made = making.add("conv", Op::Conv2d(conv), &[numbers]);
+        making.give("conv.weight", &[1.0; 16]);
+        making.give("conv.weight_scale", &[1.0; 4]);
+        if quantised {
+            making.quantised("b", made, 0.1);
+        }
+        making.row();
+        names(&making.error(), "culprit", "without a DequantizeLinear between");
+    }
 }
 
 #[test]

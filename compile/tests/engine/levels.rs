@@ -7,7 +7,7 @@ use attar_models::op::{Add, Concat, Conv2d, Dropout, GlobalAvgPool};
 use attar_models::{Activation, GraphBuilder, NodeId, Op, generated};
 
 use crate::networks::{How, Network, Random, network};
-use crate::tried::exact;
+use crate::tried::{exact, scales};
 use crate::{bits, compiled, levels, logits, oracle};
 
 const NETWORKS: u64 = 120;
@@ -32,8 +32,23 @@ fn largest(logits: &[f32]) -> f64 {
 
 #[test]
 fn bytes_are_the_references_to_the_bit() {
+    are_the_references_to_the_bit(How::Bytes);
+}
+
+/// The last layer makes floats of its sums, whose bits are defined as bytes are.
+#[test]
+fn logits_of_a_quantised_layer_are_the_references_to_the_bit() {
+    are_the_references_to_the_bit(How::Logits);
+    each(How::Logits, |seed, _, plan, _| {
+        let model = Model::load(plan).unwrap();
+        let (tensors, steps): (Vec<_>, Vec<_>) = (model.tensors().collect(), model.steps().collect());
+        assert!(scales(&tensors, &steps[steps.len() - 2]), "seed {seed}: {steps:?}");
+    });
+}
+
+fn are_the_references_to_the_bit(how: How) {
     let mut all_integers = 0;
-    each(How::Bytes, |seed, network, plan, image| {
+    each(how, |seed, network, plan, image| {
         let expected = reference::run(&Model::load(plan).unwrap(), Input::Floats(image)).unwrap();
         let meant: Vec<f32> = oracle::run(network, image).into_iter().map(|x| x as f32).collect();
         // A value next to half a step may go the other way, and carry some others with it.
@@ -107,7 +122,7 @@ fn what_two_nodes_read_is_not_made_part_of_one() {
 #[test]
 fn every_kind_of_step_is_among_them() {
     let mut seen = BTreeSet::new();
-    for how in [How::Floats, How::Bytes, How::Mixed] {
+    for how in [How::Floats, How::Bytes, How::Mixed, How::Logits] {
         each(how, |_, _, plan, _| seen.extend(Model::load(plan).unwrap().steps().map(|step| step.what())));
     }
     assert_eq!(seen.len(), 11, "{seen:?}");
@@ -115,7 +130,7 @@ fn every_kind_of_step_is_among_them() {
 
 #[test]
 fn what_is_in_memory_before_does_not_matter() {
-    for (seed, how) in (0..40).flat_map(|seed| [(seed, How::Floats), (seed, How::Bytes)]) {
+    for (seed, how) in (0..40).flat_map(|seed| [How::Floats, How::Bytes, How::Logits].map(|how| (seed, how))) {
         let network = network(seed, how);
         let plan = compiled(&network);
         let image = Random(seed).floats(network.elements());

@@ -30,7 +30,7 @@ fn run(engine: &Engine<'_>, image: &[f32], arena: &mut [u8]) -> Vec<f32> {
 
 #[test]
 fn a_plan_runs_at_any_alignment() {
-    for how in [How::Floats, How::Bytes, How::Mixed] {
+    for how in [How::Floats, How::Bytes, How::Mixed, How::Logits] {
         let (network, plan) = small(how).next().unwrap();
         let image = Random(1).floats(network.elements());
         let mut buffer = vec![0xee; plan.len() + 128];
@@ -108,7 +108,7 @@ fn records(plan: &[u8]) -> usize {
 fn harmless(plans: usize, each: usize, seed: u64, change: impl Fn(&[u8], &mut Random) -> Vec<u8>) -> usize {
     let mut random = Random(seed);
     let mut loaded = 0;
-    for how in [How::Floats, How::Bytes, How::Mixed] {
+    for how in [How::Floats, How::Bytes, How::Mixed, How::Logits] {
         for (_, plan) in small(how).take(plans) {
             for _ in 0..each {
                 loaded += usize::from(tried(&change(&plan, &mut random)));
@@ -157,7 +157,7 @@ fn spread(plan: &[u8]) -> (Vec<u8>, Vec<[usize; 2]>) {
 
 #[test]
 fn nothing_is_written_beside_tensors() {
-    for (seed, how) in (0..150).flat_map(|seed| [(seed, How::Floats), (seed, How::Bytes)]) {
+    for (seed, how) in (0..150).flat_map(|seed| [How::Floats, How::Bytes, How::Logits].map(|how| (seed, how))) {
         let network = network(9000 + seed, how);
         let compact = compiled(&network);
         let (plan, places) = spread(&compact);

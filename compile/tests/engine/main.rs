@@ -2,6 +2,7 @@
 //! has tampered with.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod endings;
 mod errors;
 mod levels;
 mod loading;

@@ -71,6 +71,8 @@ pub(crate) enum How {
     Bytes,
     /// Some of it.
     Mixed,
+    /// All of it but the answer.
+    Logits,
 }
 
 /// A network of some ten operations; its image has 3 channels mostly.
@@ -169,7 +171,7 @@ impl Maker {
     fn quantised(&mut self) -> bool {
         match self.how {
             How::Floats => false,
-            How::Bytes => true,
+            How::Bytes | How::Logits => true,
             How::Mixed => !self.random.one_in(3),
         }
     }
@@ -186,7 +188,9 @@ impl Maker {
         if !self.quantised() {
             return id;
         }
-        for op in [Op::Quantize(Quantize { signed: levels.2 }), Op::Dequantize(Dequantize {})] {
+        let least = levels.1.max(0.0) as usize + 1;
+        let high = self.random.one_in(4).then(|| self.random.within(least, if levels.2 { 126 } else { 254 }) as u8);
+        for op in [Op::Quantize(Quantize { signed: levels.2, high }), Op::Dequantize(Dequantize {})] {
             id = self.add(op, &[id]).unwrap();
             let name = format!("node{}", self.count);
             self.keep(&name, "scale", vec![1], vec![levels.0]);
@@ -211,7 +215,7 @@ impl Maker {
         let activation = self.random.of(&choices);
         // Only clamps leave no floats between a layer and its quantiser.
         let clamp = matches!(activation, Activation::Relu | Activation::Relu6);
-        let id = if self.how == How::Bytes && !clamp { self.ended(id) } else { id };
+        let id = if matches!(self.how, How::Bytes | How::Logits) && !clamp { self.ended(id) } else { id };
         self.add(Op::Activation(activation), &[id]).unwrap()
     }
 
@@ -364,7 +368,11 @@ impl Maker {
         let linear =
             Linear { in_features: features, out_features: self.random.within(2, 21), bias: true, quantized: flat };
         let linear = self.add(Op::Linear(linear), &[row]).unwrap();
-        let output = self.ended(linear);
+        let output = match self.how {
+            How::Logits if self.random.one_in(4) => self.add(Op::Activation(Activation::Relu), &[linear]).unwrap(),
+            How::Logits => linear,
+            How::Floats | How::Bytes | How::Mixed => self.ended(linear),
+        };
         Network { graph: self.builder.finish(output), weights: Weights(self.weights) }
     }
 }

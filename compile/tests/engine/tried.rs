@@ -1,6 +1,7 @@
 //! Loads and runs what may be a plan: what the tests here feed, and `fuzz/fuzz_targets/plan.rs`.
 
-use attar_edge::plan::{Kind, Step, Windowed};
+use attar_edge::layer::FloatFunction;
+use attar_edge::plan::{Function, Kind, Step, Tensor, Windowed};
 use attar_edge::{Input, Level, Model, reference};
 
 /// The levels that this CPU has.
@@ -19,7 +20,15 @@ pub(crate) fn exact(plan: &[u8]) -> bool {
     let floats = |step: &Step| step.output().is_some_and(|at| tensors[at as usize].kind == Kind::Floats);
     let moves =
         |step: &Step| matches!(step, Step::Load { .. } | Step::Dequantize { .. } | Step::Copy(_) | Step::Max(_));
-    model.steps().all(|step| !floats(&step) || moves(&step))
+    model.steps().all(|step| !floats(&step) || moves(&step) || scales(&tensors, &step))
+}
+
+/// Whether a step makes floats of bytes, and no function of them that rounds.
+pub(crate) fn scales(tensors: &[Tensor], step: &Step) -> bool {
+    let Step::Convolution(layer) = step else { return false };
+    let [input, output] = [layer.input, layer.output].map(|number| tensors[number as usize].kind);
+    let clamps = matches!(layer.tail.function, Function::Floats(FloatFunction::Clamp { .. }));
+    input != Kind::Floats && output == Kind::Floats && clamps
 }
 
 /// Products, windows' pixels and elements of a run.

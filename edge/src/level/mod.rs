@@ -18,7 +18,7 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use crate::layer::{ByteKernel, FloatKernel};
+use crate::layer::{ByteKernel, FloatKernel, MixedKernel};
 use crate::simple::Simple;
 
 /// An instruction set with kernels of its own.
@@ -105,6 +105,8 @@ pub(crate) struct Kernels {
     pub(crate) dense_f32: FloatKernel,
     /// Convolutions of floats, a channel each.
     pub(crate) depthwise_f32: FloatKernel,
+    /// Convolutions of bytes whose answers are floats, of all kinds.
+    pub(crate) mixed: MixedKernel,
     /// Element by element, and windows.
     pub(crate) simple: Simple,
 }

@@ -3,10 +3,10 @@
 use core::ops::Range;
 
 use super::{Kernels, Level};
-use crate::arithmetic::requantize;
+use crate::arithmetic::{requantize, scaled};
 use crate::layer::{
-    ByteConstants, ByteKernel, ByteLayer, ByteTail, FloatConstants, FloatKernel, FloatLayer, Runs, Shape, f32_at,
-    i32_at,
+    ByteConstants, ByteKernel, ByteLayer, ByteTail, FloatConstants, FloatKernel, FloatLayer, MixedKernel, MixedLayer,
+    Runs, Shape, Source, f32_at, i32_at,
 };
 use crate::simple;
 
@@ -16,10 +16,13 @@ pub(super) static KERNELS: Kernels = Kernels {
     depthwise_u8: BYTES,
     dense_f32: FLOATS,
     depthwise_f32: FLOATS,
+    mixed: MIXED,
     simple: simple::portable::TABLE,
 };
 
 pub(super) const BYTES: ByteKernel = ByteKernel { packed: bytes_packed, pack: bytes_pack, scratch: none, run: bytes };
+
+pub(super) const MIXED: MixedKernel = MixedKernel { packed: bytes_packed, pack: bytes_pack, run: mixed };
 
 pub(super) const FLOATS: FloatKernel =
     FloatKernel { packed: floats_packed, pack: floats_pack, scratch: none, run: floats, rows_together: one };
@@ -70,28 +73,61 @@ fn runs(shape: &Shape, row: usize, pixel: usize, mut take: impl FnMut(usize, usi
 /// # Safety
 /// As of [`ByteKernel::run`].
 unsafe fn bytes(layer: &ByteLayer<'_>, rows: Range<usize>) {
-    let shape = layer.shape;
-    let (depth, pixel) = (shape.depth(), layer.source.pixel);
+    let ByteLayer { shape, source, target, packed, weights, tail, .. } = layer;
     // SAFETY: `pack` wrote a pair of four bytes a channel; sources, targets and residuals are good for the shape.
     unsafe {
-        let packed = core::slice::from_raw_parts(layer.packed, 8 * shape.channels());
-        for y in rows {
-            for x in 0..shape.size[1] {
-                let input = layer.source.pixel(y * shape.stride[0], x * shape.stride[1]);
-                let output = layer.target.pixel(y, x);
-                for channel in 0..shape.channels() {
-                    let input = input.add(channel / shape.outputs * shape.inputs);
-                    let weights = &layer.weights[channel * depth..][..depth];
-                    let mut sum = i32_at(packed, 2 * channel);
-                    runs(shape, layer.source.row, pixel, |weight, element, length| {
-                        let elements = core::slice::from_raw_parts(input.add(element), length);
-                        let products = weights[weight..][..length].iter().zip(elements);
-                        let products = products.map(|(&weight, &byte)| i32::from(weight as i8) * i32::from(byte));
-                        sum = products.fold(sum, i32::wrapping_add);
-                    });
-                    let value = requantize(sum, f32_at(packed, 2 * channel + 1), layer.tail.zero);
-                    *output.add(channel) = ended(&layer.tail, value, y, x, channel);
-                }
+        let packed = core::slice::from_raw_parts(*packed, 8 * shape.channels());
+        sums(shape, *source, (packed, weights), rows, |[y, x, channel], sum, multiplier| {
+            let value = requantize(sum, multiplier, tail.zero);
+            *target.pixel(y, x).add(channel) = ended(tail, value, y, x, channel);
+        });
+    }
+}
+
+/// # Safety
+/// As of [`MixedKernel::run`].
+pub(super) unsafe fn mixed(layer: &MixedLayer<'_>, rows: Range<usize>) {
+    let MixedLayer { shape, source, target, packed, weights } = layer;
+    // SAFETY: as in `bytes`.
+    unsafe {
+        let packed = core::slice::from_raw_parts(*packed, 8 * shape.channels());
+        sums(shape, *source, (packed, weights), rows, |[y, x, channel], sum, multiplier| {
+            *target.pixel(y, x).add(channel) = scaled(sum, multiplier);
+        });
+    }
+}
+
+/// Calls `end` with place, sum and multiplier of each output.
+///
+/// # Safety
+/// The source is good for the shape's rows.
+#[inline(always)]
+unsafe fn sums(
+    shape: &Shape,
+    source: Source<u8>,
+    (packed, weights): (&[u8], &[u8]),
+    rows: Range<usize>,
+    mut end: impl FnMut([usize; 3], i32, f32),
+) {
+    let depth = shape.depth();
+    for y in rows {
+        for x in 0..shape.size[1] {
+            // SAFETY: the caller's word.
+            let input = unsafe { source.pixel(y * shape.stride[0], x * shape.stride[1]) };
+            for channel in 0..shape.channels() {
+                let weights = &weights[channel * depth..][..depth];
+                let mut sum = i32_at(packed, 2 * channel);
+                runs(shape, source.row, source.pixel, |weight, element, length| {
+                    // SAFETY: the caller's word.
+                    let elements = unsafe {
+                        let input = input.add(channel / shape.outputs * shape.inputs);
+                        core::slice::from_raw_parts(input.add(element), length)
+                    };
+                    let products = weights[weight..][..length].iter().zip(elements);
+                    let products = products.map(|(&weight, &byte)| i32::from(weight as i8) * i32::from(byte));
+                    sum = products.fold(sum, i32::wrapping_add);
+                });
+                end([y, x, channel], sum, f32_at(packed, 2 * channel + 1));
             }
         }
     }

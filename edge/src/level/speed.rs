@@ -10,7 +10,7 @@ use std::{env, println};
 use super::{Kernels, Level};
 use crate::layer::{
     ByteConstants, ByteKernel, ByteLayer, ByteTail, FloatConstants, FloatFunction, FloatKernel, FloatLayer, FloatTail,
-    Shape, Source, Target,
+    MixedKernel, MixedLayer, Shape, Source, Target,
 };
 
 /// `(what it is, edge of the output, inputs, outputs, kernel, stride)`; depthwise where there are no outputs.
@@ -36,6 +36,9 @@ const LAYERS: [(&str, usize, usize, usize, usize, usize); 20] = [
     ("depthwise 14 stride 1", 14, 384, 0, 3, 1),
     ("depthwise 5x5", 14, 240, 0, 5, 1),
 ];
+
+/// Inputs and outputs of last layers.
+const LINEAR: [(usize, usize); 3] = [(64, 10), (1280, 1000), (2048, 1000)];
 
 fn aligned(bytes: usize) -> Vec<[u64; 8]> {
     // A vector of 64-byte groups lies at multiples of 16 at least; pages of large ones at 64.
@@ -114,6 +117,24 @@ fn floats(kernel: &FloatKernel, shape: &Shape) -> f64 {
     rate(2 * height * width * shape.channels() * shape.depth(), || unsafe { (kernel.run)(&layer, 0..height) })
 }
 
+fn mixed(kernel: &MixedKernel, shape: &Shape) -> f64 {
+    let image = vec![37u8; shape.inputs + 64];
+    let weights = vec![3u8; shape.outputs * shape.inputs];
+    let (bias, multipliers) = (vec![0u8; 4 * shape.outputs], 0.001f32.to_le_bytes().repeat(shape.outputs));
+    let mut packed = aligned((kernel.packed)(shape));
+    let at = start(&mut packed);
+    // SAFETY: `aligned` has room for it.
+    let room = unsafe { core::slice::from_raw_parts_mut(at, (kernel.packed)(shape)) };
+    let constants = ByteConstants { weights: &weights, bias: &bias, multipliers: &multipliers, zero: 0 };
+    (kernel.pack)(shape, constants, room);
+    let mut out = vec![0f32; shape.outputs];
+    let source = Source { at: image.as_ptr(), row: shape.inputs, pixel: shape.inputs };
+    let target = Target { at: out.as_mut_ptr(), row: shape.outputs, pixel: shape.outputs };
+    let layer = MixedLayer { shape, source, target, packed: at, weights: &weights };
+    // SAFETY: the images are as large as the shape needs.
+    rate(2 * shape.outputs * shape.inputs, || unsafe { (kernel.run)(&layer, 0..1) })
+}
+
 #[test]
 #[ignore = "a tool, not a check"]
 fn speed() {
@@ -121,7 +142,17 @@ fn speed() {
     let level = env::var("ATTAR_SIMD").ok().and_then(|name| Level::from_name(&name));
     let wanted = |kind: &str| only.as_deref().is_none_or(|only| only == kind);
     let levels = Level::ALL.into_iter().filter(|l| level.map_or(*l != Level::Scalar, |level| level == *l));
-    for Kernels { level, dense_u8, depthwise_u8, dense_f32, depthwise_f32, .. } in levels.filter_map(Level::kernels) {
+    let levels = levels.filter_map(Level::kernels);
+    for Kernels { level, dense_u8, depthwise_u8, dense_f32, depthwise_f32, mixed: of_bytes, .. } in levels {
+        for (inputs, outputs) in LINEAR {
+            let one = [1; 2];
+            let shape = Shape { groups: 1, inputs, outputs, kernel: one, stride: one, dilation: one, size: one };
+            let what = std::format!("linear {inputs} to {outputs}");
+            if wanted("mixed") {
+                println!("{level:12} {:14} {what:26} {:7.1} GOP/s", "mixed", mixed(of_bytes, &shape));
+                println!("{level:12} {:14} {what:26} {:7.1} GOP/s", "dense_u8", bytes(dense_u8, &shape));
+            }
+        }
         for (what, edge, inputs, outputs, kernel, stride) in LAYERS {
             let depthwise = outputs == 0;
             let (groups, inputs, outputs) = if depthwise { (inputs, 1, 1) } else { (1, inputs, outputs) };

@@ -7,7 +7,7 @@ use super::Level;
 use crate::arithmetic::Sum;
 use crate::layer::{
     ByteConstants, ByteKernel, ByteLayer, ByteResidual, ByteTail, FloatConstants, FloatFunction, FloatKernel,
-    FloatLayer, FloatTail, Shape, Source, Target,
+    FloatLayer, FloatTail, MixedKernel, MixedLayer, Shape, Source, Target,
 };
 use crate::reference::{self, Image, Tail};
 
@@ -198,6 +198,41 @@ fn same_bytes(kernel: &ByteKernel, level: Level, random: &mut Random, depthwise:
     assert_eq!(found.elements, expected.elements, "{level}: {drawn:?}, {tail:?}");
 }
 
+/// Floats that bytes make are equal, too.
+fn same_mixed(kernel: &MixedKernel, level: Level, random: &mut Random, drawn: &Drawn) {
+    let Drawn { shape, input, border, padding } = drawn;
+    let (channels, depth) = (shape.channels(), shape.depth());
+    let zero = random.pick(&[0, 3, 128, 255]);
+    let extreme = random.below(4) == 0;
+    let image =
+        Image::of(*input, *border, zero, |_, _, _| if extreme { random.pick(&[0, 255]) } else { random.byte() });
+    let image = with_slack(image, 0xa5);
+    let weight = |random: &mut Random| if extreme { random.pick(&[-128, -127, 127]) } else { random.byte() as i8 };
+    let weights: Vec<u8> = (0..channels * depth).map(|_| weight(random) as u8).collect();
+    // Sums beyond 2^24 are rounded before they are multiplied.
+    let most = random.pick(&[1 << 8, 1 << 16, 1 << 30]);
+    let bias: Vec<i32> = (0..channels).map(|_| random.below(2 * most) as i32 - most as i32).collect();
+    let multipliers: Vec<f32> =
+        (0..channels).map(|_| random.pick(&[1e-4, -3.0, 1e-40, 1e30]) * random.float()).collect();
+    let (bias, multipliers) = (le(&bias, i32::to_le_bytes), le(&multipliers, f32::to_le_bytes));
+    let constants = ByteConstants { weights: &weights, bias: &bias, multipliers: &multipliers, zero };
+    let expected = reference::convolution_mixed(shape, &image, *padding, constants, FloatFunction::IDENTITY, 1);
+
+    let mut packed = Aligned::new((kernel.packed)(shape));
+    (kernel.pack)(shape, constants, packed.slice((kernel.packed)(shape)));
+    let mut found = Image::new([shape.size[0], shape.size[1], channels], 1, 0.0);
+    let (source, target, packed) = (source(&image, *padding), target(&mut found), packed.slice(0).as_ptr());
+    let layer = MixedLayer { shape, source, target, packed, weights: &weights };
+    let cut = random.below(shape.size[0] + 1);
+    // SAFETY: the images have the sizes of the shape and 64 bytes behind them.
+    unsafe {
+        (kernel.run)(&layer, 0..cut);
+        (kernel.run)(&layer, cut..shape.size[0]);
+    }
+    let bits = |image: &Image<f32>| image.elements.iter().map(|value| value.to_bits()).collect::<Vec<u32>>();
+    assert!(bits(&found) == bits(&expected), "{level}: {drawn:?}");
+}
+
 fn close_floats(kernel: &FloatKernel, level: Level, random: &mut Random, drawn: &Drawn) {
     let Drawn { shape, input, border, padding } = drawn;
     let (channels, depth) = (shape.channels(), shape.depth());
@@ -262,6 +297,26 @@ fn every_level_computes_the_bytes_of_the_reference() {
             let mut random = Random(seed);
             same_bytes(&kernels.dense_u8, level, &mut random, false, seed % 20 == 0);
             same_bytes(&kernels.depthwise_u8, level, &mut random, true, seed % 20 == 0);
+        }
+    }
+}
+
+/// Convolutions, and linear layers of every length about those that vectors take.
+#[test]
+fn every_level_makes_the_floats_of_bytes_that_the_reference_makes() {
+    for level in levels() {
+        let kernels = level.kernels().unwrap();
+        for seed in 0..400 {
+            let mut random = Random(seed);
+            for depthwise in [false, true] {
+                let layer = drawn(&mut random, depthwise, seed % 20 == 0);
+                same_mixed(&kernels.mixed, level, &mut random, &layer);
+            }
+            let (inputs, outputs) = (1 + seed as usize, 1 + random.below(20));
+            let one = [1; 2];
+            let shape = Shape { groups: 1, inputs, outputs, kernel: one, stride: one, dilation: one, size: one };
+            let layer = Drawn { shape, input: [1, 1, inputs], border: 0, padding: [0; 2] };
+            same_mixed(&kernels.mixed, level, &mut random, &layer);
         }
     }
 }

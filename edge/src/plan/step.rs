@@ -18,7 +18,7 @@ pub enum Step {
         /// The tensor.
         input: u32,
     },
-    /// A convolution or linear layer, of bytes or floats as its input is.
+    /// A convolution or linear layer, of bytes or floats as its input is. One of bytes makes bytes or floats.
     Convolution(Convolution),
     /// A sum, then `end`.
     Add {
@@ -106,7 +106,8 @@ pub struct Convolution {
     pub weights: u32,
     /// Offset of biases, `i32` or `f32 [channels]`.
     pub bias: u32,
-    /// Offset of multipliers of bytes, `f32 [channels]`.
+    /// Offset of multipliers of a layer of bytes, `f32 [channels]`: of `arithmetic::requantize`, or of `arithmetic::scaled`
+    /// where it makes floats.
     pub multipliers: u32,
     /// What becomes of sums.
     pub tail: Tail,
@@ -115,9 +116,9 @@ pub struct Convolution {
 /// What becomes of the sums of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tail {
-    /// Another tensor that is added, as large as the output.
+    /// Another tensor that is added, as large as the output; none where bytes make floats.
     pub residual: Option<u32>,
-    /// Of floats: applied behind the residual. Of bytes: applied to the requantised sum, before anything else.
+    /// Of floats: applied last. Of bytes: applied to the requantised sum, before anything else.
     pub function: Function,
     /// Of bytes: zero point of the requantised sum.
     pub zero: u8,

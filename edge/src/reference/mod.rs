@@ -8,7 +8,7 @@ pub use plan::run;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::arithmetic::{Sum, requantize};
+use crate::arithmetic::{Sum, requantize, scaled};
 use crate::layer::{ByteConstants, FloatConstants, FloatFunction, Shape};
 use crate::simple::function;
 
@@ -122,14 +122,41 @@ pub fn convolution_u8(
     tail: &Tail<'_>,
     (border, outside): (usize, u8),
 ) -> Image<u8> {
-    let zero = i32::from(constants.zero);
     let [height, width] = shape.size;
     Image::of([height, width, shape.channels()], border, outside, |y, x, channel| {
-        let steps = products(shape, image, padding, [y, x, channel])
-            .map(|(at, byte)| (i32::from(byte) - zero) * i32::from(constants.weights[at] as i8));
-        let sum = steps.fold(crate::layer::i32_at(constants.bias, channel), |sum, step| sum + step);
+        let sum = sum(shape, image, padding, constants, [y, x, channel]);
         tail.end(sum, constants.multiplier(channel), y, x, channel)
     })
+}
+
+/// The same with floats as its answer; the border of `border` is 0.
+pub fn convolution_mixed(
+    shape: &Shape,
+    image: &Image<u8>,
+    padding: [usize; 2],
+    constants: ByteConstants<'_>,
+    end: FloatFunction,
+    border: usize,
+) -> Image<f32> {
+    let [height, width] = shape.size;
+    Image::of([height, width, shape.channels()], border, 0.0, |y, x, channel| {
+        let sum = sum(shape, image, padding, constants, [y, x, channel]);
+        function(end, scaled(sum, constants.multiplier(channel)))
+    })
+}
+
+/// One sum of bytes, with its bias.
+fn sum(
+    shape: &Shape,
+    image: &Image<u8>,
+    padding: [usize; 2],
+    constants: ByteConstants<'_>,
+    [y, x, channel]: [usize; 3],
+) -> i32 {
+    let zero = i32::from(constants.zero);
+    let steps = products(shape, image, padding, [y, x, channel])
+        .map(|(at, byte)| (i32::from(byte) - zero) * i32::from(constants.weights[at] as i8));
+    steps.fold(crate::layer::i32_at(constants.bias, channel), |sum, step| sum + step)
 }
 
 /// A convolution of floats, summed in `f64`; images as in [`convolution_u8`].

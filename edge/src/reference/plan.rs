@@ -4,7 +4,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Image, Tail, convolution_f32, convolution_u8};
+use super::{Image, Tail, convolution_f32, convolution_mixed, convolution_u8};
 use crate::arithmetic::{Sum, dequantize, mean_multiplier, multiplier, product, quantize, requantize};
 use crate::error::Result;
 use crate::layer::{ByteConstants, FloatConstants, FloatFunction};
@@ -170,17 +170,20 @@ fn convolved(model: &Model<'_>, values: &[Value], convolution: &Convolution) -> 
             let zero = model.tensor(convolution.input).quantisation().map_or(0, |(_, zero)| zero);
             let weights = model.constants(convolution.weights, channels * depth);
             let multipliers = model.constants(convolution.multipliers, 4 * channels);
+            let constants = ByteConstants { weights, bias, multipliers, zero };
+            let range = match tail.function {
+                Function::Bytes { low, high } => [low, high],
+                Function::Floats(end) => {
+                    let border = output.border as usize;
+                    return Value::Floats(convolution_mixed(&shape, image, padding, constants, end, border));
+                }
+            };
             let residual = tail.residual.and_then(|other| match &values[other as usize] {
                 Value::Bytes(other) => Some((other, tail.sum, tail.swapped, tail.range)),
                 Value::Floats(_) => None,
             });
-            let range = match tail.function {
-                Function::Bytes { low, high } => [low, high],
-                Function::Floats(_) => [0, 255],
-            };
             let table = tail.table.and_then(|at| model.constants(at, 256).first_chunk());
             let tail = Tail { zero: tail.zero, range, table, residual };
-            let constants = ByteConstants { weights, bias, multipliers, zero };
             let outside = output.quantisation().map_or(0, |(_, zero)| zero);
             let border = (output.border as usize, outside);
             Value::Bytes(convolution_u8(&shape, image, padding, constants, &tail, border))

@@ -3,10 +3,10 @@
 use super::memory::Work;
 use crate::layer::{
     ByteConstants, ByteKernel, ByteLayer, ByteResidual, ByteTail, FloatConstants, FloatFunction, FloatKernel,
-    FloatLayer, FloatTail, Shape,
+    FloatLayer, FloatTail, MixedKernel, MixedLayer, Shape,
 };
 use crate::level::Kernels;
-use crate::plan::{Convolution, Function, Model, Step, Tail};
+use crate::plan::{Convolution, Function, Kind, Model, Step, Tail};
 
 /// A convolution with its shape.
 pub(super) struct Layer {
@@ -14,22 +14,27 @@ pub(super) struct Layer {
     shape: Shape,
     /// Scale and zero point of the input; none of floats.
     input: Option<(f32, u8)>,
+    /// Whether it makes floats of bytes.
+    mixed: bool,
 }
 
 /// The kernel of a layer.
 enum Kernel {
     Bytes(&'static ByteKernel),
+    Mixed(&'static MixedKernel),
     Floats(&'static FloatKernel),
 }
 
 impl Layer {
     pub(super) fn of(model: &Model<'_>, convolution: Convolution) -> Self {
         let input = model.tensor(convolution.input).quantisation();
-        Self { convolution, shape: convolution.shape(model), input }
+        let mixed = input.is_some() && model.tensor(convolution.output).kind == Kind::Floats;
+        Self { convolution, shape: convolution.shape(model), input, mixed }
     }
 
     fn kernel(&self, kernels: &'static Kernels) -> Kernel {
         match (self.input, self.shape.is_depthwise()) {
+            _ if self.mixed => Kernel::Mixed(&kernels.mixed),
             (Some(_), false) => Kernel::Bytes(&kernels.dense_u8),
             (Some(_), true) => Kernel::Bytes(&kernels.depthwise_u8),
             (None, false) => Kernel::Floats(&kernels.dense_f32),
@@ -41,6 +46,7 @@ impl Layer {
     pub(super) fn packed(&self, kernels: &'static Kernels) -> usize {
         match self.kernel(kernels) {
             Kernel::Bytes(kernel) => (kernel.packed)(&self.shape),
+            Kernel::Mixed(kernel) => (kernel.packed)(&self.shape),
             Kernel::Floats(kernel) => (kernel.packed)(&self.shape),
         }
     }
@@ -49,6 +55,7 @@ impl Layer {
     pub(super) fn scratch(&self, kernels: &'static Kernels) -> usize {
         match self.kernel(kernels) {
             Kernel::Bytes(kernel) => (kernel.scratch)(&self.shape),
+            Kernel::Mixed(_) => 0,
             Kernel::Floats(kernel) => (kernel.scratch)(&self.shape),
         }
     }
@@ -62,13 +69,14 @@ impl Layer {
     pub(super) fn pack(&self, model: &Model<'_>, kernels: &'static Kernels, out: &mut [u8]) {
         let (convolution, channels, weights) = (&self.convolution, self.shape.channels(), self.weights(model));
         let bias = model.constants(convolution.bias, 4 * channels);
-        match (self.kernel(kernels), self.input) {
-            (Kernel::Bytes(kernel), input) => {
-                let multipliers = model.constants(convolution.multipliers, 4 * channels);
-                let zero = input.map_or(0, |(_, zero)| zero);
-                (kernel.pack)(&self.shape, ByteConstants { weights, bias, multipliers, zero }, out);
-            }
-            (Kernel::Floats(kernel), _) => (kernel.pack)(&self.shape, FloatConstants { weights, bias }, out),
+        let bytes = || {
+            let multipliers = model.constants(convolution.multipliers, 4 * channels);
+            ByteConstants { weights, bias, multipliers, zero: self.input.map_or(0, |(_, zero)| zero) }
+        };
+        match self.kernel(kernels) {
+            Kernel::Bytes(kernel) => (kernel.pack)(&self.shape, bytes(), out),
+            Kernel::Mixed(kernel) => (kernel.pack)(&self.shape, bytes(), out),
+            Kernel::Floats(kernel) => (kernel.pack)(&self.shape, FloatConstants { weights, bias }, out),
         }
     }
 
@@ -85,6 +93,21 @@ impl Layer {
                 let layer = ByteLayer { shape, source, target, packed, weights, tail, scratch };
                 // SAFETY: `check` has seen that the images are as large as the shape; `prepare` has packed for this kernel.
                 unsafe { (kernel.run)(&layer, rows) };
+            }),
+            Kernel::Mixed(kernel) => work.rows(rows, 1, macs, |rows, _| {
+                let (source, target) = (work.source(input, padding), work.target(output));
+                let layer = MixedLayer { shape, source, target, packed: packed.as_ptr(), weights };
+                let function = float_tail(work, &tail).function;
+                // SAFETY: as above; a row has pixels without gaps.
+                unsafe {
+                    (kernel.run)(&layer, rows.clone());
+                    if function != FloatFunction::IDENTITY {
+                        for y in rows {
+                            let row = target.pixel(y, 0);
+                            (work.kernels.simple.function_f32)(row, row, shape.size[1] * shape.channels(), function);
+                        }
+                    }
+                }
             }),
             Kernel::Floats(kernel) => work.rows(rows, (kernel.rows_together)(shape), macs, |rows, worker| {
                 let (source, target) = (work.source(input, padding), work.target(output));

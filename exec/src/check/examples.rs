@@ -62,7 +62,7 @@ fn windows() -> Vec<(String, Op, Vec<Vec<usize>>)> {
         ("concat-row", Op::Concat(Concat { inputs: 2 }), vec![vec![12], vec![12]]),
         ("slice-channels-row", Op::SliceChannels(SliceChannels { start: 4, end: 9 }), vec![vec![12]]),
         ("softmax-row", Op::Softmax(Softmax {}), vec![vec![12]]),
-        ("quantize-signed", Op::Quantize(Quantize { signed: true }), vec![vec![4, 5, 6]]),
+        ("quantize-signed", Op::Quantize(Quantize { signed: true, high: None }), vec![vec![4, 5, 6]]),
         ("reshape-row", Op::Reshape(Reshape { shape: vec![12, 1, 1] }), vec![vec![12]]),
     ];
     all.into_iter().map(|(name, op, shapes)| (name.to_owned(), op, shapes)).collect()

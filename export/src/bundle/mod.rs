@@ -179,7 +179,8 @@ fn onnx_model(
         (onnx_metadata::PREPROCESSING.to_owned(), hf::to_hf(&card.preprocessing)?.to_string()),
         ("attar.weights_sha256".to_owned(), weights_sha256.to_owned()),
     ]);
-    let bytes = onnx::write(&folded, &weights, &onnx::Options { opset: options.opset, metadata })?;
+    let bytes =
+        onnx::write(&folded, &weights, &onnx::Options { opset: options.opset, metadata, ..onnx::Options::default() })?;
     own_tensors_only(&bytes, &folded)?;
     Ok(bytes)
 }

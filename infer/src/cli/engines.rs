@@ -117,7 +117,7 @@ impl EngineArgs {
 
     /// One runtime with these options.
     pub fn spec(&self, kind: EngineKind) -> EngineSpec {
-        EngineSpec { kind, threads: self.engine_threads, ort: self.ort.search() }
+        EngineSpec { threads: self.engine_threads, ort: self.ort.search(), ..EngineSpec::new(kind) }
     }
 
     /// Those that are used where they are there, because none was named.

@@ -1,6 +1,10 @@
 //! One small face for every runtime that can execute an ONNX file.
 
+#[cfg(feature = "ort")]
+use std::collections::BTreeMap;
 use std::fmt;
+#[cfg(feature = "ort")]
+use std::path::Path;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -164,12 +168,14 @@ pub struct EngineSpec {
     pub threads: usize,
     /// Where to find ONNX Runtime.
     pub ort: OrtSearch,
+    /// Whether ONNX Runtime computes each operation as the file says it, and fuses none: to see what fusing changes.
+    pub unfused: bool,
 }
 
 impl EngineSpec {
     /// One thread, default places.
     pub fn new(kind: EngineKind) -> Self {
-        Self { kind, threads: 1, ort: OrtSearch::default() }
+        Self { kind, threads: 1, ort: OrtSearch::default(), unfused: false }
     }
 
     /// Whether a model can be opened so.
@@ -284,6 +290,15 @@ fn ort_available(_: &OrtSearch) -> Availability {
 
 fn unusable(engine: EngineKind, error: &Error) -> Availability {
     Availability { engine, version: None, library: None, problem: Some(error.to_string()) }
+}
+
+/// How many operations of each kind ONNX Runtime makes of a model, which it writes to `path` as it runs it.
+///
+/// # Errors
+/// [`Error::Unavailable`] where it is not there; [`Error::Engine`] where it refuses the model.
+#[cfg(feature = "ort")]
+pub fn fused(model: &[u8], search: &OrtSearch, path: &Path) -> Result<BTreeMap<String, usize>> {
+    ort_session::fused(model, search, path)
 }
 
 /// Where ONNX Runtime was found, if it was; for tests that need it.

@@ -16,6 +16,8 @@ pub(crate) struct OnnxFile<'b> {
     outputs: Vec<ValueInfo<'b>>,
     /// Whether an array of half precision is among its weights.
     half: bool,
+    /// Whether one of whole numbers of 8 bits is.
+    bytes: bool,
     /// Names of classes as our exporter writes them, in JSON.
     labels: Option<&'b str>,
 }
@@ -76,6 +78,9 @@ const QUANTISED: [&str; 5] = ["uantizeLinear", "QLinear", "QGemm", "ConvInteger"
 /// FLOAT16 and BFLOAT16 in `TensorProto.DataType`.
 const HALVES: [u64; 2] = [10, 16];
 
+/// INT8 there.
+const INT8: u64 = 3;
+
 impl<'b> OnnxFile<'b> {
     /// Reads what is there.
     pub(crate) fn read(model: &'b [u8]) -> Self {
@@ -90,6 +95,7 @@ impl<'b> OnnxFile<'b> {
                     arrays.insert(text(bytes, 8));
                     let kind = fields(bytes).find(|field| field.number == 2).and_then(|field| field.varint());
                     file.half |= kind.is_some_and(|kind| HALVES.contains(&kind));
+                    file.bytes |= kind == Some(INT8);
                 }
                 11 => file.inputs.push(ValueInfo::read(bytes)),
                 12 => file.outputs.push(ValueInfo::read(bytes)),
@@ -99,6 +105,12 @@ impl<'b> OnnxFile<'b> {
         // Before version 4 of the format weights were listed among the inputs, too.
         file.inputs.retain(|input| !arrays.contains(input.name));
         file
+    }
+
+    /// Its operations, in order.
+    #[cfg(feature = "ort")]
+    pub(crate) fn operations(&self) -> impl Iterator<Item = &str> {
+        self.nodes.iter().map(|node| node.op)
     }
 
     /// The operation behind the first output, seen through those that only hand on.
@@ -154,13 +166,15 @@ impl<'b> OnnxFile<'b> {
         self.inputs.first().map_or("", |input| input.name)
     }
 
-    /// Precision of its arithmetic: `int8` where whole numbers are computed with, `f16`, else `f32`.
+    /// Precision: `int8` where whole numbers are computed with; `f16` and `w8` where weights are stored as halves or as whole
+    /// numbers of 8 bits, and floats are computed with; else `f32`.
     pub(crate) fn precision(&self) -> &'static str {
         let quantised = |node: &Node<'_>| QUANTISED.iter().any(|part| node.op.contains(part));
-        match (self.nodes.iter().any(quantised), self.half) {
-            (true, _) => "int8",
-            (false, true) => "f16",
-            (false, false) => "f32",
+        match () {
+            () if self.nodes.iter().any(quantised) => "int8",
+            () if self.half => "f16",
+            () if self.bytes => "w8",
+            () => "f32",
         }
     }
 

@@ -56,6 +56,16 @@ impl EngineModel {
         Ok(Self { data_files, ..Self::of(name, origin, sha256, precision, bytes) })
     }
 
+    /// A model of these bytes, called `name`, all of it in them.
+    ///
+    /// # Errors
+    /// [`Error::Format`] where arrays of it lie in other files.
+    pub fn from_bytes(bytes: Vec<u8>, name: &str) -> Result<Self> {
+        check_one_file(&bytes, Path::new(name))?;
+        let (sha256, precision) = (sha256(&bytes), precision(&bytes).to_owned());
+        Ok(Self::of(name.to_owned(), PathBuf::from(name), sha256, precision, bytes))
+    }
+
     /// A model of a bundle, which lists its name, precision and sha256.
     pub(crate) fn listed(name: &str, origin: PathBuf, precision: &str, sha256: String, bytes: Vec<u8>) -> Result<Self> {
         check_one_file(&bytes, &origin)?;
@@ -103,7 +113,7 @@ impl EngineModel {
         &self.data_files
     }
 
-    /// Precision of its arithmetic: `f32`, `f16` or `int8`.
+    /// Its precision: `f32`, `int8`, or of floats with smaller weights `f16` or `w8`.
     pub fn precision(&self) -> &str {
         &self.precision
     }
@@ -279,7 +289,7 @@ pub struct Opened {
     pub sha256: String,
     /// The same of each file beside it that holds arrays of it, by its name.
     pub data_files: BTreeMap<String, String>,
-    /// Precision of its arithmetic: `f32`, `f16` or `int8`.
+    /// Its precision: `f32`, `int8`, or of floats with smaller weights `f16` or `w8`.
     pub precision: String,
     /// Names of its classes, if it is a file of ours, which carries them.
     pub labels: Option<Vec<String>>,
@@ -382,7 +392,7 @@ fn in_runtime(
         #[cfg(feature = "tract")]
         EngineKind::Tract => Ok(Box::new(tract::Tract::open(model, origin, spec.threads, input, taps)?)),
         #[cfg(feature = "ort")]
-        EngineKind::Ort => Ok(Box::new(ort_session::Ort::open(model, origin, spec.threads, &spec.ort, input, taps)?)),
+        EngineKind::Ort => Ok(Box::new(ort_session::Ort::open(model, origin, spec, input, taps)?)),
         #[cfg(feature = "edge")]
         EngineKind::Attar if taps > 0 => {
             let problem = format!("{}: it gives logits only, no values on the way", source.origin.display());

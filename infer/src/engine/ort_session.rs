@@ -1,14 +1,15 @@
 //! ONNX Runtime on the CPU, through `ort`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use ort::session::Session;
-use ort::session::builder::GraphOptimizationLevel;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{Outlet, TensorElementType, TensorRef};
 
 use super::open::FREE_SIZES;
 use super::outputs::{Given, per_sample};
-use super::{Engine, OrtSearch, Output, Signature, ort_library};
+use super::{Engine, EngineSpec, OrtSearch, Output, Signature, ort_library};
 use crate::error::{Error, Result};
 
 const NAME: &str = "ort";
@@ -25,15 +26,17 @@ impl Ort {
     pub(super) fn open(
         model: &[u8],
         origin: &Path,
-        threads: usize,
-        search: &OrtSearch,
+        spec: &EngineSpec,
         size: Option<[usize; 3]>,
         taps: usize,
     ) -> Result<Self> {
-        let library = ort_library::load(search)?;
+        let threads = spec.threads;
+        let library = ort_library::load(&spec.ort)?;
         let failed =
             |problem: String| Error::Engine { engine: NAME, problem: format!("{}: {problem}", origin.display()) };
-        let mut session = session(&library.environment, model, threads).map_err(failed)?;
+        let mut session = builder(&library.environment, threads, spec.unfused)
+            .and_then(|mut builder| builder.commit_from_memory(model).map_err(said))
+            .map_err(failed)?;
         let signature = signature(&mut session, size, taps).map_err(failed)?;
         let outputs = outputs(&mut session, signature, taps).map_err(failed)?;
         Ok(Self { session, signature, outputs, version: library.version, threads })
@@ -103,15 +106,30 @@ fn outputs(session: &mut Session, signature: Signature, taps: usize) -> std::res
     per_sample(&names, &given, n)
 }
 
-fn session(
+fn builder(
     environment: &ort::environment::Environment,
-    model: &[u8],
     threads: usize,
-) -> std::result::Result<Session, String> {
+    unfused: bool,
+) -> std::result::Result<SessionBuilder, String> {
+    let level = if unfused { GraphOptimizationLevel::Disable } else { GraphOptimizationLevel::All };
     let builder = Session::builder(environment).map_err(said)?;
-    let builder = builder.with_optimization_level(GraphOptimizationLevel::All).map_err(said)?;
-    let mut builder = builder.with_intra_threads(threads).map_err(said)?;
-    builder.commit_from_memory(model).map_err(said)
+    let builder = builder.with_optimization_level(level).map_err(said)?;
+    builder.with_intra_threads(threads).map_err(said)
+}
+
+/// How many operations of each kind there are once a model is optimised, which is written to `path`.
+pub(super) fn fused(model: &[u8], search: &OrtSearch, path: &Path) -> Result<BTreeMap<String, usize>> {
+    let library = ort_library::load(search)?;
+    let failed = |problem: String| Error::Engine { engine: NAME, problem };
+    let builder = builder(&library.environment, 1, false).map_err(failed)?;
+    let mut builder = builder.with_optimized_model_path(path).map_err(|error| failed(error.to_string()))?;
+    builder.commit_from_memory(model).map_err(|error| failed(error.to_string()))?;
+    let written = std::fs::read(path).map_err(|error| failed(format!("{}: {error}", path.display())))?;
+    let mut counts = BTreeMap::new();
+    for operation in super::onnx::OnnxFile::read(&written).operations() {
+        *counts.entry(operation.to_owned()).or_insert(0) += 1;
+    }
+    Ok(counts)
 }
 
 /// Shapes; sizes that the file leaves free are those of `size`.

@@ -135,7 +135,7 @@ fn a_missing_library_is_said_with_its_path() {
     std::fs::write(&text, "no library").unwrap();
     for library in [folder.path().join("absent.so"), text] {
         let ort = OrtSearch { library: Some(library.clone()), folders: Vec::new() };
-        let error = refusal(&EngineSpec { kind: EngineKind::Ort, threads: 1, ort }, b"");
+        let error = refusal(&EngineSpec { ort, ..EngineSpec::new(EngineKind::Ort) }, b"");
         assert!(error.contains(&library.display().to_string()), "{error}");
     }
 }

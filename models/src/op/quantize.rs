@@ -14,12 +14,16 @@ use super::{Operation, ParamSpec, Role, channels};
 pub struct Quantize {
     /// Whether the numbers go from -128 to 127 (ONNX's `int8`) and not from 0 to 255 (`uint8`).
     pub signed: bool,
+    /// The largest number, where it is less than the type's: ReLU6 in whole steps. Above the zero point.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub high: Option<u8>,
 }
 
 impl Quantize {
     /// The least and the largest number.
     pub fn range(&self) -> [f32; 2] {
-        if self.signed { [-128.0, 127.0] } else { [0.0, 255.0] }
+        let [low, high] = if self.signed { [-128.0, 127.0] } else { [0.0, 255.0] };
+        [low, self.high.map_or(high, |own| f32::from(own).min(high))]
     }
 }
 
@@ -53,7 +57,7 @@ impl Operation for Quantize {
     }
 
     fn example() -> (Self, Vec<Vec<usize>>) {
-        (Self { signed: false }, vec![vec![4, 5, 6]])
+        (Self { signed: false, high: None }, vec![vec![4, 5, 6]])
     }
 }
 

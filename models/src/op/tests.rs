@@ -142,10 +142,35 @@ fn parameters_begin_as_their_papers_say() {
 
 #[test]
 fn quantisers_own_two_numbers_that_nothing_trains() {
-    let params = Op::Quantize(Quantize { signed: true }).params();
+    let params = Op::Quantize(Quantize { signed: true, high: None }).params();
     assert_eq!(params, Op::Dequantize(Dequantize {}).params());
     let told: Vec<_> = params.iter().map(|p| (p.suffix, p.shape.as_slice(), p.role.is_trained())).collect();
     assert_eq!(told, [("scale", &[1usize][..], false), ("zero_point", &[1], false)]);
+}
+
+/// ReLU6 in whole steps; files of before have no such number, and files without it have none.
+#[test]
+fn a_quantiser_may_have_a_largest_number_of_its_own_above_its_zero_point() {
+    let quantize = |text: &str| serde_json::from_str::<Quantize>(text).unwrap();
+    let (all, some) = (quantize(r#"{"signed":false}"#), quantize(r#"{"signed":false,"high":192}"#));
+    assert_eq!((all.range(), some.range()), ([0.0, 255.0], [0.0, 192.0]));
+    assert_eq!(serde_json::to_string(&all).unwrap(), r#"{"signed":false}"#);
+    assert_eq!(serde_json::to_string(&some).unwrap(), r#"{"signed":false,"high":192}"#);
+    let checked = |signed: bool, zero_point: f32, high: u8| {
+        let (mut builder, input) = crate::GraphBuilder::new("quantised", [1, 1, 1]).unwrap();
+        let output = builder.add("q", Op::Quantize(Quantize { signed, high: Some(high) }), &[input]).unwrap();
+        let one = |value: f32| crate::Array::new(vec![1], vec![value]).unwrap();
+        let params = [("q.scale", one(0.5)), ("q.zero_point", one(zero_point))];
+        let weights = crate::Weights(params.map(|(name, array)| (name.to_owned(), array)).into());
+        weights.check(&builder.finish(output)).map_err(|error| error.to_string())
+    };
+    for (signed, zero_point, high) in [(false, 191.0, 192), (false, 0.0, 254), (true, -128.0, 64), (true, 0.0, 126)] {
+        checked(signed, zero_point, high).unwrap();
+    }
+    for (signed, zero_point, high) in [(false, 192.0, 192), (false, 0.0, 255), (true, 0.0, 127), (true, 3.0, 3)] {
+        let error = checked(signed, zero_point, high).unwrap_err();
+        assert!(error.contains(&format!("q's largest number is {high}, expected a number above")), "{error}");
+    }
 }
 
 /// What concat joins must fit; features are joined too.

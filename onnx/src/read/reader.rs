@@ -33,6 +33,10 @@ pub(super) struct Reader<'f> {
 
 impl<'f> Reader<'f> {
     pub(super) fn new(builder: GraphBuilder, nodes: Vec<Node<'f>>, outputs: &[&'f str]) -> Self {
+        // Constants first: who looks ahead to the operation behind it sees what that reads.
+        let (constants, rest): (Vec<Node<'f>>, Vec<Node<'f>>) =
+            nodes.into_iter().partition(|node| node.op() == "Constant");
+        let nodes = [constants, rest].concat();
         let mut readers: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (at, node) in nodes.iter().enumerate() {
             for input in &node.proto.input {

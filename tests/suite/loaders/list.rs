@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use attar_data::Source;
-use attar_infer::engine::{self, EngineKind, EngineSpec, OrtSearch};
+use attar_infer::engine::{self, EngineKind, EngineSpec};
 
 /// One loader.
 pub(crate) struct Loader {
@@ -82,7 +82,7 @@ fn idx(bytes: &[u8]) -> bool {
 }
 
 fn onnx(bytes: &[u8]) -> bool {
-    let spec = EngineSpec { kind: EngineKind::Tract, threads: 1, ort: OrtSearch::default() };
+    let spec = EngineSpec::new(EngineKind::Tract);
     // As a network and in a runtime: both readers see the same bytes.
     drop(attar_onnx::read(bytes, Path::new("x.onnx"), attar_onnx::ReadOptions::default()));
     engine::open(&spec, bytes, Path::new("x.onnx")).is_ok()

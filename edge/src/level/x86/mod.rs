@@ -5,6 +5,7 @@ mod dense_f32;
 mod dense_u8;
 mod depthwise_f32;
 mod depthwise_u8;
+mod mixed;
 mod simple;
 mod simple_bytes;
 mod simple_floats;
@@ -20,6 +21,7 @@ pub(super) static AVX2: Kernels = Kernels {
     depthwise_u8: depthwise_u8::AVX2,
     dense_f32: dense_f32::AVX2,
     depthwise_f32: depthwise_f32::AVX2,
+    mixed: mixed::AVX2,
     simple: simple::avx2::TABLE,
 };
 
@@ -29,6 +31,7 @@ pub(super) static AVX_VNNI: Kernels = Kernels {
     depthwise_u8: depthwise_u8::AVX_VNNI,
     dense_f32: dense_f32::AVX2,
     depthwise_f32: depthwise_f32::AVX2,
+    mixed: mixed::AVX_VNNI,
     simple: simple::avx2::TABLE,
 };
 
@@ -38,5 +41,6 @@ pub(super) static AVX512_VNNI: Kernels = Kernels {
     depthwise_u8: depthwise_u8::AVX512_VNNI,
     dense_f32: dense_f32::AVX512,
     depthwise_f32: depthwise_f32::AVX512,
+    mixed: mixed::AVX512_VNNI,
     simple: simple::avx512::TABLE,
 };

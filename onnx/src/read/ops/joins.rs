@@ -102,6 +102,49 @@ pub(super) fn sequence_at<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Resul
 /// Some of the channels, or every n-th row and column.
 pub(super) fn slice<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Live, String> {
     let input = reader.live(node, 0)?;
+    let Taken { cut, strides } = of_slice(reader, node, &input)?;
+    let taken = match cut {
+        Some((start, end)) => channels(reader, node.output(), &input, start, end)?,
+        None => input.clone(),
+    };
+    let unknown = || {
+        format!(
+            "steps {strides:?} over [N, {}]; only the same over height and width is known here",
+            join(&input.seen())
+        )
+    };
+    let plain = input.view == View::Plain && cut.is_none();
+    match strides[..] {
+        _ if strides.iter().all(|stride| *stride == 1) => Ok(taken),
+        [1, 1, h, w] if plain && h == w => {
+            reader.add(node.output(), Op::Subsample(Subsample { stride: h }), &[&taken], Vec::new())
+        }
+        // PyTorch writes `x[:, :, ::2, ::2]` as one for the height and one for the width.
+        [1, 1, h, w] if plain && (h == 1 || w == 1) => {
+            let (at, next) = reader.only_reader(node, "Slice").ok_or_else(unknown)?;
+            let halfway = vec![input.shape[0], input.shape[1].div_ceil(h), input.shape[2].div_ceil(w)];
+            let rest = of_slice(reader, &next, &Live { shape: halfway, ..input.clone() })?;
+            if rest.cut.is_some() || rest.strides != [1, 1, w, h] {
+                return Err(unknown());
+            }
+            let op = Op::Subsample(Subsample { stride: h.max(w) });
+            let made = reader.add(next.output(), op, &[&taken], Vec::new())?;
+            reader.take(at, &made);
+            Ok(made)
+        }
+        _ => Err(unknown()),
+    }
+}
+
+/// What a `Slice` takes.
+struct Taken {
+    /// Of the channels, from where to where.
+    cut: Option<(usize, usize)>,
+    /// Over each axis, that of the images first.
+    strides: Vec<usize>,
+}
+
+fn of_slice<'f>(reader: &Reader<'f>, node: &Node<'f>, input: &Live) -> Result<Taken, String> {
     let numbers = |at: usize, name: &str| -> Result<Option<Vec<i64>>, String> {
         let tensor = reader.maybe_tensor(node, at)?;
         match tensor {
@@ -144,20 +187,7 @@ pub(super) fn slice<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Live
             }
         }
     }
-    let taken = match cut {
-        Some((start, end)) => channels(reader, node.output(), &input, start, end)?,
-        None => input.clone(),
-    };
-    match strides.iter().max() {
-        Some(1) | None => Ok(taken),
-        Some(&stride) if input.view == View::Plain && strides == [1, 1, stride, stride] && cut.is_none() => {
-            reader.add(node.output(), Op::Subsample(Subsample { stride }), &[&taken], Vec::new())
-        }
-        _ => Err(format!(
-            "steps {strides:?} over [N, {}]; only the same over height and width is known here",
-            join(&seen)
-        )),
-    }
+    Ok(Taken { cut, strides })
 }
 
 /// One channel; its axis goes.

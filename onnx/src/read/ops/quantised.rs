@@ -39,8 +39,9 @@ impl Affine {
         Ok(vec![("scale", one(self.scale)?), ("zero_point", one(self.zero_point)?)])
     }
 
-    fn quantize(&self, reader: &mut Reader<'_>, name: &str, input: &Live) -> Result<Live, String> {
-        let made = reader.add(name, Op::Quantize(Quantize { signed: self.signed }), &[input], self.params()?)?;
+    fn quantize(&self, reader: &mut Reader<'_>, name: &str, input: &Live, high: Option<u8>) -> Result<Live, String> {
+        let op = Op::Quantize(Quantize { signed: self.signed, high });
+        let made = reader.add(name, op, &[input], self.params()?)?;
         Ok(Live { view: input.view, ..made })
     }
 
@@ -50,9 +51,22 @@ impl Affine {
     }
 }
 
+/// A quantiser, with the `Clip` behind it where that alone reads its bytes: then they end there.
 pub(super) fn quantize<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Live, String> {
     let input = reader.live(node, 0)?;
-    affine(reader, node, 1, 2)?.quantize(reader, node.output(), &input)
+    let affine = affine(reader, node, 1, 2)?;
+    let Some((at, clip)) = reader.only_reader(node, "Clip").filter(|_| !affine.signed) else {
+        return affine.quantize(reader, node.output(), &input, None);
+    };
+    let bound = |at: usize| Ok::<_, String>(reader.maybe_tensor(&clip, at)?.and_then(|bound| bound.scalar()));
+    let (low, high) = (bound(1)?.unwrap_or(0.0), bound(2)?.unwrap_or(255.0));
+    if low != 0.0 || !(affine.zero_point..=255.0).contains(&high) {
+        return Err(format!("its bytes are cut to {low} to {high}, which is not known here"));
+    }
+    let high = Some(high as u8).filter(|high| *high < 255);
+    let made = affine.quantize(reader, clip.output(), &input, high)?;
+    reader.take(at, &made);
+    Ok(made)
 }
 
 pub(super) fn dequantize<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Live, String> {
@@ -107,7 +121,7 @@ pub(super) fn qlinear<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Li
         }
         op => return Err(format!("`{op}` is no operation that is known here")),
     };
-    answer.quantize(reader, node.output(), &made)
+    answer.quantize(reader, node.output(), &made, None)
 }
 
 /// The value at `at`, whose scale and zero point follow it, as floats.
