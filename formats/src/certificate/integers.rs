@@ -23,9 +23,11 @@ pub struct IntegerReference {
     pub quantum: Option<f64>,
     /// Images that the definition answered itself, in slow plain Rust.
     pub by_definition: usize,
-    /// Images that the engine's level `scalar` answered in its place, because its logits of all those before were the same
-    /// bytes.
-    pub by_scalar_level: usize,
+    /// Images that one of the engine's SIMD levels answered in its place, because its logits of all those before were the
+    /// same bytes.
+    pub by_level: usize,
+    /// That level: another than the one that is judged, where the CPU has one that is quick.
+    pub level: String,
     /// What was lost by quantising; absent where there is nothing of floats to compare with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
@@ -117,15 +119,15 @@ impl std::fmt::Display for Cpu {
 impl IntegerReference {
     /// Who answered, for people.
     pub fn answered(&self) -> String {
-        let (definition, scalar) = (self.by_definition, self.by_scalar_level);
-        match (scalar, self.exact) {
+        let Self { by_definition: definition, by_level, level, .. } = self;
+        match (by_level, self.exact) {
             (0, true) => format!("the definition itself answered {definition} images"),
             (0, false) => {
                 format!("the definition itself answered {definition} images; layers of floats agree to rounding")
             }
             _ => format!(
-                "the definition itself answered {definition} images, and as the level `scalar` gave the same bytes for all of \
-                 them, it answered the other {scalar}"
+                "the definition itself answered {definition} images, and as the level `{level}` gave the same bytes for all \
+                 of them, it answered the other {by_level}"
             ),
         }
     }

@@ -160,8 +160,8 @@ impl Certificate {
 
     fn check_integers(&self) -> Result<()> {
         let fail = |problem: String| Err(Error::Setting { setting: "certificate", problem });
-        if let Some(odd) = self.integers.iter().find(|one| one.by_definition == 0 && one.by_scalar_level > 0) {
-            return fail(format!("the level `scalar` answered for {}, but was never compared", odd.file));
+        if let Some(odd) = self.integers.iter().find(|one| one.by_definition == 0 && one.by_level > 0) {
+            return fail(format!("the level `{}` answered for {}, but was never compared", odd.level, odd.file));
         }
         for runtime in &self.runtimes {
             let Some(held) = &runtime.implementation else { continue };

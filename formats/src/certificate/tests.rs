@@ -69,7 +69,8 @@ fn integers() -> IntegerReference {
         exact: true,
         quantum: Some(0.125),
         by_definition: 16,
-        by_scalar_level: 404,
+        by_level: 404,
+        level: "avx2".to_owned(),
         compression: Some(Compression {
             goldens: None,
             paired: Some(paired()),

@@ -85,7 +85,7 @@ impl Definitions {
         options: &Options,
     ) -> Result<Vec<IntegerReference>> {
         let one = |(at, definition): (usize, &mut Definition)| {
-            let [by_definition, by_scalar_level] = definition.answered();
+            let [by_definition, by_level] = definition.answered();
             let answers = answers.map(|(all, data)| (&all[at][..], data));
             let compression = compression(subject, definition, answers, options)?;
             let file = definition.file();
@@ -96,7 +96,8 @@ impl Definitions {
                 exact: file.exact,
                 quantum: file.quantum,
                 by_definition,
-                by_scalar_level,
+                by_level,
+                level: definition.level().to_owned(),
                 compression,
             })
         };

@@ -44,8 +44,7 @@ pub struct Options {
     /// Quanta by which a logit of an 8-bit file may differ from what its integers are defined to give, in other runtimes than
     /// Attar's own, which gives the same bytes.
     pub most_quanta: u32,
-    /// Images that the slow definition of an 8-bit file's integers answers before the engine's level `scalar` may stand in for
-    /// it.
+    /// Images that the slow definition of an 8-bit file's integers answers before one of the engine's levels may stand in for it.
     pub reference_images: usize,
     /// Whether to go on without images that cannot be read, which are counted and named; otherwise they are an error.
     pub leave_out_bad: bool,
