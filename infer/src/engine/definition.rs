@@ -223,8 +223,8 @@ fn stand_in() -> attar_edge::Level {
     use attar_edge::Level;
 
     let best = Level::best();
-    let others = Level::ALL.into_iter().filter(|level| level.available() && ![best, Level::Scalar].contains(level));
-    others.last().unwrap_or(best)
+    let mut others = Level::ALL.into_iter().filter(|level| level.available() && ![best, Level::Scalar].contains(level));
+    others.next_back().unwrap_or(best)
 }
 
 impl Engine for Definition {
