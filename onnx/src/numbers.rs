@@ -71,8 +71,8 @@ impl Writer<'_> {
     pub(super) fn also_as_floats(&mut self, id: NodeId) {
         let (node, output, numbers) = (self.graph.node(id), self.value(id), self.numbers_of(id));
         if numbers != output {
-            let float = vec![int("to", FLOAT as usize)];
-            self.nodes.push(proto(&node.name, "Cast", vec![numbers], &output, float));
+            let (name, float) = (format!("{}{CONSTANT_MARK}floats", node.name), vec![int("to", FLOAT as usize)]);
+            self.nodes.push(proto(&name, "Cast", vec![numbers], &output, float));
         }
     }
 
