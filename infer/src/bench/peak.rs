@@ -91,7 +91,7 @@ fn plan(kind: Kind, [edge, inputs, outputs]: [u32; 3]) -> Vec<u8> {
     };
     let weights = writer.constant(&weights);
     let bias = writer.constant(&vec![0; 4 * outputs as usize]);
-    let multipliers = writer.constant(&0.001f32.to_le_bytes().repeat(outputs as usize));
+    let multipliers = writer.constant(&0.05f32.to_le_bytes().repeat(outputs as usize));
     let tail = Tail {
         residual: None,
         function: keep,

@@ -219,7 +219,7 @@ mod tests {
         measure.add(1, &[1.0], &[f32::NAN], Rule::Floats);
         assert_eq!((measure.errors(Rule::Floats).max, measure.worst), (f64::INFINITY, 1));
         let json = serde_json::to_string(&measure.errors(Rule::Floats)).unwrap();
-        assert!(json.contains("1.7976931348623157e308"), "{json}");
+        assert!(json.contains("1.7976931348623157e+308"), "{json}");
     }
 
     #[test]

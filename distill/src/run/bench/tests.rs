@@ -88,11 +88,11 @@ fn a_file_is_trained_from_its_own_weights() {
     let start = trainer(&student).start().unwrap();
     let names = |weights: &Weights| weights.0.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&start.under(STUDENT)), names(file.weights.as_ref().unwrap()));
-    assert_eq!(start.get("student.fc.weight").unwrap(), weights.get("fc.weight").unwrap());
+    assert_eq!(start.get("student.logits.weight").unwrap(), weights.get("fc.weight").unwrap());
     // A teacher's are its own, too.
     let taught = Case { teacher: Some(file), ..case(None) };
     let start = trainer(&taught).start().unwrap();
-    assert_eq!(start.get("teacher.fc.weight").unwrap(), weights.get("fc.weight").unwrap());
+    assert_eq!(start.get("teacher.logits.weight").unwrap(), weights.get("fc.weight").unwrap());
 
     let other = Subject::onnx(&path, Some(32)).unwrap_err().to_string();
     assert!(other.contains("net.onnx") && other.contains("8x8, expected 32x32"), "{other}");
