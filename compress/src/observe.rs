@@ -102,19 +102,20 @@ pub fn observe(
     let mut done = 0;
     for batch in images.batches() {
         let batch = batch?;
-        for (range, values) in ranges.iter_mut().zip(values(&network, &batch, at)?) {
+        for ((range, id), values) in ranges.iter_mut().zip(at).zip(values(&network, &batch, at)?) {
+            if values.iter().any(|value| !value.is_finite()) {
+                let node = &graph.node(*id).name;
+                return Err(Error::setting(
+                    format!("node `{node}`"),
+                    "its values on calibration images are not finite",
+                ));
+            }
             for value in values {
                 *range = [range[0].min(value), range[1].max(value)];
             }
         }
         done += batch.dim(0)?;
         seen(done);
-    }
-    for (range, id) in ranges.iter().zip(at) {
-        if !range.iter().all(|end| end.is_finite()) {
-            let node = &graph.node(*id).name;
-            return Err(Error::setting(format!("node `{node}`"), "its values on calibration images are not finite"));
-        }
     }
     let mut histograms: Vec<Histogram> = ranges.iter().map(|[low, high]| Histogram::new(*low, *high)).collect();
     for batch in images.batches() {

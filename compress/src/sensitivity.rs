@@ -36,6 +36,8 @@ impl Share {
 pub struct Sensitivity {
     /// Mean KL divergence with all layers in integers.
     pub all: f64,
+    /// How many images it is a mean over.
+    pub images: usize,
     /// Of each layer.
     pub layers: Vec<Share>,
 }
@@ -77,7 +79,7 @@ pub fn sensitivity(
         layers.push(Share { alone: divergence(&others)?, given_back: all - divergence(&without)?, layer });
         done(at + 1);
     }
-    Ok(Sensitivity { all, layers })
+    Ok(Sensitivity { all, images: images.len(), layers })
 }
 
 /// Log-probabilities of each image, one row an image.

@@ -144,6 +144,21 @@ fn what_is_kept_stays_in_floats() {
     assert!(message.contains("did you mean `layer2.0.conv"), "{message}");
 }
 
+#[test]
+fn images_that_are_no_numbers_are_refused_by_the_value_that_has_them() {
+    let prepared = network("resnet8");
+    let points = Placement::of(&prepared.graph, &BTreeSet::new()).unwrap().quantised(&prepared.graph);
+    let mut all = images(2);
+    all[1][7] = f32::NAN;
+    let asked = |all: &[Vec<f32>]| {
+        let seen = Images::new(SHAPE, all).unwrap();
+        observe(&prepared.graph, &prepared.weights, &points, &seen, &mut |_| {}).unwrap_err().to_string()
+    };
+    assert_eq!(asked(&all), "node `input`: its values on calibration images are not finite");
+    assert_eq!(asked(&[]), "calibration: there are no images");
+    assert!(Images::new(SHAPE, &[vec![0.0; 5]]).unwrap_err().to_string().contains("5 numbers, expected [3, 24, 24]"));
+}
+
 /// Channels whose scales are far apart within a layer cost integers everything, and equalisation gives it back: the function in
 /// floats is the same throughout.
 #[test]

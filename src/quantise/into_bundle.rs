@@ -11,7 +11,7 @@ use attar_infer::parity::Options;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Calibration, Files, Report, Request, Scales, Shares, Storage, given_back, of_model, weights_only};
+use super::{Calibration, Files, InFloats, Report, Request, Scales, Shares, Storage, given_back, weights_only};
 use crate::Engines;
 use crate::add::{self, Added, Outcome};
 
@@ -81,7 +81,7 @@ impl Done {
 /// ends with the first that is not worse. `progress` hears what is going on, and how many of how many are done.
 ///
 /// # Errors
-/// As [`of_model`] and [`add::add`]; a bundle without an ONNX file in floats.
+/// As [`InFloats`] and [`add::add`]; a bundle without an ONNX file in floats.
 pub fn into_bundle(
     job: &Job<'_>,
     scales: &[Scales],
@@ -89,13 +89,14 @@ pub fn into_bundle(
     calibration: &Calibration,
     progress: &mut dyn FnMut(&'static str, usize, usize),
 ) -> Result<Done> {
-    let (of, model) = in_floats(job.root)?;
+    let (of, model) = float_model(job.root)?;
+    let floats = InFloats::of(&model, calibration, request, progress)?;
     let mut done = Done { tries: Vec::new(), shares: None, candidate: None };
     let mut request = request.clone();
     let mut integers = None;
     for scales in scales {
         request.scales = *scales;
-        let (tried, made) = job.attempt(&of, &model, &request, calibration, progress)?;
+        let (tried, made) = job.attempt(&of, &floats, &request, progress)?;
         let ends = tried.ends();
         done.tries.push(tried);
         integers = Some(made);
@@ -107,7 +108,7 @@ pub fn into_bundle(
     let held = |done: &Done| done.last().is_some_and(Try::ends);
     if job.shares || (job.give_back && !held(&done)) {
         let tick = &mut |at, all| progress("layers", at, all);
-        done.shares = Some(Shares::of(&model, &integers, calibration, &request, tick)?);
+        done.shares = Some(Shares::of((&model, &floats), &integers, &request, tick)?);
     }
     let order = done.shares.as_ref().filter(|_| job.give_back).map(Shares::order).unwrap_or_default();
     let own = request.keep.clone();
@@ -116,12 +117,12 @@ pub fn into_bundle(
             break;
         }
         request.keep = own.union(&layers).cloned().collect::<BTreeSet<_>>();
-        let (tried, made) = job.attempt(&of, &model, &request, calibration, progress)?;
+        let (tried, made) = job.attempt(&of, &floats, &request, progress)?;
         done.tries.push(tried);
         integers = made;
     }
     if done.last().is_some_and(|tried| !tried.added.listed && tried.added.outcome == Outcome::Undecided) {
-        let path = PathBuf::from(format!("{}.{}", job.root.display(), job.name));
+        let path = beside(job.root, job.name);
         std::fs::write(&path, integers.bytes()).with_context(|| path.display().to_string())?;
         done.candidate = Some(path);
     }
@@ -134,13 +135,21 @@ pub fn into_bundle(
 /// As [`weights_only`] and [`add::add`].
 pub fn small_weights(job: &Job<'_>, storage: Storage, progress: &mut dyn FnMut(usize, usize)) -> Result<Added> {
     let bundle = Bundle::open(job.root)?;
-    let (of, model) = in_floats(job.root)?;
+    let (of, model) = float_model(job.root)?;
     let onnx = weights_only(&model, bundle.card().network.input, storage, opset(&bundle))?;
     job.judged(&bundle, &of, &onnx, progress)
 }
 
+/// `ROOT.NAME`, beside the folder, however its path is written.
+fn beside(root: &Path, name: &str) -> PathBuf {
+    let mut path = root.components().as_path().as_os_str().to_owned();
+    path.push(".");
+    path.push(name);
+    path.into()
+}
+
 /// The name of the bundle's ONNX file in floats, and the file.
-fn in_floats(root: &Path) -> Result<(String, EngineModel)> {
+fn float_model(root: &Path) -> Result<(String, EngineModel)> {
     let bundle = Bundle::open(root)?;
     let found = bundle.models().iter().find(|model| model.precision == "f32" && model.engine == "onnx");
     let found = found.with_context(|| format!("{} holds no ONNX file in floats", root.display()))?;
@@ -163,13 +172,12 @@ impl Job<'_> {
     fn attempt(
         &self,
         of: &str,
-        model: &EngineModel,
+        floats: &InFloats<'_>,
         request: &Request,
-        calibration: &Calibration,
         progress: &mut dyn FnMut(&'static str, usize, usize),
     ) -> Result<(Try, EngineModel)> {
         let bundle = Bundle::open(self.root)?;
-        let Files { onnx, report } = of_model(model, calibration, request, opset(&bundle), progress)?;
+        let Files { onnx, report } = floats.quantised(request, opset(&bundle), progress)?;
         let added = self.judged(&bundle, of, &onnx, &mut |at, all| progress("verify", at, all))?;
         let integers = EngineModel::from_bytes(onnx, self.name)?;
         let plan = if added.listed { Some(self.plan(&integers)?) } else { None };
@@ -201,5 +209,17 @@ impl Job<'_> {
         std::fs::write(&path, &compiled.plan).with_context(|| path.display().to_string())?;
         crate::compile::list(&bundle, self.name, &path)?;
         Ok(name.to_string_lossy().into_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_candidate_lies_beside_the_bundle_and_not_in_it() {
+        for root in ["bundles/b", "bundles/b/", "bundles//b/."] {
+            assert_eq!(beside(Path::new(root), "m.onnx"), Path::new("bundles/b.m.onnx"));
+        }
     }
 }

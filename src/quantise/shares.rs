@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::Result;
-use attar_compress::{Placement, Settings, observe, prepare, sensitivity};
 use attar_infer::EngineKind;
 use attar_infer::bench::profile;
 use attar_infer::engine::{EngineModel, EngineSpec};
@@ -12,7 +11,7 @@ use attar_infer::side::{Side, Stated};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Calibration, Request, opened};
+use super::{InFloats, Request};
 
 /// Images by which layers are judged: each layer asks them twice.
 const IMAGES: usize = 64;
@@ -59,29 +58,17 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// Finds the shares of a model's layers. `quantised` is what the same request made of it.
+    /// Finds the shares of a model's layers. `floats` is what was looked at of it, and `quantised` what `request` made of that.
     ///
     /// # Errors
-    /// As [`super::of_model`]; a model that the engine `attar` does not run.
+    /// As [`InFloats::quantised`]; a model that the engine `attar` does not run.
     pub fn of(
-        model: &EngineModel,
+        (model, floats): (&EngineModel, &InFloats<'_>),
         quantised: &EngineModel,
-        calibration: &Calibration,
         request: &Request,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Self> {
-        let (graph, weights) = opened(model, calibration.shape)?;
-        let prepared = prepare(&graph, &weights)?;
-        let (graph, weights) = (&prepared.graph, &prepared.weights);
-        let placement = Placement::of(graph, &request.keep)?;
-        let (images, layers) = (calibration.images()?, placement.layers(graph).len());
-        let observed = observe(graph, weights, &placement.quantised(graph), &images, &mut |_| {})?;
-        let settings =
-            Settings { scales: request.scales, weight_bits: request.weight_bits, calibrator: request.calibrator };
-        let few = images.first(IMAGES);
-        let found = sensitivity(graph, weights, &request.keep, &observed, settings, &few, &mut |done| {
-            progress(done, layers);
-        })?;
+        let found = floats.sensitivity(request, IMAGES, progress)?;
         let [floats, integers] = [model, quantised].map(times);
         let (floats, integers) = (floats?, integers?);
         let share = |share: attar_compress::Share| LayerShare {
@@ -91,7 +78,7 @@ impl Shares {
             alone: share.alone,
             given_back: share.given_back,
         };
-        Ok(Self { all: found.all, images: few.len(), layers: found.layers.into_iter().map(share).collect() })
+        Ok(Self { all: found.all, images: found.images, layers: found.layers.into_iter().map(share).collect() })
     }
 
     /// Names of the layers, those first that are worth most.

@@ -256,7 +256,10 @@ fn bundle(args: &Args) -> Result<PathBuf> {
 fn calibration(args: &Args, bundle: &Bundle) -> Result<Calibration> {
     let [c, h, w] = bundle.card().network.input;
     let data = match (&args.calibration, &args.data.data) {
-        (Some(own), _) => own.open_judged(Some("train"), &[]).or_else(|_| own.open_judged(None, &[]))?,
+        (Some(own), _) => own.open_judged(Some("train"), &[]).or_else(|why| {
+            say(format!("--calibration: no training split, the images that there are count ({why})"));
+            own.open_judged(None, &[])
+        })?,
         (None, Some(data)) => data.open_judged(Some("train"), bundle.labels()).context(
             "there is no training split to find ranges by\n  hint: --calibration names images that it is not judged by",
         )?,
