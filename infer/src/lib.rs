@@ -12,6 +12,8 @@ pub mod bundle;
 pub mod classify;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "compile")]
+pub mod conformance;
 pub mod engine;
 mod error;
 pub mod parity;

@@ -1,6 +1,7 @@
 //! Files in the spellings of several writers: what they come to, and what is said where they come to nothing.
 
 mod files;
+mod integers;
 mod slices;
 
 use std::path::Path;
