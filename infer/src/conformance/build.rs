@@ -185,7 +185,7 @@ impl Build {
     /// # Errors
     /// What the definition does not know.
     pub(super) fn finish(mut self, value: &str) -> Result<ModelProto, String> {
-        self.node("Flatten", &[value], "row", vec![int("axis", 1)]);
+        self.node("Flatten", &[value], "answer_row", vec![int("axis", 1)]);
         let batch = match self.batch {
             Some(batch) => Dimension::Value(batch as i64),
             None => Dimension::Param("batch".to_owned()),
@@ -201,12 +201,12 @@ impl Build {
         let n = self.batch.unwrap_or(1);
         let images = vec![0.0; n * self.image.iter().product::<usize>()];
         let rows = ModelProto {
-            graph: Some(GraphProto { output: vec![sized("row", &[1])], ..self.graph.clone() }),
+            graph: Some(GraphProto { output: vec![sized("answer_row", &[1])], ..self.graph.clone() }),
             ..self.header()
         };
         let (_, length) = define::answer(&rows, &images, n, None)?;
-        self.floats("one", &[length, length], &unit(length));
-        self.node("Gemm", &["row", "one"], "logits", Vec::new());
+        self.floats("unit", &[length, length], &unit(length));
+        self.node("Gemm", &["answer_row", "unit"], "logits", Vec::new());
         self.graph.output = vec![sized("logits", &[length])];
         Ok(ModelProto { graph: Some(self.graph.clone()), ..self.header() })
     }

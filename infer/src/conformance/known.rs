@@ -3,7 +3,12 @@
 use crate::engine::EngineKind;
 
 /// Engine, case, why.
-const KNOWN: [(EngineKind, &str, &str); 0] = [];
+const KNOWN: [(EngineKind, &str, &str); 4] = [
+    (EngineKind::Tract, "pad-crop", "a pad below 0 is taken for none, and the shapes then part in a panic, which is caught"),
+    (EngineKind::Tract, "near-ties", "tract multiplies by the rounded inverse of a scale"),
+    (EngineKind::Tract, "far-outside", "tract adds the zero point to 32 bits, which wrap around"),
+    (EngineKind::Ort, "bias-at-the-end", "ONNX Runtime adds a layer's bias in 32 bits, which wrap around"),
+];
 
 /// Why an engine's answer to a case is what it is, where that is known.
 pub(super) fn why(engine: EngineKind, case: &str) -> Option<&'static str> {
