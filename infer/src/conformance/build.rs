@@ -206,7 +206,7 @@ impl Build {
         };
         let (_, length) = define::answer(&rows, &images, n, None)?;
         self.floats("unit", &[length, length], &unit(length));
-        self.node("Gemm", &["answer_row", "unit"], "logits", Vec::new());
+        self.node("MatMul", &["answer_row", "unit"], "logits", Vec::new());
         self.graph.output = vec![sized("logits", &[length])];
         Ok(ModelProto { graph: Some(self.graph.clone()), ..self.header() })
     }

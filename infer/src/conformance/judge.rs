@@ -61,7 +61,7 @@ pub(super) fn judge(found: &[f32], right: &[f32], by: Judge) -> (Verdict, Distan
     let most = right.iter().fold(0.0f32, |most, value| most.max(value.abs()));
     let (unit, slack) = match by {
         Judge::Floats => (f64::from(most.max(f32::MIN_POSITIVE)), ROUNDING),
-        Judge::Steps { step, .. } => (f64::from(step), 0.5),
+        Judge::Steps { step, .. } => (f64::from(step), 0.499),
     };
     let mut distance = Distance { largest: 0.0, off: 0.0 };
     for (found, right) in found.iter().zip(right) {

@@ -3,8 +3,14 @@
 use crate::engine::EngineKind;
 
 /// Engine, case, why.
-const KNOWN: [(EngineKind, &str, &str); 4] = [
-    (EngineKind::Tract, "pad-crop", "a pad below 0 is taken for none, and the shapes then part in a panic, which is caught"),
+const KNOWN: [(EngineKind, &str, &str); 6] = [
+    (EngineKind::Tract, "pad-crop", "tract panics at a pad below 0; the panic is caught"),
+    (
+        EngineKind::Tract,
+        "squeeze",
+        "tract panics at an axis of Squeeze that is counted from behind; the panic is caught",
+    ),
+    (EngineKind::Tract, "type-by-setting", "tract takes no notice of `output_dtype`: its bytes are unsigned"),
     (EngineKind::Tract, "near-ties", "tract multiplies by the rounded inverse of a scale"),
     (EngineKind::Tract, "far-outside", "tract adds the zero point to 32 bits, which wrap around"),
     (EngineKind::Ort, "bias-at-the-end", "ONNX Runtime adds a layer's bias in 32 bits, which wrap around"),

@@ -98,7 +98,7 @@ fn pools(list: &mut List) {
     list.floats(
         "max-ceil-beyond",
         "sizes that round up to a window that begins in the padding: it is left out",
-        by_19(),
+        Build::by_opset(22, IMAGE),
         |file| {
             let settings = vec![ints("kernel_shape", &[1, 2]), ints("strides", &[3, 3]), ints("pads", &[0, 1, 0, 1])];
             file.node("MaxPool", &["input"], "pool", [settings, vec![int("ceil_mode", 1)]].concat())
