@@ -2,8 +2,11 @@
 
 use crate::engine::EngineKind;
 
+const QUANTISED_TWICE: &str =
+    "ONNX Runtime makes one quantiser of two in a row, and the answers are no numbers of the second's any more";
+
 /// Engine, case, why.
-const KNOWN: [(EngineKind, &str, &str); 6] = [
+const KNOWN: [(EngineKind, &str, &str); 8] = [
     (EngineKind::Tract, "pad-crop", "tract panics at a pad below 0; the panic is caught"),
     (
         EngineKind::Tract,
@@ -13,6 +16,8 @@ const KNOWN: [(EngineKind, &str, &str); 6] = [
     (EngineKind::Tract, "type-by-setting", "tract takes no notice of `output_dtype`: its bytes are unsigned"),
     (EngineKind::Tract, "near-ties", "tract multiplies by the rounded inverse of a scale"),
     (EngineKind::Tract, "far-outside", "tract adds the zero point to 32 bits, which wrap around"),
+    (EngineKind::Ort, "q-requantised", QUANTISED_TWICE),
+    (EngineKind::Ort, "twice-quantised", QUANTISED_TWICE),
     (EngineKind::Ort, "bias-at-the-end", "ONNX Runtime adds a layer's bias in 32 bits, which wrap around"),
 ];
 
