@@ -125,7 +125,7 @@ fn every_kind_of_step_is_among_them() {
     for how in [How::Floats, How::Bytes, How::Mixed, How::Logits] {
         each(how, |_, _, plan, _| seen.extend(Model::load(plan).unwrap().steps().map(|step| step.what())));
     }
-    assert_eq!(seen.len(), 11, "{seen:?}");
+    assert_eq!(seen.len(), 15, "{seen:?}");
 }
 
 #[test]
