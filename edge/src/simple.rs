@@ -108,7 +108,7 @@ pub struct Simple {
     pub max_f32: unsafe fn(&Window, Source<f32>, Target<f32>, usize, usize, usize),
     /// Row of windows' means, as `mean_u8`.
     pub mean_f32: unsafe fn(&Window, Source<f32>, Target<f32>, usize, usize, usize),
-    // # Safety: as of [`Simple`], of elements.
+    // # Safety: as of [`Simple`], of elements; but `out` shares no memory with `a`.
     /// Each pixel as a layer norm makes it: `(a, out, pixels, channels, constants)`.
     pub normalise: unsafe fn(*const f32, *mut f32, usize, usize, &Normalisation<'_>),
     /// Each pixel's channels as shares of a whole: `(a, out, pixels, channels)`.

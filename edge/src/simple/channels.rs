@@ -16,24 +16,30 @@ pub struct Normalisation<'a> {
 /// Numbers that are added at once: vectors of every level divide it.
 const LANES: usize = 16;
 
-/// The first `count` floats, at most `LANES`, and `rest` behind them.
+/// `LANES` floats.
+///
+/// # Safety
+/// They lie at `at`, of whatever alignment.
+#[inline(always)]
+unsafe fn lanes(at: *const f32) -> [f32; LANES] {
+    // SAFETY: the caller's word.
+    unsafe { at.cast::<[f32; LANES]>().read_unaligned() }
+}
+
+/// The first `count` floats, fewer than `LANES`, and `rest` behind them.
 ///
 /// # Safety
 /// `count` floats, of whatever alignment, lie at `at`.
 #[inline(always)]
 unsafe fn some(at: *const f32, count: usize, rest: f32) -> [f32; LANES] {
+    let mut values = [rest; LANES];
     // SAFETY: the caller's word.
-    unsafe {
-        if count == LANES {
-            return at.cast::<[f32; LANES]>().read_unaligned();
-        }
-        let mut values = [rest; LANES];
-        core::ptr::copy_nonoverlapping(at.cast::<u8>(), values.as_mut_ptr().cast(), 4 * count);
-        values
-    }
+    unsafe { core::ptr::copy_nonoverlapping(at.cast::<u8>(), values.as_mut_ptr().cast(), 4 * count) };
+    values
 }
 
-/// All of some numbers taken together, `LANES` of them at once; `take` changes nothing for `none`.
+/// All of some numbers taken together, `LANES` of them at once; `take` changes nothing for `none`. The last ones are read
+/// together with some before them, which do not count again.
 ///
 /// # Safety
 /// `length` floats lie at `a`.
@@ -46,23 +52,42 @@ unsafe fn folded(
     join: impl Fn(f32, f32) -> f32,
 ) -> f32 {
     let mut kept = [begin; LANES];
-    let mut at = 0;
-    while at < length {
-        // SAFETY: the caller's word.
-        let x = unsafe { some(a.add(at), (length - at).min(LANES), none) };
-        for (kept, x) in kept.iter_mut().zip(x) {
-            *kept = take(*kept, x);
+    let mut take_all = |x: [f32; LANES]| kept.iter_mut().zip(x).for_each(|(kept, x)| *kept = take(*kept, x));
+    let whole = length / LANES * LANES;
+    // SAFETY: the caller's word.
+    unsafe {
+        if length < LANES {
+            take_all(some(a, length, none));
+        } else {
+            for at in (0..whole).step_by(LANES) {
+                take_all(lanes(a.add(at)));
+            }
+            if whole < length {
+                let mut x = lanes(a.add(length - LANES));
+                let again = (LANES - (length - whole)) as u32;
+                for (lane, x) in (0..LANES as u32).zip(&mut x) {
+                    *x = if lane < again { none } else { *x };
+                }
+                take_all(x);
+            }
         }
-        at += LANES;
     }
-    kept.into_iter().fold(begin, join)
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            kept[lane] = join(kept[lane], kept[lane + half]);
+        }
+        half /= 2;
+    }
+    kept[0]
 }
 
-/// `out[i] = f(a[i], x[i], y[i])` of floats and constants; `out` may be `a`.
+/// `out[i] = f(a[i], x[i], y[i])` of floats and constants. The last ones are computed together with some before them, which
+/// come to the same again.
 ///
 /// # Safety
-/// `length` floats lie at `a`, and there is room for them at `out`, which is `a` or shares no memory with it; the constants
-/// have as many, little endian as this CPU is.
+/// `length` floats lie at `a`, and there is room for them at `out`, which shares no memory with it; the constants have as
+/// many, little endian as this CPU is.
 #[inline(always)]
 unsafe fn with_constants(
     a: *const f32,
@@ -71,32 +96,37 @@ unsafe fn with_constants(
     length: usize,
     f: impl Fn(f32, f32, f32) -> f32,
 ) {
-    let mut at = 0;
-    while at < length {
-        let count = (length - at).min(LANES);
-        // SAFETY: the caller's word.
-        unsafe {
-            let constants = |of: &[u8]| some(of.as_ptr().add(4 * at).cast(), count, 0.0);
-            let (values, x, y) = (some(a.add(at), count, 0.0), constants(x), constants(y));
-            let mut made = [0.0; LANES];
-            for i in 0..LANES {
-                made[i] = f(values[i], x[i], y[i]);
-            }
-            if count == LANES {
-                out.add(at).cast::<[f32; LANES]>().write_unaligned(made);
-            } else {
-                core::ptr::copy_nonoverlapping(made.as_ptr(), out.add(at), count);
-            }
+    let (x, y) = (x.as_ptr().cast::<f32>(), y.as_ptr().cast::<f32>());
+    let all = |a: [f32; LANES], x: [f32; LANES], y: [f32; LANES]| {
+        let mut made = [0.0; LANES];
+        for lane in 0..LANES {
+            made[lane] = f(a[lane], x[lane], y[lane]);
         }
-        at += LANES;
+        made
+    };
+    // SAFETY: the caller's word; pointers to constants have no alignment, and are read so.
+    unsafe {
+        if length < LANES {
+            let made = all(some(a, length, 0.0), some(x, length, 0.0), some(y, length, 0.0));
+            core::ptr::copy_nonoverlapping(made.as_ptr(), out, length);
+            return;
+        }
+        let mut at = 0;
+        while at < length {
+            let from = at.min(length - LANES);
+            let place = |of: *const f32| of.cast::<u8>().add(4 * from).cast::<f32>();
+            let made = all(lanes(a.add(from)), lanes(place(x)), lanes(place(y)));
+            out.add(from).cast::<[f32; LANES]>().write_unaligned(made);
+            at += LANES;
+        }
     }
 }
 
-/// `1 / sqrt(x)` within `1e-12` of itself, for a `core` without roots: Newton's method from an exponent that is halved.
+/// `1 / sqrt(x)` within `1e-10` of itself, for a `core` without roots: Newton's method from an exponent that is halved.
 #[inline(always)]
 pub(crate) fn root(x: f64) -> f64 {
     let mut y = f64::from_bits(0x5fe6_eb50_c7b5_37a9 - (x.to_bits() >> 1));
-    for _ in 0..5 {
+    for _ in 0..3 {
         y *= 1.5 - 0.5 * x * y * y;
     }
     y

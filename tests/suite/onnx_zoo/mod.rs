@@ -119,6 +119,12 @@ fn check(name: &str, bytes: &[u8]) -> Result<String, String> {
     if reread.0.macs() != graph.macs() || reread.0.parameter_count() != graph.parameter_count() {
         return Err("is another network once it is written and read again".to_owned());
     }
+    if EngineKind::Attar.compiled() {
+        let share = largest_difference(&answers(EngineKind::Attar, bytes, &x)?, &expected) / spread;
+        if share.is_nan() || share > TOLERANCE {
+            return Err(format!("in attar it differs by {share:.1e} of the spread"));
+        }
+    }
     let tract = match answers(EngineKind::Tract, &again, &x) {
         Ok(found) if largest_difference(&found, &expected) / spread <= 10.0 * TOLERANCE => "ort, tract".to_owned(),
         Ok(found) => format!("ort; tract differs by {:.1e}", largest_difference(&found, &expected) / spread),
