@@ -1,17 +1,16 @@
 //! What is computed element by element or window by window. The bodies are plain Rust, written so that they become vectors;
 //! `simple_level!` compiles them once for each level, and a level may have one of its own instead.
 
-mod channels;
-mod functions;
+pub(crate) mod channels;
+pub(crate) mod functions;
 mod windows;
 
 use crate::arithmetic::{self, Sum};
 use crate::layer::{FloatFunction, Source, Target};
 pub use channels::Normalisation;
-pub(crate) use channels::{normalise, root, slopes, softmax, tables};
+pub(crate) use channels::{normalise, slopes, softmax, tables};
 use functions::WHOLE;
 pub use functions::function;
-pub(crate) use functions::{GELU_TANH, TAIL, TAIL_SCALE, exp};
 pub use windows::Window;
 pub(crate) use windows::{max_f32, max_u8, mean_f32, mean_u8};
 

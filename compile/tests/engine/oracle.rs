@@ -105,7 +105,7 @@ fn made(graph: &Graph, weights: &Weights, node: &Node, inputs: &[&[f64]]) -> Vec
             seen.iter().map(|[y, u]| at(x, shape, c, *y, *u)).sum::<f64>() / counted as f64
         }),
         Op::GlobalAvgPool(_) => x.chunks(plane).map(|plane| plane.iter().sum::<f64>() / plane.len() as f64).collect(),
-        Op::Flatten(_) | Op::Dropout(_) | Op::Reshape(_) => x.to_vec(),
+        Op::Flatten(_) | Op::Dropout(_) | Op::StochasticDepth(_) | Op::Reshape(_) => x.to_vec(),
         other => panic!("no random network has {}", other.kind()),
     }
 }

@@ -3,7 +3,8 @@
 use alloc::vec::Vec;
 
 use crate::layer::f32_at;
-use crate::simple::{exp, root};
+use crate::simple::channels::root;
+use crate::simple::functions::exp;
 
 /// A layer norm's pixel; the constants are factors and shifts.
 pub(super) fn normalised(pixel: &[f32], [weights, bias]: [&[u8]; 2], eps: f32) -> Vec<f32> {

@@ -50,7 +50,7 @@ pub(crate) fn exp(x: f32) -> f32 {
 }
 
 /// `-2 sqrt(2 / pi)` and 0.044715 times that: `1 + tanh(u)` is `2 / (1 + e^(-2 u))`.
-pub(crate) const GELU_TANH: [f32; 2] = [-1.595_769_1, -0.071_354_814];
+pub(crate) const GELU_TANH: [f32; 2] = [-1.595_769, -0.071_354_814];
 
 /// How far `normal_tail` stretches its argument.
 pub(crate) const TAIL_SCALE: f32 = 0.26;

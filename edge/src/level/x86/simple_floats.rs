@@ -3,7 +3,8 @@
 macro_rules! floats {
     ($features:literal) => {
         use crate::layer::FloatFunction;
-        use crate::simple::{GELU_TANH, Normalisation, TAIL, TAIL_SCALE};
+        use crate::simple::Normalisation;
+        use crate::simple::functions::{GELU_TANH, TAIL, TAIL_SCALE};
 
         const LANES: usize = BYTES / 4;
 
