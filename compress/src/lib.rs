@@ -10,6 +10,7 @@
 //! Arithmetic and layout are those of ONNX's `QuantizeLinear` and `DequantizeLinear` with unsigned 8-bit activations and
 //! signed 8-bit weights (U8S8), a scale for each output channel of a weight.
 
+mod adam;
 mod adaround;
 mod bias;
 mod equalise;
@@ -22,6 +23,7 @@ mod placement;
 mod prepare;
 mod rewrite;
 mod sensitivity;
+mod synthesise;
 mod weights;
 
 pub use adaround::{AdaRound, adaround};
@@ -36,3 +38,4 @@ pub use placement::Placement;
 pub use prepare::prepare;
 pub use rewrite::{Quantised, Settings, quantise};
 pub use sensitivity::{Sensitivity, Share, sensitivity};
+pub use synthesise::{Synthesis, Synthesised, synthesise};

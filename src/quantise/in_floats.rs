@@ -12,6 +12,9 @@ use attar_models::{Graph, Weights};
 
 use super::{Calibration, Files, Node, Report, Request, Scales, metadata, opened};
 
+/// The property of an ONNX file that says which images its ranges were found by.
+const CALIBRATION: &str = "attar.calibration";
+
 /// Images by which biases are corrected: each layer asks them all.
 const BIAS_IMAGES: usize = 64;
 
@@ -24,7 +27,7 @@ pub struct InFloats<'a> {
     equalised: Option<Equalised>,
     observed: Observed,
     images: Images<'a>,
-    images_sha256: &'a str,
+    calibration: &'a Calibration,
     metadata: BTreeMap<String, String>,
 }
 
@@ -52,8 +55,10 @@ impl<'a> InFloats<'a> {
         let observed = observe(&graph, &weights, &points, &images, &mut |done| {
             progress("ranges", done, 2 * images.len());
         })?;
-        let images_sha256 = &calibration.sha256;
-        Ok(Self { graph, weights, equalised, observed, images, images_sha256, metadata: metadata(model) })
+        let mut metadata = metadata(model);
+        let said = format!("{} images, {}, sha256 {}", images.len(), calibration.from.name(), calibration.sha256);
+        metadata.insert(CALIBRATION.to_owned(), said);
+        Ok(Self { graph, weights, equalised, observed, images, calibration, metadata })
     }
 
     /// Quantises it as `request` says, as an ONNX file of an operator set. Same network, same images, same bytes.
@@ -102,7 +107,8 @@ impl<'a> InFloats<'a> {
             weight_bits: request.weight_bits,
             calibrator: name(request.calibrator),
             images: self.images.len(),
-            images_sha256: self.images_sha256.to_owned(),
+            images_from: self.calibration.from,
+            images_sha256: self.calibration.sha256.clone(),
             integer_layers: placement.layers(graph).len(),
             float_layers: floats.map(|(_, node)| node.name.clone()).collect(),
             equalised: equalised(&|done| done.pairs.len()),

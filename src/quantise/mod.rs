@@ -18,7 +18,7 @@ use serde::Serialize;
 
 pub use attar_compress::{AdaRound, Calibrator, Scales};
 pub use attar_onnx::Storage;
-pub use calibration::Calibration;
+pub use calibration::{Calibration, ImagesFrom};
 pub use in_floats::InFloats;
 pub use into_bundle::{Done, Job, Try, into_bundle, small_weights};
 pub use page::page;
@@ -79,7 +79,9 @@ pub struct Report {
     pub calibrator: String,
     /// Calibration images.
     pub images: usize,
-    /// sha256 over the sha256 of each of them, in order.
+    /// Where they come from.
+    pub images_from: ImagesFrom,
+    /// sha256 over the sha256 of each of them, in order; of made ones over their numbers, 32-bit floats.
     pub images_sha256: String,
     /// Layers in integers.
     pub integer_layers: usize,

@@ -9,6 +9,7 @@ mod cli;
 mod compare;
 mod data;
 mod docs;
+mod end_to_end;
 mod exit_codes;
 mod help;
 mod hints;

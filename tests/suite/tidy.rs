@@ -12,7 +12,7 @@ const ROOMS: [(&str, &[&str], &[&str]); 14] = [
     ("pixels", &[], &["image"]),
     ("measures", &[], &[]),
     ("formats", &["models", "pixels", "measures"], &["safetensors"]),
-    ("onnx", &["models", "formats"], &["prost"]),
+    ("onnx", &["models", "formats", "pixels"], &["prost"]),
     ("compile", &["models", "edge"], &[]),
     ("exec", &["models", "kernels", "measures"], &["candle-core"]),
     ("compress", &["models", "exec", "measures"], &["candle-core"]),

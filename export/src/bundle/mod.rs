@@ -23,7 +23,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::source::{Goldens, Network, Source};
 
-pub use add::{Addition, add};
+pub use add::{Addition, add, with_end_to_end};
 
 /// How to write a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +122,7 @@ pub fn write_bundle(source: &Source, options: &Options, dir: &Path) -> Result<Su
         bundle_version: Manifest::version_for(&models),
         files: summary.files.clone(),
         models,
+        end_to_end: Vec::new(),
         opset: Some(opset),
         answered_by: source.answered_by.clone(),
         provenance: card.provenance.clone(),
