@@ -6,7 +6,7 @@ use std::sync::Arc;
 use attar_models::{Graph, NodeId, Op, Weights};
 use candle_core::{Device, Tensor};
 
-use super::backward::Wants;
+use super::backward::{Learns, Wants};
 use super::forward::Mode;
 use super::{Body, Outputs, backward};
 use crate::context::Context;
@@ -88,7 +88,7 @@ impl Frozen {
     ) -> std::result::Result<Tensor, E> {
         let (pass, tape) = self.body.forward(x, &[], &[], Mode::Eval { keep: true })?;
         let ends = vec![(self.body.graph.output(), slope(&pass.outputs.logits)?)];
-        let found = backward::run(&self.body, tape, ends, &[], Wants::Input)?;
+        let found = backward::run(&self.body, tape, ends, Learns::default(), Wants::Input)?;
         let unreached = || Error::from(candle_core::Error::Msg("no gradient reaches the pixels".to_owned()));
         Ok(found.input.ok_or_else(unreached)?)
     }
