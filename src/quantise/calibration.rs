@@ -1,10 +1,8 @@
 //! The images that ranges are found by.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context, Result, bail};
 use attar_compress::{Images, Synthesis, synthesise};
-use attar_data::Dataset;
+use attar_data::{Dataset, spread_in_turn};
 use attar_formats::bundle::file;
 use attar_formats::{hash, read};
 use attar_infer::Bundle;
@@ -48,7 +46,7 @@ impl Calibration {
     /// # Errors
     /// No image; one that cannot be read, or comes out in another shape than `[C, H, W]`.
     pub fn of(data: &dyn Dataset, how: &Preprocessing, shape: [usize; 3], count: usize) -> Result<Self> {
-        let chosen = spread(&data.labels(), count);
+        let chosen = spread_in_turn(&data.labels(), count);
         if chosen.is_empty() {
             bail!("there are no calibration images");
         }
@@ -94,39 +92,5 @@ impl Calibration {
 
     pub(super) fn images(&self) -> Result<Images<'_>> {
         Ok(Images::new(self.shape, &self.images)?)
-    }
-}
-
-/// Positions of `count` labels: every class in turn, each class's evenly.
-fn spread(labels: &[u32], count: usize) -> Vec<usize> {
-    let mut by_class: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
-    labels.iter().enumerate().for_each(|(at, label)| by_class.entry(*label).or_default().push(at));
-    let each = count.div_ceil(by_class.len().max(1)).max(1);
-    let mut chosen: Vec<Vec<usize>> = by_class
-        .into_values()
-        .map(|all| {
-            let take = each.min(all.len());
-            (0..take).map(|at| all[at * all.len() / take]).collect()
-        })
-        .collect();
-    let mut order = Vec::new();
-    for round in 0..each {
-        order.extend(chosen.iter_mut().filter_map(|class| class.get(round).copied()));
-    }
-    order.truncate(count);
-    order
-}
-
-#[cfg(test)]
-mod tests {
-    use super::spread;
-
-    #[test]
-    fn every_class_is_asked_alike_and_evenly() {
-        let labels: Vec<u32> = (0..100).map(|at| u32::from(at >= 80)).collect();
-        assert_eq!(spread(&labels, 8), [0, 80, 20, 85, 40, 90, 60, 95]);
-        assert_eq!(spread(&labels, 50).iter().filter(|at| **at >= 80).count(), 20, "one class has no more");
-        assert_eq!(spread(&labels, 1), [0]);
-        assert!(spread(&[], 5).is_empty());
     }
 }

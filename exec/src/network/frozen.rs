@@ -6,7 +6,7 @@ use std::sync::Arc;
 use attar_models::{Graph, NodeId, Op, Weights};
 use candle_core::{Device, Tensor};
 
-use super::backward::Wants;
+use super::backward::{Learns, Wants};
 use super::forward::Mode;
 use super::tape::Tape;
 use super::{Body, Outputs, backward};
@@ -110,7 +110,7 @@ impl Frozen {
     }
 
     fn to_input(&self, tape: Tape, ends: Vec<(NodeId, Tensor)>) -> Result<Tensor> {
-        let found = backward::run(&self.body, tape, ends, &[], Wants::Input)?;
+        let found = backward::run(&self.body, tape, ends, Learns::default(), Wants::Input)?;
         let unreached = || candle_core::Error::Msg("no gradient reaches the pixels".to_owned());
         Ok(found.input.ok_or_else(unreached)?)
     }
