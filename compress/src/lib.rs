@@ -27,6 +27,7 @@ mod prepare;
 mod rewrite;
 mod sensitivity;
 mod synthesise;
+mod tune;
 mod weights;
 
 pub use adaround::{AdaRound, adaround};
@@ -43,3 +44,4 @@ pub use prepare::prepare;
 pub use rewrite::{Quantised, Settings, quantise};
 pub use sensitivity::{Sensitivity, Share, sensitivity};
 pub use synthesise::{Synthesis, Synthesised, synthesise};
+pub use tune::{Tuned, Tuning, tune};

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use attar_compress::{
     Calibrator, Equalised, Images, Inexact, Observed, Placement, Quantised, Sensitivity, Settings, adaround,
-    correct_biases, equalise, exactness, observe, prepare, quantise, sensitivity,
+    correct_biases, equalise, exactness, observe, prepare, quantise, sensitivity, tune,
 };
 use attar_infer::engine::EngineModel;
 use attar_models::{Graph, Weights};
 
-use super::{Calibration, Files, Node, Report, Request, Scales, metadata, opened};
+use super::{Calibration, Files, Node, Report, Request, Scales, TunedReport, metadata, opened};
 
 /// The property of an ONNX file that says which images its ranges were found by.
 const CALIBRATION: &str = "attar.calibration";
@@ -83,12 +83,18 @@ impl<'a> InFloats<'a> {
             let few = self.images.first(BIAS_IMAGES);
             correct_biases(graph, weights, &mut quantised, &few, &mut |done| progress("biases", done, layers))?;
         }
+        let mut tuned = None;
+        if let Some(how) = request.tune {
+            let tick = &mut |done| progress("tuning", done, how.steps);
+            let found = tune(graph, weights, &mut quantised, &self.images, how, tick)?;
+            tuned = Some(TunedReport { steps: how.steps, before: found.before, after: found.after });
+        }
         let rewritten = &quantised.rewritten;
         let metadata = self.metadata.clone();
         let options = attar_onnx::Options { opset, metadata, ..attar_onnx::Options::default() };
         let onnx = attar_onnx::write(&rewritten.graph, &rewritten.weights, &options)?;
         let report = self.report(request, &placement, &quantised, onnx.len())?;
-        Ok(Files { onnx, report })
+        Ok(Files { onnx, report: Report { tuned, ..report } })
     }
 
     fn report(
@@ -115,6 +121,7 @@ impl<'a> InFloats<'a> {
             across_relu6: equalised(&|done| done.across_relu6.len()),
             adaround_steps: request.adaround.map(|how| how.steps),
             corrected_biases: request.correct_biases,
+            tuned: None,
             inexact: inexact.into_iter().map(|Inexact { node, why }| Node { node, why }).collect(),
             onnx_bytes,
         })

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use attar::end_to_end::{self, Request};
 use attar_formats::bundle::EndToEndModel;
+use attar_infer::EngineKind;
+use attar_infer::engine::available;
 
 use crate::engines::EngineArgs;
 
@@ -24,6 +26,15 @@ pub(crate) struct EndToEndArgs {
 }
 
 impl EndToEndArgs {
+    /// Fails where the file that is asked for could not be compared, before any work is done.
+    pub(super) fn check(&self, engines: &EngineArgs) -> Result<()> {
+        let found = available(&engines.ort.search()).into_iter().find(|found| found.engine == EngineKind::Ort);
+        match found.and_then(|found| found.problem) {
+            Some(problem) if self.with_preprocessing => bail!("--with-preprocessing needs ONNX Runtime: {problem}"),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes the file of the bundle's `model`, where it was asked for.
     pub(super) fn add(&self, root: &Path, model: &str, engines: &EngineArgs) -> Result<Option<EndToEndModel>> {
         if !self.with_preprocessing {

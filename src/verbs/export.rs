@@ -81,6 +81,7 @@ fn license(name: &str) -> Result<String, String> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    args.end_to_end.check(&args.engines)?;
     let is_file = args.subject.is_file();
     let out = match &args.out {
         Some(out) => out.clone(),

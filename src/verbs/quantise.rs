@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use attar::add::Added;
 use attar::export::{self, OnnxFile};
-use attar::quantise::{AdaRound, Calibration, Calibrator, Done, ImagesFrom, Job, Request, Scales, Storage, Try};
+use attar::quantise::{
+    AdaRound, Calibration, Calibrator, Done, ImagesFrom, Job, Request, Scales, Storage, Try, Tuning,
+};
 use attar::{end_to_end, quantise, table};
 use attar_data::{Dataset, Source};
 use attar_formats::bundle::EndToEndModel;
@@ -70,7 +72,7 @@ pub(crate) struct Args {
     calibrator: Calibrator,
     /// Only store weights in fewer bits, as `f16` or `int8`, and compute in floats as before: the file is smaller, and no quicker.
     /// No images are needed for it; it is called model.f16.onnx or model.w8.onnx.
-    #[arg(long, value_name = "KIND", value_parser = storage, conflicts_with_all = ["scales", "adaround", "equalise", "keep"])]
+    #[arg(long, value_name = "KIND", value_parser = storage, conflicts_with_all = ["scales", "adaround", "equalise", "keep", "tune"])]
     weights_only: Option<Storage>,
     /// Nodes that stay in floats, by name.
     #[arg(long, value_name = "NODE", num_args = 1..)]
@@ -84,6 +86,10 @@ pub(crate) struct Args {
     /// Leave biases as they are rounded, and do not let them take back what rounding moves means by.
     #[arg(long)]
     no_bias_correction: bool,
+    /// Tune scales and biases until the answers on calibration images are as close as they come to those in floats (KL
+    /// divergence), by so many steps; 200 without a number.
+    #[arg(long, value_name = "STEPS", num_args = 0..=1, default_missing_value = "200", conflicts_with = "adaround")]
+    tune: Option<usize>,
     /// What the model is called in the bundle; model.int8.onnx without it.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -172,6 +178,7 @@ enum Models {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    args.end_to_end.check(&args.engines)?;
     let root = bundle(args)?;
     let bundle = Bundle::open(&root)?;
     let data = args.data.open_for(bundle.labels())?;
@@ -223,6 +230,7 @@ fn in_integers(args: &Args, job: &Job<'_>, bundle: &Bundle) -> Result<Done> {
         equalise: args.equalise,
         adaround: args.adaround.map(|steps| AdaRound { steps, ..AdaRound::default() }),
         correct_biases: !args.no_bias_correction,
+        tune: args.tune.map(|steps| Tuning { steps, ..Tuning::default() }),
         ..Request::default()
     };
     let bar = progress::bar(0);
@@ -320,6 +328,12 @@ fn way(tried: &Try, root: &Path) -> String {
         report.integer_layers,
         table::si(report.onnx_bytes as f64) + "B",
     )];
+    lines.extend(report.tuned.map(|tuned| {
+        format!(
+            "tuned by {} steps: KL divergence from the answers in floats {:.2e} to {:.2e} nats",
+            tuned.steps, tuned.before, tuned.after
+        )
+    }));
     if !report.float_layers.is_empty() {
         lines.push(format!("in floats: {}", report.float_layers.join(", ")));
     }
