@@ -12,6 +12,7 @@ mod docs;
 mod exit_codes;
 mod help;
 mod hints;
+mod integers;
 mod layers;
 mod loaders;
 mod new;
