@@ -26,6 +26,8 @@ mod write;
 #[cfg(feature = "network")]
 pub use error::{Error, Result};
 #[cfg(feature = "network")]
+pub use numbers::quantised_parts;
+#[cfg(feature = "network")]
 pub use read::{Import, Obstacle, Operation, ReadOptions, read, without_norms};
 #[cfg(feature = "network")]
 pub use write::{

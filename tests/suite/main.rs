@@ -13,6 +13,7 @@ mod end_to_end;
 mod exit_codes;
 mod help;
 mod hints;
+mod integers;
 mod layers;
 mod loaders;
 mod new;

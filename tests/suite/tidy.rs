@@ -17,7 +17,7 @@ const ROOMS: [(&str, &[&str], &[&str]); 14] = [
     ("exec", &["models", "kernels", "measures"], &["candle-core"]),
     ("compress", &["models", "exec", "measures"], &["candle-core"]),
     ("data", &["models", "formats", "pixels", "measures"], &[]),
-    ("distill", &["models", "pixels", "measures", "formats", "onnx", "exec", "data"], &["candle-core"]),
+    ("distill", &["models", "pixels", "measures", "formats", "onnx", "exec", "compress", "data"], &["candle-core"]),
     ("export", &["models", "formats", "pixels", "onnx"], &[]),
     ("infer", &["models", "formats", "pixels", "measures", "onnx", "edge", "compile", "data"], &["tract-onnx", "ort"]),
 ];
