@@ -3,12 +3,15 @@
 //! Every value carries the name of the node that makes it, except the network's answer, which is called `logits`; so
 //! runtimes can be compared node by node. Constants that are not parameters are called `node/what`.
 
+mod end_to_end;
 mod small;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
+
+pub use end_to_end::{CLASSES, EndToEnd, IMAGE, PROBABILITIES, RESIZE, write_end_to_end};
 
 use attar_models::op::{
     Activation, BatchNorm2d, ChannelShuffle, Pad2d, PadChannels, Reshape, SliceChannels, Subsample,
@@ -75,6 +78,10 @@ impl Default for Options {
 /// # Errors
 /// An unsupported opset, weights that do not fit the graph or are not finite, or node names that ONNX cannot tell apart.
 pub fn write(graph: &Graph, weights: &Weights, options: &Options) -> Result<Vec<u8>> {
+    Ok(model(graph, weights, options)?.encode_to_vec())
+}
+
+fn model(graph: &Graph, weights: &Weights, options: &Options) -> Result<ModelProto> {
     if !SUPPORTED_OPSETS.contains(&options.opset) {
         let (low, high) = (SUPPORTED_OPSETS.start(), SUPPORTED_OPSETS.end());
         let problem = format!("{} is not supported, expected {low} to {high}", options.opset);
@@ -95,7 +102,7 @@ pub fn write(graph: &Graph, weights: &Weights, options: &Options) -> Result<Vec<
     }
     writer.check_written()?;
     let metadata = options.metadata.iter();
-    let model = ModelProto {
+    Ok(ModelProto {
         ir_version: Some(ir_version(options.opset)),
         producer_name: Some("attar".to_owned()),
         producer_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
@@ -112,8 +119,7 @@ pub fn write(graph: &Graph, weights: &Weights, options: &Options) -> Result<Vec<
             value_info: Vec::new(),
         }),
         functions: Vec::new(),
-    };
-    Ok(model.encode_to_vec())
+    })
 }
 
 /// The IR version that came with an operator set (ONNX releases 1.8 to 1.16); older runtimes refuse a newer one.

@@ -12,6 +12,7 @@ pub(crate) mod completions;
 pub(crate) mod data;
 pub(crate) mod demo;
 pub(crate) mod doctor;
+mod end_to_end;
 pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod inspect;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use attar_models::{Graph, NodeId, Op, Weights};
 use candle_core::{Device, Tensor};
 
-use super::backward::Wants;
+use super::backward::{Learns, Wants};
 use super::forward::Mode;
+use super::tape::Tape;
 use super::{Body, Outputs, backward};
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -88,8 +89,29 @@ impl Frozen {
     ) -> std::result::Result<Tensor, E> {
         let (pass, tape) = self.body.forward(x, &[], &[], Mode::Eval { keep: true })?;
         let ends = vec![(self.body.graph.output(), slope(&pass.outputs.logits)?)];
-        let found = backward::run(&self.body, tape, ends, &[], Wants::Input)?;
-        let unreached = || Error::from(candle_core::Error::Msg("no gradient reaches the pixels".to_owned()));
+        self.to_input(tape, ends).map_err(E::from)
+    }
+
+    /// Gradient `[N, C, H, W]` in the batch `x` of something whose gradients in the values of the nodes
+    /// `taps` are what `slopes` makes of these, one each; as [`Frozen::input_gradient`].
+    ///
+    /// # Errors
+    /// As [`Frozen::eval`], and what `slopes` says.
+    pub fn input_gradient_of_taps<E: From<Error>>(
+        &self,
+        x: &Tensor,
+        taps: &[NodeId],
+        slopes: &mut dyn FnMut(&[Tensor]) -> std::result::Result<Vec<Tensor>, E>,
+    ) -> std::result::Result<Tensor, E> {
+        let taps = taps.iter().map(|tap| self.tap(*tap)).collect::<Result<Vec<_>>>()?;
+        let (pass, tape) = self.body.forward(x, &taps, &[], Mode::Eval { keep: true })?;
+        let ends = taps.into_iter().zip(slopes(&pass.outputs.taps)?).collect();
+        self.to_input(tape, ends).map_err(E::from)
+    }
+
+    fn to_input(&self, tape: Tape, ends: Vec<(NodeId, Tensor)>) -> Result<Tensor> {
+        let found = backward::run(&self.body, tape, ends, Learns::default(), Wants::Input)?;
+        let unreached = || candle_core::Error::Msg("no gradient reaches the pixels".to_owned());
         Ok(found.input.ok_or_else(unreached)?)
     }
 
