@@ -49,6 +49,7 @@ enum Verb {
     #[command(after_help = verbs::verify::examples())]
     Verify(verbs::verify::Args),
     Bisect(verbs::bisect::Args),
+    Conformance(verbs::conformance::Args),
     #[command(after_help = selftest::examples(PROGRAM))]
     Selftest(selftest::Args),
     #[command(after_help = bench::examples(PROGRAM))]
@@ -108,6 +109,7 @@ fn run(verb: &Verb) -> Result<ExitCode> {
         Verb::Quantise(args) => return verbs::quantise::run(args),
         Verb::Verify(args) => return verbs::verify::run(args),
         Verb::Bisect(args) => return verbs::bisect::run(args),
+        Verb::Conformance(args) => return verbs::conformance::run(args),
         Verb::Selftest(args) => return Ok(selftest::run(args)?.into()),
         Verb::Bench(args) => return Ok(bench::run(args)?.into()),
         Verb::Predict(args) => return Ok(predict::run(args)?.into()),

@@ -12,6 +12,8 @@ pub mod bundle;
 pub mod classify;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "compile")]
+pub mod conformance;
 #[cfg(all(feature = "ort", feature = "compile"))]
 pub mod end_to_end;
 pub mod engine;

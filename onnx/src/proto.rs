@@ -39,6 +39,18 @@ pub struct ModelProto {
     pub functions: Vec<FunctionProto>,
 }
 
+impl ModelProto {
+    /// The bytes of a file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.encode_to_vec()
+    }
+
+    /// A file from its bytes; `None` for what is none.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        Self::decode(bytes).ok()
+    }
+}
+
 /// A function of the model's own, which nodes may call as an operation.
 #[derive(Clone, PartialEq, Message)]
 pub struct FunctionProto {

@@ -9,6 +9,7 @@ pub(crate) mod bisect;
 pub(crate) mod compare;
 pub(crate) mod compile;
 pub(crate) mod completions;
+pub(crate) mod conformance;
 pub(crate) mod data;
 pub(crate) mod demo;
 pub(crate) mod doctor;

@@ -28,6 +28,10 @@ pub(super) fn all() -> BTreeMap<&'static str, Value> {
         printed::<attar_infer::bisect::Bisection>("bisect", "bisect --json"),
         printed::<Comparison>("compare", "compare --json"),
         printed::<compile::Written>("compile", "compile --json"),
+        printed::<attar_infer::conformance::Conformance>(
+            "conformance",
+            "conformance --json, and docs/conformance.json",
+        ),
         printed::<Report>("data-check", "data check --json"),
         printed::<data::Fetched>("data-fetch", "data fetch --json"),
         printed::<data::Info<'_>>("data-info", "data info --json"),

@@ -7,6 +7,7 @@ mod bad_input;
 mod bisect;
 mod cli;
 mod compare;
+mod conformance;
 mod data;
 mod docs;
 mod end_to_end;

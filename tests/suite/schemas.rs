@@ -52,7 +52,7 @@ fn what_leaves_the_program_fits_its_schema() {
     let theirs = out.path().join("theirs.onnx").to_string_lossy().into_owned();
     let bundle = scene.copy_of_bundle(out.path()).to_string_lossy().into_owned();
     let int8 = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/onnx/quantised/qdq.onnx");
-    let printed: [(&str, &[&str]); 27] = [
+    let printed: [(&str, &[&str]); 28] = [
         ("plan", &["distill", "student.toml", "--dry-run"]),
         ("verify", &["verify", "bundles/student", "--data", "idx:data", "--engine", "tract", "--margin", "5"]),
         ("verify", &["verify", int8, "--engine", "tract,attar"]),
@@ -67,6 +67,7 @@ fn what_leaves_the_program_fits_its_schema() {
             "bisect",
             &["bisect", &theirs, "--engine-a", "tract", "--engine-b", "attar", "--images", "1", "--out", &place],
         ),
+        ("conformance", &["conformance", "--only", "conv", "--engine", "tract,attar"]),
         ("compile", &["compile", &theirs, "--out", &format!("{place}.attar")]),
         ("selftest", &["selftest", "bundles/student", "--engine", "tract"]),
         ("doctor", &["doctor"]),

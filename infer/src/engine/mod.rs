@@ -36,7 +36,7 @@ pub use attar_formats::certificate::Answers;
 pub(crate) use cpu::cpu;
 pub(crate) use definition::{Definition, IntegerFile, Integers, arithmetic};
 pub(crate) use inner::Inner;
-#[cfg(any(feature = "tract", feature = "ort"))]
+#[cfg(any(feature = "tract", feature = "ort", feature = "compile"))]
 pub(crate) use open::plain;
 pub use open::{EngineModel, Opened, open, open_file, open_with_taps, values};
 pub use outputs::Output;

@@ -380,7 +380,7 @@ fn plan(spec: &EngineSpec, source: Source<'_>, taps: &[String]) -> Result<Box<dy
 }
 
 /// A file in a runtime that gives its answer as it is, whether logits or probabilities.
-#[cfg(any(feature = "tract", feature = "ort"))]
+#[cfg(any(feature = "tract", feature = "ort", feature = "compile"))]
 pub(crate) fn plain(
     spec: &EngineSpec,
     model: &[u8],

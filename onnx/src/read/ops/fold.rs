@@ -47,10 +47,12 @@ pub(super) fn fold<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Vec<V
         "Range" if input(1)?.sizes() == Some(&[Size::BATCH]) => super::positions::images(&*input(0)?, &*input(2)?),
         "Range" => constant(range(&*input(0)?, &*input(1)?, &*input(2)?)?),
         "QuantizeLinear" => {
-            let zero = reader.maybe_tensor(node, 2)?;
-            constant(super::quantised::quantized(&*input(0)?, &*input(1)?, zero.as_deref())?)
+            super::quantised::without_blocks(node)?;
+            let (zero, said) = (reader.maybe_tensor(node, 2)?, super::quantised::said_type(node));
+            constant(super::quantised::quantized(&*input(0)?, &*input(1)?, zero.as_deref(), said)?)
         }
         "DequantizeLinear" => {
+            super::quantised::without_blocks(node)?;
             let zero = reader.maybe_tensor(node, 2)?;
             let axis = node.int("axis").unwrap_or(1);
             let values = input(0)?;

@@ -2,7 +2,7 @@
 //! Dequantise, the operation on floats, Quantise.
 
 use attar_models::Op;
-use attar_models::op::{Add, Concat, Dequantize, Mul, Quantize};
+use attar_models::op::{Activation, Add, Concat, Dequantize, Mul, Quantize, Slope};
 
 use super::{linear, pools, windows};
 use crate::read::node::Node;
@@ -18,13 +18,28 @@ struct Affine {
     signed: bool,
 }
 
+/// The type of what is quantised without a zero point: `output_dtype`, which came with operator set 21, else unsigned bytes.
+pub(super) fn said_type(node: &Node<'_>) -> i32 {
+    let said = node.int("output_dtype").filter(|kind| *kind != 0 && node.op() == "QuantizeLinear");
+    said.map_or(kind::UINT8, |kind| kind as i32)
+}
+
+/// Refuses scales for blocks of numbers (operator set 21), whose number may well be that of an axis.
+pub(super) fn without_blocks(node: &Node<'_>) -> Result<(), String> {
+    match node.int("block_size").unwrap_or(0) {
+        0 => Ok(()),
+        size => Err(format!("a scale for each block of {size} numbers, which is not known here")),
+    }
+}
+
 fn affine<'f>(reader: &Reader<'f>, node: &Node<'f>, scale_at: usize, zero_at: usize) -> Result<Affine, String> {
+    without_blocks(node)?;
     let scale = reader.tensor(node, scale_at)?;
     let zero = reader.maybe_tensor(node, zero_at)?;
     let one = |tensor: &Tensor| {
         tensor.scalar().ok_or("a scale for each channel of a value that depends on the images is not known here")
     };
-    let kind = zero.as_ref().map_or(kind::UINT8, |zero| zero.kind);
+    let kind = zero.as_ref().map_or(said_type(node), |zero| zero.kind);
     let signed = match kind {
         kind::INT8 => true,
         kind::UINT8 => false,
@@ -90,7 +105,17 @@ pub(super) fn qlinear<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Li
             let (weight, _) = weight(reader, node, 3, 1)?;
             (linear::layer(reader, &float, &x, &linear::transposed(&weight)?, None)?, affine(reader, node, 6, 7)?)
         }
+        // Without a scale of its own the answer stays floats.
+        "QGemm" if node.input(7).is_none() => return gemm(reader, node, &dequantised, node.output()),
         "QGemm" => (gemm(reader, node, &dequantised, &float)?, affine(reader, node, 7, 8)?),
+        "QLinearSigmoid" | "QLinearLeakyRelu" => {
+            let slope = Slope::new(node.float("alpha").unwrap_or(0.01)).ok_or("a slope that is not finite")?;
+            let sigmoid = node.op() == "QLinearSigmoid";
+            let function = if sigmoid { Activation::Sigmoid } else { Activation::LeakyRelu(slope) };
+            let x = operand(reader, node, 0, &dequantised)?;
+            let made = reader.add(&float, Op::Activation(function), &[&x], Vec::new())?;
+            (Live { view: x.view, ..made }, affine(reader, node, 3, 4)?)
+        }
         "QLinearAdd" | "QLinearMul" => {
             let op = if node.op() == "QLinearAdd" { Op::Add(Add {}) } else { Op::Mul(Mul {}) };
             let a = operand(reader, node, 0, &inner("a"))?;
@@ -161,11 +186,11 @@ fn gemm<'f>(reader: &mut Reader<'f>, node: &Node<'f>, dequantised: &str, name: &
     linear::layer(reader, name, &x, &weight, bias.as_ref())
 }
 
-/// `round(x / scale) + zero` of constants, with one scale for all.
-pub(super) fn quantized(values: &Tensor, scale: &Tensor, zero: Option<&Tensor>) -> Result<Tensor, String> {
+/// `round(x / scale) + zero` of constants, with one scale for all; `said` is their type where no zero point has it.
+pub(super) fn quantized(values: &Tensor, scale: &Tensor, zero: Option<&Tensor>, said: i32) -> Result<Tensor, String> {
     let floats = values.to_floats().ok_or("quantises numbers that depend on the batch")?;
     let scale = scale.scalar().ok_or("a scale for each channel of constants is not known here")?;
-    let kind = zero.map_or(kind::UINT8, |zero| zero.kind);
+    let kind = zero.map_or(said, |zero| zero.kind);
     let zero = zero.map_or(Some(0.0), Tensor::scalar).ok_or("a zero point for each channel of constants")?;
     let [low, high] = match kind {
         kind::UINT8 => [0.0, 255.0],

@@ -2,6 +2,7 @@
 
 mod channels_last;
 mod files;
+mod integers;
 mod slices;
 
 use std::path::Path;
