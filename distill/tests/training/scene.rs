@@ -13,11 +13,6 @@ const SIZE: usize = 12;
 
 /// Writes an IDX data set of three classes (a bright bar at the top, in the middle, at the bottom, in noise).
 pub(crate) fn write_data(root: &Path, train: usize, test: usize) {
-    write_bars(root, [train, test], 90);
-}
-
-/// The same, whose bars are this much brighter than the noise: the less, the harder they are to tell.
-pub(crate) fn write_bars(root: &Path, [train, test]: [usize; 2], brighter: u8) {
     std::fs::create_dir_all(root).unwrap();
     let mut rng = Stream::of_number(5);
     for (name, count) in [("train", train), ("t10k", test)] {
@@ -28,7 +23,7 @@ pub(crate) fn write_bars(root: &Path, [train, test]: [usize; 2], brighter: u8) {
             rng.fill(&mut pixels);
             pixels.iter_mut().for_each(|v| *v /= 2);
             let top = usize::from(*label) * 4 * SIZE;
-            pixels[top..top + 4 * SIZE].iter_mut().for_each(|v| *v = v.saturating_add(brighter));
+            pixels[top..top + 4 * SIZE].iter_mut().for_each(|v| *v = v.saturating_add(90));
             images.extend(pixels);
         }
         let mut file = [0u32.to_be_bytes(), (count as u32).to_be_bytes()].concat();
