@@ -193,8 +193,10 @@ impl Writer<'_> {
                     continue;
                 }
                 let mut tensor = floats(param.name.clone(), array)?;
-                if self.broadcasts(node) {
-                    tensor.dims.extend([1, 1]);
+                match constant_of(&node.op, array)? {
+                    Some(value) => (tensor.dims, tensor.raw_data) = (Vec::new(), Some(value.to_le_bytes().to_vec())),
+                    None if self.broadcasts(node) => tensor.dims.extend([1, 1]),
+                    None => {}
                 }
                 self.constants.push(tensor);
                 inputs.push(param.name);
@@ -338,6 +340,13 @@ impl Writer<'_> {
             _ => self.graph.node(id).name.clone(),
         }
     }
+}
+
+/// The one number of a factor or shift that nobody trained: it is none of each channel, and read again it is none either.
+fn constant_of(op: &Op, array: &Array) -> Result<Option<f32>> {
+    let values = array.f32()?;
+    let all_alike = values.iter().all(|value| value.to_bits() == values[0].to_bits());
+    Ok(matches!(op, Op::Scale(scale) if !scale.trained && all_alike).then(|| values.first().copied()).flatten())
 }
 
 /// One node. A value that no node of the graph makes has a constant's name, and so has its node.

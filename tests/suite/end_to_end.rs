@@ -71,7 +71,7 @@ fn resizes_are_pils_but_for_a_step_here_and_there() {
         (preprocessing(3, Some((ResizeTo::ShorterEdge(29), bilinear)), Some([32, 32])), [32, 32]),
     ] {
         let found = compared(&how, size);
-        assert!(found.pixel_max_diff.round() <= 1.0 && found.pixels_off < 0.02, "{how:?}: {found:?}");
+        assert!(found.pixel_max_diff.round() <= 1.0 && found.pixels_off < 0.1, "{how:?}: {found:?}");
         assert!(found.probability_max_diff < 0.05, "{how:?}: {found:?}");
     }
 }

@@ -55,6 +55,7 @@ pub(super) fn add(work: &Work<'_>, inputs: [u32; 2], output: u32, end: Function)
         }
         None => {
             let end = floats_of(end);
+            // SAFETY: as above.
             runs(work, inputs, output, |a, b, out, length| unsafe { (simple.add_f32)(a, b, out, length, end) });
         }
     }
@@ -73,6 +74,7 @@ pub(super) fn multiply(work: &Work<'_>, inputs: [u32; 2], output: u32, end: Func
                 Some([width, c]) => rows(work, inputs, output, |a, b, out| unsafe {
                     (simple.multiply_channels_u8)(a, b, out, width, c, &how);
                 }),
+                // SAFETY: as above.
                 None => runs(work, inputs, output, |a, b, out, length| unsafe {
                     (simple.multiply_u8)(a, b, out, length, &how);
                 }),
@@ -81,12 +83,14 @@ pub(super) fn multiply(work: &Work<'_>, inputs: [u32; 2], output: u32, end: Func
         None => {
             let end = floats_of(end);
             match channels {
+                // SAFETY: as above.
                 Some([width, c]) => rows(work, inputs, output, |a, b, out: *mut f32| unsafe {
                     (simple.multiply_channels_f32)(a, b, out, width, c);
                     if end != FloatFunction::IDENTITY {
                         (simple.function_f32)(out, out, width * c, end);
                     }
                 }),
+                // SAFETY: as above.
                 None => runs(work, inputs, output, |a, b, out, length| unsafe {
                     (simple.multiply_f32)(a, b, out, length, end);
                 }),
