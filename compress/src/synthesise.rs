@@ -85,9 +85,10 @@ pub fn synthesise(
         for step in 0..steps {
             let tensor = Tensor::from_slice(&x, shape, &Device::Cpu)?;
             let mut distance = 0.0;
-            let gradient = network.input_gradient_of_taps::<Error>(&tensor, &taps, &mut |values| {
-                values.iter().zip(&targets).map(|(values, target)| target.slope(values, &mut distance)).collect()
-            })?;
+            let (outputs, tape) = network.forward(&tensor, &taps)?;
+            let slopes = outputs.taps.iter().zip(&targets);
+            let slopes = slopes.map(|(values, target)| Ok((target.norm, target.slope(values, &mut distance)?)));
+            let gradient = network.backward(tape, slopes.collect::<Result<_>>()?)?;
             let distance = distance / targets.len() as f64;
             if step == 0 {
                 made.distance[0] += distance / batches as f64;

@@ -92,21 +92,24 @@ impl Frozen {
         self.to_input(tape, ends).map_err(E::from)
     }
 
-    /// Gradient `[N, C, H, W]` in the batch `x` of something whose gradients in the values of the nodes
-    /// `taps` are what `slopes` makes of these, one each; as [`Frozen::input_gradient`].
+    /// [`Frozen::eval`] that keeps what [`Frozen::backward`] needs.
     ///
     /// # Errors
-    /// As [`Frozen::eval`], and what `slopes` says.
-    pub fn input_gradient_of_taps<E: From<Error>>(
-        &self,
-        x: &Tensor,
-        taps: &[NodeId],
-        slopes: &mut dyn FnMut(&[Tensor]) -> std::result::Result<Vec<Tensor>, E>,
-    ) -> std::result::Result<Tensor, E> {
+    /// As [`Frozen::eval`].
+    pub fn forward(&self, x: &Tensor, taps: &[NodeId]) -> Result<(Outputs, Tape)> {
         let taps = taps.iter().map(|tap| self.tap(*tap)).collect::<Result<Vec<_>>>()?;
         let (pass, tape) = self.body.forward(x, &taps, &[], Mode::Eval { keep: true })?;
-        let ends = taps.into_iter().zip(slopes(&pass.outputs.taps)?).collect();
-        self.to_input(tape, ends).map_err(E::from)
+        Ok((pass.outputs, tape))
+    }
+
+    /// Gradient `[N, C, H, W]` in the batch of a [`Frozen::forward`] of something whose gradients in the
+    /// values of nodes are these.
+    ///
+    /// # Errors
+    /// A node that was no tap of that pass; a gradient of another shape; a device that failed.
+    pub fn backward(&self, tape: Tape, gradients: Vec<(NodeId, Tensor)>) -> Result<Tensor> {
+        let found = gradients.into_iter().map(|(tap, gradient)| Ok((self.tap(tap)?, gradient)));
+        self.to_input(tape, found.collect::<Result<_>>()?)
     }
 
     fn to_input(&self, tape: Tape, ends: Vec<(NodeId, Tensor)>) -> Result<Tensor> {
