@@ -24,6 +24,7 @@ pub mod add;
 pub mod compare;
 pub mod compile;
 pub mod demo;
+pub mod end_to_end;
 pub mod export;
 pub mod inspect;
 pub mod onnx_teacher;

@@ -32,6 +32,11 @@ impl Draft {
         self.constants.len() as u32 - 1
     }
 
+    /// Constants by their number.
+    pub(crate) fn constants(&self, number: u32) -> &[u8] {
+        &self.constants[number as usize]
+    }
+
     pub(crate) fn step(&mut self, step: Step, name: &str) {
         self.steps.push((step, name.to_owned()));
     }
@@ -110,8 +115,19 @@ fn numbered(mut step: Step, place: impl Fn(u32) -> u32, mut constant: impl FnMut
         Step::Max(windowed) | Step::Mean(windowed) => {
             (windowed.input, windowed.output) = (place(windowed.input), place(windowed.output));
         }
-        Step::Quantize { input, output } | Step::Dequantize { input, output } => {
+        Step::Quantize { input, output }
+        | Step::Dequantize { input, output }
+        | Step::Softmax { input, output }
+        | Step::Reshape { input, output } => {
             (*input, *output) = (place(*input), place(*output));
+        }
+        Step::Normalise { input, output, weights, bias, .. } => {
+            (*input, *output) = (place(*input), place(*output));
+            (*weights, *bias) = (constant(*weights), constant(*bias));
+        }
+        Step::ApplyEach { input, output, constants } => {
+            (*input, *output) = (place(*input), place(*output));
+            *constants = constant(*constants);
         }
         Step::Copy(copy) => {
             (copy.input, copy.output) = (place(copy.input), place(copy.output));

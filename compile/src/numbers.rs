@@ -39,6 +39,11 @@ pub(crate) fn float_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
+/// What [`float_bytes`] made bytes of.
+pub(crate) fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}
+
 /// Multipliers of a layer's sums, in the engine's order.
 pub(crate) fn multipliers(input: f32, weights: &[f32], output: f32) -> Vec<f32> {
     weights.iter().map(|weight| multiplier(input, *weight, output)).collect()

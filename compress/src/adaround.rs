@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::images::Images;
+use crate::layout::{set_layer, whole_bias};
 use crate::levels::Scales;
 use crate::placement::readers;
-use crate::rewrite::{Quantised, set_layer, whole_bias};
+use crate::rewrite::Quantised;
 use crate::weights::{EXACT_SUM, Row, bias_steps, largest_sum, most_steps};
 use patches::patches;
 use rounding::{Layer, learn};
@@ -63,7 +64,7 @@ pub fn adaround(
     }
     let float = Network::from_weights(graph.clone(), weights, &Device::Cpu)?;
     let clamps = readers(graph);
-    for (at, (name, input)) in quantised.inputs.clone().iter().enumerate() {
+    for (at, (name, input)) in quantised.inputs().iter().enumerate() {
         let tap = find(graph, name)?;
         let node = graph.node(tap);
         let after = &quantised.rewritten;

@@ -7,8 +7,9 @@ use candle_core::Device;
 
 use crate::error::{Error, Result};
 use crate::images::Images;
+use crate::layout::whole_bias;
 use crate::levels::Scales;
-use crate::rewrite::{Quantised, whole_bias};
+use crate::rewrite::Quantised;
 use crate::weights::{EXACT_SUM, largest_sum};
 
 /// Corrects the biases of all quantised layers in execution order, each with all before it corrected: a bias takes up what the
@@ -25,7 +26,7 @@ pub fn correct_biases(
     images: &Images<'_>,
     done: &mut dyn FnMut(usize),
 ) -> Result<()> {
-    let names: Vec<(String, f32)> = quantised.inputs.clone();
+    let names: Vec<(String, f32)> = quantised.inputs();
     let float = Network::from_weights(graph.clone(), weights, &Device::Cpu)?;
     let taps = names.iter().map(|(name, _)| node(&float, name)).collect::<Result<Vec<_>>>()?;
     let wanted = means(&float, &taps, images)?;

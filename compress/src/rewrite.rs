@@ -1,15 +1,14 @@
 //! A prepared network with quantisers.
 
 use attar_models::op::{Dequantize, Quantize};
-use attar_models::quantised::param;
-use attar_models::{Activation, Array, Graph, GraphBuilder, Node, NodeId, Op, Rewritten, Weights};
+use attar_models::{Activation, Graph, GraphBuilder, Node, NodeId, Op, Rewritten, Weights};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::layout::{Layer, Layout, Quantiser};
 use crate::levels::{Calibrator, Levels, Scales};
 use crate::observe::Observed;
 use crate::placement::{Placement, moves};
-use crate::weights::{Row, bias_steps, round_row};
 
 /// How a network is quantised.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -34,9 +33,17 @@ impl Default for Settings {
 pub struct Quantised {
     /// The network: it evaluates in floats to what integers come to, up to the rounding of sums of floats.
     pub rewritten: Rewritten,
-    /// Steps of what each quantised layer reads, by its name: a step of its bias is this times the weight's.
-    pub(crate) inputs: Vec<(String, f32)>,
+    /// What in it hangs together.
+    pub(crate) layout: Layout,
     pub(crate) settings: Settings,
+}
+
+impl Quantised {
+    /// Steps of what each quantised layer reads, by its name: a step of its bias is this times the weight's.
+    pub(crate) fn inputs(&self) -> Vec<(String, f32)> {
+        let Layout { layers, quantisers } = &self.layout;
+        layers.iter().map(|layer| (layer.node.name.clone(), quantisers[layer.input].levels.scale)).collect()
+    }
 }
 
 /// Puts quantisers where the placement says, rounds weights (nearest, each output channel by itself) and biases. A quantiser
@@ -68,7 +75,7 @@ pub fn quantise(
         builder,
         after: Weights::default(),
         values: vec![Value::default(); graph.nodes().len()],
-        inputs: Vec::new(),
+        layout: Layout::default(),
     };
     emit.values[0].float = Some(input);
     for (id, node) in graph.iter() {
@@ -82,8 +89,8 @@ pub fn quantise(
 struct Value {
     /// As a float that was never rounded.
     float: Option<NodeId>,
-    /// As whole numbers.
-    numbers: Option<(NodeId, Levels)>,
+    /// As whole numbers, and the quantiser that made them.
+    numbers: Option<(NodeId, usize)>,
     /// As floats that the numbers stand for.
     dequantised: Option<NodeId>,
 }
@@ -97,7 +104,7 @@ struct Emit<'a> {
     builder: GraphBuilder,
     after: Weights,
     values: Vec<Value>,
-    inputs: Vec<(String, f32)>,
+    layout: Layout,
 }
 
 impl Emit<'_> {
@@ -109,10 +116,10 @@ impl Emit<'_> {
             return self.moved(id, node);
         }
         let ends_in_quantiser = self.clip(id, node);
-        if let Some(high) = ends_in_quantiser {
+        if ends_in_quantiser.is_some() {
             // The operation before it made a float that only this reads.
             self.values[id.index()].float = self.values[node.inputs[0].index()].float;
-            return self.quantiser(id, high);
+            return self.quantiser(id, ends_in_quantiser);
         }
         let inputs = node.inputs.iter().map(|input| self.as_float(*input)).collect::<Result<Vec<_>>>()?;
         let op = match &node.op {
@@ -133,16 +140,18 @@ impl Emit<'_> {
     /// Whether a node may do to bytes what it does to floats: zeros around an image are bytes 0, which must stand for 0.
     fn numbers_pass(&self, node: &Node) -> bool {
         match self.values[node.inputs[0].index()].numbers {
-            Some((_, levels)) => levels.zero == 0 || !matches!(node.op, Op::Pad2d(_) | Op::PadChannels(_)),
+            Some((_, at)) => {
+                self.layout.quantisers[at].levels.zero == 0 || !matches!(node.op, Op::Pad2d(_) | Op::PadChannels(_))
+            }
             None => false,
         }
     }
 
     /// The same operation on numbers.
     fn moved(&mut self, id: NodeId, node: &Node) -> Result<()> {
-        let Some((numbers, levels)) = self.values[node.inputs[0].index()].numbers else { return Ok(()) };
+        let Some((numbers, quantiser)) = self.values[node.inputs[0].index()].numbers else { return Ok(()) };
         let made = self.builder.add(node.name.as_str(), node.op.clone(), &[numbers])?;
-        self.values[id.index()].numbers = Some((made, levels));
+        self.values[id.index()].numbers = Some((made, quantiser));
         Ok(())
     }
 
@@ -164,22 +173,30 @@ impl Emit<'_> {
     }
 
     /// A quantiser behind a node, if one stands there. Behind zeros that were put around floats stands that of the image.
-    fn quantiser(&mut self, id: NodeId, high: Option<u8>) -> Result<()> {
+    /// `high` is said where it also is a ReLU6: the number that stands for 6, if there is one.
+    fn quantiser(&mut self, id: NodeId, high: Option<Option<u8>>) -> Result<()> {
         let node = self.before.node(id);
         let passed = moves(node, self.all_integer(), id).then(|| self.values[node.inputs[0].index()].numbers).flatten();
-        let levels = match passed {
-            Some((_, levels)) => levels,
-            None if self.placement.is_quantised(id) => self
-                .levels(id)
-                .ok_or_else(|| Error::setting(format!("node `{}`", node.name), "its values were not observed"))?,
+        let fresh = match passed {
+            Some(_) => None,
+            None if self.placement.is_quantised(id) => Some(
+                self.levels(id)
+                    .ok_or_else(|| Error::setting(format!("node `{}`", node.name), "its values were not observed"))?,
+            ),
             None => return Ok(()),
         };
         let Some(float) = self.values[id.index()].float else { return Ok(()) };
         let name = format!("{}.q", node.name);
-        let op = Op::Quantize(Quantize { signed: false, high });
+        let op = Op::Quantize(Quantize { signed: false, high: high.flatten() });
         let made = self.builder.add(name.as_str(), op, &[float])?;
-        self.set_levels(&name, levels)?;
-        self.values[id.index()].numbers = Some((made, levels));
+        let quantisers = &mut self.layout.quantisers;
+        let at = passed.map_or(quantisers.len(), |(_, at)| at);
+        if let Some(levels) = fresh {
+            let (highest, values) = (high.flatten(), node.shape.iter().product());
+            quantisers.push(Quantiser { nodes: Vec::new(), levels, highest, clamps: high.is_some(), values });
+        }
+        quantisers[at].nodes.push(name);
+        self.values[id.index()].numbers = Some((made, at));
         Ok(())
     }
 
@@ -190,21 +207,14 @@ impl Emit<'_> {
             return Ok(found);
         }
         let node = self.before.node(id);
-        let Some((numbers, levels)) = value.numbers else {
+        let Some((numbers, quantiser)) = value.numbers else {
             return Err(Error::setting(format!("node `{}`", node.name), "has no value; this is a fault of Attar's"));
         };
         let name = format!("{}.dq", node.name);
         let made = self.builder.add(name.as_str(), Op::Dequantize(Dequantize {}), &[numbers])?;
-        self.set_levels(&name, levels)?;
+        self.layout.quantisers[quantiser].nodes.push(name);
         self.values[id.index()].dequantised = Some(made);
         Ok(made)
-    }
-
-    fn set_levels(&mut self, name: &str, levels: Levels) -> Result<()> {
-        for (suffix, value) in [("scale", levels.scale), ("zero_point", f32::from(levels.zero))] {
-            self.after.0.insert(format!("{name}.{suffix}"), Array::new(vec![1], vec![value])?);
-        }
-        Ok(())
     }
 
     fn keep_params(&mut self, node: &Node) {
@@ -215,7 +225,7 @@ impl Emit<'_> {
         }
     }
 
-    /// A layer with its weight and bias in whole steps.
+    /// A layer that is to have its weight and bias in whole steps.
     fn layer(&mut self, node: &Node) -> Result<Op> {
         let Some((_, input)) = self.values[node.inputs[0].index()].numbers else {
             return Err(Error::setting(format!("node `{}`", node.name), "reads floats; this is a fault of Attar's"));
@@ -233,14 +243,7 @@ impl Emit<'_> {
             }
             other => (other.clone(), false, 0),
         };
-        let floats = param(self.weights, node, "weight")?;
-        let bias = if has_bias { param(self.weights, node, "bias")?.to_vec() } else { vec![0.0; outputs] };
-        let depth = (floats.len() / outputs.max(1)).max(1);
-        let Settings { weight_bits, scales, .. } = self.settings;
-        let rows = floats.chunks(depth).zip(&bias);
-        let rows: Vec<Row> = rows.map(|(row, bias)| round_row(row, *bias, input.scale, weight_bits, scales)).collect();
-        set_layer(&mut self.after, node, &rows, &bias, input.scale)?;
-        self.inputs.push((node.name.clone(), input.scale));
+        self.layout.layers.push(Layer { node: node.clone(), input, has_bias, outputs });
         Ok(op)
     }
 
@@ -254,26 +257,13 @@ impl Emit<'_> {
             }
         }
         let graph = self.builder.finish(output);
+        let scales: Vec<f32> = self.layout.quantisers.iter().map(|quantiser| quantiser.levels.scale).collect();
+        self.layout.write_levels(&scales, &mut self.after)?;
+        for layer in &self.layout.layers {
+            layer.write(self.weights, scales[layer.input], None, self.settings, &mut self.after)?;
+        }
         self.after.check(&graph)?;
         let rewritten = Rewritten { graph, weights: self.after, moved };
-        Ok(Quantised { rewritten, inputs: self.inputs, settings: self.settings })
+        Ok(Quantised { rewritten, layout: self.layout, settings: self.settings })
     }
-}
-
-/// Writes a layer's weight, bias and scales, as floats that are whole steps.
-pub(crate) fn set_layer(weights: &mut Weights, node: &Node, rows: &[Row], bias: &[f32], input: f32) -> Result<()> {
-    let shape = node.params().find(|param| param.name.ends_with(".weight")).map(|param| param.shape);
-    let floats = rows.iter().flat_map(|row| row.steps.iter().map(|steps| steps * row.scale)).collect::<Vec<f32>>();
-    let scales: Vec<f32> = rows.iter().map(|row| row.scale).collect();
-    let bias = bias.iter().zip(&scales).map(|(bias, scale)| whole_bias(*bias, input, *scale)).collect();
-    let name = |suffix: &str| format!("{}.{suffix}", node.name);
-    weights.0.insert(name("weight"), Array::new(shape.unwrap_or_default(), floats)?);
-    weights.0.insert(name("bias"), Array::new::<f32>(vec![rows.len()], bias)?);
-    weights.0.insert(name("weight_scale"), Array::new(vec![rows.len()], scales)?);
-    Ok(())
-}
-
-/// The nearest whole number of steps, as a float.
-pub(crate) fn whole_bias(bias: f32, input: f32, scale: f32) -> f32 {
-    (bias_steps(bias, input, scale) * (f64::from(input) * f64::from(scale))) as f32
 }

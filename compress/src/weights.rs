@@ -46,8 +46,7 @@ pub(crate) fn most_steps(bits: u32) -> f32 {
 pub(crate) fn round_row(row: &[f32], bias: f32, input: f32, bits: u32, scales: Scales) -> Row {
     let most = most_steps(bits);
     let largest = row.iter().fold(0.0f32, |largest, weight| largest.max(weight.abs()));
-    let for_bias = |most: f64| (f64::from(bias.abs()) / most / f64::from(input)) as f32;
-    let smallest = for_bias(if scales == Scales::Exact { EXACT_SUM / 2.0 } else { MOST_BIAS });
+    let smallest = smallest_scale(bias, input, scales);
     let scale = (largest / most).max(smallest).max(f32::MIN_POSITIVE * 256.0);
     match scales {
         Scales::Free => Row::at(row, scale, most),
@@ -56,13 +55,39 @@ pub(crate) fn round_row(row: &[f32], bias: f32, input: f32, bits: u32, scales: S
             let candidates = [above, above / 2.0].map(|scale| Row::at(row, scale, most));
             let nearer = candidates[1].error(row) < candidates[0].error(row) && above / 2.0 >= smallest;
             let [whole, half] = candidates;
-            let mut chosen = if nearer { half } else { whole };
-            while largest_sum(&chosen.steps, bias_steps(bias, input, chosen.scale)) > EXACT_SUM {
-                chosen = Row::at(row, chosen.scale * 2.0, most);
-            }
-            chosen
+            within_floats(row, if nearer { half } else { whole }, bias, input, most)
         }
     }
+}
+
+/// Rounds the weights of one output channel to steps of `scale`, which is a power of two where scales are exact; to larger
+/// ones where its bias or its sums ask for that.
+pub(crate) fn round_row_at(row: &[f32], scale: f32, (bias, input): (f32, f32), bits: u32, scales: Scales) -> Row {
+    let (most, smallest) = (most_steps(bits), smallest_scale(bias, input, scales));
+    match scales {
+        Scales::Free => Row::at(row, scale.max(smallest).max(f32::MIN_POSITIVE * 256.0), most),
+        Scales::Exact => {
+            let mut scale = scale;
+            while scale < smallest {
+                scale *= 2.0;
+            }
+            within_floats(row, Row::at(row, scale, most), bias, input, most)
+        }
+    }
+}
+
+/// The smallest step of weights with which a bias stays within its integers.
+fn smallest_scale(bias: f32, input: f32, scales: Scales) -> f32 {
+    let most = if scales == Scales::Exact { EXACT_SUM / 2.0 } else { MOST_BIAS };
+    (f64::from(bias.abs()) / most / f64::from(input)) as f32
+}
+
+/// With a step twice as large, and again, until no sum is beyond what floats hold exactly.
+fn within_floats(row: &[f32], mut rounded: Row, bias: f32, input: f32, most: f32) -> Row {
+    while largest_sum(&rounded.steps, bias_steps(bias, input, rounded.scale)) > EXACT_SUM {
+        rounded = Row::at(row, rounded.scale * 2.0, most);
+    }
+    rounded
 }
 
 /// A bias in whole steps of input times weight.

@@ -35,4 +35,4 @@ pub use lead::Lead;
 pub use sampling::{balanced_order, epoch_order, hold_out};
 pub use scan::{Cache, Hashed, Scan, Seen, cache_folder, scan};
 pub use source::Source;
-pub use turn::in_turn;
+pub use turn::{in_turn, spread_in_turn};

@@ -35,6 +35,9 @@ pub enum Error {
     /// Anything else that the executor refuses.
     #[error(transparent)]
     Exec(attar_exec::Error),
+    /// A network in integers.
+    #[error(transparent)]
+    Compress(#[from] attar_compress::Error),
     /// A file could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {

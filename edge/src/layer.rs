@@ -249,6 +249,10 @@ pub enum FloatFunction {
     Sigmoid,
     /// `x / (1 + exp(-x))`.
     Silu,
+    /// `x / 2 * (1 + erf(x / sqrt(2)))`.
+    Gelu,
+    /// `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))`.
+    GeluTanh,
     /// `x` above 0, else `slope * x`.
     LeakyRelu {
         /// Slope below 0.

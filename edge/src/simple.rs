@@ -1,10 +1,16 @@
 //! What is computed element by element or window by window. The bodies are plain Rust, written so that they become vectors;
 //! `simple_level!` compiles them once for each level, and a level may have one of its own instead.
 
+pub(crate) mod channels;
+pub(crate) mod functions;
 mod windows;
 
 use crate::arithmetic::{self, Sum};
 use crate::layer::{FloatFunction, Source, Target};
+pub use channels::Normalisation;
+pub(crate) use channels::{normalise, slopes, softmax, tables};
+use functions::WHOLE;
+pub use functions::function;
 pub use windows::Window;
 pub(crate) use windows::{max_f32, max_u8, mean_f32, mean_u8};
 
@@ -101,51 +107,14 @@ pub struct Simple {
     pub max_f32: unsafe fn(&Window, Source<f32>, Target<f32>, usize, usize, usize),
     /// Row of windows' means, as `mean_u8`.
     pub mean_f32: unsafe fn(&Window, Source<f32>, Target<f32>, usize, usize, usize),
-}
-
-/// A function of one float.
-#[inline(always)]
-pub fn function(function: FloatFunction, x: f32) -> f32 {
-    match function {
-        FloatFunction::Clamp { low, high } => clamp(x, low, high),
-        FloatFunction::HardSwish => x * (clamp(x + 3.0, 0.0, 6.0) / 6.0),
-        FloatFunction::HardSigmoid => clamp(x + 3.0, 0.0, 6.0) / 6.0,
-        FloatFunction::Sigmoid => 1.0 / (1.0 + exp(-x)),
-        FloatFunction::Silu => x / (1.0 + exp(-x)),
-        FloatFunction::LeakyRelu { slope } => {
-            let below = slope * x;
-            if x > 0.0 { x } else { below }
-        }
-    }
-}
-
-/// Comparisons that a NaN passes through, as `maxps` and `minps` do with the value second.
-#[inline(always)]
-fn clamp(x: f32, low: f32, high: f32) -> f32 {
-    let x = if low > x { low } else { x };
-    if high < x { high } else { x }
-}
-
-/// From here on to twice as much, floats are whole numbers, and those within `2^22` of it differ in their low bits.
-const WHOLE: f32 = 12_582_912.0;
-
-/// `e^x` within 2 units in the last place, for `x` from -87 to 88 and kept to that (so it is never infinite): `x` is a whole
-/// number of `ln 2` and a rest, whose power is a polynomial (Cephes' `expf`; coefficients of Moshier 1989).
-#[inline(always)]
-fn exp(x: f32) -> f32 {
-    let x = clamp(x, -87.0, 88.0);
-    // Its low bits are the whole number's; a conversion to one has cases for what is no number and does not become a vector.
-    let bits = x * core::f32::consts::LOG2_E + WHOLE;
-    let whole = bits - WHOLE;
-    let r = x - whole * 0.693_359_4 - whole * -2.121_944_4e-4;
-    let p = 1.987_569_1e-4;
-    let p = p * r + 1.398_2e-3;
-    let p = p * r + 8.333_452e-3;
-    let p = p * r + 4.166_579_6e-2;
-    let p = p * r + 0.166_666_65;
-    let p = p * r + 0.5;
-    let e = p * r * r + r + 1.0;
-    e * f32::from_bits(bits.to_bits().wrapping_add(127) << 23)
+    // # Safety: as of [`Simple`], of elements; but `out` shares no memory with `a`.
+    /// Each pixel as a layer norm makes it: `(a, out, pixels, channels, constants)`.
+    pub normalise: unsafe fn(*const f32, *mut f32, usize, usize, &Normalisation<'_>),
+    /// Each pixel's channels as shares of a whole: `(a, out, pixels, channels)`.
+    pub softmax: unsafe fn(*const f32, *mut f32, usize, usize),
+    /// `out[p][c] = a[p][c]` above 0, else `slopes[c] * a[p][c]`: `(a, out, pixels, channels, slopes)`, of which there are
+    /// as many as channels.
+    pub slopes: unsafe fn(*const f32, *mut f32, usize, usize, &[u8]),
 }
 
 /// `arithmetic::requantize`, whose conversion of a float does not become a vector, while its low bits do.
@@ -269,32 +238,25 @@ pub(crate) unsafe fn dequantize(a: *const u8, out: *mut f32, length: usize, scal
     unsafe { each(a, out, length, |q| arithmetic::dequantize(q, scale, zero)) };
 }
 
-/// `out[i] = f(value(a[i], b[i]))`, in a loop for each function.
+/// `out[i] = f(value(a[i], b[i]))`: a clamp at once, other functions of what is written by then.
 ///
 /// # Safety
 /// As of `both`.
 #[inline(always)]
 unsafe fn values(
-    (a, b): (*const f32, *const f32),
+    operands: (*const f32, *const f32),
     out: *mut f32,
     length: usize,
     f: FloatFunction,
     value: impl Fn(f32, f32) -> f32,
 ) {
-    macro_rules! with {
-        ($f:expr) => {
-            both((a, b), out, length, |x, y| function($f, value(x, y)))
-        };
-    }
     // SAFETY: the caller's word.
     unsafe {
-        match f {
-            FloatFunction::Clamp { low, high } => with!(FloatFunction::Clamp { low, high }),
-            FloatFunction::HardSwish => with!(FloatFunction::HardSwish),
-            FloatFunction::HardSigmoid => with!(FloatFunction::HardSigmoid),
-            FloatFunction::Sigmoid => with!(FloatFunction::Sigmoid),
-            FloatFunction::Silu => with!(FloatFunction::Silu),
-            FloatFunction::LeakyRelu { slope } => with!(FloatFunction::LeakyRelu { slope }),
+        if let FloatFunction::Clamp { low, high } = f {
+            both(operands, out, length, |x, y| function(FloatFunction::Clamp { low, high }, value(x, y)));
+        } else {
+            both(operands, out, length, value);
+            function_f32(out, out, length, f);
         }
     }
 }
@@ -332,24 +294,41 @@ pub(crate) unsafe fn multiply_channels_f32(
     }
 }
 
+/// In a loop for each function; not inlined, as sums and products call it, too.
+///
 /// # Safety
 /// As of `Simple::function_f32`.
-#[inline(always)]
 pub(crate) unsafe fn function_f32(a: *const f32, out: *mut f32, length: usize, f: FloatFunction) {
+    macro_rules! with {
+        ($f:expr) => {
+            each(a, out, length, |x| function($f, x))
+        };
+    }
     // SAFETY: the caller gives `length` elements of each.
-    unsafe { values((a, a), out, length, f, |x, _| x) };
+    unsafe {
+        match f {
+            FloatFunction::Clamp { low, high } => with!(FloatFunction::Clamp { low, high }),
+            FloatFunction::HardSwish => with!(FloatFunction::HardSwish),
+            FloatFunction::HardSigmoid => with!(FloatFunction::HardSigmoid),
+            FloatFunction::Sigmoid => with!(FloatFunction::Sigmoid),
+            FloatFunction::Silu => with!(FloatFunction::Silu),
+            FloatFunction::Gelu => with!(FloatFunction::Gelu),
+            FloatFunction::GeluTanh => with!(FloatFunction::GeluTanh),
+            FloatFunction::LeakyRelu { slope } => with!(FloatFunction::LeakyRelu { slope }),
+        }
+    }
 }
 
 /// The bodies above, compiled with the features of a level.
 macro_rules! simple_level {
     ($(#[$features:meta])*) => {
         use crate::layer::{FloatFunction, Source, Target};
-        use crate::simple::{Addition, Mean, Multiplication, Simple, Window};
+        use crate::simple::{Addition, Mean, Multiplication, Normalisation, Simple, Window};
 
         /// The table of this level.
         pub(crate) const TABLE: Simple = Simple {
             add_u8, multiply_u8, multiply_channels_u8, table, max_u8, mean_u8, quantize, dequantize, add_f32, multiply_f32,
-            multiply_channels_f32, function_f32, max_f32, mean_f32,
+            multiply_channels_f32, function_f32, max_f32, mean_f32, normalise, softmax, slopes,
         };
 
         crate::simple::simple_level!(@each [$(#[$features])*]
@@ -369,6 +348,14 @@ macro_rules! simple_level {
             function_f32(a: *const f32, out: *mut f32, length: usize, f: FloatFunction);
             max_f32(w: &Window, source: Source<f32>, target: Target<f32>, row: usize, width: usize, channels: usize);
             mean_f32(w: &Window, source: Source<f32>, target: Target<f32>, row: usize, width: usize, channels: usize);
+        );
+        crate::simple::simple_level!(@channels [$(#[$features])*]);
+    };
+    (@channels $features:tt) => {
+        crate::simple::simple_level!(@each $features
+            normalise(a: *const f32, out: *mut f32, pixels: usize, channels: usize, how: &Normalisation<'_>);
+            softmax(a: *const f32, out: *mut f32, pixels: usize, channels: usize);
+            slopes(a: *const f32, out: *mut f32, pixels: usize, channels: usize, slopes: &[u8]);
         );
     };
     (@each $features:tt $($name:ident($($arg:ident: $type:ty),*);)*) => {

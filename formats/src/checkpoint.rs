@@ -21,8 +21,11 @@ pub mod file {
     pub const STATE: &str = "state.json";
 }
 
-/// Of the student as it is trained, where its average is what is evaluated.
+/// Of the student as it is trained, where something else is what is evaluated: its average, or whole numbers.
 pub const STUDENT: &str = "student.";
+
+/// Of the average of what a student in whole numbers learns by.
+pub const AVERAGE: &str = "average.";
 
 /// Of a peer's parameters and buffers. Also what keys their initialisation.
 pub fn peer(name: &str) -> String {

@@ -14,6 +14,8 @@ pub mod classify;
 pub mod cli;
 #[cfg(feature = "compile")]
 pub mod conformance;
+#[cfg(all(feature = "ort", feature = "compile"))]
+pub mod end_to_end;
 pub mod engine;
 mod error;
 pub mod parity;

@@ -61,6 +61,13 @@ functions! {
     /// If a slice does not fit `shape`.
     fn conv::conv2d(shape: &ConvShape, x: &[T], weight: &[f32], tail: Tail<'_, T>, y: &mut [T]);
 
+    /// [`conv2d`] as plain sums of products: of whole numbers in whole steps to the bit, as long as no sum is beyond the 2^24 to
+    /// which floats hold them. Elsewhere fractions of Winograd's transforms are rounded.
+    ///
+    /// # Panics
+    /// If a slice does not fit `shape`.
+    fn conv::conv2d_sums(shape: &ConvShape, x: &[T], weight: &[f32], tail: Tail<'_, T>, y: &mut [T]);
+
     /// The gradient `dx [N, H, W, C]` of the input, from the gradient `dy [N, out_h, out_w, O]` of the output.
     ///
     /// # Panics
@@ -367,6 +374,19 @@ functions! {
     /// # Panics
     /// If the lengths differ.
     fn levels::dequantize(levels: Levels, x: &[T], y: &mut [T]);
+
+    /// The gradient of [`quantize`] with rounding passed straight through: `dx = dy / scale` where
+    /// `low < x / scale + zero_point < high`, else 0. Returned is that of the scale, `-sum dx x / scale`.
+    ///
+    /// # Panics
+    /// If the lengths differ, or the range holds nothing.
+    fn levels::quantize_backward(levels: Levels, range: [f32; 2], x: &[T], dy: &[T], dx: &mut [T]) -> f64;
+
+    /// The gradient of [`dequantize`]: `dx = dy * scale`. Returned is that of the scale, `sum dy (x - zero_point)`.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    fn levels::dequantize_backward(levels: Levels, x: &[T], dy: &[T], dx: &mut [T]) -> f64;
 
     /// `y [N, positions, C] = exp(x) / sum exp(x)`, the sum over the channels of a position.
     ///

@@ -34,6 +34,16 @@ impl<T> Default for Tail<'_, T> {
 
 /// [`crate::conv2d`].
 pub(crate) fn conv2d<T: Value>(shape: &ConvShape, x: &[T], weight: &[f32], tail: Tail<'_, T>, y: &mut [T]) {
+    forward(shape, x, weight, tail, y, true);
+}
+
+/// [`crate::conv2d_sums`].
+pub(crate) fn conv2d_sums<T: Value>(shape: &ConvShape, x: &[T], weight: &[f32], tail: Tail<'_, T>, y: &mut [T]) {
+    forward(shape, x, weight, tail, y, false);
+}
+
+/// By Winograd's transforms where they fit and are let, else by plain sums.
+fn forward<T: Value>(shape: &ConvShape, x: &[T], weight: &[f32], tail: Tail<'_, T>, y: &mut [T], transforms: bool) {
     assert_fits(shape, x, weight, y);
     assert!(tail.bias.is_none_or(|bias| bias.len() == shape.out_channels), "bias of {shape:?}");
     assert!(tail.residual.is_none_or(|residual| residual.len() == y.len()), "residual of {shape:?}");
@@ -45,7 +55,7 @@ pub(crate) fn conv2d<T: Value>(shape: &ConvShape, x: &[T], weight: &[f32], tail:
     let (patch, [_, kw]) = (shape.patch(), shape.kernel);
     let (inputs, taps) = (shape.group_in(), shape.kernel[0] * kw);
     let index = |[i, j]: [usize; 2], [c, o]: [usize; 2]| o * patch + c % inputs * taps + i * kw + j;
-    if winograd::fits(shape) {
+    if transforms && winograd::fits(shape) {
         winograd::forward(shape, x, weight, index, tail, y);
     } else {
         direct::run(&Sweeps::forward(shape), weight, index, x, tail, y);

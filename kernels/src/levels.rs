@@ -41,6 +41,67 @@ pub(crate) fn dequantize<T: Value>(levels: Levels, x: &[T], y: &mut [T]) {
     });
 }
 
+/// Lanes of a sum in 64 bits, which become vector registers.
+const LANES: usize = 8;
+
+/// [`crate::quantize_backward`].
+pub(crate) fn quantize_backward<T: Value>(levels: Levels, range: [f32; 2], x: &[T], dy: &[T], dx: &mut [T]) -> f64 {
+    let (Levels { scale, zero_point }, [low, high]) = (levels, range);
+    assert!(low <= high, "numbers from {low} to {high}");
+    let sum = with_sum(
+        x,
+        dy,
+        dx,
+        #[inline(always)]
+        |x, dy| {
+            let number = x / scale + zero_point;
+            let through = if number > low && number < high { dy } else { 0.0 };
+            (through / scale, f64::from(through) * f64::from(x))
+        },
+    );
+    -sum / (f64::from(scale) * f64::from(scale))
+}
+
+/// [`crate::dequantize_backward`].
+pub(crate) fn dequantize_backward<T: Value>(levels: Levels, x: &[T], dy: &[T], dx: &mut [T]) -> f64 {
+    let Levels { scale, zero_point } = levels;
+    with_sum(
+        x,
+        dy,
+        dx,
+        #[inline(always)]
+        |x, dy| (dy * scale, f64::from(dy) * f64::from(x - zero_point)),
+    )
+}
+
+/// The first of what `f` says of each pair goes into `dx`, the second into the sum: chunk by chunk, so that the number of
+/// threads changes no bit.
+fn with_sum<T: Value>(x: &[T], dy: &[T], dx: &mut [T], f: impl Fn(f32, f32) -> (f32, f64) + Sync) -> f64 {
+    assert_eq!([x.len(), dy.len()], [dx.len(); 2], "values, and gradients of what they became");
+    let chunks = x.par_chunks(TASK).zip(dy.par_chunks(TASK));
+    let one = |(dx, (x, dy)): (&mut [T], (&[T], &[T]))| {
+        vectorised(
+            #[inline(always)]
+            || sum_lanes(x, dy, dx, &f),
+        )
+    };
+    let sums: Vec<f64> = dx.par_chunks_mut(TASK).zip(chunks).map(one).collect();
+    sums.into_iter().sum()
+}
+
+#[inline(always)]
+fn sum_lanes<T: Value>(x: &[T], dy: &[T], dx: &mut [T], f: &impl Fn(f32, f32) -> (f32, f64)) -> f64 {
+    let mut lanes = [0.0f64; LANES];
+    for ((dx, x), dy) in dx.chunks_mut(LANES).zip(x.chunks(LANES)).zip(dy.chunks(LANES)) {
+        for (((dx, &x), &dy), lane) in dx.iter_mut().zip(x).zip(dy).zip(&mut lanes) {
+            let (gradient, part) = f(x.float(), dy.float());
+            *dx = T::rounded(gradient);
+            *lane += part;
+        }
+    }
+    lanes.into_iter().sum()
+}
+
 /// [`crate::softmax_channels`].
 pub(crate) fn softmax_channels<T: Value>(shape: &NormShape, x: &[T], y: &mut [T]) {
     shape.assert_valid();

@@ -43,10 +43,11 @@ pub use activation::{Activation, Mask};
 pub use api::{
     activate, activate_backward, add, add_channels, avg_pool2d, avg_pool2d_backward, batch_norm_apply,
     batch_norm_backward, batch_norm_eval, batch_norm_eval_backward, batch_norm_train, batch_stats, channel_sums,
-    concat_channels, conv2d, conv2d_input_grad, conv2d_weight_grad, dequantize, global_avg_pool,
-    global_avg_pool_backward, layer_norm, layer_norm_backward, max_pool2d, max_pool2d_backward, mul, mul_channels,
-    mul_channels_backward, pad_image, pad_image_backward, pointwise, pointwise_backward, prelu, prelu_backward,
-    quantize, shuffle_channels, slice_channels, slice_channels_backward, softmax_channels, softmax_channels_backward,
+    concat_channels, conv2d, conv2d_input_grad, conv2d_sums, conv2d_weight_grad, dequantize, dequantize_backward,
+    global_avg_pool, global_avg_pool_backward, layer_norm, layer_norm_backward, max_pool2d, max_pool2d_backward, mul,
+    mul_channels, mul_channels_backward, pad_image, pad_image_backward, pointwise, pointwise_backward, prelu,
+    prelu_backward, quantize, quantize_backward, shuffle_channels, slice_channels, slice_channels_backward,
+    softmax_channels, softmax_channels_backward,
 };
 pub use conv::Tail;
 pub use elementwise::Pointwise;

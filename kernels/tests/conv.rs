@@ -2,7 +2,7 @@
 
 mod common;
 
-use attar_kernels::{ConvShape, ShapeError, Tail, conv2d, conv2d_input_grad, conv2d_weight_grad};
+use attar_kernels::{ConvShape, ShapeError, Tail, conv2d, conv2d_input_grad, conv2d_sums, conv2d_weight_grad};
 use common::{assert_close, for_products, values};
 
 const PLAIN: ConvShape = ConvShape {
@@ -206,4 +206,22 @@ fn impossible_shapes_are_refused() {
 fn a_slice_that_does_not_fit_panics() {
     let operands = Operands::new(&PLAIN);
     conv2d(&PLAIN, &operands.x, &operands.weight[1..], Tail::default(), &mut vec![0.0; PLAIN.output_len()]);
+}
+
+/// Bytes times whole weights in steps of a power of two, where Winograd's transforms would fit: plain sums are exact.
+#[test]
+fn sums_of_whole_numbers_are_whole() {
+    let shape = ConvShape { in_channels: 32, in_h: 12, in_w: 12, out_channels: 32, ..PLAIN }.checked().unwrap();
+    let whole = |seed, len, most: f32, step: f32| -> Vec<f32> {
+        values(seed, len).iter().map(|value| (value * most).round() * step).collect()
+    };
+    let x = whole(1, shape.input_len(), 255.0, 1.0 / 32.0);
+    let weight = whole(2, shape.weight_len(), 64.0, 1.0 / 256.0);
+    let mut expected = vec![0.0f64; shape.output_len()];
+    for_products(&shape, |input, at, output| expected[output] += f64::from(x[input]) * f64::from(weight[at]));
+    let mut y = vec![f32::NAN; shape.output_len()];
+    conv2d_sums(&shape, &x, &weight, Tail::default(), &mut y);
+    assert_eq!(y.iter().map(|y| f64::from(*y)).collect::<Vec<_>>(), expected);
+    conv2d(&shape, &x, &weight, Tail::default(), &mut y);
+    assert!(y.iter().zip(&expected).any(|(y, expected)| f64::from(*y) != *expected), "no transform rounds here");
 }

@@ -4,7 +4,8 @@
 mod common;
 
 use attar_kernels::{
-    Levels, NormShape, Value, convert, dequantize, quantize, softmax_channels, softmax_channels_backward,
+    Levels, NormShape, Value, convert, dequantize, dequantize_backward, quantize, quantize_backward, softmax_channels,
+    softmax_channels_backward,
 };
 use common::{assert_close, values};
 use half::bf16;
@@ -75,4 +76,35 @@ fn numbers_are_the_nearest_and_of_two_the_even() {
 fn shares_add_up_to_one_and_so_does_nothing_of_their_gradient() {
     shares::<f32>(1e-6);
     shares::<bf16>(4e-3);
+}
+
+/// Rounded and back, with what its sum comes to: Esser et al. 2020 (arXiv 1902.08153), equations 3 and 5, written out.
+#[test]
+fn gradients_of_rounding_and_back_are_those_of_lsq() {
+    let x: Vec<f32> = values(1, 50_001).iter().map(|x| 40.0 * x).collect();
+    let dy = values(2, x.len());
+    for (scale, zero_point, [low, high]) in
+        [(0.25f32, 96.0f32, [0.0f32, 255.0]), (0.171, 0.0, [0.0, 192.0]), (0.3, 7.0, [-128.0, 127.0])]
+    {
+        let levels = Levels { scale, zero_point };
+        let [mut numbers, mut dn, mut dx] = [(); 3].map(|()| vec![f32::NAN; x.len()]);
+        quantize(levels, [low, high], &x, &mut numbers);
+        let back = dequantize_backward(levels, &numbers, &dy, &mut dn);
+        let dscale = back + quantize_backward(levels, [low, high], &x, &dn, &mut dx);
+        let (below, above) = (low - zero_point, high - zero_point);
+        let (mut expected, mut inside) = (0.0f64, 0);
+        for ((x, dy), dx) in x.iter().zip(&dy).zip(&dx) {
+            let steps = x / scale;
+            let (slope, through) = match steps {
+                steps if steps <= below => (below, 0.0),
+                steps if steps >= above => (above, 0.0),
+                steps => (steps.round_ties_even() - steps, *dy),
+            };
+            expected += f64::from(*dy) * f64::from(slope);
+            inside += usize::from(through != 0.0);
+            assert!((dx - through).abs() <= 1e-6, "{x}: {dx}, expected {through}");
+        }
+        assert!(inside > 1000 && inside < x.len() - 1000, "{inside} of {} are inside", x.len());
+        assert!((dscale - expected).abs() < 1e-4 * (1.0 + expected.abs()), "{dscale}, expected {expected}");
+    }
 }

@@ -72,6 +72,7 @@ fn array(param: &Param, seed: u64) -> Array {
         Role::RunningVar => Box::new(|u| 1.0 + u * 0.5),
         Role::Constant if param.name.ends_with("zero_point") => Box::new(|u| (u.abs() * 8.0).round()),
         Role::Constant => Box::new(|u| (1.0 + u * 0.25) / 32.0),
+        Role::Step => Box::new(|u| u * 0.5),
         Role::Slope => Box::new(|u| 0.25 + u * 0.125),
     };
     data.iter_mut().for_each(|u| *u = value(*u));

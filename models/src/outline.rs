@@ -16,6 +16,8 @@ pub struct Outline {
     values: Vec<Value>,
     output: NodeId,
     stages: Vec<(String, NodeId)>,
+    /// Other names of values, which count before their own.
+    aliases: Vec<(String, NodeId)>,
 }
 
 /// A value that a network can hand over.
@@ -65,6 +67,7 @@ impl From<&Graph> for Outline {
             values: values.collect(),
             output: graph.output(),
             stages: graph.stages().to_vec(),
+            aliases: Vec::new(),
         }
     }
 }
@@ -105,7 +108,14 @@ impl Outline {
     pub fn logits_only(name: impl Into<String>, input: [usize; 3], classes: usize) -> Self {
         let logits =
             Value { name: "logits".to_owned(), shape: vec![classes], kind: ValueKind::Other, inputs: Vec::new() };
-        Self { name: name.into(), input: input.to_vec(), values: vec![logits], output: NodeId(0), stages: Vec::new() }
+        Self {
+            name: name.into(),
+            input: input.to_vec(),
+            values: vec![logits],
+            output: NodeId(0),
+            stages: Vec::new(),
+            aliases: Vec::new(),
+        }
     }
 
     /// The same network, which hands over one value more: `[C, H, W]` or `[F]` for a sample.
@@ -134,6 +144,14 @@ impl Outline {
         let id = self.tap(value)?;
         self.stages.push((name.into(), id));
         Ok(self)
+    }
+
+    /// The same network, in which a recipe's `name` means this value: of one that was rewritten, where a value of the network
+    /// before is found. It counts before a value that has the name itself, and behind a stage.
+    #[must_use]
+    pub fn with_alias(mut self, name: impl Into<String>, id: NodeId) -> Self {
+        self.aliases.push((name.into(), id));
+        self
     }
 
     /// Name of the network.
@@ -190,10 +208,12 @@ impl Outline {
     /// [`Error::UnknownName`] with the nearest name and the stages.
     pub fn tap(&self, name: &str) -> Result<NodeId> {
         let stage = self.stages.iter().find(|(stage, _)| stage == name).map(|(_, id)| *id);
+        let alias = || self.aliases.iter().find(|(alias, _)| alias == name).map(|(_, id)| *id);
         let value = || self.values.iter().position(|value| value.name == name).map(NodeId);
-        stage.or_else(value).ok_or_else(|| {
+        stage.or_else(alias).or_else(value).ok_or_else(|| {
             let stages: Vec<&str> = self.stages.iter().map(|(stage, _)| stage.as_str()).collect();
             let values = self.values.iter().map(|value| value.name.as_str());
+            let values = values.chain(self.aliases.iter().map(|(alias, _)| alias.as_str()));
             Error::UnknownName {
                 what: "tap",
                 name: name.to_owned(),
@@ -239,6 +259,9 @@ mod tests {
         for (name, shape) in [("blocks.11", &[192][..]), ("", &[1]), ("empty", &[]), ("none", &[4, 0, 4])] {
             assert!(open.clone().with_value(name, shape).is_err(), "{name}");
         }
+        let named = open.clone().with_alias("blocks.11", open.output()).with_alias("first", NodeId(1));
+        assert_eq!((named.tap("blocks.11").unwrap(), named.tap("first").unwrap()), (open.output(), NodeId(1)));
+        assert!(named.tap("frist").unwrap_err().to_string().contains("did you mean `first`?"));
         assert!(open.with_stage("first", "blocks.0").unwrap_err().to_string().contains("did you mean"));
     }
 }

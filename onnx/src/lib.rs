@@ -26,6 +26,11 @@ mod write;
 #[cfg(feature = "network")]
 pub use error::{Error, Result};
 #[cfg(feature = "network")]
+pub use numbers::quantised_parts;
+#[cfg(feature = "network")]
 pub use read::{Import, Obstacle, Operation, ReadOptions, read, without_norms};
 #[cfg(feature = "network")]
-pub use write::{CONSTANT_MARK, Options, SUPPORTED_OPSETS, Storage, write};
+pub use write::{
+    CLASSES, CONSTANT_MARK, EndToEnd, IMAGE, Options, PROBABILITIES, RESIZE, SUPPORTED_OPSETS, Storage, write,
+    write_end_to_end,
+};

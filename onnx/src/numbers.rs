@@ -32,6 +32,15 @@ pub(super) fn has_types_of_its_own(op: &Op) -> bool {
     matches!(op, Op::Quantize(_) | Op::Dequantize(_)) || is_quantized(op)
 }
 
+/// Names under which a file has what it says of a quantised layer's weight and bias beside them; none of other nodes.
+pub fn quantised_parts(node: &Node) -> Vec<String> {
+    if !is_quantized(&node.op) {
+        return Vec::new();
+    }
+    let parts = ["weight", "bias"].into_iter().flat_map(|what| ["_scale", "_zero_point"].map(|part| (what, part)));
+    parts.map(|(what, part)| format!("{}.{what}{part}", node.name)).collect()
+}
+
 fn is_quantized(op: &Op) -> bool {
     match op {
         Op::Conv2d(conv) => conv.quantized,

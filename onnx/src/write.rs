@@ -3,12 +3,15 @@
 //! Every value carries the name of the node that makes it, except the network's answer, which is called `logits`; so
 //! runtimes can be compared node by node. Constants that are not parameters are called `node/what`.
 
+mod end_to_end;
 mod small;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
+
+pub use end_to_end::{CLASSES, EndToEnd, IMAGE, PROBABILITIES, RESIZE, write_end_to_end};
 
 use attar_models::op::{
     Activation, BatchNorm2d, ChannelShuffle, Pad2d, PadChannels, Reshape, SliceChannels, Subsample,
@@ -75,6 +78,10 @@ impl Default for Options {
 /// # Errors
 /// An unsupported opset, weights that do not fit the graph or are not finite, or node names that ONNX cannot tell apart.
 pub fn write(graph: &Graph, weights: &Weights, options: &Options) -> Result<Vec<u8>> {
+    Ok(model(graph, weights, options)?.encode_to_vec())
+}
+
+fn model(graph: &Graph, weights: &Weights, options: &Options) -> Result<ModelProto> {
     if !SUPPORTED_OPSETS.contains(&options.opset) {
         let (low, high) = (SUPPORTED_OPSETS.start(), SUPPORTED_OPSETS.end());
         let problem = format!("{} is not supported, expected {low} to {high}", options.opset);
@@ -95,7 +102,7 @@ pub fn write(graph: &Graph, weights: &Weights, options: &Options) -> Result<Vec<
     }
     writer.check_written()?;
     let metadata = options.metadata.iter();
-    let model = ModelProto {
+    Ok(ModelProto {
         ir_version: Some(ir_version(options.opset)),
         producer_name: Some("attar".to_owned()),
         producer_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
@@ -112,8 +119,7 @@ pub fn write(graph: &Graph, weights: &Weights, options: &Options) -> Result<Vec<
             value_info: Vec::new(),
         }),
         functions: Vec::new(),
-    };
-    Ok(model.encode_to_vec())
+    })
 }
 
 /// The IR version that came with an operator set (ONNX releases 1.8 to 1.16); older runtimes refuse a newer one.
@@ -187,8 +193,10 @@ impl Writer<'_> {
                     continue;
                 }
                 let mut tensor = floats(param.name.clone(), array)?;
-                if self.broadcasts(node) {
-                    tensor.dims.extend([1, 1]);
+                match constant_of(&node.op, array)? {
+                    Some(value) => (tensor.dims, tensor.raw_data) = (Vec::new(), Some(value.to_le_bytes().to_vec())),
+                    None if self.broadcasts(node) => tensor.dims.extend([1, 1]),
+                    None => {}
                 }
                 self.constants.push(tensor);
                 inputs.push(param.name);
@@ -332,6 +340,13 @@ impl Writer<'_> {
             _ => self.graph.node(id).name.clone(),
         }
     }
+}
+
+/// The one number of a factor or shift that nobody trained: it is none of each channel, and read again it is none either.
+fn constant_of(op: &Op, array: &Array) -> Result<Option<f32>> {
+    let values = array.f32()?;
+    let all_alike = values.iter().all(|value| value.to_bits() == values[0].to_bits());
+    Ok(matches!(op, Op::Scale(scale) if !scale.trained && all_alike).then(|| values.first().copied()).flatten())
 }
 
 /// One node. A value that no node of the graph makes has a constant's name, and so has its node.

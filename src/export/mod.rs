@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use attar_export::{Goldens, Source};
 use attar_infer::cli::NotSo;
 use attar_infer::parity;
-use attar_infer::{Bundle, Certificate, Subject};
+use attar_infer::{Bundle, Certificate, Subject, Verdict};
 
 use crate::Engines;
 
@@ -106,6 +106,14 @@ fn check(bundle: &Path, engines: &Engines) -> Result<Certificate> {
         Some(reference) => format!("{} in {}", reference.file, reference.engine),
     };
     for runtime in &certificate.runtimes {
+        if let Some(held) = runtime.implementation.as_ref().filter(|held| held.verdict == Verdict::Worse) {
+            let why = held.reason.as_deref().unwrap_or("too many decisions differ");
+            let problem = format!(
+                "{} does not answer as the file's integers are defined: {why}; nothing was exported",
+                runtime.engine
+            );
+            return Err(NotSo(problem).into());
+        }
         let Some(goldens) = runtime.goldens.as_ref().filter(|goldens| goldens.tolerance.is_some()) else { continue };
         if !goldens.within_rounding || goldens.flips > 0 {
             let problem = format!(

@@ -63,11 +63,11 @@ fn drawing(nodes: &[InspectedNode]) -> Markup {
             svg style="flex:none;max-width:none" width=(width) height=(height) viewBox={ "0 0 " (width) " " (height) } role="img" aria-label="graph" {
                 (PreEscaped(lines(&rows)))
             }
-            div style="flex:1;min-width:38rem" {
+            div style="flex:1;min-width:41rem" {
                 @for node in nodes {
                     div style={ "height:" (ROW) "px;display:flex;gap:1rem;white-space:nowrap;font-size:13px;align-items:center" } {
                         span style="width:20rem;overflow:hidden;text-overflow:ellipsis" title=(node.name) { (node.name) }
-                        span style="width:11rem" class="soft" { (node.op) }
+                        span style="width:14rem" class="soft" { (node.op) }
                         span style="width:7rem" { (shape(&node.shape)) }
                         span style={ "height:8px;background:var(--good);width:" (node.macs * 120 / most) "px" } {}
                         @if let Some(stage) = &node.stage { b { (stage) } }

@@ -1,18 +1,43 @@
 //! The images that ranges are found by.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context, Result, bail};
-use attar_compress::Images;
-use attar_data::Dataset;
+use attar_compress::{Images, Synthesis, synthesise};
+use attar_data::{Dataset, spread_in_turn};
+use attar_formats::bundle::file;
+use attar_formats::{hash, read};
+use attar_infer::Bundle;
 use attar_pixels::{Preprocessing, preprocess};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 /// Images that ranges are found by, preprocessed.
 #[derive(Debug)]
 pub struct Calibration {
     pub(super) shape: [usize; 3],
     images: Vec<Vec<f32>>,
+    /// Over the sha256 of the pixels of each image, in order; of made ones over their numbers.
     pub(super) sha256: String,
+    pub(super) from: ImagesFrom,
+}
+
+/// Where calibration images come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ImagesFrom {
+    /// A data set.
+    Data,
+    /// The statistics that the network's batch norms remember.
+    BatchNorms,
+}
+
+impl ImagesFrom {
+    /// As it is printed and stands in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Data => "data",
+            Self::BatchNorms => "batch-norms",
+        }
+    }
 }
 
 impl Calibration {
@@ -21,7 +46,7 @@ impl Calibration {
     /// # Errors
     /// No image; one that cannot be read, or comes out in another shape than `[C, H, W]`.
     pub fn of(data: &dyn Dataset, how: &Preprocessing, shape: [usize; 3], count: usize) -> Result<Self> {
-        let chosen = spread(&data.labels(), count);
+        let chosen = spread_in_turn(&data.labels(), count);
         if chosen.is_empty() {
             bail!("there are no calibration images");
         }
@@ -35,44 +60,37 @@ impl Calibration {
             }
             images.push(values);
         }
-        Ok(Self { shape, images, sha256: attar_formats::hash::sha256(hashes.as_bytes()) })
+        Ok(Self { shape, images, sha256: hash::sha256(hashes.as_bytes()), from: ImagesFrom::Data })
+    }
+
+    /// `count` images made of the network that a bundle holds unfolded, by what its batch norms remember of the images of
+    /// training. `progress` hears how many of how many steps are done.
+    ///
+    /// # Errors
+    /// A bundle without that network; as [`attar_compress::synthesise`].
+    pub fn synthesised(bundle: &Bundle, count: usize, progress: &mut dyn FnMut(usize, usize)) -> Result<Self> {
+        let (root, manifest) = (bundle.root(), bundle.manifest());
+        let held = manifest.files.contains_key(file::GRAPH).then(|| manifest.read_if_listed(root, file::WEIGHTS));
+        let Some(weights) = held.transpose()?.flatten() else {
+            bail!(
+                "{} does not hold the network as it was trained, whose batch norms images could be made of",
+                root.display()
+            );
+        };
+        let weights = read::parse_safetensors(&weights, &root.join(file::WEIGHTS))?.weights;
+        let graph = attar_formats::graph::read(&root.join(file::GRAPH))?;
+        let how = bundle.preprocessing();
+        let range: Vec<[f32; 2]> =
+            how.mean.iter().zip(&how.std).map(|(mean, std)| [-mean / std, (1.0 - mean) / std]).collect();
+        let settings = Synthesis { images: count, ..Synthesis::default() };
+        let all = count.div_ceil(settings.batch) * settings.steps;
+        let made = synthesise(&graph, &weights, &range, &settings, &mut |done| progress(done, all))?;
+        let numbers: Vec<u8> = made.images.iter().flatten().flat_map(|value| value.to_le_bytes()).collect();
+        let shape = bundle.card().network.input;
+        Ok(Self { shape, images: made.images, sha256: hash::sha256(&numbers), from: ImagesFrom::BatchNorms })
     }
 
     pub(super) fn images(&self) -> Result<Images<'_>> {
         Ok(Images::new(self.shape, &self.images)?)
-    }
-}
-
-/// Positions of `count` labels: every class in turn, each class's evenly.
-fn spread(labels: &[u32], count: usize) -> Vec<usize> {
-    let mut by_class: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
-    labels.iter().enumerate().for_each(|(at, label)| by_class.entry(*label).or_default().push(at));
-    let each = count.div_ceil(by_class.len().max(1)).max(1);
-    let mut chosen: Vec<Vec<usize>> = by_class
-        .into_values()
-        .map(|all| {
-            let take = each.min(all.len());
-            (0..take).map(|at| all[at * all.len() / take]).collect()
-        })
-        .collect();
-    let mut order = Vec::new();
-    for round in 0..each {
-        order.extend(chosen.iter_mut().filter_map(|class| class.get(round).copied()));
-    }
-    order.truncate(count);
-    order
-}
-
-#[cfg(test)]
-mod tests {
-    use super::spread;
-
-    #[test]
-    fn every_class_is_asked_alike_and_evenly() {
-        let labels: Vec<u32> = (0..100).map(|at| u32::from(at >= 80)).collect();
-        assert_eq!(spread(&labels, 8), [0, 80, 20, 85, 40, 90, 60, 95]);
-        assert_eq!(spread(&labels, 50).iter().filter(|at| **at >= 80).count(), 20, "one class has no more");
-        assert_eq!(spread(&labels, 1), [0]);
-        assert!(spread(&[], 5).is_empty());
     }
 }

@@ -5,12 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use attar_compress::{
     Calibrator, Equalised, Images, Inexact, Observed, Placement, Quantised, Sensitivity, Settings, adaround,
-    correct_biases, equalise, exactness, observe, prepare, quantise, sensitivity,
+    correct_biases, equalise, exactness, observe, prepare, quantise, sensitivity, tune,
 };
 use attar_infer::engine::EngineModel;
 use attar_models::{Graph, Weights};
 
-use super::{Calibration, Files, Node, Report, Request, Scales, metadata, opened};
+use super::{Calibration, Files, Node, Report, Request, Scales, TunedReport, metadata, opened};
+
+/// The property of an ONNX file that says which images its ranges were found by.
+const CALIBRATION: &str = "attar.calibration";
 
 /// Images by which biases are corrected: each layer asks them all.
 const BIAS_IMAGES: usize = 64;
@@ -24,7 +27,7 @@ pub struct InFloats<'a> {
     equalised: Option<Equalised>,
     observed: Observed,
     images: Images<'a>,
-    images_sha256: &'a str,
+    calibration: &'a Calibration,
     metadata: BTreeMap<String, String>,
 }
 
@@ -52,8 +55,10 @@ impl<'a> InFloats<'a> {
         let observed = observe(&graph, &weights, &points, &images, &mut |done| {
             progress("ranges", done, 2 * images.len());
         })?;
-        let images_sha256 = &calibration.sha256;
-        Ok(Self { graph, weights, equalised, observed, images, images_sha256, metadata: metadata(model) })
+        let mut metadata = metadata(model);
+        let said = format!("{} images, {}, sha256 {}", images.len(), calibration.from.name(), calibration.sha256);
+        metadata.insert(CALIBRATION.to_owned(), said);
+        Ok(Self { graph, weights, equalised, observed, images, calibration, metadata })
     }
 
     /// Quantises it as `request` says, as an ONNX file of an operator set. Same network, same images, same bytes.
@@ -78,12 +83,18 @@ impl<'a> InFloats<'a> {
             let few = self.images.first(BIAS_IMAGES);
             correct_biases(graph, weights, &mut quantised, &few, &mut |done| progress("biases", done, layers))?;
         }
+        let mut tuned = None;
+        if let Some(how) = request.tune {
+            let tick = &mut |done| progress("tuning", done, how.steps);
+            let found = tune(graph, weights, &mut quantised, &self.images, how, tick)?;
+            tuned = Some(TunedReport { steps: how.steps, before: found.before, after: found.after });
+        }
         let rewritten = &quantised.rewritten;
         let metadata = self.metadata.clone();
         let options = attar_onnx::Options { opset, metadata, ..attar_onnx::Options::default() };
         let onnx = attar_onnx::write(&rewritten.graph, &rewritten.weights, &options)?;
         let report = self.report(request, &placement, &quantised, onnx.len())?;
-        Ok(Files { onnx, report })
+        Ok(Files { onnx, report: Report { tuned, ..report } })
     }
 
     fn report(
@@ -102,13 +113,15 @@ impl<'a> InFloats<'a> {
             weight_bits: request.weight_bits,
             calibrator: name(request.calibrator),
             images: self.images.len(),
-            images_sha256: self.images_sha256.to_owned(),
+            images_from: self.calibration.from,
+            images_sha256: self.calibration.sha256.clone(),
             integer_layers: placement.layers(graph).len(),
             float_layers: floats.map(|(_, node)| node.name.clone()).collect(),
             equalised: equalised(&|done| done.pairs.len()),
             across_relu6: equalised(&|done| done.across_relu6.len()),
             adaround_steps: request.adaround.map(|how| how.steps),
             corrected_biases: request.correct_biases,
+            tuned: None,
             inexact: inexact.into_iter().map(|Inexact { node, why }| Node { node, why }).collect(),
             onnx_bytes,
         })

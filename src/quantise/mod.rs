@@ -16,9 +16,9 @@ use attar_onnx::{ReadOptions, wire};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub use attar_compress::{AdaRound, Calibrator, Scales};
+pub use attar_compress::{AdaRound, Calibrator, Scales, Tuning};
 pub use attar_onnx::Storage;
-pub use calibration::Calibration;
+pub use calibration::{Calibration, ImagesFrom};
 pub use in_floats::InFloats;
 pub use into_bundle::{Done, Job, Try, into_bundle, small_weights};
 pub use page::page;
@@ -41,6 +41,8 @@ pub struct Request {
     pub adaround: Option<AdaRound>,
     /// Whether biases take back what rounding moves means by.
     pub correct_biases: bool,
+    /// Whether scales and biases are tuned by the answers in floats; then weights are rounded to the nearest.
+    pub tune: Option<Tuning>,
 }
 
 impl Default for Request {
@@ -55,6 +57,7 @@ impl Default for Request {
             equalise: false,
             adaround: None,
             correct_biases: true,
+            tune: None,
         }
     }
 }
@@ -79,7 +82,9 @@ pub struct Report {
     pub calibrator: String,
     /// Calibration images.
     pub images: usize,
-    /// sha256 over the sha256 of each of them, in order.
+    /// Where they come from.
+    pub images_from: ImagesFrom,
+    /// sha256 over the sha256 of each of them, in order; of made ones over their numbers, 32-bit floats.
     pub images_sha256: String,
     /// Layers in integers.
     pub integer_layers: usize,
@@ -93,10 +98,23 @@ pub struct Report {
     pub adaround_steps: Option<usize>,
     /// Whether biases were corrected.
     pub corrected_biases: bool,
+    /// What tuning scales and biases came to, where it was asked for.
+    pub tuned: Option<TunedReport>,
     /// Nodes at which runtimes may come to other bits; none: all come to the same.
     pub inexact: Vec<Node>,
     /// Bytes of the ONNX file.
     pub onnx_bytes: usize,
+}
+
+/// Mean KL divergence from the answers in floats, in nats, over the calibration images that were set aside.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
+pub struct TunedReport {
+    /// Steps that were taken.
+    pub steps: usize,
+    /// Before.
+    pub before: f64,
+    /// Of what was kept.
+    pub after: f64,
 }
 
 /// A node and what is to be said of it.

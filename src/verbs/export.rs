@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use attar::end_to_end;
 use attar::export::{Exported, OnnxFile, Options, Summary};
 use attar::table;
 use attar_data::Dataset;
 use attar_export::Goldens;
+use attar_formats::bundle::EndToEndModel;
+use attar_formats::bundle::file::ONNX;
 use attar_infer::Certificate;
 use attar_infer::cli::data::DataArgs;
 use attar_infer::cli::stated::StatedArgs;
@@ -14,6 +17,7 @@ use attar_infer::cli::{Versioned, print, say};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::end_to_end::EndToEndArgs;
 use super::unfinished;
 use super::verify::with_bar;
 use crate::engines::EngineArgs;
@@ -55,6 +59,8 @@ pub(crate) struct Args {
     /// What an ONNX file does not say.
     #[command(flatten)]
     stated: StatedArgs,
+    #[command(flatten)]
+    end_to_end: EndToEndArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -75,6 +81,7 @@ fn license(name: &str) -> Result<String, String> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    args.end_to_end.check(&args.engines)?;
     let is_file = args.subject.is_file();
     let out = match &args.out {
         Some(out) => out.clone(),
@@ -85,8 +92,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     let Exported { summary, certificate, notes } = if is_file { file(args, &out)? } else { of_run(args, &out)? };
     notes.iter().for_each(say);
+    let end_to_end = args.end_to_end.add(&out, ONNX, &args.engines)?;
     if args.json {
-        return Versioned::new(Written { bundle: out, summary, goldens: certificate }).print();
+        return Versioned::new(Written { bundle: out, summary, goldens: certificate, end_to_end }).print();
     }
     let known = summary.parameters.zip(summary.macs).map(|(parameters, macs)| {
         format!("{} parameters, {} MACs, ", table::si(parameters as f64), table::si(macs as f64))
@@ -115,6 +123,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let reason = skipped.reason.lines().next().unwrap_or_default();
         lines.push(format!("  {}: not used, {reason}", skipped.engine));
     }
+    lines.extend(end_to_end.iter().map(|made| format!("  {}", end_to_end::text(made))));
     print(&lines.join("\n"))
 }
 
@@ -167,6 +176,9 @@ pub(super) struct Written {
     summary: Summary,
     /// The bundle's goldens in every runtime.
     goldens: Certificate,
+    /// The file that takes pixels, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end_to_end: Option<EndToEndModel>,
 }
 
 fn goldens_statement(certificate: &Certificate, summary: &Summary) -> String {

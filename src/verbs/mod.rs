@@ -13,6 +13,7 @@ pub(crate) mod conformance;
 pub(crate) mod data;
 pub(crate) mod demo;
 pub(crate) mod doctor;
+mod end_to_end;
 pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod inspect;

@@ -6,9 +6,12 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use attar::add::Added;
 use attar::export::{self, OnnxFile};
-use attar::quantise::{AdaRound, Calibration, Calibrator, Done, Job, Request, Scales, Storage, Try};
-use attar::{quantise, table};
+use attar::quantise::{
+    AdaRound, Calibration, Calibrator, Done, ImagesFrom, Job, Request, Scales, Storage, Try, Tuning,
+};
+use attar::{end_to_end, quantise, table};
 use attar_data::{Dataset, Source};
+use attar_formats::bundle::EndToEndModel;
 use attar_infer::Bundle;
 use attar_infer::cli::data::{DataArgs, source};
 use attar_infer::cli::stated::StatedArgs;
@@ -17,6 +20,7 @@ use attar_infer::parity::Options;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::end_to_end::EndToEndArgs;
 use super::verify::with_bar;
 use crate::engines::EngineArgs;
 use crate::progress;
@@ -33,7 +37,7 @@ use crate::progress;
 /// Exit codes: 0 listed, 1 worse, 3 not decided (nothing was added but with --undecided), 2 any error.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  attar quantise runs/distilled --data image-folder:photos --out bundles/int8 --undecided\n  attar quantise model.onnx --labels labels.txt --preprocessing preprocessor_config.json --data image-folder:photos --out bundles/theirs --scales free --html layers.html --undecided\n  attar quantise bundles/int8 --weights-only f16 --undecided"
+    after_help = "Examples:\n  attar quantise runs/distilled --data image-folder:photos --out bundles/int8 --undecided\n  attar quantise model.onnx --labels labels.txt --preprocessing preprocessor_config.json --data image-folder:photos --out bundles/theirs --scales free --html layers.html --undecided\n  attar quantise bundles/int8 --weights-only f16 --undecided\n  attar quantise bundles/int8 --data-free --images 8 --name model.own.onnx --undecided"
 )]
 pub(crate) struct Args {
     /// The bundle or run directory, or an ONNX file.
@@ -49,9 +53,13 @@ pub(crate) struct Args {
     /// is none, all. They should be like those of training, and none of those that it is judged by.
     #[arg(long, value_name = "KIND:PATH", value_parser = source)]
     calibration: Option<Source>,
-    /// How many images ranges are found by.
-    #[arg(long, value_name = "N", default_value_t = 256)]
-    images: usize,
+    /// Find ranges by images that are made of what the network's batch norms remember: where there is no data. The bundle must
+    /// hold the network as it was trained.
+    #[arg(long, conflicts_with = "calibration")]
+    data_free: bool,
+    /// How many images ranges are found by; 256 without it, 64 of --data-free.
+    #[arg(long, value_name = "N")]
+    images: Option<usize>,
     /// Which scales: `exact` or `free`; both are tried without it.
     #[arg(long, value_name = "KIND", value_parser = scales)]
     scales: Option<Scales>,
@@ -64,7 +72,7 @@ pub(crate) struct Args {
     calibrator: Calibrator,
     /// Only store weights in fewer bits, as `f16` or `int8`, and compute in floats as before: the file is smaller, and no quicker.
     /// No images are needed for it; it is called model.f16.onnx or model.w8.onnx.
-    #[arg(long, value_name = "KIND", value_parser = storage, conflicts_with_all = ["scales", "adaround", "equalise", "keep"])]
+    #[arg(long, value_name = "KIND", value_parser = storage, conflicts_with_all = ["scales", "adaround", "equalise", "keep", "tune"])]
     weights_only: Option<Storage>,
     /// Nodes that stay in floats, by name.
     #[arg(long, value_name = "NODE", num_args = 1..)]
@@ -78,6 +86,10 @@ pub(crate) struct Args {
     /// Leave biases as they are rounded, and do not let them take back what rounding moves means by.
     #[arg(long)]
     no_bias_correction: bool,
+    /// Tune scales and biases until the answers on calibration images are as close as they come to those in floats (KL
+    /// divergence), by so many steps; 200 without a number.
+    #[arg(long, value_name = "STEPS", num_args = 0..=1, default_missing_value = "200", conflicts_with = "adaround")]
+    tune: Option<usize>,
     /// What the model is called in the bundle; model.int8.onnx without it.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -94,6 +106,8 @@ pub(crate) struct Args {
     /// List it, too, where nothing is decided.
     #[arg(long)]
     undecided: bool,
+    #[command(flatten)]
+    end_to_end: EndToEndArgs,
     /// What an ONNX file does not say.
     #[command(flatten)]
     stated: StatedArgs,
@@ -143,10 +157,20 @@ fn calibrator(text: &str) -> Result<Calibrator, String> {
     }
 }
 
-/// What came out: of weights alone what became of the file.
+/// What came out.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Written {
+    #[serde(flatten)]
+    models: Models,
+    /// The file that takes pixels, where it was asked for and the model is listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end_to_end: Option<EndToEndModel>,
+}
+
+/// What was tried; of weights alone what became of the file.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
-pub(super) enum Written {
+enum Models {
     /// In integers.
     Integers(Done),
     /// In floats, with smaller weights.
@@ -154,6 +178,7 @@ pub(super) enum Written {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    args.end_to_end.check(&args.engines)?;
     let root = bundle(args)?;
     let bundle = Bundle::open(&root)?;
     let data = args.data.open_for(bundle.labels())?;
@@ -172,21 +197,24 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         give_back: args.give_back,
         shares: args.html.is_some(),
     };
-    let (exit, written, words) = match args.weights_only {
+    let (exit, models, mut words) = match args.weights_only {
         Some(storage) => {
             let added = with_bar("verify", 0, |tick| quantise::small_weights(&job, storage, tick))?;
             let words = super::add::text(&added, &root);
-            (super::add::exit(&added), Written::SmallWeights(Box::new(added)), words)
+            (super::add::exit(&added), Models::SmallWeights(Box::new(added)), words)
         }
         None => {
             let done = in_integers(args, &job, &bundle)?;
             let exit = done.last().map_or(Exit::NotSo, |tried| super::add::exit(&tried.added));
             let words = text(&done, &root);
-            (exit, Written::Integers(done), words)
+            (exit, Models::Integers(done), words)
         }
     };
+    let is_listed = Bundle::open(&root)?.models().iter().any(|model| model.file == job.name);
+    let end_to_end = if is_listed { args.end_to_end.add(&root, job.name, &args.engines)? } else { None };
+    words.extend(end_to_end.iter().map(|made| format!("\n{}", end_to_end::text(made))));
     match args.json {
-        true => Versioned::new(written).print()?,
+        true => Versioned::new(Written { models, end_to_end }).print()?,
         false => print(&words)?,
     }
     Ok(exit.into())
@@ -202,6 +230,7 @@ fn in_integers(args: &Args, job: &Job<'_>, bundle: &Bundle) -> Result<Done> {
         equalise: args.equalise,
         adaround: args.adaround.map(|steps| AdaRound { steps, ..AdaRound::default() }),
         correct_biases: !args.no_bias_correction,
+        tune: args.tune.map(|steps| Tuning { steps, ..Tuning::default() }),
         ..Request::default()
     };
     let bar = progress::bar(0);
@@ -255,6 +284,9 @@ fn bundle(args: &Args) -> Result<PathBuf> {
 
 fn calibration(args: &Args, bundle: &Bundle) -> Result<Calibration> {
     let [c, h, w] = bundle.card().network.input;
+    if args.data_free {
+        return with_bar("images", 0, |tick| Calibration::synthesised(bundle, args.images.unwrap_or(64), tick));
+    }
     let data = match (&args.calibration, &args.data.data) {
         (Some(own), _) => own.open_judged(Some("train"), &[]).or_else(|why| {
             say(format!("--calibration: no training split, the images that there are count ({why})"));
@@ -263,9 +295,12 @@ fn calibration(args: &Args, bundle: &Bundle) -> Result<Calibration> {
         (None, Some(data)) => data.open_judged(Some("train"), bundle.labels()).context(
             "there is no training split to find ranges by\n  hint: --calibration names images that it is not judged by",
         )?,
-        (None, None) => bail!("there are no images to find ranges by\n  hint: --data or --calibration names some"),
+        (None, None) => bail!(
+            "there are no images to find ranges by\n  hint: --data or --calibration names some; --data-free makes some of what the \
+             network remembers"
+        ),
     };
-    Calibration::of(data.as_ref(), bundle.preprocessing(), [c, h, w], args.images)
+    Calibration::of(data.as_ref(), bundle.preprocessing(), [c, h, w], args.images.unwrap_or(256))
 }
 
 fn text(done: &Done, root: &Path) -> String {
@@ -280,15 +315,25 @@ fn text(done: &Done, root: &Path) -> String {
 fn way(tried: &Try, root: &Path) -> String {
     let Try { quantised: report, added, plan } = tried;
     let mut lines = vec![format!(
-        "{} scales, {}-bit weights{}, ranges by {} of {} images: {} layers in integers, {}",
+        "{} scales, {}-bit weights{}, ranges by {} of {} {}: {} layers in integers, {}",
         report.scales,
         report.weight_bits,
         report.adaround_steps.map(|steps| format!(" by AdaRound ({steps} steps)")).unwrap_or_default(),
         report.calibrator,
         report.images,
+        match report.images_from {
+            ImagesFrom::Data => "images",
+            ImagesFrom::BatchNorms => "images made of its batch norms",
+        },
         report.integer_layers,
         table::si(report.onnx_bytes as f64) + "B",
     )];
+    lines.extend(report.tuned.map(|tuned| {
+        format!(
+            "tuned by {} steps: KL divergence from the answers in floats {:.2e} to {:.2e} nats",
+            tuned.steps, tuned.before, tuned.after
+        )
+    }));
     if !report.float_layers.is_empty() {
         lines.push(format!("in floats: {}", report.float_layers.join(", ")));
     }

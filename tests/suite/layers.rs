@@ -40,6 +40,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
             "onnx_teacher",
             "export",
             "add",
+            "end_to_end",
             "compile",
             "quantise",
             "train",

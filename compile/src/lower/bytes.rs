@@ -38,12 +38,21 @@ impl Lowering<'_> {
                 let output = self.draft.value(Kind::Floats, size);
                 self.byte_layer(id, [input, output], integers, (multipliers, float_tail(FloatFunction::IDENTITY)))
             }
-            Pattern::Add { sources, range } => self.add_bytes(id, *sources, *range),
-            Pattern::Multiply { sources, range } => {
+            Pattern::Add { node, sources, range } => self.add_bytes(id, *node, *sources, *range),
+            Pattern::Tables { node, source, tables } => {
+                let input = self.byte_value(*source)?;
+                let input = self.laid_out(self.first(*node), input);
+                let output = self.new_bytes(id, self.draft.tensor(input).size)?;
+                let constants = self.draft.constant(tables.clone());
+                self.draft.step(Step::ApplyEach { input, output, constants }, &self.node_of(*node).name);
+                Ok(output)
+            }
+            Pattern::Multiply { node, sources, range } => {
                 let inputs = [self.byte_value(sources[0])?, self.byte_value(sources[1])?];
+                let inputs = self.pair(*node, inputs);
                 let output = self.new_bytes(id, self.draft.tensor(inputs[0]).size)?;
                 let end = Function::Bytes { low: range[0], high: range[1] };
-                let name = &self.node_of(self.first(id)).name;
+                let name = &self.node_of(*node).name;
                 self.draft.step(Step::Multiply { inputs, output, end }, name);
                 Ok(output)
             }
@@ -139,9 +148,10 @@ impl Lowering<'_> {
 
     /// A sum: the end of a layer that makes one of its operands, where nobody else reads that and the other is there by
     /// then; else a step.
-    fn add_bytes(&mut self, id: NodeId, sources: [NodeId; 2], range: [u8; 2]) -> Result<u32> {
+    fn add_bytes(&mut self, id: NodeId, node: NodeId, sources: [NodeId; 2], range: [u8; 2]) -> Result<u32> {
         let inputs = [self.byte_value(sources[0])?, self.byte_value(sources[1])?];
-        let size = self.draft.tensor(inputs[0]).size;
+        let inputs = self.pair(node, inputs);
+        let [size, part] = inputs.map(|input| self.draft.tensor(input).size);
         let output = self.new_bytes(id, size)?;
         let pairs = [inputs[0], inputs[1], output].map(|value| self.quantisation(value).unwrap_or((1.0, 0)));
         let sum = Sum::new(pairs[0], pairs[1], pairs[2]);
@@ -155,7 +165,7 @@ impl Lowering<'_> {
         }
         for own in [0, 1] {
             let other = inputs[1 - own];
-            if inputs[0] == inputs[1] || !self.alone(inputs[own]) {
+            if size != part || inputs[0] == inputs[1] || !self.alone(inputs[own]) {
                 continue;
             }
             let (Some(maker), others) = (self.draft.maker(inputs[own]), self.draft.maker(other)) else { continue };

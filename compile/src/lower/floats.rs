@@ -10,7 +10,7 @@ use super::Lowering;
 use super::bytes::{bare, float_tail};
 use crate::draft::NO_CONSTANT;
 use crate::error::Result;
-use crate::numbers::float_bytes;
+use crate::numbers::{float_bytes, floats};
 
 impl Lowering<'_> {
     /// The nodes whose floats a node reads.
@@ -32,16 +32,10 @@ impl Lowering<'_> {
         let name = node.name.as_str();
         match &node.op {
             Op::Conv2d(_) | Op::Linear(_) => self.float_layer(id, inputs[0]),
-            Op::Activation(activation) => {
-                let function = match function(*activation) {
-                    Some(function) => function,
-                    None => return self.refuse(id, format!("the engine has no {} of floats", activation.name())),
-                };
-                Ok(self.applied(id, inputs[0], function))
-            }
+            Op::Activation(activation) => Ok(self.applied(id, inputs[0], function(*activation))),
             Op::BatchNorm2d(norm) => {
                 let (scale, shift) = self.normalisation(id, norm)?;
-                self.scaled(id, inputs[0], &scale, &shift)
+                Ok(self.scaled(id, inputs[0], &scale, &shift))
             }
             Op::Scale(_) => {
                 let scale = param(self.weights, node, "weight")?.to_vec();
@@ -49,7 +43,7 @@ impl Lowering<'_> {
                     Some(_) => param(self.weights, node, "bias")?.to_vec(),
                     None => vec![0.0; scale.len()],
                 };
-                self.scaled(id, inputs[0], &scale, &shift)
+                Ok(self.scaled(id, inputs[0], &scale, &shift))
             }
             Op::PRelu(_) => {
                 let slopes = param(self.weights, node, "weight")?;
@@ -57,17 +51,23 @@ impl Lowering<'_> {
                     Some(slope) if slopes.iter().all(|other| other == slope) => {
                         Ok(self.applied(id, inputs[0], FloatFunction::LeakyRelu { slope: *slope }))
                     }
-                    _ => self.refuse(id, "a slope for each channel; the engine has one for all"),
+                    _ => {
+                        let input = self.laid_out(self.first(id), inputs[0]);
+                        let output = self.new_floats(self.draft.tensor(input).size);
+                        let channels = self.draft.tensor(input).size[2] as usize;
+                        let slopes: Vec<f32> = slopes.iter().copied().cycle().take(channels).collect();
+                        let constants = self.draft.constant(float_bytes(&slopes));
+                        self.draft.step(Step::ApplyEach { input, output, constants }, name);
+                        Ok(output)
+                    }
                 }
             }
-            Op::Add(_) => self.add_floats(id, [inputs[0], inputs[1]]),
+            Op::Add(_) => Ok(self.add_floats(id, [inputs[0], inputs[1]])),
             Op::Mul(_) => {
-                if !self.a_channel_each(id) {
-                    return self.refuse(id, "its factors are neither as large as the image nor one a channel");
-                }
+                let inputs = self.pair(id, [inputs[0], inputs[1]]);
                 let output = self.new_floats(self.draft.tensor(inputs[0]).size);
                 let end = Function::Floats(FloatFunction::IDENTITY);
-                self.draft.step(Step::Multiply { inputs: [inputs[0], inputs[1]], output, end }, name);
+                self.draft.step(Step::Multiply { inputs, output, end }, name);
                 Ok(output)
             }
             Op::MaxPool2d(_) | Op::AvgPool2d(_) | Op::GlobalAvgPool(_) => {
@@ -87,8 +87,20 @@ impl Lowering<'_> {
             | Op::Subsample(_)
             | Op::PadChannels(_)
             | Op::Pad2d(_) => self.moved(id, &inputs, None),
-            Op::LayerNorm2d(_) => self.refuse(id, "the engine has no layer norms yet"),
-            Op::Softmax(_) => self.refuse(id, "the engine has no softmax inside of networks"),
+            Op::LayerNorm2d(norm) => {
+                let input = self.laid_out(self.first(id), inputs[0]);
+                let output = self.new_floats(self.draft.tensor(input).size);
+                let [weights, bias] = ["weight", "bias"].map(|suffix| param(self.weights, node, suffix));
+                let [weights, bias] = [float_bytes(weights?), float_bytes(bias?)].map(|it| self.draft.constant(it));
+                self.draft.step(Step::Normalise { input, output, weights, bias, eps: norm.eps as f32 }, name);
+                Ok(output)
+            }
+            Op::Softmax(_) => {
+                let input = self.laid_out(self.first(id), inputs[0]);
+                let output = self.new_floats(self.draft.tensor(input).size);
+                self.draft.step(Step::Softmax { input, output }, name);
+                Ok(output)
+            }
             Op::Input(_) | Op::Quantize(_) | Op::Dequantize(_) => {
                 self.refuse(id, "it computes no floats; this is a fault of Attar's")
             }
@@ -141,13 +153,11 @@ impl Lowering<'_> {
 
     /// A sum: the end of a layer that makes one of its operands, where nobody else reads that and the other is there by
     /// then; else a step.
-    fn add_floats(&mut self, id: NodeId, inputs: [u32; 2]) -> Result<u32> {
+    fn add_floats(&mut self, id: NodeId, inputs: [u32; 2]) -> u32 {
+        let inputs = self.pair(id, inputs);
         let [a, b] = inputs.map(|input| self.draft.tensor(input).size);
-        if a != b {
-            return self.refuse(id, "its operands differ in shape");
-        }
         for own in [0, 1] {
-            if inputs[0] == inputs[1] || !self.alone(inputs[own]) {
+            if a != b || inputs[0] == inputs[1] || !self.alone(inputs[own]) {
                 continue;
             }
             let (Some(maker), Some(others)) = (self.draft.maker(inputs[own]), self.draft.maker(inputs[1 - own])) else {
@@ -160,22 +170,34 @@ impl Lowering<'_> {
             // those of bytes are not added to
             {
                 layer.tail.residual = Some(inputs[1 - own]);
-                return Ok(inputs[own]);
+                return inputs[own];
             }
         }
         let output = self.new_floats(a);
         let end = Function::Floats(FloatFunction::IDENTITY);
         self.draft.step(Step::Add { inputs, output, end }, &self.node_of(id).name);
-        Ok(output)
+        output
     }
 
-    /// A factor and a shift a channel, as a depthwise convolution of one tap.
-    fn scaled(&mut self, id: NodeId, input: u32, scale: &[f32], shift: &[f32]) -> Result<u32> {
-        let size = self.draft.tensor(input).size;
-        if scale.len() != size[2] as usize {
-            return self
-                .refuse(id, "a factor for each feature of an image that became a row; the engine has one a channel");
+    /// A factor and a shift a channel: within the layer before it, where nobody else reads that and it ends with its sums;
+    /// else as a depthwise convolution of one tap.
+    fn scaled(&mut self, id: NodeId, input: u32, scale: &[f32], shift: &[f32]) -> u32 {
+        let input = self.laid_out(self.first(id), input);
+        if self.alone(input)
+            && let Some(maker) = self.draft.maker(input)
+            && let Step::Convolution(layer) = self.draft.steps[maker].0
+            && layer.tail == float_tail(FloatFunction::IDENTITY)
+            && layer.multipliers == NO_CONSTANT
+        {
+            let [weights, bias] = [layer.weights, layer.bias].map(|number| floats(self.draft.constants(number)));
+            let depth = weights.len() / scale.len().max(1);
+            let weights: Vec<f32> = weights.iter().enumerate().map(|(at, w)| w * scale[at / depth.max(1)]).collect();
+            let bias: Vec<f32> = bias.iter().zip(scale.iter().zip(shift)).map(|(b, (s, t))| b * s + t).collect();
+            let [weights, bias] = [weights, bias].map(|values| self.draft.constant(float_bytes(&values)));
+            self.draft.steps[maker].0 = Step::Convolution(Convolution { weights, bias, ..layer });
+            return input;
         }
+        let size = self.draft.tensor(input).size;
         let output = self.new_floats(size);
         let layer = Convolution {
             groups: size[2],
@@ -184,7 +206,7 @@ impl Lowering<'_> {
             ..bare(input, output)
         };
         self.draft.step(Step::Convolution(layer), &self.node_of(id).name);
-        Ok(output)
+        output
     }
 
     /// A batch norm that stands behind no convolution, as factor and shift.
@@ -202,8 +224,8 @@ impl Lowering<'_> {
 }
 
 /// A function as the engine has it.
-pub(super) fn function(activation: Activation) -> Option<FloatFunction> {
-    Some(match activation {
+pub(super) fn function(activation: Activation) -> FloatFunction {
+    match activation {
         Activation::Relu => FloatFunction::Clamp { low: 0.0, high: f32::INFINITY },
         Activation::Relu6 => FloatFunction::Clamp { low: 0.0, high: 6.0 },
         Activation::HardSwish => FloatFunction::HardSwish,
@@ -211,6 +233,7 @@ pub(super) fn function(activation: Activation) -> Option<FloatFunction> {
         Activation::Sigmoid => FloatFunction::Sigmoid,
         Activation::Silu => FloatFunction::Silu,
         Activation::LeakyRelu(slope) => FloatFunction::LeakyRelu { slope: slope.value() },
-        Activation::Gelu | Activation::GeluTanh => return None,
-    })
+        Activation::Gelu => FloatFunction::Gelu,
+        Activation::GeluTanh => FloatFunction::GeluTanh,
+    }
 }

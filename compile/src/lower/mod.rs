@@ -247,6 +247,7 @@ impl<'n> Lowering<'n> {
     fn store(&mut self) -> Result<()> {
         let (id, bytes) = self.answer();
         let value = if bytes { self.byte_value(id)? } else { self.float_value(id)? };
+        let value = self.laid_out(self.graph.output(), value);
         let [height, width, _] = self.draft.tensor(value).size;
         if [height, width] != [1, 1] {
             return self.refuse(id, "the answer is an image, expected one row of logits");

@@ -1,7 +1,7 @@
 //! Operations that only move numbers about: nothing at all, or copies.
 
 use attar_edge::arithmetic::{dequantize, quantize};
-use attar_edge::plan::{Copy, Kind, Step};
+use attar_edge::plan::{Copy, Function, Kind, Step};
 use attar_models::{NodeId, Op};
 
 use super::Lowering;
@@ -14,23 +14,22 @@ impl Lowering<'_> {
     pub(super) fn moved(&mut self, id: NodeId, inputs: &[u32], quantiser: Option<NodeId>) -> Result<u32> {
         let node = self.node_of(id);
         let first = inputs[0];
-        let [height, width, channels] = self.draft.tensor(first).size;
         let size = super::size_of(node);
         match &node.op {
             Op::Dropout(_) | Op::StochasticDepth(_) | Op::Flatten(_) => return Ok(first),
-            // Pixels of more than one channel lie in another order than rows of features.
-            Op::Reshape(_)
-                if size == [height, width, channels] || ([height, width] == [1, 1] && size[..2] == [1, 1]) =>
-            {
-                return Ok(first);
+            Op::Reshape(_) => {
+                let moved = self.as_size(id, first, size);
+                return match quantiser {
+                    Some(quantiser) => self.with_levels(id, moved, quantiser),
+                    None => Ok(moved),
+                };
             }
-            Op::Reshape(_) => return self.refuse(id, "the engine does not move elements between pixels and channels"),
             _ => {}
         }
-        if node.shape.len() == 1 && inputs.iter().any(|input| self.draft.tensor(*input).size[..2] != [1, 1]) {
-            return self
-                .refuse(id, "rows of features that were images; the engine has their elements in another order");
-        }
+        let inputs: Vec<u32> =
+            node.inputs.iter().zip(inputs).map(|(from, input)| self.laid_out(*from, *input)).collect();
+        let first = inputs[0];
+        let channels = self.draft.tensor(first).size[2];
         let output = match quantiser {
             Some(quantiser) => self.new_bytes(quantiser, size)?,
             None => self.draft.value(Kind::Floats, size),
@@ -74,6 +73,42 @@ impl Lowering<'_> {
             let table = self.between(copy.input, output);
             self.draft.step(Step::Copy(Copy { table, ..copy }), &node.name);
         }
+        Ok(output)
+    }
+
+    /// A value as its node's shape lies: a row of features that was an image, one pixel.
+    pub(super) fn laid_out(&mut self, id: NodeId, value: u32) -> u32 {
+        self.as_size(id, value, super::size_of(self.node_of(id)))
+    }
+
+    /// Both operands of a sum or product as their nodes' shapes lie, which is how they go together; where they lie alike
+    /// already, as they do.
+    pub(super) fn pair(&mut self, id: NodeId, values: [u32; 2]) -> [u32; 2] {
+        let [a, b] = values.map(|value| self.draft.tensor(value).size);
+        if a == b {
+            return values;
+        }
+        let inputs = &self.node_of(id).inputs;
+        [0, 1].map(|at| self.laid_out(inputs[at], values[at]))
+    }
+
+    /// The same elements in another size.
+    fn as_size(&mut self, id: NodeId, value: u32, size: [u32; 3]) -> u32 {
+        let tensor = self.draft.tensor(value);
+        if tensor.size == size {
+            return value;
+        }
+        let output = self.draft.value(tensor.kind, size);
+        self.draft.step(Step::Reshape { input: value, output }, &self.node_of(id).name);
+        output
+    }
+
+    /// Bytes as they mean the same to a quantiser.
+    fn with_levels(&mut self, id: NodeId, value: u32, quantiser: NodeId) -> Result<u32> {
+        let output = self.new_bytes(quantiser, self.draft.tensor(value).size)?;
+        let Some(table) = self.between(value, output) else { return Ok(value) };
+        let function = Function::Bytes { low: 0, high: 255 };
+        self.draft.step(Step::Apply { input: value, output, function, table }, &self.node_of(id).name);
         Ok(output)
     }
 

@@ -13,14 +13,16 @@ use crate::numbers::{Levels, scaled_multipliers};
 pub(super) enum Pattern {
     /// A function of one byte.
     Table { source: NodeId, table: Box<[u8; 256]> },
+    /// A function of one byte for each channel, 256 entries each.
+    Tables { node: NodeId, source: NodeId, tables: Vec<u8> },
     /// A convolution or linear layer.
     Layer { node: NodeId, source: NodeId, integers: Box<Integers>, range: [u8; 2] },
     /// A convolution or linear layer whose answer is floats.
     Mixed { source: NodeId, integers: Box<Integers>, multipliers: Vec<f32> },
     /// A sum of two values.
-    Add { sources: [NodeId; 2], range: [u8; 2] },
+    Add { node: NodeId, sources: [NodeId; 2], range: [u8; 2] },
     /// A product of two values.
-    Multiply { sources: [NodeId; 2], range: [u8; 2] },
+    Multiply { node: NodeId, sources: [NodeId; 2], range: [u8; 2] },
     /// Means of windows.
     Mean { node: NodeId, source: NodeId, range: [u8; 2] },
     /// Maxima of windows.
@@ -34,7 +36,7 @@ impl Pattern {
     pub(super) fn sources(&self) -> Vec<NodeId> {
         match self {
             Self::Table { source, .. } | Self::Layer { source, .. } | Self::Mixed { source, .. } => vec![*source],
-            Self::Mean { source, .. } | Self::Max { source, .. } => vec![*source],
+            Self::Mean { source, .. } | Self::Max { source, .. } | Self::Tables { source, .. } => vec![*source],
             Self::Add { sources, .. } | Self::Multiply { sources, .. } => sources.to_vec(),
             Self::Move { sources, .. } => sources.clone(),
         }
@@ -59,8 +61,12 @@ impl Lowering<'_> {
                 let integers = integers(self.graph, self.weights, core, sources[0].1.scale)?;
                 integers.map(|integers| Pattern::Layer { node: core, source, integers: Box::new(integers), range })
             }
-            Op::Add(_) if self.same_shapes(core) => Some(Pattern::Add { sources: [ids[0], ids[1]], range }),
-            Op::Mul(_) if self.a_channel_each(core) => Some(Pattern::Multiply { sources: [ids[0], ids[1]], range }),
+            Op::Add(_) => Some(Pattern::Add { node: core, sources: [ids[0], ids[1]], range }),
+            Op::Mul(_) => Some(Pattern::Multiply { node: core, sources: [ids[0], ids[1]], range }),
+            Op::PRelu(_) => {
+                let tables = self.sloped_tables(core, sources[0].1, (levels, range))?;
+                Some(Pattern::Tables { node: core, source, tables })
+            }
             Op::GlobalAvgPool(_) | Op::AvgPool2d(_) => Some(Pattern::Mean { node: core, source, range }),
             Op::MaxPool2d(_) if sources[0].1 == levels && range == [0, 255] => {
                 Some(Pattern::Max { node: core, source })
@@ -68,7 +74,9 @@ impl Lowering<'_> {
             Op::Concat(_) | Op::SliceChannels(_) | Op::ChannelShuffle(_) | Op::Subsample(_) if range == [0, 255] => {
                 Some(Pattern::Move { node: core, sources: ids })
             }
-            Op::PadChannels(_) | Op::Pad2d(_) if range == [0, 255] => Some(Pattern::Move { node: core, sources: ids }),
+            Op::PadChannels(_) | Op::Pad2d(_) | Op::Reshape(_) if range == [0, 255] => {
+                Some(Pattern::Move { node: core, sources: ids })
+            }
             _ => None,
         })
     }
@@ -109,16 +117,5 @@ impl Lowering<'_> {
             range[1] = range[1].min(highest.map_or(255, byte));
             id = self.first(id);
         }
-    }
-
-    fn same_shapes(&self, id: NodeId) -> bool {
-        let [a, b] = [0, 1].map(|at| &self.node_of(self.node_of(id).inputs[at]).shape);
-        a == b
-    }
-
-    /// A product of values of one shape, or of an image and a factor a channel.
-    pub(super) fn a_channel_each(&self, id: NodeId) -> bool {
-        let [a, b] = [0, 1].map(|at| &self.node_of(self.node_of(id).inputs[at]).shape);
-        a == b || matches!((&a[..], &b[..]), ([c, _, _], [d, 1, 1]) if c == d)
     }
 }

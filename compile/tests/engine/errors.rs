@@ -1,9 +1,7 @@
 //! What cannot be compiled is refused by the name of its node.
 
 use attar_compile::{Options, compile};
-use attar_models::op::{
-    Add, Conv2d, Dequantize, Flatten, GlobalAvgPool, Linear, Mul, PRelu, Quantize, Reshape, Softmax,
-};
+use attar_models::op::{Add, Conv2d, Dequantize, Flatten, GlobalAvgPool, Linear, Mul, Quantize};
 use attar_models::{Activation, Array, GraphBuilder, NodeId, Op, generated};
 
 /// A network in the making; parameters are generated where none are given.
@@ -55,31 +53,9 @@ impl Making {
     }
 }
 
-/// The error of one operation of an image.
-fn of(op: Op) -> String {
-    let mut making = Making::new([4, 5, 6]);
-    let input = making.last;
-    making.add("culprit", op, &[input]);
-    making.row();
-    making.error()
-}
-
 #[track_caller]
 fn names(error: &str, node: &str, problem: &str) {
     assert!(error.starts_with(&format!("node `{node}`: ")) && error.contains(problem), "{error}");
-}
-
-#[test]
-fn operations_that_the_engine_has_not() {
-    names(&of(Op::Activation(Activation::Gelu)), "culprit", "no gelu of floats");
-    names(&of(Op::Activation(Activation::GeluTanh)), "culprit", "no gelu-tanh of floats");
-    names(&of(Op::PRelu(PRelu { channels: 4 })), "culprit", "a slope for each channel");
-    names(&of(Op::Reshape(Reshape { shape: vec![2, 10, 6] })), "culprit", "between pixels and channels");
-    let mut making = Making::new([4, 5, 6]);
-    let input = making.last;
-    let pooled = making.add("pool", Op::GlobalAvgPool(GlobalAvgPool {}), &[input]);
-    making.add("culprit", Op::Softmax(Softmax {}), &[pooled]);
-    names(&making.error(), "culprit", "softmax");
 }
 
 #[test]
@@ -88,16 +64,6 @@ fn an_answer_that_is_an_image() {
     let input = making.last;
     making.add("culprit", Op::Activation(Activation::Relu), &[input]);
     names(&making.error(), "culprit", "one row of logits");
-}
-
-#[test]
-fn factors_that_are_neither_an_image_nor_one_a_channel() {
-    let mut making = Making::new([4, 5, 6]);
-    let input = making.last;
-    let one = making.add("one", Op::Conv2d(Conv2d { kernel: [5, 1], ..Conv2d::square(4, 4, 1, 1, 0) }), &[input]);
-    making.add("culprit", Op::Mul(Mul {}), &[input, one]);
-    making.row();
-    names(&making.error(), "culprit", "one a channel");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use attar_edge::{Alone, Input, Level, Model, reference};
-use attar_models::op::{Add, Concat, Conv2d, Dropout, GlobalAvgPool};
+use attar_models::op::{Add, Concat, Conv2d, Dropout, Flatten, GlobalAvgPool, Pool2d};
 use attar_models::{Activation, GraphBuilder, NodeId, Op, generated};
 
 use crate::networks::{How, Network, Random, network};
@@ -119,13 +119,59 @@ fn what_two_nodes_read_is_not_made_part_of_one() {
     }
 }
 
+/// A network of one operation, behind a convolution; of a row of features where `row` says so.
+fn alone(op: &Op, shapes: &[Vec<usize>], row: bool) -> Option<Network> {
+    let (mut builder, input) = GraphBuilder::new("one", [3, 5, 6]).unwrap();
+    let channels = shapes[0][0];
+    let conv = Conv2d { bias: true, ..Conv2d::square(3, channels, 3, 1, 1) };
+    let mut value = builder.add("before", Op::Conv2d(conv), &[input]).ok()?;
+    if row {
+        value = builder.add("row", Op::GlobalAvgPool(GlobalAvgPool {}), &[value]).ok()?;
+    }
+    // Second operands with axes of 1 are means of the first.
+    let mut of = |at: usize, shape: &Vec<usize>| {
+        let means = Op::AvgPool2d(Pool2d::new([5, 6], [1, 1], [0, 0]));
+        let spread = !row && at > 0 && shape[1..] == [1, 1];
+        if spread { builder.add("part", means, &[value]).unwrap() } else { value }
+    };
+    let inputs: Vec<NodeId> = shapes.iter().enumerate().map(|(at, shape)| of(at, shape)).collect();
+    let made = builder.add("op", op.clone(), &inputs).ok()?;
+    let row = builder.add("end", Op::Flatten(Flatten {}), &[made]).ok()?;
+    let graph = builder.finish(row);
+    let weights = generated::weights(&graph, 5);
+    Some(Network { graph, weights })
+}
+
+/// But for what works on whole numbers.
+#[test]
+fn every_operation_is_compiled_and_computed() {
+    let mut count = 0;
+    for (op, shapes) in Op::examples() {
+        if matches!(op, Op::Input(_) | Op::Quantize(_) | Op::Dequantize(_)) {
+            continue;
+        }
+        let networks = [false, true].into_iter().filter_map(|row| alone(&op, &shapes, row));
+        for network in networks {
+            count += 1;
+            let image = Random(count).floats(network.elements());
+            let meant: Vec<f32> = oracle::run(&network, &image).into_iter().map(|x| x as f32).collect();
+            let bound = 1e-5 * largest(&meant).max(1.0);
+            for level in levels() {
+                let found = logits(&compiled(&network), level, Input::Floats(&image));
+                assert!(furthest(&found, &meant) < bound, "{op:?}, {level}: {found:?}, meant {meant:?}");
+            }
+        }
+    }
+    assert!(count > 25, "only {count}");
+}
+
 #[test]
 fn every_kind_of_step_is_among_them() {
     let mut seen = BTreeSet::new();
     for how in [How::Floats, How::Bytes, How::Mixed, How::Logits] {
         each(how, |_, _, plan, _| seen.extend(Model::load(plan).unwrap().steps().map(|step| step.what())));
     }
-    assert_eq!(seen.len(), 11, "{seen:?}");
+    assert_eq!(seen.len(), 15, "{seen:?}");
 }
 
 #[test]

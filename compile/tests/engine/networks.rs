@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use attar_models::op::{
-    Add, BatchNorm2d, ChannelShuffle, Concat, Conv2d, Dequantize, Dropout, Flatten, GlobalAvgPool, Linear, Mul, Pad2d,
-    PadChannels, Pool2d, Quantize, SliceChannels, Slope, Subsample,
+    Add, BatchNorm2d, ChannelShuffle, Concat, Conv2d, Dequantize, Dropout, Flatten, GlobalAvgPool, LayerNorm2d, Linear,
+    Mul, PRelu, Pad2d, PadChannels, Pool2d, Quantize, Reshape, Scale, SliceChannels, Slope, Softmax, Subsample,
 };
 use attar_models::{Activation, Array, Graph, GraphBuilder, NodeId, Op, Weights};
 
@@ -210,6 +210,8 @@ impl Maker {
             Activation::HardSigmoid,
             Activation::Sigmoid,
             Activation::Silu,
+            Activation::Gelu,
+            Activation::GeluTanh,
             leaky,
         ];
         let activation = self.random.of(&choices);
@@ -259,6 +261,19 @@ impl Maker {
         Some(self.ended(made))
     }
 
+    /// A row of an image's features.
+    fn flat(&mut self, image: NodeId) -> Option<NodeId> {
+        let row = self.add(Op::Flatten(Flatten {}), &[image])?;
+        self.levels.get(&image).copied().map(|levels| self.levels.insert(row, levels));
+        Some(row)
+    }
+
+    /// What moves numbers, which keep their levels.
+    fn moved(&mut self, input: NodeId, op: Op) -> Option<NodeId> {
+        let made = self.add(op, &[input])?;
+        Some(self.levels.get(&input).copied().map_or(made, |levels| self.ended_at(made, levels)))
+    }
+
     fn operation(&mut self) {
         let input = self.value();
         if let Some(made) = self.made(input) {
@@ -276,7 +291,9 @@ impl Maker {
                 _ => Some(maker.ended(made)),
             }
         };
-        match self.random.below(17) {
+        match self.random.below(22) {
+            // Computed in floats, and as integers are wanted.
+            17 | 18 | 21 if matches!(self.how, How::Bytes | How::Logits) => None,
             0..=3 => self.convolution(input, false),
             4 | 5 => {
                 let branch = self.convolution(input, true)?;
@@ -340,6 +357,34 @@ impl Maker {
                 let padded = levels.map_or(padded, |levels| self.ended_at(padded, levels));
                 self.convolution(padded, false).or(Some(padded))
             }
+            16 => {
+                let slopes = if self.random.one_in(3) { 1 } else { channels };
+                one(self, Op::PRelu(PRelu { channels: slopes }))
+            }
+            17 => one(self, Op::LayerNorm2d(LayerNorm2d { channels, eps: 1e-3 })),
+            18 => {
+                let shares = self.add(Op::Softmax(Softmax {}), &[input])?;
+                Some(self.ended_at(shares, (1.0 / 256.0, 0.0, false)))
+            }
+            19 => {
+                let from = if self.random.one_in(2) { self.flat(input)? } else { input };
+                let shape = self.random.of(&[[height, width, channels], [width, channels, height]]);
+                self.moved(from, Op::Reshape(Reshape { shape: shape.to_vec() }))
+            }
+            20 => {
+                // The second operand has 1 along some axes.
+                let kernel = self.random.of(&[[height, width], [1, width], [height, 1]]);
+                let part = self.add(Op::AvgPool2d(Pool2d::new(kernel, [1, 1], [0, 0])), &[input])?;
+                let part = self.ended(part);
+                let part = match self.random.one_in(2) {
+                    true => self.moved(part, Op::SliceChannels(SliceChannels { start: 0, end: 1 }))?,
+                    false => part,
+                };
+                let op = if self.random.one_in(2) { Op::Add(Add {}) } else { Op::Mul(Mul {}) };
+                let made = self.add(op, &[input, part])?;
+                Some(self.ended(made))
+            }
+            21 => one(self, Op::Scale(Scale { channels, bias: true, trained: true })),
             15 => {
                 // Another name of the same value; the old one may be read on.
                 let made = self.add(Op::Dropout(Dropout { p: 0.5 }), &[input])?;
@@ -353,15 +398,33 @@ impl Maker {
         }
     }
 
+    /// A row of features, perhaps after what counts features one by one.
+    fn of_a_row(&mut self, row: NodeId) -> NodeId {
+        let features = self.builder.shape(row)[0];
+        let whole = matches!(self.how, How::Bytes | How::Logits);
+        let op = match self.random.below(12) {
+            0 | 1 if whole => return row,
+            0 => Op::LayerNorm2d(LayerNorm2d { channels: features, eps: 1e-5 }),
+            1 => Op::Scale(Scale { channels: features, bias: true, trained: false }),
+            2 => Op::PRelu(PRelu { channels: features }),
+            3 => {
+                let joined = self.add(Op::Concat(Concat { inputs: 2 }), &[row, row]).unwrap();
+                return self.ended(joined);
+            }
+            _ => return row,
+        };
+        let made = self.add(op, &[row]).unwrap();
+        self.ended(made)
+    }
+
     fn finish(mut self) -> Network {
         let last = self.values[self.values.len() - 1];
         let row = if self.random.one_in(2) {
             let row = self.add(Op::GlobalAvgPool(GlobalAvgPool {}), &[last]).unwrap();
             self.ended(row)
         } else {
-            let row = self.add(Op::Flatten(Flatten {}), &[last]).unwrap();
-            self.levels.get(&last).copied().map(|levels| self.levels.insert(row, levels));
-            row
+            let row = self.flat(last).unwrap();
+            self.of_a_row(row)
         };
         let features = self.builder.shape(row)[0];
         let flat = self.how != How::Floats && self.levels.contains_key(&row);

@@ -56,11 +56,34 @@ fn made(graph: &Graph, weights: &Weights, node: &Node, inputs: &[&[f64]]) -> Vec
             each(&|x| ((x / scale).round_ties_even() + zero).clamp(low, high))
         }
         Op::Dequantize(_) => each(&|x| (x - first("zero_point")) * first("scale")),
-        Op::Add(_) => x.iter().zip(inputs[1]).map(|(a, b)| a + b).collect(),
-        Op::Mul(_) => {
-            let spread = x.len() / inputs[1].len();
-            x.iter().enumerate().map(|(i, x)| x * inputs[1][i / spread]).collect()
+        Op::Add(_) | Op::Mul(_) => {
+            let other = &graph.node(node.inputs[1]).shape[..];
+            let second = |i: usize| inputs[1][spread(shape, other, i)];
+            let sum = matches!(node.op, Op::Add(_));
+            x.iter().enumerate().map(|(i, x)| if sum { x + second(i) } else { x * second(i) }).collect()
         }
+        Op::Scale(_) => {
+            let scaled =
+                |(i, x): (usize, &f64)| x * f64::from(param("weight")[i / plane]) + f64::from(param("bias")[i / plane]);
+            x.iter().enumerate().map(scaled).collect()
+        }
+        Op::PRelu(_) => {
+            let slope = |i: usize| f64::from(param("weight")[i / plane % param("weight").len()]);
+            x.iter().enumerate().map(|(i, x)| if *x > 0.0 { *x } else { slope(i) * x }).collect()
+        }
+        Op::LayerNorm2d(norm) => over_channels(x, plane, &|pixel| {
+            let mean = pixel.iter().sum::<f64>() / pixel.len() as f64;
+            let variance = pixel.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / pixel.len() as f64;
+            let normed = |(c, x): (usize, &f64)| {
+                (x - mean) / (variance + norm.eps).sqrt() * f64::from(param("weight")[c]) + f64::from(param("bias")[c])
+            };
+            pixel.iter().enumerate().map(normed).collect()
+        }),
+        Op::Softmax(_) => over_channels(x, plane, &|pixel| {
+            let most = pixel.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = pixel.iter().map(|x| (x - most).exp()).sum();
+            pixel.iter().map(|x| (x - most).exp() / sum).collect()
+        }),
         Op::Concat(_) => inputs.concat(),
         Op::SliceChannels(slice) => x[slice.start * plane..slice.end * plane].to_vec(),
         Op::ChannelShuffle(shuffle) => {
@@ -82,9 +105,30 @@ fn made(graph: &Graph, weights: &Weights, node: &Node, inputs: &[&[f64]]) -> Vec
             seen.iter().map(|[y, u]| at(x, shape, c, *y, *u)).sum::<f64>() / counted as f64
         }),
         Op::GlobalAvgPool(_) => x.chunks(plane).map(|plane| plane.iter().sum::<f64>() / plane.len() as f64).collect(),
-        Op::Flatten(_) | Op::Dropout(_) => x.to_vec(),
+        Op::Flatten(_) | Op::Dropout(_) | Op::StochasticDepth(_) | Op::Reshape(_) => x.to_vec(),
         other => panic!("no random network has {}", other.kind()),
     }
+}
+
+/// Where a sum's or product's second operand, of which axes may be 1, has what belongs to an element of the first.
+fn spread(shape: &[usize], other: &[usize], mut element: usize) -> usize {
+    let (mut place, mut step) = (0, 1);
+    for (size, part) in shape.iter().zip(other).rev() {
+        place += if *part == 1 { 0 } else { element % size * step };
+        element /= size;
+        step *= part;
+    }
+    place
+}
+
+/// What is made of each pixel's channels.
+fn over_channels(x: &[f64], plane: usize, made: &dyn Fn(&[f64]) -> Vec<f64>) -> Vec<f64> {
+    let mut all = vec![0.0; x.len()];
+    for at in 0..plane {
+        let pixel: Vec<f64> = x.iter().skip(at).step_by(plane).copied().collect();
+        made(&pixel).into_iter().enumerate().for_each(|(c, value)| all[c * plane + at] = value);
+    }
+    all
 }
 
 /// An element; 0 beyond the image.
@@ -145,6 +189,22 @@ fn activated(activation: Activation, x: f64) -> f64 {
         Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
         Activation::Silu => x / (1.0 + (-x).exp()),
         Activation::LeakyRelu(slope) => x.max(x * f64::from(slope.value())),
-        Activation::Gelu | Activation::GeluTanh => panic!("no random network has them"),
+        Activation::Gelu => x / 2.0 * (1.0 + erf(x / std::f64::consts::SQRT_2)),
+        Activation::GeluTanh => {
+            x / 2.0 * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3))).tanh())
+        }
     }
+}
+
+/// The error function by its series (Abramowitz and Stegun 1964, 7.1.6); beyond 5 it is 1 to `f32`.
+fn erf(x: f64) -> f64 {
+    if x.abs() > 5.0 {
+        return x.signum();
+    }
+    let (mut term, mut sum) = (x, x);
+    for n in 1..200 {
+        term *= 2.0 * x * x / f64::from(2 * n + 1);
+        sum += term;
+    }
+    sum * (-x * x).exp() * std::f64::consts::FRAC_2_SQRT_PI
 }

@@ -5,13 +5,11 @@ use candle_core::{Device, Tensor};
 
 use super::AdaRound;
 use super::patches::Samples;
+use crate::adam::adam;
 use crate::error::Result;
 
 /// Ends of the stretched sigmoid (Louizos et al. 2018, as the paper takes them).
 const STRETCH: [f64; 2] = [-0.1, 1.1];
-
-/// Adam's decay of its two means, and what keeps it from dividing by 0.
-const ADAM: ([f64; 2], f64) = ([0.9, 0.999], 1e-8);
 
 /// What draws weights up or down sets in after this part of the steps; its exponent falls from the first to the second.
 const QUIET: f64 = 0.2;
@@ -84,15 +82,6 @@ pub(super) fn learn(layer: &Layer, samples: &Samples, settings: AdaRound, stream
     let up = |v: f64| if stretched(v).0 >= 0.5 { 1.0 } else { 0.0 };
     let steps = floors.iter().zip(&v).map(|(floor, v)| (floor + up(*v)).clamp(-layer.most, layer.most));
     Ok(steps.collect())
-}
-
-fn adam(means: &mut [f64; 2], gradient: f64, step: usize) -> f64 {
-    let ([first, second], eps) = ADAM;
-    means[0] = first * means[0] + (1.0 - first) * gradient;
-    means[1] = second * means[1] + (1.0 - second) * gradient * gradient;
-    let at = step as i32 + 1;
-    let (mean, square) = (means[0] / (1.0 - first.powi(at)), means[1] / (1.0 - second.powi(at)));
-    mean / (square.sqrt() + eps)
 }
 
 /// Slopes in the weights of the mean over positions of the squared distance of outputs behind the clamp.

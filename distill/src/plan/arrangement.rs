@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use attar_models::{Graph, Outline, ValueKind};
+use attar_models::{Outline, ValueKind};
 
 use super::data::PlannedData;
 use super::ground::{Ground, build_network};
@@ -42,7 +42,7 @@ impl Arrangement {
             Ok(PlannedPeer { name: section.name.clone(), graph })
         };
         let peers = recipe.peers.iter().map(peer).collect::<Result<Vec<_>>>()?;
-        let participants = participants(recipe, data, &ground.student, &peers, teachers);
+        let participants = participants(recipe, data, ground.outline(), &peers, teachers);
         let mut views = Table::from_iter([PlannedView::clean()]);
         for section in &recipe.views {
             views.push(PlannedView::check(section, &participants, &data.pipeline)?);
@@ -55,7 +55,7 @@ impl Arrangement {
         let losses: Table<LossId, PlannedLoss> = recipe.losses.iter().map(fit).collect::<Result<_>>()?;
         everybody_has_a_part(&participants, &losses)?;
         training::check(recipe, data, &losses)?;
-        let moves = training::moves(recipe, &ground.student, &peers, &losses)?;
+        let moves = training::moves(recipe, ground, &peers, &losses)?;
         let remarks = training::notes(recipe, &ground.student, &moves);
         if !allow_idle {
             idle::check(recipe, data.train.len().div_ceil(recipe.train.batch), &losses, &views, &participants)?;
@@ -70,7 +70,7 @@ impl Arrangement {
 fn participants(
     recipe: &Recipe,
     data: &PlannedData,
-    student: &Graph,
+    student: Outline,
     peers: &[PlannedPeer],
     teachers: Table<TeacherId, KnownTeacher>,
 ) -> Participants {

@@ -3,11 +3,12 @@
 use attar_data::Splits;
 use attar_exec::Params;
 use attar_formats::card::Origin;
-use attar_models::Graph;
 use attar_models::zoo::{self, NetworkSpec};
+use attar_models::{Graph, Outline};
 use candle_core::Device;
 
 use super::data::PlannedData;
+use super::rewrite::InIntegers;
 use super::scan::Look;
 use super::start::Start;
 use super::{GivenStudent, fail, numbers};
@@ -24,6 +25,8 @@ pub(super) struct Ground {
     /// Where that network came from.
     pub(super) origin: Origin,
     pub(super) params: Params,
+    /// Of a student in integers what it learns by.
+    pub(super) integers: Option<InIntegers>,
     /// sha256 of the file of weights that the student starts from.
     pub(super) init_sha256: Option<String>,
     /// What people should know of the start.
@@ -54,9 +57,17 @@ impl Ground {
             student: start.student,
             origin: start.origin,
             params: start.params,
+            integers: start.integers,
             init_sha256: start.sha256,
             notes: start.notes,
         })
+    }
+}
+
+impl Ground {
+    /// The student as losses know it.
+    pub(super) fn outline(&self) -> Outline {
+        self.integers.as_ref().map_or_else(|| Outline::from(&self.student), |own| own.outline(&self.student))
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) mod onnx;
 mod onnx_teachers;
 mod participants;
 mod residence;
+mod rewrite;
 mod scan;
 mod source;
 mod stages;
@@ -36,8 +37,8 @@ use candle_core::Device;
 
 use crate::checkpoint::Failpoint;
 use crate::error::{Error, Result};
-use crate::losses::AnyLoss;
-use crate::recipe::Recipe;
+use crate::losses::{AnyLoss, Teachers};
+use crate::recipe::{Recipe, SELF, ViewKind};
 use crate::teacher::{Given, OpenOnnx};
 
 use arrangement::Arrangement;
@@ -57,6 +58,7 @@ pub(crate) use moves::Moves;
 pub(crate) use participants::{KnownTeacher, KnownView};
 pub(crate) use participants::{Participants, Source};
 pub use residence::Residence;
+pub(crate) use rewrite::InIntegers;
 pub use scan::Progress;
 pub(crate) use teacher_input::TeacherInput;
 pub use teachers::PlannedTeacher;
@@ -136,6 +138,8 @@ pub struct Plan {
     /// Threads to compute with.
     pub(crate) threads: usize,
     pub(crate) params: Params,
+    /// Of a student in integers what it learns by.
+    pub(crate) integers: Option<InIntegers>,
     /// sha256 of the file of weights that the student starts from, in hex.
     pub(crate) init_sha256: Option<String>,
     /// What people should know of the start and of unusual settings of training.
@@ -174,6 +178,12 @@ impl Plan {
                 }
             });
         }
+        let mut own_note = None;
+        if let Some(integers) = ground.integers.as_ref().filter(|_| asks_itself(&recipe)) {
+            teachers.push(PlannedTeacher::itself(integers, &ground.data));
+            let what = "the network in floats that the student was before it was quantised, frozen";
+            own_note = Some(format!("teacher `{SELF}`: {what}"));
+        }
         let known = teachers.rows().map(PlannedTeacher::known).collect();
         let arranged = Arrangement::of(&recipe, &ground, known, given.losses, allow_idle)?;
         Ok(Self {
@@ -192,8 +202,9 @@ impl Plan {
             origin: ground.origin,
             teachers,
             params: ground.params,
+            integers: ground.integers,
             init_sha256: ground.init_sha256,
-            remarks: ground.notes.into_iter().chain(arranged.remarks).collect(),
+            remarks: ground.notes.into_iter().chain(own_note).chain(arranged.remarks).collect(),
             participants: arranged.participants,
             peers: arranged.peers,
             views: arranged.views,
@@ -248,6 +259,27 @@ impl Plan {
     pub fn describe(&self) -> Description {
         Description::of(self)
     }
+}
+
+/// Whether a student in integers learns from the network in floats that it was: where a loss or an attack names it, and where
+/// losses need a teacher and the recipe has none.
+fn asks_itself(recipe: &Recipe) -> bool {
+    let taken = recipe.teachers.iter().map(|teacher| &teacher.name).chain(recipe.peers.iter().map(|peer| &peer.name));
+    if taken.into_iter().any(|name| name == SELF) {
+        return false;
+    }
+    let attacks = recipe.views.iter().any(|view| match &view.kind {
+        ViewKind::Adversarial { against, .. } => against == SELF,
+        ViewKind::Augmented { .. }
+        | ViewKind::Mixup { .. }
+        | ViewKind::Cutmix { .. }
+        | ViewKind::Extracurricular { .. } => false,
+    });
+    attacks
+        || recipe.losses.iter().any(|loss| match &loss.teacher {
+            Some(names) => names.as_slice().iter().any(|name| name == SELF),
+            None => recipe.teachers.is_empty() && loss.loss.entry().teachers != Teachers::None,
+        })
 }
 
 pub(crate) fn available_threads() -> usize {

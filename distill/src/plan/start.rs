@@ -14,6 +14,7 @@ use candle_core::Device;
 
 use super::data::PlannedData;
 use super::ground::build_network;
+use super::rewrite::{InIntegers, Rewritten, rewritten};
 use super::source::{Source, open};
 use super::{GivenStudent, fail};
 use crate::error::Result;
@@ -28,6 +29,8 @@ pub(super) struct Start {
     /// Where that network came from.
     pub(super) origin: Origin,
     pub(super) params: Params,
+    /// Of a network in integers what it learns by.
+    pub(super) integers: Option<InIntegers>,
     /// sha256 of the weights, where it does not start from random ones.
     pub(super) sha256: Option<String>,
     /// What people should know of it.
@@ -70,8 +73,15 @@ impl Start {
                 Params::from_weights(&graph, &weights, device)?
             }
         };
-        let notes = notes.into_iter().map(|note| format!("student.from: {note}")).collect();
-        Ok(Self { student: graph, origin, params, sha256, notes })
+        let mut notes: Vec<String> = notes.into_iter().map(|note| format!("student.from: {note}")).collect();
+        let (student, params, integers) = match rewritten(recipe, &graph, &params, data, device)? {
+            None => (graph, params, None),
+            Some(Rewritten { graph, params, integers, note }) => {
+                notes.push(note);
+                (graph, params, Some(integers))
+            }
+        };
+        Ok(Self { student, origin, params, integers, sha256, notes })
     }
 }
 

@@ -12,6 +12,7 @@ use attar_formats::hash::{file_sha256, sha256};
 use attar_formats::rename::Head;
 use attar_formats::run;
 use attar_formats::run::file;
+use attar_formats::write::safetensors_sha256;
 use attar_formats::{Card, files};
 use attar_models::zoo;
 use attar_models::{Graph, NodeId, Op, Outline, Weights};
@@ -23,10 +24,11 @@ use super::classes::{self, Logits};
 use super::data::PlannedData;
 use super::onnx_teachers;
 use super::participants::KnownTeacher;
+use super::rewrite::InIntegers;
 use super::teacher_input::{TeacherInput, made_by};
 use crate::error::{Error, Result};
 use crate::labels::{AnswersKey, Store};
-use crate::recipe::{TeacherClasses, TeacherNorm, TeacherSection, TeacherSource};
+use crate::recipe::{SELF, TeacherClasses, TeacherNorm, TeacherSection, TeacherSource};
 use crate::teacher::{Aligned, Answers, Given, OpenOnnx, Question, Teacher, ZooTeacher};
 
 /// A teacher that fits.
@@ -122,6 +124,31 @@ impl PlannedTeacher {
         };
         let (weights_sha256, attackable) = (file_sha256(&found.file)?, found.kind.attackable());
         Self::fitted(section, key, data, found, (weights_sha256, attackable))
+    }
+
+    /// The network in floats that a student in integers was.
+    pub(super) fn itself(student: &InIntegers, data: &PlannedData) -> Self {
+        let (graph, weights) = student.floats.clone();
+        let kind = Kind::Network { graph, weights };
+        let (outline, weights_sha256) = (Outline::from(&student.floats.0), safetensors_sha256(&student.floats.1));
+        Self {
+            name: SELF.to_owned(),
+            logits: Ok(Alignment::same(outline.classes())),
+            outline,
+            weights_sha256,
+            bn: TeacherNorm::Running,
+            stated: BTreeMap::new(),
+            size: kind.size(),
+            attackable: kind.attackable(),
+            only_samples: false,
+            answers_sha256: None,
+            notes: Vec::new(),
+            input: TeacherInput::Same,
+            preprocessing: data.pipeline.preprocessing.clone(),
+            answers: Answers::Logits,
+            at_least: None,
+            kind,
+        }
     }
 
     /// A teacher that a program gave.

@@ -3,6 +3,7 @@
 
 use attar_models::{Graph, Op};
 
+use super::ground::Ground;
 use super::{LossId, Moves, PlannedData, PlannedLoss, PlannedPeer, Table, fail, prefix};
 use crate::error::Result;
 use crate::recipe::{Recipe, Sampling, Update};
@@ -43,14 +44,16 @@ pub(super) fn check(recipe: &Recipe, data: &PlannedData, losses: &Table<LossId, 
 /// Which parameters move how fast, by their names in the plan.
 pub(super) fn moves(
     recipe: &Recipe,
-    student: &Graph,
+    ground: &Ground,
     peers: &[PlannedPeer],
     losses: &Table<LossId, PlannedLoss>,
 ) -> Result<Moves> {
-    if let Some(node) = student.nodes().iter().find(|node| matches!(node.op, Op::Quantize(_))) {
+    let quantiser = ground.student.nodes().iter().find(|node| matches!(node.op, Op::Quantize(_)));
+    if let (Some(node), None) = (quantiser, &ground.integers) {
         let problem = format!(
-            "its node `{}` quantises, and no gradient goes through that; gradients come with quantisation-aware training\n  \
-             hint: train it as it was before it was quantised",
+            "its node `{}` quantises: its weights are whole numbers, which no step may move
+  hint: start from the network \
+             as it was in floats, with `rewrites = [{{ kind = \"quantise\" }}]`",
             node.name
         );
         return Err(fail("student", problem));
@@ -59,7 +62,10 @@ pub(super) fn moves(
         let trained = graph.params().filter(|param| param.role.is_trained());
         trained.map(|param| format!("{prefix}{}", param.name)).collect()
     };
-    let mut names = own(student, "");
+    let mut names = match &ground.integers {
+        Some(integers) => integers.latent.params().trained().map(|(name, ..)| name.to_owned()).collect(),
+        None => own(&ground.student, ""),
+    };
     for peer in peers {
         names.extend(own(&peer.graph, &format!("peers.{}.", peer.name)));
     }

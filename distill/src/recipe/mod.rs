@@ -16,6 +16,7 @@ mod peers;
 mod plain;
 mod read;
 mod reference;
+mod rewrite;
 mod stages;
 mod start;
 mod training;
@@ -46,8 +47,9 @@ pub use peers::{Names, PeerSection, STUDENT, Update};
 #[cfg(test)]
 pub(crate) use plain::PLAIN;
 pub use reference::{recipe_reference, recipe_schema};
+pub use rewrite::{Calibrator, Rewrite, SELF, Scales};
 pub use stages::StageSection;
-pub use start::{Rewrite, StartHead, StudentSource};
+pub use start::{StartHead, StudentSource};
 pub use training::{RateFactor, Sampling};
 pub use validation::Validation;
 pub use views::{CLEAN, ViewKind, ViewSection};

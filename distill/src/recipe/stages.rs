@@ -44,6 +44,11 @@ impl Recipe {
         if self.teachers.len() > 1 {
             return Err(fail("each stage learns from the one before it: the recipe may have one teacher at most"));
         }
+        if self.student.from.as_ref().is_some_and(|from| !from.rewrites().is_empty()) {
+            let problem = "a network that is rewritten starts from one that is there, and stages begin with none\n  hint: let \
+                           another recipe start from the run of the last stage";
+            return Err(Error::Recipe { key: "student.from.rewrites".to_owned(), problem: problem.to_owned() });
+        }
         let mut names = BTreeSet::new();
         let plain =
             |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));

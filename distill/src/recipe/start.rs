@@ -1,16 +1,14 @@
 //! Which weights a network starts from: a run, a bundle or a file, and what becomes of its last layer.
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::de::{Deserializer, Error as _};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{TeacherSource, Which};
+use super::{Rewrite, TeacherSource, Which};
 
 /// Where the weights come from that a student starts from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     tag = "kind",
     rename_all = "kebab-case",
@@ -29,7 +27,7 @@ pub enum StudentSource {
         #[serde(default, skip_serializing_if = "StartHead::is_given")]
         #[schemars(extend("default" = "given"))]
         head: StartHead,
-        /// How the network is rewritten before it learns, in this order; no kind of rewrite is known yet.
+        /// How the network is rewritten before it learns.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         rewrites: Vec<Rewrite>,
     },
@@ -41,7 +39,7 @@ pub enum StudentSource {
         #[serde(default, skip_serializing_if = "StartHead::is_given")]
         #[schemars(extend("default" = "given"))]
         head: StartHead,
-        /// How the network is rewritten before it learns, in this order; no kind of rewrite is known yet.
+        /// How the network is rewritten before it learns.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         rewrites: Vec<Rewrite>,
     },
@@ -57,7 +55,7 @@ pub enum StudentSource {
         #[serde(default, skip_serializing_if = "StartHead::is_given")]
         #[schemars(extend("default" = "given"))]
         head: StartHead,
-        /// How the network is rewritten before it learns, in this order; no kind of rewrite is known yet.
+        /// How the network is rewritten before it learns.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         rewrites: Vec<Rewrite>,
     },
@@ -69,7 +67,7 @@ pub enum StudentSource {
         #[serde(default, skip_serializing_if = "StartHead::is_given")]
         #[schemars(extend("default" = "given"))]
         head: StartHead,
-        /// How the network is rewritten before it learns, in this order; no kind of rewrite is known yet.
+        /// How the network is rewritten before it learns.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         rewrites: Vec<Rewrite>,
     },
@@ -98,41 +96,6 @@ impl StartHead {
     }
 }
 
-/// A change of a network before it learns, `{ kind = "..." }`: none is known yet, and any is an error.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub enum Rewrite {}
-
-impl Rewrite {
-    /// The kinds there are.
-    const KINDS: [&str; 0] = [];
-}
-
-impl<'de> Deserialize<'de> for Rewrite {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// What of a rewrite is read before its kind is known.
-        #[derive(Deserialize)]
-        struct Named {
-            kind: String,
-        }
-        let name = Named::deserialize(deserializer)?.kind;
-        Err(D::Error::custom(attar_models::suggest(&format!("unknown rewrite `{name}`"), &name, &Self::KINDS)))
-    }
-}
-
-impl JsonSchema for Rewrite {
-    fn schema_name() -> Cow<'static, str> {
-        "Rewrite".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        Schema::from(false)
-    }
-}
-
 impl StudentSource {
     /// A file of weights, all of it taken.
     pub fn weights(path: impl Into<PathBuf>) -> Self {
@@ -157,6 +120,17 @@ impl StudentSource {
             | Self::Weights { path, .. }
             | Self::Onnx { path, .. } => Some(path),
             Self::Given { .. } => None,
+        }
+    }
+
+    /// How its network is rewritten.
+    pub fn rewrites(&self) -> &[Rewrite] {
+        match self {
+            Self::Run { rewrites, .. }
+            | Self::Bundle { rewrites, .. }
+            | Self::Weights { rewrites, .. }
+            | Self::Onnx { rewrites, .. } => rewrites,
+            Self::Given { .. } => &[],
         }
     }
 
@@ -203,6 +177,7 @@ mod tests {
             "{ kind = \"run\", path = \"runs/a\", checkpoint = \"last\" }",
             "{ kind = \"bundle\", path = \"bundles/a\", head = \"new\" }",
             "{ kind = \"onnx\", path = \"a.onnx\", head = \"new\" }",
+            "{ kind = \"onnx\", path = \"a.onnx\", rewrites = [{ kind = \"quantise\", calibrator = { percentile = 99.9 } }] }",
         ] {
             let recipe = from(whole).unwrap();
             assert_eq!(Recipe::parse(&recipe.to_toml().unwrap(), &[]).unwrap(), recipe);
@@ -226,7 +201,15 @@ mod tests {
             ("3", "{ kind = \"weights\", path = \"weights.pth\", head = \"new\" }"),
             (
                 "{ kind = \"run\", path = \"a\", rewrites = [{ kind = \"prune\", share = 0.5 }] }",
-                "unknown rewrite `prune`\n  known: none",
+                "unknown value `prune`\n  known: quantise",
+            ),
+            (
+                "{ kind = \"run\", path = \"a\", rewrites = [{ kind = \"quantise\", weight_bit = 4 }] }",
+                "unknown key, did you mean `weight_bits`?",
+            ),
+            (
+                "{ kind = \"run\", path = \"a\", rewrites = [{ kind = \"quantise\", scales = \"power-of-two\" }] }",
+                "unknown value `power-of-two`\n  known: exact, free",
             ),
         ] {
             let message = from(wrong).unwrap_err().to_string();

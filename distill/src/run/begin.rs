@@ -21,7 +21,7 @@ use super::leave::receipt::Facts;
 use super::owner::Owner;
 use super::shield::Shield;
 use super::state_file::{RunState, StatusFile};
-use super::step::students::Student;
+use super::step::student::Student;
 use super::step::teachers::Teachers;
 use super::step::{Learner, Parts};
 use super::{Run, Setup};
@@ -176,7 +176,7 @@ pub(super) fn build<'a>(
     student.set_precision(precision);
     let context = student.context().clone();
     let parts = Parts {
-        student: Student::exported(student),
+        student: Student::exported(student).in_integers(plan.integers.map(|own| own.latent)),
         peers: plan.peers.into_iter().map(peer).collect::<Result<_>>()?,
         teachers: Teachers::start(plan.teachers, &plan.losses, &context)?,
         losses: plan.losses,

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod diverge;
+mod integers;
 mod labels;
 mod learn;
 mod leave;

@@ -4,6 +4,9 @@
 mod arm;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
+mod channel_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod depthwise_tests;
 mod scalar;
 #[cfg(test)]

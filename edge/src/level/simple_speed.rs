@@ -9,7 +9,7 @@ use std::{env, println};
 use super::Level;
 use crate::arithmetic::Sum;
 use crate::layer::{FloatFunction, Source, Target};
-use crate::simple::{Addition, Mean, Multiplication, Simple, Window};
+use crate::simple::{Addition, Mean, Multiplication, Normalisation, Simple, Window};
 
 /// Nanoseconds a call, best of several.
 fn time(mut run: impl FnMut()) -> f64 {
@@ -45,6 +45,7 @@ fn measure(simple: &Simple, report: impl Fn(&str, usize, &mut dyn FnMut())) {
     let mut out = vec![0u8; N];
     let x: std::vec::Vec<f32> = (0..N + 64).map(|i| (i * 37 % 2001) as f32 * 0.01 - 10.0).collect();
     let y: std::vec::Vec<f32> = (0..N + 64).map(|i| (i * 91 % 2001) as f32 * 0.001 - 1.0).collect();
+    let constants: std::vec::Vec<u8> = y[..96].iter().flat_map(|y| y.to_le_bytes()).collect();
     let mut z = vec![0f32; N];
     let (a, b, out) = (a.as_ptr(), b.as_ptr(), out.as_mut_ptr());
     let (x, y, z) = (x.as_ptr(), y.as_ptr(), z.as_mut_ptr());
@@ -105,6 +106,12 @@ fn measure(simple: &Simple, report: impl Fn(&str, usize, &mut dyn FnMut())) {
         report("hard-swish f32", N, &mut || (simple.function_f32)(x, z, N, FloatFunction::HardSwish));
         report("sigmoid f32", N, &mut || (simple.function_f32)(x, z, N, FloatFunction::Sigmoid));
         report("silu f32", N, &mut || (simple.function_f32)(x, z, N, FloatFunction::Silu));
+        report("gelu f32", N, &mut || (simple.function_f32)(x, z, N, FloatFunction::Gelu));
+        report("gelu-tanh f32", N, &mut || (simple.function_f32)(x, z, N, FloatFunction::GeluTanh));
+        let norm = Normalisation { weights: &constants, bias: &constants, eps: 1e-6 };
+        report("layer norm 96", N / 96 * 96, &mut || (simple.normalise)(x, z, N / 96, 96, &norm));
+        report("softmax 1000", N / 1000 * 1000, &mut || (simple.softmax)(x, z, N / 1000, 1000));
+        report("slopes 64", N, &mut || (simple.slopes)(x, z, N / 64, 64, &constants));
         report("clamp f32", N, &mut || (simple.function_f32)(x, z, N, relu));
         let leaky = FloatFunction::LeakyRelu { slope: 0.1 };
         report("leaky f32", N, &mut || (simple.function_f32)(x, z, N, leaky));

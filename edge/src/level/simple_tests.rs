@@ -13,7 +13,7 @@ use crate::simple::{Addition, Mean, Multiplication, Simple, Window};
 const KEPT: u8 = 0xc3;
 
 /// Runs a test for each level of this CPU and many seeds.
-fn every(rounds: u64, test: impl Fn(&Simple, Level, &mut Random)) {
+pub(super) fn every(rounds: u64, test: impl Fn(&Simple, Level, &mut Random)) {
     for level in Level::ALL.into_iter().filter(|level| level.available()) {
         let kernels = level.kernels().unwrap();
         (0..rounds).for_each(|seed| test(&kernels.simple, level, &mut Random(seed)));
@@ -24,7 +24,7 @@ fn bytes(random: &mut Random, count: usize) -> Vec<u8> {
     (0..count).map(|_| random.byte()).collect()
 }
 
-fn floats(random: &mut Random, count: usize) -> Vec<f32> {
+pub(super) fn floats(random: &mut Random, count: usize) -> Vec<f32> {
     (0..count).map(|_| random.float() * random.pick(&[1.0, 8.0, 100.0])).collect()
 }
 
@@ -34,14 +34,14 @@ fn length(random: &mut Random) -> usize {
 }
 
 /// The first `length` bytes that `run` writes into memory of which the rest must stay.
-fn written(length: usize, run: impl FnOnce(*mut u8)) -> Vec<u8> {
+pub(super) fn written(length: usize, run: impl FnOnce(*mut u8)) -> Vec<u8> {
     let mut out = vec![KEPT; length + 130];
     run(out.as_mut_ptr().wrapping_add(65));
     assert!(out[..65].iter().chain(&out[65 + length..]).all(|byte| *byte == KEPT), "written beside the output");
     out[65..][..length].to_vec()
 }
 
-fn written_floats(length: usize, run: impl FnOnce(*mut f32)) -> Vec<f32> {
+pub(super) fn written_floats(length: usize, run: impl FnOnce(*mut f32)) -> Vec<f32> {
     let mut out = vec![-7.25f32; length + 66];
     run(out.as_mut_ptr().wrapping_add(33));
     assert!(out[..33].iter().chain(&out[33 + length..]).all(|x| *x == -7.25), "written beside the output");
@@ -181,11 +181,31 @@ fn function(function: FloatFunction, x: f32) -> f64 {
         FloatFunction::HardSigmoid => (x + 3.0).clamp(0.0, 6.0) / 6.0,
         FloatFunction::Sigmoid => 1.0 / (1.0 + (-x).exp()),
         FloatFunction::Silu => x / (1.0 + (-x).exp()),
+        FloatFunction::Gelu => x * normal(x),
+        FloatFunction::GeluTanh => {
+            x / (1.0 + (-2.0 * (2.0 / core::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3))).exp())
+        }
         FloatFunction::LeakyRelu { slope } => x.max(0.0) + f64::from(slope) * x.min(0.0),
     }
 }
 
-const FUNCTIONS: [FloatFunction; 8] = [
+/// The normal distribution's mass below `x`: its series, or far out its continued fraction (Abramowitz and Stegun 1964,
+/// 26.2.11, 26.2.14).
+fn normal(x: f64) -> f64 {
+    let density = (-x * x / 2.0).exp() / (2.0 * core::f64::consts::PI).sqrt();
+    if x.abs() > 5.0 {
+        let tail = density / (1..60).rev().fold(x.abs(), |below, n| x.abs() + f64::from(n) / below);
+        return if x > 0.0 { 1.0 - tail } else { tail };
+    }
+    let (mut term, mut sum) = (x, x);
+    for n in 1..120 {
+        term *= x * x / f64::from(2 * n + 1);
+        sum += term;
+    }
+    0.5 + density * sum
+}
+
+const FUNCTIONS: [FloatFunction; 10] = [
     FloatFunction::IDENTITY,
     FloatFunction::Clamp { low: 0.0, high: f32::INFINITY },
     FloatFunction::Clamp { low: 0.0, high: 6.0 },
@@ -193,6 +213,8 @@ const FUNCTIONS: [FloatFunction; 8] = [
     FloatFunction::HardSigmoid,
     FloatFunction::Sigmoid,
     FloatFunction::Silu,
+    FloatFunction::Gelu,
+    FloatFunction::GeluTanh,
     FloatFunction::LeakyRelu { slope: 0.1 },
 ];
 

@@ -258,6 +258,8 @@ fn close_floats(kernel: &FloatKernel, level: Level, random: &mut Random, drawn: 
         FloatFunction::HardSigmoid,
         FloatFunction::Sigmoid,
         FloatFunction::Silu,
+        FloatFunction::Gelu,
+        FloatFunction::GeluTanh,
         FloatFunction::LeakyRelu { slope: 0.1 },
     ]);
     let expected = reference::convolution_f32(shape, &image, *padding, constants, (residual, function), 1);

@@ -1,7 +1,9 @@
 //! Everything that kernels rely on, looked at once: extents, sizes that fit, what is read was written, lifetimes that do not
 //! share memory, sums that fit 32 bits. After this nothing of a plan is checked again.
 
-use super::{ALIGNMENT, Convolution, Copy, Function, Kind, Model, SLACK, Step, Tensor, Windowed};
+use super::{
+    ALIGNMENT, Convolution, Copy, Function, Kind, Model, SLACK, Step, Tensor, Windowed, check_channels as channels,
+};
 use crate::arithmetic::{Sum, mean_multiplier, multiplier, ratios_allowed};
 use crate::error::{Error, Result};
 use crate::layer::FloatFunction;
@@ -15,7 +17,7 @@ const MOST_ARENA: u64 = 1 << 36;
 /// Largest sum that is sure to fit 32 bits.
 const MOST_SUM: u64 = (1 << 31) - 1;
 
-type Found = core::result::Result<(), &'static str>;
+pub(super) type Found = core::result::Result<(), &'static str>;
 
 pub(super) fn check(model: &Model<'_>) -> Result<()> {
     arena(model)?;
@@ -112,8 +114,8 @@ fn checked(model: &Model<'_>, step: &Step) -> Found {
         Step::Convolution(convolution) => checked_convolution(model, &convolution),
         Step::Add { inputs: [a, b], output, end } => {
             let (a, b, sum) = (tensor(a), tensor(b), tensor(output));
-            same(a.size, b.size, "its operands differ in size")?;
-            same(a.size, sum.size, "its output is not of its operands' size")?;
+            spread(a.size, b.size)?;
+            same(a.size, sum.size, "its output is not of its first operand's size")?;
             ended(&sum, end)?;
             match [a, b, sum].map(|tensor| tensor.quantisation()) {
                 [Some(a), Some(b), Some(sum)] => allowed(&Sum::new(a, b, sum)),
@@ -123,9 +125,7 @@ fn checked(model: &Model<'_>, step: &Step) -> Found {
         }
         Step::Multiply { inputs: [a, b], output, end } => {
             let (a, b, product) = (tensor(a), tensor(b), tensor(output));
-            if b.size != [1, 1, a.size[2]] {
-                same(a.size, b.size, "its second operand has neither the size of the first nor one pixel of it")?;
-            }
+            spread(a.size, b.size)?;
             same(a.size, product.size, "its output is not of its first operand's size")?;
             ended(&product, end)?;
             alike(&[a, b, product])?;
@@ -156,15 +156,30 @@ fn checked(model: &Model<'_>, step: &Step) -> Found {
         Step::Quantize { input, output } => cast(&tensor(input), &tensor(output)),
         Step::Dequantize { input, output } => cast(&tensor(output), &tensor(input)),
         Step::Copy(copy) => checked_copy(model, &copy),
+        Step::Normalise { input, output, weights, bias, eps } => {
+            channels::floats(&tensor(input), &tensor(output))?;
+            channels::norm(model, &tensor(input), [weights, bias], eps)
+        }
+        Step::Softmax { input, output } => channels::floats(&tensor(input), &tensor(output)),
+        Step::ApplyEach { input, output, constants } => {
+            channels::each(model, &tensor(input), &tensor(output), constants)
+        }
+        Step::Reshape { input, output } => channels::reshaped(&tensor(input), &tensor(output)),
     }
 }
 
-fn same(a: [u32; 3], b: [u32; 3], problem: &'static str) -> Found {
+/// The second operand of a sum or product.
+fn spread(whole: [u32; 3], part: [u32; 3]) -> Found {
+    let fits = whole.iter().zip(&part).all(|(whole, part)| part == whole || *part == 1);
+    if fits { Ok(()) } else { Err("its second operand's sizes are neither those of the first nor 1") }
+}
+
+pub(super) fn same(a: [u32; 3], b: [u32; 3], problem: &'static str) -> Found {
     if a == b { Ok(()) } else { Err(problem) }
 }
 
 /// All bytes or all floats.
-fn alike(tensors: &[Tensor]) -> Found {
+pub(super) fn alike(tensors: &[Tensor]) -> Found {
     let bytes = tensors.iter().filter(|tensor| tensor.kind != Kind::Floats).count();
     if bytes == 0 || bytes == tensors.len() { Ok(()) } else { Err("it mixes bytes and floats") }
 }
@@ -200,7 +215,7 @@ fn allowed(sum: &Sum) -> Found {
     if ratios_allowed(sum) { Ok(()) } else { Err("scales of its sum differ by more than 2^20") }
 }
 
-fn constant(model: &Model<'_>, at: u32, length: u64) -> Found {
+pub(super) fn constant(model: &Model<'_>, at: u32, length: u64) -> Found {
     if u64::from(at) + length <= model.header.constants as u64 {
         return Ok(());
     }

@@ -60,6 +60,8 @@ impl Reader<'_> {
             4 => Function::Floats(FloatFunction::Sigmoid),
             5 => Function::Floats(FloatFunction::Silu),
             6 => Function::Floats(FloatFunction::LeakyRelu { slope: a }),
+            7 => Function::Floats(FloatFunction::Gelu),
+            8 => Function::Floats(FloatFunction::GeluTanh),
             _ => return Err("a function that this engine does not know"),
         })
     }
@@ -96,6 +98,8 @@ impl Recorder {
             Function::Floats(FloatFunction::Sigmoid) => 4,
             Function::Floats(FloatFunction::Silu) => 5,
             Function::Floats(FloatFunction::LeakyRelu { .. }) => 6,
+            Function::Floats(FloatFunction::Gelu) => 7,
+            Function::Floats(FloatFunction::GeluTanh) => 8,
         };
         self.words(&[kind, a, b])
     }
@@ -151,6 +155,12 @@ impl Step {
                 fill: r.flag()?,
                 table: r.maybe(),
             }),
+            11 => {
+                Self::Normalise { input: r.word(), output: r.word(), weights: r.word(), bias: r.word(), eps: r.float() }
+            }
+            12 => Self::Softmax { input: r.word(), output: r.word() },
+            13 => Self::ApplyEach { input: r.word(), output: r.word(), constants: r.word() },
+            14 => Self::Reshape { input: r.word(), output: r.word() },
             _ => return Err("a kind of step that this engine does not know"),
         })
     }
@@ -194,6 +204,12 @@ impl Step {
                 .words(&[10, input, output, channels])
                 .words(&[from, to, stride, at].concat())
                 .words(&[fill.into(), none(table)]),
+            Self::Normalise { input, output, weights, bias, eps } => {
+                w.words(&[11, input, output, weights, bias, eps.to_bits()])
+            }
+            Self::Softmax { input, output } => w.words(&[12, input, output]),
+            Self::ApplyEach { input, output, constants } => w.words(&[13, input, output, constants]),
+            Self::Reshape { input, output } => w.words(&[14, input, output]),
         };
         let mut bytes = done.bytes;
         bytes[STEP - 8..STEP - 4].copy_from_slice(&name[0].to_le_bytes());

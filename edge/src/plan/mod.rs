@@ -5,6 +5,7 @@
 //! packs them as it likes when an engine is prepared. `docs/plan.md` has the layout field by field.
 
 mod check;
+mod check_channels;
 mod codec;
 mod header;
 mod lives;

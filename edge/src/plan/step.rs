@@ -20,16 +20,16 @@ pub enum Step {
     },
     /// A convolution or linear layer, of bytes or floats as its input is. One of bytes makes bytes or floats.
     Convolution(Convolution),
-    /// A sum, then `end`.
+    /// A sum, then `end`. Sizes of the second operand are those of the first, or 1.
     Add {
-        /// First and second operand, of the same size.
+        /// First and second operand.
         inputs: [u32; 2],
         /// Their sum.
         output: u32,
         /// What becomes of it.
         end: Function,
     },
-    /// A product, then `end`. The second operand may be of one pixel: a factor for each channel.
+    /// A product, then `end`. Sizes of the second operand are those of the first, or 1.
     Multiply {
         /// First and second operand.
         inputs: [u32; 2],
@@ -69,6 +69,42 @@ pub enum Step {
     },
     /// Elements from one tensor to places of another.
     Copy(Copy),
+    /// A layer norm over the channels of each pixel, of floats.
+    Normalise {
+        /// Its input.
+        input: u32,
+        /// Its output.
+        output: u32,
+        /// Offset of what each channel is multiplied by, `f32 [channels]`.
+        weights: u32,
+        /// Offset of what is added to each, `f32 [channels]`.
+        bias: u32,
+        /// Added to the variance.
+        eps: f32,
+    },
+    /// The channels of each pixel as shares of a whole, of floats.
+    Softmax {
+        /// Its input.
+        input: u32,
+        /// Its output.
+        output: u32,
+    },
+    /// A function for each channel: of bytes a table, of floats a slope below 0.
+    ApplyEach {
+        /// Its input.
+        input: u32,
+        /// Its output.
+        output: u32,
+        /// Offset of tables, `u8 [channels][256]`, or of slopes, `f32 [channels]`.
+        constants: u32,
+    },
+    /// The same elements in another size, both counted channel by channel, row by row.
+    Reshape {
+        /// Its input.
+        input: u32,
+        /// Its output.
+        output: u32,
+    },
 }
 
 /// What happens to values at the end of a step.
@@ -187,7 +223,9 @@ impl Step {
             Self::Max(Windowed { input, .. }) | Self::Mean(Windowed { input, .. }) => [Some(input), None],
             Self::Store { input } | Self::Apply { input, .. } => [Some(input), None],
             Self::Quantize { input, .. } | Self::Dequantize { input, .. } => [Some(input), None],
-            Self::Copy(Copy { input, .. }) => [Some(input), None],
+            Self::Copy(Copy { input, .. }) | Self::Normalise { input, .. } => [Some(input), None],
+            Self::Softmax { input, .. } | Self::ApplyEach { input, .. } => [Some(input), None],
+            Self::Reshape { input, .. } => [Some(input), None],
         };
         a.into_iter().chain(b)
     }
@@ -203,7 +241,11 @@ impl Step {
             | Self::Multiply { output, .. }
             | Self::Apply { output, .. }
             | Self::Quantize { output, .. }
-            | Self::Dequantize { output, .. } => Some(output),
+            | Self::Dequantize { output, .. }
+            | Self::Normalise { output, .. }
+            | Self::Softmax { output, .. }
+            | Self::ApplyEach { output, .. }
+            | Self::Reshape { output, .. } => Some(output),
         }
     }
 
@@ -221,6 +263,10 @@ impl Step {
             Self::Quantize { .. } => "quantize",
             Self::Dequantize { .. } => "dequantize",
             Self::Copy(_) => "copy",
+            Self::Normalise { .. } => "layer-norm",
+            Self::Softmax { .. } => "softmax",
+            Self::ApplyEach { .. } => "function-each",
+            Self::Reshape { .. } => "reshape",
         }
     }
 

@@ -1,6 +1,7 @@
 //! The arithmetic of layers in plain, slow Rust over checked slices: the oracle of every test. It shares with the levels only
 //! the formulas of [`crate::arithmetic`] and the geometry of [`Shape`].
 
+mod channels;
 mod plan;
 
 pub use plan::run;

@@ -4,10 +4,10 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Image, Tail, convolution_f32, convolution_mixed, convolution_u8};
+use super::{Image, Tail, channels, convolution_f32, convolution_mixed, convolution_u8};
 use crate::arithmetic::{Sum, dequantize, mean_multiplier, multiplier, product, quantize, requantize};
 use crate::error::Result;
-use crate::layer::{ByteConstants, FloatConstants, FloatFunction};
+use crate::layer::{ByteConstants, FloatConstants, FloatFunction, f32_at};
 use crate::plan::{Convolution, Copy, Function, Kind, Model, Step, Tensor, Windowed};
 use crate::run::{Input, check_input};
 use crate::simple::{Window, function};
@@ -109,24 +109,29 @@ fn made(model: &Model<'_>, values: &[Value], step: &Step, image: Input<'_>) -> V
             let sum = Sum::new(levels(a), levels(b), levels(output));
             each(
                 &tensor(output),
-                |y, x, c| clamped(sum.of(byte(at(a), y, x, c), byte(at(b), y, x, c)), end),
-                |y, x, c| applied(float(at(a), &tensor(a), y, x, c) + float(at(b), &tensor(b), y, x, c), end),
+                |y, x, c| {
+                    let [v, u, d] = place(tensor(b).size, [y, x, c]);
+                    clamped(sum.of(byte(at(a), y, x, c), byte(at(b), v, u, d)), end)
+                },
+                |y, x, c| {
+                    let [v, u, d] = place(tensor(b).size, [y, x, c]);
+                    applied(float(at(a), &tensor(a), y, x, c) + float(at(b), &tensor(b), v, u, d), end)
+                },
             )
         }
         Step::Multiply { inputs: [a, b], output, end } => {
             let (first, second, out) = (levels(a), levels(b), levels(output));
             let multiplier = multiplier(first.0, second.0, out.0);
-            let place = |y: usize, x: usize| if tensor(a).size == tensor(b).size { (y, x) } else { (0, 0) };
             each(
                 &tensor(output),
                 |y, x, c| {
-                    let (v, u) = place(y, x);
-                    let (a, b) = (byte(at(a), y, x, c), byte(at(b), v, u, c));
+                    let [v, u, d] = place(tensor(b).size, [y, x, c]);
+                    let (a, b) = (byte(at(a), y, x, c), byte(at(b), v, u, d));
                     clamped(product((a, first.1), (b, second.1), multiplier, out.1), end)
                 },
                 |y, x, c| {
-                    let (v, u) = place(y, x);
-                    applied(float(at(a), &tensor(a), y, x, c) * float(at(b), &tensor(b), v, u, c), end)
+                    let [v, u, d] = place(tensor(b).size, [y, x, c]);
+                    applied(float(at(a), &tensor(a), y, x, c) * float(at(b), &tensor(b), v, u, d), end)
                 },
             )
         }
@@ -146,7 +151,59 @@ fn made(model: &Model<'_>, values: &[Value], step: &Step, image: Input<'_>) -> V
             each(&tensor(output), |_, _, _| 0, |y, x, c| float(at(input), &tensor(input), y, x, c))
         }
         Step::Copy(copy) => copied(model, values, &copy),
+        Step::Normalise { input, output, weights, bias, eps } => {
+            let length = 4 * tensor(input).size[2] as usize;
+            let constants = [weights, bias].map(|from| model.constants(from, length));
+            pixels(&tensor(output), at(input), |pixel| channels::normalised(pixel, constants, eps))
+        }
+        Step::Softmax { input, output } => pixels(&tensor(output), at(input), channels::shares),
+        Step::ApplyEach { input, output, constants } => {
+            let constants = |width: usize| model.constants(constants, width * tensor(input).size[2] as usize);
+            each(
+                &tensor(output),
+                |y, x, c| constants(256)[256 * c + usize::from(byte(at(input), y, x, c))],
+                |y, x, c| {
+                    let slope = f32_at(constants(4), c);
+                    function(FloatFunction::LeakyRelu { slope }, float(at(input), &tensor(input), y, x, c))
+                },
+            )
+        }
+        Step::Reshape { input, output } => {
+            let [from, to] = [input, output].map(|number| tensor(number).size.map(|size| size as usize));
+            let place = |at: [usize; 3]| channels::counted(from, to, at);
+            each(
+                &tensor(output),
+                |y, x, c| {
+                    let [y, x, c] = place([y, x, c]);
+                    byte(at(input), y, x, c)
+                },
+                |y, x, c| {
+                    let [y, x, c] = place([y, x, c]);
+                    float(at(input), &tensor(input), y, x, c)
+                },
+            )
+        }
     }
+}
+
+/// A tensor of floats whose pixels are made of another's.
+fn pixels(output: &Tensor, input: &Value, made: impl Fn(&[f32]) -> Vec<f32>) -> Value {
+    let [height, width, channels] = output.size.map(|size| size as usize);
+    let mut image = Image::new([height, width, channels], output.border as usize, 0.0);
+    if let Value::Floats(from) = input {
+        for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+            let pixel: Vec<f32> = (0..channels).map(|c| from.at(y, x, c)).collect();
+            made(&pixel).into_iter().enumerate().for_each(|(c, value)| image.set(y, x, c, value));
+        }
+    }
+    Value::Floats(image)
+}
+
+/// Where a sum's or product's second operand has what belongs to a place of the first: axes of 1 count all along.
+fn place(part: [u32; 3], at: [usize; 3]) -> [usize; 3] {
+    let mut at = at;
+    at.iter_mut().zip(part).filter(|(_, size)| *size == 1).for_each(|(at, _)| *at = 0);
+    at
 }
 
 /// An element of the network's input.

@@ -3,6 +3,7 @@
 mod image;
 mod layer;
 mod memory;
+mod pairs;
 #[cfg(feature = "alloc")]
 mod session;
 mod steps;

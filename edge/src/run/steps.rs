@@ -1,27 +1,27 @@
 //! Steps that are neither the image's nor convolutions.
 
 use super::memory::Work;
-use crate::arithmetic::{Sum, multiplier};
+use super::pairs;
 use crate::layer::{FloatFunction, Source, Target};
 use crate::plan::{Copy, Function, Step, Tensor, Windowed};
-use crate::simple::{Addition, Mean, Multiplication};
+use crate::simple::{self, Mean, Normalisation};
 
 /// A tensor that is read or written row by row.
-struct Rows<T> {
+pub(super) struct Rows<T> {
     image: Target<T>,
-    rows: usize,
+    pub(super) rows: usize,
     /// Elements of a row, without the border.
-    length: usize,
+    pub(super) length: usize,
 }
 
 impl<T> Rows<T> {
-    fn of(work: &Work<'_>, number: u32) -> Self {
+    pub(super) fn of(work: &Work<'_>, number: u32) -> Self {
         let [height, width, channels] = work.model.tensor(number).size.map(|size| size as usize);
         Self { image: work.target(number), rows: height, length: width * channels }
     }
 
     /// First element of a row.
-    fn row(&self, y: usize) -> *mut T {
+    pub(super) fn row(&self, y: usize) -> *mut T {
         // SAFETY: rows below `rows` are there.
         unsafe { self.image.pixel(y, 0) }
     }
@@ -31,19 +31,8 @@ pub(super) fn run(work: &Work<'_>, step: &Step) {
     let model = work.model;
     match *step {
         Step::Load { .. } | Step::Store { .. } | Step::Convolution(_) => {} // the caller's
-        Step::Add { inputs, output, end } => match quantised(work, inputs, output) {
-            Some([a, b, out]) => add_bytes(work, inputs, output, (Sum::new(a, b, out), end)),
-            None => add_floats(work, inputs, output, end),
-        },
-        Step::Multiply { inputs, output, end } => match quantised(work, inputs, output) {
-            Some([a, b, out]) => {
-                let (low, high) = bytes_of(end);
-                let multiplier = multiplier(a.0, b.0, out.0);
-                let how = Multiplication { first: a.1, second: b.1, multiplier, zero: out.1, low, high };
-                multiply_bytes(work, inputs, output, &how);
-            }
-            None => multiply_floats(work, inputs, output, end),
-        },
+        Step::Add { inputs, output, end } => pairs::add(work, inputs, output, end),
+        Step::Multiply { inputs, output, end } => pairs::multiply(work, inputs, output, end),
         Step::Apply { input, output, function, table } => {
             if model.tensor(input).quantisation().is_some() {
                 let Some(table) = model.constants(table, 256).first_chunk() else { return };
@@ -91,84 +80,65 @@ pub(super) fn run(work: &Work<'_>, step: &Step) {
             }
             None => copy_elements::<f32>(work, &copy, None),
         },
+        Step::Normalise { input, output, weights, bias, eps } => {
+            let channels = model.tensor(input).size[2] as usize;
+            let [weights, bias] = [weights, bias].map(|at| model.constants(at, 4 * channels));
+            let how = Normalisation { weights, bias, eps };
+            // SAFETY: rows of both have so many pixels and channels, and there are as many constants.
+            pixels(work, input, output, |a, out, pixels| unsafe {
+                (work.kernels.simple.normalise)(a, out, pixels, channels, &how);
+            });
+        }
+        Step::Softmax { input, output } => {
+            let channels = model.tensor(input).size[2] as usize;
+            // SAFETY: rows of both have so many pixels and channels.
+            pixels(work, input, output, |a, out, pixels| unsafe {
+                (work.kernels.simple.softmax)(a, out, pixels, channels);
+            });
+        }
+        Step::ApplyEach { input, output, constants } => {
+            let channels = model.tensor(input).size[2] as usize;
+            if model.tensor(input).quantisation().is_some() {
+                let tables = model.constants(constants, 256 * channels);
+                // SAFETY: as above, and there is a table for each channel.
+                pixels(work, input, output, |a, out, pixels| unsafe {
+                    simple::tables(a, out, pixels, channels, tables);
+                });
+            } else {
+                let slopes = model.constants(constants, 4 * channels);
+                // SAFETY: as above, and there is a slope for each channel.
+                pixels(work, input, output, |a, out, pixels| unsafe {
+                    (work.kernels.simple.slopes)(a, out, pixels, channels, slopes);
+                });
+            }
+        }
+        Step::Reshape { input, output } => match model.tensor(input).quantisation() {
+            Some(_) => reshape::<u8>(work, input, output),
+            None => reshape::<f32>(work, input, output),
+        },
     }
 }
 
-/// Scales and zero points of two operands and a result; none of floats.
-fn quantised(work: &Work<'_>, inputs: [u32; 2], output: u32) -> Option<[(f32, u8); 3]> {
-    let of = |number: u32| work.model.tensor(number).quantisation();
-    Some([of(inputs[0])?, of(inputs[1])?, of(output)?])
-}
-
-fn bytes_of(end: Function) -> (u8, u8) {
+pub(super) fn bytes_of(end: Function) -> (u8, u8) {
     match end {
         Function::Bytes { low, high } => (low, high),
         Function::Floats(_) => (0, 255),
     }
 }
 
-fn floats_of(end: Function) -> FloatFunction {
+pub(super) fn floats_of(end: Function) -> FloatFunction {
     match end {
         Function::Floats(function) => function,
         Function::Bytes { .. } => FloatFunction::IDENTITY,
     }
 }
 
-fn add_bytes(work: &Work<'_>, inputs: [u32; 2], output: u32, (sum, end): (Sum, Function)) {
-    let (low, high) = bytes_of(end);
-    let [a, b, out] = [inputs[0], inputs[1], output].map(|number| Rows::<u8>::of(work, number));
-    for y in 0..out.rows {
-        // SAFETY: rows of all three have this length.
-        unsafe {
-            (work.kernels.simple.add_u8)(a.row(y), b.row(y), out.row(y), out.length, &Addition { sum, low, high });
-        };
-    }
-}
-
-fn add_floats(work: &Work<'_>, inputs: [u32; 2], output: u32, end: Function) {
-    let [a, b, out] = [inputs[0], inputs[1], output].map(|number| Rows::<f32>::of(work, number));
-    for y in 0..out.rows {
-        // SAFETY: rows of all three have this length.
-        unsafe { (work.kernels.simple.add_f32)(a.row(y), b.row(y), out.row(y), out.length, floats_of(end)) };
-    }
-}
-
-/// Pixels of a row and channels, where the second operand is a factor a channel.
-fn a_channel_each(work: &Work<'_>, inputs: [u32; 2]) -> Option<[usize; 2]> {
-    let [a, b] = inputs.map(|number| work.model.tensor(number).size);
-    (a != b).then_some([a[1] as usize, a[2] as usize])
-}
-
-fn multiply_bytes(work: &Work<'_>, inputs: [u32; 2], output: u32, how: &Multiplication) {
-    let [a, b, out] = [inputs[0], inputs[1], output].map(|number| Rows::<u8>::of(work, number));
-    let (simple, channels) = (&work.kernels.simple, a_channel_each(work, inputs));
-    for y in 0..out.rows {
-        // SAFETY: rows of `a` and `out` have this length, and so has `b` a row or, else, its one pixel.
-        unsafe {
-            match channels {
-                Some([width, c]) => (simple.multiply_channels_u8)(a.row(y), b.row(0), out.row(y), width, c, how),
-                None => (simple.multiply_u8)(a.row(y), b.row(y), out.row(y), out.length, how),
-            }
-        }
-    }
-}
-
-fn multiply_floats(work: &Work<'_>, inputs: [u32; 2], output: u32, end: Function) {
-    let [a, b, out] = [inputs[0], inputs[1], output].map(|number| Rows::<f32>::of(work, number));
-    let (simple, channels) = (&work.kernels.simple, a_channel_each(work, inputs));
-    for y in 0..out.rows {
-        // SAFETY: as for bytes.
-        unsafe {
-            match channels {
-                Some([width, c]) => {
-                    (simple.multiply_channels_f32)(a.row(y), b.row(0), out.row(y), width, c);
-                    if floats_of(end) != FloatFunction::IDENTITY {
-                        (simple.function_f32)(out.row(y), out.row(y), out.length, floats_of(end));
-                    }
-                }
-                None => (simple.multiply_f32)(a.row(y), b.row(y), out.row(y), out.length, floats_of(end)),
-            }
-        }
+/// Hands each row's first elements on, and its pixels.
+fn pixels<T>(work: &Work<'_>, input: u32, output: u32, each: impl Fn(*const T, *mut T, usize)) {
+    let pixels = work.model.tensor(input).size[1] as usize;
+    let (input, output) = (Rows::<T>::of(work, input), Rows::<T>::of(work, output));
+    for y in 0..input.rows {
+        each(input.row(y), output.row(y), pixels);
     }
 }
 
@@ -247,6 +217,25 @@ fn copy_elements<T: Element>(work: &Work<'_>, copy: &Copy, table: Option<&[u8; 2
                 for i in 0..channels {
                     *output.add(i * to_step) = (*input.add(i * from_step)).looked_up(table);
                 }
+            }
+        }
+    }
+}
+
+fn reshape<T: core::marker::Copy>(work: &Work<'_>, input: u32, output: u32) {
+    let [from, to] = [input, output].map(|number| work.model.tensor(number).size.map(|size| size as usize));
+    let (source, target): (Source<T>, Target<T>) = (work.source(input, [0, 0]), work.target(output));
+    let (mut y, mut x, mut channel) = (0, 0, 0);
+    for made in 0..to[2] {
+        for (v, u) in (0..to[0]).flat_map(|v| (0..to[1]).map(move |u| (v, u))) {
+            // SAFETY: pixels and channels of both are there, as both have as many elements.
+            unsafe { *target.pixel(v, u).add(made) = *source.pixel(y, x).add(channel) };
+            x += 1;
+            if x == from[1] {
+                (x, y) = (0, y + 1);
+            }
+            if y == from[0] {
+                (y, channel) = (0, channel + 1);
             }
         }
     }

@@ -125,8 +125,15 @@ pub(super) fn pointwise(checks: &mut Checks) -> Result<()> {
                 [[-128.0, 127.0], [0.0, 255.0]].map(|r| ops::quantize(at.backend(), &x, levels, r));
             let (signed, unsigned) = (signed?, unsigned?);
             let back = ops::dequantize(at.backend(), &signed, levels)?;
-            let dx = ops::dequantize_backward(at.backend(), &x, levels.scale)?;
-            Ok(vec![("signed", signed), ("unsigned", unsigned), ("back", back), ("dx", dx)])
+            Ok(vec![("signed", signed), ("unsigned", unsigned), ("back", back)])
+        })?;
+        checks.compare("quantize", &format!("{}, backward", told(&shape)), ROUNDING, |at| {
+            let (x, dy) = ((random(&shape, 1, at)? * 40.0)?, random(&shape, 2, at)?);
+            let of = |value: f32| Tensor::new(&[value], at.device());
+            let levels = Levels { scale: &of(0.25)?, zero_point: &of(3.0)? };
+            let (dx, dscale) = ops::quantize_backward(at.backend(), &x, levels, [0.0, 100.0], &dy)?;
+            let (dn, dback) = ops::dequantize_backward(at.backend(), &x, levels, &dy)?;
+            Ok(vec![("dx", dx), ("dscale", dscale), ("dn", dn), ("dback", dback)])
         })?;
         checks.compare("softmax", &told(&shape), ROUNDING, |at| {
             let y = ops::softmax_channels(at.backend(), &(random(&shape, 1, at)? * 3.0)?)?;

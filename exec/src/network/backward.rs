@@ -3,13 +3,34 @@
 use attar_models::{Graph, NodeId};
 use candle_core::Tensor;
 
-use super::bound::{BoundOp, NormSlots, WeightSlots};
+use super::bound::{BoundOp, LevelSlots, NormSlots, WeightSlots};
 use super::tape::{Activated, Record, Tape, as_stored};
 use super::{Body, Gradients, at};
 use crate::error::Result;
 use crate::ops::{self, Affine, Backend, NormGrads, Tail};
 use crate::params::{ParamId, Params, Slots};
 use crate::profile::Pass;
+
+/// What of a network learns.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Learns<'a> {
+    /// By slot, the parameters that do not; none if it is empty.
+    pub(super) fixed: &'a [bool],
+    /// Whether the scales of quantisers do.
+    pub(super) scales: bool,
+}
+
+impl Learns<'_> {
+    fn is_fixed(self, slot: ParamId) -> bool {
+        self.fixed.get(slot.index()).is_some_and(|fixed| *fixed)
+    }
+
+    /// Whether anything of an operation does.
+    fn any_of(self, bound: &BoundOp) -> bool {
+        let scale = bound.scale().filter(|_| self.scales);
+        bound.trained().chain(scale).any(|slot| !self.is_fixed(slot))
+    }
+}
 
 /// Which gradients a backward pass is after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,13 +40,12 @@ pub(super) enum Wants {
     Both,
 }
 
-/// Runs the tape backwards. Parameters that are `fixed` (by slot; none if it is empty) get no
-/// gradient.
+/// Runs the tape backwards. Parameters that do not learn get no gradient.
 pub(super) fn run(
     body: &Body,
     tape: Tape,
     grads_out: Vec<(NodeId, Tensor)>,
-    fixed: &[bool],
+    learns: Learns<'_>,
     wants: Wants,
 ) -> Result<Gradients> {
     let Body { graph, params, bound, .. } = body;
@@ -37,7 +57,7 @@ pub(super) fn run(
         add_to(on, &mut grads[id.index()], as_stored(&context, &grad.detach())?)?;
     }
     let wants_input = wants != Wants::Params;
-    let wanted = wanted(graph, bound, wants_input, fixed);
+    let wanted = wanted(graph, bound, wants_input, learns);
     let mut found = Slots::default();
     for (op, record) in schedule.ops().iter().zip(records).rev() {
         let Some(dy) = grads[op.output.index()].take() else { continue };
@@ -47,7 +67,7 @@ pub(super) fn run(
             params,
             wants_x: wanted[first.index()],
             x_shape: std::iter::once(batch).chain(graph.node(*first).shape.iter().copied()).collect(),
-            fixed,
+            learns,
             wants,
             found: &mut found,
         };
@@ -79,18 +99,14 @@ fn check(graph: &Graph, known: bool, batch: usize, id: NodeId, grad: &Tensor) ->
 }
 
 /// For each node, whether anything at or before it wants a gradient.
-fn wanted(graph: &Graph, bound: &[BoundOp], wants_input: bool, fixed: &[bool]) -> Vec<bool> {
+fn wanted(graph: &Graph, bound: &[BoundOp], wants_input: bool, learns: Learns<'_>) -> Vec<bool> {
     let mut wanted = vec![false; graph.nodes().len()];
     for (id, node) in graph.iter() {
-        let own = bound[id.index()].trained().any(|slot| !is_fixed(fixed, slot));
+        let own = learns.any_of(&bound[id.index()]);
         let earlier = node.inputs.iter().any(|input| wanted[input.index()]);
         wanted[id.index()] = own || earlier || (wants_input && id == graph.input());
     }
     wanted
-}
-
-fn is_fixed(fixed: &[bool], slot: ParamId) -> bool {
-    fixed.get(slot.index()).is_some_and(|fixed| *fixed)
 }
 
 fn add_to(on: Backend, place: &mut Option<Tensor>, grad: Tensor) -> Result<()> {
@@ -109,7 +125,7 @@ struct Step<'a> {
     wants_x: bool,
     /// `[N, ...]`, of the first input.
     x_shape: Vec<usize>,
-    fixed: &'a [bool],
+    learns: Learns<'a>,
     wants: Wants,
     found: &'a mut Slots,
 }
@@ -188,8 +204,16 @@ impl Step<'_> {
             Record::ChannelShuffle { groups } => vec![Some(ops::channel_shuffle_backward(on, dy, groups)?)],
             Record::Pad2d(pad) => vec![Some(ops::pad2d_backward(on, dy, pad, &self.x_shape)?)],
             Record::Softmax { y } => vec![Some(ops::softmax_channels_backward(on, &y, dy)?)],
-            Record::Quantize => vec![None],
-            Record::Dequantize { scale } => vec![Some(ops::dequantize_backward(on, dy, self.params.value(scale))?)],
+            Record::Quantize { slots, range, x } => {
+                let (dx, dscale) = ops::quantize_backward(on, &x, slots.levels(self.params), range, dy)?;
+                self.learn_scale(slots, dscale)?;
+                vec![Some(dx)]
+            }
+            Record::Dequantize { slots, x } => {
+                let (dx, dscale) = ops::dequantize_backward(on, &x, slots.levels(self.params), dy)?;
+                self.learn_scale(slots, dscale)?;
+                vec![Some(dx)]
+            }
             Record::Reshape => vec![Some(dy.reshape(self.x_shape.as_slice())?)],
             Record::StochasticDepth { mask: Some(mask) } => vec![Some(ops::mul(on, dy, &mask)?)],
             Record::Dropout { mask: None } | Record::StochasticDepth { mask: None } => vec![Some(dy.clone())],
@@ -212,10 +236,15 @@ impl Step<'_> {
 
     /// Puts down the gradient of a parameter if anybody wants it.
     fn learn(&mut self, slot: ParamId, gradient: impl FnOnce() -> Result<Tensor>) -> Result<()> {
-        if self.wants != Wants::Input && !is_fixed(self.fixed, slot) {
+        if self.wants != Wants::Input && !self.learns.is_fixed(slot) {
             self.found.put(slot, gradient()?);
         }
         Ok(())
+    }
+
+    /// The gradient of the scale of a quantiser, where scales learn.
+    fn learn_scale(&mut self, slots: LevelSlots, dscale: Tensor) -> Result<()> {
+        if self.learns.scales { self.learn(slots.scale, || Ok(dscale)) } else { Ok(()) }
     }
 
     /// The gradient before the activation that ended an operation.

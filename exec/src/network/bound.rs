@@ -5,6 +5,7 @@ use attar_models::op::{Activation, Conv2d, Pad2d, Pool2d};
 use attar_models::{Graph, Node, Op};
 
 use crate::error::{Error, Result};
+use crate::ops::Levels;
 use crate::params::{ParamId, Params};
 
 /// Where the parameters of an operation stand that has a weight and perhaps a bias.
@@ -28,6 +29,13 @@ pub(super) struct NormSlots {
 pub(super) struct LevelSlots {
     pub(super) scale: ParamId,
     pub(super) zero_point: ParamId,
+}
+
+impl LevelSlots {
+    /// What the numbers stand for.
+    pub(super) fn levels(self, params: &Params) -> Levels<'_> {
+        Levels { scale: params.value(self.scale), zero_point: params.value(self.zero_point) }
+    }
 }
 
 /// An operation as it runs.
@@ -139,5 +147,11 @@ impl BoundOp {
             | Self::Dequantize { .. } => [None, None],
         };
         slots.into_iter().flatten()
+    }
+
+    /// The scale of a quantiser, which learns where the network is told so.
+    pub(super) fn scale(&self) -> Option<ParamId> {
+        let (Self::Quantize { slots, .. } | Self::Dequantize { slots }) = self else { return None };
+        Some(slots.scale)
     }
 }

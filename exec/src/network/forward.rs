@@ -4,18 +4,14 @@ use attar_measures::random::Stream;
 use attar_models::{Graph, NodeId, ScheduledOp};
 use candle_core::Tensor;
 
-use super::bound::{BoundOp, LevelSlots, NormSlots, WeightSlots};
+use super::bound::{BoundOp, NormSlots, WeightSlots};
 use super::tape::{Activated, Record, as_stored};
 use super::{Body, Outputs, at};
 use crate::context::Context;
 use crate::error::Result;
-use crate::ops::{self, Affine, Backend, BatchStats, Levels, Tail};
+use crate::ops::{self, Affine, Backend, BatchStats, Tail};
 use crate::params::Params;
 use crate::profile::Pass as Way;
-
-/// Rounding has slope 0 nearly everywhere, and a network behind it would learn nothing.
-const NO_WAY_BACK: &str = "no gradient goes through a quantiser; gradients come with quantisation-aware training\n  hint: \
-                           such a network evaluates, train it as it was before it was quantised";
 
 /// How batch norms and dropouts behave.
 pub(super) enum Mode<'a> {
@@ -67,10 +63,6 @@ pub(super) fn run(
         let begun = context.profiler().start();
         let bound = &bound[op.node.index()];
         let still = is_still(bound, fixed);
-        if mode.keeps() && matches!(bound, BoundOp::Quantize { .. }) {
-            let (node, problem) = (graph.node(op.node).name.clone(), NO_WAY_BACK.to_owned());
-            return Err(attar_models::Error::Node { node, problem }.into());
-        }
         let mut step = Step { on, params, op, inputs: &inputs, still, mode: &mut mode };
         let (y, record, followed) = step.run(bound).map_err(|error| at(graph, op.node, error))?;
         let y = as_stored(context, &y)?;
@@ -227,10 +219,12 @@ impl Step<'_, '_> {
                 (y.clone(), Record::Softmax { y })
             }
             BoundOp::Quantize { range, slots } => {
-                (ops::quantize(on, x, self.levels(*slots), *range)?, Record::Quantize)
+                let record = Record::Quantize { slots: *slots, range: *range, x: x.clone() };
+                (ops::quantize(on, x, slots.levels(self.params), *range)?, record)
             }
             BoundOp::Dequantize { slots } => {
-                (ops::dequantize(on, x, self.levels(*slots))?, Record::Dequantize { scale: slots.scale })
+                let record = Record::Dequantize { slots: *slots, x: x.clone() };
+                (ops::dequantize(on, x, slots.levels(self.params))?, record)
             }
             BoundOp::Reshape { shape } => (x.reshape([&x.dims()[..1], shape].concat())?, Record::Reshape),
         };
@@ -251,10 +245,6 @@ impl Step<'_, '_> {
         let followed = Followed { momentum, slots, stats: stats.clone() };
         let (activated, residual) = (activated(&y), self.op.residual.is_some());
         Ok((y, Record::BatchNorm2d { slots, x: x.clone(), stats, activated, residual }, Some(followed)))
-    }
-
-    fn levels(&self, slots: LevelSlots) -> Levels<'_> {
-        Levels { scale: self.params.value(slots.scale), zero_point: self.params.value(slots.zero_point) }
     }
 
     fn tail(&self) -> Tail<'_> {

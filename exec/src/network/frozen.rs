@@ -6,8 +6,9 @@ use std::sync::Arc;
 use attar_models::{Graph, NodeId, Op, Weights};
 use candle_core::{Device, Tensor};
 
-use super::backward::Wants;
+use super::backward::{Learns, Wants};
 use super::forward::Mode;
+use super::tape::Tape;
 use super::{Body, Outputs, backward};
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -88,8 +89,32 @@ impl Frozen {
     ) -> std::result::Result<Tensor, E> {
         let (pass, tape) = self.body.forward(x, &[], &[], Mode::Eval { keep: true })?;
         let ends = vec![(self.body.graph.output(), slope(&pass.outputs.logits)?)];
-        let found = backward::run(&self.body, tape, ends, &[], Wants::Input)?;
-        let unreached = || Error::from(candle_core::Error::Msg("no gradient reaches the pixels".to_owned()));
+        self.to_input(tape, ends).map_err(E::from)
+    }
+
+    /// [`Frozen::eval`] that keeps what [`Frozen::backward`] needs.
+    ///
+    /// # Errors
+    /// As [`Frozen::eval`].
+    pub fn forward(&self, x: &Tensor, taps: &[NodeId]) -> Result<(Outputs, Tape)> {
+        let taps = taps.iter().map(|tap| self.tap(*tap)).collect::<Result<Vec<_>>>()?;
+        let (pass, tape) = self.body.forward(x, &taps, &[], Mode::Eval { keep: true })?;
+        Ok((pass.outputs, tape))
+    }
+
+    /// Gradient `[N, C, H, W]` in the batch of a [`Frozen::forward`] of something whose gradients in the
+    /// values of nodes are these.
+    ///
+    /// # Errors
+    /// A node that was no tap of that pass; a gradient of another shape; a device that failed.
+    pub fn backward(&self, tape: Tape, gradients: Vec<(NodeId, Tensor)>) -> Result<Tensor> {
+        let found = gradients.into_iter().map(|(tap, gradient)| Ok((self.tap(tap)?, gradient)));
+        self.to_input(tape, found.collect::<Result<_>>()?)
+    }
+
+    fn to_input(&self, tape: Tape, ends: Vec<(NodeId, Tensor)>) -> Result<Tensor> {
+        let found = backward::run(&self.body, tape, ends, Learns::default(), Wants::Input)?;
+        let unreached = || candle_core::Error::Msg("no gradient reaches the pixels".to_owned());
         Ok(found.input.ok_or_else(unreached)?)
     }
 

@@ -22,7 +22,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::params::{Params, Slots};
 use crate::precision::Precision;
-use backward::Wants;
+use backward::{Learns, Wants};
 use bound::BoundOp;
 use forward::{Mode, Pass};
 pub use frozen::Frozen;
@@ -127,6 +127,8 @@ pub struct Network {
     body: Body,
     /// By slot, the parameters that do not learn; empty where all do.
     fixed: Arc<[bool]>,
+    /// Whether gradients of the scales of quantisers are found.
+    learns_scales: bool,
 }
 
 impl Network {
@@ -135,7 +137,11 @@ impl Network {
     /// # Errors
     /// When the parameters are not exactly those of the graph, or live on another device.
     pub fn new(graph: Graph, params: Params, context: impl Into<Context>) -> Result<Self> {
-        Ok(Self { body: Body::new(Arc::new(graph), params, context.into())?, fixed: Arc::default() })
+        Ok(Self {
+            body: Body::new(Arc::new(graph), params, context.into())?,
+            fixed: Arc::default(),
+            learns_scales: false,
+        })
     }
 
     /// A network with weights as they are.
@@ -169,6 +175,13 @@ impl Network {
     pub fn fix(&mut self, names: &BTreeSet<String>) {
         let fixed: Vec<bool> = self.body.params.iter().map(|(name, ..)| names.contains(name)).collect();
         self.fixed = if fixed.contains(&true) { fixed.into() } else { Arc::default() };
+    }
+
+    /// Lets [`Network::backward`] find gradients of the scales of quantisers, too, unless they are
+    /// fixed ([`Network::fix`]). They are constants of the graph: whoever moves them must keep what
+    /// hangs together, such as a quantiser and those that read its numbers, together.
+    pub fn learn_scales(&mut self) {
+        self.learns_scales = true;
     }
 
     /// The graph: node ids in this interface are ids of this graph.
@@ -238,7 +251,8 @@ impl Network {
     /// value.
     pub fn backward(&self, tape: Tape, grads_out: Vec<(NodeId, Tensor)>, wants_input: bool) -> Result<Gradients> {
         let wants = if wants_input { Wants::Both } else { Wants::Params };
-        backward::run(&self.body, tape, grads_out, &self.fixed, wants)
+        let learns = Learns { fixed: &self.fixed, scales: self.learns_scales };
+        backward::run(&self.body, tape, grads_out, learns, wants)
     }
 }
 

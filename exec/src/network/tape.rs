@@ -7,7 +7,7 @@ use attar_models::Schedule;
 use attar_models::op::{Activation, Conv2d, Pad2d, Pool2d};
 use candle_core::{DType, Tensor};
 
-use super::bound::{NormSlots, WeightSlots};
+use super::bound::{LevelSlots, NormSlots, WeightSlots};
 use crate::context::Context;
 use crate::error::Result;
 use crate::ops::{self, BatchStats};
@@ -128,9 +128,14 @@ pub(super) enum Record {
     Softmax {
         y: Tensor,
     },
-    /// Nothing goes back through it: no pass that keeps anything has one.
-    Quantize,
+    Quantize {
+        slots: LevelSlots,
+        range: [f32; 2],
+        x: Tensor,
+    },
     Dequantize {
-        scale: ParamId,
+        slots: LevelSlots,
+        /// Whole numbers.
+        x: Tensor,
     },
 }

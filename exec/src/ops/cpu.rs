@@ -21,7 +21,9 @@ pub(super) use channels::{
     add, add_channels, layer_norm, layer_norm_backward, mul, mul_channels, mul_channels_backward, prelu,
     prelu_backward, scale_backward,
 };
-pub(super) use levels::{dequantize, quantize, softmax_channels, softmax_channels_backward};
+pub(super) use levels::{
+    dequantize, dequantize_backward, quantize, quantize_backward, softmax_channels, softmax_channels_backward,
+};
 pub(super) use moves::{channel_shuffle, concat, pad2d, pad2d_backward, slice_channels, slice_channels_backward};
 
 /// A type that images are stored as.
@@ -66,13 +68,35 @@ pub(super) fn conv2d<T: Stored>(
     bias: Option<&Tensor>,
     tail: Tail<'_>,
 ) -> Result<Tensor> {
+    convolved(shape, x, weight, bias, tail, kernels::conv2d::<T>)
+}
+
+/// By plain sums, of whole numbers to the bit.
+pub(super) fn conv2d_sums<T: Stored>(
+    shape: &ConvShape,
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    tail: Tail<'_>,
+) -> Result<Tensor> {
+    convolved(shape, x, weight, bias, tail, kernels::conv2d_sums::<T>)
+}
+
+fn convolved<T: Stored>(
+    shape: &ConvShape,
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    tail: Tail<'_>,
+    kernel: impl FnOnce(&ConvShape, &[T], &[f32], ConvTail<'_, T>, &mut [T]),
+) -> Result<Tensor> {
     let mut y = kernels::unwritten::<T>(shape.output_len());
     let (bias, residual) = (bias.map(Contiguous::of).transpose()?, tail.residual.map(image).transpose()?);
     let bias = bias.as_ref().map(Contiguous::read);
     let bias = bias.as_ref().map(Read::slice).transpose()?;
     let activation = clamp(tail.activation)?;
     with([&image(x)?], [residual.as_ref()], [weight], |[x], [residual], [weight]| {
-        kernels::conv2d(shape, x, weight, ConvTail { bias, residual, activation }, &mut y);
+        kernel(shape, x, weight, ConvTail { bias, residual, activation }, &mut y);
     })?;
     channels_first(y, &[shape.batch, shape.out_channels, shape.out_h(), shape.out_w()])
 }

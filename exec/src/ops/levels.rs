@@ -24,6 +24,19 @@ impl Levels<'_> {
     }
 }
 
+/// Calls a gradient's kernel; on CUDA it is composed of Candle's operations.
+macro_rules! steps {
+    ($on:expr, $x:ident $name:ident($($argument:expr),* $(,)?)) => {
+        match $on {
+            Backend::Cpu if $x.dtype() == DType::BF16 => cpu::$name::<bf16>($($argument),*),
+            Backend::Cpu => cpu::$name::<f32>($($argument),*),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda { .. } => portable::$name($($argument),*),
+            Backend::Composed => portable::$name($($argument),*),
+        }
+    };
+}
+
 /// `clamp(round(x / scale) + zero_point, low, high)`, ties to even.
 pub fn quantize(on: Backend, x: &Tensor, levels: Levels<'_>, range: [f32; 2]) -> Result<Tensor> {
     levels.fits()?;
@@ -36,9 +49,27 @@ pub fn dequantize(on: Backend, x: &Tensor, levels: Levels<'_>) -> Result<Tensor>
     dispatch!(on, x dequantize(floats(on, x)?, levels))
 }
 
-/// Gradient of [`dequantize`], `dy * scale`: what it makes around a zero point of 0.
-pub fn dequantize_backward(on: Backend, dy: &Tensor, scale: &Tensor) -> Result<Tensor> {
-    dequantize(on, dy, Levels { scale, zero_point: &scale.zeros_like()? })
+/// Gradients of [`quantize`] with rounding passed straight through: of `x`, `dy / scale` where
+/// `low < x / scale + zero_point < high`, else 0; and of the scale, `[1]`.
+pub fn quantize_backward(
+    on: Backend,
+    x: &Tensor,
+    levels: Levels<'_>,
+    range: [f32; 2],
+    dy: &Tensor,
+) -> Result<(Tensor, Tensor)> {
+    levels.fits()?;
+    fits("the gradient of numbers", dy, x.dims())?;
+    steps!(on, x quantize_backward(floats(on, x)?, levels, range, floats(on, dy)?))
+}
+
+/// Gradients of [`dequantize`]: of `x`, `dy * scale`; and of the scale, `[1]`, `sum dy (x - zero_point)`. Those of a quantiser
+/// and of this one behind it, of the same scale, add up to those of learned step sizes (LSQ: Esser et al. 2020, arXiv
+/// 1902.08153, equation 3).
+pub fn dequantize_backward(on: Backend, x: &Tensor, levels: Levels<'_>, dy: &Tensor) -> Result<(Tensor, Tensor)> {
+    levels.fits()?;
+    fits("the gradient of values", dy, x.dims())?;
+    steps!(on, x dequantize_backward(floats(on, x)?, levels, floats(on, dy)?))
 }
 
 /// `exp(x) / sum exp(x)` over the channels of each pixel, or of each row.

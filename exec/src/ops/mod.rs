@@ -30,7 +30,9 @@ use crate::error::{Error, Result};
 pub use backend::Backend;
 pub use broadcast::{add, add_backward, mul, mul_backward};
 pub use channels::{layer_norm, layer_norm_backward, prelu, prelu_backward, scale, scale_backward};
-pub use levels::{Levels, dequantize, dequantize_backward, quantize, softmax_channels, softmax_channels_backward};
+pub use levels::{
+    Levels, dequantize, dequantize_backward, quantize, quantize_backward, softmax_channels, softmax_channels_backward,
+};
 pub use moves::{
     channel_shuffle, channel_shuffle_backward, concat, concat_backward, pad2d, pad2d_backward, slice_channels,
     slice_channels_backward,
@@ -137,7 +139,8 @@ pub struct NormGrads {
 }
 
 /// `y = activation(x ⋆ weight + bias + residual)`: on the CPU and on CUDA at most one pass over
-/// memory after the convolution.
+/// memory after the convolution. On the CPU one that is `quantized` is of plain sums, so that whole
+/// numbers stay whole.
 pub fn conv2d(
     on: Backend,
     conv: &Conv2d,
@@ -151,7 +154,14 @@ pub fn conv2d(
         fits("a bias", bias, &[shape.out_channels])?;
     }
     tail.fits(&[shape.batch, shape.out_channels, shape.out_h(), shape.out_w()])?;
-    dispatch!(on, product x conv2d(&shape, floats(on, x)?, floats(on, weight)?, bias, tail))
+    let (x, weight) = (floats(on, x)?, floats(on, weight)?);
+    match on {
+        Backend::Cpu if conv.quantized && x.dtype() == DType::BF16 => {
+            cpu::conv2d_sums::<bf16>(&shape, x, weight, bias, tail)
+        }
+        Backend::Cpu if conv.quantized => cpu::conv2d_sums::<f32>(&shape, x, weight, bias, tail),
+        on => dispatch!(on, product x conv2d(&shape, x, weight, bias, tail)),
+    }
 }
 
 /// A parameter in the order of memory in which the device reads it, so that one that never changes

@@ -22,7 +22,9 @@ pub(super) use channels::{
     add, add_channels, layer_norm, layer_norm_backward, mul, mul_channels, mul_channels_backward, prelu,
     prelu_backward, scale_backward,
 };
-pub(super) use levels::{dequantize, quantize, softmax_channels, softmax_channels_backward};
+pub(super) use levels::{
+    dequantize, dequantize_backward, quantize, quantize_backward, softmax_channels, softmax_channels_backward,
+};
 pub(super) use moves::{channel_shuffle, concat, pad2d, pad2d_backward, slice_channels, slice_channels_backward};
 pub(super) use pool::{avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward};
 

@@ -166,7 +166,8 @@ impl Decay {
     }
 
     fn rate(self, role: Role) -> f64 {
-        if self.spares_norm_and_bias && role != Role::Weight { 0.0 } else { self.rate }
+        let spared = role == Role::Step || (self.spares_norm_and_bias && role != Role::Weight);
+        if spared { 0.0 } else { self.rate }
     }
 }
 

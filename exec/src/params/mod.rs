@@ -113,6 +113,16 @@ impl Params {
         Ok(own)
     }
 
+    /// Adds a tensor of no graph.
+    ///
+    /// # Errors
+    /// When the name is taken.
+    pub fn add(&mut self, name: &str, tensor: Tensor, role: Role) -> Result<()> {
+        let mut one = Self::default();
+        one.insert(name.into(), tensor, role);
+        self.merge("", one)
+    }
+
     fn place(&self, name: &str) -> std::result::Result<usize, usize> {
         self.0.binary_search_by(|entry| entry.name.as_ref().cmp(name))
     }

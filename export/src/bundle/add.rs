@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use attar_formats::bundle::{Manifest, ModelFile, file};
+use attar_formats::bundle::{EndToEndModel, Manifest, ModelFile, file};
 use attar_formats::hash::sha256;
 use attar_formats::write;
 
@@ -101,6 +101,28 @@ pub fn add(root: &Path, manifest: &Manifest, addition: &Addition<'_>) -> Result<
     Ok(listed)
 }
 
+/// Lists a file that takes pixels and gives classes in the bundle in the directory `root`, whose manifest was `manifest` when it
+/// was compared; one of the same name that was made from another model is replaced.
+///
+/// # Errors
+/// A name that another file has; as [`add`].
+pub fn with_end_to_end(root: &Path, manifest: &Manifest, bytes: &[u8], made: &EndToEndModel) -> Result<Manifest> {
+    if Manifest::open(root)? != *manifest {
+        let problem = "the bundle was changed while the file was compared; nothing was added".to_owned();
+        return Err(Error::Source { path: root.to_owned(), problem });
+    }
+    let mut listed = manifest.clone();
+    listed.end_to_end.retain(|other| other.file != made.file);
+    if listed.end_to_end.len() == manifest.end_to_end.len() && listed.files.contains_key(&made.file) {
+        return Err(Error::Setting { setting: "name", problem: format!("the bundle has a `{}` already", made.file) });
+    }
+    listed.files.insert(made.file.clone(), sha256(bytes));
+    listed.end_to_end.push(made.clone());
+    write::bytes(&root.join(&made.file), bytes)?;
+    listed.write(root)?;
+    Ok(listed)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -114,7 +136,15 @@ mod tests {
         let files: BTreeMap<String, String> = names.map(|name| (name.to_owned(), sha256(name.as_bytes()))).into();
         let models = vec![ModelFile::onnx(file::ONNX, &files[file::WEIGHTS])];
         let provenance = Provenance::default();
-        Manifest { bundle_version: 2, files, models, opset: Some(17), answered_by: None, provenance }
+        Manifest {
+            bundle_version: 2,
+            files,
+            models,
+            end_to_end: Vec::new(),
+            opset: Some(17),
+            answered_by: None,
+            provenance,
+        }
     }
 
     fn addition<'a>(name: &'a str, made_from: Option<&'a str>) -> Addition<'a> {

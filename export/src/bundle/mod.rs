@@ -16,14 +16,14 @@ use attar_formats::hash::sha256;
 use attar_formats::onnx_metadata;
 use attar_formats::run::file::REFERENCE;
 use attar_formats::{Card, write};
-use attar_models::{Graph, Rewritten, Weights, fold};
+use attar_models::{Graph, Op, Rewritten, Weights, fold};
 use attar_onnx::{self as onnx, CONSTANT_MARK};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::source::{Goldens, Network, Source};
 
-pub use add::{Addition, add};
+pub use add::{Addition, add, with_end_to_end};
 
 /// How to write a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +122,7 @@ pub fn write_bundle(source: &Source, options: &Options, dir: &Path) -> Result<Su
         bundle_version: Manifest::version_for(&models),
         files: summary.files.clone(),
         models,
+        end_to_end: Vec::new(),
         opset: Some(opset),
         answered_by: source.answered_by.clone(),
         provenance: card.provenance.clone(),
@@ -153,7 +154,9 @@ fn models<'s>(source: &'s Source, card: &Card, options: &Options) -> Result<Mode
                 (file::ONNX, onnx.into()),
             ];
             let (parameters, macs) = (Some(graph.parameter_count()), Some(graph.macs()));
-            let listed = ModelFile::onnx(file::ONNX, &made_from);
+            let in_integers = graph.nodes().iter().any(|node| matches!(node.op, Op::Quantize(_)));
+            let precision = if in_integers { "int8" } else { "f32" }.to_owned();
+            let listed = ModelFile { precision, ..ModelFile::onnx(file::ONNX, &made_from) };
             Ok(Models { listed, opset: options.opset, parameters, macs, files: files.into() })
         }
         Network::File { bytes, precision, opset, .. } => {
@@ -185,10 +188,11 @@ fn onnx_model(
     Ok(bytes)
 }
 
-/// Reads a written model back: every tensor in it is a parameter of the graph or a constant of one of its nodes.
+/// Reads a written model back: every tensor in it is a parameter of the graph, or a part or a constant of one of its nodes.
 fn own_tensors_only(model: &[u8], graph: &Graph) -> Result<()> {
     let file = file::ONNX;
-    let parameters: BTreeSet<String> = graph.params().map(|param| param.name).collect();
+    let parts = graph.nodes().iter().flat_map(onnx::quantised_parts);
+    let parameters: BTreeSet<String> = graph.params().map(|param| param.name).chain(parts).collect();
     let nodes: BTreeSet<&str> = graph.nodes().iter().map(|node| node.name.as_str()).collect();
     let own = |name: &str| {
         parameters.contains(name) || name.rsplit_once(CONSTANT_MARK).is_some_and(|(node, _)| nodes.contains(node))

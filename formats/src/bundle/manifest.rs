@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::file;
+use super::{EndToEndModel, file};
 use crate::card::Provenance;
 use crate::error::{Error, Result};
 use crate::files::{MOST_BINARY, MOST_TEXT};
@@ -31,6 +31,9 @@ pub struct Manifest {
     pub files: BTreeMap<String, String>,
     /// The models, at least one; the first is what `predict` takes.
     pub models: Vec<ModelFile>,
+    /// Files that take pixels and give classes, made from models.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub end_to_end: Vec<EndToEndModel>,
     /// Operator set of the ONNX files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opset: Option<i64>,
@@ -160,6 +163,9 @@ impl Manifest {
         let needed = [file::CONFIG, file::PREPROCESSING, file::LABELS].into_iter().chain(models);
         if let Some(name) = needed.into_iter().find(|name| !self.files.contains_key(*name)) {
             return Err(format!("`{name}` is not among its files"));
+        }
+        if let Some(model) = self.end_to_end.iter().find(|model| !self.files.contains_key(&model.file)) {
+            return Err(format!("`{}` is not among its files", model.file));
         }
         self.models.iter().try_for_each(|model| self.check_origin(model))
     }
@@ -292,7 +298,15 @@ mod tests {
         let models = vec![ModelFile::onnx(file::ONNX, &files[file::WEIGHTS]), int8];
         let bundle_version = Manifest::version_for(&models);
         let provenance = Provenance { program: "attar 0.1.0".to_owned(), ..Provenance::default() };
-        Manifest { bundle_version, files, models, opset: Some(17), answered_by: None, provenance }
+        Manifest {
+            bundle_version,
+            files,
+            models,
+            end_to_end: Vec::new(),
+            opset: Some(17),
+            answered_by: None,
+            provenance,
+        }
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The layout of a bundle: the directory that carries a network to where it works.
 
+mod end_to_end;
 mod manifest;
 
+pub use end_to_end::{Compared, EndToEndModel};
 pub use manifest::{Answerer, BUNDLE_VERSION, Manifest, ModelFile, OLDEST_BUNDLE_VERSION};
 
 /// Names of the files of a bundle, `/` between folders.

@@ -50,7 +50,7 @@ impl Answer {
 }
 
 /// The first of the largest logits, and its distance to the next largest.
-pub(super) fn top1(logits: &[f32]) -> (u32, f32) {
+pub(crate) fn top1(logits: &[f32]) -> (u32, f32) {
     let (mut best, mut first, mut second) = (0, f32::NEG_INFINITY, f32::NEG_INFINITY);
     for (class, logit) in logits.iter().copied().enumerate() {
         if logit > first {

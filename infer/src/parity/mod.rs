@@ -4,7 +4,7 @@
 //! same pixels the two are a pair; over all pairs the certificate gives agreement, the paired difference of accuracy with
 //! its interval, flipped images, and a verdict at a margin. `allclose` on noise would raise false alarms and hide faults.
 
-mod answer;
+pub(crate) mod answer;
 mod answers;
 mod candidates;
 mod goldens;

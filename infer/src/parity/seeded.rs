@@ -38,7 +38,8 @@ fn size(own: &Subject, reference: &Subject) -> [usize; 2] {
     }
 }
 
-fn image(place: u64, height: u32, width: u32, channels: u8) -> Result<Image> {
+/// One of them, of a height and width.
+pub(crate) fn image(place: u64, height: u32, width: u32, channels: u8) -> Result<Image> {
     let noise = |layer: u64, height: u32, width: u32| {
         let mut pixels = vec![0; height as usize * width as usize * usize::from(channels)];
         Stream::at(purpose("parity"), SEED, layer, place).fill(&mut pixels);

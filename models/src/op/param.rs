@@ -13,6 +13,8 @@ pub enum Role {
     NormShift,
     /// Slope below zero of a parametric ReLU.
     Slope,
+    /// Logarithm of a step of rounding, which no weight decay pulls at; only whoever trains in whole numbers has such.
+    Step,
     /// Running mean of a batch norm: a buffer, never trained.
     RunningMean,
     /// Running variance of a batch norm: a buffer, never trained.

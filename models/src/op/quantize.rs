@@ -8,7 +8,8 @@ use super::{Operation, ParamSpec, Role, channels};
 /// `clamp(round(x / scale) + zero_point, lo, hi)`, ties to even. The value is a whole number, carried as a float.
 ///
 /// Buffers, which nothing trains: `scale [1]`, above 0, and `zero_point [1]`, a whole number from `lo` to `hi`, stored as
-/// `f32` like all parameters. It has no gradient: a network with it evaluates, and does not train.
+/// `f32` like all parameters. Its gradient is that of a clamp: rounding passes it straight through (Bengio et al. 2013,
+/// arXiv 1308.3432).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quantize {

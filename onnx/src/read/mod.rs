@@ -211,7 +211,10 @@ fn image_input<'f>(
     options: ReadOptions,
 ) -> Result<Images<'f>, String> {
     let inputs: Vec<&ValueInfoProto> = graph.input.iter().filter(|input| !constants.contains(input.name())).collect();
-    let [input] = inputs[..] else { return Err(format!("{} inputs, expected one image", inputs.len())) };
+    let [input] = inputs[..] else {
+        let names: Vec<&str> = inputs.iter().map(|input| input.name()).collect();
+        return Err(format!("{} inputs, expected one image: {}", inputs.len(), names.join(", ")));
+    };
     let name = input.name();
     let tensor = input.r#type.as_ref().and_then(|kind| kind.tensor_type.as_ref());
     let dims = tensor.and_then(|tensor| tensor.shape.as_ref()).map(|shape| &shape.dim[..]).unwrap_or_default();
@@ -302,6 +305,9 @@ fn finish(reader: &mut Reader<'_>, answer: &str) -> Result<NodeId, String> {
     };
     let id = reader.id(&live)?;
     match (&live.shape[..], live.view) {
+        ([_], View::RowsOfChannels { .. }) => {
+            Err("is a row of features in another order than the network's, expected logits".to_owned())
+        }
         ([_], _) => Ok(id),
         ([_, 1, 1], _) => {
             let flat = Op::Flatten(attar_models::op::Flatten {});

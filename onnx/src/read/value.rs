@@ -48,6 +48,11 @@ pub(super) enum View {
     NoChannel,
     /// All images behind each other, `[N * elements]`.
     Together,
+    /// A row of features, `[N, H * W * C]`, that came of channels last: where the network has `[C, H, W]` in a row.
+    RowsOfChannels {
+        /// C.
+        channels: usize,
+    },
 }
 
 /// What is computed of a value's channels at each position.
@@ -98,7 +103,9 @@ impl Live {
         match self.view {
             View::Plain => Some(1),
             View::ChannelsLast => Some(self.shape.len()),
-            View::Grouped(_) | View::Shuffled(_) | View::NoChannel | View::Together => None,
+            View::Grouped(_) | View::Shuffled(_) | View::NoChannel | View::Together | View::RowsOfChannels { .. } => {
+                None
+            }
         }
     }
 
@@ -109,6 +116,11 @@ impl Live {
             return vec![Size { n: sample.iter().product::<usize>() as i64, per_image: true }];
         }
         std::iter::once(Size::BATCH).chain(sample.iter().map(|&size| Size::of(size as i64))).collect()
+    }
+
+    /// Whether its numbers lie in one order, wherever the axis of the channels is.
+    pub(super) fn axis_moves_nothing(&self) -> bool {
+        matches!(self.shape[..], [c, h, w] if c == 1 || h * w == 1)
     }
 
     /// Height and width, where it is an image as the network has it.

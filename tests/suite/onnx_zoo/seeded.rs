@@ -1,4 +1,5 @@
-//! Graphs without weights, filled by a seed: `tests/fixtures/onnx/*.onnx.z`, made by `tests/fixtures/make/onnx_zoo/export.py`.
+//! Graphs without weights, filled by a seed: `tests/fixtures/onnx/*.onnx.z`, made by `export.py` and
+//! `of_keras.py` of `tests/fixtures/make/onnx_zoo`.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -6,6 +6,7 @@
 mod accumulate;
 mod objective;
 pub(in crate::run) mod split;
+pub(in crate::run) mod student;
 pub(in crate::run) mod students;
 pub(in crate::run) mod teachers;
 mod updates;
@@ -29,7 +30,8 @@ use attar_measures::argmax;
 
 use objective::{LossInputs, Objective};
 use split::{Part, Split, Stopwatch};
-use students::{Student, Students};
+use student::Student;
+use students::Students;
 use teachers::Teachers;
 use updates::{Turn, Updates};
 use views::{Loaded, Views, generator};

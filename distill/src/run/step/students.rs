@@ -3,39 +3,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use attar_exec::ops::Backend;
 use attar_exec::params::{Joint, ParamId};
 use attar_exec::{Network, Outputs, Params, Precision, Slots, Tape, ops};
 use attar_formats::checkpoint;
 use attar_measures::random::Stream;
-use attar_models::{Graph, NodeId, Weights};
+use attar_models::{NodeId, Weights};
 use candle_core::backprop::GradStore;
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Tensor, Var};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::plan::{ConnectorId, Id, LossId, PassId, PlannedConnector, PlannedLoss, StudentId, Table, ViewId, Wiring};
 use crate::run::feed::batch::ViewBatch;
-
-/// A network that learns.
-pub(in crate::run) struct Student {
-    /// Of its parameters: nothing for the one that is exported, `peers.<name>.` for a peer.
-    pub(in crate::run) prefix: String,
-    pub(in crate::run) network: Network,
-}
-
-impl Student {
-    /// The student that is exported.
-    pub(in crate::run) fn exported(network: Network) -> Self {
-        Self { prefix: String::new(), network }
-    }
-
-    /// A peer with fresh parameters of its own, other than those of the student.
-    pub(in crate::run) fn peer(name: &str, graph: Graph, seed: u64, device: &Device) -> Result<Self> {
-        let prefix = checkpoint::peer(name);
-        let params = Params::init(&graph, seed, &prefix, device)?;
-        Ok(Self { network: Network::new(graph, params, device)?, prefix })
-    }
-}
+use crate::run::step::student::Student;
 
 /// A connector at work.
 pub(in crate::run) struct Connector {
@@ -135,7 +116,7 @@ impl Students {
             of_losses.extend(params.iter().map(|(name, ..)| (name.to_owned(), loss.student)));
             loss_params.merge("", params)?;
         }
-        let named = networks.rows().map(|Student { prefix, network }| (prefix.as_str(), network.params()));
+        let named = networks.rows().map(|student| (student.prefix.as_str(), student.learned()));
         let connected = connectors.rows().map(|Connector { prefix, network }| (prefix.as_str(), network.params()));
         let joint = Joint::new(named.chain(connected).chain([("", &loss_params)]))?;
         let mut owners = vec![StudentId::EXPORTED; (0..=movers.len()).map(|part| joint.slots(part).len()).sum()];
@@ -164,22 +145,23 @@ impl Students {
 
     /// Everything that learns, under full names; tensors are shared, not copied.
     pub(in crate::run) fn gather(&self) -> Result<Params> {
-        let networks = self.networks.rows().map(|student| student.network.params());
+        let networks = self.networks.rows().map(Student::learned);
         let connectors = self.connectors.rows().map(|connector| connector.network.params());
         Ok(self.joint.gather(networks.chain(connectors).chain([&self.loss_params]))?)
     }
 
     /// Puts what [`Students::gather`] collected back.
     pub(in crate::run) fn scatter(&mut self, all: &Params) -> Result<()> {
-        let networks = self.networks.rows_mut().map(|student| student.network.params_mut());
+        let networks = self.networks.rows_mut().map(Student::learned_mut);
         let connectors = self.connectors.rows_mut().map(|connector| connector.network.params_mut());
-        Ok(self.joint.scatter(all, networks.chain(connectors).chain([&mut self.loss_params]))?)
+        self.joint.scatter(all, networks.chain(connectors).chain([&mut self.loss_params]))?;
+        self.networks.rows_mut().try_for_each(Student::settle)
     }
 
     /// Tells every network which of its parameters stay as they are, by the beginnings of their names.
     pub(in crate::run) fn fix(&mut self, frozen_under: impl Fn(&str) -> BTreeSet<String>) {
-        for Student { prefix, network } in self.networks.rows_mut() {
-            network.fix(&frozen_under(prefix));
+        for student in self.networks.rows_mut() {
+            student.fix(frozen_under(&student.prefix));
         }
         for Connector { prefix, network } in self.connectors.rows_mut() {
             network.fix(&frozen_under(prefix));
@@ -191,9 +173,19 @@ impl Students {
         let mut network = self.exported().clone();
         network.set_precision(Precision::F32);
         if let Some(averages) = averages {
-            network.params_mut().take(averages)?;
+            self.networks[StudentId::EXPORTED].take_into(averages, &mut network)?;
         }
         Ok(network)
+    }
+
+    /// What of the exported student learns, of which averages are taken.
+    pub(in crate::run) fn learned(&self) -> &Params {
+        self.networks[StudentId::EXPORTED].learned()
+    }
+
+    /// Whether the exported student learns by other parameters than those that leave.
+    pub(in crate::run) fn is_in_integers(&self) -> bool {
+        self.networks[StudentId::EXPORTED].latent.is_some()
     }
 
     /// Everything but the exported student, under full names.
@@ -219,10 +211,13 @@ impl Students {
             let own = Params::from_weights(network.graph(), &trainer.under(prefix), &device)?;
             Ok(network.params_mut().take(&own)?)
         };
-        for (id, Student { prefix, network }) in self.networks.iter_mut() {
+        for (id, student) in self.networks.iter_mut() {
             match id {
-                StudentId::EXPORTED => network.params_mut().take(exported)?,
-                _ => restore(network, prefix)?,
+                StudentId::EXPORTED => {
+                    student.learned_mut().take(exported)?;
+                    student.settle()?;
+                }
+                _ => restore(&mut student.network, &student.prefix)?,
             }
         }
         self.connectors.rows_mut().try_for_each(|Connector { prefix, network }| restore(network, prefix))?;
@@ -313,15 +308,16 @@ impl Students {
                     let end = gradient.into_iter().map(|gradient| (end, gradient)).collect();
                     let found = network.backward(tape, end, true)?;
                     ends[pass].extend(found.input.map(|gradient| (node, gradient)));
-                    collect(&mut all, slots, network, found.params)?;
+                    collect(&mut all, slots, network.params(), found.params, network.context().backend())?;
                 }
             }
             of_losses.push((loss, params));
         }
         table.try_map(|id, pass| {
-            let network = &self.networks[pass.student].network;
-            let found = network.backward(pass.tape, std::mem::take(&mut ends[id]), false)?;
-            collect(&mut all, self.joint.slots(pass.student.index()), network, found.params)
+            let student = &self.networks[pass.student];
+            let found = student.network.backward(pass.tape, std::mem::take(&mut ends[id]), false)?;
+            let (slots, found) = (self.joint.slots(pass.student.index()), student.gradients(found.params)?);
+            collect(&mut all, slots, student.learned(), found, student.network.context().backend())
         })?;
         for (loss, params) in of_losses {
             for (name, var) in &params {
@@ -342,14 +338,13 @@ impl Passes {
     }
 }
 
-/// Adds the gradients of a network's trained parameters to those found before, which stand in these slots of the list of
-/// all; zeros where there are none.
-fn collect(all: &mut Slots, slots: &[ParamId], network: &Network, mut found: Slots) -> Result<()> {
-    let params = network.params();
+/// Adds the gradients of trained parameters to those found before, which stand in these slots of the list of all; zeros where
+/// there are none.
+fn collect(all: &mut Slots, slots: &[ParamId], params: &Params, mut found: Slots, on: Backend) -> Result<()> {
     for own in params.trained_slots() {
         let slot = slots[own.index()];
         let gradient = match (all.take(slot), found.take(own)) {
-            (Some(before), Some(gradient)) => ops::add(network.context().backend(), &before, &gradient)?,
+            (Some(before), Some(gradient)) => ops::add(on, &before, &gradient)?,
             (Some(gradient), None) | (None, Some(gradient)) => gradient,
             (None, None) => params.value(own).zeros_like()?,
         };

@@ -86,7 +86,7 @@ impl Updates {
             epochs: train.epochs as f64,
             clip: train.clip,
             optimisers: turns.iter().map(|_| Ok(train.optimiser.build()?)).collect::<Result<_>>()?,
-            ema: train.ema.map(|decay| (Ema::new(students.exported().params()), decay)),
+            ema: train.ema.map(|decay| (Ema::new(students.learned()), decay)),
             factors: turns.iter().map(of_turn).collect(),
             turns,
             moves,
@@ -119,20 +119,23 @@ impl Updates {
         self.optimisers[turn.optimiser()].step_at(on, &mut all, &gradients, &Rates::new(lr, factors))?;
         students.scatter(&all)?;
         if let Some((ema, decay)) = self.ema.as_mut().filter(|_| turn.moves(StudentId::EXPORTED)) {
-            let params = students.exported().params();
+            let params = students.learned();
             ema.update(on, params, warmed_up(*decay, at))?;
             ema.hold(params, self.moves.frozen.iter().filter_map(|name| params.id(name).ok()))?;
         }
         Ok((lr, gradient_norm))
     }
 
-    /// Optimisers for a checkpoint, and, where the average is what leaves, the student itself.
+    /// Optimisers for a checkpoint, and, where what leaves is another, the student itself.
     pub(in crate::run) fn pack(&self, students: &Students, into: &mut Weights) -> Result<()> {
         let mut add = |prefix: &str, weights: Weights| {
             into.0.extend(weights.0.into_iter().map(|(name, array)| (format!("{prefix}{name}"), array)));
         };
-        if self.ema.is_some() {
-            add(checkpoint::STUDENT, students.exported().params().to_weights()?);
+        if self.ema.is_some() || students.is_in_integers() {
+            add(checkpoint::STUDENT, students.learned().to_weights()?);
+        }
+        if let Some(averages) = self.averages().filter(|_| students.is_in_integers()) {
+            add(checkpoint::AVERAGE, averages.to_weights()?);
         }
         let all = students.gather()?;
         for (i, optimiser) in self.optimisers.iter().enumerate() {
@@ -141,18 +144,41 @@ impl Updates {
         Ok(())
     }
 
-    /// Goes back to a checkpoint; the exported student's own parameters.
+    /// Goes back to a checkpoint; the parameters that the exported student learns by.
     pub(in crate::run) fn unpack(&mut self, students: &Students, checkpoint: &Checkpoint) -> Result<Params> {
-        let network = students.exported();
-        let (graph, device) = (network.graph(), network.device());
-        let mut params = Params::from_weights(graph, &checkpoint.model, device)?;
-        if let Some((ema, _)) = &mut self.ema {
-            ema.load(params.iter().map(|(name, tensor, _)| (name.to_owned(), tensor.clone())).collect())?;
-            params = Params::from_weights(graph, &checkpoint.trainer.under(checkpoint::STUDENT), device)?;
-        }
+        let (network, trainer) = (students.exported(), &checkpoint.trainer);
+        let (device, in_integers) = (network.device(), students.is_in_integers());
+        let fitted = |weights: &Weights| -> Result<Params> {
+            if !in_integers {
+                return Ok(Params::from_weights(network.graph(), weights, device)?);
+            }
+            let mut params = students.learned().clone();
+            let lacking = params.iter().map(|(name, ..)| name).find(|name| weights.get(name).is_none());
+            if let Some(name) = lacking {
+                let problem = format!("the checkpoint lacks `{name}`, by which the student learns");
+                return Err(candle_core::Error::Msg(problem).into());
+            }
+            for (name, tensor) in to_tensors(weights.clone(), device)? {
+                params.set(&name, tensor)?;
+            }
+            Ok(params)
+        };
+        let own = || fitted(&trainer.under(checkpoint::STUDENT));
+        let params = match (&mut self.ema, in_integers) {
+            (None, false) => fitted(&checkpoint.model)?,
+            (None, true) => own()?,
+            (Some((ema, _)), _) => {
+                let averages = match in_integers {
+                    true => fitted(&trainer.under(checkpoint::AVERAGE))?,
+                    false => fitted(&checkpoint.model)?,
+                };
+                ema.load(averages.iter().map(|(name, tensor, _)| (name.to_owned(), tensor.clone())).collect())?;
+                own()?
+            }
+        };
         let all = students.gather()?;
         for (i, optimiser) in self.optimisers.iter_mut().enumerate() {
-            let state = to_tensors(checkpoint.trainer.under(&checkpoint::optimiser(i)), device)?;
+            let state = to_tensors(trainer.under(&checkpoint::optimiser(i)), device)?;
             optimiser.load(&all, state)?;
         }
         Ok(params)

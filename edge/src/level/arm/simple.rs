@@ -124,6 +124,8 @@ pub(super) fn range(tail: &FloatTail) -> [f32; 2] {
         | FloatFunction::HardSigmoid
         | FloatFunction::Sigmoid
         | FloatFunction::Silu
+        | FloatFunction::Gelu
+        | FloatFunction::GeluTanh
         | FloatFunction::LeakyRelu { .. } => [f32::NEG_INFINITY, f32::INFINITY],
     }
 }

@@ -3,6 +3,8 @@
 macro_rules! floats {
     ($features:literal) => {
         use crate::layer::FloatFunction;
+        use crate::simple::Normalisation;
+        use crate::simple::functions::{GELU_TANH, TAIL, TAIL_SCALE};
 
         const LANES: usize = BYTES / 4;
 
@@ -44,6 +46,29 @@ macro_rules! floats {
             mulf(e, as_floats(shift32::<23>(add32(as_words(bits), all32(127)))))
         }
 
+        /// `x` above 0 less the mass of `normal_tail` times its distance from 0.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn gelu(x: F) -> F {
+            let [first, rest @ ..] = TAIL;
+            let above = maxf(all(0.0), x);
+            let z = maxf(x, subf(all(0.0), x));
+            let t = divf(all(1.0), fma(all(TAIL_SCALE), z, all(1.0)));
+            let mut p = all(first);
+            for coefficient in rest {
+                p = fma(p, t, all(coefficient));
+            }
+            subf(above, mulf(z, mulf(mulf(p, t), exp(mulf(mulf(z, z), all(-0.5))))))
+        }
+
+        /// `simple::function` of `GeluTanh`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn gelu_tanh(x: F) -> F {
+            let [first, third] = GELU_TANH.map(|factor| all(factor));
+            divf(x, addf(all(1.0), exp(mulf(x, fma(third, mulf(x, x), first)))))
+        }
+
         /// Goes over elements, 8 or 16 at once.
         ///
         /// # Safety
@@ -79,6 +104,8 @@ macro_rules! floats {
             }
         }
 
+        /// A function of a sum or product: a clamp at once, others of what is written by then.
+        ///
         /// # Safety
         /// As of `each`.
         #[target_feature(enable = $features)]
@@ -89,27 +116,44 @@ macro_rules! floats {
             length: usize,
             f: FloatFunction,
         ) {
+            // SAFETY: the caller's word.
+            unsafe {
+                if let FloatFunction::Clamp { low, high } = f {
+                    each::<OPERANDS>(a, b, out, length, |x| clamp(x, low, high));
+                } else {
+                    each::<OPERANDS>(a, b, out, length, |x| x);
+                    function_f32(out, out, length, f);
+                }
+            }
+        }
+
+        /// # Safety
+        /// As of `Simple::function_f32`.
+        #[target_feature(enable = $features)]
+        unsafe fn function_f32(a: *const f32, out: *mut f32, length: usize, f: FloatFunction) {
             let six = all(6.0);
             // SAFETY: the caller's word.
             unsafe {
                 match f {
                     FloatFunction::Clamp { low, high } => {
-                        each::<OPERANDS>(a, b, out, length, |x| clamp(x, low, high));
+                        each::<ONE>(a, a, out, length, |x| clamp(x, low, high));
                     }
                     FloatFunction::HardSwish => {
-                        each::<OPERANDS>(a, b, out, length, |x| mulf(x, divf(clamp(addf(x, all(3.0)), 0.0, 6.0), six)));
+                        each::<ONE>(a, a, out, length, |x| mulf(x, divf(clamp(addf(x, all(3.0)), 0.0, 6.0), six)));
                     }
                     FloatFunction::HardSigmoid => {
-                        each::<OPERANDS>(a, b, out, length, |x| divf(clamp(addf(x, all(3.0)), 0.0, 6.0), six));
+                        each::<ONE>(a, a, out, length, |x| divf(clamp(addf(x, all(3.0)), 0.0, 6.0), six));
                     }
                     FloatFunction::Sigmoid => {
-                        each::<OPERANDS>(a, b, out, length, |x| divf(all(1.0), addf(all(1.0), exp(subf(all(0.0), x)))));
+                        each::<ONE>(a, a, out, length, |x| divf(all(1.0), addf(all(1.0), exp(subf(all(0.0), x)))));
                     }
                     FloatFunction::Silu => {
-                        each::<OPERANDS>(a, b, out, length, |x| divf(x, addf(all(1.0), exp(subf(all(0.0), x)))));
+                        each::<ONE>(a, a, out, length, |x| divf(x, addf(all(1.0), exp(subf(all(0.0), x)))));
                     }
+                    FloatFunction::Gelu => each::<ONE>(a, a, out, length, |x| gelu(x)),
+                    FloatFunction::GeluTanh => each::<ONE>(a, a, out, length, |x| gelu_tanh(x)),
                     FloatFunction::LeakyRelu { slope } => {
-                        each::<OPERANDS>(a, b, out, length, |x| positive_or(x, mulf(x, all(slope))));
+                        each::<ONE>(a, a, out, length, |x| positive_or(x, mulf(x, all(slope))));
                     }
                 }
             }
@@ -124,14 +168,6 @@ macro_rules! floats {
                 // SAFETY: the caller gives `pixels * channels` elements of `a` and `out`, `channels` of `b`.
                 unsafe { each::<PRODUCT>(a.add(at), b, out.add(at), channels, |x| x) };
             }
-        }
-
-        /// # Safety
-        /// As of `Simple::function_f32`.
-        #[target_feature(enable = $features)]
-        unsafe fn function_f32(a: *const f32, out: *mut f32, length: usize, f: FloatFunction) {
-            // SAFETY: the caller's word.
-            unsafe { apply::<ONE>(a, a, out, length, f) };
         }
 
         /// Goes over the windows of an output row, four vectors of channels or one at a time: `take` each pixel's, `end` with
@@ -246,6 +282,8 @@ macro_rules! floats {
             }
         }
 
+        crate::simple::simple_level!(@channels [#[target_feature(enable = $features)]]);
+
         /// The entries with these vectors; bytes are looked up one by one.
         const VECTORS: Simple = Simple {
             add_u8,
@@ -262,6 +300,9 @@ macro_rules! floats {
             function_f32,
             max_f32,
             mean_f32,
+            normalise,
+            softmax,
+            slopes,
         };
     };
 }

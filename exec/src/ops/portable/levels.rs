@@ -17,6 +17,27 @@ pub(in crate::ops) fn dequantize(x: &Tensor, levels: Levels<'_>) -> Result<Tenso
     Ok(x.broadcast_sub(&zero_point)?.broadcast_mul(&scale)?)
 }
 
+pub(in crate::ops) fn quantize_backward(
+    x: &Tensor,
+    levels: Levels<'_>,
+    [low, high]: [f32; 2],
+    dy: &Tensor,
+) -> Result<(Tensor, Tensor)> {
+    let (scale, zero_point) = alike(x, levels)?;
+    let steps = x.broadcast_div(&scale)?;
+    let number = steps.broadcast_add(&zero_point)?;
+    let inside = (number.gt(f64::from(low))? * number.lt(f64::from(high))?)?;
+    let dx = inside.where_cond(&dy.broadcast_div(&scale)?, &dy.zeros_like()?)?;
+    let dscale = (&dx * steps)?.sum_all()?.neg()?.reshape(1)?;
+    Ok((dx, dscale))
+}
+
+pub(in crate::ops) fn dequantize_backward(x: &Tensor, levels: Levels<'_>, dy: &Tensor) -> Result<(Tensor, Tensor)> {
+    let (scale, zero_point) = alike(x, levels)?;
+    let dscale = (dy * x.broadcast_sub(&zero_point)?)?.sum_all()?.reshape(1)?;
+    Ok((dy.broadcast_mul(&scale)?, dscale))
+}
+
 /// Scale and zero point of as many axes as `x`.
 fn alike(x: &Tensor, levels: Levels<'_>) -> Result<(Tensor, Tensor)> {
     let axes = vec![1; x.rank()];

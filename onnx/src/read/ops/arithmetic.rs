@@ -38,7 +38,9 @@ fn both<'f>(reader: &mut Reader<'f>, node: &Node<'f>, op: Arithmetic, a: &Live, 
     if same_base && a.shape == b.shape && a.view == b.view {
         return Ok(elementwise(node, a, Kind::Binary(op, Rc::clone(&a.expr), Rc::clone(&b.expr))));
     }
-    if a.view != b.view && !(a.shape.len() == 1 && b.shape.len() == 1) {
+    let in_other_order = |x: &Live| matches!(x.view, View::RowsOfChannels { .. });
+    let rows = a.shape.len() == 1 && b.shape.len() == 1 && !in_other_order(a) && !in_other_order(b);
+    if a.view != b.view && !rows {
         return Err("joins values whose axes lie in different order".to_owned());
     }
     let whole = |x: &Live, y: &Live| x.shape.iter().zip(&y.shape).all(|(x, y)| x == y || *y == 1);

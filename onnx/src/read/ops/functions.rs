@@ -5,9 +5,11 @@ use std::rc::Rc;
 use attar_models::Op;
 use attar_models::op::{PRelu, Softmax};
 
+use super::arithmetic::per_channel;
 use crate::read::function::{Expr, Function, Kind};
 use crate::read::node::Node;
 use crate::read::reader::Reader;
+use crate::read::tensor::Tensor;
 use crate::read::value::Live;
 
 /// An operation of one input that works number by number.
@@ -64,12 +66,14 @@ pub(super) fn power<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Live
 pub(super) fn prelu<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Live, String> {
     let input = reader.live(node, 0)?;
     let slope = reader.tensor(node, 1)?;
-    let channels = slope.len();
-    let spread = slope.dims.iter().filter(|size| **size > 1).count();
-    if input.channel_axis() != Some(1) || spread > 1 || (channels != 1 && channels != input.shape[0]) {
-        return Err(format!("slopes of shape {:?}, expected one, or one a channel", slope.dims));
-    }
-    reader.add(node.output(), Op::PRelu(PRelu { channels }), &[&input], vec![("weight", slope.array(vec![channels])?)])
+    let slopes = match slope.scalar() {
+        Some(one) => vec![one],
+        None => per_channel(&input, &slope)?,
+    };
+    let channels = slopes.len();
+    let weight = Tensor::floats(vec![channels], slopes).array(vec![channels])?;
+    let made = reader.add(node.output(), Op::PRelu(PRelu { channels }), &[&input], vec![("weight", weight)])?;
+    Ok(Live { view: input.view, ..made })
 }
 
 /// A softmax over classes or channels; its logarithm is known only as the end of a network, where the reader cuts it off.

@@ -6,7 +6,7 @@ use attar_models::op::{Conv2d, Linear};
 use super::arithmetic::per_channel;
 use crate::read::node::Node;
 use crate::read::reader::Reader;
-use crate::read::tensor::{Steps, Tensor};
+use crate::read::tensor::{Numbers, Steps, Tensor};
 use crate::read::value::{Live, View, join};
 
 /// `alpha x W + beta c`, `W` transposed or not.
@@ -33,7 +33,8 @@ pub(super) fn matmul<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Liv
     if let Some(first) = shape.first_mut() {
         *first = out;
     }
-    let like = Live { shape, ..input.clone() };
+    let view = if input.view == View::ChannelsLast { input.view } else { View::Plain };
+    let like = Live { shape, view, ..input.clone() };
     if let Some((at, next)) = reader.only_reader(node, "Add")
         && let Some(bias) = reader.other_operand(&next, node.output())
         && let Ok(bias) = per_channel(&like, &bias)
@@ -57,6 +58,8 @@ pub(super) fn layer(
     if input.shape.first() != Some(&features) {
         return Err(format!("its weight takes {features} features, but it is given [N, {}]", join(&input.seen())));
     }
+    let in_order = of_channels_in_order(input.view, weight)?;
+    let weight = in_order.as_ref().unwrap_or(weight);
     let scale = weight.row_steps(out);
     let quantized = scale.is_some();
     let (op, shape) = match (&input.shape[..], input.view) {
@@ -76,7 +79,19 @@ pub(super) fn layer(
     }
     params.extend(scale.map(|scale| ("weight_scale", scale)));
     let made = reader.add(name, op, &[input], params)?;
-    Ok(Live { view: input.view, ..made })
+    let view = if input.view == View::ChannelsLast { input.view } else { View::Plain };
+    Ok(Live { view, ..made })
+}
+
+/// A weight `[O, F]` for features as the network has them, where the file has each position's channels side by side.
+fn of_channels_in_order(view: View, weight: &Tensor) -> Result<Option<Tensor>, String> {
+    let View::RowsOfChannels { channels } = view else { return Ok(None) };
+    let features = weight.dims[1];
+    let positions = features / channels.max(1);
+    let values = weight.to_floats().ok_or("a weight that depends on the batch")?;
+    let row = |row: &[f32]| (0..features).map(|at| row[at % positions * channels + at / positions]).collect::<Vec<_>>();
+    let values = values.chunks(features.max(1)).flat_map(row).collect();
+    Ok(Some(Tensor { numbers: Numbers::Floats(values), ..weight.clone() }))
 }
 
 pub(super) fn rows(weight: &Tensor) -> Result<Tensor, String> {

@@ -23,7 +23,8 @@ pub(super) fn pass<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Vec<V
                 None => node.float("ratio"),
             };
             let p = f64::from(p.unwrap_or(0.5));
-            Ok(vec![Value::Live(reader.add(node.output(), Op::Dropout(Dropout { p }), &[&live], Vec::new())?)])
+            let made = reader.add(node.output(), Op::Dropout(Dropout { p }), &[&live], Vec::new())?;
+            Ok(vec![Value::Live(Live { view: live.view, ..made })])
         }
         (_, value) => Ok(vec![value]),
     }
@@ -100,6 +101,18 @@ fn reshaped(reader: &mut Reader<'_>, name: &str, input: &Live, sample: &[usize])
     if sample == input.seen() {
         return Ok(input.clone());
     }
+    // One channel, or one position: an exporter moves the axis of the channels by a new shape.
+    if input.axis_moves_nothing() {
+        let moved = match input.view {
+            View::Plain => View::ChannelsLast,
+            View::ChannelsLast => View::Plain,
+            other => other,
+        };
+        let moved = Live { view: moved, ..input.clone() };
+        if sample == moved.seen() {
+            return Ok(moved);
+        }
+    }
     match (input.view, &input.shape[..], sample) {
         (View::Plain, &[c, h, w], &[groups, per_group, gh, gw]) if [h, w] == [gh, gw] && groups * per_group == c => {
             Ok(Live { view: View::Grouped(groups), ..input.clone() })
@@ -109,9 +122,11 @@ fn reshaped(reader: &mut Reader<'_>, name: &str, input: &Live, sample: &[usize])
             let op = Op::ChannelShuffle(ChannelShuffle { groups });
             reader.add(name, op, &[input], Vec::new())
         }
-        // One position: its channels lie the same wherever their axis is.
-        (View::Plain, [_, _, _], [_]) | (View::ChannelsLast, [_, 1, 1], [_]) => {
-            reader.add(name, Op::Flatten(Flatten {}), &[input], Vec::new())
+        (View::Plain, [_, _, _], [_]) => reader.add(name, Op::Flatten(Flatten {}), &[input], Vec::new()),
+        (View::ChannelsLast, &[channels, _, _], [_]) => {
+            let row = reader.add(name, Op::Flatten(Flatten {}), &[input], Vec::new())?;
+            let view = if input.axis_moves_nothing() { View::Plain } else { View::RowsOfChannels { channels } };
+            Ok(Live { view, ..row })
         }
         (View::Plain, _, _) => reader.add(name, Op::Reshape(Reshape { shape: sample.to_vec() }), &[input], Vec::new()),
         _ => Err(format!(

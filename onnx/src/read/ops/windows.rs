@@ -7,7 +7,7 @@ use super::arithmetic::per_channel;
 use crate::read::node::Node;
 use crate::read::reader::Reader;
 use crate::read::tensor::Tensor;
-use crate::read::value::{Live, join};
+use crate::read::value::{Live, View, join};
 
 /// Padding `[top, left, bottom, right]` of a window that slides over an image, by `pads` or `auto_pad`.
 pub(super) fn pads(
@@ -125,8 +125,14 @@ pub(super) fn pad<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Live, 
     if node.text("mode").is_some_and(|mode| mode != "constant") || value.unwrap_or(0.0) != 0.0 {
         return Err("pads with something else than zeros, which is not known here".to_owned());
     }
-    input.image()?;
     let sizes: Option<Vec<usize>> = all.iter().map(|&pad| usize::try_from(pad).ok()).collect();
+    let sizes = match (input.view, sizes.as_deref()) {
+        (View::ChannelsLast, Some(&[n, top, left, before, m, bottom, right, after])) => {
+            Some(vec![n, before, top, left, m, after, bottom, right])
+        }
+        (View::ChannelsLast, _) => None,
+        _ => input.image().map(|_| sizes)?,
+    };
     let op = match sizes.as_deref() {
         Some(&[0, 0, top, left, 0, 0, bottom, right]) => Op::Pad2d(Pad2d { top, left, bottom, right }),
         Some(&[0, before, 0, 0, 0, after, 0, 0]) => Op::PadChannels(PadChannels { before, after }),
@@ -137,7 +143,8 @@ pub(super) fn pad<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Live, 
             ));
         }
     };
-    reader.add(node.output(), op, &[&input], Vec::new())
+    let made = reader.add(node.output(), op, &[&input], Vec::new())?;
+    Ok(Live { view: input.view, ..made })
 }
 
 /// Pads of some axes as pads of all.

@@ -1,5 +1,6 @@
 //! Files in the spellings of several writers: what they come to, and what is said where they come to nothing.
 
+mod channels_last;
 mod files;
 mod integers;
 mod slices;

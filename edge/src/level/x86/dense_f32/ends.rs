@@ -73,6 +73,12 @@ macro_rules! functions {
                     FloatFunction::HardSigmoid => each(places, span, |x| hard_sigmoid(x)),
                     FloatFunction::Sigmoid => each(places, span, |x| div(all(1.0), one_and_exp(x))),
                     FloatFunction::Silu => each(places, span, |x| div(x, one_and_exp(x))),
+                    FloatFunction::Gelu | FloatFunction::GeluTanh => {
+                        for place in places {
+                            let place = place.add(first);
+                            (SIMPLE.function_f32)(place, place, lanes, function);
+                        }
+                    }
                     FloatFunction::LeakyRelu { slope } => each(places, span, |x| above(x, x, mul(x, all(slope)))),
                 }
             }
@@ -82,11 +88,15 @@ macro_rules! functions {
 
 /// With AVX-512.
 pub(in crate::level::x86) mod wide {
+    use crate::level::x86::simple::avx512::TABLE as SIMPLE;
+
     functions!(wide "avx512f,avx512bw,avx512vl,avx512dq,fma");
 }
 
 /// With AVX2.
 pub(in crate::level::x86) mod narrow {
+    use crate::level::x86::simple::avx2::TABLE as SIMPLE;
+
     functions!(narrow "avx2,fma");
 }
 
@@ -98,6 +108,8 @@ pub(in crate::level::x86) fn range(function: FloatFunction) -> [f32; 2] {
         | FloatFunction::HardSigmoid
         | FloatFunction::Sigmoid
         | FloatFunction::Silu
+        | FloatFunction::Gelu
+        | FloatFunction::GeluTanh
         | FloatFunction::LeakyRelu { .. } => [f32::NEG_INFINITY, f32::INFINITY],
     }
 }
