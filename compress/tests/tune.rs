@@ -34,16 +34,16 @@ fn answers_come_closer_to_those_in_floats_and_exact_networks_stay_exact() {
     let all = images(32);
     let seen = Images::new(SHAPE, &all).unwrap();
     for scales in [Scales::Free, Scales::Exact] {
-        let (Rewritten { graph, weights, .. }, quantised) = in_integers(scales, 4, &all);
+        let (Rewritten { graph, weights, .. }, quantised) = in_integers(scales, 3, &all);
         let mut corrected = quantised.clone();
         correct_biases(&graph, &weights, &mut corrected, &seen, &mut |_| {}).unwrap();
-        let how = Tuning { steps: 40, batch: 8, scale_rate: 2e-2, bias_rate: 5e-3, ..Tuning::default() };
+        let how = Tuning { steps: 120, batch: 8, ..Tuning::default() };
         let tuned = |mut quantised: Quantised| {
             let found = tune(&graph, &weights, &mut quantised, &seen, how, &mut |_| {}).unwrap();
             (found, quantised)
         };
         let (found, made) = tuned(corrected.clone());
-        assert!(found.after < 0.8 * found.before && found.step > 0, "{scales:?}: {found:?}");
+        assert!(found.after < 0.95 * found.before && found.step > 0, "{scales:?}: {found:?}");
         let (again, same) = tuned(corrected.clone());
         assert_eq!((again, &same.rewritten.weights), (found, &made.rewritten.weights), "same images, same bits");
         let Rewritten { graph, weights, .. } = made.rewritten;

@@ -261,7 +261,7 @@ mod tests {
         }
         let named = open.clone().with_alias("blocks.11", open.output()).with_alias("first", NodeId(1));
         assert_eq!((named.tap("blocks.11").unwrap(), named.tap("first").unwrap()), (open.output(), NodeId(1)));
-        assert!(named.tap("frist").unwrap_err().to_string().contains("did you mean `first`?"));
+        assert!(named.tap("firs").unwrap_err().to_string().contains("did you mean `first`?"));
         assert!(open.with_stage("first", "blocks.0").unwrap_err().to_string().contains("did you mean"));
     }
 }

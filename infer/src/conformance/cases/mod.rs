@@ -15,13 +15,16 @@ use super::build::Build;
 use super::case::{Case, Family, Judge};
 use crate::error::{Error, Result};
 
+/// A family, and what makes its cases.
+type Group = (Family, fn(&mut List));
+
 /// Every case, group by group.
 ///
 /// # Errors
 /// [`Error::Engine`] where a case cannot be made: a mistake in the corpus.
 pub fn cases() -> Result<Vec<Case>> {
     let mut all = operations::all()?;
-    let groups: [(Family, fn(&mut List)); 7] = [
+    let groups: [Group; 7] = [
         (Family::Windows, windows::all),
         (Family::Settings, settings::all),
         (Family::Opsets, opsets::all),
