@@ -9,6 +9,8 @@ pub mod bench;
 #[cfg(any(feature = "tract", feature = "ort"))]
 pub mod bisect;
 pub mod bundle;
+#[cfg(any(feature = "tract", feature = "compile"))]
+mod caught;
 pub mod classify;
 #[cfg(feature = "cli")]
 pub mod cli;

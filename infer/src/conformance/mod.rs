@@ -15,7 +15,6 @@ mod known;
 mod page;
 mod report;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 pub use case::{Case, Family, Judge};
@@ -26,6 +25,7 @@ pub use keep::keep;
 pub use page::page;
 pub use report::{Answer, Asked, Caught, Conformance, Row};
 
+use crate::caught;
 use crate::engine::{EngineSpec, available, cpu, plain};
 use crate::error::{Error, Result};
 
@@ -104,18 +104,14 @@ fn ask(case: &Case, model: &[u8], spec: &EngineSpec) -> std::result::Result<Vec<
         }
         Ok(vec![at_once, alone])
     };
-    match catch_unwind(AssertUnwindSafe(work)) {
+    match caught::caught(work) {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(error)) => {
             let said = short(&error.to_string());
             let verdict = if said.contains("it panicked") { Verdict::Crashed } else { Verdict::Refused };
             Err((verdict, said))
         }
-        Err(panic) => {
-            let said = panic.downcast_ref::<String>().cloned();
-            let said = said.or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned()));
-            Err((Verdict::Crashed, short(&said.unwrap_or_default())))
-        }
+        Err(said) => Err((Verdict::Crashed, short(&said))),
     }
 }
 
