@@ -11,18 +11,18 @@ use attar_infer::{Bundle, Subject, end_to_end};
 use attar_onnx::{EndToEnd, Options, RESIZE, ReadOptions, Storage, wire};
 
 /// What is asked for.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request {
     /// How many classes it gives.
     pub top: usize,
     /// Largest difference of a pixel behind the preprocessing, in steps of 255, with which it is listed. Crops and images of the
     /// network's own size come out equal; a runtime's resize may differ from PIL's by a step.
-    pub pixel_tolerance: f64,
+    pub pixel_tolerance: u8,
 }
 
 impl Default for Request {
     fn default() -> Self {
-        Self { top: 5, pixel_tolerance: 1.0 }
+        Self { top: 5, pixel_tolerance: 1 }
     }
 }
 
@@ -66,7 +66,7 @@ pub fn add(root: &Path, model: &str, request: &Request, ort: &OrtSearch) -> Resu
     let compared = end_to_end::compare(&write(true)?, &alone, &Subject::from(&bundle), ort)
         .context("--with-preprocessing: the file could not be compared, and is not listed")?;
     let steps = compared.pixel_max_diff;
-    if steps.round() > request.pixel_tolerance {
+    if steps.round() > f64::from(request.pixel_tolerance) {
         bail!(
             "--with-preprocessing: pixels differ by up to {steps:.0} of 255 ({:.2} % of them, {} of {} answers with them); the \
              file is not listed\n  hint: --pixel-tolerance {steps:.0} lists it all the same",

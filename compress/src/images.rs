@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor};
 use crate::error::{Error, Result};
 
 /// Images in a batch: all values of a network are there at once for so many.
-const BATCH: usize = 8;
+pub(crate) const BATCH: usize = 8;
 
 /// Preprocessed images of one shape.
 #[derive(Debug, Clone, Copy)]

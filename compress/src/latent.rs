@@ -129,14 +129,14 @@ impl Latent {
         &mut self.params
     }
 
-    /// Parameters of the network that do not learn, whatever else is fixed: norms, and scales that stay.
-    pub fn fixed(&self) -> &BTreeSet<String> {
-        &self.fixed
-    }
-
-    /// Whether scales learn.
-    pub fn learns_scales(&self) -> bool {
-        self.learns_scales
+    /// Tells a network which gradients [`Latent::gradients`] asks it for: those of what learns, of scales, too, where they do.
+    /// What is `frozen`, by its name there, stays as it is, and so do norms.
+    pub fn let_learn(&self, network: &mut Network, mut frozen: BTreeSet<String>) {
+        frozen.extend(self.fixed.iter().cloned());
+        network.fix(&frozen);
+        if self.learns_scales {
+            network.learn_scales();
+        }
     }
 
     /// The network's parameters, whole numbers of whole steps, from floats as [`Latent::params`] has them.

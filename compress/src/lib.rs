@@ -13,6 +13,7 @@
 
 mod adam;
 mod adaround;
+mod answers;
 mod bias;
 mod equalise;
 mod error;

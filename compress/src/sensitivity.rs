@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use attar_exec::Network;
-use attar_measures::log_softmax;
 use attar_models::{Graph, NodeId, Op, Rewritten, Weights};
 use candle_core::Device;
 
-use crate::error::{Error, Result};
+use crate::answers::{log_probabilities, mean_kl};
+use crate::error::Result;
 use crate::images::Images;
 use crate::observe::Observed;
 use crate::placement::Placement;
@@ -87,18 +87,7 @@ fn answers(graph: &Graph, weights: &Weights, images: &Images<'_>) -> Result<Vec<
     let network = Network::from_weights(graph.clone(), weights, &Device::Cpu)?;
     let mut rows = Vec::with_capacity(images.len());
     for batch in images.batches() {
-        let logits = network.eval(&batch?, &[])?.logits;
-        if logits.dims().len() != 2 {
-            let problem = format!("its answer is {:?}, expected [N, K] logits", logits.dims());
-            return Err(Error::setting(graph.name(), problem));
-        }
-        rows.extend(logits.to_vec2::<f32>()?.iter().map(|row| log_softmax(row)));
+        rows.extend(log_probabilities(&network, &batch?)?);
     }
     Ok(rows)
-}
-
-/// Mean over images of `sum p (log p - log q)`.
-fn mean_kl(reference: &[Vec<f64>], other: &[Vec<f64>]) -> f64 {
-    let of = |(p, q): (&Vec<f64>, &Vec<f64>)| p.iter().zip(q).map(|(p, q)| p.exp() * (p - q)).sum::<f64>();
-    reference.iter().zip(other).map(of).sum::<f64>() / reference.len().max(1) as f64
 }

@@ -1,6 +1,8 @@
 //! Scales and biases that are tuned so that a network in integers answers as the one in floats does, on images without labels:
 //! gradient descent on the KL divergence of its answers, the weights' whole numbers following the scales, nothing else learning.
 
+use std::collections::BTreeSet;
+
 use attar_exec::Network;
 use attar_measures::log_softmax;
 use attar_measures::random::{Stream, purpose};
@@ -9,8 +11,9 @@ use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::adam::adam;
+use crate::answers::{log_probabilities, mean_kl};
 use crate::error::{Error, Result};
-use crate::images::Images;
+use crate::images::{BATCH, Images};
 use crate::latent::Latent;
 use crate::rewrite::Quantised;
 
@@ -84,7 +87,7 @@ pub fn tune(
         let mut batch = Vec::with_capacity(settings.batch);
         while batch.len() < settings.batch {
             if order.is_empty() {
-                order = samples.learn.clone();
+                order = (0..samples.learn.len()).collect::<Vec<usize>>();
                 stream.shuffle(&mut order);
             }
             batch.extend(order.pop());
@@ -107,37 +110,37 @@ pub fn tune(
 
 /// Images with the answers in floats, as logarithms of probabilities.
 struct Samples {
-    images: Vec<Tensor>,
-    answers: Vec<Vec<f64>>,
-    /// Places of those that are learned from, and of those that choose.
-    learn: Vec<usize>,
-    choose: Vec<usize>,
+    /// Those that are learned from, `[1, C, H, W]` each.
+    learn: Vec<(Tensor, Vec<f64>)>,
+    /// Those that choose, in batches.
+    choose: Vec<Tensor>,
+    chosen_by: Vec<Vec<f64>>,
 }
 
 impl Samples {
     fn of(float: &Network, images: &Images<'_>) -> Result<Self> {
-        let (mut all, mut answers) = (Vec::new(), Vec::new());
+        let (mut learn, mut aside, mut at) = (Vec::new(), Vec::new(), 0);
         for batch in images.batches() {
             let batch = batch?;
-            let logits = float.eval(&batch, &[])?.logits;
-            for at in 0..batch.dim(0)? {
-                all.push(batch.narrow(0, at, 1)?);
-                answers.push(log_softmax(&logits.get(at)?.to_vec1::<f32>()?));
+            for (row, answer) in log_probabilities(float, &batch)?.into_iter().enumerate() {
+                let image = batch.narrow(0, row, 1)?;
+                let is_aside = at % SET_ASIDE == SET_ASIDE - 1;
+                if is_aside { &mut aside } else { &mut learn }.push((image, answer));
+                at += 1;
             }
         }
-        let (choose, learn) = (0..all.len()).partition(|at| at % SET_ASIDE == SET_ASIDE - 1);
-        Ok(Self { images: all, answers, learn, choose })
+        let (images, chosen_by): (Vec<Tensor>, Vec<Vec<f64>>) = aside.into_iter().unzip();
+        let choose = images.chunks(BATCH).map(|images| Ok(Tensor::cat(images, 0)?)).collect::<Result<_>>()?;
+        Ok(Self { learn, choose, chosen_by })
     }
 
     /// Mean KL divergence over those that choose.
     fn divergence(&self, network: &Network) -> Result<f64> {
-        let mut sum = 0.0;
-        for at in &self.choose {
-            let own = log_softmax(&network.eval(&self.images[*at], &[])?.logits.flatten_all()?.to_vec1::<f32>()?);
-            let wanted = &self.answers[*at];
-            sum += wanted.iter().zip(&own).map(|(wanted, own)| wanted.exp() * (wanted - own)).sum::<f64>();
+        let mut own = Vec::with_capacity(self.chosen_by.len());
+        for batch in &self.choose {
+            own.extend(log_probabilities(network, batch)?);
         }
-        Ok(sum / self.choose.len().max(1) as f64)
+        Ok(mean_kl(&self.chosen_by, &own))
     }
 }
 
@@ -175,18 +178,18 @@ impl Tuner {
         }
         let graph = quantised.rewritten.graph.clone();
         let mut network = Network::from_weights(graph, &latent.numbers(latent.params())?, &Device::Cpu)?;
-        network.fix(latent.fixed());
+        latent.let_learn(&mut network, BTreeSet::new());
         Ok(Self { latent, network, learning })
     }
 
     fn step(&mut self, samples: &Samples, batch: &[usize], step: usize) -> Result<()> {
-        let images: Vec<&Tensor> = batch.iter().map(|at| &samples.images[*at]).collect();
+        let (images, wanted): (Vec<&Tensor>, Vec<&Vec<f64>>) =
+            batch.iter().map(|at| (&samples.learn[*at].0, &samples.learn[*at].1)).unzip();
         let x = Tensor::cat(&images, 0)?;
         let (outputs, tape) = self.network.train(&x, &[], &mut Stream::of_number(0))?;
         let mut slopes = Vec::with_capacity(outputs.logits.elem_count());
-        for (row, at) in batch.iter().enumerate() {
-            let own = log_softmax(&outputs.logits.get(row)?.to_vec1::<f32>()?);
-            let wanted = &samples.answers[*at];
+        for (row, wanted) in outputs.logits.to_vec2::<f32>()?.iter().zip(wanted) {
+            let own = log_softmax(row);
             slopes.extend(
                 own.iter().zip(wanted).map(|(own, wanted)| ((own.exp() - wanted.exp()) / batch.len() as f64) as f32),
             );

@@ -47,6 +47,15 @@ fn answers_come_closer_to_those_in_floats_and_exact_networks_stay_exact() {
         let (again, same) = tuned(corrected.clone());
         assert_eq!((again, &same.rewritten.weights), (found, &made.rewritten.weights), "same images, same bits");
         let Rewritten { graph, weights, .. } = made.rewritten;
+        let is_moved = |suffix: &str| {
+            weights
+                .0
+                .iter()
+                .any(|(name, array)| name.ends_with(suffix) && corrected.rewritten.weights.get(name).unwrap() != array)
+        };
+        for suffix in [".bias", ".q.scale", ".weight_scale"] {
+            assert!(is_moved(suffix) || scales == Scales::Exact, "{suffix}");
+        }
         assert_eq!(exactness(&graph, &weights).unwrap().is_empty(), scales == Scales::Exact);
     }
 }

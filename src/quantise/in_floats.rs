@@ -93,17 +93,12 @@ impl<'a> InFloats<'a> {
         let metadata = self.metadata.clone();
         let options = attar_onnx::Options { opset, metadata, ..attar_onnx::Options::default() };
         let onnx = attar_onnx::write(&rewritten.graph, &rewritten.weights, &options)?;
-        let report = self.report(request, &placement, &quantised, onnx.len())?;
-        Ok(Files { onnx, report: Report { tuned, ..report } })
+        let report = Report { tuned, onnx_bytes: onnx.len(), ..self.report(request, &placement, &quantised)? };
+        Ok(Files { onnx, report })
     }
 
-    fn report(
-        &self,
-        request: &Request,
-        placement: &Placement,
-        quantised: &Quantised,
-        onnx_bytes: usize,
-    ) -> Result<Report> {
+    /// What was done, but for what comes of tuning and writing.
+    fn report(&self, request: &Request, placement: &Placement, quantised: &Quantised) -> Result<Report> {
         let graph = &self.graph;
         let floats = graph.iter().filter(|(id, node)| node.op.macs(&node.shape) > 0 && !placement.is_integer(*id));
         let inexact = exactness(&quantised.rewritten.graph, &quantised.rewritten.weights)?;
@@ -123,7 +118,7 @@ impl<'a> InFloats<'a> {
             corrected_biases: request.correct_biases,
             tuned: None,
             inexact: inexact.into_iter().map(|Inexact { node, why }| Node { node, why }).collect(),
-            onnx_bytes,
+            onnx_bytes: 0,
         })
     }
 

@@ -40,7 +40,7 @@ impl EndToEndArgs {
         if !self.with_preprocessing {
             return Ok(None);
         }
-        let request = Request { top: usize::from(self.top), pixel_tolerance: f64::from(self.pixel_tolerance) };
+        let request = Request { top: usize::from(self.top), pixel_tolerance: self.pixel_tolerance };
         Ok(Some(end_to_end::add(root, model, &request, &engines.ort.search())?))
     }
 }

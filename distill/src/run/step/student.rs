@@ -27,9 +27,6 @@ impl Student {
 
     /// The same, which learns by these floats.
     pub(in crate::run) fn in_integers(mut self, latent: Option<Latent>) -> Self {
-        if latent.as_ref().is_some_and(Latent::learns_scales) {
-            self.network.learn_scales();
-        }
         self.latent = latent;
         self.fix(BTreeSet::new());
         self
@@ -80,8 +77,10 @@ impl Student {
     }
 
     /// Tells the network which of its parameters stay as they are: these, and those that do not learn in integers.
-    pub(in crate::run) fn fix(&mut self, mut frozen: BTreeSet<String>) {
-        frozen.extend(self.latent.iter().flat_map(|latent| latent.fixed().iter().cloned()));
-        self.network.fix(&frozen);
+    pub(in crate::run) fn fix(&mut self, frozen: BTreeSet<String>) {
+        match &self.latent {
+            Some(latent) => latent.let_learn(&mut self.network, frozen),
+            None => self.network.fix(&frozen),
+        }
     }
 }
