@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use attar_models::op::{Add, Mul, Scale};
+use attar_models::op::{Add, Mul, Reshape, Scale};
 use attar_models::{Activation, Array, GraphBuilder, NodeId, Op, Weights};
 
 use super::function::{Expr, Kind, Meaning};
@@ -136,6 +136,16 @@ impl<'f> Reader<'f> {
     ) -> Result<Live, String> {
         let inputs: Vec<usize> = inputs.iter().map(|live| self.node(&live.expr)).collect::<Result<_, _>>()?;
         self.add_node(name, op, &inputs, params)
+    }
+
+    /// An image as the network has it, for a `node` that slides windows over it. Where a new shape was taken for a move of the
+    /// axis of channels, as exporters write one, it was a new shape after all.
+    pub(super) fn image(&mut self, node: &Node<'f>, live: &Live) -> Result<Live, String> {
+        if live.view == View::ChannelsLast && live.axis_moves_nothing() {
+            let op = Op::Reshape(Reshape { shape: live.seen() });
+            return self.add(&format!("{}.image", node.output()), op, &[live], Vec::new());
+        }
+        live.image().map(|_| live.clone())
     }
 
     fn add_node(

@@ -38,19 +38,10 @@ fn both<'f>(reader: &mut Reader<'f>, node: &Node<'f>, op: Arithmetic, a: &Live, 
     if same_base && a.shape == b.shape && a.view == b.view {
         return Ok(elementwise(node, a, Kind::Binary(op, Rc::clone(&a.expr), Rc::clone(&b.expr))));
     }
-    let in_other_order = |x: &Live| matches!(x.view, View::RowsOfChannels { .. });
-    let rows = a.shape.len() == 1 && b.shape.len() == 1 && !in_other_order(a) && !in_other_order(b);
-    if a.view != b.view && !rows {
-        return Err("joins values whose axes lie in different order".to_owned());
-    }
-    let whole = |x: &Live, y: &Live| x.shape.iter().zip(&y.shape).all(|(x, y)| x == y || *y == 1);
-    if a.shape.len() != b.shape.len() || !(whole(a, b) || whole(b, a)) {
-        return Err(format!("[N, {}] and [N, {}] do not go together here", join(&a.seen()), join(&b.seen())));
-    }
+    let Pair { wide, narrow } = Pair::of(a, b)?;
     let view = a.view;
     let made = match op {
         Arithmetic::Add | Arithmetic::Mul => {
-            let (wide, narrow) = if whole(a, b) { (a, b) } else { (b, a) };
             let op = if op == Arithmetic::Add { Op::Add(Add {}) } else { Op::Mul(Mul {}) };
             reader.add(node.output(), op, &[wide, narrow], Vec::new())?
         }
@@ -58,12 +49,37 @@ fn both<'f>(reader: &mut Reader<'f>, node: &Node<'f>, op: Arithmetic, a: &Live, 
             let negative = Kind::Binary(Arithmetic::Mul, Rc::clone(&b.expr), Expr::number(-1.0));
             let expr = Rc::new(Expr { name: format!("{}.negative", node.output()), kind: negative });
             let negative = Live { expr, ..b.clone() };
-            let (wide, narrow) = if whole(a, b) { (a, &negative) } else { (&negative, a) };
+            let (wide, narrow) = if std::ptr::eq(wide, a) { (a, &negative) } else { (&negative, a) };
             reader.add(node.output(), Op::Add(Add {}), &[wide, narrow], Vec::new())?
         }
         Arithmetic::Div => return Err("the quotient of two values is not known here".to_owned()),
     };
     Ok(Live { view, ..made })
+}
+
+/// Two values that are added or multiplied, number by number.
+pub(super) struct Pair<'l> {
+    /// The one as large as the result.
+    pub(super) wide: &'l Live,
+    /// The other, whose sizes are the same or 1.
+    pub(super) narrow: &'l Live,
+}
+
+impl<'l> Pair<'l> {
+    /// Checks that their axes lie in one order and their sizes go together.
+    pub(super) fn of(a: &'l Live, b: &'l Live) -> Result<Self, String> {
+        let in_other_order = |x: &Live| matches!(x.view, View::RowsOfChannels { .. });
+        let rows = a.shape.len() == 1 && b.shape.len() == 1 && !in_other_order(a) && !in_other_order(b);
+        if a.view != b.view && !rows {
+            return Err("joins values whose axes lie in different order".to_owned());
+        }
+        let whole = |x: &Live, y: &Live| x.shape.iter().zip(&y.shape).all(|(x, y)| x == y || *y == 1);
+        match (a.shape.len() == b.shape.len(), whole(a, b), whole(b, a)) {
+            (true, true, _) => Ok(Self { wide: a, narrow: b }),
+            (true, _, true) => Ok(Self { wide: b, narrow: a }),
+            _ => Err(format!("[N, {}] and [N, {}] do not go together here", join(&a.seen()), join(&b.seen()))),
+        }
+    }
 }
 
 /// Of a value and a constant: one number for all belongs to a function, one a channel is a scale.

@@ -10,17 +10,22 @@ use crate::read::value::{Live, Value, View, join};
 pub(super) fn concat<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Live, String> {
     let count = node.proto.input.len();
     let parts = (0..count).map(|at| reader.live(node, at)).collect::<Result<Vec<_>, _>>()?;
+    joined(reader, node, node.output(), &parts)
+}
+
+/// Channels of `parts` behind each other by the `axis` of `node`, as a node called `name`.
+pub(super) fn joined<'f>(reader: &mut Reader<'f>, node: &Node<'f>, name: &str, parts: &[Live]) -> Result<Live, String> {
     let first = parts.first().ok_or("joins nothing")?;
-    if count == 1 {
+    if parts.len() == 1 {
         return Ok(first.clone());
     }
     let axis = first.axis(node.int("axis").unwrap_or(1))?;
     if parts.iter().any(|part| part.view != first.view) || first.channel_axis() != Some(axis) {
         return Err(format!("joins [N, {}] along axis {axis}; only channels are joined here", join(&first.seen())));
     }
-    let parts: Vec<&Live> = parts.iter().collect();
-    let made = reader.add(node.output(), Op::Concat(Concat { inputs: count }), &parts, Vec::new())?;
-    Ok(Live { view: parts[0].view, ..made })
+    let inputs: Vec<&Live> = parts.iter().collect();
+    let made = reader.add(name, Op::Concat(Concat { inputs: parts.len() }), &inputs, Vec::new())?;
+    Ok(Live { view: first.view, ..made })
 }
 
 /// Channels `start..end` of a value.

@@ -11,6 +11,7 @@ use crate::read::value::{Live, Value, View, join};
 
 pub(super) fn max_pool<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Live, String> {
     let input = reader.live(node, 0)?;
+    let input = reader.image(node, &input)?;
     let pool = window(node, &input)?;
     reader.add(node.output(), Op::MaxPool2d(pool), &[&input], Vec::new())
 }
@@ -22,6 +23,7 @@ pub(super) fn average_pool<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Resu
 
 /// Means of windows of `input` by the settings of `node`, as a node called `name`.
 pub(super) fn mean<'f>(reader: &mut Reader<'f>, node: &Node<'f>, name: &str, input: &Live) -> Result<Live, String> {
+    let input = &reader.image(node, input)?;
     let pool = window(node, input)?;
     let padded = pool.padding != [0, 0] || pool.padding_end.is_some();
     // Where nothing is padded there is nothing to count.
@@ -49,6 +51,7 @@ fn window(node: &Node<'_>, input: &Live) -> Result<Pool2d, String> {
 /// Over all positions; height and width become 1.
 pub(super) fn global<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Live, String> {
     let input = reader.live(node, 0)?;
+    let input = reader.image(node, &input)?;
     let pool = whole(&input)?;
     let op = if node.op() == "GlobalMaxPool" { Op::MaxPool2d(pool) } else { Op::AvgPool2d(pool) };
     reader.add(node.output(), op, &[&input], Vec::new())

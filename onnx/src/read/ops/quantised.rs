@@ -2,9 +2,10 @@
 //! Dequantise, the operation on floats, Quantise.
 
 use attar_models::Op;
-use attar_models::op::{Activation, Add, Concat, Dequantize, Mul, Quantize, Slope};
+use attar_models::op::{Activation, Add, Dequantize, Mul, Quantize, Slope};
 
-use super::{linear, pools, windows};
+use super::arithmetic::Pair;
+use super::{joins, linear, pools, windows};
 use crate::read::node::Node;
 use crate::read::reader::Reader;
 use crate::read::size::Size;
@@ -120,9 +121,9 @@ pub(super) fn qlinear<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Li
             let op = if node.op() == "QLinearAdd" { Op::Add(Add {}) } else { Op::Mul(Mul {}) };
             let a = operand(reader, node, 0, &inner("a"))?;
             let b = operand(reader, node, 3, &inner("b"))?;
-            let size = |live: &Live| live.shape.iter().product::<usize>();
-            let (wide, narrow) = if size(&a) < size(&b) { (b, a) } else { (a, b) };
-            (reader.add(&float, op, &[&wide, &narrow], Vec::new())?, affine(reader, node, 6, 7)?)
+            let Pair { wide, narrow } = Pair::of(&a, &b)?;
+            let made = reader.add(&float, op, &[wide, narrow], Vec::new())?;
+            (Live { view: wide.view, ..made }, affine(reader, node, 6, 7)?)
         }
         "QLinearGlobalAveragePool" | "QLinearAveragePool" if node.int("channels_last").unwrap_or(0) != 0 => {
             return Err("pools with the channels last".to_owned());
@@ -141,8 +142,7 @@ pub(super) fn qlinear<'f>(reader: &mut Reader<'f>, node: &Node<'f>) -> Result<Li
             let places = (2..node.proto.input.len()).step_by(3);
             let parts: Vec<Live> =
                 places.map(|at| operand(reader, node, at, &inner(&format!("part{at}")))).collect::<Result<_, _>>()?;
-            let op = Op::Concat(Concat { inputs: parts.len() });
-            (reader.add(&float, op, &parts.iter().collect::<Vec<_>>(), Vec::new())?, affine(reader, node, 0, 1)?)
+            (joins::joined(reader, node, &float, &parts)?, affine(reader, node, 0, 1)?)
         }
         op => return Err(format!("`{op}` is no operation that is known here")),
     };

@@ -72,6 +72,7 @@ pub(super) fn convolution<'f>(
     weight: &Tensor,
     bias: Option<&Tensor>,
 ) -> Result<Live, String> {
+    let input = reader.image(node, input)?;
     let [channels, h, w] = input.image()?;
     let &[out_channels, per_group, kh, kw] = &weight.dims[..] else {
         return Err(format!("a weight of shape {:?}, expected [out, in / groups, height, width]", weight.dims));
@@ -82,7 +83,7 @@ pub(super) fn convolution<'f>(
     }
     let (stride, dilation, kernel) = (node.pair("strides", 1)?, node.pair("dilations", 1)?, [kh, kw]);
     let [top, left, bottom, right] = pads(node, [h, w], kernel, stride, dilation)?;
-    let (mut input, mut padding) = (input.clone(), [top, left]);
+    let (mut input, mut padding) = (input, [top, left]);
     if [top, left] != [bottom, right] {
         let pad = Op::Pad2d(Pad2d { top, left, bottom, right });
         input = reader.add(&format!("{}.padded", node.output()), pad, &[&input], Vec::new())?;

@@ -53,6 +53,15 @@ fn the_axis_of_one_channel_or_of_one_position_moves_by_a_shape() {
     assert_eq!(kinds(&graph), ["avg-pool2d", "conv2d", "flatten"]);
 }
 
+/// The same shape may be meant as one: rows become channels.
+#[test]
+fn a_shape_behind_which_windows_slide_is_one() {
+    let image = File::new(17, &[0, 1, 6, 5]).ints("rows", &[0, 6, 5, 1]).node("Reshape", &["x", "rows"], "image", &[]);
+    let (graph, _) = network(image.weights("w", &[2, 6, 5, 1]).node("Conv", &["image", "w"], "y", &[]).read("y"));
+    assert_eq!(kinds(&graph), ["reshape", "conv2d", "flatten"]);
+    assert_eq!(graph.nodes()[1].shape, [6, 5, 1]);
+}
+
 #[test]
 fn pads_and_slopes_lie_over_the_networks_axes() {
     let file = last().ints("pads", &[0, 1, 2, 0, 0, 3, 4, 0]).floats("slopes", &[3], &[0.25, 0.5, 0.75]);

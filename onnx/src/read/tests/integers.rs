@@ -4,7 +4,7 @@ use attar_models::Op;
 use attar_models::op::{Activation, Quantize, Slope};
 
 use super::files::File;
-use super::files::Setting::{Float, Int};
+use super::files::Setting::{Float, Int, Ints};
 use super::{kinds, network, tensor};
 
 /// A convolution of 4 channels whose weight is `values` dequantised with these scales and settings.
@@ -67,4 +67,32 @@ fn operations_of_onnx_runtime_on_bytes_are_read() {
         assert_eq!(kinds(&graph), ["flatten", "quantize", "dequantize", "activation", "quantize", "dequantize"]);
         assert_eq!(graph.nodes()[4].op, Op::Activation(function));
     }
+}
+
+/// Operations on bytes lay values over each other as those on floats do.
+#[test]
+fn bytes_are_joined_along_channels_and_added_where_axes_lie_alike() {
+    let bytes = |file: File, of: &str, name: &str| {
+        let mut file = file.floats(&format!("{name}.s"), &[], &[0.5]);
+        file.graph().initializer.push(tensor(&format!("{name}.z"), &[], 2, vec![0]));
+        file.node("QuantizeLinear", &[of, &format!("{name}.s"), &format!("{name}.z")], name, &[])
+    };
+    let concat = |axis: i64| {
+        let file = bytes(File::new(17, &[0, 3, 2, 2]), "x", "q");
+        let inputs = ["q.s", "q.z", "q", "q.s", "q.z", "q", "q.s", "q.z"];
+        let file = file.node("QLinearConcat", &inputs, "joined", &[("axis", Int(axis))]);
+        let file = file.node("DequantizeLinear", &["joined", "q.s", "q.z"], "dq", &[]);
+        file.node("Flatten", &["dq"], "y", &[]).read("y")
+    };
+    assert!(concat(1).obstacles.is_empty(), "{:?}", concat(1).obstacles);
+    assert!(concat(2).obstacles[0].problem.contains("along axis 2"), "{:?}", concat(2).obstacles);
+
+    // A row of channels that came last, twice itself, in front of a matrix in the file's order.
+    let file = File::new(17, &[0, 3, 1, 2]).node("Transpose", &["x"], "last", &[("perm", Ints(&[0, 2, 3, 1]))]);
+    let file = bytes(file.node("Flatten", &["last"], "row", &[]), "row", "q");
+    let file = file.node("QLinearAdd", &["q", "q.s", "q.z", "q", "q.s", "q.z", "q.s", "q.z"], "sum", &[]);
+    let file = file.node("DequantizeLinear", &["sum", "q.s", "q.z"], "dq", &[]);
+    let file = file.floats("w", &[6, 1], &[0.0, 1.0, 2.0, 10.0, 11.0, 12.0]).node("MatMul", &["dq", "w"], "y", &[]);
+    let (_, weights) = network(file.read("y"));
+    assert_eq!(weights.get("y.weight").unwrap().f32().unwrap(), [0.0, 10.0, 1.0, 11.0, 2.0, 12.0]);
 }
