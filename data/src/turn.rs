@@ -13,8 +13,8 @@ pub fn in_turn(labels: &[u32], count: usize) -> Vec<usize> {
     rounds.take(count).copied().collect()
 }
 
-/// The positions of `count` labels, every class in turn, those of each class spread evenly over all that it has; all, where
-/// there are fewer.
+/// The positions of at most `count` labels, every class in turn, those of each class spread evenly over all that it has: of no
+/// class more than its share of `count`, so fewer where a class has fewer.
 pub fn spread_in_turn(labels: &[u32], count: usize) -> Vec<usize> {
     let mut by_class: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
     labels.iter().enumerate().for_each(|(at, label)| by_class.entry(*label).or_default().push(at));

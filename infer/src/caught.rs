@@ -4,6 +4,9 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
+/// Stands in the error that such a panic becomes.
+pub(crate) const PANICKED: &str = "it panicked";
+
 thread_local! {
     /// Whether a panic of this thread is on its way to being an error.
     static IS_CAUGHT: Cell<bool> = const { Cell::new(false) };

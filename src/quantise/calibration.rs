@@ -41,7 +41,7 @@ impl ImagesFrom {
 }
 
 impl Calibration {
-    /// `count` images of a data set, of each class as many as of the others, spread evenly over it; all, where there are fewer.
+    /// At most `count` images of a data set, of no class more than its share ([`spread_in_turn`]).
     ///
     /// # Errors
     /// No image; one that cannot be read, or comes out in another shape than `[C, H, W]`.

@@ -179,7 +179,11 @@ impl Participants {
         match place.teacher {
             None if wanted == Teachers::None => Ok(Vec::new()),
             Some(_) if wanted == Teachers::None => Err(place.error("teacher", "this loss learns from no teacher")),
-            None => Ok(self.teachers.ids().map(Source::Teacher).collect()),
+            None => {
+                let (own, itself): (Vec<_>, Vec<_>) = self.teachers.ids().partition(|id| !self.teachers[*id].is_itself);
+                let all = if own.is_empty() { itself } else { own };
+                Ok(all.into_iter().map(Source::Teacher).collect())
+            }
             Some(names) if names.as_slice().is_empty() => Err(place.error("teacher", "an empty list, expected a name")),
             Some(names) => {
                 let find =

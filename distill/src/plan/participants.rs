@@ -24,6 +24,8 @@ pub(crate) struct KnownStudent {
 #[derive(Debug, Clone)]
 pub(crate) struct KnownTeacher {
     pub(crate) name: String,
+    /// Whether it is the network in floats that the student was: beside others it teaches only where it is named.
+    pub(crate) is_itself: bool,
     /// What it can be asked for.
     pub(crate) outline: Outline,
     /// Whether it has a gradient in its input.
@@ -72,6 +74,7 @@ impl KnownTeacher {
     pub(crate) fn whole(name: impl Into<String>, outline: impl Into<Outline>) -> Self {
         let outline = outline.into();
         Self {
+            is_itself: false,
             name: name.into(),
             attackable: true,
             only_samples: false,

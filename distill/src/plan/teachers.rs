@@ -39,6 +39,8 @@ pub struct PlannedTeacher {
     pub outline: Outline,
     /// sha256 of the file of weights, in hex.
     pub weights_sha256: String,
+    /// Whether it is the network in floats that the student was, and nobody's section.
+    pub(crate) is_itself: bool,
     /// Statistics of its batch norms.
     pub bn: TeacherNorm,
     /// Numbers from its card, e.g. `test_top1`.
@@ -133,6 +135,7 @@ impl PlannedTeacher {
         let (outline, weights_sha256) = (Outline::from(&student.floats.0), safetensors_sha256(&student.floats.1));
         Self {
             name: SELF.to_owned(),
+            is_itself: true,
             logits: Ok(Alignment::same(outline.classes())),
             outline,
             weights_sha256,
@@ -201,6 +204,7 @@ impl PlannedTeacher {
         check_at_least(section, &logits)?;
         let input = TeacherInput::find(data, &found.preprocessing, found.outline.input_shape()).map_err(&fail)?;
         Ok(Self {
+            is_itself: false,
             name: section.name.clone(),
             outline: found.outline,
             weights_sha256,
@@ -230,6 +234,7 @@ impl PlannedTeacher {
         };
         KnownTeacher {
             name: self.name.clone(),
+            is_itself: self.is_itself,
             outline: self.outline.clone(),
             attackable: self.attackable,
             only_samples: self.only_samples,
@@ -266,6 +271,7 @@ impl PlannedTeacher {
         check_at_least(section, &logits)?;
         let manifest = &store.manifest;
         Ok(Self {
+            is_itself: false,
             name: section.name.clone(),
             outline: Outline::logits_only(&manifest.network, data.input, manifest.asked.classes),
             weights_sha256: manifest.weights_sha256.clone(),

@@ -1,5 +1,6 @@
-//! The arithmetic of layers in plain, slow Rust over checked slices: the oracle of every test. It shares with the levels only
-//! the formulas of [`crate::arithmetic`] and the geometry of [`Shape`].
+//! The arithmetic of layers in plain, slow Rust over checked slices: the oracle of every test. It shares with the levels
+//! the formulas of [`crate::arithmetic`], the geometry of [`Shape`], and functions, roots and powers of one number
+//! (`crate::simple`), which tests of their own hold against `f64`.
 
 mod channels;
 mod plan;

@@ -122,10 +122,11 @@ unsafe fn with_constants(
     }
 }
 
-/// `1 / sqrt(x)` within `1e-10` of itself, for a `core` without roots: Newton's method from an exponent that is halved.
+/// `1 / sqrt(x)` within `1e-10` of itself, for a `core` without roots: Newton's method from an exponent that is halved. Of what
+/// is no positive number it is any.
 #[inline(always)]
 pub(crate) fn root(x: f64) -> f64 {
-    let mut y = f64::from_bits(0x5fe6_eb50_c7b5_37a9 - (x.to_bits() >> 1));
+    let mut y = f64::from_bits(0x5fe6_eb50_c7b5_37a9_u64.wrapping_sub(x.to_bits() >> 1));
     for _ in 0..3 {
         y *= 1.5 - 0.5 * x * y * y;
     }

@@ -24,19 +24,6 @@ impl Levels<'_> {
     }
 }
 
-/// Calls a gradient's kernel; on CUDA it is composed of Candle's operations.
-macro_rules! steps {
-    ($on:expr, $x:ident $name:ident($($argument:expr),* $(,)?)) => {
-        match $on {
-            Backend::Cpu if $x.dtype() == DType::BF16 => cpu::$name::<bf16>($($argument),*),
-            Backend::Cpu => cpu::$name::<f32>($($argument),*),
-            #[cfg(feature = "cuda")]
-            Backend::Cuda { .. } => portable::$name($($argument),*),
-            Backend::Composed => portable::$name($($argument),*),
-        }
-    };
-}
-
 /// `clamp(round(x / scale) + zero_point, low, high)`, ties to even.
 pub fn quantize(on: Backend, x: &Tensor, levels: Levels<'_>, range: [f32; 2]) -> Result<Tensor> {
     levels.fits()?;
@@ -60,7 +47,7 @@ pub fn quantize_backward(
 ) -> Result<(Tensor, Tensor)> {
     levels.fits()?;
     fits("the gradient of numbers", dy, x.dims())?;
-    steps!(on, x quantize_backward(floats(on, x)?, levels, range, floats(on, dy)?))
+    dispatch!(on, x quantize_backward(floats(on, x)?, levels, range, floats(on, dy)?))
 }
 
 /// Gradients of [`dequantize`]: of `x`, `dy * scale`; and of the scale, `[1]`, `sum dy (x - zero_point)`. Those of a quantiser
@@ -69,7 +56,7 @@ pub fn quantize_backward(
 pub fn dequantize_backward(on: Backend, x: &Tensor, levels: Levels<'_>, dy: &Tensor) -> Result<(Tensor, Tensor)> {
     levels.fits()?;
     fits("the gradient of values", dy, x.dims())?;
-    steps!(on, x dequantize_backward(floats(on, x)?, levels, floats(on, dy)?))
+    dispatch!(on, x dequantize_backward(floats(on, x)?, levels, floats(on, dy)?))
 }
 
 /// `exp(x) / sum exp(x)` over the channels of each pixel, or of each row.

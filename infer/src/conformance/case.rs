@@ -72,7 +72,7 @@ pub enum Judge {
     Steps {
         /// The step.
         step: f32,
-        /// The part of the numbers.
+        /// The part of the numbers, one number at least; with 0 none may.
         ties: f64,
     },
 }

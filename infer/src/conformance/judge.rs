@@ -71,11 +71,12 @@ pub(super) fn judge(found: &[f32], right: &[f32], by: Judge) -> (Verdict, Distan
         distance.off += f64::from(u8::from(apart > slack));
     }
     distance.off /= right.len().max(1) as f64;
-    let one = 1.0 / right.len().max(1) as f64;
+    // A few of few numbers are one; where nothing can be at a tie, none.
+    let few = |ties: f64| if ties > 0.0 { ties.max(1.0 / right.len().max(1) as f64) } else { 0.0 };
     let verdict = match by {
         Judge::Floats if distance.largest <= ROUNDING => Verdict::Right,
         Judge::Steps { .. } if distance.largest <= 1e-3 => Verdict::Right,
-        Judge::Steps { ties, .. } if distance.largest <= 1.001 && distance.off <= ties.max(one) => Verdict::OneStep,
+        Judge::Steps { ties, .. } if distance.largest <= 1.001 && distance.off <= few(ties) => Verdict::OneStep,
         Judge::Floats | Judge::Steps { .. } => Verdict::Wrong,
     };
     (verdict, distance)

@@ -14,7 +14,7 @@ const HEAD: &str = "\
 
 Whether runtimes compute what files say. Each case is one small ONNX file about one thing that a runtime has got wrong, or may: made in memory, the same on
 every machine, run with a batch and image by image. What is right is computed by a definition of our own (`infer/src/conformance/define/`): each
-operation as ONNX's text has it, in `f64`, rounded once to its type; it shares nothing with the reader, the compiler or the engine `attar`, which are asked like the others.
+operation as ONNX's text has it, in `f64`, rounded once to its type; it shares nothing but the message format with the reader, the compiler or the engine `attar`, which are asked like the others.
 
     attar conformance                                  # every engine at hand; exits with 1 for a wrong answer that is not explained below
     attar conformance --only s8 --engine attar,tract   # cases whose name has it

@@ -12,7 +12,7 @@ use tract_onnx::tract_hir::internal::DimLike;
 use super::open::FREE_SIZES;
 use super::outputs::{Given, per_sample};
 use super::{Engine, Output, Signature};
-use crate::caught::caught;
+use crate::caught::{PANICKED, caught};
 use crate::error::{Error, Result};
 
 /// tract's version; the root manifest pins exactly this one.
@@ -132,7 +132,7 @@ fn failed(problem: String) -> Error {
 /// Turns a panic into an error: tract indexes and unwraps on what a file says in more places than can be checked before
 /// (a Flatten beyond the last axis, in 0.23.9), and a bad file must not end the program. What it worked on is dropped.
 pub(super) fn guarded<T>(work: impl FnOnce() -> std::result::Result<T, String>) -> std::result::Result<T, String> {
-    caught(work).unwrap_or_else(|said| Err(format!("cannot work with this model (it panicked: {said})")))
+    caught(work).unwrap_or_else(|said| Err(format!("cannot work with this model ({PANICKED}: {said})")))
 }
 
 /// tract is tested against operator sets 9 to 18 and only warns in its log about others. Sets 19 to 21 add number types to

@@ -1,13 +1,13 @@
 //! Values as whole numbers and back, shares of a whole.
 
 use attar_kernels::NormShape;
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use super::launch::{Arg, File, Gpu, Shape, Stored};
 use super::memory::{Dense, ImageBuffer};
 use super::pool::small;
 use crate::error::Result;
-use crate::ops::Levels;
+use crate::ops::{Levels, portable};
 
 pub(in crate::ops) fn quantize(x: &Tensor, levels: Levels<'_>, [low, high]: [f32; 2]) -> Result<Tensor> {
     each("quantize", x, levels, &[low.into(), high.into()])
@@ -15,6 +15,30 @@ pub(in crate::ops) fn quantize(x: &Tensor, levels: Levels<'_>, [low, high]: [f32
 
 pub(in crate::ops) fn dequantize(x: &Tensor, levels: Levels<'_>) -> Result<Tensor> {
     each("dequantize", x, levels, &[])
+}
+
+/// Composed of Candle's operations, in 32 bits whatever images are stored as.
+pub(in crate::ops) fn quantize_backward(
+    x: &Tensor,
+    levels: Levels<'_>,
+    range: [f32; 2],
+    dy: &Tensor,
+) -> Result<(Tensor, Tensor)> {
+    in_floats(x, dy, |x, dy| portable::quantize_backward(x, levels, range, dy))
+}
+
+/// As [`quantize_backward`].
+pub(in crate::ops) fn dequantize_backward(x: &Tensor, levels: Levels<'_>, dy: &Tensor) -> Result<(Tensor, Tensor)> {
+    in_floats(x, dy, |x, dy| portable::dequantize_backward(x, levels, dy))
+}
+
+fn in_floats(
+    x: &Tensor,
+    dy: &Tensor,
+    gradients: impl FnOnce(&Tensor, &Tensor) -> Result<(Tensor, Tensor)>,
+) -> Result<(Tensor, Tensor)> {
+    let (dx, dscale) = gradients(&x.to_dtype(DType::F32)?, &dy.to_dtype(DType::F32)?)?;
+    Ok((dx.to_dtype(x.dtype())?, dscale))
 }
 
 fn each(kernel: &str, x: &Tensor, levels: Levels<'_>, numbers: &[Arg]) -> Result<Tensor> {

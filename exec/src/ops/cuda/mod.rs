@@ -34,7 +34,9 @@ pub(super) use channels::{layer_norm, layer_norm_backward, prelu, prelu_backward
 pub(super) use conv::{conv2d, conv2d_input_grad, conv2d_weight_grad};
 pub(crate) use device::open;
 pub(super) use elementwise::{activate, activate_backward, add, mul};
-pub(super) use levels::{dequantize, quantize, softmax_channels, softmax_channels_backward};
+pub(super) use levels::{
+    dequantize, dequantize_backward, quantize, quantize_backward, softmax_channels, softmax_channels_backward,
+};
 pub(super) use linear::{linear, linear_input_grad, linear_weight_grad};
 pub(super) use memory::in_order;
 pub(super) use moves::{channel_shuffle, concat, pad2d, pad2d_backward, slice_channels, slice_channels_backward};

@@ -258,7 +258,7 @@ fn joins(list: &mut List) {
     });
     list.add(
         "q-requantised",
-        "bytes in other steps: four times as fine, another zero point",
+        "bytes in other steps: four times as coarse, another zero point",
         by(Steps::u8(1.0 / 32.0, 100)),
         file(),
         |file| {

@@ -220,6 +220,13 @@ fn axes(list: &mut List) {
             file.node("Slice", &["input", "starts", "ends", "axes", "steps"], "slice", Vec::new())
         });
     }
+    list.floats("slice-step-mean", "the mean of every second row and column", file(), |file| {
+        for (name, values) in [("starts", [0, 0]), ("ends", [i64::MAX; 2]), ("axes", [2, 3]), ("steps", [2, 2])] {
+            file.whole(name, &values);
+        }
+        let slice = file.node("Slice", &["input", "starts", "ends", "axes", "steps"], "slice", Vec::new());
+        file.node("GlobalAveragePool", &[&slice], "mean", Vec::new())
+    });
     list.floats("slice-of-channels", "channels 1 to 4", file(), |file| {
         file.whole("starts", &[1]);
         file.whole("ends", &[4]);

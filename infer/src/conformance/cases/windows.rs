@@ -104,6 +104,27 @@ fn pools(list: &mut List) {
             file.node("MaxPool", &["input"], "pool", [settings, vec![int("ceil_mode", 1)]].concat())
         },
     );
+    // Behind a mean over all of it a wrong size gives wrong numbers, and not another length.
+    list.floats("max-ceil-mean", "the mean of a maximum whose size rounds up", file(), |file| {
+        let settings = vec![ints("kernel_shape", &[2, 2]), ints("strides", &[2, 2]), int("ceil_mode", 1)];
+        let pool = file.node("MaxPool", &["input"], "pool", settings);
+        file.node("GlobalAveragePool", &[&pool], "mean", Vec::new())
+    });
+    list.floats(
+        "max-ceil-beyond-mean",
+        "the mean of a maximum whose last window would begin in the padding",
+        Build::by_opset(22, IMAGE),
+        |file| {
+            let settings = vec![ints("kernel_shape", &[1, 2]), ints("strides", &[3, 3]), ints("pads", &[0, 1, 0, 1])];
+            let pool = file.node("MaxPool", &["input"], "pool", [settings, vec![int("ceil_mode", 1)]].concat());
+            file.node("GlobalAveragePool", &[&pool], "mean", Vec::new())
+        },
+    );
+    list.floats("max-dilated-mean", "the mean of a maximum over every second pixel", file(), |file| {
+        let settings = vec![ints("kernel_shape", &[3, 3]), ints("dilations", &[2, 2])];
+        let pool = file.node("MaxPool", &["input"], "pool", settings);
+        file.node("GlobalAveragePool", &[&pool], "mean", Vec::new())
+    });
     list.floats("max-same-lower", "a maximum with `auto_pad` SAME_LOWER", file(), |file| {
         file.node(
             "MaxPool",

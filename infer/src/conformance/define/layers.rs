@@ -1,7 +1,5 @@
 //! Layers: convolutions, products of matrices, norms.
 
-use attar_onnx::proto::UINT8;
-
 use super::fault::Fault;
 use super::node::Node;
 use super::pools::Windows;
@@ -58,7 +56,7 @@ fn faulty(node: &Node<'_>, x: &Whole, w: &Whole, b: Option<&Tensor>, o: usize, p
         let padding = products.iter().filter(|(at, _)| at.is_none());
         return padding.map(|(_, at)| -x.zeros[0] * (w.numbers[*at] - w.zeros[*at])).sum::<f64>() * scale;
     }
-    if node.has(Fault::SaturatingPairs) && x.kind == UINT8 {
+    if node.has(Fault::SaturatingPairs) {
         // The padding holds the zero point, as it is.
         let product = |(at, of_w): &Product| at.map_or(x.zeros[0], |at| x.numbers[at]) * w.numbers[*of_w];
         let lost = |pair: &[Product]| {

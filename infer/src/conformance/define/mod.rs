@@ -15,7 +15,7 @@ mod pools;
 mod shapes;
 mod tensor;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use attar_onnx::proto::{FLOAT, ModelProto};
 
@@ -46,9 +46,15 @@ pub(crate) fn answer(
         return Err(format!("{} numbers for images {shape:?}", image.len()));
     }
     values.insert(input.name(), Tensor::floats(shape, image));
+    // What depends on the images.
+    let mut live = BTreeSet::from([input.name()]);
     for proto in &graph.node {
         let given: Vec<Option<&Tensor>> = proto.input.iter().map(|name| values.get(name.as_str())).collect();
-        let node = Node { proto, opset, given, fault };
+        let of_images = proto.input.iter().map(|name| live.contains(name.as_str())).collect::<Vec<_>>();
+        if of_images.contains(&true) {
+            live.extend(proto.output.iter().map(String::as_str));
+        }
+        let node = Node { proto, opset, given, of_images, fault };
         let made = node.run().map_err(|problem| format!("{} `{}`: {problem}", proto.op_type(), proto.name()))?;
         for (name, mut tensor) in proto.output.iter().zip(made) {
             if tensor.kind == FLOAT {

@@ -11,6 +11,8 @@ pub(super) struct Node<'n> {
     pub(super) proto: &'n NodeProto,
     pub(super) opset: i64,
     pub(super) given: Vec<Option<&'n Tensor>>,
+    /// Which inputs depend on the images.
+    pub(super) of_images: Vec<bool>,
     pub(super) fault: Option<Fault>,
 }
 

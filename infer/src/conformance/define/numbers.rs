@@ -131,8 +131,8 @@ pub(super) fn quantize(node: &Node<'_>) -> Result<Tensor, String> {
 pub(super) fn dequantize(node: &Node<'_>) -> Result<Tensor, String> {
     let x = node.input(0)?;
     let levels = levels(node, 1, Some(x.kind), axis(node, x)?)?;
-    // What is dequantised by one scale and has images before it is an activation; a faulty runtime takes weights rightly.
-    Ok(levels.dequantize(x, node, levels.scales.len() == 1 && x.shape.len() != 1))
+    // A faulty runtime takes weights rightly.
+    Ok(levels.dequantize(x, node, node.of_images.first() == Some(&true)))
 }
 
 /// An operation on bytes.
