@@ -6,8 +6,10 @@ use crate::engine::EngineKind;
 const QUANTISED_TWICE: &str =
     "ONNX Runtime makes one quantiser of two in a row, and the answers are no numbers of the second's any more";
 
+const INVERSE: &str = "tract multiplies by the rounded inverse of a scale";
+
 /// Engine, case, what it answers, why.
-const KNOWN: [(EngineKind, &str, Verdict, &str); 8] = [
+const KNOWN: [(EngineKind, &str, Verdict, &str); 9] = [
     (EngineKind::Tract, "pad-crop", Verdict::Crashed, "tract panics at a pad below 0; the panic is caught"),
     (
         EngineKind::Tract,
@@ -21,7 +23,8 @@ const KNOWN: [(EngineKind, &str, Verdict, &str); 8] = [
         Verdict::Wrong,
         "tract takes no notice of `output_dtype`: its bytes are unsigned",
     ),
-    (EngineKind::Tract, "near-ties", Verdict::Wrong, "tract multiplies by the rounded inverse of a scale"),
+    (EngineKind::Tract, "near-ties", Verdict::Wrong, INVERSE),
+    (EngineKind::Tract, "ties-of-ratio", Verdict::Wrong, INVERSE),
     (EngineKind::Tract, "far-outside", Verdict::Wrong, "tract adds the zero point to 32 bits, which wrap around"),
     (EngineKind::Ort, "q-requantised", Verdict::Wrong, QUANTISED_TWICE),
     (EngineKind::Ort, "twice-quantised", Verdict::Wrong, QUANTISED_TWICE),
