@@ -19,11 +19,23 @@ fn version(of: &Conformance, engine: EngineKind) -> Option<&str> {
 }
 
 /// What a row says of an engine.
-fn said(row: &Row, engine: EngineKind) -> Option<(Verdict, Option<Distance>, Option<&str>, Option<&str>)> {
+#[derive(Debug, PartialEq)]
+struct Said<'a> {
+    verdict: Verdict,
+    /// Of what is wrong only: how far floats are from what is right is a matter of rounding, which is the CPU's.
+    distance: Option<Distance>,
+    said: Option<&'a str>,
+    known: Option<&'a str>,
+}
+
+fn said(row: &Row, engine: EngineKind) -> Option<Said<'_>> {
     let answer = row.answers.iter().find(|answer| answer.engine == engine)?;
-    // How far floats are from what is right is a matter of rounding, which is the CPU's.
-    let distance = answer.distance.filter(|_| answer.verdict.is_bad());
-    Some((answer.verdict, distance, answer.said.as_deref(), answer.known.as_deref()))
+    Some(Said {
+        verdict: answer.verdict,
+        distance: answer.distance.filter(|_| answer.verdict.is_bad()),
+        said: answer.said.as_deref(),
+        known: answer.known.as_deref(),
+    })
 }
 
 const AGAIN: &str =
