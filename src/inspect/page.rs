@@ -21,6 +21,9 @@ pub fn page(found: &Inspection) -> String {
             @if let Some(classes) = found.classes { ", " (classes) " classes" } }
         (summary(found))
         @for note in &found.notes { p { (note) } }
+        @for runtime in &found.runtimes {
+            @if let Some(problem) = &runtime.problem { p { b { (runtime.engine) } ": " (problem) } }
+        }
         @if !found.obstacles.is_empty() {
             h2 { "What stands in the way of training it" }
             ul { @for obstacle in &found.obstacles { li { (obstacle) } } }
@@ -38,8 +41,8 @@ fn summary(found: &Inspection) -> Markup {
     rows.extend(found.macs.map(|macs| vec!["multiply-accumulates".to_owned(), si(macs as f64)]));
     rows.extend(found.facts.iter().map(|(name, value)| vec![name.clone(), value.clone()]));
     for runtime in &found.runtimes {
-        let answer = runtime.problem.clone().unwrap_or_else(|| "runs it".to_owned());
-        rows.push(vec![runtime.engine.clone(), answer]);
+        let answer = if runtime.problem.is_some() { "does not run it, see below" } else { "runs it" };
+        rows.push(vec![runtime.engine.clone(), answer.to_owned()]);
     }
     if !found.labels.is_empty() {
         rows.push(vec!["classes".to_owned(), found.labels.iter().take(12).cloned().collect::<Vec<_>>().join(", ")]);

@@ -48,6 +48,12 @@ fn shipped_recipes_build_their_networks_and_losses() {
         for teacher in &recipe.teachers {
             teachers.push(match &teacher.from {
                 TeacherSource::Weights { network: Some(network), .. } => build(network),
+                // A file's stages are numbered, the first of them at half of the image's size.
+                TeacherSource::Onnx { .. } => student
+                    .stages()
+                    .iter()
+                    .enumerate()
+                    .fold(student.clone(), |file, (at, stage)| file.with_alias(format!("stage{}", at + 2), stage.1)),
                 _ => student.clone(), // its card, which does not ship with a recipe, says what it is
             });
         }

@@ -73,8 +73,10 @@ fn file(model: &EngineModel, input: [usize; 3]) -> std::result::Result<IntegerFi
     let tensors: Vec<_> = loaded.tensors().collect();
     let floats = |step: &Step| step.output().is_some_and(|at| tensors[at as usize].kind == Kind::Floats);
     // What only moves floats, or makes them of bytes, is the same at every level.
-    let moves =
-        |step: &Step| matches!(step, Step::Load { .. } | Step::Dequantize { .. } | Step::Copy(_) | Step::Max(_));
+    let moves = |step: &Step| {
+        use Step::{Copy, Dequantize, Load, Max, Reshape};
+        matches!(step, Load { .. } | Dequantize { .. } | Copy(_) | Reshape { .. } | Max(_))
+    };
     // A last layer of bytes whose sums become floats by one product each.
     let scales = |step: &Step| match step {
         Step::Convolution(layer) => {
