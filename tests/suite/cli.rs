@@ -142,7 +142,7 @@ fn a_wrong_name_is_answered_by_the_near_one() {
 #[test]
 fn a_flag_without_its_object_is_an_error() {
     let scene = scene();
-    let cases: [(&[&str], &str); 12] = [
+    let cases: [(&[&str], &str); 13] = [
         (&["models", "--classes", "5"], "<NAME>"),
         (&["models", "--input", "3x32x32"], "<NAME>"),
         (&["doctor", "--device", "cpu"], "--ops"),
@@ -155,6 +155,7 @@ fn a_flag_without_its_object_is_an_error() {
         (&["bench-train", "resnet8", "--stem", "cifar"], "--stem"),
         (&["bench-train", "model.onnx", "--width", "0.5"], "--width"),
         (&["bench", "model.onnx", "--profile", "--interleave"], "--interleave"),
+        (&["bench", "model.onnx", "--interleave", "--cpu-time", "--engine-threads", "2"], "--engine-threads"),
     ];
     for (args, part) in cases {
         scene.attar(args).fails(&[part]);

@@ -34,7 +34,7 @@ pub struct Args {
     /// Let all models and runtimes take turns, and tell how many times as fast as the first each is, with an interval.
     #[arg(long)]
     pub interleave: bool,
-    /// Measure the CPU time of the calling thread instead of the wall's; for one thread, on Linux.
+    /// Measure the CPU time of the calling thread instead of the wall's; for one thread.
     #[arg(long, requires = "interleave")]
     pub cpu_time: bool,
     /// Measure each layer of the engine `attar`: its time, and its speed beside what the engine reaches at best on this machine.
@@ -84,6 +84,12 @@ pub fn run(args: &Args) -> Result<Exit> {
     let Ok(least_time) = Duration::try_from_secs_f64(args.seconds) else {
         bail!("--seconds {}: expected a time", args.seconds);
     };
+    if args.cpu_time && args.engines.engine_threads != 1 {
+        bail!(
+            "--cpu-time with {} threads: only the calling thread's time would be told\n  hint: leave --engine-threads or --cpu-time out",
+            args.engines.engine_threads
+        );
+    }
     let stated = Stated { input: args.input_shape, ..Stated::default() };
     let sides: Vec<Side> = args.subjects.iter().map(|path| Side::open(path, &stated)).collect::<Result<_, _>>()?;
     if args.profile {
