@@ -3,6 +3,7 @@
 mod answers;
 mod integers;
 mod numbers;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use answers::Answers;
 pub use integers::{Allowed, Compression, Cpu, Implementation, IntegerReference};
 pub use numbers::{Both, ClassChange, Flip, GoldenNumbers, LogitNumbers, Paired};
+pub use summary::SummaryRow;
 pub use verdict::Verdict;
 
 use crate::bundle::Answerer;
@@ -143,6 +145,10 @@ impl Certificate {
         for runtime in &self.runtimes {
             let Some(paired) = &runtime.paired else { continue };
             let changed = paired.gained.saturating_add(paired.lost);
+            let in_classes: usize = paired.classes.iter().map(|class| class.images).sum();
+            if !paired.classes.is_empty() && in_classes != paired.images {
+                return fail(format!("of {} paired images {in_classes} are in a class", paired.images));
+            }
             if paired.images != images || paired.flips > images || changed > paired.flips as u64 {
                 return fail(format!(
                     "of {images} paired images, {} compares {}, of which {} flipped, {} gained and {} lost",
