@@ -80,6 +80,22 @@ fn integers() -> IntegerReference {
     }
 }
 
+fn robustness() -> Robustness {
+    let condition = |name: &str, severity: Option<u8>, accuracy: f64| Condition {
+        kind: if severity.is_some() { ConditionKind::Corruption } else { ConditionKind::Clean },
+        name: name.to_owned(),
+        severity,
+        images: 300,
+        runtimes: vec![UnderCondition { accuracy, paired: None }],
+    };
+    let conditions = vec![
+        condition("clean", None, 90.0),
+        condition("contrast", Some(1), 70.0),
+        condition("contrast", Some(5), 40.0),
+    ];
+    Robustness { baseline: Some(1), conditions }
+}
+
 fn certificate() -> Certificate {
     let goldens = GoldenNumbers {
         count: 16,
@@ -140,6 +156,7 @@ fn certificate() -> Certificate {
         runtimes: vec![runtime],
         cpu: Some(Cpu { architecture: "x86_64".to_owned(), features: vec!["avx2".to_owned(), "fma".to_owned()] }),
         integers: vec![integers()],
+        robustness: Some(robustness()),
         skipped: vec![Skipped { engine: "ort".to_owned(), reason: "not there".to_owned() }],
         verdict: Verdict::Inconclusive { more_images: Some(300) },
     }
@@ -155,7 +172,7 @@ fn what_is_written_reads_back() {
     assert!(text.starts_with("{\n  \"version\": 1,\n  \"certificate_version\": 1,") && text.ends_with("}\n"), "{text}");
     // As it was before anything optional was there.
     let plain = Certificate { reference: None, data: None, skipped: Vec::new(), ..certificate() };
-    let plain = Certificate { cpu: None, integers: Vec::new(), ..plain };
+    let plain = Certificate { cpu: None, integers: Vec::new(), robustness: None, ..plain };
     let plain = Certificate { runtimes: Vec::new(), verdict: Verdict::NumbersOnly, ..plain };
     let keys: serde_json::Value = serde_json::from_slice(&plain.to_json().unwrap()).unwrap();
     let keys: Vec<&String> = keys.as_object().unwrap().keys().collect();
@@ -205,12 +222,53 @@ fn the_summary_is_the_reference_then_the_integers_then_their_runtimes() {
 #[test]
 fn its_text_ends_with_the_table_the_cpu_and_the_verdict() {
     let text = certificate().to_string();
-    let lines: Vec<&str> = text.lines().rev().take(8).collect();
+    let lines: Vec<&str> = text.lines().rev().take(15).collect();
     assert!(lines[0].starts_with("verdict at a margin of 0.5 points: inconclusive"), "{text}");
     assert_eq!(lines[2], "on x86_64 with avx2 fma");
-    assert!(lines[4].starts_with("[1]  tract 0.23.9 at avx2, model.onnx (f32)  "), "{text}");
-    assert!(lines[7].trim_start().starts_with("what answered") && lines[7].ends_with("compression"), "{text}");
+    assert_eq!(
+        lines[4..9],
+        [
+            "mean of corruptions          55.00",
+            "contrast 5              300  40.00",
+            "contrast 1              300  70.00",
+            "clean                   300  90.00",
+            "                     images    [1]"
+        ]
+    );
+    assert!(
+        lines[9].starts_with("on harder images: accuracy in percent, and the difference to [1] in points (*"),
+        "{text}"
+    );
+    assert!(lines[11].starts_with("[1]  tract 0.23.9 at avx2, model.onnx (f32)  "), "{text}");
+    assert!(lines[14].trim_start().starts_with("what answered") && lines[14].ends_with("compression"), "{text}");
     assert!(text.contains("NLL: - -> 0.3000, Brier: - -> 0.1400, McNemar"), "{text}");
+}
+
+#[test]
+fn differences_under_corruptions_are_marked_where_they_are_no_luck() {
+    let mut robustness = robustness();
+    for condition in &mut robustness.conditions {
+        let (low, high) = if condition.severity == Some(5) { (-4.0, -1.0) } else { (-2.0, 1.0) };
+        let paired =
+            PairedAccuracy { difference: -2.0, interval: Interval { low, high }, gained: 1, lost: 7, flips: 9 };
+        let other = UnderCondition { accuracy: condition.runtimes[0].accuracy - 2.0, paired: Some(paired) };
+        condition.runtimes.push(other);
+    }
+    let rows = robustness.rows(|paired| format!("{} {}", paired.differs(), paired.flips));
+    assert_eq!(robustness.head(), ["", "images", "[1]", "[2]"]);
+    assert_eq!(
+        rows,
+        [
+            ["clean", "300", "90.00", "88.00 false 9"],
+            ["contrast 1", "300", "70.00", "68.00 false 9"],
+            ["contrast 5", "300", "40.00", "38.00 true 9"],
+            ["mean of corruptions", "", "55.00", "53.00 -2.00"]
+        ]
+    );
+    assert_eq!(robustness.check(2), Ok(()));
+    assert!(robustness.check(1).unwrap_err().contains("`clean` is of 2 runtimes, expected 1"));
+    robustness.baseline = Some(3);
+    assert!(robustness.check(2).unwrap_err().contains("compares with runtime 3 of 2"));
 }
 
 #[test]
@@ -247,5 +305,6 @@ fn what_contradicts_itself_is_refused() {
     assert!(refused(&|c| held(c, &|held| held.verdict = Verdict::Worse)).contains("the worse of its two"));
     assert!(refused(&|c| c.integers[0].by_definition = 0).contains("never compared"));
     assert!(refused(&|c| c.integers[0].file_sha256.clear()).contains("int8.onnx has the sha256"));
+    assert!(refused(&|c| c.robustness.as_mut().unwrap().baseline = Some(0)).contains("of its robustness: it compares"));
     assert!(refused(&|c| c.verdict = Verdict::Equivalent).contains("the worst of its runtimes inconclusive"));
 }

@@ -2,7 +2,10 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::{Certificate, Flip, GoldenNumbers, IntegerReference, LeftOut, Paired, ReferenceFacts, Runtime, SummaryRow};
+use super::{
+    Certificate, Flip, GoldenNumbers, IntegerReference, LeftOut, Paired, ReferenceFacts, Robustness, Runtime,
+    SummaryRow,
+};
 
 impl Display for Certificate {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -48,6 +51,7 @@ impl Display for Certificate {
             writeln!(f)?;
             write_table(f, &SummaryRow::HEAD, &rows, 2)?;
         }
+        self.robustness.iter().try_for_each(|robustness| write_robustness(f, robustness))?;
         if let Some(cpu) = &self.cpu {
             writeln!(f, "\non {cpu}")?;
         }
@@ -117,6 +121,14 @@ fn write_table(f: &mut Formatter<'_>, head: &[&str], rows: &[Vec<String>], left:
     };
     writeln!(f, "{}", line(head))?;
     rows.iter().try_for_each(|row| writeln!(f, "{}", line(&row.iter().map(String::as_str).collect::<Vec<_>>())))
+}
+
+fn write_robustness(f: &mut Formatter<'_>, robustness: &Robustness) -> fmt::Result {
+    let star = if robustness.baseline.is_some() { " (* where its 95 % interval leaves out 0)" } else { "" };
+    writeln!(f, "\n{}{star}", robustness.title())?;
+    let rows =
+        robustness.rows(|paired| format!("{:+.2}{}", paired.difference, if paired.differs() { "*" } else { " " }));
+    write_table(f, &robustness.head().iter().map(String::as_str).collect::<Vec<_>>(), &rows, 1)
 }
 
 /// Left out images that fit a terminal.

@@ -1,12 +1,12 @@
-//! The certificate in one table, and every class in another.
+//! The certificate in one table, every class in another, and accuracy on harder images.
 
-use attar_formats::certificate::SummaryRow;
+use attar_formats::certificate::{PairedAccuracy, Robustness, SummaryRow};
 use maud::{Markup, html};
 
 use super::super::html::{soft, table};
 use crate::parity::{Certificate, Paired};
 
-/// Both tables; nothing where no image was paired.
+/// Both tables, where images were paired, and accuracy on harder images, where they were asked about.
 pub(super) fn section(certificate: &Certificate) -> Markup {
     let rows: Vec<Vec<String>> = certificate.summary().iter().map(|row| row.cells().into()).collect();
     html! {
@@ -15,6 +15,7 @@ pub(super) fn section(certificate: &Certificate) -> Markup {
             (table(&SummaryRow::HEAD, &rows))
             (classes(certificate))
         }
+        @if let Some(robustness) = &certificate.robustness { (harder(robustness)) }
     }
 }
 
@@ -46,5 +47,19 @@ fn classes(certificate: &Certificate) -> Markup {
             (soft("Numbers are those of the rows above."))
             (table(&head, &rows))
         }
+    }
+}
+
+fn harder(robustness: &Robustness) -> Markup {
+    let rows = robustness.rows(|paired| {
+        let PairedAccuracy { difference, interval, .. } = paired;
+        format!("{difference:+.2} [{:+.2}, {:+.2}]", interval.low, interval.high)
+    });
+    let head = robustness.head();
+    let head: Vec<&str> = head.iter().map(String::as_str).collect();
+    html! {
+        h3 { "On harder images" }
+        (soft(&format!("{}, with its 95 % interval. Told, not judged.", robustness.title())))
+        (table(&head, &rows))
     }
 }
