@@ -1,4 +1,4 @@
-//! What a certificate says of harder images: how accurate each runtime is where they are corrupted.
+//! What a certificate says of harder images: how accurate each runtime is where they are corrupted, or were moved by an attack.
 
 use attar_measures::Interval;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ pub struct Robustness {
     /// there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<usize>,
-    /// One entry a condition, the plain images first.
+    /// One entry a condition, the plain images before those that are corrupted.
     pub conditions: Vec<Condition>,
 }
 
@@ -21,7 +21,7 @@ pub struct Robustness {
 pub struct Condition {
     /// What was done to them.
     pub kind: ConditionKind,
-    /// Name of the corruption; `clean` of plain images.
+    /// Name of the corruption or the attack; `clean` of plain images.
     pub name: String,
     /// Severity of a corruption, 1 to 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,6 +41,8 @@ pub enum ConditionKind {
     Clean,
     /// A common corruption, before preprocessing.
     Corruption,
+    /// They were moved so that the trained network errs.
+    Attack,
 }
 
 /// One runtime under a condition.
@@ -80,9 +82,10 @@ impl PairedAccuracy {
 impl Condition {
     /// For people: the name, and the severity where there is one.
     pub fn title(&self) -> String {
-        match self.severity {
-            None => self.name.clone(),
-            Some(severity) => format!("{} {severity}", self.name),
+        match (self.kind, self.severity) {
+            (ConditionKind::Attack, _) => format!("attack {}", self.name),
+            (_, Some(severity)) => format!("{} {severity}", self.name),
+            (_, None) => self.name.clone(),
         }
     }
 }

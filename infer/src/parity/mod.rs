@@ -32,7 +32,7 @@ use crate::subject::Subject;
 pub use candidates::{Candidate, candidates, defined, foreign_candidates, made_from};
 pub use record::Recorded;
 pub use reference::{Reference, verify_against};
-use robustness::under_corruptions;
+use robustness::on_harder_images;
 
 /// How to verify.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,10 +95,8 @@ pub fn verify(
         Some(answered) => std::mem::take(&mut answered.distances),
         None => definitions.without_labels(subject, candidates)?,
     };
-    let robustness = data.zip(options.corrupted_images).map(|(data, count)| {
-        under_corruptions(subject, candidates, (data, options.leave_out_bad), count, progress)
-    });
-    let robustness = robustness.transpose()?;
+    let robustness = data.map(|data| on_harder_images(subject, candidates, data, options, progress));
+    let robustness = robustness.transpose()?.flatten();
     let labelled = answered.as_ref().zip(data);
     let integers =
         definitions.facts(subject, labelled.map(|(answered, data)| (&answered.by_definition[..], data)), options)?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use attar_data::{Dataset, InMemory};
+use attar_formats::reference::Attacks;
 use attar_infer::engine::{EngineKind, EngineSpec};
 use attar_infer::parity::{ClassChange, Options, candidates, verify};
 use attar_infer::{Bundle, Certificate, Subject, Verdict, report};
@@ -166,6 +167,58 @@ fn images_that_the_reference_does_not_know_are_not_paired() {
     reference.hashes.fill([1; 32]);
     let certificate = certify(&reference, Some(&images), 1.0).unwrap();
     assert_eq!((certificate.verdict, certificate.exit_code()), (Verdict::NumbersOnly, 3));
+}
+
+#[test]
+fn harder_images_are_told_and_not_judged() {
+    let reference = perfect(IMAGES);
+    let images = data(&reference.labels, names());
+    let mut files = files(&reference);
+    // Under one attack are the images themselves, under the other they are black.
+    let chosen = [1, 30, 60, 90, 500];
+    let plain: Vec<u8> = chosen.iter().flat_map(|at| images.image(*at).unwrap().pixels().to_vec()).collect();
+    let attacks = Attacks {
+        weights_sha256: sha256(&files["model.safetensors"]),
+        classes: CLASSES,
+        shape: [8, 8, 3],
+        labels: chosen.iter().map(|at| reference.labels[*at]).collect(),
+        pixels: BTreeMap::from([("weak".to_owned(), plain.clone()), ("black".to_owned(), vec![0; plain.len()])]),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("attacks.safetensors");
+    attacks.write(&path).unwrap();
+    files.insert("reference/attacks.safetensors".to_owned(), std::fs::read(&path).unwrap());
+    let options = Options { corrupted_images: Some(40), ..Options::default() };
+    let certificate = certified(&files, Some(&images), &options).unwrap();
+    assert_eq!(certificate.verdict, Verdict::Equivalent);
+    let robustness = certificate.robustness.as_ref().unwrap();
+    assert_eq!((robustness.baseline, robustness.conditions.len()), (Some(1), 1 + 7 * 3 + 2));
+    let titles: Vec<String> = robustness.conditions.iter().map(|condition| condition.title()).collect();
+    assert_eq!(titles[..4], ["clean", "gaussian_noise 1", "gaussian_noise 3", "gaussian_noise 5"]);
+    assert_eq!(titles[22..], ["attack black", "attack weak"]);
+    let accuracy = |at: usize| robustness.conditions[at].runtimes[0].accuracy;
+    assert_eq!((accuracy(0), accuracy(23), robustness.conditions[23].images), (100.0, 100.0, 5));
+    assert!(accuracy(22) < 100.0, "all five have one class");
+    assert!((1..22).any(|at| accuracy(at) < 100.0), "{robustness:?}");
+    for condition in &robustness.conditions {
+        assert_eq!(condition.runtimes.len(), specs().len());
+        assert!(condition.runtimes[0].paired.is_none(), "{condition:?}");
+        // The same network in another runtime.
+        assert!(condition.runtimes[1..].iter().all(|of| of.paired.is_some_and(|paired| paired.flips == 0)));
+    }
+    assert_eq!(certified(&files, Some(&images), &options).unwrap().robustness, certificate.robustness);
+    let page = report::certificate_section(&certificate, false).into_string();
+    assert!(page.contains("On harder images") && page.contains("jpeg_compression 5") && page.contains("attack weak"));
+    // Attacked images are asked about in any case; where there are none, nothing is said.
+    let asked = certified(&files, Some(&images), &Options::default()).unwrap().robustness.unwrap();
+    assert_eq!(asked.conditions[..], robustness.conditions[22..]);
+    files.remove("reference/attacks.safetensors");
+    assert_eq!(certified(&files, Some(&images), &Options::default()).unwrap().robustness, None);
+    // Images of another size are another network's.
+    Attacks { shape: [4, 16, 3], ..attacks }.write(&path).unwrap();
+    files.insert("reference/attacks.safetensors".to_owned(), std::fs::read(&path).unwrap());
+    let error = certified(&files, None, &Options::default()).unwrap_err();
+    assert!(error.contains("reference/attacks.safetensors") && error.contains("expected [8, 8, 3]"), "{error}");
 }
 
 /// Ten copies of a hundred images are a hundred decisions; two equal images in the reference are two.
