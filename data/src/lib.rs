@@ -10,6 +10,7 @@ mod augment;
 mod batch;
 mod check;
 mod cifar;
+pub mod corrupt;
 mod dataset;
 mod error;
 pub mod fetch;

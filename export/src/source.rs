@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use attar_formats::bundle::Answerer;
 use attar_formats::hash::sha256;
-use attar_formats::reference::{GoldenKind, Predictions};
-use attar_formats::run::file::{CARD, CHECKPOINTS, PREDICTIONS, REFERENCE};
+use attar_formats::reference::{Attacks, GoldenKind, Predictions};
+use attar_formats::run::file::{ATTACKS, CARD, CHECKPOINTS, PREDICTIONS, REFERENCE};
 use attar_formats::{Card, files, graph, read, reference, run};
 use attar_models::{Graph, Weights};
 
@@ -142,6 +142,26 @@ impl Source {
             return Err(fail(format!("answers of {classes} classes, but the network has {expected}")));
         }
         Ok(Some(bytes))
+    }
+
+    /// The bytes of the attacked images and how many they are, after checking that these weights were attacked; `None` where
+    /// the recipe attacks nothing, or no real images are to leave.
+    ///
+    /// # Errors
+    /// A file that is damaged or of other weights.
+    pub(crate) fn attacks(&self, which: Goldens) -> Result<Option<(Vec<u8>, usize)>> {
+        let path = self.reference.join(ATTACKS);
+        if which != Goldens::Real || !path.exists() {
+            return Ok(None);
+        }
+        let bytes = bytes(&path)?;
+        let attacks = Attacks::parse(&path, &bytes)?;
+        let (attacked, exported) = (&attacks.weights_sha256, self.network.weights_sha256());
+        if *attacked != exported {
+            let problem = format!("other weights were attacked (sha256 {attacked}) than are exported ({exported})");
+            return Err(Error::Source { path, problem });
+        }
+        Ok(Some((bytes, attacks.len() * attacks.pixels.len())))
     }
 
     /// The bytes of the chosen goldens and how many they are, after checking their shapes.

@@ -33,6 +33,8 @@ pub mod file {
     pub const REFERENCE: &str = "reference";
     /// In [`REFERENCE`]: the answer to every validation and test image.
     pub const PREDICTIONS: &str = "predictions.safetensors";
+    /// In [`REFERENCE`]: some test images under the recipe's attacks.
+    pub const ATTACKS: &str = "attacks.safetensors";
 }
 
 /// The checkpoint of the last step.

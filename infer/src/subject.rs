@@ -1,7 +1,7 @@
 //! What decides how images reach a model and what its answers are called: of a bundle, or of an ONNX file of others with
 //! what was stated about it.
 
-use attar_formats::reference::{Goldens, Predictions};
+use attar_formats::reference::{Attacks, Goldens, Predictions};
 use attar_pixels::{ImageView, Preprocessing};
 
 use crate::bundle::Bundle;
@@ -18,6 +18,7 @@ pub struct Subject {
     preprocessing: Preprocessing,
     goldens: Option<Goldens>,
     predictions: Option<Predictions>,
+    attacks: Option<Attacks>,
     /// What gave the goldens and predictions, where that is not the network that was trained.
     pub(crate) answered_by: Option<ReferenceFacts>,
     /// Whether its logits are known only up to a constant of each image.
@@ -31,6 +32,7 @@ impl From<&Bundle> for Subject {
         Self {
             goldens: bundle.goldens().cloned(),
             predictions: bundle.predictions().cloned(),
+            attacks: bundle.attacks().cloned(),
             answered_by: bundle.manifest().answered_by.as_ref().map(ReferenceFacts::from),
             ..Self::of_parts(name, input, bundle.labels().to_vec(), bundle.preprocessing().clone())
         }
@@ -64,6 +66,7 @@ impl Subject {
             preprocessing,
             goldens: None,
             predictions: None,
+            attacks: None,
             answered_by: None,
             normalised: false,
         }
@@ -73,6 +76,15 @@ impl Subject {
     #[must_use]
     pub(crate) fn with_reference(self, goldens: Option<Goldens>, predictions: Option<Predictions>) -> Self {
         Self { goldens, predictions, ..self }
+    }
+
+    /// For images that have the network's size already: only normalisation is left. Its classes go by their number, since two
+    /// may have the same name.
+    pub(crate) fn at_its_size(&self) -> Self {
+        let Preprocessing { mean, std, .. } = self.preprocessing.clone();
+        let labels = (0..self.labels.len()).map(|class| class.to_string()).collect();
+        let subject = Self { labels, preprocessing: Preprocessing::normalise(mean, std), ..self.clone() };
+        subject.with_reference(None, None)
     }
 
     /// Its name, for people.
@@ -103,6 +115,11 @@ impl Subject {
     /// The reference's answers to labelled images, if there are some.
     pub fn predictions(&self) -> Option<&Predictions> {
         self.predictions.as_ref()
+    }
+
+    /// Some images under the attacks that the network was trained to meet, if there are some.
+    pub fn attacks(&self) -> Option<&Attacks> {
+        self.attacks.as_ref()
     }
 
     /// Whether there are answers against which a model is held.

@@ -1,6 +1,8 @@
 //! What confidence is worth: how far it lies from accuracy, and whether it tells right answers from
 //! wrong ones.
 
+use crate::logits::softmax;
+
 /// Bins of [`calibration_error`] where nothing else is said.
 pub const BINS: usize = 15;
 
@@ -42,4 +44,13 @@ pub fn risk_coverage_area(answers: &[(f64, bool)]) -> Option<f64> {
         }
     }
     (!answers.is_empty()).then(|| area / answers.len() as f64)
+}
+
+/// Brier score of the answer `[K]` to one image, 0 to 2, less being better: the squared distance of
+/// its probabilities from those of the label, which are 1 and 0, summed over the classes (Brier
+/// 1950, Verification of forecasts expressed in terms of probability, Monthly Weather Review 78,
+/// 1-3). Of many images it is the mean. `label` is one of the K.
+pub fn brier_score(logits: &[f32], label: usize) -> f64 {
+    let distance = |(class, p): (usize, f64)| (p - f64::from(u8::from(class == label))).powi(2);
+    softmax(logits).into_iter().enumerate().map(distance).sum()
 }

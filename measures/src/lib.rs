@@ -29,7 +29,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
-pub use confidence::{BINS, calibration_error, risk_coverage_area};
+pub use confidence::{BINS, brier_score, calibration_error, risk_coverage_area};
 pub use error::{Error, Result};
 pub use interval::{CONFIDENCE, Counts, Interval, mcnemar_exact, score_interval, wilson_interval};
 pub use logits::{argmax, log_softmax, log_sum_exp, softmax, top};

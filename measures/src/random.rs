@@ -129,6 +129,28 @@ impl Stream {
         (0..count).map(|_| ((2.0 * self.unit() - 1.0) * bound) as f32).collect()
     }
 
+    /// From the Poisson distribution of a mean, by inversion: its terms are summed until they exceed
+    /// one uniform draw (Devroye 1986, Non-Uniform Random Variate Generation, section X.3.3); a mean
+    /// above 500, whose first term would underflow, is the sum of parts. 0 of a mean that is not
+    /// above 0.
+    pub fn poisson(&mut self, mean: f64) -> u64 {
+        const MOST: f64 = 500.0;
+        let (mut count, mut left) = (0, mean);
+        while left > MOST && left.is_finite() {
+            count += self.poisson(MOST);
+            left -= MOST;
+        }
+        let draw = self.unit();
+        let mut term = (-left).exp();
+        let (mut k, mut sum) = (0_u64, term);
+        while left > 0.0 && draw >= sum && term > 0.0 {
+            k += 1;
+            term *= left / k as f64;
+            sum += term;
+        }
+        count + k
+    }
+
     /// `Gamma(shape, 1)` by Marsaglia and Tsang's rejection (2000); below 1 by the boost
     /// `Gamma(shape + 1) u^(1 / shape)`.
     pub fn gamma(&mut self, shape: f64) -> f64 {
@@ -239,6 +261,19 @@ mod tests {
             assert!(moment(1).abs() < 0.03 && (moment(2) - 1.0).abs() < 0.05 && moment(3).abs() < 0.1);
             assert!((moment(4) - 3.0).abs() < 0.25, "{}", moment(4));
         }
+    }
+
+    #[test]
+    fn poisson_draws_have_their_moments() {
+        let mut stream = Stream::of_number(1);
+        for mean in [0.01, 1.0, 3.5, 60.0, 480.0, 1300.0] {
+            let draws: Vec<f64> = (0..20_000).map(|_| stream.poisson(mean) as f64).collect();
+            let found = draws.iter().sum::<f64>() / draws.len() as f64;
+            let variance = draws.iter().map(|k| (k - found).powi(2)).sum::<f64>() / draws.len() as f64;
+            assert!((found - mean).abs() < 4.0 * (mean / 20_000.0).sqrt(), "mean {mean}: {found}");
+            assert!((variance / mean - 1.0).abs() < if mean < 0.1 { 0.3 } else { 0.06 }, "mean {mean}: {variance}");
+        }
+        assert_eq!([0.0, -1.0, f64::NAN].map(|mean| stream.poisson(mean)), [0; 3]);
     }
 
     #[test]

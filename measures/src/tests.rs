@@ -112,6 +112,17 @@ fn confidence_by_hand() {
 }
 
 #[test]
+fn brier_scores_by_hand() {
+    let logits = |p: [f64; 3]| p.map(|p| (p.ln() + 3.0) as f32);
+    let near = |what: &str, got: f64, expected: f64| assert!((got - expected).abs() < 1e-6, "{what}: {got}");
+    near("right", brier_score(&logits([0.7, 0.2, 0.1]), 0), 0.09 + 0.04 + 0.01);
+    near("wrong", brier_score(&logits([0.7, 0.2, 0.1]), 2), 0.49 + 0.04 + 0.81);
+    near("knows nothing", brier_score(&[5.0; 4], 1), 0.75);
+    close("sure and right", brier_score(&[1e5, 0.0], 0), 0.0);
+    close("sure and wrong", brier_score(&[1e5, 0.0], 1), 2.0);
+}
+
+#[test]
 fn large_logits_do_not_overflow() {
     let got = tally(&[vec![3e38, -3e38]], &[1]).measures().unwrap();
     assert!(got.nll.is_finite() && got.nll > 1e38 && got.ece == 1.0);

@@ -4,7 +4,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use image::codecs::jpeg::JpegDecoder;
+use image::codecs::jpeg::{JpegDecoder, JpegEncoder};
 use image::codecs::png::{PngDecoder, PngEncoder};
 use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
@@ -76,11 +76,26 @@ impl Image {
     /// [`Error::Format`] when the encoder refuses the size.
     pub fn to_png(&self) -> Result<Vec<u8>> {
         let mut png = Vec::new();
-        let colour = if self.channels() == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
-        PngEncoder::new(&mut png)
-            .write_image(self.pixels(), self.width(), self.height(), colour)
-            .map_err(|error| Error::format(Path::new("PNG"), error.to_string()))?;
+        self.encode(PngEncoder::new(&mut png), "PNG")?;
         Ok(png)
+    }
+
+    /// The image as a baseline JPEG file of a quality from 1 to 100, the tables of which libjpeg
+    /// scales alike; colours keep their resolution (4:4:4).
+    ///
+    /// # Errors
+    /// [`Error::Format`] when the encoder refuses the size: an edge has at most 65,535 pixels.
+    pub fn to_jpeg(&self, quality: u8) -> Result<Vec<u8>> {
+        let mut jpeg = Vec::new();
+        self.encode(JpegEncoder::new_with_quality(&mut jpeg, quality), "JPEG")?;
+        Ok(jpeg)
+    }
+
+    fn encode(&self, encoder: impl ImageEncoder, format: &str) -> Result<()> {
+        let colour = if self.channels() == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
+        encoder
+            .write_image(self.pixels(), self.width(), self.height(), colour)
+            .map_err(|error| Error::format(Path::new(format), error.to_string()))
     }
 }
 

@@ -23,7 +23,7 @@ pub use error::{Error, Result};
 pub use image::{Image, MAX_PIXELS, luma};
 pub use preprocess::{clamp, comes_out, normalise, preprocess, preprocess_image, preprocessed_size, shown_part};
 pub use preprocessing::{Interpolation, Preprocessing, Resize, ResizeTo};
-pub use resize::resize;
+pub use resize::{resize, resize_by_boxes};
 #[cfg(feature = "schema")]
 pub use schema::Pair;
 pub use size::pair;

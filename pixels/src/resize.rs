@@ -1,5 +1,5 @@
-//! Resizing with the bits of PIL: antialiased bilinear and bicubic, the support of the filter
-//! growing with the scale.
+//! Resizing with the bits of PIL: antialiased bilinear and bicubic, and boxes, the support of the
+//! filter growing with the scale.
 //!
 //! PIL's arithmetic is integer (coefficients of 22 fractional bits, 8-bit pixels rounded and
 //! clipped between the passes) and small, so it is written out here: equal pixels on every machine.
@@ -33,13 +33,36 @@ pub fn resize<'a>(
     Ok(resized(Pixels::Borrowed(image.into()), height, width, interpolation)?.into_image())
 }
 
+/// The image at `height` x `width` pixels by PIL's `BOX`: each is the mean of the pixels whose
+/// middle it covers, or the one that covers its own.
+///
+/// # Errors
+/// As [`resize`].
+pub fn resize_by_boxes<'a>(image: impl Into<ImageView<'a>>, height: u32, width: u32) -> Result<Image> {
+    Ok(resized(Pixels::Borrowed(image.into()), height, width, Filter::Box)?.into_image())
+}
+
+/// What a pixel's neighbours weigh.
+#[derive(Clone, Copy)]
+pub(crate) enum Filter {
+    Smooth(Interpolation),
+    Box,
+}
+
+impl From<Interpolation> for Filter {
+    fn from(interpolation: Interpolation) -> Self {
+        Self::Smooth(interpolation)
+    }
+}
+
 /// [`resize`], without a copy where the size stays.
-pub(crate) fn resized(image: Pixels<'_>, height: u32, width: u32, interpolation: Interpolation) -> Result<Pixels<'_>> {
+pub(crate) fn resized(image: Pixels<'_>, height: u32, width: u32, filter: impl Into<Filter>) -> Result<Pixels<'_>> {
+    let filter = filter.into();
     let down_first = check_resize([image.view().height(), image.view().width()], [height, width])?;
     if down_first {
-        across(down(image, height, interpolation)?, width, interpolation)
+        across(down(image, height, filter)?, width, filter)
     } else {
-        down(across(image, width, interpolation)?, height, interpolation)
+        down(across(image, width, filter)?, height, filter)
     }
 }
 
@@ -60,14 +83,14 @@ pub(crate) fn check_resize([from_height, from_width]: [u32; 2], [height, width]:
     Ok(down_first)
 }
 
-fn across(from: Pixels<'_>, width: u32, interpolation: Interpolation) -> Result<Pixels<'_>> {
+fn across(from: Pixels<'_>, width: u32, filter: Filter) -> Result<Pixels<'_>> {
     let image = from.view();
     if width == image.width() {
         return Ok(from);
     }
     let pixels = match image.channels() {
-        1 => rows_across::<1>(image, &windows(image.width(), width, interpolation)),
-        _ => rows_across::<3>(image, &windows(image.width(), width, interpolation)),
+        1 => rows_across::<1>(image, &windows(image.width(), width, filter)),
+        _ => rows_across::<3>(image, &windows(image.width(), width, filter)),
     };
     Ok(Pixels::Owned(Image::new(width, image.height(), image.channels(), pixels)?))
 }
@@ -89,7 +112,7 @@ fn rows_across<const C: usize>(image: ImageView<'_>, windows: &[Window]) -> Vec<
     pixels
 }
 
-fn down(from: Pixels<'_>, height: u32, interpolation: Interpolation) -> Result<Pixels<'_>> {
+fn down(from: Pixels<'_>, height: u32, filter: Filter) -> Result<Pixels<'_>> {
     let image = from.view();
     if height == image.height() {
         return Ok(from);
@@ -97,7 +120,7 @@ fn down(from: Pixels<'_>, height: u32, interpolation: Interpolation) -> Result<P
     let row = image.width() as usize * usize::from(image.channels());
     let mut pixels = Vec::with_capacity(row * height as usize);
     let mut sums = vec![0_i32; row];
-    for window in windows(image.height(), height, interpolation) {
+    for window in windows(image.height(), height, filter) {
         sums.fill(1 << (FRACTION - 1));
         for (source, weight) in image.pixels()[window.start * row..].chunks_exact(row).zip(&window.weights) {
             for (sum, &pixel) in sums.iter_mut().zip(source) {
@@ -120,10 +143,11 @@ struct Window {
 }
 
 /// PIL's `precompute_coeffs` and `normalize_coeffs_8bpc`.
-fn windows(from: u32, to: u32, interpolation: Interpolation) -> Vec<Window> {
-    let (filter, support): (fn(f64) -> f64, f64) = match interpolation {
-        Interpolation::Bilinear => (bilinear, 1.0),
-        Interpolation::Bicubic => (bicubic, 2.0),
+fn windows(from: u32, to: u32, filter: Filter) -> Vec<Window> {
+    let (filter, support): (fn(f64) -> f64, f64) = match filter {
+        Filter::Smooth(Interpolation::Bilinear) => (bilinear, 1.0),
+        Filter::Smooth(Interpolation::Bicubic) => (bicubic, 2.0),
+        Filter::Box => (boxed, 0.5),
     };
     let scale = f64::from(from) / f64::from(to);
     let stretch = scale.max(1.0);
@@ -147,6 +171,10 @@ fn bilinear(x: f64) -> f64 {
     (1.0 - x.abs()).max(0.0)
 }
 
+fn boxed(x: f64) -> f64 {
+    f64::from(u8::from(x > -0.5 && x <= 0.5))
+}
+
 /// Keys' cubic with a = -0.5.
 fn bicubic(x: f64) -> f64 {
     const A: f64 = -0.5;
@@ -164,8 +192,8 @@ mod tests {
     #[test]
     fn weights_sum_to_one_and_lie_inside() {
         for (from, to) in [(1, 1), (1, 9), (9, 1), (2, 3), (1000, 7), (7, 1000), (65_535, 1)] {
-            for interpolation in [Interpolation::Bilinear, Interpolation::Bicubic] {
-                for window in windows(from, to, interpolation) {
+            for filter in [Interpolation::Bilinear.into(), Interpolation::Bicubic.into(), Filter::Box] {
+                for window in windows(from, to, filter) {
                     let sum: i64 = window.weights.iter().map(|&weight| i64::from(weight)).sum();
                     let rounding = window.weights.len() as i64;
                     assert!((sum - (1 << FRACTION)).abs() <= rounding, "{from} to {to}: {sum}");
@@ -179,7 +207,7 @@ mod tests {
     fn bicubic_cannot_overflow() {
         // The worst sum: white where the weight is positive, black where it is negative.
         for (from, to) in [(50, 49), (50, 51), (50, 25), (50, 100), (4, 1), (3, 2)] {
-            for window in windows(from, to, Interpolation::Bicubic) {
+            for window in windows(from, to, Interpolation::Bicubic.into()) {
                 let worst: i64 = window.weights.iter().map(|&weight| i64::from(weight.max(0)) * 255).sum();
                 assert!(worst + (1 << (FRACTION - 1)) <= i64::from(i32::MAX));
             }
@@ -193,6 +221,25 @@ mod tests {
             let out = resize(&image, 50, 4, Interpolation::Bicubic).unwrap();
             assert!(out.pixels().iter().all(|&pixel| pixel == value));
         }
+    }
+
+    /// By Pillow 13.0.0.
+    #[test]
+    fn boxes_are_pils() {
+        let rows: [[u8; 7]; 5] = [
+            [0, 10, 20, 30, 40, 50, 60],
+            [255, 3, 77, 90, 1, 2, 3],
+            [9, 8, 7, 6, 5, 4, 3],
+            [100, 120, 140, 160, 180, 200, 220],
+            [1, 1, 2, 3, 5, 8, 13],
+        ];
+        let image = Image::new(7, 5, 1, rows.concat()).unwrap();
+        let small = resize_by_boxes(&image, 3, 4).unwrap();
+        assert_eq!(small.pixels(), [67, 55, 21, 29, 9, 7, 5, 4, 56, 77, 93, 111]);
+        let large = resize_by_boxes(&small, 5, 7).unwrap();
+        let [first, middle, last] =
+            [[67, 67, 55, 21, 21, 29, 29], [9, 9, 7, 5, 5, 4, 4], [56, 56, 77, 93, 93, 111, 111]];
+        assert_eq!(large.pixels(), [first, first, middle, last, last].concat());
     }
 
     #[test]

@@ -189,7 +189,11 @@ fn goldens_statement(certificate: &Certificate, summary: &Summary) -> String {
         (0, _) => "holds no goldens".to_owned(),
         (_, Some("real")) if theirs => format!("holds {count} real images of --data as goldens"),
         (_, Some("real")) => format!(
-            "holds {count} real images as goldens, none of them trained on; use --goldens synthetic for data that must not leave"
+            "holds {count} real images as goldens{}, none of them trained on; use --goldens synthetic for data that must not leave",
+            match summary.attacked {
+                0 => String::new(),
+                attacked => format!(" and {attacked} test images under attack"),
+            }
         ),
         _ => format!("holds {count} synthetic goldens, no real image"),
     }

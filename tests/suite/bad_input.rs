@@ -248,21 +248,23 @@ fn weights_with_a_nan() {
     let plan = scene().attar(&["distill", "student.toml", "--dry-run", "--set", &from]);
     plan.fails(&["fc.bias[1] is NaN"]);
 
-    // For export the reference must name these weights, as it would if the run itself had written the NaN.
+    // For export the reference and the attacked images must name these weights, as it would if the run itself had written the NaN.
     let model = run.join("checkpoints/best/model.safetensors");
-    claim_weights(&run.join("reference/predictions.safetensors"), &std::fs::read(&model).unwrap());
+    for file in ["predictions", "attacks"] {
+        claim_weights(&run.join(format!("reference/{file}.safetensors")), &std::fs::read(&model).unwrap());
+    }
     let out = folder.path().join("out");
     scene().attar(&["export", text(&run), "--out", text(&out)]).fails(&["fc.bias[1] is NaN"]);
     assert!(!out.exists());
 }
 
-/// Makes the reference answers say that `model` gave them. Only the hash changes, so the file keeps its length.
-fn claim_weights(predictions: &Path, model: &[u8]) {
-    let mut bytes = std::fs::read(predictions).unwrap();
+/// Makes a file of `reference/` say that it is of `model`. Only the hash changes, so the file keeps its length.
+fn claim_weights(reference: &Path, model: &[u8]) {
+    let mut bytes = std::fs::read(reference).unwrap();
     let mark = b"\"weights_sha256\":\"";
     let at = bytes.windows(mark.len()).position(|window| window == mark).unwrap() + mark.len();
     bytes[at..at + 64].copy_from_slice(attar_formats::hash::sha256(model).as_bytes());
-    std::fs::write(predictions, bytes).unwrap();
+    std::fs::write(reference, bytes).unwrap();
 }
 
 #[test]
@@ -272,7 +274,7 @@ fn a_changed_byte_in_any_file_of_a_bundle() {
     let manifest = std::fs::read(bundle.join("manifest.json")).unwrap();
     let listed: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
     let files: Vec<String> = listed["files"].as_object().unwrap().keys().cloned().collect();
-    assert_eq!(files.len(), 9, "{files:?}");
+    assert_eq!(files.len(), 10, "{files:?}");
     for file in files {
         let path = bundle.join(&file);
         let whole = std::fs::read(&path).unwrap();

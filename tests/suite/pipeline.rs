@@ -115,6 +115,16 @@ fn the_exported_student_decides_like_the_trained_one() {
         assert_eq!(runtime["goldens"]["within_rounding"], true);
         assert!(runtime["paired"]["logits"]["max_diff"].as_f64().unwrap() < 1e-3);
     }
+    // The attack on the trained network, shown to what was exported: a change of 0.03 fools the same weights anywhere.
+    let attacked = &certificate["robustness"]["conditions"];
+    assert_eq!((&attacked[0]["kind"], &attacked[0]["name"]), (&"attack".into(), &"fgsm".into()));
+    assert_eq!((&attacked[0]["images"], attacked.as_array().unwrap().len()), (&256.into(), 1));
+    let under_attack = attacked[0]["runtimes"][0]["accuracy"].as_f64().unwrap();
+    let plain = certificate["runtimes"][0]["accuracy_all"].as_f64().unwrap();
+    let receipt = scene.root().join("runs/student/receipt.json");
+    let receipt: Value = serde_json::from_slice(&std::fs::read(receipt).unwrap()).unwrap();
+    let trained = receipt["measures"]["robustness"]["fgsm"].as_f64().unwrap();
+    assert!(under_attack < plain - 5.0 && (under_attack - trained).abs() < 10.0, "{plain} {under_attack} {trained}");
     for page in ["parity.html", "runs/student/report.html"] {
         assert_self_contained(&scene.root().join(page));
     }
@@ -227,6 +237,11 @@ fn export_is_all_or_nothing() {
     let second = export(&at("second"), &["--goldens", "none", "--opset", "18"]).ok();
     assert!(second.out.contains("opset 18") && second.out.contains("no goldens"), "{}", second.out);
     assert!(!folder.path().join("second/reference/golden.safetensors").exists());
+    // Attacked images are real ones, too.
+    assert!(scene.root().join("bundles/student/reference/attacks.safetensors").exists());
+    for made in ["first", "second"] {
+        assert!(!folder.path().join(made).join("reference/attacks.safetensors").exists(), "{made}");
+    }
     for (bundle, opset) in [("first", 13), ("second", 18)] {
         let manifest = std::fs::read(folder.path().join(bundle).join("manifest.json")).unwrap();
         assert_eq!(serde_json::from_slice::<Value>(&manifest).unwrap()["opset"], opset);

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use attar_formats::certificate::{Certificate, Verdict};
 use attar_onnx::proto::{ModelProto, NodeProto};
 use prost::Message;
 use serde_json::Value;
@@ -301,9 +302,29 @@ fn an_8_bit_model_of_a_bundle_gets_two_verdicts() {
     let integers = &certificate["integers"][0];
     assert_eq!((&integers["file"], &integers["by_definition"]), (&"qdq.onnx".into(), &16.into()));
     assert_eq!(integers["compression"]["verdict"]["kind"], "equivalent");
+    // Each file's answers in one table, also on harder images.
+    let harder = attar(&["verify", &bundle, "--corruptions", "30"]).ok();
+    let harder = Certificate::from_json(harder.out.as_bytes(), Path::new("stdout")).unwrap();
+    let rows = harder.summary();
+    let names: Vec<&str> = rows.iter().map(|row| row.name.split(' ').next().unwrap()).collect();
+    assert_eq!(names, ["reference:", "attar", "integers", "attar"]);
+    assert_eq!(rows.iter().map(|row| row.number).collect::<Vec<_>>(), [None, Some(1), None, Some(2)]);
+    let words = rows.iter().map(|row| [row.implementation, row.compression].map(|of| of.map_or("-", Verdict::word)));
+    let (yes, none) = ("equivalent", "-");
+    assert_eq!(words.collect::<Vec<_>>(), [[none; 2], [yes, none], [none, yes], [yes; 2]]);
+    assert!(rows.iter().all(|row| row.brier.is_some_and(|brier| (0.0..2.0).contains(&brier))), "{rows:?}");
+    assert_eq!((rows[2].accuracy, rows[2].brier, rows[2].nll), (rows[3].accuracy, rows[3].brier, rows[3].nll));
+    let robustness = harder.robustness.as_ref().unwrap();
+    assert_eq!((robustness.baseline, robustness.conditions.len()), (Some(1), 22));
+    assert!(robustness.conditions.iter().all(|of| of.images == 30 && of.runtimes[1].paired.is_some()));
+    let text = harder.to_string();
+    assert!(text.contains("jpeg_compression 5  ") && text.contains("mean of corruptions"), "{text}");
+    world.scene.attar(&["verify", &bundle, "--corruptions"]).fails(&["--data"]);
+    let against = ["verify", &bundle, "--against", &bundle, "--data", &data, "--corruptions"];
+    world.scene.attar(&against).fails(&["--corruptions compares the models of one bundle", "hint"]);
     // What travels with the bundle reads as it was printed.
     let path = world.folder.path().join("floats/certificates/qdq.onnx.json");
-    let kept = attar_formats::certificate::Certificate::read(&path).unwrap();
+    let kept = Certificate::read(&path).unwrap();
     assert_eq!(serde_json::to_value(&kept).unwrap(), added["certificate"]);
     // Without images integers are held to their definition, and nothing else is decided.
     let numbers = world.scene.attar(&["verify", &bundle, "--engine", "attar", "--json"]).exits(3).json();

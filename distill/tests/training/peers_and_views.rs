@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use attar_distill::checkpoint::Failpoint;
 use attar_distill::run::{self, Silent};
+use attar_formats::reference::Attacks;
 
 use crate::scene::Scene;
 
@@ -86,6 +87,15 @@ fn peers_views_and_attacks_train_and_resume_to_the_same_bits() {
         let measures = whole.measures.as_ref().unwrap();
         assert!(measures.robustness["fgsm"] <= measures.student.top1 + 1e-9, "{measures:?}");
 
+        // Some of the attacked images stay.
+        let attacks = |run: &str| {
+            let path = scene.run(run).join("reference/attacks.safetensors");
+            Attacks::parse(&path, &std::fs::read(&path).unwrap()).unwrap()
+        };
+        let attacked = attacks(&first);
+        assert_eq!((&attacked.weights_sha256, attacked.is_empty()), (&whole.weights_sha256, false));
+        assert_eq!(attacked.pixels.keys().collect::<Vec<_>>(), ["fgsm"]);
+
         // Stopped where a checkpoint lies inside an epoch, then resumed.
         let stop = |at: &str| assert!(at != "step 2+4", "stopped by the test");
         let plan = scene.plan_with("cast", &short, Failpoint(Some(Arc::new(stop)))).unwrap();
@@ -93,6 +103,7 @@ fn peers_views_and_attacks_train_and_resume_to_the_same_bits() {
         assert!(ended.is_err());
         let resumed = scene.resume("cast", &second, &short).unwrap();
         assert_eq!(resumed.weights_sha256, whole.weights_sha256);
+        assert!(attacks(&second) == attacked, "other images");
         let trainer = |name: &str| std::fs::read(scene.run(name).join("checkpoints/last/trainer.safetensors")).unwrap();
         assert!(trainer(&first) == trainer(&second), "the peer's weights differ");
         weights.push(whole.weights_sha256);

@@ -60,6 +60,8 @@ pub struct Summary {
     pub opset: i64,
     /// Number of goldens.
     pub goldens: usize,
+    /// Number of test images under the recipe's attacks.
+    pub attacked: usize,
     /// Whether reference answers to labelled images travel along.
     pub predictions: bool,
 }
@@ -81,8 +83,10 @@ pub fn write_bundle(source: &Source, options: &Options, dir: &Path) -> Result<Su
     card.check()?;
     let predictions = source.predictions()?;
     let goldens = source.goldens(options.goldens)?;
+    let attacks = source.attacks(options.goldens)?;
     let Models { listed, opset, parameters, macs, mut files } = models(source, card, options)?;
     let count = goldens.as_ref().map_or(0, |(_, count)| *count);
+    let attacked = attacks.as_ref().map_or(0, |(_, count)| *count);
     let facts = readme::Facts {
         card,
         parameters: parameters.zip(macs),
@@ -91,6 +95,7 @@ pub fn write_bundle(source: &Source, options: &Options, dir: &Path) -> Result<Su
         opset,
         goldens: options.goldens,
         golden_count: count,
+        attacked,
         predictions: predictions.is_some(),
         answered_by: source.answered_by.as_ref(),
     };
@@ -103,12 +108,14 @@ pub fn write_bundle(source: &Source, options: &Options, dir: &Path) -> Result<Su
     ]);
     files.extend(predictions.map(|bytes| (file::PREDICTIONS, bytes.into())));
     files.extend(goldens.map(|(bytes, _)| (file::GOLDENS, bytes.into())));
+    files.extend(attacks.map(|(bytes, _)| (file::ATTACKS, bytes.into())));
     let summary = Summary {
         parameters,
         macs,
         onnx_bytes,
         opset,
         goldens: count,
+        attacked,
         predictions: files.contains_key(file::PREDICTIONS),
         files: files.iter().map(|(path, bytes)| ((*path).to_owned(), sha256(bytes))).collect(),
     };

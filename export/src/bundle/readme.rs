@@ -19,6 +19,7 @@ pub(super) struct Facts<'a> {
     pub(super) opset: i64,
     pub(super) goldens: Goldens,
     pub(super) golden_count: usize,
+    pub(super) attacked: usize,
     /// Whether there are answers to labelled images.
     pub(super) predictions: bool,
     pub(super) answered_by: Option<&'a Answerer>,
@@ -189,7 +190,13 @@ fn reference(facts: &Facts<'_>) -> String {
         let Answerer { file, precision, engine, version, file_sha256, .. } = answerer;
         format!("They are those of `{file}` ({precision}, sha256 `{file_sha256}`) in {engine} {version}.\n\n")
     });
-    format!("{}{goldens}{predictions}", who.unwrap_or_default())
+    let attacked = match facts.attacked {
+        0 => String::new(),
+        count => format!(
+            " `reference/attacks.safetensors` holds {count} **real test images**, moved by attacks so that the network errs."
+        ),
+    };
+    format!("{}{goldens}{attacked}{predictions}", who.unwrap_or_default())
 }
 
 /// Text in a table: no bars, no line breaks.

@@ -26,6 +26,8 @@ pub mod file {
     pub const GOLDENS: &str = "reference/golden.safetensors";
     /// The trained network's answers to all images of the validation and test splits.
     pub const PREDICTIONS: &str = "reference/predictions.safetensors";
+    /// Some test images under the attacks of the run's recipe.
+    pub const ATTACKS: &str = "reference/attacks.safetensors";
     /// The model card for people.
     pub const README: &str = "README.md";
 }

@@ -3,6 +3,8 @@
 mod answers;
 mod integers;
 mod numbers;
+mod robustness;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -16,6 +18,8 @@ use serde::{Deserialize, Serialize};
 pub use answers::Answers;
 pub use integers::{Allowed, Compression, Cpu, Implementation, IntegerReference};
 pub use numbers::{Both, ClassChange, Flip, GoldenNumbers, LogitNumbers, Paired};
+pub use robustness::{Condition, ConditionKind, PairedAccuracy, Robustness, UnderCondition};
+pub use summary::SummaryRow;
 pub use verdict::Verdict;
 
 use crate::bundle::Answerer;
@@ -54,6 +58,9 @@ pub struct Certificate {
     /// Of each 8-bit file the answers that its integers are defined to give, and what was lost by quantising.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub integers: Vec<IntegerReference>,
+    /// Accuracy on corrupted images, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub robustness: Option<Robustness>,
     /// Runtimes that this program knows but could not use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<Skipped>,
@@ -143,6 +150,10 @@ impl Certificate {
         for runtime in &self.runtimes {
             let Some(paired) = &runtime.paired else { continue };
             let changed = paired.gained.saturating_add(paired.lost);
+            let in_classes: usize = paired.classes.iter().map(|class| class.images).sum();
+            if !paired.classes.is_empty() && in_classes != paired.images {
+                return fail(format!("of {} paired images {in_classes} are in a class", paired.images));
+            }
             if paired.images != images || paired.flips > images || changed > paired.flips as u64 {
                 return fail(format!(
                     "of {images} paired images, {} compares {}, of which {} flipped, {} gained and {} lost",
@@ -151,6 +162,9 @@ impl Certificate {
             }
         }
         self.check_integers()?;
+        if let Some(robustness) = &self.robustness {
+            robustness.check(self.runtimes.len()).or_else(|problem| fail(format!("of its robustness: {problem}")))?;
+        }
         let worst = Verdict::worst(self.runtimes.iter().map(|runtime| runtime.verdict));
         match worst.unwrap_or(Verdict::NumbersOnly) {
             worst if worst == self.verdict => Ok(()),

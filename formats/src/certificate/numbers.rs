@@ -95,12 +95,18 @@ pub struct Paired {
     pub flipped: Vec<Flip>,
     /// The class that lost most.
     pub worst_class: ClassChange,
+    /// Every class with paired images, in the order of the labels; absent from certificates of before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<ClassChange>,
     /// Logits and decision margins.
     pub logits: LogitNumbers,
     /// Expected calibration error (15 bins).
     pub calibration_error: Both,
     /// Mean negative log-likelihood of the labels, in nats; the reference's is absent when it stored too few logits.
     pub negative_log_likelihood: Both,
+    /// Mean Brier score, 0 to 2; the reference's is absent when it stored too few logits. Absent from certificates of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brier_score: Option<Both>,
     /// Exact two-sided p of McNemar's test, for information only.
     pub mcnemar_p: f64,
 }

@@ -4,6 +4,10 @@ use attar_measures::Interval;
 
 use super::*;
 
+fn class(name: &str, images: usize, reference_accuracy: f64, runtime_accuracy: f64) -> ClassChange {
+    ClassChange { class: name.to_owned(), images, reference_accuracy, runtime_accuracy }
+}
+
 fn paired() -> Paired {
     Paired {
         images: 400,
@@ -25,12 +29,8 @@ fn paired() -> Paired {
             runtime_margin: 0.0625,
             png: None,
         }],
-        worst_class: ClassChange {
-            class: "rose".to_owned(),
-            images: 80,
-            reference_accuracy: 90.0,
-            runtime_accuracy: 88.75,
-        },
+        worst_class: class("rose", 80, 90.0, 88.75),
+        classes: vec![class("rose", 80, 90.0, 88.75), class("iris", 320, 91.5625, 91.5625)],
         logits: LogitNumbers {
             all_compared: true,
             max_diff: 0.1,
@@ -40,6 +40,7 @@ fn paired() -> Paired {
         },
         calibration_error: Both { reference: Some(0.02), runtime: 0.025 },
         negative_log_likelihood: Both { reference: None, runtime: 0.3 },
+        brier_score: Some(Both { reference: None, runtime: 0.14 }),
         mcnemar_p: 1.0,
     }
 }
@@ -77,6 +78,22 @@ fn integers() -> IntegerReference {
             verdict: Verdict::Inconclusive { more_images: Some(300) },
         }),
     }
+}
+
+fn robustness() -> Robustness {
+    let condition = |name: &str, severity: Option<u8>, accuracy: f64| Condition {
+        kind: if severity.is_some() { ConditionKind::Corruption } else { ConditionKind::Clean },
+        name: name.to_owned(),
+        severity,
+        images: 300,
+        runtimes: vec![UnderCondition { accuracy, paired: None }],
+    };
+    let conditions = vec![
+        condition("clean", None, 90.0),
+        condition("contrast", Some(1), 70.0),
+        condition("contrast", Some(5), 40.0),
+    ];
+    Robustness { baseline: Some(1), conditions }
 }
 
 fn certificate() -> Certificate {
@@ -139,6 +156,7 @@ fn certificate() -> Certificate {
         runtimes: vec![runtime],
         cpu: Some(Cpu { architecture: "x86_64".to_owned(), features: vec!["avx2".to_owned(), "fma".to_owned()] }),
         integers: vec![integers()],
+        robustness: Some(robustness()),
         skipped: vec![Skipped { engine: "ort".to_owned(), reason: "not there".to_owned() }],
         verdict: Verdict::Inconclusive { more_images: Some(300) },
     }
@@ -154,7 +172,7 @@ fn what_is_written_reads_back() {
     assert!(text.starts_with("{\n  \"version\": 1,\n  \"certificate_version\": 1,") && text.ends_with("}\n"), "{text}");
     // As it was before anything optional was there.
     let plain = Certificate { reference: None, data: None, skipped: Vec::new(), ..certificate() };
-    let plain = Certificate { cpu: None, integers: Vec::new(), ..plain };
+    let plain = Certificate { cpu: None, integers: Vec::new(), robustness: None, ..plain };
     let plain = Certificate { runtimes: Vec::new(), verdict: Verdict::NumbersOnly, ..plain };
     let keys: serde_json::Value = serde_json::from_slice(&plain.to_json().unwrap()).unwrap();
     let keys: Vec<&String> = keys.as_object().unwrap().keys().collect();
@@ -162,6 +180,95 @@ fn what_is_written_reads_back() {
         keys,
         ["bundle", "certificate_version", "confidence", "margin_points", "program", "runtimes", "verdict", "version"]
     );
+}
+
+#[test]
+fn a_certificate_of_before_says_less_and_is_read() {
+    let mut old: serde_json::Value = serde_json::from_slice(&certificate().to_json().unwrap()).unwrap();
+    let paired = old["runtimes"][0]["paired"].as_object_mut().unwrap();
+    assert!(paired.remove("brier_score").is_some() && paired.remove("classes").is_some());
+    let read = Certificate::from_json(old.to_string().as_bytes(), Path::new("x.json")).unwrap();
+    let paired = read.runtimes[0].paired.as_ref().unwrap();
+    assert!(paired.brier_score.is_none() && paired.classes.is_empty());
+    let cells: Vec<_> = read.summary().iter().map(|row| [row.balanced, row.brier]).collect();
+    assert_eq!(cells, [[None; 2], [Some(90.15625), Some(0.14)], [None; 2]]);
+}
+
+#[test]
+fn the_summary_is_the_reference_then_the_integers_then_their_runtimes() {
+    let rows: Vec<[String; 11]> = certificate().summary().iter().map(SummaryRow::cells).collect();
+    let reference = ["", "reference: ort 1.31.1, theirs.onnx (f32)", "91.25 %", "90.78 %"];
+    assert_eq!(rows[0][..], [&reference[..], &["-", "-", "-", "0.0200", "-", "-", "-"]].concat());
+    let said = ["91.00 %", "90.16 %", "-0.250 [-1.400, +0.700]", "2", "0.3000", "0.0250", "0.1400"];
+    let names = [["", "integers of int8.onnx as defined"], ["[1]", "tract 0.23.9 at avx2, model.onnx (f32)"]];
+    for (row, (name, implementation)) in rows[1..].iter().zip(names.iter().zip(["-", "inconclusive"])) {
+        assert_eq!(row[..], [&name[..], &said[..], &[implementation, "inconclusive"]].concat());
+    }
+    assert_eq!(rows.len(), 3);
+    // The network that was trained, where it answered itself, and a runtime of 32-bit floats, which compresses nothing.
+    let mut plain = Certificate { reference: None, integers: Vec::new(), ..certificate() };
+    plain.runtimes[0].implementation = None;
+    let rows = plain.summary();
+    assert_eq!((rows.len(), rows[0].name.as_str()), (2, "the network that was trained"));
+    assert_eq!((rows[1].implementation, rows[1].compression), (Some(plain.verdict), None));
+    // Of half floats one verdict is on both.
+    plain.runtimes[0].precision = "f16".to_owned();
+    let row = plain.summary().remove(1);
+    assert_eq!((row.implementation, row.compression), (None, Some(plain.verdict)));
+    plain.runtimes[0].paired = None;
+    assert!(plain.summary().is_empty());
+}
+
+#[test]
+fn its_text_ends_with_the_table_the_cpu_and_the_verdict() {
+    let text = certificate().to_string();
+    let lines: Vec<&str> = text.lines().rev().take(15).collect();
+    assert!(lines[0].starts_with("verdict at a margin of 0.5 points: inconclusive"), "{text}");
+    assert_eq!(lines[2], "on x86_64 with avx2 fma");
+    assert_eq!(
+        lines[4..9],
+        [
+            "mean of corruptions          55.00",
+            "contrast 5              300  40.00",
+            "contrast 1              300  70.00",
+            "clean                   300  90.00",
+            "                     images    [1]"
+        ]
+    );
+    assert!(
+        lines[9].starts_with("on harder images: accuracy in percent, and the difference to [1] in points (*"),
+        "{text}"
+    );
+    assert!(lines[11].starts_with("[1]  tract 0.23.9 at avx2, model.onnx (f32)  "), "{text}");
+    assert!(lines[14].trim_start().starts_with("what answered") && lines[14].ends_with("compression"), "{text}");
+    assert!(text.contains("NLL: - -> 0.3000, Brier: - -> 0.1400, McNemar"), "{text}");
+}
+
+#[test]
+fn differences_under_corruptions_are_marked_where_they_are_no_luck() {
+    let mut robustness = robustness();
+    for condition in &mut robustness.conditions {
+        let (low, high) = if condition.severity == Some(5) { (-4.0, -1.0) } else { (-2.0, 1.0) };
+        let paired =
+            PairedAccuracy { difference: -2.0, interval: Interval { low, high }, gained: 1, lost: 7, flips: 9 };
+        let other = UnderCondition { accuracy: condition.runtimes[0].accuracy - 2.0, paired: Some(paired) };
+        condition.runtimes.push(other);
+    }
+    let rows = robustness.rows(|paired| format!("{} {}", paired.differs(), paired.flips));
+    assert_eq!(robustness.head(), ["", "images", "[1]", "[2]"]);
+    assert_eq!(
+        rows,
+        [
+            ["clean", "300", "90.00", "88.00 false 9"],
+            ["contrast 1", "300", "70.00", "68.00 false 9"],
+            ["contrast 5", "300", "40.00", "38.00 true 9"],
+            ["mean of corruptions", "", "55.00", "53.00 -2.00"]
+        ]
+    );
+    assert_eq!(robustness.check(2), Ok(()));
+    assert!(robustness.check(1).unwrap_err().contains("`clean` is of 2 runtimes, expected 1"));
+    robustness.baseline = Some(3);
+    assert!(robustness.check(2).unwrap_err().contains("compares with runtime 3 of 2"));
 }
 
 #[test]
@@ -187,6 +294,8 @@ fn what_contradicts_itself_is_refused() {
     assert!(refused(&|c| c.runtimes[0].file_sha256.truncate(63)).contains("model.onnx has the sha256"));
     assert!(refused(&|c| c.reference.as_mut().unwrap().file_sha256 = "x".repeat(64)).contains("theirs.onnx"));
     assert!(refused(&|c| c.data = None).contains("of 0 paired images, tract compares 400"));
+    let in_classes = |c: &mut Certificate| c.runtimes[0].paired.as_mut().unwrap().classes.truncate(1);
+    assert!(refused(&in_classes).contains("of 400 paired images 80 are in a class"));
     assert!(refused(&|c| c.runtimes[0].paired.as_mut().unwrap().gained = 2).contains("2 gained and 1 lost"));
     let held = |c: &mut Certificate, change: &dyn Fn(&mut Implementation)| {
         change(c.runtimes[0].implementation.as_mut().unwrap());
@@ -196,5 +305,6 @@ fn what_contradicts_itself_is_refused() {
     assert!(refused(&|c| held(c, &|held| held.verdict = Verdict::Worse)).contains("the worse of its two"));
     assert!(refused(&|c| c.integers[0].by_definition = 0).contains("never compared"));
     assert!(refused(&|c| c.integers[0].file_sha256.clear()).contains("int8.onnx has the sha256"));
+    assert!(refused(&|c| c.robustness.as_mut().unwrap().baseline = Some(0)).contains("of its robustness: it compares"));
     assert!(refused(&|c| c.verdict = Verdict::Equivalent).contains("the worst of its runtimes inconclusive"));
 }

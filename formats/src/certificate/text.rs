@@ -2,7 +2,10 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::{Certificate, Flip, GoldenNumbers, IntegerReference, LeftOut, Paired, ReferenceFacts, Runtime};
+use super::{
+    Certificate, Flip, GoldenNumbers, IntegerReference, LeftOut, Paired, ReferenceFacts, Robustness, Runtime,
+    SummaryRow,
+};
 
 impl Display for Certificate {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -43,7 +46,13 @@ impl Display for Certificate {
         for skipped in &self.skipped {
             writeln!(f, "\n{}: not used, {}", skipped.engine, skipped.reason.lines().next().unwrap_or_default())?;
         }
-        if let Some(cpu) = self.cpu.as_ref().filter(|_| !self.integers.is_empty()) {
+        let rows: Vec<Vec<String>> = self.summary().iter().map(|row| row.cells().into()).collect();
+        if !rows.is_empty() {
+            writeln!(f)?;
+            write_table(f, &SummaryRow::HEAD, &rows, 2)?;
+        }
+        self.robustness.iter().try_for_each(|robustness| write_robustness(f, robustness))?;
+        if let Some(cpu) = &self.cpu {
             writeln!(f, "\non {cpu}")?;
         }
         write!(f, "\nverdict at a margin of {} points: {}", self.margin_points, self.verdict)
@@ -94,6 +103,32 @@ fn write_runtime(f: &mut Formatter<'_>, runtime: &Runtime, certificate: &Certifi
         Some(reason) => writeln!(f, "  verdict: {}: {reason}", runtime.verdict),
         None => writeln!(f, "  verdict: {}", runtime.verdict),
     }
+}
+
+/// Cells under their heads, each column as wide as its widest cell: the first so many to the left, the rest to the right.
+fn write_table(f: &mut Formatter<'_>, head: &[&str], rows: &[Vec<String>], left: usize) -> fmt::Result {
+    let width = |(column, head): (usize, &&str)| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.fold(head.chars().count(), usize::max)
+    };
+    let widths: Vec<usize> = head.iter().enumerate().map(width).collect();
+    let line = |cells: &[&str]| {
+        let pad = |(at, (cell, width)): (usize, (&&str, &usize))| match at < left {
+            true => format!("{cell:<width$}"),
+            false => format!("{cell:>width$}"),
+        };
+        cells.iter().zip(&widths).enumerate().map(pad).collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    writeln!(f, "{}", line(head))?;
+    rows.iter().try_for_each(|row| writeln!(f, "{}", line(&row.iter().map(String::as_str).collect::<Vec<_>>())))
+}
+
+fn write_robustness(f: &mut Formatter<'_>, robustness: &Robustness) -> fmt::Result {
+    let star = if robustness.baseline.is_some() { " (* where its 95 % interval leaves out 0)" } else { "" };
+    writeln!(f, "\n{}{star}", robustness.title())?;
+    let rows =
+        robustness.rows(|paired| format!("{:+.2}{}", paired.difference, if paired.differs() { "*" } else { " " }));
+    write_table(f, &robustness.head().iter().map(String::as_str).collect::<Vec<_>>(), &rows, 1)
 }
 
 /// Left out images that fit a terminal.
@@ -152,9 +187,11 @@ fn write_paired(f: &mut Formatter<'_>, paired: &Paired) -> fmt::Result {
         logits.within_reach
     )?;
     let or_none = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.4}"));
+    let brier = paired.brier_score.map(|of| format!(", Brier: {} -> {:.4}", or_none(of.reference), of.runtime));
+    let brier = brier.unwrap_or_default();
     writeln!(
         f,
-        "  ECE: {} -> {:.4}, NLL: {} -> {:.4}, McNemar p {:.3}",
+        "  ECE: {} -> {:.4}, NLL: {} -> {:.4}{brier}, McNemar p {:.3}",
         or_none(paired.calibration_error.reference),
         paired.calibration_error.runtime,
         or_none(paired.negative_log_likelihood.reference),

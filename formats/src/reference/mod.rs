@@ -1,9 +1,11 @@
 //! Reference answers: what the very weights that are exported answer, before folding, so that every
 //! runtime can be held against the trainer. A folder `reference/` in a run and in its bundle.
 
+mod attacks;
 mod goldens;
 mod predictions;
 
+pub use attacks::Attacks;
 pub use goldens::{GoldenKind, Goldens};
 pub use predictions::{Answer, Predictions, Split};
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::engine::{EngineKind, EngineModel, PLANS_ONLY};
 use crate::error::{Error, Result};
 pub use attar_formats::bundle::{Answerer, BUNDLE_VERSION, Manifest, ModelFile, file};
-pub use attar_formats::reference::{Goldens, Predictions, Split};
+pub use attar_formats::reference::{Attacks, Goldens, Predictions, Split};
 
 /// An opened bundle. Every file it lists has the sha256 it lists; no other file is read.
 #[derive(Debug, Clone)]
@@ -23,6 +23,7 @@ pub struct Bundle {
     labels: Vec<String>,
     goldens: Option<Goldens>,
     predictions: Option<Predictions>,
+    attacks: Option<Attacks>,
 }
 
 impl Bundle {
@@ -42,9 +43,10 @@ impl Bundle {
         let goldens = reference(file::GOLDENS)?.map(|b| Goldens::parse(&root.join(file::GOLDENS), &b)).transpose()?;
         let predictions =
             reference(file::PREDICTIONS)?.map(|b| Predictions::parse(&root.join(file::PREDICTIONS), &b)).transpose()?;
+        let attacks = reference(file::ATTACKS)?.map(|b| Attacks::parse(&root.join(file::ATTACKS), &b)).transpose()?;
         let models = runnable(&manifest);
-        let bundle =
-            Self { root: root.to_owned(), manifest, models, card, preprocessing, labels, goldens, predictions };
+        let root = root.to_owned();
+        let bundle = Self { root, manifest, models, card, preprocessing, labels, goldens, predictions, attacks };
         bundle.check_agreement()?;
         Ok(bundle)
     }
@@ -89,6 +91,11 @@ impl Bundle {
         self.predictions.as_ref()
     }
 
+    /// Some test images under the attacks of the run's recipe, if the bundle has them.
+    pub fn attacks(&self) -> Option<&Attacks> {
+        self.attacks.as_ref()
+    }
+
     /// The bytes of one of its models, checked against the manifest again.
     ///
     /// # Errors
@@ -130,7 +137,7 @@ impl Bundle {
         if let Some(found) = self.goldens.as_ref().map(Goldens::classes).filter(|found| *found != classes) {
             return fail(file::GOLDENS, format!("logits of {found} classes, but {classes} labels"));
         }
-        let Some(predictions) = &self.predictions else { return Ok(()) };
+        let Some(predictions) = &self.predictions else { return self.check_attacks() };
         if predictions.classes() != classes {
             let found = predictions.classes();
             return fail(file::PREDICTIONS, format!("answers of {found} classes, but {classes} labels"));
@@ -143,6 +150,22 @@ impl Bundle {
                     file::WEIGHTS
                 );
                 fail(file::PREDICTIONS, problem)
+            }
+            _ => self.check_attacks(),
+        }
+    }
+
+    fn check_attacks(&self) -> Result<()> {
+        let Some(attacks) = &self.attacks else { return Ok(()) };
+        let fail = |problem: String| Err(Error::format(self.root.join(file::ATTACKS), problem));
+        let ([c, h, w], classes) = (self.card.network.input, self.labels.len());
+        if (attacks.classes, attacks.shape) != (classes, [h, w, c]) {
+            let (found, shape) = (attacks.classes, attacks.shape);
+            return fail(format!("images of {shape:?} and {found} classes, expected {:?} and {classes}", [h, w, c]));
+        }
+        match self.manifest.files.get(file::WEIGHTS) {
+            Some(weights) if *weights != attacks.weights_sha256 => {
+                fail(format!("other weights were attacked than {}: {}", file::WEIGHTS, attacks.weights_sha256))
             }
             _ => Ok(()),
         }

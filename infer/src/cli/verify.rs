@@ -63,6 +63,11 @@ pub struct Args {
     /// Go on without images that cannot be read; they are counted and named in the certificate.
     #[arg(long, requires = "data")]
     pub leave_out_bad: bool,
+    /// Ask every runtime about corrupted images, too: noise, blur, light, pixels and JPEG at three severities each, on so many of
+    /// the labelled images; 1000 without a number. What comes out is told, and not judged.
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1000", requires = "data",
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub corruptions: Option<u32>,
     /// Write the certificate as a self-contained page.
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
@@ -84,6 +89,7 @@ pub struct Args {
 pub fn examples(program: &str) -> String {
     format!(
         "Examples:\n  {program} verify bundles/distilled\n  {program} verify bundles/distilled --data image-folder:photos --margin 1 --html parity.html\n  \
+         {program} verify bundles/distilled --data image-folder:photos --corruptions 100\n  \
          {program} verify bundles/distilled --data image-folder:photos --model int8.onnx --engine ort --junit parity.xml\n  \
          {program} verify student.onnx --against teacher.onnx --data image-folder:photos --labels labels.txt --preprocessing imagenet \
          --against-labels labels.txt --against-preprocessing imagenet\n  \
@@ -102,6 +108,7 @@ impl Args {
             most_quanta: self.quanta,
             reference_images: self.reference_images as usize,
             leave_out_bad: self.leave_out_bad,
+            corrupted_images: self.corruptions.map(|count| count as usize),
             ..Options::default()
         }
     }
@@ -129,6 +136,12 @@ pub fn certify(
 ) -> Result<Certificate> {
     let side = Side::open(subject, &args.stated.stated())?;
     let other = against.map(|path| Side::open(path, &args.against.stated())).transpose()?;
+    if args.corruptions.is_some() && other.is_some() {
+        bail!(
+            "--corruptions compares the models of one bundle with its own in 32-bit floats, and not with that of --against\n  hint: \
+             `add` lists a file in a bundle"
+        );
+    }
     match (side.bundle(), other) {
         (Some(bundle), None) => recorded(args, bundle, progress),
         (None, _) if !args.models.is_empty() => {

@@ -1,6 +1,6 @@
 //! One runtime's answer to one image, reduced to what the certificate needs, beside the reference's.
 
-use attar_measures::{log_softmax, log_sum_exp};
+use attar_measures::{brier_score, log_softmax, log_sum_exp};
 
 use crate::bundle::Predictions;
 
@@ -17,6 +17,8 @@ pub(super) struct Answer {
     pub(super) confidence: f64,
     /// -ln of the label's probability.
     pub(super) surprise: f64,
+    /// Its Brier score.
+    pub(super) brier: f64,
     /// The reference's row for these pixels, and the largest difference to its stored logits.
     pub(super) paired: Option<(usize, f32)>,
 }
@@ -40,6 +42,7 @@ impl Answer {
             margin,
             confidence: (logit(top1) - log_sum_exp).exp(),
             surprise: log_sum_exp - logit(label),
+            brier: brier_score(logits, label as usize),
             paired,
         }
     }

@@ -48,6 +48,11 @@ impl Definitions {
         Ok(definitions)
     }
 
+    /// Of so many candidates, none of which is held to one.
+    pub(super) fn none(candidates: usize) -> Self {
+        Self { all: Vec::new(), of: vec![None; candidates], not_held: vec![None; candidates] }
+    }
+
     fn place(&mut self, file: &Arc<IntegerFile>, wanted: usize) -> usize {
         let known = self.all.iter().position(|known| known.file().file_sha256 == file.file_sha256);
         known.unwrap_or_else(|| {

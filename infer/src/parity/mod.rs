@@ -12,6 +12,7 @@ mod integers;
 mod paired;
 mod record;
 mod reference;
+mod robustness;
 pub(crate) mod seeded;
 mod verdict;
 
@@ -31,6 +32,7 @@ use crate::subject::Subject;
 pub use candidates::{Candidate, candidates, defined, foreign_candidates, made_from};
 pub use record::Recorded;
 pub use reference::{Reference, verify_against};
+use robustness::on_harder_images;
 
 /// How to verify.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,10 +50,12 @@ pub struct Options {
     pub reference_images: usize,
     /// Whether to go on without images that cannot be read, which are counted and named; otherwise they are an error.
     pub leave_out_bad: bool,
+    /// On how many of the labelled images accuracy under corruptions is asked for, if it is.
+    pub corrupted_images: Option<usize>,
 }
 
 impl Default for Options {
-    /// A margin of 0.5 points, 48 flips with their images; 8 quanta, and 16 images by the definition.
+    /// A margin of 0.5 points, 48 flips with their images; 8 quanta, and 16 images by the definition; no corruptions.
     fn default() -> Self {
         Self {
             margin_points: 0.5,
@@ -60,6 +64,7 @@ impl Default for Options {
             most_quanta: 8,
             reference_images: 16,
             leave_out_bad: false,
+            corrupted_images: None,
         }
     }
 }
@@ -90,6 +95,8 @@ pub fn verify(
         Some(answered) => std::mem::take(&mut answered.distances),
         None => definitions.without_labels(subject, candidates)?,
     };
+    let robustness = data.map(|data| on_harder_images(subject, candidates, data, options, progress));
+    let robustness = robustness.transpose()?.flatten();
     let labelled = answered.as_ref().zip(data);
     let integers =
         definitions.facts(subject, labelled.map(|(answered, data)| (&answered.by_definition[..], data)), options)?;
@@ -127,6 +134,7 @@ pub fn verify(
         runtimes,
         cpu: Some(cpu()),
         integers,
+        robustness,
         skipped,
         verdict,
     })

@@ -1,7 +1,7 @@
 //! From answers to numbers: the paired comparison of one runtime with the reference.
 
 use attar_data::Dataset;
-use attar_measures::{BINS, Counts, Interval, calibration_error, mcnemar_exact, percent, score_interval};
+use attar_measures::{BINS, Counts, Interval, brier_score, calibration_error, mcnemar_exact, percent, score_interval};
 
 use super::answer::Answer;
 use crate::bundle::Predictions;
@@ -55,6 +55,7 @@ pub(super) fn compare(
     flips.sort_by(|a, b| reference.margin(b.row).total_cmp(&reference.margin(a.row)).then(a.index.cmp(&b.index)));
     flips.truncate(most_flips);
     let flipped = flips.into_iter().map(|pair| flip(pair, reference, labels, data, images)).collect::<Result<_>>()?;
+    let classes = classes(&pairs, reference, labels);
     Ok(Some(Paired {
         images: pairs.len(),
         agreement: share(pairs.len() - count),
@@ -66,10 +67,12 @@ pub(super) fn compare(
         lost: counts.lost as u64,
         flips: count,
         flipped,
-        worst_class: worst_class(&pairs, reference, labels),
+        worst_class: worst_class(&classes),
+        classes,
         logits: logit_numbers(&pairs, reference),
         calibration_error: calibration(&pairs, reference),
         negative_log_likelihood: surprise(&pairs, reference),
+        brier_score: Some(brier(&pairs, reference)),
         mcnemar_p: mcnemar_exact(counts.gained as u64, counts.lost as u64),
     }))
 }
@@ -96,27 +99,36 @@ fn flip(pair: &Pair<'_>, reference: &Predictions, labels: &[String], data: &dyn 
     })
 }
 
-/// The class whose accuracy fell most; among equals the one with most flips to wrong, then the first.
-fn worst_class(pairs: &[Pair<'_>], reference: &Predictions, labels: &[String]) -> ClassChange {
+/// Every class with pairs, in the order of the labels.
+fn classes(pairs: &[Pair<'_>], reference: &Predictions, labels: &[String]) -> Vec<ClassChange> {
     // Images, right in the reference, right in the runtime.
-    let mut classes = vec![(0usize, 0usize, 0usize); labels.len()];
+    let mut counts = vec![(0usize, 0usize, 0usize); labels.len()];
     for pair in pairs {
-        let class = &mut classes[pair.answer.label as usize];
+        let class = &mut counts[pair.answer.label as usize];
         class.0 += 1;
         class.1 += usize::from(reference.top1[pair.row] == pair.answer.label);
         class.2 += usize::from(pair.answer.right());
     }
-    let change =
-        |(images, reference, runtime): (usize, usize, usize)| percent(runtime, images) - percent(reference, images);
-    let seen = classes.iter().enumerate().filter(|(_, class)| class.0 > 0);
-    let worst = seen.min_by(|a, b| change(*a.1).total_cmp(&change(*b.1)).then(a.0.cmp(&b.0)));
-    let (at, (images, before, after)) = worst.map_or((0, (0, 0, 0)), |(at, class)| (at, *class));
-    ClassChange {
-        class: labels.get(at).cloned().unwrap_or_default(),
+    let seen = labels.iter().zip(counts).filter(|(_, (images, ..))| *images > 0);
+    seen.map(|(class, (images, before, after))| ClassChange {
+        class: class.clone(),
         images,
         reference_accuracy: percent(before, images),
         runtime_accuracy: percent(after, images),
-    }
+    })
+    .collect()
+}
+
+/// The class whose accuracy fell most, the first of equal ones.
+fn worst_class(classes: &[ClassChange]) -> ClassChange {
+    let change = |class: &ClassChange| class.runtime_accuracy - class.reference_accuracy;
+    let worst = classes.iter().min_by(|a, b| change(a).total_cmp(&change(b)));
+    worst.cloned().unwrap_or_else(|| ClassChange {
+        class: String::new(),
+        images: 0,
+        reference_accuracy: 0.0,
+        runtime_accuracy: 0.0,
+    })
 }
 
 fn logit_numbers(pairs: &[Pair<'_>], reference: &Predictions) -> LogitNumbers {
@@ -157,5 +169,16 @@ fn surprise(pairs: &[Pair<'_>], reference: &Predictions) -> Both {
     Both {
         reference: total.map(|total| total / n),
         runtime: pairs.iter().map(|pair| pair.answer.surprise).sum::<f64>() / n,
+    }
+}
+
+fn brier(pairs: &[Pair<'_>], reference: &Predictions) -> Both {
+    let of_reference =
+        |pair: &Pair<'_>| reference.logits(pair.row).map(|all| brier_score(all, pair.answer.label as usize));
+    let n = pairs.len() as f64;
+    let total: Option<f64> = pairs.iter().map(of_reference).sum();
+    Both {
+        reference: total.map(|total| total / n),
+        runtime: pairs.iter().map(|pair| pair.answer.brier).sum::<f64>() / n,
     }
 }

@@ -1,5 +1,7 @@
 //! A certificate as HTML.
 
+mod summary;
+
 use std::collections::BTreeSet;
 
 use maud::{Markup, html};
@@ -41,23 +43,24 @@ pub fn certificate_section(certificate: &Certificate, images: bool) -> Markup {
                 None => (soft("No labelled images were given: numbers were compared, decisions were not.")),
             }
             @for runtime in runtimes {
-                @if let Some(reason) = &runtime.reason { (soft(&format!("{} is worse: {reason}.", name(runtime)))) }
+                @if let Some(reason) = &runtime.reason { (soft(&format!("{} is worse: {reason}.", runtime.name()))) }
                 @if !runtime.answers.are_logits() { (soft(&format!("{} gives {}.", runtime.file, runtime.answers))) }
             }
+            (summary::section(certificate))
             @if !certificate.integers.is_empty() { (integers(certificate)) }
             @for runtime in runtimes {
                 @if let Some(why) = &runtime.not_held {
-                    (soft(&format!("The integers of {} are not held to their definition: {why}", name(runtime))))
+                    (soft(&format!("The integers of {} are not held to their definition: {why}", runtime.name())))
                 }
             }
             @if decided(certificate).next().is_some() { (decisions(certificate)) }
             @if runtimes.iter().any(|r| r.goldens.is_some()) { (goldens(runtimes)) }
             @for runtime in runtimes {
                 @if let Some(paired) = runtime.paired.as_ref().filter(|paired| paired.flips > 0) {
-                    (flips(&name(runtime), paired.flips, &paired.flipped, images))
+                    (flips(&runtime.name(), paired.flips, &paired.flipped, images))
                 }
                 @if let Some(held) = runtime.implementation.as_ref().filter(|held| held.flips > 0) {
-                    (flips(&format!("{} from its integers", name(runtime)), held.flips, &held.flipped, images))
+                    (flips(&format!("{} from its integers", runtime.name()), held.flips, &held.flipped, images))
                 }
             }
             @for one in &certificate.integers {
@@ -65,9 +68,7 @@ pub fn certificate_section(certificate: &Certificate, images: bool) -> Markup {
                     (flips(&integers_of(one), paired.flips, &paired.flipped, images))
                 }
             }
-            @if let Some(cpu) = certificate.cpu.as_ref().filter(|_| !certificate.integers.is_empty()) {
-                (soft(&format!("On {cpu}.")))
-            }
+            @if let Some(cpu) = &certificate.cpu { (soft(&format!("On {cpu}."))) }
             @for (file, sha256) in files { (soft(&format!("{file} has sha256 {sha256}"))) }
             @for skipped in &certificate.skipped {
                 (soft(&format!("{} was not used: {}", skipped.engine, skipped.reason.lines().next().unwrap_or_default())))
@@ -110,7 +111,7 @@ fn integers(certificate: &Certificate) -> Markup {
     let held = certificate.runtimes.iter().filter_map(|runtime| Some((runtime, runtime.implementation.as_ref()?)));
     let row = |(runtime, held): (&Runtime, &Implementation)| {
         vec![
-            name(runtime),
+            runtime.name(),
             held.verdict.word().to_owned(),
             match held.allowed {
                 Allowed::Bytes => "the same bytes".to_owned(),
@@ -142,7 +143,7 @@ fn integers(certificate: &Certificate) -> Markup {
         (table(&head, &rows))
         @for runtime in &certificate.runtimes {
             @if let Some(reason) = runtime.implementation.as_ref().and_then(|held| held.reason.as_ref()) {
-                (soft(&format!("{} is worse: {reason}.", name(runtime))))
+                (soft(&format!("{} is worse: {reason}.", runtime.name())))
             }
         }
         @for one in &certificate.integers {
@@ -166,7 +167,7 @@ fn decided(certificate: &Certificate) -> impl Iterator<Item = (String, Verdict, 
         Some((integers_of(one), compression.verdict, compression.paired.as_ref()?))
     });
     let runtimes = certificate.runtimes.iter();
-    integers.chain(runtimes.filter_map(|runtime| Some((name(runtime), runtime.verdict, runtime.paired.as_ref()?))))
+    integers.chain(runtimes.filter_map(|runtime| Some((runtime.name(), runtime.verdict, runtime.paired.as_ref()?))))
 }
 
 fn decisions(certificate: &Certificate) -> Markup {
@@ -189,6 +190,7 @@ fn decisions(certificate: &Certificate) -> Markup {
             format!("{:.2}", p.logits.median_margin),
             format!("{} → {:.4}", or_none(p.calibration_error.reference), p.calibration_error.runtime),
             format!("{} → {:.4}", or_none(p.negative_log_likelihood.reference), p.negative_log_likelihood.runtime),
+            p.brier_score.map_or("-".to_owned(), |of| format!("{} → {:.4}", or_none(of.reference), of.runtime)),
             format!("{:.3}", p.mcnemar_p),
         ]
     };
@@ -207,6 +209,7 @@ fn decisions(certificate: &Certificate) -> Markup {
         "median margin",
         "ECE",
         "NLL",
+        "Brier",
         "McNemar p",
     ];
     html! { h3 { "Decisions" } (table(&head, &rows)) }
@@ -218,7 +221,7 @@ fn goldens(runtimes: &[Runtime]) -> Markup {
         .filter_map(|r| Some((r, r.goldens.as_ref()?)))
         .map(|(r, g)| {
             vec![
-                name(r),
+                r.name(),
                 format!("{} {}", g.count, g.kind),
                 format!("{:.2e}", g.logit_max_diff),
                 format!("{:.1e}", g.share_of_spread()),
@@ -261,8 +264,4 @@ fn flips(by: &str, count: usize, flipped: &[Flip], images: bool) -> Markup {
             (soft(&format!("and {} more", count - flipped.len())))
         }
     }
-}
-
-fn name(runtime: &Runtime) -> String {
-    format!("{} {}, {} ({})", runtime.engine, runtime.version, runtime.file, runtime.precision)
 }

@@ -1,8 +1,11 @@
 //! Certificates: what is paired with what, what the numbers are, and which verdict follows.
 
+use std::collections::BTreeMap;
+
 use attar_data::{Dataset, InMemory};
+use attar_formats::reference::Attacks;
 use attar_infer::engine::{EngineKind, EngineSpec};
-use attar_infer::parity::{Options, candidates, verify};
+use attar_infer::parity::{ClassChange, Options, candidates, verify};
 use attar_infer::{Bundle, Certificate, Subject, Verdict, report};
 
 use crate::support::bundle::{CLASSES, Reference, data, files, names, order, perfect, sha256, write};
@@ -19,17 +22,26 @@ fn specs() -> Vec<EngineSpec> {
 }
 
 fn certify(reference: &Reference, data: Option<&InMemory>, margin_points: f64) -> Result<Certificate, String> {
+    let options = Options { margin_points, ..Options::default() };
+    certified(&files(reference), data, &options)
+}
+
+fn certified(
+    files: &BTreeMap<String, Vec<u8>>,
+    data: Option<&InMemory>,
+    options: &Options,
+) -> Result<Certificate, String> {
     let folder = tempfile::tempdir().unwrap();
-    write(folder.path(), &files(reference));
+    write(folder.path(), files);
     let bundle = Bundle::open(folder.path()).map_err(|e| e.to_string())?;
     let (mut loaded, skipped) = candidates(&bundle, &specs(), &[]).map_err(|e| e.to_string())?;
-    let options = Options { margin_points, ..Options::default() };
     let mut heard = Vec::new();
     let data = data.map(|data| data as &dyn Dataset);
     let certificate =
-        verify(&Subject::from(&bundle), &mut loaded, skipped, data, &options, &mut |done, all| heard.push((done, all)));
+        verify(&Subject::from(&bundle), &mut loaded, skipped, data, options, &mut |done, all| heard.push((done, all)));
     if let (Ok(_), Some(data)) = (&certificate, data) {
-        assert_eq!(heard.last(), Some(&(data.len(), data.len())));
+        assert!(heard.contains(&(data.len(), data.len())));
+        assert!(heard.last().is_some_and(|(done, all)| done == all));
     }
     certificate.map_err(|e| e.to_string())
 }
@@ -58,6 +70,9 @@ fn the_same_network_is_equivalent_in_every_runtime() {
         let (ece, nll) = (paired.calibration_error, paired.negative_log_likelihood);
         assert!((ece.reference.unwrap() - ece.runtime).abs() < 1e-4, "{ece:?}");
         assert!((nll.reference.unwrap() - nll.runtime).abs() < 1e-5 && nll.runtime > 0.1, "{nll:?}");
+        let brier = paired.brier_score.unwrap();
+        assert!((brier.reference.unwrap() - brier.runtime).abs() < 1e-5 && brier.runtime > 0.01, "{brier:?}");
+        assert_eq!(paired.classes.iter().map(|class| class.images).sum::<usize>(), IMAGES);
         let goldens = runtime.goldens.as_ref().unwrap();
         assert!(goldens.within_rounding && goldens.flips == 0 && goldens.input_max_diff == 0.0, "{goldens:?}");
     }
@@ -109,6 +124,12 @@ fn lost_decisions_are_counted_named_and_judged() {
         assert!(paired.interval.low < -3.0 && paired.interval.high < -0.5 && paired.mcnemar_p < 1e-4);
         assert!(paired.worst_class.runtime_accuracy < paired.worst_class.reference_accuracy);
         assert_eq!(paired.flipped.len(), 48);
+        let right = |of: fn(&ClassChange) -> f64| {
+            paired.classes.iter().map(|class| of(class) * class.images as f64).sum::<f64>() / IMAGES as f64
+        };
+        assert!((right(|class| class.reference_accuracy) - 98.5).abs() < 1e-9, "{:?}", paired.classes);
+        assert!((right(|class| class.runtime_accuracy) - 95.5).abs() < 1e-9, "{:?}", paired.classes);
+        assert!(paired.classes.contains(&paired.worst_class));
         assert!(paired.flipped.is_sorted_by(|a, b| a.reference_margin >= b.reference_margin));
         let flip = &paired.flipped[0];
         assert!(flip.index < 55 && flip.name == format!("test[{}]", flip.index) && flip.reference != flip.runtime);
@@ -116,6 +137,9 @@ fn lost_decisions_are_counted_named_and_judged() {
     }
     let page = report::html::page("Parity", &report::certificate_section(&certificate, true));
     assert!(page.contains("<img src=\"data:image/png;base64,iVBOR") && page.contains("worse"));
+    let rows = certificate.summary();
+    assert_eq!((rows.len(), rows[0].accuracy, rows[1].accuracy), (specs().len() + 1, 98.5, 95.5));
+    assert!(page.contains("In one table") && page.contains("Every class: 5") && page.contains(&rows[1].cells()[4]));
     assert!(!report::certificate_section(&certificate, false).into_string().contains("<img"));
     let text = certificate.to_string();
     assert!(
@@ -143,6 +167,58 @@ fn images_that_the_reference_does_not_know_are_not_paired() {
     reference.hashes.fill([1; 32]);
     let certificate = certify(&reference, Some(&images), 1.0).unwrap();
     assert_eq!((certificate.verdict, certificate.exit_code()), (Verdict::NumbersOnly, 3));
+}
+
+#[test]
+fn harder_images_are_told_and_not_judged() {
+    let reference = perfect(IMAGES);
+    let images = data(&reference.labels, names());
+    let mut files = files(&reference);
+    // Under one attack are the images themselves, under the other they are black.
+    let chosen = [1, 30, 60, 90, 500];
+    let plain: Vec<u8> = chosen.iter().flat_map(|at| images.image(*at).unwrap().pixels().to_vec()).collect();
+    let attacks = Attacks {
+        weights_sha256: sha256(&files["model.safetensors"]),
+        classes: CLASSES,
+        shape: [8, 8, 3],
+        labels: chosen.iter().map(|at| reference.labels[*at]).collect(),
+        pixels: BTreeMap::from([("weak".to_owned(), plain.clone()), ("black".to_owned(), vec![0; plain.len()])]),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("attacks.safetensors");
+    attacks.write(&path).unwrap();
+    files.insert("reference/attacks.safetensors".to_owned(), std::fs::read(&path).unwrap());
+    let options = Options { corrupted_images: Some(40), ..Options::default() };
+    let certificate = certified(&files, Some(&images), &options).unwrap();
+    assert_eq!(certificate.verdict, Verdict::Equivalent);
+    let robustness = certificate.robustness.as_ref().unwrap();
+    assert_eq!((robustness.baseline, robustness.conditions.len()), (Some(1), 1 + 7 * 3 + 2));
+    let titles: Vec<String> = robustness.conditions.iter().map(|condition| condition.title()).collect();
+    assert_eq!(titles[..4], ["clean", "gaussian_noise 1", "gaussian_noise 3", "gaussian_noise 5"]);
+    assert_eq!(titles[22..], ["attack black", "attack weak"]);
+    let accuracy = |at: usize| robustness.conditions[at].runtimes[0].accuracy;
+    assert_eq!((accuracy(0), accuracy(23), robustness.conditions[23].images), (100.0, 100.0, 5));
+    assert!(accuracy(22) < 100.0, "all five have one class");
+    assert!((1..22).any(|at| accuracy(at) < 100.0), "{robustness:?}");
+    for condition in &robustness.conditions {
+        assert_eq!(condition.runtimes.len(), specs().len());
+        assert!(condition.runtimes[0].paired.is_none(), "{condition:?}");
+        // The same network in another runtime.
+        assert!(condition.runtimes[1..].iter().all(|of| of.paired.is_some_and(|paired| paired.flips == 0)));
+    }
+    assert_eq!(certified(&files, Some(&images), &options).unwrap().robustness, certificate.robustness);
+    let page = report::certificate_section(&certificate, false).into_string();
+    assert!(page.contains("On harder images") && page.contains("jpeg_compression 5") && page.contains("attack weak"));
+    // Attacked images are asked about in any case; where there are none, nothing is said.
+    let asked = certified(&files, Some(&images), &Options::default()).unwrap().robustness.unwrap();
+    assert_eq!(asked.conditions[..], robustness.conditions[22..]);
+    files.remove("reference/attacks.safetensors");
+    assert_eq!(certified(&files, Some(&images), &Options::default()).unwrap().robustness, None);
+    // Images of another size are another network's.
+    Attacks { shape: [4, 16, 3], ..attacks }.write(&path).unwrap();
+    files.insert("reference/attacks.safetensors".to_owned(), std::fs::read(&path).unwrap());
+    let error = certified(&files, None, &Options::default()).unwrap_err();
+    assert!(error.contains("reference/attacks.safetensors") && error.contains("expected [8, 8, 3]"), "{error}");
 }
 
 /// Ten copies of a hundred images are a hundred decisions; two equal images in the reference are two.

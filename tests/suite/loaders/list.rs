@@ -15,7 +15,7 @@ pub(crate) struct Loader {
 }
 
 /// All of them.
-pub(crate) static LOADERS: [Loader; 14] = [
+pub(crate) static LOADERS: [Loader; 15] = [
     Loader { name: "pth", load: |bytes| in_file("x.pth", bytes, |path| attar_formats::read::pth(path).is_ok()) },
     Loader {
         name: "safetensors",
@@ -24,6 +24,10 @@ pub(crate) static LOADERS: [Loader; 14] = [
     Loader {
         name: "predictions",
         load: |bytes| in_file("x.safetensors", bytes, |path| attar_infer::bundle::Predictions::read(path).is_ok()),
+    },
+    Loader {
+        name: "attacks",
+        load: |bytes| attar_formats::reference::Attacks::parse(Path::new("x.safetensors"), bytes).is_ok(),
     },
     Loader { name: "idx", load: idx },
     Loader { name: "cifar", load: |bytes| attar_formats::read::python_batch(bytes).is_ok() },

@@ -34,6 +34,7 @@ fn seeds(loader: &str) -> Vec<Vec<u8>> {
         "pth" => fixtures("pth", &[".pth", ".pt"]),
         "safetensors" => fixtures("ops", &[".safetensors"]),
         "predictions" => vec![read(teacher.join("reference/predictions.safetensors"))],
+        "attacks" => vec![attacks()],
         "idx" => vec![[&[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 2][..], &[7; 8]].concat()],
         "cifar" => vec![python_batch()],
         "image" => fixtures("pixels", &[".png", ".jpg", ".webp"]),
@@ -54,6 +55,21 @@ fn seeds(loader: &str) -> Vec<Vec<u8>> {
         "recipe" => vec![read(root().join("demo/distilled.toml")), read(root().join("demo/kd.toml"))],
         other => panic!("no seeds for {other}"),
     }
+}
+
+/// Two images of four bytes under two attacks.
+fn attacks() -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("attacks.safetensors");
+    let attacks = attar_formats::reference::Attacks {
+        weights_sha256: "ab".repeat(32),
+        classes: 2,
+        shape: [2, 2, 1],
+        labels: vec![1, 0],
+        pixels: ["fgsm", "pgd"].map(|name| (name.to_owned(), vec![7; 8])).into(),
+    };
+    attacks.write(&path).unwrap();
+    std::fs::read(path).unwrap()
 }
 
 /// A certificate over a runtime that compared numbers.

@@ -41,7 +41,7 @@ weight = 1.0
 loss = { kind = "cross-entropy" }
 "#;
 
-/// Channel distillation with a connector at every stage, guided KD, and weights that change with the epochs.
+/// Channel distillation with a connector at every stage, guided KD, weights that change with the epochs, and an attack at the end.
 const TAUGHT: &str = r#"
 [[teachers]]
 name = "big"
@@ -56,6 +56,13 @@ loss = { kind = "kd", temperature = 4.0, gate = "teacher-right" }
 name = "cd"
 weight = { at = [[1, 6.0], [2, 5.4]], join = "hold" }
 loss = { kind = "channel", pairs = "stages", connector = "always" }
+
+[[robustness]]
+name = "fgsm"
+steps = 1
+step = 0.03
+epsilon = 0.03
+random_start = false
 "#;
 
 impl Scene {

@@ -125,7 +125,10 @@ impl Run<'_> {
         if !setup.recipe.robustness.is_empty() {
             self.observer.event(&Event::Preparing { what: "attacking the exported weights".to_owned() });
             let evaluation = evaluation(setup, &data.test);
-            measures.robustness = robustness(&setup.recipe.robustness, network, &evaluation, setup.recipe.seed)?;
+            let attacks = &setup.recipe.robustness;
+            let (accuracies, attacked) = robustness(attacks, network, &evaluation, setup.recipe.seed, weights_sha256)?;
+            measures.robustness = accuracies;
+            attacked.map(|attacked| attacked.write(&directory.join(file::ATTACKS))).transpose()?;
         }
         Ok((val, measures))
     }
