@@ -99,7 +99,7 @@ pub(super) unsafe fn five<const G: usize, const STEP: usize>(walk: &Walk<'_>) {
                 number,
             };
             // SAFETY: the caller's word; behind a block's channels a vector may be read.
-            unsafe { self::half::<G, STEP>(walk, half) };
+            unsafe { self::half::<G, STEP>(walk, &half) };
         }
     }
 }
@@ -110,8 +110,8 @@ pub(super) unsafe fn five<const G: usize, const STEP: usize>(walk: &Walk<'_>) {
 /// As of [`five`]; places and channels are of the walk.
 #[inline(never)]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn half<const G: usize, const STEP: usize>(walk: &Walk<'_>, half: Half) {
-    let Half { mut at, mut out, channels, number } = half;
+unsafe fn half<const G: usize, const STEP: usize>(walk: &Walk<'_>, half: &Half) {
+    let Half { mut at, mut out, channels, number } = *half;
     let offsets = walk.offsets;
     // Of each four vectors that hold one number a channel, two; the weights of a column have twice as many.
     let bias = walk.block.wrapping_add(number * QUAD / 2).cast::<V>();
