@@ -134,7 +134,13 @@ fn functions_of_a_byte() {
     every(300, |simple, level, random| {
         let count = length(random);
         let a: Vec<u8> = if random.below(4) == 0 { (0..=255).collect() } else { bytes(random, count) };
-        let table: [u8; 256] = bytes(random, 256).try_into().unwrap();
+        let mut table: [u8; 256] = bytes(random, 256).try_into().unwrap();
+        // Ends of one value, up to the whole table.
+        if random.below(2) == 0 {
+            let (low, high) = (random.below(257), random.below(257));
+            table[..low].fill(random.pick(&[0, 17, 255]));
+            table[high..].fill(random.byte());
+        }
         let expected: Vec<u8> = a.iter().map(|a| table[usize::from(*a)]).collect();
         // SAFETY: both have this length.
         let found = written(a.len(), |out| unsafe { (simple.table)(a.as_ptr(), out, a.len(), &table) });

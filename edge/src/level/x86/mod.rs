@@ -5,6 +5,7 @@ mod dense_f32;
 mod dense_u8;
 mod depthwise_f32;
 mod depthwise_u8;
+mod lookup;
 mod mixed;
 mod simple;
 mod simple_bytes;

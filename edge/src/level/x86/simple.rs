@@ -3,6 +3,7 @@
 use core::arch::x86_64::*;
 
 use super::cpu;
+use super::lookup::Lookup;
 use super::simple_bytes::bytes;
 use super::simple_floats::floats;
 use crate::simple::{Simple, portable};
@@ -114,7 +115,14 @@ pub(super) mod avx2 {
     floats!("avx2,fma");
 
     /// The table of this level.
-    pub(crate) const TABLE: Simple = VECTORS;
+    pub(crate) const TABLE: Simple = Simple { table, ..VECTORS };
+
+    /// # Safety
+    /// As of `Simple::table`; the CPU has AVX2.
+    pub(super) unsafe fn table(a: *const u8, out: *mut u8, length: usize, table: &[u8; 256]) {
+        // SAFETY: the caller's word.
+        unsafe { Lookup::new(table).look_up(a, out, length) };
+    }
 }
 
 /// 512 bits.
@@ -220,7 +228,7 @@ pub(super) mod avx512 {
             if cpu::has_avx512_vbmi() {
                 permuted(a, out, length, table);
             } else {
-                (portable::TABLE.table)(a, out, length, table);
+                super::avx2::table(a, out, length, table);
             }
         }
     }

@@ -203,9 +203,7 @@ unsafe fn finish_all<const TOGETHER: usize>(tile: &Tile<'_>, tail: &ByteTail<'_>
             if has_avx512_vbmi() {
                 look_up(tile.stage.cast(), vectors, table);
             } else {
-                for byte in core::slice::from_raw_parts_mut(tile.stage, 64 * vectors) {
-                    *byte = table[usize::from(*byte)];
-                }
+                tile.ends.lookup.look_up(tile.stage, tile.stage, 64 * vectors);
             }
         }
         if let Some(residual) = &tail.residual {

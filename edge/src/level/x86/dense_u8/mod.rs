@@ -17,6 +17,7 @@ mod ymm;
 use core::ops::Range;
 
 use self::layout::{HEADER, Kind, Layout, Panel};
+use super::lookup::Lookup;
 use crate::layer::{ByteLayer, ByteTail, Runs, Shape, Source};
 
 /// Where a pixel's numbers lie, at a group's first channel.
@@ -39,6 +40,8 @@ struct Ends {
     narrow: [u32; 16],
     /// Whether `shift` is 0 and `high` is 255.
     plain: bool,
+    /// The tail's table, if there is one.
+    lookup: Lookup,
 }
 
 impl Ends {
@@ -50,6 +53,7 @@ impl Ends {
             wide: [0, 2, 4, 6, 1, 3, 5, 7],
             narrow: [0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15],
             plain: tail.zero == tail.low && tail.high == 255,
+            lookup: tail.table.map_or(Lookup::NONE, Lookup::new),
         }
     }
 }

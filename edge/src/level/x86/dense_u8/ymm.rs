@@ -4,6 +4,7 @@ use core::arch::x86_64::*;
 
 use super::{Ends, Tile};
 use crate::layer::{ByteResidual, ByteTail};
+use crate::level::x86::lookup;
 
 pub(super) type Vector = __m256i;
 
@@ -230,10 +231,11 @@ unsafe fn finish_all<const TOGETHER: usize>(tile: &Tile<'_>, tail: &ByteTail<'_>
     // SAFETY: the stage has the bytes of a panel for every pixel; the pixels are there in the target and in the residual's
     // other value, which may be read 64 bytes beyond.
     unsafe {
-        if let Some(table) = tail.table {
-            for byte in core::slice::from_raw_parts_mut(tile.stage, 32 / TOGETHER * pixels) {
-                *byte = table[usize::from(*byte)];
-            }
+        if tail.table.is_some() {
+            let bytes = 32 / TOGETHER * pixels;
+            // The stage of a tile has room for as many as are looked up together, whatever lies there.
+            let bytes = if bytes <= 32 { 32 } else { bytes.max(lookup::TOGETHER) };
+            tile.ends.lookup.look_up(tile.stage, tile.stage, bytes);
         }
         if let Some(residual) = &tail.residual {
             add::<TOGETHER>(tile, residual, pixels);

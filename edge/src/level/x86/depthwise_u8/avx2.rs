@@ -14,10 +14,12 @@ const COLUMN: usize = 256;
 /// Numbers that the compiler computes here, with what is loaded for them: else it widens all words first and adds products
 /// to each other, and has no registers for the sums.
 macro_rules! here {
-    ($($sums:ident)+) => {
+    ($($sums:expr),+) => {
         $(core::arch::asm!("/* {0} */", inout(ymm_reg) $sums, options(nostack, preserves_flags));)+
     };
 }
+
+mod five;
 
 /// Rows 0 and 2 of a vector of words in 16 bits each, and rows 1 and 3.
 #[inline]
@@ -64,7 +66,7 @@ unsafe fn products(sums: Quad, words: Quad, weights: *const u8) -> Quad {
 fn settled(Quad(mut a, mut b, mut c, mut d): Quad) -> Quad {
     // SAFETY: no instruction.
     unsafe {
-        here!(a b c d);
+        here!(a, b, c, d);
     }
     Quad(a, b, c, d)
 }
@@ -81,7 +83,7 @@ unsafe fn stepped(sums: Quad, words: Quad, bias: *const u8, weights: [*const u8;
             let words = wide(words.$i);
             let mut done = added(sums.$i, words, weights[0], $i);
             let mut begun = added(*bias.cast::<V>().add($i), words, weights[1], $i);
-            here!(done begun);
+            here!(done, begun);
             (done, begun)
         }};
     }
@@ -104,7 +106,7 @@ unsafe fn slid(sums: [Quad; 2], words: Quad, bias: *const u8, weights: [*const u
             let mut done = added(sums[0].$i, words, weights[0], $i);
             let mut next = added(sums[1].$i, words, weights[1], $i);
             let mut begun = added(*bias.cast::<V>().add($i), words, weights[2], $i);
-            here!(done next begun);
+            here!(done, next, begun);
             (done, next, begun)
         }};
     }
@@ -117,4 +119,4 @@ unsafe fn slid(sums: [Quad; 2], words: Quad, bias: *const u8, weights: [*const u
     )
 }
 
-tiles!("avx2,fma", [1, 2], false, false, false, false);
+tiles!("avx2,fma", [1, 2], false, halves, false, false);

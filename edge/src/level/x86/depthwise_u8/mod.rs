@@ -133,7 +133,7 @@ macro_rules! kernels {
 
 kernels! {
     AVX2: Level {
-        lanes: 2, parity: false, pairs: true, two_rows: false, five: false, strips: &avx2::STRIPS, simple: super::simple::avx2::TABLE,
+        lanes: 2, parity: false, pairs: true, two_rows: false, five: true, strips: &avx2::STRIPS, simple: super::simple::avx2::TABLE,
     };
     AVX_VNNI: Level {
         lanes: 2, parity: false, pairs: false, two_rows: false, five: true, strips: &vnni::STRIPS, simple: super::simple::avx2::TABLE,

@@ -209,10 +209,14 @@ macro_rules! tiles {
     (@five false) => {
         [any::<G>; 2]
     };
+    (@five halves) => {
+        [five::five::<G, 1>, five::five::<G, 2>]
+    };
     (@five true) => {
         if G < 4 { [five::<G, 1>, five::<G, 2>] } else { [any::<G>; 2] }
     };
     (@five_wide $features:literal, false) => {};
+    (@five_wide $features:literal, halves) => {};
     (@five_wide $features:literal, true) => {
         /// Kernels of 5 x 5, one output row a group.
         ///
