@@ -129,10 +129,10 @@ impl Stream {
         (0..count).map(|_| ((2.0 * self.unit() - 1.0) * bound) as f32).collect()
     }
 
-    /// From the Poisson distribution of a mean, by inversion: its terms are summed until they exceed
-    /// one uniform draw (Devroye 1986, Non-Uniform Random Variate Generation, section X.3.3); a mean
-    /// above 500, whose first term would underflow, is the sum of parts. 0 of a mean that is not
-    /// above 0.
+    /// From the Poisson distribution of a mean, by inversion: its terms are summed until they
+    /// exceed one uniform draw (Devroye 1986, Non-Uniform Random Variate Generation, section
+    /// X.3.3); a mean above 500, whose first term would underflow, is the sum of parts. 0 of a mean
+    /// that is not above 0.
     pub fn poisson(&mut self, mean: f64) -> u64 {
         const MOST: f64 = 500.0;
         let (mut count, mut left) = (0, mean);
