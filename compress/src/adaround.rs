@@ -4,6 +4,8 @@
 mod patches;
 mod rounding;
 
+use std::ops::Range;
+
 use attar_exec::Network;
 use attar_measures::random::Stream;
 use attar_models::quantised::param;
@@ -47,7 +49,8 @@ impl Default for AdaRound {
 /// Rounds the weights of all quantised layers anew, in execution order: what a layer reads is what the integers before it make
 /// (asymmetric reconstruction), what it should come to is its output in floats, both behind the ReLU or ReLU6 that follows.
 /// `graph` and `weights` are the prepared network that was quantised. Scales stay; with exact scales sums stay within floats.
-/// `done` hears how many layers are. Same images, same bits.
+/// `layers` are those to be rounded now, of those in integers: all at once, or one after the other, each time with the same
+/// settings. Same images, same bits.
 ///
 /// # Errors
 /// Settings that are not positive; a device that failed.
@@ -57,14 +60,14 @@ pub fn adaround(
     quantised: &mut Quantised,
     images: &Images<'_>,
     settings: AdaRound,
-    done: &mut dyn FnMut(usize),
+    layers: Range<usize>,
 ) -> Result<()> {
     if settings.steps == 0 || settings.batch == 0 || settings.positions == 0 {
         return Err(Error::setting("AdaRound", "steps, batch and positions are at least 1"));
     }
     let float = Network::from_weights(graph.clone(), weights, &Device::Cpu)?;
     let clamps = readers(graph);
-    for (at, (name, input)) in quantised.inputs().iter().enumerate() {
+    for (name, input) in quantised.inputs().iter().skip(layers.start).take(layers.len()) {
         let tap = find(graph, name)?;
         let node = graph.node(tap);
         let after = &quantised.rewritten;
@@ -81,7 +84,6 @@ pub fn adaround(
         let layer = layer(node, weights, &after.weights, quantised.settings.weight_bits, clamp)?;
         let steps = learn(&layer, &samples, settings, &mut stream)?;
         store(quantised, node, *input, &layer, &steps)?;
-        done(at + 1);
     }
     Ok(())
 }

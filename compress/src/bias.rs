@@ -2,13 +2,14 @@
 //! Quantization", section 4.2, the empirical form: means over images).
 
 use attar_exec::Network;
-use attar_models::{Graph, NodeId, Weights};
+use attar_models::{Graph, Weights};
 use candle_core::Device;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::images::Images;
 use crate::layout::whole_bias;
 use crate::levels::Scales;
+use crate::moments::{moments, network};
 use crate::rewrite::Quantised;
 use crate::weights::{EXACT_SUM, largest_sum};
 
@@ -26,52 +27,18 @@ pub fn correct_biases(
     images: &Images<'_>,
     done: &mut dyn FnMut(usize),
 ) -> Result<()> {
-    let names: Vec<(String, f32)> = quantised.inputs();
+    let layers: Vec<(String, f32)> = quantised.inputs();
+    let names: Vec<&str> = layers.iter().map(|(name, _)| name.as_str()).collect();
     let float = Network::from_weights(graph.clone(), weights, &Device::Cpu)?;
-    let taps = names.iter().map(|(name, _)| node(&float, name)).collect::<Result<Vec<_>>>()?;
-    let wanted = means(&float, &taps, images)?;
-    for (at, ((name, input), wanted)) in names.iter().zip(&wanted).enumerate() {
-        let rounded = network(quantised)?;
-        let tap = node(&rounded, name)?;
-        if let [found] = &means(&rounded, &[tap], images)?[..] {
-            let missing: Vec<f64> = wanted.iter().zip(found).map(|(wanted, found)| wanted - found).collect();
+    let wanted = moments(&float, &names, images)?;
+    for (at, ((name, input), wanted)) in layers.iter().zip(&wanted).enumerate() {
+        if let [found] = &moments(&network(quantised)?, &[name.as_str()], images)?[..] {
+            let missing: Vec<f64> = wanted.iter().zip(found).map(|(wanted, found)| wanted.mean - found.mean).collect();
             shift(quantised, name, *input, &missing)?;
         }
         done(at + 1);
     }
     Ok(())
-}
-
-fn network(quantised: &Quantised) -> Result<Network> {
-    let rewritten = &quantised.rewritten;
-    Ok(Network::from_weights(rewritten.graph.clone(), &rewritten.weights, &Device::Cpu)?)
-}
-
-fn node(network: &Network, name: &str) -> Result<NodeId> {
-    let found = network.graph().iter().find(|(_, node)| node.name == name).map(|(id, _)| id);
-    found.ok_or_else(|| Error::setting(format!("node `{name}`"), "is not in the network"))
-}
-
-/// Means of each channel of nodes' values.
-fn means(network: &Network, taps: &[NodeId], images: &Images<'_>) -> Result<Vec<Vec<f64>>> {
-    let channels = |id: &NodeId| network.graph().node(*id).shape[0];
-    let mut sums: Vec<Vec<f64>> = taps.iter().map(|id| vec![0.0; channels(id)]).collect();
-    let mut counts = vec![0usize; taps.len()];
-    for batch in images.batches() {
-        let outputs = network.eval(&batch?, taps)?;
-        for ((tensor, sums), count) in outputs.taps.iter().zip(&mut sums).zip(&mut counts) {
-            let (values, channels) = (tensor.flatten_all()?.to_vec1::<f32>()?, sums.len());
-            let area = (values.len() / (tensor.dim(0)? * channels).max(1)).max(1);
-            for (at, plane) in values.chunks(area).enumerate() {
-                sums[at % channels] += plane.iter().map(|value| f64::from(*value)).sum::<f64>();
-            }
-            *count += values.len() / channels.max(1);
-        }
-    }
-    for (sums, count) in sums.iter_mut().zip(counts) {
-        sums.iter_mut().for_each(|sum| *sum /= count.max(1) as f64);
-    }
-    Ok(sums)
 }
 
 /// Adds to the biases of a layer.

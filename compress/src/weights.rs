@@ -77,7 +77,7 @@ pub(crate) fn round_row_at(row: &[f32], scale: f32, (bias, input): (f32, f32), b
 }
 
 /// The smallest step of weights with which a bias stays within its integers.
-fn smallest_scale(bias: f32, input: f32, scales: Scales) -> f32 {
+pub(crate) fn smallest_scale(bias: f32, input: f32, scales: Scales) -> f32 {
     let most = if scales == Scales::Exact { EXACT_SUM / 2.0 } else { MOST_BIAS };
     (f64::from(bias.abs()) / most / f64::from(input)) as f32
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use attar_compress::{
     AdaRound, Calibrator, Images, Placement, Quantised, Scales, Settings, adaround, correct_biases, equalise,
-    exactness, observe, prepare, quantise, sensitivity,
+    exactness, observe, prepare, quantise, re_estimate_norms, sensitivity,
 };
 use attar_exec::Network;
 use attar_models::zoo::{NetworkSpec, build};
@@ -232,6 +232,60 @@ fn corrected_biases_bring_means_back() {
     assert_eq!(exactness(&quantised.rewritten.graph, &quantised.rewritten.weights).unwrap(), []);
 }
 
+/// Three bits make channels quieter or louder; their norms, estimated anew, bring them back, and the whole numbers of weights stay.
+#[test]
+fn norms_estimated_anew_bring_deviations_back() {
+    let prepared = network("resnet8");
+    let test = images(16);
+    let reference = logits(&prepared.graph, &prepared.weights, &test);
+    let settings = Settings { scales: Scales::Free, weight_bits: 3, calibrator: Calibrator::Mse };
+    let mut quantised = in_integers(&prepared, &[], settings);
+    let all = images(24);
+    let seen = Images::new(SHAPE, &all).unwrap();
+    let (graph, weights) = (&prepared.graph, &prepared.weights);
+    let mut corrected = quantised.clone();
+    correct_biases(graph, weights, &mut corrected, &seen, &mut |_| {}).unwrap();
+    let before = quantised.rewritten.weights.clone();
+    re_estimate_norms(graph, weights, &mut quantised, &seen, &mut |_| {}).unwrap();
+    let off = |quantised: &Quantised| {
+        difference(&reference, &logits(&quantised.rewritten.graph, &quantised.rewritten.weights, &test))
+    };
+    let (means, deviations) = (off(&corrected), off(&quantised));
+    assert!(deviations < means, "biases alone {means}, norms {deviations}");
+    let of =
+        |quantised: &Quantised, name: &str| channels(&quantised.rewritten.graph, &quantised.rewritten.weights, name);
+    for name in ["layer1.0.conv1", "layer2.0.conv1", "layer3.0.conv2"] {
+        for (float, integer) in channels(graph, weights, name).into_iter().zip(of(&quantised, name)) {
+            assert!((float[1] / integer[1] - 1.0).abs() < 0.02, "{name}: deviations {float:?} {integer:?}");
+            assert!((float[0] - integer[0]).abs() < 0.02 * float[1], "{name}: means {float:?} {integer:?}");
+        }
+        let steps = |weights: &Weights| {
+            let part = |suffix: &str| weights.get(&format!("{name}.{suffix}")).unwrap().f32().unwrap().to_vec();
+            let (weight, scales) = (part("weight"), part("weight_scale"));
+            let depth = weight.len() / scales.len();
+            weight.iter().enumerate().map(|(at, weight)| (weight / scales[at / depth]).round()).collect::<Vec<f32>>()
+        };
+        assert_eq!(steps(&before), steps(&quantised.rewritten.weights), "{name}");
+    }
+    let mut exact = in_integers(&prepared, &[], Settings { scales: Scales::Exact, ..settings });
+    let error = re_estimate_norms(graph, weights, &mut exact, &seen, &mut |_| {}).unwrap_err().to_string();
+    assert!(error.contains("powers of two stay"), "{error}");
+}
+
+/// Mean and standard deviation of each channel of a node, over the images and positions that norms are estimated by.
+fn channels(graph: &Graph, weights: &Weights, name: &str) -> Vec<[f64; 2]> {
+    let network = Network::from_weights(graph.clone(), weights, &Device::Cpu).unwrap();
+    let batch = Tensor::from_vec(images(24).concat(), (24, 3, 24, 24), &Device::Cpu).unwrap();
+    let values = network.eval(&batch, &[graph.tap(name).unwrap()]).unwrap().taps[0].transpose(0, 1).unwrap();
+    let of = |values: Vec<f32>| {
+        let mean = values.iter().map(|value| f64::from(*value)).sum::<f64>() / values.len() as f64;
+        let off = values.iter().map(|value| (f64::from(*value) - mean).powi(2)).sum::<f64>() / values.len() as f64;
+        [mean, off.sqrt()]
+    };
+    let count = values.dim(0).unwrap();
+    (0..count).map(|at| of(values.get(at).unwrap().flatten_all().unwrap().to_vec1().unwrap())).collect()
+}
+
 /// With four bits, rounding as the outputs ask halves what rounding to the nearest costs.
 #[test]
 fn learned_rounding_is_nearer_than_the_nearest() {
@@ -249,7 +303,7 @@ fn learned_rounding_is_nearer_than_the_nearest() {
     let how = AdaRound { steps: 400, positions: 2048, ..AdaRound::default() };
     let before = quantised.rewritten.weights.clone();
     let (graph, weights) = (&prepared.graph, &prepared.weights);
-    adaround(graph, weights, &mut quantised, &seen, how, &mut |_| {}).unwrap();
+    adaround(graph, weights, &mut quantised, &seen, how, 0..usize::MAX).unwrap();
     let learned = off(&quantised);
     assert!(learned < nearest / 2.0, "{nearest} -> {learned}");
     for (name, array) in &before.0 {

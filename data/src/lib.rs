@@ -8,6 +8,7 @@
 mod aligned;
 mod augment;
 mod batch;
+mod calibration;
 mod check;
 mod cifar;
 pub mod corrupt;
@@ -27,6 +28,7 @@ mod turn;
 
 pub use augment::{Augment, ColourJitter, Draw, Fill, Moves, Paint, RandAugment, RandomErasing, Sampling};
 pub use batch::{Batch, Pipeline, eval_batch, train_batch};
+pub use calibration::CalibrationImages;
 pub use check::{Duplicate, Report, SplitReport, check};
 pub use dataset::{Dataset, InMemory, Splits};
 pub use error::{Error, Result};

@@ -1,12 +1,12 @@
 //! The images that ranges are found by.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use attar_compress::{Images, Synthesis, synthesise};
-use attar_data::{Dataset, spread_in_turn};
+use attar_data::{CalibrationImages, Dataset};
 use attar_formats::bundle::file;
 use attar_formats::{hash, read};
 use attar_infer::Bundle;
-use attar_pixels::{Preprocessing, preprocess};
+use attar_pixels::Preprocessing;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ use serde::Serialize;
 #[derive(Debug)]
 pub struct Calibration {
     pub(super) shape: [usize; 3],
-    images: Vec<Vec<f32>>,
+    pub(super) images: Vec<Vec<f32>>,
     /// Over the sha256 of the pixels of each image, in order; of made ones over their numbers.
     pub(super) sha256: String,
     pub(super) from: ImagesFrom,
@@ -41,25 +41,13 @@ impl ImagesFrom {
 }
 
 impl Calibration {
-    /// At most `count` images of a data set, of no class more than its share ([`spread_in_turn`]).
+    /// At most `count` images of a data set, of no class more than its share ([`CalibrationImages`]).
     ///
     /// # Errors
-    /// No image; one that cannot be read, or comes out in another shape than `[C, H, W]`.
+    /// As [`CalibrationImages::collect`].
     pub fn of(data: &dyn Dataset, how: &Preprocessing, shape: [usize; 3], count: usize) -> Result<Self> {
-        let chosen = spread_in_turn(&data.labels(), count);
-        if chosen.is_empty() {
-            bail!("there are no calibration images");
-        }
-        let (mut images, mut hashes) = (Vec::with_capacity(chosen.len()), String::new());
-        for index in chosen {
-            let image = data.image(index)?;
-            hashes.extend(image.sha256().iter().map(|byte| format!("{byte:02x}")));
-            let values = preprocess(&image, how).with_context(|| data.name(index))?;
-            if values.len() != shape.iter().product::<usize>() {
-                bail!("{} comes out in {} numbers, and the network takes {shape:?}", data.name(index), values.len());
-            }
-            images.push(values);
-        }
+        let CalibrationImages { inputs: images, sha256 } = CalibrationImages::collect(data, how, shape, count)?;
+        let hashes: String = sha256.as_flattened().iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Self { shape, images, sha256: hash::sha256(hashes.as_bytes()), from: ImagesFrom::Data })
     }
 

@@ -5,18 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use attar_compress::{
     Calibrator, Equalised, Images, Inexact, Observed, Placement, Quantised, Sensitivity, Settings, adaround,
-    correct_biases, equalise, exactness, observe, prepare, quantise, sensitivity, tune,
+    correct_biases, equalise, exactness, observe, prepare, quantise, re_estimate_norms, sensitivity, tune,
 };
+use attar_formats::hash;
 use attar_infer::engine::EngineModel;
 use attar_models::{Graph, Weights};
 
+use super::kept::{Done, Kept};
 use super::{Calibration, Files, Node, Report, Request, Scales, TunedReport, metadata, opened};
 
 /// The property of an ONNX file that says which images its ranges were found by.
 const CALIBRATION: &str = "attar.calibration";
 
-/// Images by which biases are corrected: each layer asks them all.
-const BIAS_IMAGES: usize = 64;
+/// Images by which biases are corrected and norms estimated anew: each layer asks them all.
+const MOMENTS_IMAGES: usize = 64;
 
 /// A network in floats as it is deployed, its channels equalised where that was asked for, with the ranges of its values on
 /// calibration images: looked at once, quantised in one way after the other.
@@ -29,6 +31,7 @@ pub struct InFloats<'a> {
     images: Images<'a>,
     calibration: &'a Calibration,
     metadata: BTreeMap<String, String>,
+    model_sha256: String,
 }
 
 impl<'a> InFloats<'a> {
@@ -58,37 +61,67 @@ impl<'a> InFloats<'a> {
         let mut metadata = metadata(model);
         let said = format!("{} images, {}, sha256 {}", images.len(), calibration.from.name(), calibration.sha256);
         metadata.insert(CALIBRATION.to_owned(), said);
-        Ok(Self { graph, weights, equalised, observed, images, calibration, metadata })
+        Ok(Self {
+            graph,
+            weights,
+            equalised,
+            observed,
+            images,
+            calibration,
+            metadata,
+            model_sha256: hash::sha256(model.bytes()),
+        })
     }
 
-    /// Quantises it as `request` says, as an ONNX file of an operator set. Same network, same images, same bytes.
+    /// Quantises it as `request` says, as an ONNX file of an operator set. Same network, same images, same bytes, whether
+    /// or not some of it is `kept` of a time before.
     ///
     /// # Errors
     /// As [`attar_compress`].
-    pub fn quantised(
+    pub(super) fn quantised(
         &self,
         request: &Request,
         opset: i64,
+        kept: &Kept,
         progress: &mut dyn FnMut(&'static str, usize, usize),
     ) -> Result<Files> {
         let (graph, weights) = (&self.graph, &self.weights);
         let placement = Placement::of(graph, &request.keep)?;
         let mut quantised = quantise(graph, weights, &placement, &self.observed, settings(request))?;
         let layers = placement.layers(graph).len();
-        if let Some(how) = request.adaround {
-            let tick = &mut |done| progress("rounding", done, layers);
-            adaround(graph, weights, &mut quantised, &self.images, how, tick)?;
+        let way = kept.way(&(&self.model_sha256, &self.calibration.sha256, request))?;
+        let mut done = Done::Layers(0);
+        if let Some((before, weights)) = way.read()? {
+            (done, quantised.rewritten.weights) = (before, weights);
         }
-        if request.correct_biases {
-            let few = self.images.first(BIAS_IMAGES);
+        if let (Some(how), Done::Layers(first)) = (request.adaround, done) {
+            for at in first..layers {
+                adaround(graph, weights, &mut quantised, &self.images, how, at..at + 1)?;
+                way.write(Done::Layers(at + 1), &quantised.rewritten.weights)?;
+                progress("rounding", at + 1, layers);
+            }
+        }
+        let few = self.images.first(MOMENTS_IMAGES);
+        if re_estimates_norms(request) && done < Done::Norms {
+            let tick = &mut |done| progress("norms", done, layers);
+            re_estimate_norms(graph, weights, &mut quantised, &few, tick)?;
+            way.write(Done::Norms, &quantised.rewritten.weights)?;
+        }
+        if request.correct_biases && done < Done::Biases {
             correct_biases(graph, weights, &mut quantised, &few, &mut |done| progress("biases", done, layers))?;
+            way.write(Done::Biases, &quantised.rewritten.weights)?;
         }
-        let mut tuned = None;
-        if let Some(how) = request.tune {
-            let tick = &mut |done| progress("tuning", done, how.steps);
-            let found = tune(graph, weights, &mut quantised, &self.images, how, tick)?;
-            tuned = Some(TunedReport { steps: how.steps, before: found.before, after: found.after });
-        }
+        let tuned = match (request.tune, done) {
+            (None, _) => None,
+            (Some(_), Done::Tuned(found)) => Some(found),
+            (Some(how), _) => {
+                let tick = &mut |done| progress("tuning", done, how.steps);
+                let found = tune(graph, weights, &mut quantised, &self.images, how, tick)?;
+                let found = TunedReport { steps: how.steps, before: found.before, after: found.after };
+                way.write(Done::Tuned(found), &quantised.rewritten.weights)?;
+                Some(found)
+            }
+        };
         let rewritten = &quantised.rewritten;
         let metadata = self.metadata.clone();
         let options = attar_onnx::Options { opset, metadata, ..attar_onnx::Options::default() };
@@ -115,6 +148,7 @@ impl<'a> InFloats<'a> {
             equalised: equalised(&|done| done.pairs.len()),
             across_relu6: equalised(&|done| done.across_relu6.len()),
             adaround_steps: request.adaround.map(|how| how.steps),
+            re_estimated_norms: re_estimates_norms(request),
             corrected_biases: request.correct_biases,
             tuned: None,
             inexact: inexact.into_iter().map(|Inexact { node, why }| Node { node, why }).collect(),
@@ -141,10 +175,86 @@ fn settings(request: &Request) -> Settings {
     Settings { scales: request.scales, weight_bits: request.weight_bits, calibrator: request.calibrator }
 }
 
+fn re_estimates_norms(request: &Request) -> bool {
+    request.re_estimate_norms && request.scales == Scales::Free
+}
+
 fn name(calibrator: Calibrator) -> String {
     match calibrator {
         Calibrator::MinMax => "min-max".to_owned(),
         Calibrator::Percentile { percent } => format!("percentile {percent}"),
         Calibrator::Mse => "mse".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use attar_compress::{AdaRound, Tuning};
+    use attar_models::generated;
+    use attar_models::zoo::{NetworkSpec, build};
+
+    use super::super::ImagesFrom;
+    use super::*;
+
+    const SHAPE: [usize; 3] = [3, 16, 16];
+
+    /// Wherever it is interrupted, what is done is not done again, and the file has the bytes that it would have had.
+    #[test]
+    fn what_was_interrupted_goes_on_where_it_was() {
+        let graph = build(&NetworkSpec::new("resnet8", 5, SHAPE)).unwrap();
+        let weights = generated::weights(&graph, 4);
+        let onnx = attar_onnx::write(&graph, &weights, &attar_onnx::Options::default()).unwrap();
+        let model = EngineModel::from_bytes(onnx, "model.onnx").unwrap();
+        let calibration = Calibration {
+            shape: SHAPE,
+            images: (0..8).map(|seed| generated::input([1, 3, 16, 16], seed)).collect(),
+            sha256: "these".to_owned(),
+            from: ImagesFrom::Data,
+        };
+        let rounded = Request {
+            scales: Scales::Free,
+            weight_bits: 4,
+            adaround: Some(AdaRound { steps: 5, positions: 64, ..AdaRound::default() }),
+            re_estimate_norms: true,
+            ..Request::default()
+        };
+        let tuned = Request {
+            weight_bits: 4,
+            tune: Some(Tuning { steps: 4, batch: 2, ..Tuning::default() }),
+            ..Request::default()
+        };
+        let floats = InFloats::of(&model, &calibration, &rounded, &mut |_, _, _| {}).unwrap();
+        for (request, interruptions) in [
+            // Where it stops, and what each run hears first.
+            (
+                &rounded,
+                &[(("rounding", 3), ("rounding", 1)), (("norms", 2), ("rounding", 4)), (("biases", 5), ("norms", 1))][..],
+            ),
+            (&tuned, &[(("biases", 1), ("biases", 1)), (("tuning", 2), ("biases", 1))]),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let kept = |name: &str| Kept::beside(folder.path(), name);
+            let whole = floats.quantised(request, 17, &kept("whole"), &mut |_, _, _| {}).unwrap();
+            let parts = kept("parts");
+            for (stop, first) in interruptions {
+                let mut heard = Vec::new();
+                let stopped = catch_unwind(AssertUnwindSafe(|| {
+                    floats.quantised(request, 17, &parts, &mut |now, done, _| {
+                        heard.push((now, done));
+                        assert_ne!((now, done), *stop, "interrupted");
+                    })
+                }));
+                assert!(stopped.is_err(), "{stop:?} was not reached: {heard:?}");
+                assert_eq!(heard.first(), Some(first), "what was done before is not done again");
+            }
+            let resumed = floats.quantised(request, 17, &parts, &mut |_, _, _| {}).unwrap();
+            assert_eq!((resumed.onnx, resumed.report), (whole.onnx, whole.report));
+            let again = floats.quantised(request, 17, &parts, &mut |now, _, _| panic!("{now} again")).unwrap();
+            let other = Request { weight_bits: 5, ..request.clone() };
+            let other = floats.quantised(&other, 17, &parts, &mut |_, _, _| {}).unwrap();
+            assert_ne!(other.onnx, again.onnx, "another request goes its own way");
+        }
     }
 }

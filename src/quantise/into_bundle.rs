@@ -11,6 +11,7 @@ use attar_infer::parity::Options;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::kept::Kept;
 use super::{Calibration, Files, InFloats, Report, Request, Scales, Shares, Storage, given_back, weights_only};
 use crate::Engines;
 use crate::add::{self, Added, Outcome};
@@ -78,7 +79,8 @@ impl Done {
 }
 
 /// Tries the ways in `scales` in turn, the last one with more and more layers given back to floats where the job says so, and
-/// ends with the first that is not worse. `progress` hears what is going on, and how many of how many are done.
+/// ends with the first that is not worse. What is done lies beside the bundle until all is, and the same request goes on from
+/// it. `progress` hears what is going on, and how many of how many are done.
 ///
 /// # Errors
 /// As [`InFloats`] and [`add::add`]; a bundle without an ONNX file in floats.
@@ -91,12 +93,13 @@ pub fn into_bundle(
 ) -> Result<Done> {
     let (of, model) = float_model(job.root)?;
     let floats = InFloats::of(&model, calibration, request, progress)?;
+    let kept = Kept::beside(job.root, job.name);
     let mut done = Done { tries: Vec::new(), shares: None, candidate: None };
     let mut request = request.clone();
     let mut integers = None;
     for scales in scales {
         request.scales = *scales;
-        let (tried, made) = job.attempt(&of, &floats, &request, progress)?;
+        let (tried, made) = job.attempt(&of, &floats, &request, &kept, progress)?;
         let ends = tried.ends();
         done.tries.push(tried);
         integers = Some(made);
@@ -117,7 +120,7 @@ pub fn into_bundle(
             break;
         }
         request.keep = own.union(&layers).cloned().collect::<BTreeSet<_>>();
-        let (tried, made) = job.attempt(&of, &floats, &request, progress)?;
+        let (tried, made) = job.attempt(&of, &floats, &request, &kept, progress)?;
         done.tries.push(tried);
         integers = made;
     }
@@ -126,6 +129,7 @@ pub fn into_bundle(
         std::fs::write(&path, integers.bytes()).with_context(|| path.display().to_string())?;
         done.candidate = Some(path);
     }
+    kept.remove()?;
     Ok(done)
 }
 
@@ -141,7 +145,7 @@ pub fn small_weights(job: &Job<'_>, storage: Storage, progress: &mut dyn FnMut(u
 }
 
 /// `ROOT.NAME`, beside the folder, however its path is written.
-fn beside(root: &Path, name: &str) -> PathBuf {
+pub(super) fn beside(root: &Path, name: &str) -> PathBuf {
     let mut path = root.components().as_path().as_os_str().to_owned();
     path.push(".");
     path.push(name);
@@ -174,10 +178,11 @@ impl Job<'_> {
         of: &str,
         floats: &InFloats<'_>,
         request: &Request,
+        kept: &Kept,
         progress: &mut dyn FnMut(&'static str, usize, usize),
     ) -> Result<(Try, EngineModel)> {
         let bundle = Bundle::open(self.root)?;
-        let Files { onnx, report } = floats.quantised(request, opset(&bundle), progress)?;
+        let Files { onnx, report } = floats.quantised(request, opset(&bundle), kept, progress)?;
         let added = self.judged(&bundle, of, &onnx, &mut |at, all| progress("verify", at, all))?;
         let integers = EngineModel::from_bytes(onnx, self.name)?;
         let plan = if added.listed { Some(self.plan(&integers)?) } else { None };

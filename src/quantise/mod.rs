@@ -3,6 +3,7 @@
 mod calibration;
 mod in_floats;
 mod into_bundle;
+mod kept;
 mod page;
 mod shares;
 
@@ -14,7 +15,7 @@ use attar_infer::engine::EngineModel;
 use attar_models::{Graph, Weights};
 use attar_onnx::{ReadOptions, wire};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use attar_compress::{AdaRound, Calibrator, Scales, Tuning};
 pub use attar_onnx::Storage;
@@ -25,7 +26,7 @@ pub use page::page;
 pub use shares::{LayerShare, Shares, given_back};
 
 /// How a network is quantised.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Request {
     /// Which scales there may be.
     pub scales: Scales,
@@ -39,6 +40,8 @@ pub struct Request {
     pub equalise: bool,
     /// Whether rounding of weights is learned.
     pub adaround: Option<AdaRound>,
+    /// Whether the deviations of convolutions' channels are brought back to those in floats; with free scales alone.
+    pub re_estimate_norms: bool,
     /// Whether biases take back what rounding moves means by.
     pub correct_biases: bool,
     /// Whether scales and biases are tuned by the answers in floats; then weights are rounded to the nearest.
@@ -56,6 +59,7 @@ impl Default for Request {
             keep: BTreeSet::new(),
             equalise: false,
             adaround: None,
+            re_estimate_norms: false,
             correct_biases: true,
             tune: None,
         }
@@ -96,6 +100,8 @@ pub struct Report {
     pub across_relu6: usize,
     /// Steps of learned rounding for each layer; none: weights were rounded to the nearest.
     pub adaround_steps: Option<usize>,
+    /// Whether batch norms were estimated anew.
+    pub re_estimated_norms: bool,
     /// Whether biases were corrected.
     pub corrected_biases: bool,
     /// What tuning scales and biases came to, where it was asked for.
@@ -107,7 +113,7 @@ pub struct Report {
 }
 
 /// Mean KL divergence from the answers in floats, in nats, over the calibration images that were set aside.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize, JsonSchema)]
 pub struct TunedReport {
     /// Steps that were taken.
     pub steps: usize,

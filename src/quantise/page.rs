@@ -11,6 +11,7 @@ pub fn page(title: &str, report: &Report, shares: &Shares, outcome: &str) -> Str
         ("scales", report.scales.clone()),
         ("bits of a weight", report.weight_bits.to_string()),
         ("ranges", format!("{}, {} images", report.calibrator, report.images)),
+        ("batch norms", if report.re_estimated_norms { "estimated anew" } else { "as they were" }.to_owned()),
         ("layers in integers", report.integer_layers.to_string()),
         (
             "layers in floats",

@@ -83,6 +83,10 @@ pub(crate) struct Args {
     /// Learn for each weight whether it goes up or down, by so many steps a layer (AdaRound); 1000 without a number.
     #[arg(long, value_name = "STEPS", num_args = 0..=1, default_missing_value = "1000")]
     adaround: Option<usize>,
+    /// Estimate batch norms anew: each channel of a convolution gets back the mean and the deviation that it has in floats, by
+    /// its scale and its bias. Where exact scales are tried first, it is done to free ones alone.
+    #[arg(long, conflicts_with_all = ["tune", "weights_only"])]
+    re_estimate_norms: bool,
     /// Leave biases as they are rounded, and do not let them take back what rounding moves means by.
     #[arg(long)]
     no_bias_correction: bool,
@@ -221,6 +225,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn in_integers(args: &Args, job: &Job<'_>, bundle: &Bundle) -> Result<Done> {
+    if args.re_estimate_norms && args.scales == Some(Scales::Exact) {
+        bail!(
+            "--re-estimate-norms moves the scales of weights, and exact ones stay powers of two\n  hint: --scales free, or \
+             without --scales"
+        );
+    }
     let calibration = calibration(args, bundle)?;
     let ways = args.scales.map_or_else(|| vec![Scales::Exact, Scales::Free], |scales| vec![scales]);
     let request = Request {
@@ -229,6 +239,7 @@ fn in_integers(args: &Args, job: &Job<'_>, bundle: &Bundle) -> Result<Done> {
         keep: args.keep.iter().cloned().collect(),
         equalise: args.equalise,
         adaround: args.adaround.map(|steps| AdaRound { steps, ..AdaRound::default() }),
+        re_estimate_norms: args.re_estimate_norms,
         correct_biases: !args.no_bias_correction,
         tune: args.tune.map(|steps| Tuning { steps, ..Tuning::default() }),
         ..Request::default()
@@ -265,6 +276,13 @@ fn bundle(args: &Args) -> Result<PathBuf> {
     let name = if is_file { subject.file_stem() } else { subject.file_name() };
     let name = name.context("what is to be quantised has no name\n  hint: --out names the bundle")?;
     let out = args.out.clone().unwrap_or_else(|| Path::new("bundles").join(name));
+    if out.join(attar_formats::bundle::file::MANIFEST).is_file() {
+        bail!(
+            "{out} is a bundle already\n  hint: `attar quantise {out}` and the same options but --out goes on with it; or remove it, \
+             or choose another place with --out",
+            out = out.display()
+        );
+    }
     let mut options = export::Options::default();
     let exported = if is_file {
         let file = OnnxFile::open(subject, &args.stated.stated())?;
@@ -328,6 +346,9 @@ fn way(tried: &Try, root: &Path) -> String {
         report.integer_layers,
         table::si(report.onnx_bytes as f64) + "B",
     )];
+    if report.re_estimated_norms {
+        lines.push("batch norms were estimated anew".to_owned());
+    }
     lines.extend(report.tuned.map(|tuned| {
         format!(
             "tuned by {} steps: KL divergence from the answers in floats {:.2e} to {:.2e} nats",

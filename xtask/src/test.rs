@@ -4,7 +4,7 @@
 //! is counted and is nobody's fault.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -130,22 +130,52 @@ fn levels_of_arm(missed: &mut Missed) -> Result<()> {
     neon::run()
 }
 
-/// Tests the kernels again at the lower SIMD levels, all of their tests.
+/// Tests the kernels again at the lower SIMD levels, all of their tests: the programs that were made for the best level, since
+/// cargo would make others of this package alone.
 fn lower_simd_levels(missed: &mut Missed) -> Result<()> {
+    let folder = cargo::root()?.join("kernels");
+    let programs = test_programs(&folder)?;
     for level in LOWER_LEVELS {
         if !has(level) {
             missed.add(&format!("hardware: the kernels at ATTAR_SIMD={level}: a CPU with {level}"));
             continue;
         }
         eprintln!("the kernels with ATTAR_SIMD={level}");
-        let mut cargo = cargo::command();
-        cargo.args(["test", "--release", "--package", "attar-kernels"]).env("ATTAR_SIMD", level);
-        let status = cargo.status().context("cargo could not be started")?;
-        if !status.success() {
-            bail!("the kernels failed at the level {level} ({status})");
+        for program in &programs {
+            let status = Command::new(program).current_dir(&folder).env("ATTAR_SIMD", level).status();
+            let status = status.with_context(|| program.display().to_string())?;
+            if !status.success() {
+                bail!("the kernels failed at the level {level} ({status})");
+            }
         }
     }
     Ok(())
+}
+
+/// The test programs of the package in a folder, as [`run`] has cargo make them.
+fn test_programs(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut cargo = cargo::command();
+    cargo.args(["test", "--release", "--workspace", "--no-run", "--quiet", "--message-format=json"]);
+    let output = cargo.stderr(Stdio::inherit()).output().context("cargo could not be started")?;
+    if !output.status.success() {
+        bail!("cargo did not name the test programs ({})", output.status);
+    }
+    let programs = programs_of(&String::from_utf8_lossy(&output.stdout), &folder.join("Cargo.toml"));
+    if programs.is_empty() {
+        bail!("{} has no test programs", folder.display());
+    }
+    Ok(programs)
+}
+
+/// What cargo's messages say of the programs that test a package.
+fn programs_of(messages: &str, manifest: &Path) -> Vec<PathBuf> {
+    let of = |line: &str| -> Option<PathBuf> {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let is_its_own = message["manifest_path"].as_str().map(Path::new) == Some(manifest);
+        let is_test = message["profile"]["test"].as_bool() == Some(true);
+        message["executable"].as_str().filter(|_| is_its_own && is_test).map(PathBuf::from)
+    };
+    messages.lines().filter_map(of).collect()
 }
 
 /// Whether this machine has a SIMD level: what the kernels ask for by that name.
@@ -171,5 +201,22 @@ mod tests {
         let report = missed.report();
         assert!(report.starts_with("2 did not run, a tool is missing:\n  b: ONNX Runtime\n"), "{report}");
         assert!(report.ends_with("1 did not run, hardware is missing:\n  c: a GPU\n"), "{report}");
+    }
+
+    #[test]
+    fn programs_are_those_of_the_package_s_tests() {
+        let message = |manifest: &str, test: bool, executable: &str| {
+            format!(r#"{{"manifest_path":"{manifest}","profile":{{"test":{test}}},"executable":{executable}}}"#)
+        };
+        let messages = [
+            message("/a/kernels/Cargo.toml", true, r#""/t/kernels-1""#),
+            message("/a/kernels/Cargo.toml", false, r#""/t/example""#),
+            message("/a/kernels/Cargo.toml", false, "null"),
+            message("/a/edge/Cargo.toml", true, r#""/t/edge-1""#),
+            r#"{"reason":"build-finished","success":true}"#.to_owned(),
+            message("/a/kernels/Cargo.toml", true, r#""/t/kernels-2""#),
+        ];
+        let found = programs_of(&messages.join("\n"), Path::new("/a/kernels/Cargo.toml"));
+        assert_eq!(found, ["/t/kernels-1", "/t/kernels-2"].map(PathBuf::from));
     }
 }

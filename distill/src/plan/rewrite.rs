@@ -3,15 +3,14 @@
 use std::collections::BTreeSet;
 
 use attar_compress::{Images, Latent, Placement, Settings, observe, prepare, quantise};
-use attar_data::spread_in_turn;
+use attar_data::CalibrationImages;
 use attar_exec::{Params, Precision};
 use attar_models::{Graph, NodeId, Op, Outline, Weights};
-use attar_pixels::preprocess;
 use candle_core::Device;
 
 use super::data::PlannedData;
 use super::fail;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::recipe::{Recipe, Rewrite};
 
 /// Where a recipe says it.
@@ -82,7 +81,8 @@ pub(super) fn rewritten(
     if layers == 0 {
         return Err(fail(&key("keep"), "no convolution and no linear layer is left to be in integers"));
     }
-    let seen = calibration(data, *images)?;
+    let CalibrationImages { inputs: seen, .. } =
+        CalibrationImages::collect(data.train.as_ref(), &data.pipeline.preprocessing, data.input, *images)?;
     let looked = Images::new(data.input, &seen).map_err(wrong)?;
     let observed = observe(before, weights, &placement.quantised(before), &looked, &mut |_| {}).map_err(wrong)?;
     let settings = Settings { scales: (*scales).into(), weight_bits: *weight_bits, calibrator: (*calibrator).into() };
@@ -128,21 +128,4 @@ fn check(recipe: &Recipe, graph: &Graph, device: &Device) -> Result<()> {
             Err(fail(KEY, problem))
         }
     }
-}
-
-/// Training images as the network sees them, of each class as many as of the others.
-fn calibration(data: &PlannedData, count: usize) -> Result<Vec<Vec<f32>>> {
-    let chosen = spread_in_turn(&data.train.labels(), count);
-    let size: usize = data.input.iter().product();
-    let mut images = Vec::with_capacity(chosen.len());
-    for index in chosen {
-        let image = preprocess(&data.train.image(index)?, &data.pipeline.preprocessing)?;
-        if image.len() != size {
-            let name = data.train.name(index);
-            let problem = format!("{name} comes out as {} numbers, the network takes {:?}", image.len(), data.input);
-            return Err(Error::Recipe { key: "data.preprocessing".to_owned(), problem });
-        }
-        images.push(image);
-    }
-    Ok(images)
 }

@@ -39,7 +39,6 @@ fn check(recipe: &Recipe, before: &StudentSection, allow_idle: bool) -> Result<(
     let ground = Ground::of(recipe, None, None, None)?;
     let before = network(before, "stages", &ground.data)?.graph;
     let known = recipe.teachers.iter().map(|section| KnownTeacher {
-        is_itself: false,
         batch_statistics: section.bn == TeacherNorm::Batch,
         ..KnownTeacher::whole(&section.name, Outline::from(&before))
     });

@@ -126,9 +126,10 @@ impl Run<'_> {
             self.observer.event(&Event::Preparing { what: "attacking the exported weights".to_owned() });
             let evaluation = evaluation(setup, &data.test);
             let attacks = &setup.recipe.robustness;
-            let (accuracies, attacked) = robustness(attacks, network, &evaluation, setup.recipe.seed, weights_sha256)?;
+            let (accuracies, attacked) =
+                robustness(attacks, network, data.input, &evaluation, setup.recipe.seed, weights_sha256)?;
             measures.robustness = accuracies;
-            attacked.map(|attacked| attacked.write(&directory.join(file::ATTACKS))).transpose()?;
+            attacked.write(&directory.join(file::ATTACKS))?;
         }
         Ok((val, measures))
     }

@@ -24,13 +24,13 @@ const KEPT_BYTES: usize = 16 << 20;
 pub(in crate::run) fn robustness(
     attacks: &[RobustnessSection],
     network: &Network,
+    [channels, height, width]: [usize; 3],
     evaluation: &Evaluation<'_>,
     seed: u64,
     weights_sha256: &str,
-) -> Result<(BTreeMap<String, f64>, Option<Attacks>)> {
+) -> Result<(BTreeMap<String, f64>, Attacks)> {
     let mut found = BTreeMap::new();
-    let network = if attacks.is_empty() { return Ok((found, None)) } else { network.freeze()? };
-    let &[channels, height, width] = network.graph().input_shape() else { return Ok((found, None)) };
+    let network = network.freeze()?;
     let bounds = Bounds::of(evaluation.preprocessing, evaluation.device)?;
     let bytes = channels * height * width;
     let labels = evaluation.dataset.labels();
@@ -66,7 +66,7 @@ pub(in crate::run) fn robustness(
         labels: kept.iter().filter_map(|id| labels.get(*id as usize).copied()).collect(),
         pixels,
     };
-    Ok((found, Some(attacked)))
+    Ok((found, attacked))
 }
 
 /// A network's input `[C, H, W]` as the image `[H, W, C]` that normalisation makes it of, to the nearest byte.
