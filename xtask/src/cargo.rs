@@ -5,9 +5,15 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-/// The cargo that started this program.
+/// The cargo that started this program, without what that one said of this package: build scripts ask for it, and what was
+/// built from the command line would be built again here, and there.
 pub(crate) fn command() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let is_said = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    std::env::vars().filter(|(name, _)| is_said(name)).for_each(|(name, _)| {
+        cargo.env_remove(name);
+    });
+    cargo
 }
 
 /// The target folder this program was built into: `target/release/xtask` lies two levels below it.
