@@ -2,7 +2,8 @@
 
 use core::arch::x86_64::*;
 
-use super::half::half;
+use super::five::{five, go};
+use super::half::{half, here};
 use super::tiles::tiles;
 use super::{Strips, Walk};
 
@@ -11,15 +12,37 @@ half!("avx2,fma");
 /// Bytes of the weights of a column.
 const COLUMN: usize = 256;
 
-/// Numbers that the compiler computes here, with what is loaded for them: else it widens all words first and adds products
-/// to each other, and has no registers for the sums.
-macro_rules! here {
-    ($($sums:expr),+) => {
-        $(core::arch::asm!("/* {0} */", inout(ymm_reg) $sums, options(nostack, preserves_flags));)+
-    };
+five!("avx2,fma");
+
+/// What is multiplied of a vector of words for [`five`]: rows 0 and 2 in 16 bits each, and rows 1 and 3.
+type Words = (V, V);
+
+/// As [`wide`], but by shifts: there is no register for a mask, which the compiler would make of them.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn words(words: V) -> Words {
+    let mut lower = _mm256_slli_epi16::<8>(words);
+    // SAFETY: no instruction.
+    unsafe {
+        here!(lower);
+    }
+    (_mm256_srli_epi16::<8>(lower), _mm256_srli_epi16::<8>(words))
 }
 
-mod five;
+/// Adds the products of a column of five taps, for the vector `at` of the half; the column's weights are the kernel's `x`-th.
+///
+/// # Safety
+/// Half of a block's weights, as `pack` wrote them, begin at `weights`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn taps(sums: V, words: Words, fifth: V, weights: *const u8, x: usize, at: usize) -> V {
+    // SAFETY: the caller's word; constants are aligned.
+    unsafe {
+        let last = *weights.add((5 + x) * COLUMN).cast::<V>().add(2 * at);
+        let sums = added(sums, words, weights.add(x * COLUMN), at);
+        _mm256_add_epi32(sums, _mm256_madd_epi16(fifth, last))
+    }
+}
 
 /// Rows 0 and 2 of a vector of words in 16 bits each, and rows 1 and 3.
 #[inline]

@@ -1,5 +1,14 @@
 //! What 256-bit strips share: how rows are loaded and interleaved, and bytes stored.
 
+/// Numbers that the compiler computes here, with what is loaded for them: else it prepares all words first and adds products
+/// to each other, and has no registers for the sums.
+macro_rules! here {
+    ($($sums:expr),+) => {
+        $(core::arch::asm!("/* {0} */", inout(ymm_reg) $sums, options(nostack, preserves_flags));)+
+    };
+}
+pub(super) use here;
+
 macro_rules! half {
     ($features:literal) => {
         use core::arch::x86_64::{

@@ -6,6 +6,7 @@
 
 mod avx2;
 mod avx512;
+mod five;
 mod half;
 mod pack;
 mod tail;

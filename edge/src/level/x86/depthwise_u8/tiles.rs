@@ -210,7 +210,7 @@ macro_rules! tiles {
         [any::<G>; 2]
     };
     (@five halves) => {
-        [five::five::<G, 1>, five::five::<G, 2>]
+        [five::<G, 1>, five::<G, 2>]
     };
     (@five true) => {
         if G < 4 { [five::<G, 1>, five::<G, 2>] } else { [any::<G>; 2] }
