@@ -227,8 +227,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 fn in_integers(args: &Args, job: &Job<'_>, bundle: &Bundle) -> Result<Done> {
     if args.re_estimate_norms && args.scales == Some(Scales::Exact) {
         bail!(
-            "--re-estimate-norms moves the scales of weights, and exact ones stay powers of two\n  hint: --scales free, or \
-             without --scales"
+            "--re-estimate-norms moves the scales of weights, and exact ones stay powers of two\n  hint: without \
+             --re-estimate-norms, or without --scales=exact"
         );
     }
     let calibration = calibration(args, bundle)?;
@@ -278,9 +278,9 @@ fn bundle(args: &Args) -> Result<PathBuf> {
     let out = args.out.clone().unwrap_or_else(|| Path::new("bundles").join(name));
     if out.join(attar_formats::bundle::file::MANIFEST).is_file() {
         bail!(
-            "{out} is a bundle already\n  hint: `attar quantise {out}` and the same options but --out goes on with it; or remove it, \
-             or choose another place with --out",
-            out = out.display()
+            "{} is a bundle already\n  hint: `{}` goes on with it; or choose another place with --out",
+            out.display(),
+            on_with(&out, subject)
         );
     }
     let mut options = export::Options::default();
@@ -298,6 +298,21 @@ fn bundle(args: &Args) -> Result<PathBuf> {
     exported.notes.iter().for_each(say);
     say(format!("{}: the bundle in floats is made", out.display()));
     Ok(out)
+}
+
+/// This command, of the bundle that is there by now.
+fn on_with(bundle: &Path, subject: &Path) -> String {
+    let mut words = vec!["attar".to_owned()];
+    let mut given = std::env::args().skip(1);
+    while let Some(word) = given.next() {
+        match word {
+            _ if word == "--out" => drop(given.next()),
+            _ if word.starts_with("--out=") => {}
+            _ if Path::new(&word) == subject => words.push(bundle.display().to_string()),
+            _ => words.push(word),
+        }
+    }
+    words.join(" ")
 }
 
 fn calibration(args: &Args, bundle: &Bundle) -> Result<Calibration> {

@@ -49,6 +49,16 @@ const CASES: &[Case] = &[
     Case { before: &["train a.toml", "-runs/a/card.json"], fails: "export runs/a", says: "the run is not finished" },
     Case { before: &["train a.toml"], fails: "export runs/a --unfinished", says: "the run is finished" },
     Case { before: &["export runs/a"], fails: "export runs/a", says: "bundles/a exists already" },
+    Case {
+        before: &["export runs/a"],
+        fails: "quantise runs/a --out bundles/a --data idx:data --engine tract --images 16 --undecided --max-drop 100",
+        says: "bundles/a is a bundle already",
+    },
+    Case {
+        before: &["export runs/a"],
+        fails: "quantise bundles/a --data idx:data --engine tract --images 16 --undecided --max-drop 100 --scales=exact --re-estimate-norms",
+        says: "exact ones stay powers of two",
+    },
     Case { before: &["+runs/a/notes.txt"], fails: "train a.toml", says: "no run has written: notes.txt" },
     Case {
         before: &["train a.toml", "+data/train-images-idx3-ubyte"],

@@ -154,10 +154,11 @@ fn ten_million_changes() {
             );
         }
     };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
-        (0..std::thread::available_parallelism().map_or(1, usize::from)).for_each(|_| {
+        for _ in 0..threads {
             scope.spawn(work);
-        })
+        }
     });
 }
 
