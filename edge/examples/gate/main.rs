@@ -3,8 +3,8 @@
 //!     gate [FILE] < IMAGE
 //!
 //! IMAGE, or FILE, is 32 x 32 pixels of red, green and blue, a byte each, row by row: 3072 bytes, as `convert photo.png -resize
-//! 32x32! -depth 8 rgb:-` makes them. Out comes a line, the number of the class and its logit. Exit codes: 0 answered, 2 any
-//! error.
+//! 32x32! -depth 8 rgb:-` makes them. Out comes a line, the number of the class and its logit to three places. Exit codes:
+//! 0 answered, 2 any error.
 //!
 //! `gate.attar` is the int8 ResNet-8 of `benches/edge/make.py`, whose weights are drawn from a seed, after
 //!
@@ -124,7 +124,12 @@ fn answer<'a>(arguments: &[&'a str]) -> Result<(), Problem<'a>> {
 
     let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
     let (label, logit) = best.ok_or(attar_edge::Error::Plan("it has no classes"))?;
-    system::print(format_args!("{label} {logit}\n")).map_err(|problem| Problem::System("the answer", problem))
+    // To thousandths, by whole numbers: what formats floats is a fiftieth of the program.
+    let (sign, logit) = if *logit < 0.0 { ("-", -logit) } else { ("", *logit) };
+    let logit = (1000.0 * logit + 0.5) as u64;
+    let (whole, part) = (logit / 1000, logit % 1000);
+    system::print(format_args!("{label} {sign}{whole}.{part:03}\n"))
+        .map_err(|problem| Problem::System("the answer", problem))
 }
 
 /// Where there is a standard library.
