@@ -77,8 +77,8 @@ impl<'a> InFloats<'a> {
     /// or not some of it is `kept` of a time before.
     ///
     /// # Errors
-    /// As [`attar_compress`].
-    pub(super) fn quantised(
+    /// As [`attar_compress`]; what is kept cannot be read or written.
+    pub fn quantised(
         &self,
         request: &Request,
         opset: i64,

@@ -28,12 +28,17 @@ pub(super) enum Done {
 
 /// A folder of what is done, a file for each way that was begun; gone when all is.
 #[derive(Debug)]
-pub(super) struct Kept(PathBuf);
+pub struct Kept(PathBuf);
 
 impl Kept {
-    /// `ROOT.NAME.partial`, beside a bundle.
+    /// In this folder, which need not be there.
+    pub fn at(folder: impl Into<PathBuf>) -> Self {
+        Self(folder.into())
+    }
+
+    /// In `ROOT.NAME.partial`, beside a bundle.
     pub(super) fn beside(root: &Path, name: &str) -> Self {
-        Self(super::into_bundle::beside(root, &format!("{name}.partial")))
+        Self::at(super::into_bundle::beside(root, &format!("{name}.partial")))
     }
 
     /// What there is of a way that is known by all that its numbers come of.
@@ -42,8 +47,11 @@ impl Kept {
         Ok(Way(self.0.join(format!("{key}.safetensors"))))
     }
 
-    /// All of it was of use.
-    pub(super) fn remove(&self) -> Result<()> {
+    /// Removes what there is: all of it was of use.
+    ///
+    /// # Errors
+    /// A file that does not go.
+    pub fn remove(&self) -> Result<()> {
         match std::fs::remove_dir_all(&self.0) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(error).with_context(|| self.0.display().to_string())

@@ -22,6 +22,7 @@ pub use attar_onnx::Storage;
 pub use calibration::{Calibration, ImagesFrom};
 pub use in_floats::InFloats;
 pub use into_bundle::{Done, Job, Try, into_bundle, small_weights};
+pub use kept::Kept;
 pub use page::page;
 pub use shares::{LayerShare, Shares, given_back};
 
