@@ -51,12 +51,12 @@ const CASES: &[Case] = &[
     Case { before: &["export runs/a"], fails: "export runs/a", says: "bundles/a exists already" },
     Case {
         before: &["export runs/a"],
-        fails: "quantise runs/a --out bundles/a --data idx:data --engine tract --images 16 --undecided --max-drop 100",
+        fails: "quantise runs/a --out bundles/a --data idx:data --engine tract --images 16 --undecided --max-drop 99",
         says: "bundles/a is a bundle already",
     },
     Case {
         before: &["export runs/a"],
-        fails: "quantise bundles/a --data idx:data --engine tract --images 16 --undecided --max-drop 100 --scales=exact --re-estimate-norms",
+        fails: "quantise bundles/a --data idx:data --engine tract --images 16 --undecided --max-drop 99 --scales=exact --re-estimate-norms",
         says: "exact ones stay powers of two",
     },
     Case { before: &["+runs/a/notes.txt"], fails: "train a.toml", says: "no run has written: notes.txt" },
