@@ -45,9 +45,8 @@ fn answer() -> Result<(), String> {
     for image in pixels.chunks_exact(size) {
         engine.run(Input::Rgb8(image), &mut logits, &mut arena).map_err(of_plan)?;
         let bytes = logits.iter().flat_map(|logit| logit.to_bits().to_le_bytes());
-        let hash = bytes.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
+        let hash = bytes
+            .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
         let class = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(class, _)| class);
         writeln!(std::io::stdout(), "{class} {hash:016x}").map_err(|error| format!("the answers: {error}"))?;
     }
