@@ -9,13 +9,13 @@ use std::ops::Range;
 use attar_exec::Network;
 use attar_measures::random::Stream;
 use attar_models::quantised::param;
-use attar_models::{Activation, Graph, Node, NodeId, Op, Weights};
+use attar_models::{Activation, Graph, Node, Op, Weights};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::images::Images;
-use crate::layout::{set_layer, whole_bias};
+use crate::layout::{find, set_layer, whole_bias};
 use crate::levels::Scales;
 use crate::placement::readers;
 use crate::rewrite::Quantised;
@@ -86,11 +86,6 @@ pub fn adaround(
         store(quantised, node, *input, &layer, &steps)?;
     }
     Ok(())
-}
-
-fn find(graph: &Graph, name: &str) -> Result<NodeId> {
-    let found = graph.iter().find(|(_, node)| node.name == name).map(|(id, _)| id);
-    found.ok_or_else(|| Error::setting(format!("node `{name}`"), "is not in the network"))
 }
 
 /// What a ReLU or ReLU6 leaves of a number.

@@ -1,15 +1,13 @@
 //! Bias correction: rounding moves the mean of what a layer makes, and its bias takes that back (Nagel et al. 2019, "Data-Free
 //! Quantization", section 4.2, the empirical form: means over images).
 
-use attar_exec::Network;
 use attar_models::{Graph, Weights};
-use candle_core::Device;
 
 use crate::error::Result;
 use crate::images::Images;
 use crate::layout::whole_bias;
 use crate::levels::Scales;
-use crate::moments::{moments, network};
+use crate::moments::{Seen, layer_by_layer};
 use crate::rewrite::Quantised;
 use crate::weights::{EXACT_SUM, largest_sum};
 
@@ -27,18 +25,12 @@ pub fn correct_biases(
     images: &Images<'_>,
     done: &mut dyn FnMut(usize),
 ) -> Result<()> {
-    let layers: Vec<(String, f32)> = quantised.inputs();
-    let names: Vec<&str> = layers.iter().map(|(name, _)| name.as_str()).collect();
-    let float = Network::from_weights(graph.clone(), weights, &Device::Cpu)?;
-    let wanted = moments(&float, &names, images)?;
-    for (at, ((name, input), wanted)) in layers.iter().zip(&wanted).enumerate() {
-        if let [found] = &moments(&network(quantised)?, &[name.as_str()], images)?[..] {
-            let missing: Vec<f64> = wanted.iter().zip(found).map(|(wanted, found)| wanted.mean - found.mean).collect();
-            shift(quantised, name, *input, &missing)?;
-        }
-        done(at + 1);
-    }
-    Ok(())
+    let layers = quantised.inputs();
+    let change = |quantised: &mut Quantised, layer: &Seen<'_>| {
+        let missing = layer.wanted.iter().zip(layer.found).map(|(wanted, found)| wanted.mean - found.mean);
+        shift(quantised, layer.name, layer.input, &missing.collect::<Vec<f64>>())
+    };
+    layer_by_layer((graph, weights), quantised, &layers, images, change, done)
 }
 
 /// Adds to the biases of a layer.

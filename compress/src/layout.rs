@@ -2,9 +2,9 @@
 //! exported. Rounding after training and training in whole numbers both come through here.
 
 use attar_models::quantised::param;
-use attar_models::{Array, Node, Weights};
+use attar_models::{Array, Graph, Node, NodeId, Weights};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::levels::Levels;
 use crate::rewrite::Settings;
 use crate::weights::{Row, bias_steps, round_row, round_row_at};
@@ -106,4 +106,10 @@ pub(crate) fn set_layer(weights: &mut Weights, node: &Node, rows: &[Row], bias: 
 /// The nearest whole number of steps, as a float.
 pub(crate) fn whole_bias(bias: f32, input: f32, scale: f32) -> f32 {
     (bias_steps(bias, input, scale) * (f64::from(input) * f64::from(scale))) as f32
+}
+
+/// The node of this name.
+pub(crate) fn find(graph: &Graph, name: &str) -> Result<NodeId> {
+    let found = graph.iter().find(|(_, node)| node.name == name).map(|(id, _)| id);
+    found.ok_or_else(|| Error::setting(format!("node `{name}`"), "is not in the network"))
 }

@@ -1,10 +1,12 @@
-//! Means and deviations of what nodes of a network come to on images.
+//! Means and deviations of what layers of a network come to on images, in floats and in integers.
 
 use attar_exec::Network;
-use attar_models::NodeId;
+use attar_models::{Graph, NodeId, Weights};
+use candle_core::Device;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::images::Images;
+use crate::layout::find;
 use crate::rewrite::Quantised;
 
 /// Of a channel, over images and positions.
@@ -15,9 +17,43 @@ pub(crate) struct Moments {
     pub(crate) deviation: f64,
 }
 
+/// A layer that is to be changed, and the moments of each of its channels.
+pub(crate) struct Seen<'a> {
+    pub(crate) name: &'a str,
+    /// Steps of what it reads.
+    pub(crate) input: f32,
+    /// In floats.
+    pub(crate) wanted: &'a [Moments],
+    /// In integers, all layers before it changed.
+    pub(crate) found: &'a [Moments],
+}
+
+/// Changes quantised layers, which are named with the steps of what they read, in their order. `graph` and `weights` are the
+/// prepared network that was quantised. `done` hears how many layers are.
+pub(crate) fn layer_by_layer(
+    (graph, weights): (&Graph, &Weights),
+    quantised: &mut Quantised,
+    layers: &[(String, f32)],
+    images: &Images<'_>,
+    change: impl Fn(&mut Quantised, &Seen<'_>) -> Result<()>,
+    done: &mut dyn FnMut(usize),
+) -> Result<()> {
+    let names: Vec<&str> = layers.iter().map(|(name, _)| name.as_str()).collect();
+    let network = |graph: &Graph, weights: &Weights| Network::from_weights(graph.clone(), weights, &Device::Cpu);
+    let wanted = moments(&network(graph, weights)?, &names, images)?;
+    for (at, ((name, input), wanted)) in layers.iter().zip(&wanted).enumerate() {
+        let after = &quantised.rewritten;
+        if let [found] = &moments(&network(&after.graph, &after.weights)?, &[name.as_str()], images)?[..] {
+            change(quantised, &Seen { name, input: *input, wanted, found })?;
+        }
+        done(at + 1);
+    }
+    Ok(())
+}
+
 /// The moments of each channel of nodes' values, by their names.
-pub(crate) fn moments(network: &Network, names: &[&str], images: &Images<'_>) -> Result<Vec<Vec<Moments>>> {
-    let taps = names.iter().map(|name| node(network, name)).collect::<Result<Vec<_>>>()?;
+fn moments(network: &Network, names: &[&str], images: &Images<'_>) -> Result<Vec<Vec<Moments>>> {
+    let taps = names.iter().map(|name| find(network.graph(), name)).collect::<Result<Vec<_>>>()?;
     let channels = |id: &NodeId| network.graph().node(*id).shape[0];
     // Sums, and sums of squares.
     let mut sums: Vec<Vec<[f64; 2]>> = taps.iter().map(|id| vec![[0.0; 2]; channels(id)]).collect();
@@ -42,15 +78,4 @@ pub(crate) fn moments(network: &Network, names: &[&str], images: &Images<'_>) ->
     };
     let of_node = |(sums, count): (Vec<[f64; 2]>, usize)| sums.into_iter().map(|sums| of((sums, count))).collect();
     Ok(sums.into_iter().zip(counts).map(of_node).collect())
-}
-
-/// The network in integers, to be asked.
-pub(crate) fn network(quantised: &Quantised) -> Result<Network> {
-    let rewritten = &quantised.rewritten;
-    Ok(Network::from_weights(rewritten.graph.clone(), &rewritten.weights, &candle_core::Device::Cpu)?)
-}
-
-fn node(network: &Network, name: &str) -> Result<NodeId> {
-    let found = network.graph().iter().find(|(_, node)| node.name == name).map(|(id, _)| id);
-    found.ok_or_else(|| Error::setting(format!("node `{name}`"), "is not in the network"))
 }

@@ -3,15 +3,13 @@
 //! the convolution had in floats, and rounding has changed that. Our reading for norms that are folded: what a channel's mean
 //! and deviation were in floats, they become again in integers, on the same images.
 
-use attar_exec::Network;
 use attar_models::{Graph, Op, Weights};
-use candle_core::Device;
 
 use crate::error::{Error, Result};
 use crate::images::Images;
 use crate::layout::whole_bias;
 use crate::levels::Scales;
-use crate::moments::{Moments, moments, network};
+use crate::moments::{Seen, layer_by_layer};
 use crate::rewrite::Quantised;
 use crate::weights::smallest_scale;
 
@@ -36,41 +34,33 @@ pub fn re_estimate_norms(
     }
     let is_convolution =
         |name: &str| graph.nodes().iter().any(|node| node.name == name && matches!(node.op, Op::Conv2d(_)));
-    let layers: Vec<(String, f32)> = quantised.inputs().into_iter().filter(|(name, _)| is_convolution(name)).collect();
-    let names: Vec<&str> = layers.iter().map(|(name, _)| name.as_str()).collect();
-    let float = Network::from_weights(graph.clone(), weights, &Device::Cpu)?;
-    let wanted = moments(&float, &names, images)?;
-    for (at, ((name, input), wanted)) in layers.iter().zip(&wanted).enumerate() {
-        let found = moments(&network(quantised)?, &[name.as_str()], images)?;
-        restore(quantised, name, *input, wanted, found.first().map_or(&[], Vec::as_slice))?;
-        done(at + 1);
-    }
-    Ok(())
+    let layers = quantised.inputs().into_iter().filter(|(name, _)| is_convolution(name)).collect::<Vec<_>>();
+    layer_by_layer((graph, weights), quantised, &layers, images, restore, done)
 }
 
-/// Moves scales and biases of a layer, so that what was `found` becomes what is `wanted`.
-fn restore(quantised: &mut Quantised, name: &str, input: f32, wanted: &[Moments], found: &[Moments]) -> Result<()> {
-    let weights = &mut quantised.rewritten.weights;
-    let mut channels = |suffix: &str| -> Result<Vec<f32>> {
-        let array = weights.0.get_mut(&format!("{name}.{suffix}"));
+/// Moves scales and biases of a layer, so that what was found becomes what is wanted.
+fn restore(quantised: &mut Quantised, layer: &Seen<'_>) -> Result<()> {
+    let name = layer.name;
+    let channels = |suffix: &str| -> Result<Vec<f32>> {
+        let array = quantised.rewritten.weights.get(&format!("{name}.{suffix}"));
         Ok(array.map(|array| array.f32().map(<[f32]>::to_vec)).transpose()?.unwrap_or_default())
     };
     let [mut weight, mut scales, mut biases] = [channels("weight")?, channels("weight_scale")?, channels("bias")?];
     let depth = (weight.len() / scales.len().max(1)).max(1);
-    let rows = weight.chunks_mut(depth).zip(scales.iter_mut().zip(&mut biases)).zip(wanted.iter().zip(found));
-    for ((row, (scale, bias)), (wanted, found)) in rows {
+    let rows = weight.chunks_mut(depth).zip(scales.iter_mut().zip(&mut biases));
+    for ((row, (scale, bias)), (wanted, found)) in rows.zip(layer.wanted.iter().zip(layer.found)) {
         let ratio = wanted.deviation / found.deviation;
         if !(1.0 / MOST_RATIO..=MOST_RATIO).contains(&ratio) {
             continue;
         }
-        let next = (f64::from(*scale) * ratio) as f32;
-        let by = (wanted.mean - ratio * (found.mean - f64::from(*bias))) as f32;
+        let next_scale = (f64::from(*scale) * ratio) as f32;
+        let next_bias = (wanted.mean - ratio * (found.mean - f64::from(*bias))) as f32;
         // A bias must stay within its integers.
-        if next < smallest_scale(by, input, Scales::Free) {
+        if next_scale < smallest_scale(next_bias, layer.input, Scales::Free) {
             continue;
         }
-        row.iter_mut().for_each(|weight| *weight = (*weight / *scale).round() * next);
-        (*scale, *bias) = (next, whole_bias(by, input, next));
+        row.iter_mut().for_each(|weight| *weight = (*weight / *scale).round() * next_scale);
+        (*scale, *bias) = (next_scale, whole_bias(next_bias, layer.input, next_scale));
     }
     for (suffix, values) in [("weight", weight), ("weight_scale", scales), ("bias", biases)] {
         if let Some(array) = quantised.rewritten.weights.0.get_mut(&format!("{name}.{suffix}")) {

@@ -92,6 +92,7 @@ impl<'a> InFloats<'a> {
         let way = kept.way(&(&self.model_sha256, &self.calibration.sha256, request))?;
         let mut done = Done::Layers(0);
         if let Some((before, weights)) = way.read()? {
+            weights.check(&quantised.rewritten.graph)?;
             (done, quantised.rewritten.weights) = (before, weights);
         }
         if let (Some(how), Done::Layers(first)) = (request.adaround, done) {

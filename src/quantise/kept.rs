@@ -16,7 +16,7 @@ const DONE: &str = "attar.quantise.done";
 /// How far a way to quantise is; each includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub(super) enum Done {
-    /// Rounding was learned of so many layers; of all of them when it was not asked for.
+    /// Rounding was learned of so many layers.
     Layers(usize),
     /// Batch norms were estimated anew.
     Norms,

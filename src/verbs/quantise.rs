@@ -34,6 +34,8 @@ use crate::progress;
 /// A bundle gets the new models beside what it has. Of a run, or an ONNX file in floats, the bundle is made first, as `attar
 /// export` makes it.
 ///
+/// A command that was interrupted goes on where it was.
+///
 /// Exit codes: 0 listed, 1 worse, 3 not decided (nothing was added but with --undecided), 2 any error.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -303,13 +305,13 @@ fn bundle(args: &Args) -> Result<PathBuf> {
 /// This command, of the bundle that is there by now.
 fn on_with(bundle: &Path, subject: &Path) -> String {
     let mut words = vec!["attar".to_owned()];
-    let mut given = std::env::args().skip(1);
+    let mut given = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
     while let Some(word) = given.next() {
-        match word {
-            _ if word == "--out" => drop(given.next()),
-            _ if word.starts_with("--out=") => {}
-            _ if Path::new(&word) == subject => words.push(bundle.display().to_string()),
-            _ => words.push(word),
+        if word == "--out" {
+            given.next();
+        } else if !word.starts_with("--out=") {
+            let word = if Path::new(&word) == subject { bundle.display().to_string() } else { word };
+            words.push(if word.contains(char::is_whitespace) { format!("'{word}'") } else { word });
         }
     }
     words.join(" ")

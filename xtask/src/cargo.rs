@@ -9,10 +9,12 @@ use anyhow::{Context, Result};
 /// built from the command line would be built again here, and there.
 pub(crate) fn command() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    let is_said = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
-    std::env::vars().filter(|(name, _)| is_said(name)).for_each(|(name, _)| {
-        cargo.env_remove(name);
-    });
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(&name);
+        }
+    }
     cargo
 }
 
