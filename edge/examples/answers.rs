@@ -21,7 +21,7 @@ fn main() -> ExitCode {
 }
 
 fn answer() -> Result<(), String> {
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
     let (Some(path), Some(images)) = (arguments.next(), arguments.next()) else {
         return Err("usage: answers PLAN IMAGES [LEVEL]".to_owned());
     };

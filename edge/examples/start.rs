@@ -22,7 +22,7 @@ fn main() -> ExitCode {
 }
 
 fn started() -> Result<(), String> {
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
     let path = arguments.next().ok_or("no plan\n  usage: start PLAN [LEVEL]")?;
     let level = match arguments.next() {
         None => Level::best(),

@@ -10,7 +10,7 @@ use attar_models::{generated, zoo};
 use candle_core::{Device, Tensor};
 
 fn main() -> Result<(), Error> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let name = arguments.first().map_or("resnet20", String::as_str);
     let number = |i: usize, default| arguments.get(i).and_then(|text| text.parse().ok()).unwrap_or(default);
     let (batch, repeats) = (number(1, 64), number(2, 10));
