@@ -28,6 +28,7 @@ pub mod end_to_end;
 pub mod export;
 pub mod inspect;
 pub mod onnx_teacher;
+pub mod program;
 pub mod quantise;
 pub mod report;
 pub mod table;

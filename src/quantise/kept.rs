@@ -9,6 +9,7 @@ use attar_models::Weights;
 use serde::{Deserialize, Serialize};
 
 use super::TunedReport;
+use crate::program;
 
 /// The key of a file's metadata that says how far it is.
 const DONE: &str = "attar.quantise.done";
@@ -41,9 +42,9 @@ impl Kept {
         Self::at(super::into_bundle::beside(root, &format!("{name}.partial")))
     }
 
-    /// What there is of a way that is known by all that its numbers come of.
+    /// What there is of a way that is known by all that its numbers come of, this very program among it.
     pub(super) fn way(&self, of: &impl Serialize) -> Result<Way> {
-        let key = hash::sha256(serde_json::to_string(&(env!("CARGO_PKG_VERSION"), of))?.as_bytes());
+        let key = hash::sha256(serde_json::to_string(&(program::sha256()?, of))?.as_bytes());
         Ok(Way(self.0.join(format!("{key}.safetensors"))))
     }
 

@@ -380,7 +380,9 @@ fn way(tried: &Try, root: &Path) -> String {
     }
     match report.inexact.first().filter(|_| report.scales == "exact") {
         None if report.scales == "exact" => {
-            lines.push("exact: every runtime must come to the same bits, fused or not".to_owned());
+            let clips = added.certificate.integers.iter().any(|integers| integers.beyond_16_bits.is_some());
+            let but = if clips { ", unless it adds two products in 16 bits" } else { "" };
+            lines.push(format!("exact: every runtime must come to the same bits, fused or not{but}"));
         }
         None => {}
         Some(first) => lines.push(format!(

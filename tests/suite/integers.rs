@@ -1,9 +1,11 @@
 //! A run in 8-bit integers, by the real program: it learns from itself by CE, KD and CD, and leaves as the network that trained,
 //! with the same answers in every runtime.
 
+use attar_infer::EngineKind;
 use attar_models::Op;
 
 use crate::support::program::attar;
+use crate::support::require_ort;
 use crate::support::scene::scene;
 
 #[test]
@@ -56,10 +58,16 @@ loss = {{ kind = "channel", pairs = "stages" }}
     assert_eq!(listed.len(), 2, "{manifest}");
     assert!(listed.iter().all(|model| model["precision"] == "int8"), "{manifest}");
     let data = format!("idx:{}/data", scene.display());
-    let certificate = attar(&["verify", "bundles/integers", "--data", &data, "--json"]).ok().json();
+    let unfused = EngineKind::Ort.compiled() && require_ort("a_run_in_integers_leaves_as_it_trained");
+    let asked: &[&str] = if unfused { &["--ort-unfused"] } else { &[] };
+    let verify = ["verify", "bundles/integers", "--data", &data, "--json"];
+    let certificate = attar(&[&verify, asked].concat()).ok().json();
     assert_eq!(certificate["verdict"]["kind"], "equivalent");
+    assert!(certificate["integers"][0]["beyond_16_bits"].is_null(), "weights of 7 bits: {certificate}");
     let runtimes = certificate["runtimes"].as_array().unwrap();
     assert!(runtimes.len() >= 2, "{certificate}");
+    let there = runtimes.iter().any(|runtime| runtime["version"].as_str().unwrap().ends_with(" unfused"));
+    assert_eq!(there, unfused, "{certificate}");
     for runtime in runtimes {
         let held = &runtime["implementation"];
         assert_eq!(held["equal"], held["images"], "{runtime}");

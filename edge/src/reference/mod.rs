@@ -3,9 +3,11 @@
 //! (`crate::simple`), which tests of their own hold against `f64`.
 
 mod channels;
+mod pairs;
 mod plan;
 
-pub use plan::run;
+pub use pairs::{Pairs, layers_beyond_16_bits};
+pub use plan::{run, run_counting_pairs};
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -93,23 +95,20 @@ impl Tail<'_> {
     }
 }
 
-/// Every product of one output: `(where its weight lies, where its input lies)`.
-fn products<T: Copy>(
+/// What one output reads, tap after tap of its kernel: where the tap's weights begin, and its channels of the input.
+fn taps<'i, T: Copy>(
     shape: &Shape,
-    image: &Image<T>,
+    image: &'i Image<T>,
     padding: [usize; 2],
     [y, x, channel]: [usize; 3],
-) -> impl Iterator<Item = (usize, T)> {
-    let first = channel / shape.outputs * shape.inputs;
+) -> impl Iterator<Item = (usize, &'i [T])> {
+    let Shape { inputs, kernel: [rows, columns], dilation, .. } = *shape;
+    let first = channel / shape.outputs * inputs;
     let (y, x) = (y * shape.stride[0] + image.border - padding[0], x * shape.stride[1] + image.border - padding[1]);
-    let [rows, columns] = shape.kernel;
-    let taps = (0..rows).flat_map(move |ky| (0..columns).map(move |kx| (ky, kx)));
-    taps.flat_map(move |(ky, kx)| {
-        (0..shape.inputs).map(move |input| {
-            let at = (ky * columns + kx) * shape.inputs + input;
-            let place = image.place(y + ky * shape.dilation[0], x + kx * shape.dilation[1], first + input);
-            (channel * shape.depth() + at, image.elements[place])
-        })
+    let weights = channel * shape.depth();
+    (0..rows * columns).map(move |tap| {
+        let place = image.place(y + tap / columns * dilation[0], x + tap % columns * dilation[1], first);
+        (weights + tap * inputs, &image.elements[place..][..inputs])
     })
 }
 
@@ -156,9 +155,10 @@ fn sum(
     [y, x, channel]: [usize; 3],
 ) -> i32 {
     let zero = i32::from(constants.zero);
-    let steps = products(shape, image, padding, [y, x, channel])
-        .map(|(at, byte)| (i32::from(byte) - zero) * i32::from(constants.weights[at] as i8));
-    steps.fold(crate::layer::i32_at(constants.bias, channel), |sum, step| sum + step)
+    let product = |(byte, weight): (&u8, &u8)| (i32::from(*byte) - zero) * i32::from(*weight as i8);
+    let taps = taps(shape, image, padding, [y, x, channel])
+        .map(|(at, bytes)| bytes.iter().zip(&constants.weights[at..]).map(product).sum::<i32>());
+    crate::layer::i32_at(constants.bias, channel) + taps.sum::<i32>()
 }
 
 /// A convolution of floats, summed in `f64`; images as in [`convolution_u8`].
@@ -172,9 +172,11 @@ pub fn convolution_f32(
 ) -> Image<f32> {
     let [height, width] = shape.size;
     Image::of([height, width, shape.channels()], border, 0.0, |y, x, channel| {
-        let steps = products(shape, image, padding, [y, x, channel])
-            .map(|(at, value)| f64::from(value) * f64::from(crate::layer::f32_at(constants.weights, at)));
-        let sum = steps.fold(f64::from(constants.bias(channel)), |sum, step| sum + step);
+        let mut sum = f64::from(constants.bias(channel));
+        for (at, values) in taps(shape, image, padding, [y, x, channel]) {
+            let weights = (at..).map(|at| f64::from(crate::layer::f32_at(constants.weights, at)));
+            values.iter().zip(weights).for_each(|(value, weight)| sum += f64::from(*value) * weight);
+        }
         let other = residual.map_or(0.0, |other| f64::from(other.at(y, x, channel)));
         function(end, (sum + other) as f32)
     })

@@ -4,7 +4,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Image, Tail, channels, convolution_f32, convolution_mixed, convolution_u8};
+use super::{Image, Pairs, Tail, channels, convolution_f32, convolution_mixed, convolution_u8, pairs};
 use crate::arithmetic::{Sum, dequantize, mean_multiplier, multiplier, product, quantize, requantize};
 use crate::error::Result;
 use crate::layer::{ByteConstants, FloatConstants, FloatFunction, f32_at};
@@ -24,10 +24,32 @@ enum Value {
 /// # Errors
 /// As [`crate::Engine::run`].
 pub fn run(model: &Model<'_>, input: Input<'_>) -> Result<Vec<f32>> {
+    walk(model, input, &mut |_, _| ())
+}
+
+/// The same, and the pairs of products of all its layers of bytes.
+///
+/// # Errors
+/// As [`crate::Engine::run`].
+pub fn run_counting_pairs(model: &Model<'_>, input: Input<'_>) -> Result<(Vec<f32>, Pairs)> {
+    let mut pairs = Pairs::default();
+    let logits = walk(model, input, &mut |step, values| {
+        let Step::Convolution(layer) = step else { return };
+        let Value::Bytes(image) = &values[layer.input as usize] else { return };
+        let shape = layer.shape(model);
+        let weights = model.constants(layer.weights, shape.channels() * shape.depth());
+        pairs.add(pairs::count(&shape, image, layer.padding.map(|size| size as usize), weights));
+    })?;
+    Ok((logits, pairs))
+}
+
+/// Step after step; `seen` gets each with all values before it.
+fn walk(model: &Model<'_>, input: Input<'_>, seen: &mut dyn FnMut(&Step, &[Value])) -> Result<Vec<f32>> {
     let mut logits = vec![0.0; model.header().classes as usize];
     check_input(model, input, &logits)?;
     let mut values: Vec<Value> = model.tensors().map(|tensor| empty(&tensor)).collect();
     for step in model.steps() {
+        seen(&step, &values);
         if let Some(output) = step.output() {
             let made = made(model, &values, &step, input);
             values[output as usize] = made;

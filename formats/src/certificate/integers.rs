@@ -28,9 +28,25 @@ pub struct IntegerReference {
     pub by_level: usize,
     /// That level: another than the one that is judged, where the CPU has one that is quick.
     pub level: String,
+    /// Where a runtime that adds two products in 16 bits clips them; absent where no weights allow it, as none of 7 bits do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beyond_16_bits: Option<Beyond16Bits>,
     /// What was lost by quantising; absent where there is nothing of floats to compare with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
+}
+
+/// What instructions of x86 clip that add two products of a byte and a weight in 16 bits (`vpmaddubsw`). ONNX Runtime uses them on
+/// CPUs without VNNI, and does not come to the bits of the integer reference there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Beyond16Bits {
+    /// Layers that have such weights.
+    pub layers: usize,
+    /// Pairs of neighbouring products in the images that the definition answered itself.
+    pub pairs: u64,
+    /// Those of them that are clipped.
+    pub beyond: u64,
 }
 
 /// An integer reference against the network that was trained, or against the file that it was quantised from.
@@ -106,6 +122,14 @@ pub struct Cpu {
     pub features: Vec<String>,
 }
 
+impl Cpu {
+    /// Whether runtimes use instructions there that add two products in 16 bits.
+    fn adds_pairs_in_16_bits(&self) -> bool {
+        let vnni = |name: &String| ["avxvnni", "avx512vnni"].contains(&name.as_str());
+        self.architecture == "x86_64" && !self.features.iter().any(vnni)
+    }
+}
+
 impl std::fmt::Display for Cpu {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.architecture)?;
@@ -130,6 +154,21 @@ impl IntegerReference {
                  of them, it answered the other {by_level}"
             ),
         }
+    }
+}
+
+impl Beyond16Bits {
+    /// On which CPUs ONNX Runtime keeps the promise, for people; `cpu` is the one at hand.
+    pub fn kept_on(&self, cpu: Option<&Cpu>) -> String {
+        let Self { layers, pairs, beyond } = self;
+        let here = match cpu.filter(|cpu| cpu.adds_pairs_in_16_bits()) {
+            Some(_) => ", of which this is one",
+            None => "",
+        };
+        format!(
+            "weights of 8 bits: on x86 CPUs without VNNI{here} ONNX Runtime adds two products in 16 bits and clips what is beyond, \
+             {beyond} of {pairs} pairs ({layers} layers have such weights); on those with VNNI and on Arm it keeps these integers"
+        )
     }
 }
 

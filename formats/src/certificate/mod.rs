@@ -16,7 +16,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use answers::Answers;
-pub use integers::{Allowed, Compression, Cpu, Implementation, IntegerReference};
+pub use integers::{Allowed, Beyond16Bits, Compression, Cpu, Implementation, IntegerReference};
 pub use numbers::{Both, ClassChange, Flip, GoldenNumbers, LogitNumbers, Paired};
 pub use robustness::{Condition, ConditionKind, PairedAccuracy, Robustness, UnderCondition};
 pub use summary::SummaryRow;

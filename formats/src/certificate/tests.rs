@@ -72,6 +72,7 @@ fn integers() -> IntegerReference {
         by_definition: 16,
         by_level: 404,
         level: "avx2".to_owned(),
+        beyond_16_bits: Some(Beyond16Bits { layers: 21, pairs: 1000, beyond: 3 }),
         compression: Some(Compression {
             goldens: None,
             paired: Some(paired()),
@@ -307,4 +308,22 @@ fn what_contradicts_itself_is_refused() {
     assert!(refused(&|c| c.integers[0].file_sha256.clear()).contains("int8.onnx has the sha256"));
     assert!(refused(&|c| c.robustness.as_mut().unwrap().baseline = Some(0)).contains("of its robustness: it compares"));
     assert!(refused(&|c| c.verdict = Verdict::Equivalent).contains("the worst of its runtimes inconclusive"));
+}
+
+#[test]
+fn weights_of_eight_bits_name_the_cpus_where_pairs_are_clipped() {
+    let kept = Beyond16Bits { layers: 21, pairs: 1000, beyond: 3 };
+    let cpu = |architecture: &str, features: &[&str]| Cpu {
+        architecture: architecture.to_owned(),
+        features: features.iter().map(|feature| (*feature).to_owned()).collect(),
+    };
+    let here = |cpu: Cpu| kept.kept_on(Some(&cpu)).contains("of which this is one");
+    assert!(here(cpu("x86_64", &["avx2", "avx512bw"])));
+    assert!(!here(cpu("x86_64", &["avx2", "avxvnni"])) && !here(cpu("x86_64", &["avx512vnni"])));
+    assert!(!here(cpu("aarch64", &["neon"])));
+    let said = certificate().to_string();
+    assert!(
+        said.contains("3 of 1000 pairs (21 layers") && said.contains("without VNNI, of which this is one"),
+        "{said}"
+    );
 }

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{
-    Certificate, Flip, GoldenNumbers, IntegerReference, LeftOut, Paired, ReferenceFacts, Robustness, Runtime,
+    Certificate, Cpu, Flip, GoldenNumbers, IntegerReference, LeftOut, Paired, ReferenceFacts, Robustness, Runtime,
     SummaryRow,
 };
 
@@ -41,7 +41,7 @@ impl Display for Certificate {
             }
             None => writeln!(f, "images: none given; without labelled images only numbers are compared")?,
         }
-        self.integers.iter().try_for_each(|one| write_integers(f, one))?;
+        self.integers.iter().try_for_each(|one| write_integers(f, one, self.cpu.as_ref()))?;
         self.runtimes.iter().try_for_each(|runtime| write_runtime(f, runtime, self))?;
         for skipped in &self.skipped {
             writeln!(f, "\n{}: not used, {}", skipped.engine, skipped.reason.lines().next().unwrap_or_default())?;
@@ -224,10 +224,13 @@ fn write_flip(f: &mut Formatter<'_>, flip: &Flip) -> fmt::Result {
     )
 }
 
-fn write_integers(f: &mut Formatter<'_>, of: &IntegerReference) -> fmt::Result {
+fn write_integers(f: &mut Formatter<'_>, of: &IntegerReference, cpu: Option<&Cpu>) -> fmt::Result {
     let IntegerReference { file, file_sha256, arithmetic, compression, .. } = of;
     writeln!(f, "\nintegers of {file} (sha256 {file_sha256:.12}...) by arithmetic {arithmetic}")?;
     writeln!(f, "  {}", of.answered())?;
+    if let Some(beyond) = &of.beyond_16_bits {
+        writeln!(f, "  {}", beyond.kept_on(cpu))?;
+    }
     let Some(compression) = compression else { return Ok(()) };
     if let Some(goldens) = &compression.goldens {
         write_goldens(f, goldens)?;

@@ -45,11 +45,14 @@ pub struct EngineArgs {
     /// Where ONNX Runtime is.
     #[command(flatten)]
     pub ort: OrtArgs,
+    /// Whether ONNX Runtime is a candidate once more, without fusing: an option of `verify` alone.
+    #[arg(skip)]
+    pub ort_unfused: bool,
 }
 
 impl Default for EngineArgs {
     fn default() -> Self {
-        Self { engine: Vec::new(), engine_threads: 1, ort: OrtArgs::default() }
+        Self { engine: Vec::new(), engine_threads: 1, ort: OrtArgs::default(), ort_unfused: false }
     }
 }
 
@@ -61,7 +64,7 @@ impl EngineArgs {
     /// As [`parity::candidates`] and [`parity::foreign_candidates`].
     pub fn candidates(&self, bundle: &Bundle, models: &[PathBuf]) -> Result<(Vec<Candidate>, Vec<Skipped>)> {
         if models.is_empty() {
-            return Ok(parity::candidates(bundle, &self.named(), &self.optional())?);
+            return Ok(parity::candidates(bundle, &self.compared(), &self.optional())?);
         }
         let models: Vec<EngineModel> = models.iter().map(|path| EngineModel::read(path)).collect::<Result<_, _>>()?;
         self.foreign_candidates(&Subject::from(bundle), &models, None)
@@ -78,9 +81,9 @@ impl EngineArgs {
         but: Option<&str>,
     ) -> Result<(Vec<Candidate>, Vec<Skipped>)> {
         let others = |specs: Vec<EngineSpec>| -> Vec<EngineSpec> {
-            specs.into_iter().filter(|spec| Some(spec.kind.name()) != but).collect()
+            specs.into_iter().filter(|spec| spec.unfused || Some(spec.kind.name()) != but).collect()
         };
-        Ok(parity::foreign_candidates(subject, models, &others(self.named()), &others(self.optional()))?)
+        Ok(parity::foreign_candidates(subject, models, &others(self.compared()), &others(self.optional()))?)
     }
 
     /// Where a reference is asked live: in the runtime that was named, else in ONNX Runtime, which most people call right, else
@@ -123,6 +126,12 @@ impl EngineArgs {
     /// Those that are used where they are there, because none was named.
     pub fn optional(&self) -> Vec<EngineSpec> {
         if self.engine.is_empty() { EngineKind::ALL.map(|kind| self.spec(kind)).into() } else { Vec::new() }
+    }
+
+    /// Those that were named, and ONNX Runtime without fusing where that is asked for.
+    fn compared(&self) -> Vec<EngineSpec> {
+        let unfused = self.ort_unfused.then(|| EngineSpec { unfused: true, ..self.spec(EngineKind::Ort) });
+        self.named().into_iter().chain(unfused).collect()
     }
 
     /// Those that were named.

@@ -80,6 +80,9 @@ pub struct Args {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+    /// Ask ONNX Runtime once more without fusing, each operation as the file says it: an exact 8-bit file gives the same bytes.
+    #[arg(long, hide = cfg!(not(feature = "ort")))]
+    pub ort_unfused: bool,
     /// In which runtimes.
     #[command(flatten)]
     pub engines: EngineArgs,
@@ -100,6 +103,11 @@ pub fn examples(program: &str) -> String {
 }
 
 impl Args {
+    /// In which runtimes, and how.
+    fn engines(&self) -> EngineArgs {
+        EngineArgs { ort_unfused: self.ort_unfused, ..self.engines.clone() }
+    }
+
     /// How to verify.
     pub fn options(&self) -> Options {
         Options {
@@ -163,7 +171,7 @@ fn recorded(args: &Args, bundle: &Bundle, progress: &mut dyn FnMut(usize, usize)
         );
     }
     let data = args.data.open_for(bundle.labels())?;
-    let (mut candidates, skipped) = args.engines.candidates(bundle, &args.models)?;
+    let (mut candidates, skipped) = args.engines().candidates(bundle, &args.models)?;
     made_from(args, &mut candidates, bundle.card().network.input)?;
     let (subject, data): (_, Option<&dyn Dataset>) = (Subject::from(bundle), data.as_deref());
     Ok(parity::verify(&subject, &mut candidates, skipped, data, &args.options(), progress)?)
@@ -184,7 +192,7 @@ fn by_definition(
         }
         None => (side.subjects_of_numbers(side, classes)?.0, None),
     };
-    let (mut candidates, skipped) = args.engines.foreign_candidates(&subject, side.models(), None)?;
+    let (mut candidates, skipped) = args.engines().foreign_candidates(&subject, side.models(), None)?;
     made_from(args, &mut candidates, side.input())?;
     Ok(parity::verify(&subject, &mut candidates, skipped, data.as_deref(), &args.options(), progress)?)
 }
@@ -200,7 +208,7 @@ fn made_from(args: &Args, candidates: &mut [Candidate], input: [usize; 3]) -> Re
 /// Against another side that is asked now, or against the same file in another runtime.
 fn live(args: &Args, side: &Side, other: Option<&Side>, progress: &mut dyn FnMut(usize, usize)) -> Result<Certificate> {
     let theirs = other.unwrap_or(side);
-    let specs = args.engines.reference(args.against.against_engine);
+    let specs = args.engines().reference(args.against.against_engine);
     let (subject, reference, data) = match args.data.data {
         Some(_) => {
             let (subject, of) = (side.subject()?, theirs.subject()?);
@@ -215,8 +223,8 @@ fn live(args: &Args, side: &Side, other: Option<&Side>, progress: &mut dyn FnMut
     };
     let (mut candidates, skipped) = match (other, side.bundle()) {
         (None, _) => other_runtimes(args, &subject, side, reference.engine())?,
-        (Some(_), Some(bundle)) => args.engines.candidates(bundle, &args.models)?,
-        (Some(_), None) => args.engines.foreign_candidates(&subject, side.models(), None)?,
+        (Some(_), Some(bundle)) => args.engines().candidates(bundle, &args.models)?,
+        (Some(_), None) => args.engines().foreign_candidates(&subject, side.models(), None)?,
     };
     made_from(args, &mut candidates, side.input())?;
     let data: Option<&dyn Dataset> = data.as_deref();
@@ -230,7 +238,7 @@ fn other_runtimes(
     side: &Side,
     reference: &str,
 ) -> Result<(Vec<Candidate>, Vec<Skipped>)> {
-    args.engines.foreign_candidates(subject, side.models(), Some(reference)).map_err(|error| {
+    args.engines().foreign_candidates(subject, side.models(), Some(reference)).map_err(|error| {
         let why = match error.downcast_ref::<Error>() {
             Some(Error::Unavailable { problem, .. }) => problem.clone(),
             Some(error @ Error::Engine { .. }) => format!("\n  {}", error.to_string().lines().next().unwrap_or_default()),

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use attar_formats::certificate::Beyond16Bits;
+
 use super::{Engine, EngineModel, Output, Signature};
 use crate::error::{Error, Result};
 
@@ -21,6 +23,8 @@ pub(crate) struct IntegerFile {
     pub(crate) exact: bool,
     /// Distance of two neighbouring logits.
     pub(crate) quantum: Option<f64>,
+    /// Layers in which two products can leave 16 bits.
+    pub(crate) layers_beyond_16_bits: usize,
     /// What it takes and gives.
     pub(crate) signature: Signature,
     plan: Vec<u8>,
@@ -98,6 +102,7 @@ fn file(model: &EngineModel, input: [usize; 3]) -> std::result::Result<IntegerFi
         source: model.is_plan().then(|| attar_formats::hash::hex(&header.source)),
         exact,
         quantum: stored.map(|(scale, _)| f64::from(scale)),
+        layers_beyond_16_bits: attar_edge::reference::layers_beyond_16_bits(&loaded),
         signature: Signature { input: header.input.map(|size| size as usize), classes, fixed_batch: None },
         plan,
     })
@@ -127,6 +132,8 @@ pub(crate) struct Definition {
     wanted: usize,
     by_definition: usize,
     by_level: usize,
+    /// Pairs of products in the images that the definition answered, and those beyond 16 bits, where there can be some.
+    pairs: [u64; 2],
     /// Whether that level gave the same bytes so far.
     same: bool,
 }
@@ -143,6 +150,7 @@ impl Definition {
             wanted: wanted.max(1),
             by_definition: 0,
             by_level: 0,
+            pairs: [0; 2],
             same: true,
         }
     }
@@ -155,6 +163,12 @@ impl Definition {
     /// How many images the definition answered, and how many the level in its place.
     pub(crate) fn answered(&self) -> [usize; 2] {
         [self.by_definition, self.by_level]
+    }
+
+    /// Where a runtime that adds two products in 16 bits clips them, if the weights allow it.
+    pub(crate) fn beyond_16_bits(&self) -> Option<Beyond16Bits> {
+        let ([pairs, beyond], layers) = (self.pairs, self.file.layers_beyond_16_bits);
+        (layers > 0).then_some(Beyond16Bits { layers, pairs, beyond })
     }
 
     /// The level that stands in.
@@ -189,13 +203,22 @@ impl Definition {
 
     /// By the definition itself.
     #[cfg(feature = "edge")]
-    fn defined(&self, batch: &[f32]) -> std::result::Result<Vec<f32>, attar_edge::Error> {
+    fn defined(&mut self, batch: &[f32]) -> std::result::Result<Vec<f32>, attar_edge::Error> {
+        use attar_edge::reference::{Pairs, run, run_counting_pairs};
         use rayon::prelude::*;
 
         let model = attar_edge::Model::load(&self.file.plan)?;
-        let images = batch.par_chunks_exact(self.file.signature.input_len());
-        let all = images.map(|image| attar_edge::reference::run(&model, attar_edge::Input::Floats(image)));
-        Ok(all.collect::<std::result::Result<Vec<_>, _>>()?.concat())
+        let images = batch.par_chunks_exact(self.file.signature.input_len()).map(attar_edge::Input::Floats);
+        let all = images.map(|image| match self.file.layers_beyond_16_bits {
+            0 => Ok((run(&model, image)?, Pairs::default())),
+            _ => run_counting_pairs(&model, image),
+        });
+        let mut logits = Vec::new();
+        for (answer, pairs) in all.collect::<std::result::Result<Vec<_>, attar_edge::Error>>()? {
+            logits.extend(answer);
+            self.pairs = [self.pairs[0] + pairs.all, self.pairs[1] + pairs.beyond];
+        }
+        Ok(logits)
     }
 
     /// By the level that stands in.

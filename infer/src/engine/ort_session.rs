@@ -39,7 +39,8 @@ impl Ort {
             .map_err(failed)?;
         let signature = signature(&mut session, size, taps).map_err(failed)?;
         let outputs = outputs(&mut session, signature, taps).map_err(failed)?;
-        Ok(Self { session, signature, outputs, version: library.version, threads })
+        let version = library.version + if spec.unfused { " unfused" } else { "" };
+        Ok(Self { session, signature, outputs, version, threads })
     }
 }
 

@@ -103,6 +103,7 @@ impl Definitions {
                 by_definition,
                 by_level,
                 level: definition.level().to_owned(),
+                beyond_16_bits: definition.beyond_16_bits(),
                 compression,
             })
         };

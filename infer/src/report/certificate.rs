@@ -148,6 +148,9 @@ fn integers(certificate: &Certificate) -> Markup {
         }
         @for one in &certificate.integers {
             (soft(&format!("{}, sha256 {}, arithmetic {}: {}.", one.file, one.file_sha256, one.arithmetic, one.answered())))
+            @if let Some(beyond) = &one.beyond_16_bits {
+                (soft(&format!("{}: {}.", one.file, beyond.kept_on(certificate.cpu.as_ref()))))
+            }
             @if let Some(compression) = &one.compression {
                 p { "Compression of " (one.file) ": " (badge(compression.verdict)) }
             }

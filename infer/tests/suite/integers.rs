@@ -166,6 +166,9 @@ fn attars_engine_gives_the_bytes_that_are_defined() {
         assert_eq!([integers.by_definition, integers.by_level], [by_definition, IMAGES - by_definition]);
         assert!(integers.exact && integers.quantum.is_some_and(|quantum| quantum > 0.0) && integers.arithmetic == 1);
         assert_eq!((runtime.arithmetic, runtime.level.is_some()), (Some(1), true));
+        // Their weights have 8 bits.
+        let beyond = integers.beyond_16_bits.unwrap();
+        assert!(beyond.layers > 0 && beyond.pairs > beyond.beyond && beyond.beyond > 0, "{name}: {beyond:?}");
         assert_eq!(integers.file_sha256, runtime.file_sha256);
         assert!(certificate.cpu.is_some_and(|cpu| !cpu.architecture.is_empty()));
         // The same answers, so the same numbers, and the trainer's label is decided as often.

@@ -1,6 +1,6 @@
 //! One recipe trained with one seed: done already, gone on with, or begun; and what came of it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -60,7 +60,7 @@ fn train_there(recipe: Recipe, directory: &Path, args: &Args) -> Result<Receipt>
     file.push(".toml");
     std::fs::create_dir_all(directory.parent().unwrap_or(Path::new(".")))?;
     std::fs::write(&file, text)?;
-    let mut command = Command::new(program()?);
+    let mut command = Command::new(attar::program::path()?);
     command.arg(verb).arg(&file).arg("--out").arg(directory).args(args.cache.arguments()).stdout(Stdio::null());
     command.args(args.allow_idle.then_some("--allow-idle"));
     if run::has_checkpoint(directory) {
@@ -77,11 +77,6 @@ fn train_there(recipe: Recipe, directory: &Path, args: &Args) -> Result<Receipt>
     let cost = Cost { call: *CALL, peak_memory_bytes };
     std::fs::write(directory.join(COST), serde_json::to_vec(&cost)?)?;
     read_receipt(directory)
-}
-
-/// This very program, even where another one has been built in its place since.
-fn program() -> Result<PathBuf> {
-    Ok(if cfg!(target_os = "linux") { PathBuf::from("/proc/self/exe") } else { std::env::current_exe()? })
 }
 
 /// This call of the program.
