@@ -30,6 +30,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
         "src",
         &[
             "allocator",
+            "program",
             "table",
             "progress",
             "engines",
