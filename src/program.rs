@@ -26,3 +26,14 @@ pub(crate) fn sha256() -> Result<&'static str> {
     let hash = hash::file_sha256(&path()?).context("the program's own file")?;
     Ok(HASH.get_or_init(|| hash))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_known_by_its_own_file() {
+        let own = hash::file_sha256(&std::env::current_exe().unwrap()).unwrap();
+        assert_eq!((sha256().unwrap(), sha256().unwrap()), (own.as_str(), own.as_str()));
+    }
+}

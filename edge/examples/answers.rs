@@ -6,6 +6,7 @@
 //! a line: the class, and a hash (FNV-1a, 64 bits) of the bits of all logits.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use attar_edge::{Input, Level, Model};
@@ -21,17 +22,21 @@ fn main() -> ExitCode {
 }
 
 fn answer() -> Result<(), String> {
-    let mut arguments = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    let mut arguments = std::env::args_os().skip(1);
     let (Some(path), Some(images)) = (arguments.next(), arguments.next()) else {
         return Err("usage: answers PLAN IMAGES [LEVEL]".to_owned());
     };
     let level = match arguments.next() {
         None => Level::best(),
-        Some(name) => Level::from_name(&name).ok_or_else(|| format!("{name}: no level is called so"))?,
+        Some(name) => {
+            let name = name.to_string_lossy();
+            Level::from_name(&name).ok_or_else(|| format!("{name}: no level is called so"))?
+        }
     };
-    let read = |path: &str| std::fs::read(path).map_err(|error| format!("{path}: {error}"));
-    let (plan, pixels) = (read(&path)?, read(&images)?);
-    let of_plan = |error: attar_edge::Error| format!("{path}: {error}");
+    let (path, images) = (Path::new(&path), Path::new(&images));
+    let read = |path: &Path| std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
+    let (plan, pixels) = (read(path)?, read(images)?);
+    let of_plan = |error: attar_edge::Error| format!("{}: {error}", path.display());
 
     let model = Model::load(&plan).map_err(of_plan)?;
     let memory = model.memory(level).map_err(of_plan)?;
@@ -39,7 +44,7 @@ fn answer() -> Result<(), String> {
     let engine = model.prepare(level, &mut packed).map_err(of_plan)?;
     let size = model.header().input.iter().map(|size| *size as usize).product();
     if pixels.is_empty() || pixels.len() % size != 0 {
-        return Err(format!("{images}: {} bytes, expected a multiple of {size}", pixels.len()));
+        return Err(format!("{}: {} bytes, expected a multiple of {size}", images.display(), pixels.len()));
     }
     let mut logits = vec![0.0f32; model.header().classes as usize];
     for image in pixels.chunks_exact(size) {

@@ -6,6 +6,7 @@
 //! the shortest of 200 further runs.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -22,16 +23,20 @@ fn main() -> ExitCode {
 }
 
 fn started() -> Result<(), String> {
-    let mut arguments = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    let mut arguments = std::env::args_os().skip(1);
     let path = arguments.next().ok_or("no plan\n  usage: start PLAN [LEVEL]")?;
     let level = match arguments.next() {
         None => Level::best(),
-        Some(name) => Level::from_name(&name).ok_or_else(|| format!("{name}: no level is called so"))?,
+        Some(name) => {
+            let name = name.to_string_lossy();
+            Level::from_name(&name).ok_or_else(|| format!("{name}: no level is called so"))?
+        }
     };
-    let of_plan = |error: attar_edge::Error| format!("{path}: {error}");
+    let path = Path::new(&path);
+    let of_plan = |error: attar_edge::Error| format!("{}: {error}", path.display());
 
     let start = Instant::now();
-    let bytes = std::fs::read(&path).map_err(|error| format!("{path}: {error}"))?;
+    let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let read = start.elapsed();
     let model = Model::load(&bytes).map_err(of_plan)?;
     let loaded = start.elapsed();

@@ -2,6 +2,7 @@
 //! levels never do ([`crate::level`]).
 
 use alloc::vec::Vec;
+use core::ops::AddAssign;
 
 use super::{Image, taps};
 use crate::layer::Shape;
@@ -16,16 +17,15 @@ pub struct Pairs {
     pub beyond: u64,
 }
 
-impl Pairs {
-    /// Both numbers added.
-    pub fn add(&mut self, other: Self) {
+impl AddAssign for Pairs {
+    fn add_assign(&mut self, other: Self) {
         self.all += other.all;
         self.beyond += other.beyond;
     }
 }
 
-/// How many layers have weights with which two products can leave 16 bits: none with weights of 7 bits. Depthwise layers
-/// do not count, which have a channel in each product and are computed otherwise.
+/// How many layers have weights with which two products can leave 16 bits: none with weights of 7 bits. Layers whose groups
+/// read one channel (depthwise ones) do not count: ONNX Runtime has kernels of their own for them, which widen each product.
 pub fn layers_beyond_16_bits(model: &Model<'_>) -> usize {
     let layers = model.steps().filter_map(|step| match step {
         Step::Convolution(layer) if model.tensor(layer.input).quantisation().is_some() => Some(layer),
@@ -65,7 +65,7 @@ pub(super) fn count(shape: &Shape, image: &Image<u8>, padding: [usize; 2], weigh
             let bytes: Vec<i32> = read.flat_map(|(_, bytes)| bytes.iter().map(|byte| i32::from(*byte))).collect();
             for channel in channels {
                 let row = &weights[channel * shape.depth()..][..shape.depth()];
-                pairs.add(of_row(&bytes, row));
+                pairs += of_row(&bytes, row);
             }
         }
     }

@@ -38,7 +38,7 @@ pub fn run_counting_pairs(model: &Model<'_>, input: Input<'_>) -> Result<(Vec<f3
         let Value::Bytes(image) = &values[layer.input as usize] else { return };
         let shape = layer.shape(model);
         let weights = model.constants(layer.weights, shape.channels() * shape.depth());
-        pairs.add(pairs::count(&shape, image, layer.padding.map(|size| size as usize), weights));
+        pairs += pairs::count(&shape, image, layer.padding.map(|size| size as usize), weights);
     })?;
     Ok((logits, pairs))
 }

@@ -37,7 +37,8 @@ pub struct IntegerReference {
 }
 
 /// What instructions of x86 clip that add two products of a byte and a weight in 16 bits (`vpmaddubsw`). ONNX Runtime uses them on
-/// CPUs without VNNI, and does not come to the bits of the integer reference there.
+/// CPUs without VNNI, and does not come to the bits of the integer reference there (its documentation, "Quantize ONNX Models", on
+/// U8S8 and saturation; with VNNI and on Arm it does not clip).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Beyond16Bits {

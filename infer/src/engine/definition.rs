@@ -132,8 +132,8 @@ pub(crate) struct Definition {
     wanted: usize,
     by_definition: usize,
     by_level: usize,
-    /// Pairs of products in the images that the definition answered, and those beyond 16 bits, where there can be some.
-    pairs: [u64; 2],
+    /// Of the images that the definition answered.
+    beyond_16_bits: Beyond16Bits,
     /// Whether that level gave the same bytes so far.
     same: bool,
 }
@@ -150,7 +150,7 @@ impl Definition {
             wanted: wanted.max(1),
             by_definition: 0,
             by_level: 0,
-            pairs: [0; 2],
+            beyond_16_bits: Beyond16Bits { layers: file.layers_beyond_16_bits, pairs: 0, beyond: 0 },
             same: true,
         }
     }
@@ -167,8 +167,7 @@ impl Definition {
 
     /// Where a runtime that adds two products in 16 bits clips them, if the weights allow it.
     pub(crate) fn beyond_16_bits(&self) -> Option<Beyond16Bits> {
-        let ([pairs, beyond], layers) = (self.pairs, self.file.layers_beyond_16_bits);
-        (layers > 0).then_some(Beyond16Bits { layers, pairs, beyond })
+        Some(self.beyond_16_bits).filter(|beyond| beyond.layers > 0)
     }
 
     /// The level that stands in.
@@ -216,7 +215,8 @@ impl Definition {
         let mut logits = Vec::new();
         for (answer, pairs) in all.collect::<std::result::Result<Vec<_>, attar_edge::Error>>()? {
             logits.extend(answer);
-            self.pairs = [self.pairs[0] + pairs.all, self.pairs[1] + pairs.beyond];
+            self.beyond_16_bits.pairs += pairs.all;
+            self.beyond_16_bits.beyond += pairs.beyond;
         }
         Ok(logits)
     }
